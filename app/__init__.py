@@ -1,0 +1,1 @@
+"""Reelgate: a gateway in front of RunComfy's asynchronous media generation API."""
