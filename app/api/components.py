@@ -1,0 +1,181 @@
+"""The schemas of the published contract. They describe what `schemas` writes; tests hold the two together."""
+
+from typing import Any
+
+from app.errors import CATALOGUE
+from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
+
+Schema = dict[str, Any]
+
+
+def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = (), text: str = "") -> Schema:
+    schema: Schema = {
+        "type": "object",
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+    return schema | ({"description": text} if text else {})
+
+
+def _text(description: str = "", **more: Any) -> Schema:
+    return {"type": "string", **more} | ({"description": description} if description else {})
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+_ID = _text("Ours, a UUIDv7.", format="uuid")
+_URL = _text(format="uri")
+_MOMENT = _text(format="date-time")
+_INTEGER: Schema = {"type": "integer"}
+_STATUS_WORD = _text(
+    "`completed` means finished; success or failure is only in the result.",
+    enum=sorted(set(STATUS_WORDS.values())),
+)
+_OUTPUT: Schema = {
+    "type": ["object", "null"],
+    "description": "RunComfy's output, with RunComfy's own URLs: any of `image`, `video`, `audio` (a URL) and"
+    " `images`, `videos` (lists of URLs).",
+}
+_ERROR: Schema = {
+    "description": "Why it failed, in RunComfy's own form: a string, an object or a list. Where Reelgate"
+    " itself ended it, an object with `code` and `message`.",
+}
+_ADDRESSES: dict[str, Schema] = {
+    "request_id": _ID,
+    "status_url": _URL,
+    "result_url": _URL,
+    "cancel_url": _URL,
+}
+_SUMMARY: dict[str, Schema] = {
+    **_ADDRESSES,
+    "status": _STATUS_WORD,
+    "state": _text("Where the request is, in Reelgate's finer words.", enum=[state.value for state in State]),
+    "model_id": _text(),
+    "mode": _text("Which kind of key made it.", enum=["live", "test"]),
+    "kid": _text("Which key made it."),
+    "price_microcredits": _or_null(_INTEGER),
+    "created_at": _MOMENT,
+    "changed_at": _MOMENT,
+    "finished_at": _or_null(_MOMENT),
+}
+_EVENT = _object({"version": _INTEGER, "state": _text(), "at": _MOMENT, "reason": _text()})
+_KIND: dict[str, Schema] = {
+    "type": _URL,
+    "title": _text(),
+    "status": _INTEGER,
+    "code": _text("Stable.", enum=[fault.code for fault in CATALOGUE]),
+    "retryable": {"type": "boolean", "description": "Whether sending the same request again can help."},
+    "remedy": _text("What to do."),
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "Submitted": _object(_ADDRESSES),
+    "Status": _object(
+        {
+            "request_id": _ID,
+            "status": _STATUS_WORD,
+            "queue_position": _INTEGER | {"description": "Only in `in_queue`."},
+            "status_url": _URL,
+            "result_url": _URL,
+        },
+        optional=("queue_position",),
+    ),
+    "Result": _object(
+        {
+            "request_id": _ID,
+            "status": _text(enum=sorted(set(RESULT_WORDS.values()))),
+            "output": _OUTPUT,
+            "error": _ERROR,
+            "created_at": _MOMENT,
+            "finished_at": _MOMENT,
+            "cost": {"type": "number", "description": "US dollars, as RunComfy named it."},
+        },
+        optional=("output", "error", "finished_at", "cost"),
+    ),
+    "Cancelled": _object(
+        {
+            "request_id": _ID,
+            "status": _STATUS_WORD,
+            "outcome": _text(enum=["cancelled", "not_cancellable"]),
+        }
+    ),
+    "RequestSummary": _object(_SUMMARY),
+    "RequestPage": _object(
+        {"requests": _array(_ref("RequestSummary")), "next_cursor": _or_null(_text("For `cursor`."))}
+    ),
+    "Request": _object(
+        {
+            **_SUMMARY,
+            "version": _INTEGER | {"description": "Grows by one with every change of state."},
+            "input": {"type": "object", "description": "What the caller sent."},
+            "output": _OUTPUT,
+            "error": _ERROR,
+            "queue_position": _or_null(_INTEGER),
+            "price_version": _or_null(_text()),
+            "started_at": _or_null(_MOMENT),
+            "checked_at": _or_null(_MOMENT | {"description": "When RunComfy was last asked."}),
+            "trace_id": _text(),
+            "events": _array(_EVENT),
+        }
+    ),
+    "Model": _object(
+        {
+            "model_id": _text(),
+            "display_name": _text(),
+            "kind": _or_null(_text()),
+            "base_price_usd": {"type": ["number", "null"]},
+            "price_unit": _or_null(_text()),
+            "input_schema": {"type": "object", "description": "RunComfy's own, verbatim."},
+            "media_rules": _array(
+                _object(
+                    {
+                        "pointer": _text(),
+                        "rule": _text(),
+                        "value": {"type": "number"},
+                        "message": _text(),
+                        "enforced": {"type": "boolean"},
+                    }
+                )
+            ),
+        },
+        text="One model of the catalogue, in RunComfy's shape with additions.",
+    ),
+    "ModelPage": _object(
+        {"models": _array(_ref("Model")), "total": _INTEGER, "limit": _INTEGER, "offset": _INTEGER}
+    ),
+    "Health": _object({"status": _text()}),
+    "ProblemKind": _object(_KIND),
+    "ProblemKinds": _object({"problems": _array(_ref("ProblemKind"))}),
+    "Problem": _object(
+        {
+            **_KIND,
+            "detail": _text(),
+            "instance": _text(),
+            "trace_id": _text("Quote it to the operator."),
+            "retry_after_s": _INTEGER,
+            "request_id": _ID,
+            "errors": _array(
+                _object(
+                    {
+                        "pointer": _text("RFC 6901, in fragment form."),
+                        "code": _text(),
+                        "detail": _text(),
+                    }
+                )
+            ),
+            "upstream": _object({"error_code": _or_null(_INTEGER), "error_message": _text()}),
+        },
+        optional=("retry_after_s", "request_id", "errors", "upstream"),
+        text="RFC 9457.",
+    ),
+}

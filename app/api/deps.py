@@ -1,0 +1,45 @@
+"""What a handler asks for in its signature. Naming a principal is the authorisation."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.auth.principal import Principal
+from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
+from app.gateway import Gateway
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway that the lifespan opened."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+async def _principal(request: Request) -> Principal:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
+    return await gateway_of(request).authenticator.authenticate(key)
+
+
+async def _can_submit(request: Request) -> Principal:
+    return _with_scope(await _principal(request), "submit")
+
+
+async def _can_read(request: Request) -> Principal:
+    return _with_scope(await _principal(request), "read")
+
+
+def _with_scope(principal: Principal, scope: str) -> Principal:
+    if scope not in principal.scopes:
+        raise Problem(INSUFFICIENT_SCOPE, f"This API key lacks the scope `{scope}`.")
+    return principal
+
+
+CanSubmit = Annotated[Principal, Depends(_can_submit)]
+"""A caller who may submit and cancel."""
+CanRead = Annotated[Principal, Depends(_can_read)]
+"""A caller who may read the tenant's own."""
+Open = Annotated[Gateway, Depends(gateway_of)]
+"""The gateway."""

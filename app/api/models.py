@@ -1,0 +1,50 @@
+"""The catalogue, and the submit to one of its models."""
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.answers import json_answer
+from app.api.bodies import read_object
+from app.api.deps import CanRead, CanSubmit, Open
+from app.errors import MODEL_NOT_FOUND, Problem
+from app.kit.telemetry import trace_id_var
+
+
+async def list_models(
+    gateway: Open,
+    principal: CanRead,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """The models that this key may use, by model id."""
+    documents = [
+        model.document for model in gateway.catalog.models.values() if principal.may_use(model.model_id)
+    ]
+    return json_answer(
+        {
+            "models": documents[offset : offset + limit],
+            "total": len(documents),
+            "limit": limit,
+            "offset": offset,
+        }
+    )
+
+
+async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:
+    """One model: its schema, its price, and its media rules with whether they are enforced."""
+    model = gateway.catalog.get(model_id.strip("/"))
+    if model is None or not principal.may_use(model.model_id):
+        raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
+    return json_answer(model.document)
+
+
+async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
+    """Submit a job. The body is the model's input object, flat."""
+    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
+    generation = await gateway.submitter.submit(
+        principal, model_id.strip("/"), body, trace_id=trace_id_var.get()
+    )
+    return json_answer(schemas.submitted(generation, gateway.settings.base_url))

@@ -1,0 +1,80 @@
+"""The published contract: OpenAPI 3.1, with every model's own input schema on the model's own path."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api.components import SCHEMAS
+from app.api.problems import PROBLEM_JSON
+from app.api.routes import ROUTES, Route
+from app.catalog.catalog import Catalog
+from app.catalog.model import Model
+from app.catalog.schema import standard_json_schema
+from app.errors import Fault
+
+_SUBMIT_PATH = "/v1/models/{model_id}"
+_DESCRIPTION = (
+    "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
+    " Every error is a problem document (RFC 9457); `GET /problems` lists them all."
+)
+
+
+def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
+    """The OpenAPI document of this application serving this catalogue."""
+    document = get_openapi(title="Reelgate", version=app.version, description=_DESCRIPTION, routes=app.routes)
+    document["components"] = {
+        "schemas": dict(SCHEMAS),
+        "securitySchemes": {
+            "APIKey": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "`rg_live_…` reaches RunComfy, `rg_test_…` the sandbox.",
+            }
+        },
+    }
+    for route in ROUTES:
+        _describe(document["paths"][route.path.replace(":path", "")][route.method.lower()], route)
+    generic = document["paths"][_SUBMIT_PATH]["post"]
+    generic["requestBody"] = _body({"type": "object", "description": "The model's input, flat."})
+    for model in catalog.models.values():
+        document["paths"][f"/v1/models/{model.model_id}"] = {"post": _submit_to(model, generic)}
+    return document
+
+
+def _describe(operation: dict[str, Any], route: Route) -> None:
+    operation["responses"] = {
+        str(route.status): {
+            "description": "Done." if route.status == 200 else "Answered; see `outcome`.",  # noqa: PLR2004
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
+        }
+    } | _refusals(route.faults)
+    if route.needs_key:
+        operation["security"] = [{"APIKey": []}]
+
+
+def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {}
+    for fault in faults:
+        by_status.setdefault(fault.status, []).append(f"`{fault.code}`: {fault.title}")
+    return {
+        str(status): {
+            "description": " ".join(lines),
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, lines in sorted(by_status.items())
+    }
+
+
+def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
+    operation = {key: value for key, value in generic.items() if key != "parameters"}
+    operation["operationId"] = "submit_" + "".join(
+        character if character.isalnum() else "_" for character in model.model_id
+    )
+    operation["summary"] = f"Submit to {model.display_name}"
+    operation["requestBody"] = _body(standard_json_schema(model.document["input_schema"]))
+    return operation
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

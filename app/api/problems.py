@@ -1,0 +1,130 @@
+"""Problem documents (RFC 9457) for every error, also those that the framework raises by itself."""
+
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import (
+    CATALOGUE,
+    HTTP_ERROR,
+    INTERNAL_ERROR,
+    INVALID_PARAMETER,
+    METHOD_NOT_ALLOWED,
+    ROUTE_NOT_FOUND,
+    Fault,
+    FieldError,
+    Problem,
+)
+from app.kit.strict_json import dumps
+from app.kit.telemetry import trace_id_var
+
+PROBLEM_JSON = "application/problem+json"
+
+
+def problem_type(base_url: str, fault: Fault) -> str:
+    """The fault's stable address, where `GET` tells more about it."""
+    return f"{base_url}/problems/{fault.slug}"
+
+
+def document(problem: Problem, *, base_url: str, instance: str) -> dict[str, Any]:
+    """The problem document: the catalogue's entry, this occurrence, and what to do."""
+    fault = problem.fault
+    return {
+        "type": problem_type(base_url, fault),
+        "title": fault.title,
+        "status": fault.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "code": fault.code,
+        "trace_id": trace_id_var.get(),
+        "retryable": fault.retryable,
+        "remedy": fault.remedy,
+        **({"retry_after_s": problem.retry_after_s} if problem.retry_after_s is not None else {}),
+        **(
+            {
+                "errors": [
+                    {"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in problem.errors
+                ]
+            }
+            if problem.errors
+            else {}
+        ),
+        **problem.extra,
+    }
+
+
+def response(problem: Problem, *, base_url: str, instance: str) -> Response:
+    """The answer to a caller."""
+    headers = dict(problem.headers)
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.fault.status == 401:  # noqa: PLR2004 - RFC 9110 demands a challenge with it
+        error = ' error="invalid_token"' if problem.fault.code == "invalid_api_key" else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="reelgate"{"," + error if error else ""}'
+    return Response(
+        dumps(document(problem, base_url=base_url, instance=instance)),
+        status_code=problem.fault.status,
+        headers=headers,
+        media_type=PROBLEM_JSON,
+    )
+
+
+async def answer_problem(request: Request, problem: Exception) -> Response:
+    """The handler of our own refusals."""
+    if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
+        raise problem
+    return response(problem, base_url=_base_url(request), instance=request.url.path)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """The handler of the framework's refusals: 404, 405 and whatever else it raises."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return await answer_problem(request, _of_http_exception(request, error))
+
+
+async def answer_validation_error(request: Request, error: Exception) -> Response:
+    """The handler of parameters that do not fit their declared type."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    errors = [
+        FieldError("#/" + "/".join(str(part) for part in one["loc"]), str(one["type"]), str(one["msg"]))
+        for one in error.errors()
+    ]
+    problem = Problem(INVALID_PARAMETER, "A parameter is not acceptable; see `errors`.", errors=errors)
+    return await answer_problem(request, problem)
+
+
+def internal_error(base_url: str, instance: str) -> Response:
+    """The answer when we are at a loss. What went wrong is in the log, under the trace id, and nowhere else."""
+    problem = Problem(INTERNAL_ERROR, "The gateway could not finish this; the operator's log has the cause.")
+    return response(problem, base_url=base_url, instance=instance)
+
+
+def _of_http_exception(request: Request, error: HTTPException) -> Problem:
+    if error.status_code == 404:  # noqa: PLR2004
+        return Problem(ROUTE_NOT_FOUND, f"There is no {request.url.path[:200]!r} here.")
+    if error.status_code == 405:  # noqa: PLR2004
+        allowed = (error.headers or {}).get("Allow", "")
+        return Problem(
+            METHOD_NOT_ALLOWED,
+            f"{request.method} is not taken here; {allowed or 'nothing else'} is.",
+            headers={"Allow": allowed},
+        )
+    fault = Fault(
+        HTTP_ERROR.code, error.status_code, HTTP_ERROR.title, HTTP_ERROR.retryable, HTTP_ERROR.remedy
+    )
+    return Problem(fault, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _base_url(request: Request) -> str:
+    base_url: str = request.app.state.base_url
+    return base_url
+
+
+def fault_of_slug(slug: str) -> Fault | None:
+    """The catalogue's entry behind a problem type."""
+    return next((fault for fault in CATALOGUE if fault.slug == slug), None)

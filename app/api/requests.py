@@ -1,0 +1,120 @@
+"""Requests: what became of a job."""
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Query
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.answers import json_answer
+from app.api.deps import CanRead, CanSubmit, Open
+from app.auth.principal import Principal
+from app.errors import INVALID_PARAMETER, REQUEST_NOT_FOUND, FieldError, Problem
+from app.gateway import Gateway
+from app.generations import store
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.generations.track import Sighting
+from app.kit.ids import is_id
+
+STALE_HEADER = "Reelgate-Stale"
+
+
+async def get_status(gateway: Open, principal: CanRead, request_id: str) -> Response:
+    """RunComfy's status. `completed` means finished: success or failure is in the result."""
+    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    document = schemas.status(sighting.generation, gateway.settings.base_url)
+    return json_answer(document, headers=_staleness(sighting))
+
+
+async def get_result(
+    gateway: Open, principal: CanRead, request_id: str, include_cost: Annotated[bool, Query()] = False
+) -> Response:
+    """RunComfy's result: always 200, also while the job is not finished."""
+    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    document = schemas.result(sighting.generation, include_cost=include_cost)
+    return json_answer(document, headers=_staleness(sighting))
+
+
+async def cancel(gateway: Open, principal: CanSubmit, request_id: str) -> Response:
+    """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled."""
+    generation = await gateway.canceller.cancel(await _own(gateway, principal, request_id))
+    return json_answer(schemas.cancelled(generation), status_code=202)
+
+
+async def get_request(gateway: Open, principal: CanRead, request_id: str) -> Response:
+    """Our full record of a request, with every change of its state."""
+    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    events = await gateway.db.read(store.events_of, sighting.generation.id)
+    document = schemas.record(sighting.generation, events, gateway.settings.base_url)
+    return json_answer(document, headers=_staleness(sighting))
+
+
+async def list_requests(
+    gateway: Open,
+    principal: CanRead,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    state: Annotated[State | None, Query()] = None,
+    model_id: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The tenant's own requests, newest first. `next_cursor` is null on the last page."""
+    found = await gateway.db.read(
+        store.page,
+        principal.tenant_id,
+        limit=limit + 1,
+        before=None if cursor is None else _decode_cursor(cursor),
+        states=None if state is None else frozenset({state}),
+        model_id=model_id,
+    )
+    shown = found[:limit]
+    next_cursor = _encode_cursor(shown[-1]) if len(found) > limit else None
+    base_url = gateway.settings.base_url
+    headers = {}
+    if next_cursor is not None:
+        filters = "".join(
+            f"&{name}={value}" for name, value in (("state", state), ("model_id", model_id)) if value
+        )
+        address = f"{base_url}/v1/requests?limit={limit}&cursor={next_cursor}{filters}"
+        headers["Link"] = f'<{address}>; rel="next"'
+    return json_answer(
+        {"requests": [schemas.summary(one, base_url) for one in shown], "next_cursor": next_cursor},
+        headers=headers,
+    )
+
+
+async def _own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
+    """The tenant's generation; another tenant's is as missing as one that never was."""
+    generation = None
+    if is_id(request_id):
+        generation = await gateway.tracker.find(request_id, principal.tenant_id)
+    if generation is None:
+        raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
+    return generation
+
+
+def _staleness(sighting: Sighting) -> dict[str, str]:
+    """A header where the row is answered because the upstream could not be asked."""
+    return {} if sighting.blind is None else {STALE_HEADER: f"upstream_{sighting.blind.seen}"}
+
+
+def _encode_cursor(generation: Generation) -> str:
+    raw = f"{generation.created_at_ms}.{generation.id}".encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode(
+            "ascii"
+        )
+        created, _, generation_id = raw.partition(".")
+        at_ms = int(created) if created.isdigit() and len(created) < 16 else -1  # noqa: PLR2004
+    except (binascii.Error, ValueError):
+        at_ms, generation_id = -1, ""
+    if at_ms < 0 or not is_id(generation_id):
+        error = FieldError("#/query/cursor", "cursor", "is not a `next_cursor` of this listing")
+        raise Problem(INVALID_PARAMETER, "The cursor is not one of ours.", errors=[error])
+    return at_ms, generation_id

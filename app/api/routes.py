@@ -1,0 +1,153 @@
+"""Every route, in one table: address, handler, what it answers and how it refuses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from app.api import models, requests, service
+from app.errors import (
+    BODY_TOO_LARGE,
+    DATABASE_UNAVAILABLE,
+    INSUFFICIENT_SCOPE,
+    INTERNAL_ERROR,
+    INVALID_API_KEY,
+    INVALID_INPUT,
+    INVALID_JSON,
+    INVALID_PARAMETER,
+    MISSING_API_KEY,
+    MODEL_NOT_ALLOWED,
+    MODEL_NOT_FOUND,
+    OUTCOME_UNKNOWN,
+    REQUEST_NOT_FOUND,
+    ROUTE_NOT_FOUND,
+    SHUTTING_DOWN,
+    UNSUPPORTED_MEDIA_TYPE,
+    UPSTREAM_BUSY,
+    UPSTREAM_CREDENTIAL_REFUSED,
+    UPSTREAM_NOT_CONFIGURED,
+    UPSTREAM_REJECTED,
+    UPSTREAM_TIMEOUT,
+    UPSTREAM_UNREACHABLE,
+    UPSTREAM_UNSERVED,
+    UPSTREAM_UNUSABLE,
+    Fault,
+)
+
+_KEY = (MISSING_API_KEY, INVALID_API_KEY, INSUFFICIENT_SCOPE, DATABASE_UNAVAILABLE, INTERNAL_ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `answer` names the schema of its success, `faults` every way in which it refuses."""
+
+    method: str
+    path: str
+    handler: Callable[..., Any]
+    tag: str
+    answer: str
+    faults: tuple[Fault, ...]
+    status: int = 200
+
+    @property
+    def operation_id(self) -> str:
+        """Stable, and what client generators make method names of."""
+        return self.handler.__name__
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether an API key has to be sent."""
+        return MISSING_API_KEY in self.faults
+
+
+ROUTES = (
+    Route("GET", "/v1/models", models.list_models, "models", "ModelPage", (*_KEY, INVALID_PARAMETER)),
+    Route("GET", "/v1/models/{model_id:path}", models.get_model, "models", "Model", (*_KEY, MODEL_NOT_FOUND)),
+    Route(
+        "POST",
+        "/v1/models/{model_id:path}",
+        models.submit,
+        "models",
+        "Submitted",
+        (
+            *_KEY,
+            INVALID_JSON,
+            MODEL_NOT_ALLOWED,
+            MODEL_NOT_FOUND,
+            BODY_TOO_LARGE,
+            UNSUPPORTED_MEDIA_TYPE,
+            INVALID_INPUT,
+            UPSTREAM_REJECTED,
+            UPSTREAM_UNSERVED,
+            UPSTREAM_NOT_CONFIGURED,
+            UPSTREAM_CREDENTIAL_REFUSED,
+            UPSTREAM_BUSY,
+            UPSTREAM_UNREACHABLE,
+            OUTCOME_UNKNOWN,
+        ),
+    ),
+    Route(
+        "GET", "/v1/requests", requests.list_requests, "requests", "RequestPage", (*_KEY, INVALID_PARAMETER)
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{request_id}",
+        requests.get_request,
+        "requests",
+        "Request",
+        (*_KEY, REQUEST_NOT_FOUND),
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{request_id}/status",
+        requests.get_status,
+        "requests",
+        "Status",
+        (*_KEY, REQUEST_NOT_FOUND),
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{request_id}/result",
+        requests.get_result,
+        "requests",
+        "Result",
+        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
+    ),
+    Route(
+        "POST",
+        "/v1/requests/{request_id}/cancel",
+        requests.cancel,
+        "requests",
+        "Cancelled",
+        (
+            *_KEY,
+            REQUEST_NOT_FOUND,
+            UPSTREAM_UNUSABLE,
+            UPSTREAM_CREDENTIAL_REFUSED,
+            UPSTREAM_UNREACHABLE,
+            UPSTREAM_TIMEOUT,
+        ),
+        status=202,
+    ),
+    Route("GET", "/livez", service.livez, "service", "Health", ()),
+    Route("GET", "/readyz", service.readyz, "service", "Health", (DATABASE_UNAVAILABLE, SHUTTING_DOWN)),
+    Route("GET", "/problems", service.list_problems, "service", "ProblemKinds", ()),
+    Route("GET", "/problems/{slug}", service.get_problem, "service", "ProblemKind", (ROUTE_NOT_FOUND,)),
+)
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add every route to the application itself: each included router would cost every request."""
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            route.handler,
+            methods=[route.method],
+            operation_id=route.operation_id,
+            tags=[route.tag],
+            status_code=route.status,
+            response_class=Response,
+            response_model=None,
+        )

@@ -1,0 +1,113 @@
+"""The documents on the wire, and the only place that knows their names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.errors import Fault
+from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
+from app.generations.store import Event, Generation
+from app.kit.clock import iso
+
+
+def _address(generation: Generation, base_url: str, what: str) -> str:
+    return f"{base_url}/v1/requests/{generation.id}/{what}"
+
+
+def submitted(generation: Generation, base_url: str) -> dict[str, Any]:
+    """RunComfy's answer to a submit."""
+    return {
+        "request_id": generation.id,
+        "status_url": _address(generation, base_url, "status"),
+        "result_url": _address(generation, base_url, "result"),
+        "cancel_url": _address(generation, base_url, "cancel"),
+    }
+
+
+def status(generation: Generation, base_url: str) -> dict[str, Any]:
+    """RunComfy's status: `completed` means finished, not succeeded."""
+    word = STATUS_WORDS[generation.state]
+    document: dict[str, Any] = {"request_id": generation.id, "status": word}
+    if word == "in_queue" and generation.queue_position is not None:
+        document["queue_position"] = generation.queue_position
+    document["status_url"] = _address(generation, base_url, "status")
+    document["result_url"] = _address(generation, base_url, "result")
+    return document
+
+
+def result(generation: Generation, *, include_cost: bool) -> dict[str, Any]:
+    """RunComfy's result: `output` only on success, `error` only on failure, `cost` in USD only on demand."""
+    word = RESULT_WORDS[generation.state]
+    document: dict[str, Any] = {"request_id": generation.id, "status": word}
+    if word == "succeeded":
+        document["output"] = generation.output
+    if word == "failed":
+        document["error"] = generation.error or "RunComfy gave no reason."
+    document["created_at"] = iso(generation.created_at_ms)
+    if generation.finished_at_ms is not None:
+        document["finished_at"] = iso(generation.finished_at_ms)
+    if include_cost and generation.upstream_cost_usd is not None:
+        document["cost"] = float(generation.upstream_cost_usd)
+    return document
+
+
+def cancelled(generation: Generation) -> dict[str, Any]:
+    """RunComfy's answer to a cancel: `cancelled` exactly when it is."""
+    outcome = "cancelled" if generation.state is State.CANCELLED else "not_cancellable"
+    return {"request_id": generation.id, "status": STATUS_WORDS[generation.state], "outcome": outcome}
+
+
+def summary(generation: Generation, base_url: str) -> dict[str, Any]:
+    """A generation in a listing."""
+    return {
+        **submitted(generation, base_url),
+        "status": STATUS_WORDS[generation.state],
+        "state": generation.state,
+        "model_id": generation.model_id,
+        "mode": generation.mode,
+        "kid": generation.kid,
+        "price_microcredits": generation.price_microcredits,
+        "created_at": iso(generation.created_at_ms),
+        "changed_at": iso(generation.changed_at_ms),
+        "finished_at": _iso_or_none(generation.finished_at_ms),
+    }
+
+
+def record(generation: Generation, events: Sequence[Event], base_url: str) -> dict[str, Any]:
+    """Everything that we keep of a generation and its tenant may see."""
+    return {
+        **summary(generation, base_url),
+        "version": generation.version,
+        "input": generation.input,
+        "output": generation.output,
+        "error": generation.error,
+        "queue_position": generation.queue_position,
+        "price_version": generation.price_version,
+        "started_at": _iso_or_none(generation.started_at_ms),
+        "checked_at": _iso_or_none(generation.polled_at_ms),
+        "trace_id": generation.trace_id,
+        "events": [
+            {
+                "version": event.version,
+                "state": event.state,
+                "at": iso(event.at_ms),
+                "reason": event.reason,
+            }
+            for event in events
+        ],
+    }
+
+
+def problem_kind(fault: Fault, address: str) -> dict[str, Any]:
+    """An entry of the error catalogue."""
+    return {
+        "type": address,
+        "title": fault.title,
+        "status": fault.status,
+        "code": fault.code,
+        "retryable": fault.retryable,
+        "remedy": fault.remedy,
+    }
+
+
+def _iso_or_none(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)

@@ -1,0 +1,192 @@
+"""API keys: `rg_<mode>_<kid>_<secret><check>`.
+
+The kid names the row, the secret opens it, the check finds typing errors without the database. Stored is
+an HMAC under the server's pepper; the key itself is shown once, when it is made.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from app.db.tables import api_keys, tenants
+from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
+from app.kit.strict_json import from_column, to_column
+
+Mode = Literal["live", "test"]
+SCOPES = ("submit", "read")
+
+KID_LENGTH = 12
+SECRET_LENGTH = 33  # 33 × log2(62) = 196 bits
+_SHAPE = re.compile(
+    rf"rg_(live|test)_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
+)
+
+
+class APIKeyError(ValueError):
+    """The key cannot be found or changed; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key as a caller sends it, of the right form but not yet believed."""
+
+    mode: Mode
+    kid: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class APIKey:
+    """A key's record, with its tenant's name and state; the secret is not in it."""
+
+    kid: str
+    tenant_id: str
+    tenant_name: str
+    tenant_disabled_at_ms: int | None
+    name: str
+    mode: Mode
+    digest: str = field(repr=False)
+    pepper_id: str
+    last_four: str
+    scopes: frozenset[str]
+    models: frozenset[str] | None
+    created_at_ms: int
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+    rotated_to: str | None
+    last_used_at_ms: int | None
+
+    def state(self, now_ms: int) -> str:
+        """`active`, `revoked`, `expired` or `disabled` (the tenant is)."""
+        if self.revoked_at_ms is not None:
+            return "revoked"
+        if self.expires_at_ms is not None and self.expires_at_ms <= now_ms:
+            return "expired"
+        return "active" if self.tenant_disabled_at_ms is None else "disabled"
+
+
+def parse(text: str) -> PresentedKey | None:
+    """The parts of a well-formed key whose check agrees; None for anything else."""
+    match = _SHAPE.match(text)
+    if match is None or checksum(text[:-CHECK_LENGTH]) != match[4]:
+        return None
+    return PresentedKey(cast("Mode", match[1]), match[2], text)
+
+
+def create(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    mode: Mode,
+    name: str,
+    pepper: str,
+    now_ms: int,
+    scopes: Sequence[str] = SCOPES,
+    models: Sequence[str] | None = None,
+    expires_at_ms: int | None = None,
+) -> tuple[str, str]:
+    """Make a key: its kid and, this once, the key."""
+    kid = random_text(KID_LENGTH)
+    body = f"rg_{mode}_{kid}_{random_text(SECRET_LENGTH)}"
+    key = body + checksum(body)
+    connection.execute(
+        insert(api_keys).values(
+            kid=kid,
+            tenant_id=tenant_id,
+            name=name,
+            mode=mode,
+            digest=keyed_digest(pepper, key),
+            pepper_id=pepper_id(pepper),
+            last_four=key[-4:],
+            scopes=to_column(sorted(scopes)),
+            models=to_column(sorted(models) if models else None),
+            created_at_ms=now_ms,
+            expires_at_ms=expires_at_ms,
+        )
+    )
+    return kid, key
+
+
+def rotate(
+    connection: Connection, kid: str, *, overlap_ms: int, pepper: str, now_ms: int
+) -> tuple[str, str, int]:
+    """Make a second key like the first, which stays valid for the overlap.
+
+    Returns the new kid, the new key, and when the old one ends.
+
+    Raises:
+        APIKeyError: there is no such key, or it is no longer active.
+
+    """
+    old = find(connection, kid)
+    if old is None:
+        raise APIKeyError(f"there is no key {kid!r}.")
+    if old.state(now_ms) != "active" or old.rotated_to is not None:
+        raise APIKeyError(f"key {kid!r} is {'rotated' if old.rotated_to else old.state(now_ms)} already.")
+    new_kid, key = create(
+        connection,
+        old.tenant_id,
+        mode=old.mode,
+        name=old.name,
+        pepper=pepper,
+        now_ms=now_ms,
+        scopes=sorted(old.scopes),
+        models=sorted(old.models) if old.models else None,
+        expires_at_ms=old.expires_at_ms,
+    )
+    ends_at_ms = min(now_ms + overlap_ms, old.expires_at_ms or now_ms + overlap_ms)
+    connection.execute(
+        update(api_keys).where(api_keys.c.kid == kid).values(expires_at_ms=ends_at_ms, rotated_to=new_kid)
+    )
+    return new_kid, key, ends_at_ms
+
+
+def revoke(connection: Connection, kid: str, *, now_ms: int) -> None:
+    """End a key now. Repeating it changes nothing.
+
+    Raises:
+        APIKeyError: there is no such key.
+
+    """
+    if find(connection, kid) is None:
+        raise APIKeyError(f"there is no key {kid!r}.")
+    connection.execute(
+        update(api_keys)
+        .where(api_keys.c.kid == kid, api_keys.c.revoked_at_ms.is_(None))
+        .values(revoked_at_ms=now_ms)
+    )
+
+
+def mark_used(connection: Connection, kid: str, *, now_ms: int) -> None:
+    """Note that the key is in use."""
+    connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(last_used_at_ms=now_ms))
+
+
+def find(connection: Connection, kid: str) -> APIKey | None:
+    """A key's record by its kid."""
+    row = connection.execute(_SELECT.where(api_keys.c.kid == kid)).one_or_none()
+    return None if row is None else _api_key(row)
+
+
+def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:
+    """The keys of one tenant, or of all, oldest first."""
+    query = _SELECT.order_by(api_keys.c.created_at_ms, api_keys.c.kid)
+    if tenant_id is not None:
+        query = query.where(api_keys.c.tenant_id == tenant_id)
+    return [_api_key(row) for row in connection.execute(query)]
+
+
+_SELECT = select(
+    api_keys, tenants.c.name.label("tenant_name"), tenants.c.disabled_at_ms.label("tenant_disabled_at_ms")
+).join(tenants, tenants.c.id == api_keys.c.tenant_id)
+
+
+def _api_key(row: Row[tuple[object, ...]]) -> APIKey:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
+    values["scopes"] = frozenset(from_column(values["scopes"]))
+    models = from_column(values["models"])
+    values["models"] = None if models is None else frozenset(models)
+    return APIKey(**values)

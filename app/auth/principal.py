@@ -1,0 +1,97 @@
+"""The authenticated caller."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from app.auth import keys
+from app.auth.keys import APIKey, Mode
+from app.db.engine import Database
+from app.errors import INVALID_API_KEY, Problem
+from app.kit.clock import Clock
+from app.kit.secrets import keyed_digest, pepper_id, same
+from app.kit.telemetry import get_logger
+
+_log = get_logger("auth")
+
+REMEMBERED_MS = 1000  # a revocation acts within this on every replica; the promise is 5 s
+_MOST_REMEMBERED = 10_000
+_USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and key
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, and what the key in their hand allows."""
+
+    tenant_id: str
+    tenant_name: str
+    kid: str
+    mode: Mode
+    scopes: frozenset[str]
+    models: frozenset[str] | None
+
+    def may_use(self, model_id: str) -> bool:
+        """Whether the key's list of models, if it has one, includes this."""
+        return self.models is None or model_id in self.models
+
+
+class Authenticator:
+    """Turns a presented key into a principal.
+
+    `peppers` maps a pepper's id to the pepper: the current one and those being rotated out.
+    """
+
+    def __init__(self, db: Database, clock: Clock, peppers: Mapping[str, str]) -> None:
+        self._db = db
+        self._clock = clock
+        self._peppers = peppers
+        self._dummy_pepper = next(iter(peppers.values()))
+        self._remembered: dict[bytes, tuple[int, Principal]] = {}
+
+    @classmethod
+    def with_peppers(cls, db: Database, clock: Clock, current: str, previous: list[str]) -> Self:
+        """An authenticator that takes keys made under any of these peppers."""
+        return cls(db, clock, {pepper_id(pepper): pepper for pepper in (current, *previous)})
+
+    async def authenticate(self, text: str) -> Principal:
+        """The principal behind a key.
+
+        Raises:
+            Problem: INVALID_API_KEY, in the same words for an unknown and a wrong key.
+
+        """
+        now_ms = self._clock.now_ms()
+        handle = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        remembered = self._remembered.get(handle)
+        if remembered is not None and 0 <= now_ms - remembered[0] < REMEMBERED_MS:
+            return remembered[1]
+        principal = await self._look_up(text, now_ms)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[handle] = (now_ms, principal)
+        return principal
+
+    async def _look_up(self, text: str, now_ms: int) -> Principal:
+        presented = keys.parse(text)
+        if presented is None:
+            raise Problem(INVALID_API_KEY, "This is not an API key of this gateway, or it was mistyped.")
+        key = await self._db.read(keys.find, presented.kid)
+        pepper = self._peppers.get(key.pepper_id, self._dummy_pepper) if key else self._dummy_pepper
+        # An unknown kid costs the same digest and comparison as a known one.
+        right = same(keyed_digest(pepper, text), key.digest if key else "0" * 64)
+        if key is None or not right:
+            raise Problem(INVALID_API_KEY, "This API key is not known here.")
+        state = key.state(now_ms)
+        if state != "active":
+            raise Problem(INVALID_API_KEY, f"This API key is {state}.")
+        await self._note_use(key, now_ms)
+        return Principal(key.tenant_id, key.tenant_name, key.kid, key.mode, key.scopes, key.models)
+
+    async def _note_use(self, key: APIKey, now_ms: int) -> None:
+        if key.last_used_at_ms is not None and now_ms - key.last_used_at_ms < _USED_EVERY_MS:
+            return
+        try:
+            await self._db.write(keys.mark_used, key.kid, now_ms=now_ms)
+        except Problem:  # a note, not a condition of service
+            _log.warning("A key's use could not be noted.", kid=key.kid)

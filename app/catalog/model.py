@@ -1,0 +1,159 @@
+"""One entry of the catalogue, compiled from its document. Pure: the document comes from wherever."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.catalog.findings import Finding, pointer, shown
+from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
+from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
+
+_MODEL_ID: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){1,4}")
+_MAX_MODEL_ID: Final = 200
+_TEXTS: Final = ("display_name", "kind", "description", "price_unit")
+_NOT_YET: Final = "listed for information: this gateway does not check it yet"
+_NEVER: Final = "not understood by this gateway, so never checked"
+
+
+class ModelError(ValueError):
+    """The document does not describe a model; `problems` has everything that is wrong with it."""
+
+    def __init__(self, problems: tuple[Finding, ...]) -> None:
+        super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.reason}" for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that requests can name.
+
+    `document` is the public description in the vendor's shape, JSON-ready; treat it as read-only.
+    """
+
+    model_id: str
+    display_name: str
+    kind: str | None
+    document: Mapping[str, Any]
+    compiled: CompiledSchema
+    pricing: Pricing | None
+    warnings: tuple[Finding, ...]
+
+    @property
+    def media(self) -> tuple[MediaInput, ...]:
+        """The places of a body that hold files."""
+        return self.compiled.media
+
+    def price(self, body: Mapping[str, Any]) -> int | None:
+        """The price of a valid body in micro-credits, None for an unpriced model; see `pricing.price`."""
+        return price(self.pricing, body)
+
+
+def is_model_id(text: str) -> bool:
+    """Whether the text is 2 to 5 segments of `[A-Za-z0-9._-]+`, none of them `.` or `..`."""
+    return (
+        len(text) <= _MAX_MODEL_ID
+        and _MODEL_ID.fullmatch(text) is not None
+        and not {".", ".."} & set(text.split("/"))
+    )
+
+
+def build_model(document: Any, fallback_id: str) -> Model:
+    """Compile a model's document; `fallback_id` is its id where it names none. Raises `ModelError`."""
+    if not isinstance(document, dict):
+        raise ModelError((Finding("", f"must be an object, is {shown(document)}"),))
+    problems = [*_id_problems(document, fallback_id), *_text_problems(document)]
+    warnings: list[Finding] = []
+    compiled, pricing = None, None
+    if "input_schema" in document:
+        try:
+            compiled = compile_schema(document["input_schema"])
+            warnings += compiled.warnings
+        except SchemaError as error:
+            problems += error.problems
+    else:
+        problems.append(Finding("", "has no input_schema"))
+    if compiled is not None and document.get("pricing") is not None:
+        try:
+            pricing = compile_pricing(document["pricing"], compiled)
+        except PricingError as error:
+            problems += error.problems
+    if compiled is None or problems:
+        raise ModelError(tuple(sorted(problems)))
+    model_id = document.get("model_id", fallback_id)
+    if model_id != fallback_id and is_model_id(fallback_id):
+        warnings.append(Finding("/model_id", f"is not what the file's path says: {shown(fallback_id)}"))
+    return Model(
+        model_id=model_id,
+        display_name=document.get("display_name") or model_id,
+        kind=document.get("kind"),
+        document=_public(document, model_id, compiled, pricing, sorted(warnings)),
+        compiled=compiled,
+        pricing=pricing,
+        warnings=tuple(sorted(warnings)),
+    )
+
+
+def _id_problems(document: Mapping[str, Any], fallback_id: str) -> list[Finding]:
+    rule = "2 to 5 segments of letters, digits, '.', '_' and '-'"
+    given = document.get("model_id", fallback_id)
+    if isinstance(given, str) and is_model_id(given):
+        return []
+    if "model_id" in document:
+        return [Finding("/model_id", f"must be {rule}, is {shown(given)}")]
+    return [Finding("", f"has no model_id, and its path is not one ({rule}): {shown(given)}")]
+
+
+def _text_problems(document: Mapping[str, Any]) -> list[Finding]:
+    problems = [
+        Finding(pointer([key]), f"must be a string, is {shown(document[key])}")
+        for key in _TEXTS
+        if document.get(key) is not None and not isinstance(document[key], str)
+    ]
+    base = document.get("base_price_usd")
+    if base is not None and (isinstance(base, bool) or not isinstance(base, int | float) or base < 0):
+        problems.append(Finding("/base_price_usd", f"must be a number of at least 0, is {shown(base)}"))
+    if document.get("output_schema") is not None and not isinstance(document["output_schema"], dict):
+        problems.append(
+            Finding("/output_schema", f"must be an object, is {shown(document['output_schema'])}")
+        )
+    return problems
+
+
+def _public(
+    document: Mapping[str, Any],
+    model_id: str,
+    compiled: CompiledSchema,
+    pricing: Pricing | None,
+    warnings: list[Finding],
+) -> dict[str, Any]:
+    """The vendor's shape first, then whatever else the file has, then what is ours."""
+    base = pricing.lowest / 1_000_000 if pricing is not None else document.get("base_price_usd")
+    public: dict[str, Any] = {
+        "model_id": model_id,
+        "display_name": document.get("display_name") or model_id,
+        "kind": document.get("kind"),
+        "base_price_usd": base,
+        "price_unit": document.get("price_unit") or ("request" if pricing is not None else None),
+        "input_schema": document["input_schema"],
+        "output_schema": document.get("output_schema"),
+    }
+    return {
+        **public,
+        **{key: value for key, value in document.items() if key not in public},
+        "pricing": document.get("pricing"),
+        "media_rules": [
+            {
+                "pointer": media.pointer,
+                "kind": media.kind,
+                "rule": rule.rule,
+                "value": rule.value,
+                "message": rule.message,
+                "enforced": False,
+                "note": _NOT_YET if rule.understood else _NEVER,
+            }
+            for media in compiled.media
+            for rule in media.rules
+        ],
+        "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in warnings],
+    }

@@ -1,0 +1,331 @@
+"""Judges a request body by its model: every violation at once, each with a pointer, a code and a text."""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind
+
+from app.catalog.findings import clipped, fragment, listed, shown
+from app.catalog.media_values import media_fault
+from app.catalog.model import Model
+from app.catalog.standard import known_fields
+
+MAX_VIOLATIONS: Final = 1_000
+_MAX_DEPTH: Final = 200  # the validator gives up at 255
+_MAX_SUGGESTIONS: Final = 20  # looking for near names costs time, and a hostile body may have thousands
+_MAX_NEAR_CHARS: Final = 64
+
+_Path: TypeAlias = tuple[str | int, ...]
+_NAMES: Final = {
+    "string": "a string",
+    "number": "a number",
+    "integer": "an integer",
+    "boolean": "a boolean",
+    "array": "an array",
+    "object": "an object",
+    "null": "null",
+}
+# Of several complaints about one value, those about what it is come before those about its details.
+_FIRST: Final = ("not_text", "not_json", "too_deep", "type", "enum", "const")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """`pointer` is RFC 6901 in fragment form (`#/image_urls/0`); a missing or unknown field has its own."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    path: _Path
+    code: str
+    detail: str
+
+    @property
+    def order(self) -> tuple[tuple[tuple[int, int, str], ...], str, str]:
+        steps = tuple((0, step, "") if isinstance(step, int) else (1, 0, step) for step in self.path)
+        return steps, self.code, self.detail
+
+
+def violations(
+    model: Model, body: Any, *, http_hosts: frozenset[str] = frozenset(), data_uris: bool = True
+) -> list[Violation]:
+    """All that the model's schema forbids in the body, sorted by place (elements by number); at most 1,000.
+
+    `http_hosts` are the `host:port`, in lower case, for which plain http URLs pass. Never raises, whatever
+    the body is.
+    """
+    faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
+    wrong = {fault.path for fault in faults if fault.code in _FIRST}
+    for media in model.media if isinstance(body, dict) else ():
+        for path, value in _strings_at(body, media.path):
+            reason = (
+                None if path in wrong else media_fault(value, media.kind, http_hosts, data_uris=data_uris)
+            )
+            if reason is not None:
+                faults.append(_Fault(path, "media_uri", reason))
+            if len(faults) > MAX_VIOLATIONS * 2:
+                break
+    ordered = sorted(_one_per_cause(faults), key=lambda fault: fault.order)[:MAX_VIOLATIONS]
+    return [Violation(fragment(fault.path), fault.code, fault.detail) for fault in ordered]
+
+
+def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[_Path, str]]:
+    """The strings at the places that a media input's path names; other values are the schema's business."""
+    found: list[tuple[_Path, Any]] = [((), body)]
+    for step in template:
+        inner: list[tuple[_Path, Any]] = []
+        for path, value in found:
+            if step is None and isinstance(value, list):
+                inner += [((*path, index), item) for index, item in enumerate(value)]
+            elif step is None and isinstance(value, dict):
+                inner += [((*path, key), item) for key, item in value.items()]
+            elif step is not None and isinstance(value, dict) and step in value:
+                inner.append(((*path, step), value[step]))
+        found = inner
+    return ((path, value) for path, value in found if isinstance(value, str))
+
+
+def _one_per_cause(faults: list[_Fault]) -> list[_Fault]:
+    """A value of the wrong type is not also outside its enum, nor one outside its enum also too long."""
+    best: dict[_Path, int] = {}
+    for fault in faults:
+        best[fault.path] = min(best.get(fault.path, len(_FIRST)), _rank(fault))
+    kept = (fault for fault in faults if _rank(fault) <= best[fault.path])
+    return list({(fault.path, fault.code): fault for fault in kept}.values())
+
+
+def _rank(fault: _Fault) -> int:
+    return _FIRST.index(fault.code) if fault.code in _FIRST else len(_FIRST)
+
+
+# --- what the validator finds, in our words
+
+
+def _schema_faults(
+    validator: jsonschema_rs.Draft202012Validator, schema: Mapping[str, Any], body: Any
+) -> list[_Fault]:
+    faults: list[_Fault] = []
+    try:
+        errors = list(validator.iter_errors(body))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        body, faults = _cleaned(body)
+        errors = list(validator.iter_errors(body))
+    spoilt = {fault.path for fault in faults}
+    told = _Told(schema)
+    for error in errors:
+        faults += (fault for fault in told.faults(error) if fault.path not in spoilt)
+        if len(faults) > MAX_VIOLATIONS * 2:
+            break
+    return faults
+
+
+class _Told:
+    """Translates the validator's errors of one body."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
+        self.suggestions = 0
+
+    def faults(self, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
+        path, kind, name = tuple(error.instance_path), error.kind, error.kind.name
+        if name == "required":
+            yield _Fault((*path, _attribute(kind, "property")), "required", "is required")
+        elif name in ("additionalProperties", "unevaluatedProperties"):
+            yield from self.unknown_fields(path, error)
+        elif isinstance(kind, ValidationErrorKind.AnyOf | ValidationErrorKind.OneOfNotValid):
+            yield from self.no_branch(path, error)
+        else:
+            yield self.simple(path, error)
+
+    def simple(self, path: _Path, error: jsonschema_rs.ValidationError) -> _Fault:
+        name = error.kind.name
+        code, text = _TEXTS.get(name, (name, lambda _kind, _value: "is not what the model's schema allows"))
+        return _Fault(path, code, text(error.kind, error.instance))
+
+    def unknown_fields(self, path: _Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
+        names = known_fields(self.parent(error))
+        fields = f"fields: {listed(map(clipped, names)) or 'none'}"
+        whole = "this model" if not path else "this object"
+        for name in _attribute(error.kind, "unexpected")[:MAX_VIOLATIONS]:
+            # With a branch that failed, the validator calls its fields unknown too; they are not.
+            if name not in names:
+                near = self.near(name, names)
+                hint = f" (did you mean {near}?)" if near else ""
+                yield _Fault((*path, name), "unknown_field", f"is not a field of {whole}{hint}; {fields}")
+
+    def near(self, name: str, names: list[str]) -> str | None:
+        self.suggestions += 1
+        if self.suggestions > _MAX_SUGGESTIONS or len(name) > _MAX_NEAR_CHARS:
+            return None
+        lowered = {known.lower(): known for known in names}
+        found = difflib.get_close_matches(name.lower(), lowered, n=1)
+        return clipped(lowered[found[0]]) if found else None
+
+    def parent(self, error: jsonschema_rs.ValidationError) -> Mapping[str, Any]:
+        """The schema whose keyword failed; compiled schemas hold no references, so the path leads there."""
+        node: Any = self.schema
+        for step in list(error.schema_path)[:-1]:
+            node = node[step]
+        return node if isinstance(node, dict) else {}
+
+    def no_branch(self, path: _Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
+        """Where one branch alone is for values of this type, its errors say more than "none matches"."""
+        branches = _attribute(error.kind, "context")
+        fitting = [errors for errors in branches if not any(_is_type_error(inner, path) for inner in errors)]
+        if len(fitting) == 1 and fitting[0]:
+            for inner in fitting[0]:
+                yield from self.faults(inner)
+        elif not fitting:
+            types = dict.fromkeys(
+                name
+                for errors in branches
+                for inner in errors
+                if _is_type_error(inner, path)
+                for name in inner.kind.value
+            )
+            yield _Fault(path, "type", _type_text(list(types), error.instance))
+        else:
+            yield _Fault(path, "no_match", f"matches none of the {len(branches)} forms that are allowed here")
+
+
+def _is_type_error(error: jsonschema_rs.ValidationError, path: _Path) -> bool:
+    return error.kind.name == "type" and tuple(error.instance_path) == path
+
+
+def _attribute(kind: Any, name: str) -> Any:
+    return getattr(kind, name)
+
+
+def _type_text(types: list[str], value: Any) -> str:
+    wanted = [_NAMES.get(name, name) for name in types]
+    return f"must be {' or '.join(wanted)}, is {_kind_of(value)}"
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    for types, name in (
+        (bool, "a boolean"),
+        (int, "an integer"),
+        (float, "a number"),
+        (str, "a string"),
+        ((list, tuple), "an array"),
+        (dict, "an object"),
+    ):
+        if isinstance(value, types):
+            return name
+    return "no JSON value"
+
+
+def _enum_text(kind: Any, value: Any) -> str:
+    options = kind.options if isinstance(kind.options, list) else json.loads(str(kind.options))
+    hint = ""
+    if isinstance(value, str) and len(value) <= _MAX_NEAR_CHARS:
+        lowered = {option.lower(): option for option in options if isinstance(option, str)}
+        near = difflib.get_close_matches(value.lower(), lowered, n=1)
+        hint = f" (did you mean {shown(lowered[near[0]])}?)" if near else ""
+    plain = all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
+    is_text = isinstance(value, str) and plain
+    return f"must be one of {listed(map(shown, options))}{hint}" + (
+        ", as a number, not a string" if is_text else ""
+    )
+
+
+def _plural(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+
+
+def _limit(text: str, unit: str) -> Callable[[Any, Any], str]:
+    def told(kind: Any, value: Any) -> str:
+        return f"{text.format(_plural(kind.limit, unit))}, has {len(value):,}"
+
+    return told
+
+
+def _bound(text: str) -> Callable[[Any, Any], str]:
+    return lambda kind, _value: f"{text} {shown(kind.limit)}"
+
+
+_FORBIDDEN: Final = ("not_allowed", lambda _kind, _value: "has a value that is not allowed here")
+_TEXTS: Final[dict[str, tuple[str, Callable[[Any, Any], str]]]] = {
+    "type": ("type", lambda kind, value: _type_text(list(kind.types), value)),
+    "enum": ("enum", _enum_text),
+    "const": ("const", lambda kind, _value: f"must be {shown(kind.expected_value)}"),
+    "minimum": ("too_small", _bound("must be at least")),
+    "exclusiveMinimum": ("too_small", _bound("must be greater than")),
+    "maximum": ("too_large", _bound("must be at most")),
+    "exclusiveMaximum": ("too_large", _bound("must be less than")),
+    "multipleOf": ("multiple_of", lambda kind, _value: f"must be a multiple of {shown(kind.multiple_of)}"),
+    "minLength": ("too_short", _limit("must be at least {} long", "character")),
+    "maxLength": ("too_long", _limit("must be at most {} long", "character")),
+    "minItems": ("too_few_items", _limit("must have at least {}", "item")),
+    "maxItems": ("too_many_items", _limit("must have at most {}", "item")),
+    "uniqueItems": ("not_unique", lambda _kind, _value: "must not have the same item twice"),
+    "minProperties": ("too_few_fields", _limit("must have at least {}", "field")),
+    "maxProperties": ("too_many_fields", _limit("must have at most {}", "field")),
+    "pattern": (
+        "pattern",
+        lambda kind, _value: f"must match the pattern {clipped(str(getattr(kind, 'pattern', '')))}",
+    ),
+    "format": ("format", lambda kind, _value: f"must be a valid {clipped(str(kind.format))}"),
+    "oneOf": ("no_match", lambda _kind, _value: "matches more than one of the forms of which one is allowed"),
+    "not": _FORBIDDEN,
+    "falseSchema": _FORBIDDEN,
+}
+
+
+# --- bodies that the validator cannot even read
+
+
+def _cleaned(body: Any) -> tuple[Any, list[_Fault]]:
+    """A copy that the validator can read, and a fault for each thing that had to be replaced.
+
+    The HTTP edge refuses such bodies long before; this keeps the promise never to raise.
+    """
+    faults: list[_Fault] = []
+    root: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any, _Path]] = [(body, root, 0, ())]
+    while todo:
+        value, into, key, path = todo.pop()
+        if isinstance(value, dict | list | tuple) and len(path) >= _MAX_DEPTH:
+            faults.append(_Fault(path, "too_deep", f"must not be nested deeper than {_MAX_DEPTH} levels"))
+            into[key] = None
+        elif isinstance(value, dict):
+            into[key] = {}
+            for name, item in value.items():
+                if isinstance(name, str) and _is_text(name):
+                    todo.append((item, into[key], name, (*path, name)))
+                else:
+                    step = name if isinstance(name, str) else shown(name)
+                    faults.append(_Fault((*path, step), "not_text", "has a name that is not valid text"))
+        elif isinstance(value, list | tuple):
+            into[key] = [None] * len(value)
+            todo += [(item, into[key], index, (*path, index)) for index, item in enumerate(value)]
+        else:
+            into[key], fault = _scalar(value, path)
+            faults += [fault] if fault else []
+    return root[0], faults
+
+
+def _scalar(value: Any, path: _Path) -> tuple[Any, _Fault | None]:
+    if isinstance(value, str) and not _is_text(value):
+        return "", _Fault(path, "not_text", "must be valid text: it has a lone surrogate")
+    if value is None or isinstance(value, str | int | float):
+        return value, None
+    return None, _Fault(path, "not_json", "is no JSON value")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The `reelgate` command: servers, the schema, tenants and keys, and a doctor."""

@@ -1,0 +1,142 @@
+"""`reelgate dev`: gateway, sandbox and a demo tenant on one machine, and a first job to paste."""
+
+import asyncio
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from app.auth import keys, tenants
+from app.auth.tenants import Tenant, TenantError
+from app.cli.servers import serve
+from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
+from app.config import Settings
+from app.db import schema
+from app.db.engine import is_sqlite
+from app.db.sqlite import server_lock
+from app.gateway import Gateway, open_gateway
+from app.kit.telemetry import configure_logging
+
+DEMO_TENANT = "demo"
+DEMO_MODEL = "bytedance/dreamina-3-0/image-to-video"
+DEMO_PICTURE = "harbour.jpg"
+DEMO_PROMPT = "the boats rock gently as the sun goes down behind the harbour"
+_SANDBOX_START_S = 30
+
+
+def dev() -> None:
+    """Migrate, start the sandbox, make the demo tenant's key on the first start, and serve."""
+    development_by_default()
+    settings = settings_or_exit()
+    with plain_errors():
+        _migrate(settings)
+        key = asyncio.run(_demo_key(settings))
+    with _sandbox(settings):
+        serve(settings, on_start=lambda: typer.echo(first_job(settings, key)))
+
+
+def first_job(settings: Settings, key: str) -> str:
+    """The block to paste: submit, status until it is finished, result, download."""
+    base, sandbox = settings.base_url, settings.sandbox_base_url
+    return f"""
+Reelgate is listening on {base} (reference: {base}/docs), its sandbox on {sandbox}.
+Pictures to try: {sandbox}/samples. Paste this into another terminal:
+
+export REELGATE_KEY={key}
+
+# 1. Submit a picture and a prompt.
+REQUEST_ID=$(curl -s {base}/v1/models/{DEMO_MODEL} \\
+  -H "Authorization: Bearer $REELGATE_KEY" -H "Content-Type: application/json" \\
+  -d '{{"image_urls": ["{sandbox}/samples/{DEMO_PICTURE}"], "prompt": "{DEMO_PROMPT}"}}' \\
+  | tee /dev/stderr | sed -n 's/.*"request_id":"\\([^"]*\\)".*/\\1/p'); echo
+
+# 2. Watch its status until it is finished.
+until curl -s {base}/v1/requests/$REQUEST_ID/status -H "Authorization: Bearer $REELGATE_KEY" \\
+  | tee /dev/stderr | grep -Eq '"status":"(completed|cancelled)"|"code"'; do echo; sleep 1; done; echo
+
+# 3. Fetch the result.
+RESULT=$(curl -s {base}/v1/requests/$REQUEST_ID/result -H "Authorization: Bearer $REELGATE_KEY"); echo "$RESULT"
+
+# 4. Download the video: reelgate-demo.mp4.
+curl -s -o reelgate-demo.mp4 "$(echo "$RESULT" | sed -n 's/.*"video":"\\([^"]*\\)".*/\\1/p')"; ls -l reelgate-demo.mp4
+"""
+
+
+def _migrate(settings: Settings) -> None:
+    lock = server_lock(settings.database) if is_sqlite(settings.database) else None
+    schema.upgrade(settings.database)
+    if lock is not None:
+        lock.release()
+
+
+async def _demo_key(settings: Settings) -> str:
+    """The demo tenant's test key: the one in the data folder while it is valid, else a new one."""
+    configure_logging(level="ERROR", as_json=False)
+    path = settings.data_dir / "demo-key"
+    async with open_gateway(settings) as gateway:
+        if path.exists() and await _works(gateway, key := path.read_text(encoding="utf-8").strip()):
+            return key
+        now_ms = gateway.clock.now_ms()
+        tenant = await _demo_tenant(gateway, now_ms)
+        _, key = await gateway.db.write(
+            keys.create,
+            tenant.id,
+            mode="test",
+            name="made by reelgate dev",
+            pepper=settings.current_pepper(),
+            now_ms=now_ms,
+        )
+    _write_private(path, key)
+    return key
+
+
+async def _works(gateway: Gateway, key: str) -> bool:
+    presented = keys.parse(key)
+    found = await gateway.db.read(keys.find, presented.kid) if presented else None
+    return found is not None and found.state(gateway.clock.now_ms()) == "active"
+
+
+async def _demo_tenant(gateway: Gateway, now_ms: int) -> Tenant:
+    try:
+        return await gateway.db.read(tenants.by_name, DEMO_TENANT)
+    except TenantError:
+        return await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text + "\n")
+
+
+@contextmanager
+def _sandbox(settings: Settings) -> Iterator[None]:
+    """The sandbox as a process of its own, which ends with this one however that ends."""
+    process = subprocess.Popen(  # noqa: S603 - this very command
+        [*executable(), "sandbox", "--exit-with-parent"], stdin=subprocess.PIPE
+    )
+    try:
+        _wait_until_it_answers(process, f"{settings.sandbox_base_url}/samples")
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str) -> None:
+    deadline = time.monotonic() + _SANDBOX_START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            fail("the sandbox did not start; see above.")
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own settings' address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    fail(f"the sandbox did not answer at {url} within {_SANDBOX_START_S} s.")

@@ -1,0 +1,133 @@
+"""Checks of a configuration and of what it reaches. Reads only."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import typer
+
+from app.catalog.catalog import Catalog, CatalogError
+from app.config import Settings, SettingsError
+from app.db import schema
+from app.db.engine import is_sqlite, open_database
+from app.db.sqlite import path_of
+from app.errors import Problem
+from app.gateway import open_catalog
+from app.kit.telemetry import configure_logging
+from app.upstream.client import Upstream
+from app.upstream.outcomes import Seen, observe_status
+
+Level = Literal["good", "note", "bad"]
+_NOBODYS_ID = "00000000-0000-7000-8000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    level: Level
+    finding: str
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Every check, in the order in which a start meets them."""
+    configure_logging(level="ERROR", as_json=False)
+    return [
+        _check("pepper", lambda: _pepper(settings)),
+        _check("catalogue", lambda: _describe(open_catalog(settings))),
+        *asyncio.run(_reach(settings)),
+    ]
+
+
+def show(found: list[Check], *, as_json: bool) -> None:
+    """Print the findings."""
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in found], indent=2))
+        return
+    width = max(len(check.name) for check in found)
+    for check in found:
+        typer.echo(f"{check.level:4}  {check.name:{width}}  {check.finding}")
+
+
+def _check(name: str, look: Callable[[], tuple[Level, str]]) -> Check:
+    try:
+        level, finding = look()
+    except (CatalogError, SettingsError, OSError) as error:
+        level, finding = "bad", str(error)
+    return Check(name, level, finding)
+
+
+def _pepper(settings: Settings) -> tuple[Level, str]:
+    settings.current_pepper()
+    if settings.pepper is None:
+        return "note", "made by this machine and kept in the data folder; set REELGATE_PEPPER in production"
+    return "good", "set"
+
+
+def _describe(catalog: Catalog) -> tuple[Level, str]:
+    warnings = sum(len(model.warnings) for model in catalog.models.values())
+    unpriced = sum(model.pricing is None for model in catalog.models.values())
+    finding = f"{len(catalog.models)} models, {unpriced} without a price, {warnings} warnings"
+    return ("note" if warnings or unpriced else "good"), finding
+
+
+async def _reach(settings: Settings) -> list[Check]:
+    checks = [await _database(settings)]
+    token = settings.upstream_token
+    if token is None:
+        checks.append(Check("upstream", "note", "no REELGATE_UPSTREAM_TOKEN: rg_live_ keys get a 503"))
+    else:
+        checks.append(
+            await _upstream(settings, "upstream", settings.upstream_base_url, token.get_secret_value())
+        )
+    sandbox = await _upstream(
+        settings, "sandbox", settings.sandbox_base_url, settings.sandbox_token.get_secret_value()
+    )
+    if sandbox.level == "bad":  # nobody needs it in production
+        sandbox = Check(sandbox.name, "note", f"{sandbox.finding}: rg_test_ keys get a 503")
+    return [*checks, sandbox]
+
+
+async def _database(settings: Settings) -> Check:
+    url = settings.database
+    kind = f"sqlite at {path_of(url)}" if is_sqlite(url) else "postgresql"
+    if is_sqlite(url) and not path_of(url).exists():
+        return Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")
+    db = open_database(url, pool=1)
+    try:
+        revision = await db.read(schema.revision_of)
+    except Problem:
+        return Check("database", "bad", f"{kind}: it cannot be reached")
+    finally:
+        await db.close()
+    if revision != schema.head():
+        needed = schema.head()
+        return Check(
+            "database",
+            "bad",
+            f"{kind}: schema {revision or 'nothing'}, needed {needed}; run `reelgate migrate`",
+        )
+    return Check("database", "good", f"{kind}, schema {revision}")
+
+
+async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
+    """Ask for a request that cannot exist: a 404 shows that the credential is taken, and costs nothing."""
+    async with Upstream(
+        base_url=base_url,
+        token=token,
+        submit_deadline_s=settings.submit_deadline_s,
+        read_deadline_s=settings.read_deadline_s,
+    ) as upstream:
+        observation = observe_status(await upstream.status(_NOBODYS_ID))
+    match observation.seen:
+        case Seen.GONE:
+            return Check(name, "good", f"{base_url} takes our credential")
+        case Seen.CREDENTIAL_REFUSED:
+            return Check(name, "bad", f"{base_url} refuses our credential ({observation.reason})")
+        case Seen.TIMED_OUT | Seen.UNREACHABLE:
+            return Check(name, "bad", f"{base_url} cannot be reached ({observation.reason})")
+        case _:
+            return Check(name, "bad", f"{base_url} does not answer like RunComfy ({observation.reason})")

@@ -1,0 +1,256 @@
+"""Tenants and their API keys."""
+
+import json
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.auth import keys as api_keys
+from app.auth import tenants as tenant_rows
+from app.auth.keys import SCOPES, APIKey, Mode
+from app.auth.tenants import Tenant
+from app.cli.session import fail, with_gateway
+from app.gateway import Gateway
+from app.kit.clock import iso
+
+tenants = typer.Typer(no_args_is_help=True, help="Customers, kept apart from one another.")
+keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The key alone, for scripts.")]
+
+
+@tenants.command("create")
+def create_tenant(
+    name: str,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The id alone.")] = False,
+) -> None:
+    """Make a tenant."""
+
+    async def work(gateway: Gateway) -> Tenant:
+        return await gateway.db.write(tenant_rows.create, name, now_ms=gateway.clock.now_ms())
+
+    tenant = with_gateway(work)
+    if as_json:
+        _print_json(_tenant_document(tenant))
+    elif quiet:
+        typer.echo(tenant.id)
+    else:
+        typer.echo(f"Made tenant {tenant.name} ({tenant.id}).")
+        typer.echo(f"Next: reelgate keys create --tenant {_shell(tenant.name)} --test")
+
+
+@tenants.command("list")
+def list_tenants(as_json: AsJson = False) -> None:
+    """Show every tenant."""
+
+    async def work(gateway: Gateway) -> list[Tenant]:
+        return await gateway.db.read(tenant_rows.every)
+
+    found = with_gateway(work)
+    if as_json:
+        _print_json([_tenant_document(tenant) for tenant in found])
+        return
+    _print_table(
+        ("NAME", "ID", "CREATED", "STATE"),
+        [
+            (one.name, one.id, iso(one.created_at_ms), "disabled" if one.disabled_at_ms else "active")
+            for one in found
+        ],
+    )
+
+
+@keys.command("create")
+def create_key(
+    tenant: Annotated[str, typer.Option(help="The tenant's name.")],
+    test: Annotated[bool, typer.Option("--test", help="Reaches the sandbox and never RunComfy.")] = False,
+    name: Annotated[str, typer.Option(help="A note of what it is for.")] = "",
+    scope: Annotated[list[str] | None, typer.Option(help="submit or read; both unless given.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use; all unless given.")
+    ] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0, help="Days until it ends; never unless given.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an API key."""
+    mode: Mode = "test" if test else "live"
+    scopes = scope or list(SCOPES)
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        fail(f"there is no scope {unknown[0]!r}; there are {' and '.join(SCOPES)}.")
+
+    async def work(gateway: Gateway) -> tuple[str, str]:
+        if unknown := [one for one in model or () if gateway.catalog.get(one) is None]:
+            fail(f"the catalogue has no model {unknown[0]!r}.")
+        now_ms = gateway.clock.now_ms()
+        found = await gateway.db.read(tenant_rows.by_name, tenant)
+        return await gateway.db.write(
+            api_keys.create,
+            found.id,
+            mode=mode,
+            name=name,
+            pepper=gateway.settings.current_pepper(),
+            now_ms=now_ms,
+            scopes=scopes,
+            models=model,
+            expires_at_ms=None if expires_days is None else now_ms + _ms(timedelta(days=expires_days)),
+        )
+
+    kid, key = with_gateway(work)
+    _print_key(
+        {
+            "kid": kid,
+            "key": key,
+            "tenant": tenant,
+            "mode": mode,
+            "name": name,
+            "scopes": scopes,
+            "models": model,
+        },
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@keys.command("list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None, as_json: AsJson = False
+) -> None:
+    """Show keys, without their secrets."""
+
+    async def work(gateway: Gateway) -> tuple[list[APIKey], int]:
+        tenant_id = None if tenant is None else (await gateway.db.read(tenant_rows.by_name, tenant)).id
+        return await gateway.db.read(api_keys.of_tenant, tenant_id), gateway.clock.now_ms()
+
+    found, now_ms = with_gateway(work)
+    if as_json:
+        _print_json([_key_document(key, now_ms) for key in found])
+        return
+    _print_table(
+        ("KID", "KEY", "TENANT", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "NAME"),
+        [
+            (
+                key.kid,
+                f"rg_{key.mode}_…{key.last_four}",
+                key.tenant_name,
+                key.state(now_ms),
+                " ".join(sorted(key.scopes)),
+                iso(key.created_at_ms),
+                _iso_or_dash(key.expires_at_ms),
+                _iso_or_dash(key.last_used_at_ms),
+                key.name,
+            )
+            for key in found
+        ],
+    )
+
+
+@keys.command("rotate")
+def rotate_key(
+    kid: str,
+    overlap_hours: Annotated[float, typer.Option(min=0, help="Hours that the old key lives on.")] = 24,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a second key like the first; the first lives on for the overlap."""
+
+    async def work(gateway: Gateway) -> tuple[str, str, int]:
+        return await gateway.db.write(
+            api_keys.rotate,
+            kid,
+            overlap_ms=_ms(timedelta(hours=overlap_hours)),
+            pepper=gateway.settings.current_pepper(),
+            now_ms=gateway.clock.now_ms(),
+        )
+
+    new_kid, key, ends_at_ms = with_gateway(work)
+    _print_key(
+        {"kid": new_kid, "key": key, "replaces": kid, "old_key_ends_at": iso(ends_at_ms)},
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@keys.command("revoke")
+def revoke_key(kid: str) -> None:
+    """End a key now, on every server within five seconds."""
+
+    async def work(gateway: Gateway) -> None:
+        await gateway.db.write(api_keys.revoke, kid, now_ms=gateway.clock.now_ms())
+
+    with_gateway(work)
+    typer.echo(f"Revoked {kid}.")
+
+
+def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        _print_json(document)
+    elif quiet:
+        typer.echo(document["key"])
+    else:
+        typer.echo(document["key"])
+        typer.echo(f"This is shown once; keep it now. Its kid is {document['kid']}.", err=True)
+        if "old_key_ends_at" in document:
+            typer.echo(f"The old key {document['replaces']} ends at {document['old_key_ends_at']}.", err=True)
+
+
+def _tenant_document(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "created_at": iso(tenant.created_at_ms),
+        "disabled_at": _iso_or_none(tenant.disabled_at_ms),
+    }
+
+
+def _key_document(key: APIKey, now_ms: int) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "tenant": key.tenant_name,
+        "mode": key.mode,
+        "name": key.name,
+        "state": key.state(now_ms),
+        "last_four": key.last_four,
+        "scopes": sorted(key.scopes),
+        "models": sorted(key.models) if key.models else None,
+        "created_at": iso(key.created_at_ms),
+        "expires_at": _iso_or_none(key.expires_at_ms),
+        "revoked_at": _iso_or_none(key.revoked_at_ms),
+        "rotated_to": key.rotated_to,
+        "last_used_at": _iso_or_none(key.last_used_at_ms),
+    }
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    # In a pipe nothing is folded or cut: scripts read lines.
+    console.print(table, soft_wrap=not console.is_terminal)
+
+
+def _iso_or_none(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
+
+
+def _iso_or_dash(at_ms: int | None) -> str:
+    return _iso_or_none(at_ms) or "-"
+
+
+def _ms(delta: timedelta) -> int:
+    return int(delta.total_seconds() * 1000)
+
+
+def _shell(text: str) -> str:
+    return f"'{text}'" if " " in text else text

@@ -1,0 +1,132 @@
+"""Running the two ASGI applications under uvicorn."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.cli.session import fail, log_for_server, plain_errors
+from app.config import Settings
+from app.gateway import open_gateway
+from app.main import create_server_app
+
+
+class Server(uvicorn.Server):
+    """uvicorn, ending with exit code 0 when it was asked to, and telling when it starts and stops."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_start: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Tell, then stop. uvicorn would raise the signal again at its end, and exit with its number."""
+        self._on_stop()
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
+    """Serve the gateway until a signal; exits with a plain line where it may not start."""
+    log_for_server(settings)
+    with plain_errors():
+        asyncio.run(_try_to_open(settings))
+    _claim_port(settings.host, settings.port, "REELGATE_PORT")
+    app, edge = create_server_app(settings)
+
+    def on_stop() -> None:
+        app.state.draining = True
+
+    config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
+    _run(Server(config, on_start=on_start, on_stop=on_stop))
+
+
+def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
+    """Serve the sandbox until a signal, or until standard input ends."""
+    try:
+        from app.sandbox.app import create_sandbox  # noqa: PLC0415 - its libraries are an extra
+        from app.sandbox.options import SandboxOptions  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        fail(f"the sandbox needs its extra: pip install 'reelgate[sandbox]' ({error}).")
+    log_for_server(settings)
+    _claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    app = create_sandbox(
+        SandboxOptions(
+            token=settings.sandbox_token.get_secret_value(),
+            public_url=settings.sandbox_base_url,
+            data_dir=settings.data_dir / "sandbox",
+            concurrency=settings.sandbox_concurrency,
+            queue_s=settings.sandbox_queue_s,
+            run_s=settings.sandbox_run_s,
+        )
+    )
+    server = Server(_config(app, settings.sandbox_host, settings.sandbox_port, drain_s=1))
+    if exit_with_parent:
+        threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    _run(server)
+
+
+async def _try_to_open(settings: Settings) -> None:
+    """Everything that a start needs, once before uvicorn, whose own report of a failure is a stack trace."""
+    async with open_gateway(settings, serving=True):
+        pass
+
+
+def _config(app: ASGIApp, host: str, port: int, *, drain_s: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=drain_s,
+    )
+
+
+def _run(server: Server) -> None:
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def _claim_port(host: str, port: int, setting: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            fail(f"cannot listen on {host}:{port} ({error.strerror}); another port: {setting}.")
+
+
+def _end_with_parent(server: Server) -> None:
+    # The parent holds the other end of our standard input for as long as it lives.
+    while os.read(0, 1024):
+        pass
+    server.should_exit = True

@@ -1,0 +1,226 @@
+"""Settings: read once, from the environment, from `.env`, or from files named by `…_FILE`.
+
+`docs/settings.md` lists the same fields, compared by a test.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "REELGATE_"
+LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
+DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
+
+
+class SettingsError(ValueError):
+    """The settings do not allow a start; the message says what to change."""
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set, each with the prefix `REELGATE_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True
+    )
+
+    environment: Literal["development", "production"] = Field(
+        default="production", description="development allows a pepper made on the spot and console logs."
+    )
+    host: str = Field(default="127.0.0.1", description="The address that the gateway listens on.")
+    port: int = Field(default=8700, ge=0, le=65535, description="The port that the gateway listens on.")
+    public_url: str | None = Field(
+        default=None,
+        description="What callers reach the gateway by; the base of every URL in its answers."
+        " Default: http://HOST:PORT.",
+    )
+    data_dir: Path = Field(
+        default=Path("data"), description="Where the embedded database and the sandbox keep their files."
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
+        " Default: sqlite in DATA_DIR/reelgate.db.",
+    )
+    database_pool: int = Field(
+        default=10, ge=1, le=500, description="Most connections to PostgreSQL, or SQLite readers."
+    )
+    pepper: SecretStr | None = Field(
+        default=None,
+        description="The server's secret in every API key's digest; at least 32 characters outside development.",
+    )
+    previous_peppers: CommaList = Field(
+        default_factory=list,
+        description="Peppers that older keys were made with, separated by commas, while they are rotated out.",
+    )
+    upstream_base_url: str = Field(
+        default="https://model-api.runcomfy.net", description="RunComfy's Model API, for rg_live_ keys."
+    )
+    upstream_token: SecretStr | None = Field(
+        default=None, description="RunComfy's API token. Without it, rg_live_ keys get a 503."
+    )
+    submit_deadline_s: float = Field(
+        default=8.0,
+        gt=0,
+        le=9,
+        description="Seconds for a whole submit upstream, so that our answer stays inside 10.",
+    )
+    read_deadline_s: float = Field(
+        default=5.0, gt=0, le=60, description="Seconds for one status, result or cancel call upstream."
+    )
+    freshness_s: float = Field(
+        default=1.0, ge=0, description="How old a live row may be before a read asks the upstream."
+    )
+    dispatch_lease_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds after which a submit without an outcome is taken for unknown."
+        " More than SUBMIT_DEADLINE_S.",
+    )
+    missing_grace_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds of 404s from the upstream after which a live job is closed as lost.",
+    )
+    rescue_interval_s: float = Field(
+        default=5.0, gt=0, description="Seconds between looks for submits whose server died."
+    )
+    catalog_dir: Path | None = Field(
+        default=None, description="A folder of the operator's own model files, over the shipped ones."
+    )
+    http_media_hosts: CommaList = Field(
+        default_factory=list,
+        description="host:port pairs, separated by commas, whose pictures may come over plain http;"
+        " the sandbox's own is always among them.",
+    )
+    data_uris: bool = Field(default=True, description="Whether pictures may be sent by value, as data: URIs.")
+    max_body_bytes: int = Field(
+        default=262_144, ge=1024, le=67_108_864, description="The largest body that is read, in bytes."
+    )
+    drain_s: int = Field(
+        default=20, ge=0, le=600, description="Seconds that a stopping server waits for what is under way."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least severe log lines to print."
+    )
+    log_format: Literal["json", "console"] | None = Field(
+        default=None, description="json or console. Default: console in development, else json."
+    )
+    sandbox_host: str = Field(default="127.0.0.1", description="The address that the sandbox listens on.")
+    sandbox_port: int = Field(
+        default=8701, ge=0, le=65535, description="The port that the sandbox listens on."
+    )
+    sandbox_url: str | None = Field(
+        default=None,
+        description="Where rg_test_ keys are served, and the base of the sandbox's own URLs."
+        " Default: http://SANDBOX_HOST:SANDBOX_PORT.",
+    )
+    sandbox_token: SecretStr = Field(
+        default=SecretStr(DEMO_SANDBOX_TOKEN), description="The token between the gateway and its sandbox."
+    )
+    sandbox_concurrency: int = Field(default=2, ge=1, description="Jobs that the sandbox runs at a time.")
+    sandbox_queue_s: float = Field(default=1.0, ge=0, description="Least seconds in the sandbox's queue.")
+    sandbox_run_s: float = Field(default=4.0, ge=0, description="Least seconds that a sandbox job runs.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in ("pepper", "upstream_token", "sandbox_token", "database_url"):
+            path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+            if path and not values.get(name):
+                try:
+                    values[name] = Path(path).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    raise ValueError(f"{PREFIX}{name.upper()}_FILE: {error}") from error
+        return values
+
+    @field_validator("public_url", "sandbox_url", "upstream_base_url")
+    @classmethod
+    def _base_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be an absolute http(s) URL without query or fragment")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dispatch_lease_s <= self.submit_deadline_s:
+            raise ValueError("dispatch_lease_s must be greater than submit_deadline_s")
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether this is a developer's machine."""
+        return self.environment == "development"
+
+    @property
+    def base_url(self) -> str:
+        """The base of every URL that we answer with, without a slash at its end."""
+        return self.public_url or f"http://{_bracketed(self.host)}:{self.port}"
+
+    @property
+    def sandbox_base_url(self) -> str:
+        """Where the sandbox is reached."""
+        return self.sandbox_url or f"http://{_bracketed(self.sandbox_host)}:{self.sandbox_port}"
+
+    @property
+    def database(self) -> str:
+        """The database's URL as the operator writes it."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'reelgate.db'}"
+
+    @property
+    def all_http_media_hosts(self) -> frozenset[str]:
+        """host:port pairs from which plain http is accepted."""
+        return frozenset({*self.http_media_hosts, urlsplit(self.sandbox_base_url).netloc})
+
+    def current_pepper(self) -> str:
+        """The pepper, or in development one that is made once and kept in the data folder.
+
+        Raises:
+            SettingsError: none or a weak one outside development.
+
+        """
+        if self.pepper is not None:
+            pepper = self.pepper.get_secret_value()
+            if not self.development and weak(pepper):
+                raise SettingsError(
+                    f"{PREFIX}PEPPER is weak: use at least {LEAST_PEPPER_CHARACTERS} random characters,"
+                    " such as `openssl rand -base64 32` prints."
+                )
+            return pepper
+        if not self.development:
+            raise SettingsError(
+                f"{PREFIX}PEPPER is not set: give it the output of `openssl rand -base64 32`, and keep it:"
+                " without it no API key is valid any more."
+            )
+        return _kept_secret(self.data_dir / "pepper")
+
+
+def weak(secret: str) -> bool:
+    """Whether a secret is too short or too regular to be random."""
+    return len(secret) < LEAST_PEPPER_CHARACTERS or len(set(secret)) < LEAST_PEPPER_CHARACTERS // 3
+
+
+def _kept_secret(path: Path) -> str:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(os.urandom(32).hex())
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

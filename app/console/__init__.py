@@ -1,0 +1,1 @@
+"""The web pages, static, over the JSON API. Nothing is loaded from another host."""

@@ -1,0 +1,153 @@
+"""`read` and `write`: the only two ways to the database.
+
+Both run a synchronous function of a `Connection`; it cannot await, so no transaction spans a network call.
+The function may run again when PostgreSQL asks for it, so it changes nothing but the database.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, path_of
+from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.kit.telemetry import get_logger
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = get_logger("db")
+_POOL_TIMEOUT_S = 5.0
+_MOST_TRIES = 5
+_TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
+_RETRY_AFTER_S = 2
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether a database URL names an SQLite file."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def sync_url(url: str) -> str:
+    """The URL with the driver that migrations use."""
+    parsed = make_url(url)
+    driver = "sqlite" if is_sqlite(url) else "postgresql+psycopg"
+    return parsed.set(drivername=driver).render_as_string(hide_password=False)
+
+
+class Database:
+    """An open database. `open_database` makes it, `close` ends it."""
+
+    def __init__(self, readers: AsyncEngine, writer: Writer | None) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._readers.dialect.name
+
+    async def write(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run the function in a transaction; its result, once that is committed and durable.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE, and nothing is known to be committed.
+            Exception: what the function raised, and nothing of it is committed.
+
+        """
+
+        def call(connection: Connection) -> R:
+            return function(connection, *args, **kwargs)
+
+        try:
+            if self._writer is not None:
+                result: R = await self._writer.run(call)
+                return result
+            return await self._write_postgres(call)
+        except (OperationalError, InterfaceError, PoolTimeoutError, DatabaseBusyError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def read(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run the function on a connection that it only reads from.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE.
+
+        """
+        try:
+            async with self._readers.connect() as connection:
+                return await connection.run_sync(function, *args, **kwargs)
+        except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def close(self) -> None:
+        """Close the readers, then the writer, which may checkpoint."""
+        await self._readers.dispose()
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def _write_postgres(self, call: Callable[[Connection], R]) -> R:
+        tries = 1
+        while True:
+            try:
+                async with self._readers.begin() as connection:
+                    return await connection.run_sync(call)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or tries == _MOST_TRIES:
+                    raise
+                tries += 1
+                await asyncio.sleep(0)
+
+
+def open_database(url: str, *, pool: int = 10) -> Database:
+    """Open a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
+    if is_sqlite(url):
+        writer = Writer(url)
+        return Database(_sqlite_readers(url, pool), writer)
+    async_url = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_async_engine(
+        async_url,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on"},
+    )
+    return Database(engine, None)
+
+
+def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///file:{path_of(url)}?mode=ro&uri=true",
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    return engine
+
+
+def _unavailable(error: Exception) -> Problem:
+    cause = getattr(error, "orig", None) or error
+    _log.error("The database is not available.", error=str(cause), kind=type(cause).__name__)
+    return Problem(
+        DATABASE_UNAVAILABLE,
+        "The database did not answer in time; nothing was sent.",
+        retry_after_s=_RETRY_AFTER_S,
+    )

@@ -1,0 +1,59 @@
+"""The schema's version: what the database has, what the code needs, and the way from one to the other."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import NullPool
+
+import app
+from app.db.engine import is_sqlite, sync_url
+from app.db.sqlite import path_of, writer_engine
+
+
+def migrations_folder() -> Path:
+    """The `migrations/` folder beside the package."""
+    return Path(app.__path__[0]).resolve().parent / "migrations"
+
+
+def head() -> str:
+    """The revision that this code needs."""
+    revision = ScriptDirectory(str(migrations_folder())).get_current_head()
+    if revision is None:
+        raise RuntimeError(f"{migrations_folder()} holds no migration")
+    return revision
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision that the database has; None when it is empty."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring the database to `head()`. The revisions before and after."""
+    if is_sqlite(url):
+        path_of(url).parent.mkdir(parents=True, exist_ok=True)
+        engine = writer_engine(path_of(url))
+    else:
+        engine = create_engine(sync_url(url), poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            if not is_sqlite(url):
+                # Two migrations at a time would both see the old schema.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235419)")
+            before = revision_of(connection)
+            command.upgrade(alembic_config(connection), "head")
+    finally:
+        engine.dispose()
+    return before, head()
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's configuration, made in code so that there is no second place to set a URL."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes["connection"] = connection
+    return config

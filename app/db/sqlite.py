@@ -1,0 +1,217 @@
+"""SQLite: one writer thread with group commit, read-only readers, and two locks beside the file.
+
+Every write transaction holds an advisory lock on `<database>.lock`, so that a command beside a running
+server never checkpoints the WAL while the server writes: SQLite 3.7.0 to 3.51.2 can corrupt a database
+when two connections do. Readers are opened read-only and so never checkpoint.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+BUSY_TIMEOUT_S = 5.0
+MOST_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well before
+
+
+class DatabaseBusyError(Exception):
+    """Another process holds the lock for longer than we wait."""
+
+
+class ServerRunningError(Exception):
+    """Another server owns this SQLite file."""
+
+
+def path_of(url: str) -> Path:
+    """The file of a `sqlite:///PATH` URL."""
+    return Path(url.split(":///", 1)[1])
+
+
+class FileLock:
+    """An advisory lock that ends with the process, whatever happens to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, *, timeout_s: float) -> bool:
+        """Take the lock; False when somebody else keeps it for `timeout_s` seconds."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + timeout_s
+        pause_s = 0.001
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    return False
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, 0.05)
+            else:
+                self._descriptor = descriptor
+                return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def server_lock(url: str) -> FileLock:
+    """The lock that a server keeps for its life, so that there is one on a file.
+
+    Raises:
+        ServerRunningError: there is another.
+
+    """
+    path = path_of(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(path.name + ".server"))
+    if not lock.acquire(timeout_s=0):
+        raise ServerRunningError(
+            f"another server is running on {path}; SQLite takes one. Use PostgreSQL for several."
+        )
+    return lock
+
+
+def writer_engine(path: Path) -> Engine:
+    """An engine whose transactions begin with BEGIN IMMEDIATE and are durable when COMMIT returns."""
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # The driver's own default begins late and silently loses updates.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+@dataclass(slots=True)
+class _Work:
+    function: Callable[[Connection], Any]
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """The thread through which every write of this process goes.
+
+    Functions that wait at the same time share one transaction, each in a SAVEPOINT of its own: an error
+    rolls back its own function alone, and everybody hears only after the COMMIT.
+    """
+
+    def __init__(self, url: str) -> None:
+        path = path_of(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._engine = writer_engine(path)
+        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, function: Callable[[Connection], Any]) -> Any:
+        """The function's result, once it is committed."""
+        if not self._thread.is_alive():
+            raise DatabaseBusyError("the writer is closed")
+        loop = asyncio.get_running_loop()
+        work = _Work(function, loop.create_future(), loop)
+        self._queue.put(work)
+        return await work.future
+
+    async def close(self) -> None:
+        """Finish what waits, then close."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        stop = False
+        while not stop:
+            works, stop = self._gather()
+            if works:
+                self._commit_together(works)
+                _answer(works)
+        # The last connection to close checkpoints, so it closes under the lock as well.
+        locked = self._lock.acquire(timeout_s=BUSY_TIMEOUT_S)
+        self._engine.dispose()
+        if locked:
+            self._lock.release()
+
+    def _gather(self) -> tuple[list[_Work], bool]:
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        works = [first]
+        with suppress(queue.Empty):
+            while len(works) < MOST_IN_A_GROUP:
+                work = self._queue.get_nowait()
+                if work is None:
+                    return works, True
+                works.append(work)
+        return works, False
+
+    def _commit_together(self, works: list[_Work]) -> None:
+        try:
+            if not self._lock.acquire(timeout_s=BUSY_TIMEOUT_S):
+                raise DatabaseBusyError("another process holds the database's lock")
+            try:
+                with self._engine.connect() as connection, connection.begin():
+                    for work in works:
+                        _run_in_savepoint(connection, work)
+            finally:
+                self._lock.release()
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
+            for work in works:
+                work.result, work.error = None, error
+
+
+def _run_in_savepoint(connection: Connection, work: _Work) -> None:
+    savepoint = connection.begin_nested()
+    try:
+        work.result = work.function(connection)
+        savepoint.commit()
+    except OperationalError:
+        raise  # disk full, I/O error, corruption: the whole transaction is in doubt
+    except BaseException as error:  # noqa: BLE001 - as above
+        savepoint.rollback()
+        work.error = error
+
+
+def _answer(works: list[_Work]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+    for work in works:
+        by_loop.setdefault(work.loop, []).append(work)
+    for loop, own in by_loop.items():
+        with suppress(RuntimeError):  # that loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, own)
+
+
+def _resolve(works: list[_Work]) -> None:
+    for work in works:
+        if work.future.done():
+            continue
+        if work.error is not None:
+            work.future.set_exception(work.error)
+        else:
+            work.future.set_result(work.result)

@@ -1,0 +1,245 @@
+"""The whole catalogue of errors that a caller can meet, and the one exception that carries them.
+
+Every refusal is a `Problem`: an entry of the catalogue (`Fault`) plus what is particular to this
+occurrence. The edge turns it into an RFC 9457 document; nothing here knows of HTTP frameworks.
+`docs/errors.md` lists the same entries, compared by a test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of error.
+
+    `code` is stable and machine-readable (its slug with dashes is the problem type), `status` the HTTP
+    status, `title` a short sentence that never varies, `retryable` whether sending the same request
+    again can help, and `remedy` what to do about it.
+    """
+
+    code: str
+    status: int
+    title: str
+    retryable: bool
+    remedy: str
+
+    @property
+    def slug(self) -> str:
+        """The last part of the problem type's address."""
+        return self.code.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One violation: an RFC 6901 pointer in fragment form, a stable code and a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """A refusal on its way to the caller.
+
+    `detail` and `errors` are public words. `retry_after_s` becomes `Retry-After`. `extra` members are
+    added to the document; `headers` to the answer.
+    """
+
+    fault: Fault
+    detail: str
+    errors: Sequence[FieldError] = ()
+    retry_after_s: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.fault.code}: {self.detail}"
+
+
+INVALID_JSON = Fault(
+    "invalid_json",
+    400,
+    "The body is not acceptable JSON.",
+    retryable=False,
+    remedy="Send one JSON object, UTF-8, without duplicate keys, NUL characters, NaN or infinities.",
+)
+INVALID_PARAMETER = Fault(
+    "invalid_parameter",
+    400,
+    "A query parameter is not acceptable.",
+    retryable=False,
+    remedy="Correct the parameter that `errors` points at.",
+)
+MISSING_API_KEY = Fault(
+    "missing_api_key",
+    401,
+    "No API key was sent.",
+    retryable=False,
+    remedy="Send `Authorization: Bearer rg_live_…` (or rg_test_…).",
+)
+INVALID_API_KEY = Fault(
+    "invalid_api_key",
+    401,
+    "The API key is not valid.",
+    retryable=False,
+    remedy="Check the key for typing errors; it may have been revoked, rotated or expired.",
+)
+INSUFFICIENT_SCOPE = Fault(
+    "insufficient_scope",
+    403,
+    "The API key may not do this.",
+    retryable=False,
+    remedy="Use a key that has the scope named in `detail`.",
+)
+MODEL_NOT_ALLOWED = Fault(
+    "model_not_allowed",
+    403,
+    "The API key may not use this model.",
+    retryable=False,
+    remedy="Use a key whose list of models includes it.",
+)
+ROUTE_NOT_FOUND = Fault(
+    "route_not_found",
+    404,
+    "There is nothing at this address.",
+    retryable=False,
+    remedy="See /openapi.json for the routes.",
+)
+MODEL_NOT_FOUND = Fault(
+    "model_not_found",
+    404,
+    "The catalogue has no such model.",
+    retryable=False,
+    remedy="GET /v1/models lists the models that are served here.",
+)
+REQUEST_NOT_FOUND = Fault(
+    "request_not_found",
+    404,
+    "There is no such request.",
+    retryable=False,
+    remedy="Check the request id; a request is visible only to the tenant that made it.",
+)
+METHOD_NOT_ALLOWED = Fault(
+    "method_not_allowed",
+    405,
+    "This address does not take this method.",
+    retryable=False,
+    remedy="Use a method named in the `Allow` header.",
+)
+BODY_TOO_LARGE = Fault(
+    "body_too_large",
+    413,
+    "The body is too large.",
+    retryable=False,
+    remedy="Send pictures by https URL instead of by value; the limit is in `detail`.",
+)
+UNSUPPORTED_MEDIA_TYPE = Fault(
+    "unsupported_media_type",
+    415,
+    "The body must be JSON.",
+    retryable=False,
+    remedy="Send `Content-Type: application/json`, without a content coding.",
+)
+INVALID_INPUT = Fault(
+    "invalid_input",
+    422,
+    "The input does not fit the model's schema.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; nothing was sent and nothing was charged.",
+)
+UPSTREAM_REJECTED = Fault(
+    "upstream_rejected",
+    422,
+    "RunComfy refused this input.",
+    retryable=False,
+    remedy="See `upstream` for RunComfy's own words; no job was made.",
+)
+HTTP_ERROR = Fault(
+    "http_error",
+    400,
+    "The request was refused by the server.",
+    retryable=False,
+    remedy="See `detail`.",
+)
+INTERNAL_ERROR = Fault(
+    "internal_error",
+    500,
+    "Something went wrong in the gateway.",
+    retryable=False,
+    remedy="Look at GET /v1/requests before you send a submit again; quote `trace_id` to the operator.",
+)
+UPSTREAM_UNSERVED = Fault(
+    "upstream_unserved",
+    502,
+    "RunComfy does not serve this call.",
+    retryable=False,
+    remedy="The catalogue and RunComfy disagree about this model; tell the operator.",
+)
+UPSTREAM_UNUSABLE = Fault(
+    "upstream_unusable",
+    502,
+    "RunComfy's answer could not be used.",
+    retryable=True,
+    remedy="Ask again in a while; nothing was changed.",
+)
+UPSTREAM_NOT_CONFIGURED = Fault(
+    "upstream_not_configured",
+    503,
+    "Live requests are not configured here.",
+    retryable=False,
+    remedy="The operator has to set REELGATE_UPSTREAM_TOKEN; rg_test_ keys work without it.",
+)
+UPSTREAM_CREDENTIAL_REFUSED = Fault(
+    "upstream_credential_refused",
+    503,
+    "RunComfy refuses the gateway's own credential.",
+    retryable=True,
+    remedy="Your key is fine: the operator has to mend the credential or its balance. No job was made.",
+)
+UPSTREAM_BUSY = Fault(
+    "upstream_busy",
+    503,
+    "RunComfy takes no more jobs for now.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`; no job was made.",
+)
+UPSTREAM_UNREACHABLE = Fault(
+    "upstream_unreachable",
+    503,
+    "RunComfy could not be reached.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`; nothing left the gateway.",
+)
+DATABASE_UNAVAILABLE = Fault(
+    "database_unavailable",
+    503,
+    "The gateway's database is not available.",
+    retryable=True,
+    remedy="Ask again after `Retry-After`. Nothing is sent without its record.",
+)
+SHUTTING_DOWN = Fault(
+    "shutting_down",
+    503,
+    "This server is stopping.",
+    retryable=True,
+    remedy="Ask again after `Retry-After`; another server, or the next one, will answer.",
+)
+OUTCOME_UNKNOWN = Fault(
+    "outcome_unknown",
+    504,
+    "The job was sent and its fate is not known yet.",
+    retryable=False,
+    remedy="Do not send it again: a job may exist. Follow `request_id` of this problem.",
+)
+UPSTREAM_TIMEOUT = Fault(
+    "upstream_timeout",
+    504,
+    "RunComfy did not answer in time.",
+    retryable=True,
+    remedy="Ask again in a while; a cancel that timed out may still have been carried out.",
+)
+
+CATALOGUE: tuple[Fault, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Fault))

@@ -1,0 +1,129 @@
+"""The ready objects, and the one way to open them: HTTP, CLI, worker and tests all use it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from app.auth.principal import Authenticator
+from app.catalog.catalog import SHIPPED, Catalog, load_catalog
+from app.config import Settings
+from app.db import schema
+from app.db.engine import Database, is_sqlite, open_database
+from app.db.sqlite import path_of, server_lock
+from app.generations.cancel import Canceller
+from app.generations.rescue import Rescuer
+from app.generations.submit import MediaPolicy, Submitter
+from app.generations.track import Tracker
+from app.kit.clock import Clock, SystemClock
+from app.kit.tasks import Tasks
+from app.upstream.client import Upstream
+
+
+class SchemaError(Exception):
+    """The database's schema is not the one that this code needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything that a request, a command or a loop works with."""
+
+    settings: Settings
+    clock: Clock
+    db: Database
+    catalog: Catalog
+    authenticator: Authenticator
+    submitter: Submitter
+    tracker: Tracker
+    canceller: Canceller
+    rescuer: Rescuer
+    tasks: Tasks
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, *, clock: Clock | None = None, serving: bool = False
+) -> AsyncIterator[Gateway]:
+    """Open a gateway; leaving it waits for its tasks, for `drain_s` at most.
+
+    `serving` also takes the lock that makes a server the only one on an SQLite file.
+
+    Raises:
+        SettingsError: the pepper is missing or weak.
+        CatalogError: a model file cannot be understood.
+        ServerRunningError: there is another server on this SQLite file.
+        SchemaError: the database has to be migrated first.
+        Problem: DATABASE_UNAVAILABLE.
+
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        pepper = settings.current_pepper()
+        catalog = open_catalog(settings)
+        url = settings.database
+        if serving and is_sqlite(url):
+            stack.callback(server_lock(url).release)
+        db = await _open_checked(url, settings.database_pool, stack)
+        upstreams = await _open_upstreams(settings, stack)
+        tasks = Tasks()
+        stack.push_async_callback(tasks.drain, settings.drain_s)
+        tracker = Tracker(db, clock, upstreams, tasks, settings.freshness_s, settings.missing_grace_s)
+        yield Gateway(
+            settings=settings,
+            clock=clock,
+            db=db,
+            catalog=catalog,
+            authenticator=Authenticator.with_peppers(db, clock, pepper, settings.previous_peppers),
+            submitter=Submitter(
+                db,
+                clock,
+                catalog,
+                upstreams,
+                tasks,
+                MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
+                settings.dispatch_lease_s,
+            ),
+            tracker=tracker,
+            canceller=Canceller(tracker, upstreams),
+            rescuer=Rescuer(db, clock),
+            tasks=tasks,
+        )
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The shipped models, under the operator's own."""
+    folders = [SHIPPED]
+    if settings.catalog_dir is not None:
+        folders.append(settings.catalog_dir)
+    return load_catalog(*folders)
+
+
+async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
+    if is_sqlite(url) and not path_of(url).exists():
+        raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
+    db = open_database(url, pool=pool)
+    stack.push_async_callback(db.close)
+    revision = await db.read(schema.revision_of)
+    if revision != schema.head():
+        raise SchemaError(
+            f"the database's schema is at {revision or 'nothing'}, this code needs {schema.head()};"
+            " run `reelgate migrate`."
+        )
+    return db
+
+
+async def _open_upstreams(settings: Settings, stack: AsyncExitStack) -> dict[str, Upstream]:
+    """By key mode; `live` is missing where no credential is configured."""
+    places = {"test": (settings.sandbox_base_url, settings.sandbox_token)}
+    if settings.upstream_token is not None:
+        places["live"] = (settings.upstream_base_url, settings.upstream_token)
+    return {
+        mode: await stack.enter_async_context(
+            Upstream(
+                base_url=base_url,
+                token=token.get_secret_value(),
+                submit_deadline_s=settings.submit_deadline_s,
+                read_deadline_s=settings.read_deadline_s,
+            )
+        )
+        for mode, (base_url, token) in places.items()
+    }

@@ -1,0 +1,100 @@
+"""What the caller is told when a submit or a look upstream does not end well."""
+
+from typing import Any
+from urllib.parse import quote
+
+from app.errors import (
+    OUTCOME_UNKNOWN,
+    UPSTREAM_BUSY,
+    UPSTREAM_CREDENTIAL_REFUSED,
+    UPSTREAM_REJECTED,
+    UPSTREAM_TIMEOUT,
+    UPSTREAM_UNREACHABLE,
+    UPSTREAM_UNSERVED,
+    UPSTREAM_UNUSABLE,
+    Fault,
+    FieldError,
+    Problem,
+)
+from app.generations.store import Generation
+from app.upstream.client import Upstream
+from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
+
+_RETRY_AFTER_S = 5
+_CREDENTIAL_RETRY_AFTER_S = 60
+
+_OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
+    Verdict.REJECTED_INPUT: (UPSTREAM_REJECTED, "RunComfy refused the input; no job was made."),
+    Verdict.REJECTED_CREDENTIAL: (
+        UPSTREAM_CREDENTIAL_REFUSED,
+        "RunComfy refuses the gateway's credential or its balance; your API key is fine.",
+    ),
+    Verdict.REJECTED_UNSERVED: (UPSTREAM_UNSERVED, "RunComfy does not serve this model at this address."),
+    Verdict.BUSY: (UPSTREAM_BUSY, "RunComfy takes no more jobs for now; no job was made."),
+    Verdict.NOT_SENT: (UPSTREAM_UNREACHABLE, "RunComfy could not be reached; nothing was sent."),
+}
+
+
+def of_submit(outcome: Outcome, generation: Generation, upstream: Upstream) -> Problem:
+    """The problem that a submit without success ends in. Its request id is in `request_id`."""
+    if outcome.verdict not in _OF_VERDICT or generation.upstream_request_id is not None:
+        return unknown_outcome(generation)
+    fault, detail = _OF_VERDICT[outcome.verdict]
+    problem = Problem(fault, detail, extra={"request_id": generation.id})
+    if outcome.verdict is Verdict.REJECTED_INPUT:
+        problem.errors = [
+            FieldError(_pointer(path), "upstream", upstream.redact(message))
+            for path, message in outcome.words.detail
+        ]
+        problem.extra["upstream"] = {
+            "error_code": outcome.words.code,
+            "error_message": upstream.redact(outcome.words.message),
+        }
+    if fault is UPSTREAM_CREDENTIAL_REFUSED:
+        problem.retry_after_s = _CREDENTIAL_RETRY_AFTER_S
+    elif fault.retryable:
+        problem.retry_after_s = max(1, outcome.retry_after_s or _RETRY_AFTER_S)
+    return problem
+
+
+def unknown_outcome(generation: Generation) -> Problem:
+    """Sent, and nothing proves what became of it."""
+    return Problem(
+        OUTCOME_UNKNOWN,
+        "The job was sent to RunComfy and no complete answer came back, so it may exist."
+        f" It is kept as request {generation.id}; follow it there and do not send it again.",
+        extra={"request_id": generation.id},
+    )
+
+
+def stored_error(outcome: Outcome) -> dict[str, Any]:
+    """What the record of a rejected generation says."""
+    fault, detail = _OF_VERDICT[outcome.verdict]
+    return {"code": fault.code, "message": detail}
+
+
+def of_blind_look(observation: Observation) -> Problem:
+    """The problem for an answer that could not be had from the upstream and that a row cannot replace."""
+    match observation.seen:
+        case Seen.CREDENTIAL_REFUSED:
+            return Problem(
+                UPSTREAM_CREDENTIAL_REFUSED,
+                "RunComfy refuses the gateway's credential; your API key is fine.",
+                retry_after_s=_CREDENTIAL_RETRY_AFTER_S,
+            )
+        case Seen.TIMED_OUT:
+            return Problem(UPSTREAM_TIMEOUT, "RunComfy did not answer in time.", retry_after_s=_RETRY_AFTER_S)
+        case Seen.UNREACHABLE:
+            return Problem(
+                UPSTREAM_UNREACHABLE, "RunComfy could not be reached.", retry_after_s=_RETRY_AFTER_S
+            )
+        case _:
+            return Problem(
+                UPSTREAM_UNUSABLE,
+                "RunComfy answered something that could not be used.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+
+def _pointer(path: tuple[str | int, ...]) -> str:
+    return "#" + "".join("/" + quote(str(part).replace("~", "~0").replace("/", "~1")) for part in path)

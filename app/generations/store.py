@@ -1,0 +1,215 @@
+"""The generations table: making, finding and listing rows. Changing their state is `advance`'s alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, tuple_, update
+
+from app.auth.keys import Mode
+from app.db.tables import generation_events, generations
+from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State
+from app.kit.strict_json import from_column, to_column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A row as it was read. JSON members stay text until somebody asks for them."""
+
+    id: str
+    tenant_id: str
+    kid: str
+    mode: Mode
+    model_id: str
+    input_text: str
+    price_microcredits: int | None
+    price_version: str | None
+    state: State
+    version: int
+    upstream_request_id: str | None
+    queue_position: int | None
+    output_text: str | None
+    error_text: str | None
+    evidence_text: str | None
+    upstream_cost_usd: str | None
+    trace_id: str
+    created_at_ms: int
+    changed_at_ms: int
+    polled_at_ms: int | None
+    missing_since_ms: int | None
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    lease_until_ms: int | None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it will never change again."""
+        return self.state in TERMINAL
+
+    @property
+    def followable(self) -> bool:
+        """Whether the upstream can be asked about it."""
+        return self.state in FOLLOWABLE and self.upstream_request_id is not None
+
+    @property
+    def input(self) -> Any:
+        """What the caller sent."""
+        return from_column(self.input_text)
+
+    @property
+    def output(self) -> Any:
+        """RunComfy's output object, once completed."""
+        return from_column(self.output_text)
+
+    @property
+    def error(self) -> Any:
+        """Why it ended without an output: any JSON value."""
+        return from_column(self.error_text)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a generation's state."""
+
+    version: int
+    state: State
+    at_ms: int
+    reason: str
+
+
+_TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text", "evidence": "evidence_text"}
+
+
+def add(
+    connection: Connection,
+    *,
+    generation_id: str,
+    tenant_id: str,
+    kid: str,
+    mode: Mode,
+    model_id: str,
+    input_document: Mapping[str, Any],
+    price_microcredits: int | None,
+    price_version: str | None,
+    state: State,
+    trace_id: str,
+    now_ms: int,
+    lease_until_ms: int | None,
+) -> Generation:
+    """Insert a generation in its first state, with its first event."""
+    row = connection.execute(
+        insert(generations)
+        .values(
+            id=generation_id,
+            tenant_id=tenant_id,
+            kid=kid,
+            mode=mode,
+            model_id=model_id,
+            input=to_column(input_document),
+            price_microcredits=price_microcredits,
+            price_version=price_version,
+            state=state,
+            version=1,
+            trace_id=trace_id,
+            created_at_ms=now_ms,
+            changed_at_ms=now_ms,
+            lease_until_ms=lease_until_ms,
+        )
+        .returning(generations)
+    ).one()
+    add_event(connection, generation_id, Event(1, state, now_ms, "submitted"))
+    return generation_of(row)
+
+
+def add_event(connection: Connection, generation_id: str, event: Event) -> None:
+    """Append to the generation's history."""
+    connection.execute(
+        insert(generation_events).values(
+            generation_id=generation_id,
+            version=event.version,
+            state=event.state,
+            at_ms=event.at_ms,
+            reason=event.reason,
+        )
+    )
+
+
+def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
+    """A generation by its id; of this tenant alone, unless None is said on purpose."""
+    query = select(generations).where(generations.c.id == generation_id)
+    if tenant_id is not None:
+        query = query.where(generations.c.tenant_id == tenant_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else generation_of(row)
+
+
+def events_of(connection: Connection, generation_id: str) -> list[Event]:
+    """Every change of a generation's state, in order."""
+    query = (
+        select(generation_events)
+        .where(generation_events.c.generation_id == generation_id)
+        .order_by(generation_events.c.version)
+    )
+    return [Event(row.version, State(row.state), row.at_ms, row.reason) for row in connection.execute(query)]
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    limit: int,
+    before: tuple[int, str] | None = None,
+    states: frozenset[State] | None = None,
+    model_id: str | None = None,
+) -> list[Generation]:
+    """A tenant's generations, newest first, at most `limit`, older than the (created_at_ms, id) `before`."""
+    query = (
+        select(generations)
+        .where(generations.c.tenant_id == tenant_id)
+        .order_by(generations.c.created_at_ms.desc(), generations.c.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(tuple_(generations.c.created_at_ms, generations.c.id) < tuple_(*before))
+    if states is not None:
+        query = query.where(generations.c.state.in_(states))
+    if model_id is not None:
+        query = query.where(generations.c.model_id == model_id)
+    return [generation_of(row) for row in connection.execute(query)]
+
+
+def leases_over(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
+    """Ids of submits whose server has been silent for longer than its lease."""
+    query = (
+        select(generations.c.id)
+        .where(generations.c.state == State.DISPATCHING, generations.c.lease_until_ms < now_ms)
+        .order_by(generations.c.lease_until_ms)
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def touch(
+    connection: Connection,
+    generation_id: str,
+    *,
+    now_ms: int,
+    queue_position: int | None = None,
+    missing_since_ms: int | None = None,
+) -> None:
+    """Note a look at a live generation that changed no state."""
+    connection.execute(
+        update(generations)
+        .where(generations.c.id == generation_id, generations.c.state.in_(FOLLOWABLE))
+        .values(polled_at_ms=now_ms, queue_position=queue_position, missing_since_ms=missing_since_ms)
+    )
+
+
+_FIELDS = frozenset(field.name for field in fields(Generation))
+
+
+def generation_of(row: Row[tuple[object, ...]]) -> Generation:
+    """The generation in a row of the table."""
+    values = {_TEXTS.get(name, name): value for name, value in row._mapping.items()}  # noqa: SLF001 - documented
+    values["state"] = State(values["state"])
+    return Generation(**{name: value for name, value in values.items() if name in _FIELDS})

@@ -1,0 +1,34 @@
+"""Time, handed to whoever needs it, so that no test waits for it."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return after `delay_s` seconds of this clock."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return after `delay_s` seconds."""
+        await asyncio.sleep(delay_s)
+
+
+def iso(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""One anatomy for everything that happens in the background.
+
+A loop is a named `run_once` that returns how many things it did. The first tick comes at once; an error is
+logged and met with a longer pause; a stop lets the tick under way finish.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from app.kit.clock import Clock
+from app.kit.telemetry import get_logger
+
+_log = get_logger("loop")
+_MOST_BACKOFF = 30  # times the interval
+
+
+class Loop:
+    """A background loop.
+
+    `interval_s` is the pause between ticks, of which up to a tenth is jitter, so that replicas spread out.
+    """
+
+    def __init__(
+        self, name: str, run_once: Callable[[], Awaitable[int]], *, interval_s: float, clock: Clock
+    ) -> None:
+        self.name = name
+        self.run_once = run_once
+        self.interval_s = interval_s
+        self._clock = clock
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Tick until `stop`."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                count = await self.run_once()
+            except Exception:
+                failures += 1
+                _log.exception("A loop's tick failed.", loop=self.name, failures=failures)
+            else:
+                failures = 0
+                if count:
+                    _log.info("A loop's tick did something.", loop=self.name, count=count)
+            await self._pause(self.interval_s * min(2**failures, _MOST_BACKOFF))
+
+    def stop(self) -> None:
+        """Ask the loop to end after its present tick."""
+        self._stopping.set()
+
+    async def _pause(self, delay_s: float) -> None:
+        jittered_s = delay_s * (1 - 0.1 * random.random())  # noqa: S311 - spreads load, guards nothing
+        sleep = asyncio.ensure_future(self._clock.sleep(jittered_s))
+        stop = asyncio.ensure_future(self._stopping.wait())
+        _, pending = await asyncio.wait((sleep, stop), return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)

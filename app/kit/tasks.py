@@ -1,0 +1,39 @@
+"""Tasks that belong to the application, so that neither a caller's disconnect nor a drain cuts them."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+class Tasks:
+    """The application's own running tasks."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, work: Coroutine[Any, Any, R], *, name: str) -> asyncio.Task[R]:
+        """Run the coroutine whatever happens to the caller; await it through `asyncio.shield`."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def drain(self, timeout_s: float) -> int:
+        """Wait for what is running, then cancel the rest. How many had to be cancelled."""
+        if not self._running:
+            return 0
+        _, late = await asyncio.wait(set(self._running), timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was raised to whoever awaited; nobody else needs a warning

@@ -1,0 +1,75 @@
+"""The gateway as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from app.api import openapi
+from app.api.answers import json_answer
+from app.api.middleware import Edge
+from app.api.problems import answer_http_exception, answer_problem, answer_validation_error
+from app.api.routes import add_routes
+from app.catalog.catalog import Catalog
+from app.config import Settings
+from app.console.pages import add_pages
+from app.errors import Problem
+from app.gateway import open_gateway
+from app.kit.clock import Clock
+from app.worker import running
+
+
+def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+    """The application. Its lifespan opens the gateway and runs the loops; `create_server_app` wraps it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_gateway(settings, clock=clock, serving=True) as gateway:
+            app.state.gateway = gateway
+            async with running(gateway):
+                yield
+
+    app = FastAPI(
+        title="Reelgate",
+        version=version("reelgate"),
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # several of RunComfy's clients take any redirect for an error
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would log exceptions' messages
+    )
+    app.state.base_url = settings.base_url
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(RequestValidationError, answer_validation_error)
+    add_routes(app)
+    app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
+    add_pages(app)
+    return app
+
+
+def create_server_app(settings: Settings, *, clock: Clock | None = None) -> tuple[FastAPI, ASGIApp]:
+    """The application, and it inside the edge that marks, logs and guards every answer."""
+    app = create_app(settings, clock=clock)
+    return app, Edge(app, settings.base_url)
+
+
+def contract(settings: Settings, catalog: Catalog) -> dict[str, Any]:
+    """The OpenAPI document for a catalogue, without opening anything."""
+    return openapi.build(create_app(settings), catalog)
+
+
+async def _answer_openapi(request: Request) -> Response:
+    app = request.app
+    if not hasattr(app.state, "contract"):
+        app.state.contract = openapi.build(app, app.state.gateway.catalog)
+    return json_answer(app.state.contract)

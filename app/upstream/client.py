@@ -1,0 +1,143 @@
+"""The HTTP client towards RunComfy. It reports evidence and judges nothing."""
+
+import asyncio
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from app.upstream.outcomes import Exchange, Sent
+
+SUBMIT_CAP_BYTES = 65_536  # a submit's answer is four short fields
+RESULT_CAP_BYTES = 4_194_304  # lists of URLs; a thousand are 200 KiB
+
+
+class Upstream:
+    """One RunComfy, or its stand-in, with the credential that opens it.
+
+    `base_url` is without a slash at its end; deadlines are seconds for a whole call, however slowly its
+    bytes drip.
+    """
+
+    def __init__(
+        self, *, base_url: str, token: str, submit_deadline_s: float, read_deadline_s: float
+    ) -> None:
+        self.base_url = base_url
+        self._token = token
+        self.submit_deadline_s = submit_deadline_s
+        self._read_deadline_s = read_deadline_s
+        # A submit goes over a connection of its own: on a reused one, a close by the peer that crosses
+        # our body would be an unknown outcome that need not be.
+        self._submits = _client(base_url, token, httpx2.Limits(max_keepalive_connections=0))
+        self._reads = _client(
+            base_url, token, httpx2.Limits(max_connections=100, max_keepalive_connections=20)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._submits.aclose()
+        await self._reads.aclose()
+
+    def redact(self, text: str) -> str:
+        """The text without our credential, should the upstream have repeated it."""
+        return text.replace(self._token, "[redacted]")
+
+    async def submit(self, model_id: str, body: bytes, *, deadline_s: float) -> Exchange:
+        """POST a job, once. Never retried here."""
+        return await _exchange(
+            self._submits,
+            "POST",
+            f"/v1/models/{model_id}",
+            content=body,
+            deadline_s=deadline_s,
+            cap_bytes=SUBMIT_CAP_BYTES,
+        )
+
+    async def status(self, upstream_request_id: str) -> Exchange:
+        """GET a job's status."""
+        return await self._read(upstream_request_id, "status")
+
+    async def result(self, upstream_request_id: str) -> Exchange:
+        """GET a job's result, with its cost where RunComfy names one."""
+        return await self._read(upstream_request_id, "result?include_cost=true")
+
+    async def cancel(self, upstream_request_id: str) -> Exchange:
+        """POST a cancel: harmless to repeat."""
+        return await self._read(upstream_request_id, "cancel", method="POST")
+
+    async def _read(self, upstream_request_id: str, what: str, *, method: str = "GET") -> Exchange:
+        return await _exchange(
+            self._reads,
+            method,
+            f"/v1/requests/{quote(upstream_request_id, safe='')}/{what}",
+            content=None,
+            deadline_s=self._read_deadline_s,
+            cap_bytes=RESULT_CAP_BYTES,
+        )
+
+
+def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        base_url=base_url,
+        headers={
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json",
+            # A compressed answer could unfold past every cap.
+            "Accept-Encoding": "identity",
+            "User-Agent": "reelgate",
+        },
+        limits=limits,
+        timeout=None,  # the deadline covers the whole call
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+async def _exchange(
+    client: httpx2.AsyncClient,
+    method: str,
+    path: str,
+    *,
+    content: bytes | None,
+    deadline_s: float,
+    cap_bytes: int,
+) -> Exchange:
+    sent = Sent.NOTHING
+    status: int | None = None
+    headers: dict[str, str] = {}
+    body = bytearray()
+    complete = False
+    failure = ""
+
+    async def trace(name: str, _info: dict[str, Any]) -> None:
+        # Exception types do not tell whether the body left; these events do.
+        nonlocal sent
+        if name == "http11.send_request_headers.started":
+            sent = Sent.HEADERS
+        elif name == "http11.send_request_body.started":
+            sent = Sent.BODY
+
+    request_headers = {"Content-Type": "application/json"} if content is not None else {}
+    try:
+        async with (
+            asyncio.timeout(deadline_s),
+            client.stream(
+                method, path, content=content, headers=request_headers, extensions={"trace": trace}
+            ) as response,
+        ):
+            status = response.status_code
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > cap_bytes:
+                    failure = "too_large"
+                    break
+            else:
+                complete = True
+    except TimeoutError:
+        failure = "timeout"
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        failure = type(error).__name__
+    return Exchange(sent, status, headers, bytes(body), complete, failure)

@@ -1,0 +1,330 @@
+"""What an exchange with RunComfy proves. Pure: evidence in, meaning out.
+
+RunComfy has no idempotency key, so after a submit only the evidence tells whether a paid job may exist.
+Whatever is not proven is unknown, never a failure.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+EVIDENCE_BYTES = 4096
+_SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
+_LONGEST_WORDS = 1000
+_LONGEST_RETRY_AFTER_S = 86_400
+
+# RunComfy's documented codes; the rest of its refusals are about the input.
+_CREDENTIAL_CODES = frozenset({400002, 400004, 403001})  # no balance; bad token; somebody else's request
+_UNSERVED_CODES = frozenset({400001, 404001})  # bad model id; unknown request
+_CREDENTIAL_STATUSES = frozenset({401, 402, 403})
+_UNSERVED_STATUSES = frozenset({404, 405})
+_INPUT_STATUSES = frozenset({400, 409, 413, 415, 422})
+
+
+class Sent(StrEnum):
+    """How much of a request may have left."""
+
+    NOTHING = "nothing"
+    HEADERS = "headers"
+    BODY = "body"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and whatever came back.
+
+    `status`, `headers` (lower-case names) and `body` are as far as they arrived; `complete` is True only
+    when the whole answer did, inside the deadline and the cap. `failure` says why it is not.
+    """
+
+    sent: Sent
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    complete: bool = False
+    failure: str = ""
+
+
+class Verdict(StrEnum):
+    """What became of a submit."""
+
+    ACCEPTED = "accepted"
+    REJECTED_INPUT = "rejected_input"
+    REJECTED_CREDENTIAL = "rejected_credential"
+    REJECTED_UNSERVED = "rejected_unserved"
+    BUSY = "busy"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """RunComfy's own words in a refusal, as far as they could be read."""
+
+    code: int | None = None
+    message: str = ""
+    detail: tuple[tuple[tuple[str | int, ...], str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A submit's verdict with what belongs to it.
+
+    `upstream_request_id` is there only when accepted, `retry_after_s` only when busy. `reason` is one of a
+    few constant words for logs and records.
+    """
+
+    verdict: Verdict
+    reason: str
+    upstream_request_id: str | None = None
+    retry_after_s: int | None = None
+    words: Words = Words()
+
+
+def judge_submit(exchange: Exchange, *, now_ms: int) -> Outcome:
+    """The outcome of a submit. `now_ms` only resolves a `Retry-After` that is a date."""
+    if not exchange.complete or exchange.status is None:
+        if exchange.sent is Sent.BODY:
+            return Outcome(Verdict.UNKNOWN, exchange.failure or "incomplete")
+        return Outcome(Verdict.NOT_SENT, exchange.failure or "not_sent")
+    if 200 <= exchange.status < 300:  # noqa: PLR2004 - the range of success
+        return _judge_success(exchange.body)
+    return _judge_refusal(exchange.status, exchange, now_ms)
+
+
+def _judge_success(body: bytes) -> Outcome:
+    document = _object(body)
+    if document is None:
+        return Outcome(Verdict.UNKNOWN, "malformed")
+    if document.get("error_code") is not None:
+        words = _words(document)
+        return Outcome(_verdict_of_code(words.code), "error_code_in_success", words=words)
+    upstream_request_id = document.get("request_id")
+    if not isinstance(upstream_request_id, str) or not _SAFE_ID.match(upstream_request_id):
+        return Outcome(Verdict.UNKNOWN, "no_usable_id")
+    return Outcome(Verdict.ACCEPTED, "accepted", upstream_request_id=upstream_request_id)
+
+
+def _judge_refusal(status: int, exchange: Exchange, now_ms: int) -> Outcome:
+    reason = f"http_{status}"
+    words = _words(_object(exchange.body))
+    retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
+    if status == 429 or (status == 503 and retry_after_s is not None):  # noqa: PLR2004 - as RFC 9110 names them
+        return Outcome(Verdict.BUSY, reason, retry_after_s=retry_after_s, words=words)
+    if status in _CREDENTIAL_STATUSES or (status in _INPUT_STATUSES and words.code in _CREDENTIAL_CODES):
+        return Outcome(Verdict.REJECTED_CREDENTIAL, reason, words=words)
+    if status in _UNSERVED_STATUSES or 300 <= status < 400:  # noqa: PLR2004 - the range of redirects
+        return Outcome(Verdict.REJECTED_UNSERVED, reason, words=words)
+    if status in _INPUT_STATUSES:
+        return Outcome(_verdict_of_code(words.code), reason, words=words)
+    return Outcome(Verdict.UNKNOWN, reason, words=words)
+
+
+def _verdict_of_code(code: int | None) -> Verdict:
+    if code in _CREDENTIAL_CODES:
+        return Verdict.REJECTED_CREDENTIAL
+    if code in _UNSERVED_CODES:
+        return Verdict.REJECTED_UNSERVED
+    return Verdict.REJECTED_INPUT
+
+
+class Seen(StrEnum):
+    """What one look at a job showed."""
+
+    IN_QUEUE = "in_queue"
+    IN_PROGRESS = "in_progress"
+    FINISHED = "finished"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    NOT_CANCELLABLE = "not_cancellable"
+    GONE = "gone"
+    CREDENTIAL_REFUSED = "credential_refused"
+    UNUSABLE = "unusable"
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+
+
+BLIND = frozenset({Seen.CREDENTIAL_REFUSED, Seen.UNUSABLE, Seen.TIMED_OUT, Seen.UNREACHABLE})
+"""What tells nothing about the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a job.
+
+    `output` (an object) is there when it succeeded, `error` (any JSON value) when it failed, `cost_usd`
+    where RunComfy named one. `unknown_word` is a status word that nobody has documented.
+    """
+
+    seen: Seen
+    reason: str = ""
+    queue_position: int | None = None
+    output: dict[str, Any] | None = None
+    error: Any = None
+    cost_usd: float | None = None
+    unknown_word: str | None = None
+
+
+# Both routes accept every spelling seen anywhere: which appears where is not documented.
+_STATUS_WORDS = {
+    "in_queue": Seen.IN_QUEUE,
+    "in_progress": Seen.IN_PROGRESS,
+    "completed": Seen.FINISHED,
+    "succeeded": Seen.FINISHED,
+    "failed": Seen.FINISHED,
+    "cancelled": Seen.CANCELLED,
+    "canceled": Seen.CANCELLED,
+}
+
+
+def observe_status(exchange: Exchange) -> Observation:
+    """What an answer of the status route shows. `FINISHED` says nothing about success."""
+    document, blind = _answer(exchange)
+    if document is None:
+        return blind
+    word = document.get("status")
+    if not isinstance(word, str):
+        return Observation(Seen.UNUSABLE, "no_status")
+    seen = _STATUS_WORDS.get(word.lower())
+    if seen is None:  # still running, said in a word that we do not know: never a failure
+        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_word=word[:60])
+    position = document.get("queue_position")
+    if (
+        seen is not Seen.IN_QUEUE
+        or isinstance(position, bool)
+        or not isinstance(position, int)
+        or not 0 <= position < 2**31
+    ):
+        position = None
+    return Observation(seen, word.lower(), queue_position=position)
+
+
+def observe_result(exchange: Exchange) -> Observation:
+    """What an answer of the result route shows; here alone is success told from failure."""
+    document, blind = _answer(exchange)
+    if document is None:
+        return blind
+    word = document.get("status")
+    word = word.lower() if isinstance(word, str) else ""
+    cost_usd = _cost(document.get("cost"))
+    if word in {"succeeded", "completed"}:
+        output = document.get("output")
+        if not isinstance(output, dict) or not output:
+            return Observation(Seen.UNUSABLE, "succeeded_without_output")
+        return Observation(Seen.SUCCEEDED, word, output=output, cost_usd=cost_usd)
+    if word == "failed":
+        return Observation(Seen.FAILED, word, error=document.get("error"), cost_usd=cost_usd)
+    seen = _STATUS_WORDS.get(word)
+    if seen is None:
+        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_word=word[:60] or "(none)")
+    return Observation(seen, word)
+
+
+def observe_cancel(exchange: Exchange) -> Observation:
+    """What an answer to a cancel shows."""
+    document, blind = _answer(exchange)
+    if document is None:
+        return blind
+    match document.get("outcome"):
+        case "cancelled" | "canceled":
+            return Observation(Seen.CANCELLED, "cancelled")
+        case "not_cancellable":
+            return Observation(Seen.NOT_CANCELLABLE, "not_cancellable")
+        case _:
+            return Observation(Seen.UNUSABLE, "no_outcome")
+
+
+def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
+    """The document of a successful answer, or None and what the failure shows."""
+    if not exchange.complete or exchange.status is None:
+        kind = Seen.TIMED_OUT if exchange.failure == "timeout" else Seen.UNREACHABLE
+        return None, Observation(kind, exchange.failure)
+    document = _object(exchange.body)
+    if exchange.status in {200, 201, 202} and document is not None and document.get("error_code") is None:
+        return document, Observation(Seen.UNUSABLE)
+    code = _words(document).code
+    reason = f"http_{exchange.status}"
+    if exchange.status == 404 or code == 404001:  # noqa: PLR2004 - both spellings of not found
+        return None, Observation(Seen.GONE, reason)
+    if exchange.status in _CREDENTIAL_STATUSES or code in _CREDENTIAL_CODES:
+        return None, Observation(Seen.CREDENTIAL_REFUSED, reason)
+    return None, Observation(Seen.UNUSABLE, reason if exchange.status != 200 else "malformed")  # noqa: PLR2004
+
+
+def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
+    """Seconds of a `Retry-After` (delay or date, RFC 9110), 0 to a day; None where it is neither."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(_LONGEST_RETRY_AFTER_S, int(text[:9]))
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delay_s = -(-(int(moment.timestamp() * 1000) - now_ms) // 1000)
+    return max(0, min(delay_s, _LONGEST_RETRY_AFTER_S))
+
+
+def evidence(exchange: Exchange, reason: str) -> dict[str, Any]:
+    """What to keep of an exchange that proved nothing, for the operator: the first 4 KiB of the answer."""
+    return {
+        "reason": reason,
+        "sent": exchange.sent,
+        "status": exchange.status,
+        "failure": exchange.failure,
+        "body": exchange.body[:EVIDENCE_BYTES].decode("utf-8", "replace"),
+    }
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _words(document: dict[str, Any] | None) -> Words:
+    """RunComfy's words in any of the shapes that its clients handle."""
+    if document is None:
+        return Words()
+    code = document.get("error_code")
+    if isinstance(code, str) and code.isascii() and code.isdigit():
+        code = int(code[:12])
+    if isinstance(code, bool) or not isinstance(code, int):
+        code = None
+    message = ""
+    for name in ("error_message", "message", "error", "detail"):
+        if isinstance(document.get(name), str):
+            message = document[name][:_LONGEST_WORDS]
+            break
+    return Words(code, message, _detail(document.get("detail")))
+
+
+def _detail(value: Any) -> tuple[tuple[tuple[str | int, ...], str], ...]:
+    if not isinstance(value, list):
+        return ()
+    entries = []
+    for entry in value[:50]:
+        if isinstance(entry, dict) and isinstance(entry.get("msg"), str):
+            places = entry.get("loc")
+            parts = places if isinstance(places, list) else []
+            path = tuple(part for part in parts if isinstance(part, str | int))
+            entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_LONGEST_WORDS]))
+    return tuple(entries)
+
+
+def _cost(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return float(value)
