@@ -57,11 +57,11 @@ class Settings(BaseSettings):
     )
     pepper: SecretStr | None = Field(
         default=None,
-        description="The server's secret in every API key's digest; at least 32 characters outside development.",
+        description="The server's secret in every API key's digest; outside development at least 32 characters.",
     )
     previous_peppers: CommaList = Field(
         default_factory=list,
-        description="Peppers that older keys were made with, separated by commas, while they are rotated out.",
+        description="Peppers that older keys were made with, separated by commas, until those are rotated.",
     )
     upstream_base_url: str = Field(
         default="https://model-api.runcomfy.net", description="RunComfy's Model API, for rg_live_ keys."

@@ -41,7 +41,7 @@ class FieldError:
 
 
 @dataclass(eq=False)
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal on its way to the caller.
 
     `detail` and `errors` are public words. `retry_after_s` becomes `Retry-After`. `extra` members are

@@ -1,1 +1,1 @@
-"""The HTTP edge: routes, wire documents and problem documents. FastAPI is imported here and in `main` alone."""
+"""The HTTP edge: routes, wire documents and problem documents."""

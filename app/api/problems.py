@@ -6,6 +6,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app.errors import (
     CATALOGUE,
@@ -99,7 +100,7 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
 
 
 def internal_error(base_url: str, instance: str) -> Response:
-    """The answer when we are at a loss. What went wrong is in the log, under the trace id, and nowhere else."""
+    """The answer when we are at a loss. What went wrong is in the log alone, under the trace id."""
     problem = Problem(INTERNAL_ERROR, "The gateway could not finish this; the operator's log has the cause.")
     return response(problem, base_url=base_url, instance=instance)
 
@@ -108,7 +109,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 404:  # noqa: PLR2004
         return Problem(ROUTE_NOT_FOUND, f"There is no {request.url.path[:200]!r} here.")
     if error.status_code == 405:  # noqa: PLR2004
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _allowed_methods(request)
         return Problem(
             METHOD_NOT_ALLOWED,
             f"{request.method} is not taken here; {allowed or 'nothing else'} is.",
@@ -118,6 +119,17 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
         HTTP_ERROR.code, error.status_code, HTTP_ERROR.title, HTTP_ERROR.retryable, HTTP_ERROR.remedy
     )
     return Problem(fault, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _allowed_methods(request: Request) -> str:
+    """The methods of every route at this address: the framework names those of the first alone."""
+    methods = {
+        method
+        for route in request.app.router.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 def _base_url(request: Request) -> str:

@@ -30,7 +30,11 @@ async def get_status(gateway: Open, principal: CanRead, request_id: str) -> Resp
 
 
 async def get_result(
-    gateway: Open, principal: CanRead, request_id: str, include_cost: Annotated[bool, Query()] = False
+    gateway: Open,
+    principal: CanRead,
+    request_id: str,
+    *,
+    include_cost: Annotated[bool, Query()] = False,
 ) -> Response:
     """RunComfy's result: always 200, also while the job is not finished."""
     sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
@@ -55,6 +59,7 @@ async def get_request(gateway: Open, principal: CanRead, request_id: str) -> Res
 async def list_requests(
     gateway: Open,
     principal: CanRead,
+    *,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[State | None, Query()] = None,

@@ -19,7 +19,7 @@ Mode = Literal["live", "test"]
 SCOPES = ("submit", "read")
 
 KID_LENGTH = 12
-SECRET_LENGTH = 33  # 33 × log2(62) = 196 bits
+SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits
 _SHAPE = re.compile(
     rf"rg_(live|test)_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
 )

@@ -61,10 +61,12 @@ until curl -s {base}/v1/requests/$REQUEST_ID/status -H "Authorization: Bearer $R
   | tee /dev/stderr | grep -Eq '"status":"(completed|cancelled)"|"code"'; do echo; sleep 1; done; echo
 
 # 3. Fetch the result.
-RESULT=$(curl -s {base}/v1/requests/$REQUEST_ID/result -H "Authorization: Bearer $REELGATE_KEY"); echo "$RESULT"
+RESULT=$(curl -s {base}/v1/requests/$REQUEST_ID/result -H "Authorization: Bearer $REELGATE_KEY")
+echo "$RESULT"
 
 # 4. Download the video: reelgate-demo.mp4.
-curl -s -o reelgate-demo.mp4 "$(echo "$RESULT" | sed -n 's/.*"video":"\\([^"]*\\)".*/\\1/p')"; ls -l reelgate-demo.mp4
+curl -s -o reelgate-demo.mp4 "$(echo "$RESULT" | sed -n 's/.*"video":"\\([^"]*\\)".*/\\1/p')"
+ls -l reelgate-demo.mp4
 """
 
 

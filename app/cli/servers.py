@@ -38,7 +38,7 @@ class Server(uvicorn.Server):
         if self.started:
             self._on_start()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Tell, then stop. uvicorn would raise the signal again at its end, and exit with its number."""
         self._on_stop()
         if self.should_exit and sig == signal.SIGINT:

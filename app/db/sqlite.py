@@ -11,8 +11,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,9 +153,16 @@ class Writer:
                 self._commit_together(works)
                 _answer(works)
         # The last connection to close checkpoints, so it closes under the lock as well.
-        locked = self._lock.acquire(timeout_s=BUSY_TIMEOUT_S)
-        self._engine.dispose()
-        if locked:
+        with suppress(DatabaseBusyError), self._locked():
+            self._engine.dispose()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout_s=BUSY_TIMEOUT_S):
+            raise DatabaseBusyError("another process holds the database's lock")
+        try:
+            yield
+        finally:
             self._lock.release()
 
     def _gather(self) -> tuple[list[_Work], bool]:
@@ -173,14 +180,9 @@ class Writer:
 
     def _commit_together(self, works: list[_Work]) -> None:
         try:
-            if not self._lock.acquire(timeout_s=BUSY_TIMEOUT_S):
-                raise DatabaseBusyError("another process holds the database's lock")
-            try:
-                with self._engine.connect() as connection, connection.begin():
-                    for work in works:
-                        _run_in_savepoint(connection, work)
-            finally:
-                self._lock.release()
+            with self._locked(), self._engine.connect() as connection, connection.begin():
+                for work in works:
+                    _run_in_savepoint(connection, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             for work in works:
                 work.result, work.error = None, error

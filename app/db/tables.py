@@ -1,4 +1,4 @@
-"""Every table. Times are milliseconds since 1970 in UTC; JSON is text that `kit.strict_json` reads and writes.
+"""Every table. Times are milliseconds since 1970 in UTC; JSON is text in the form of `kit.strict_json`.
 
 Constraint names follow one convention so that migrations can name them on both databases.
 """

@@ -17,7 +17,7 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Rescuer:
-    """Finds submits without an outcome. Any number of replicas may run one: the state decides who is first."""
+    """Finds submits without an outcome. Every replica may run one: the state decides who is first."""
 
     db: Database
     clock: Clock

@@ -36,7 +36,7 @@ class Loop:
         while not self._stopping.is_set():
             try:
                 count = await self.run_once()
-            except Exception:
+            except Exception:  # noqa: BLE001 - a loop outlives whatever one tick met
                 failures += 1
                 _log.exception("A loop's tick failed.", loop=self.name, failures=failures)
             else:

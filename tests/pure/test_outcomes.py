@@ -1,0 +1,480 @@
+"""What an exchange with RunComfy proves: the table of docs/, row by row, and what no bytes can ever do."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.upstream.outcomes import (
+    BLIND,
+    EVIDENCE_BYTES,
+    Exchange,
+    Outcome,
+    Seen,
+    Sent,
+    Verdict,
+    evidence,
+    judge_submit,
+    observe_cancel,
+    observe_result,
+    observe_status,
+    parse_retry_after,
+)
+
+NOW_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
+OURS = "5f2b8e5e-0000-7000-8000-000000000001"
+SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
+
+
+def answer(status: int, document: Any = None, *, body: bytes | None = None, **headers: str) -> Exchange:
+    """A complete answer to a request that left in full."""
+    raw = orjson.dumps(document) if body is None else body
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Exchange(Sent.BODY, status, names, raw, complete=True)
+
+
+def judged(exchange: Exchange) -> Outcome:
+    return judge_submit(exchange, now_ms=NOW_MS)
+
+
+class TestWhatNeverCameBack:
+    """Without a complete answer only the bytes that left decide."""
+
+    @pytest.mark.parametrize("sent", [Sent.NOTHING, Sent.HEADERS])
+    @pytest.mark.parametrize("failure", ["ConnectError", "ConnectTimeout", "timeout", "PoolTimeout", ""])
+    def test_before_the_body_is_not_sent(self, sent: Sent, failure: str) -> None:
+        outcome = judged(Exchange(sent, failure=failure))
+        assert outcome.verdict is Verdict.NOT_SENT
+        assert outcome.reason == (failure or "not_sent")
+
+    @pytest.mark.parametrize("failure", ["ReadError", "RemoteProtocolError", "timeout", "too_large", ""])
+    @pytest.mark.parametrize("status", [None, 200, 202, 302, 400, 401, 404, 422, 429, 500, 503])
+    def test_once_the_body_started_is_unknown(self, failure: str, status: int | None) -> None:
+        body = orjson.dumps({"request_id": OURS, "error_code": 400004})
+        exchange = Exchange(Sent.BODY, status, {"retry-after": "1"}, body, complete=False, failure=failure)
+        outcome = judged(exchange)
+        assert outcome.verdict is Verdict.UNKNOWN
+        assert outcome.upstream_request_id is None
+        assert outcome.reason == (failure or "incomplete")
+
+
+class TestSuccess:
+    @pytest.mark.parametrize("status", [200, 201, 202, 299])
+    @pytest.mark.parametrize("request_id", [OURS, "a", "A-Z_0.9~:"[:3], "x" * 200, "0", "a.b~c:d-e"])
+    def test_with_a_safe_id_is_accepted(self, status: int, request_id: str) -> None:
+        outcome = judged(answer(status, {"request_id": request_id, "status_url": "…"}))
+        assert (outcome.verdict, outcome.upstream_request_id) == (Verdict.ACCEPTED, request_id)
+
+    @pytest.mark.parametrize(
+        "request_id",
+        [
+            None,
+            "",
+            12345,
+            0,
+            1.5,
+            True,
+            [],
+            ["a"],
+            {},
+            {"id": "a"},
+            "x" * 201,
+            "x" * 100_000,
+            "../../etc",
+            "a/b",
+            "a\\b",
+            "a b",
+            " a",
+            "a\n",
+            "a\r\nX: y",
+            "a\0",
+            "a?b",
+            "a#b",
+            "a%2f",
+            "ä",
+            "１２３",  # noqa: RUF001 - digits of another script
+            "a'b",
+            'a"b',
+            "<a>",
+            "\u202ea",
+        ],
+    )
+    def test_without_a_usable_id_is_unknown(self, request_id: Any) -> None:
+        outcome = judged(answer(200, {"request_id": request_id}))
+        assert (outcome.verdict, outcome.reason) == (Verdict.UNKNOWN, "no_usable_id")
+        assert outcome.upstream_request_id is None
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b" ",
+            b"{}",
+            b"null",
+            b"[]",
+            b'["a"]',
+            b'"text"',
+            b"1",
+            b"{",
+            b'{"request_id": "a"',
+            b'{"request_id": "a"}}',
+            b'{"request_id": "a"} x',
+            b"<html><body>Welcome</body></html>",
+            b'\xef\xbb\xbf{"request_id": "a"}',
+            b'{"request_id": "\xff"}',
+            b'{"request_id": "\\ud800"}',
+            b'{"requestId": "a"}',
+            b'{"data": {"request_id": "a"}}',
+            b"\x1f\x8b\x08\x00\x00\x00",
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+        ],
+        ids=lambda body: repr(body[:24]),
+    )
+    def test_with_anything_but_an_object_with_an_id_is_unknown(self, body: bytes) -> None:
+        assert judged(answer(200, body=body)).verdict is Verdict.UNKNOWN
+
+    def test_204_has_no_id_and_is_unknown(self) -> None:
+        assert judged(answer(204, body=b"")).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("code", "verdict"),
+        [
+            (400001, Verdict.REJECTED_UNSERVED),
+            (400002, Verdict.REJECTED_CREDENTIAL),
+            (400004, Verdict.REJECTED_CREDENTIAL),
+            (403001, Verdict.REJECTED_CREDENTIAL),
+            (404001, Verdict.REJECTED_UNSERVED),
+            ("400004", Verdict.REJECTED_CREDENTIAL),
+            (400003, Verdict.REJECTED_INPUT),
+            (999999, Verdict.REJECTED_INPUT),
+        ],
+    )
+    @pytest.mark.parametrize("status", [200, 400])
+    def test_an_error_code_is_a_refusal_whatever_the_status(
+        self, code: int | str, verdict: Verdict, status: int
+    ) -> None:
+        outcome = judged(answer(status, {"error_code": code, "error_message": "no"}))
+        assert outcome.verdict is verdict
+        assert outcome.words.code == int(code)
+        assert outcome.words.message == "no"
+        assert outcome.upstream_request_id is None
+
+    def test_a_null_error_code_beside_an_id_is_no_error(self) -> None:
+        assert judged(answer(200, {"request_id": "a", "error_code": None})).verdict is Verdict.ACCEPTED
+
+
+REFUSALS = {
+    400: Verdict.REJECTED_INPUT,
+    401: Verdict.REJECTED_CREDENTIAL,
+    402: Verdict.REJECTED_CREDENTIAL,
+    403: Verdict.REJECTED_CREDENTIAL,
+    404: Verdict.REJECTED_UNSERVED,
+    405: Verdict.REJECTED_UNSERVED,
+    409: Verdict.REJECTED_INPUT,
+    413: Verdict.REJECTED_INPUT,
+    415: Verdict.REJECTED_INPUT,
+    422: Verdict.REJECTED_INPUT,
+    429: Verdict.BUSY,
+    **dict.fromkeys(range(300, 400), Verdict.REJECTED_UNSERVED),
+}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"message": "no"}', b'{"request_id": "a"}'])
+    def test_every_status_that_is_no_success_has_its_verdict(self, body: bytes) -> None:
+        """Those that the table does not name prove nothing, and none of them ever accepts a job."""
+        for status in [*range(100, 200), *range(300, 1000)]:
+            outcome = judged(answer(status, body=body))
+            assert outcome.verdict is REFUSALS.get(status, Verdict.UNKNOWN), status
+            assert outcome.upstream_request_id is None
+            assert outcome.reason == f"http_{status}"
+
+    @pytest.mark.parametrize("status", [408, 425, 500, 501, 502, 503, 504, 505, 507, 520, 524, 529, 599])
+    def test_a_server_side_failure_is_unknown(self, status: int) -> None:
+        assert judged(answer(status, {"message": "oops"})).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize("status", [500, 502, 504, 408, 425])
+    def test_retry_after_does_not_turn_an_unknown_into_busy(self, status: int) -> None:
+        assert judged(answer(status, {}, retry_after="1")).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("code", "verdict"),
+        [
+            (400002, Verdict.REJECTED_CREDENTIAL),
+            (400004, Verdict.REJECTED_CREDENTIAL),
+            (403001, Verdict.REJECTED_CREDENTIAL),
+            (400001, Verdict.REJECTED_UNSERVED),
+            (404001, Verdict.REJECTED_UNSERVED),
+        ],
+    )
+    def test_our_own_faults_are_told_from_the_callers_by_the_code(self, code: int, verdict: Verdict) -> None:
+        for status in (400, 409, 413, 415, 422):
+            assert judged(answer(status, {"error_code": code})).verdict is verdict
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            ("0", 0),
+            ("7", 7),
+            (" 7 ", 7),
+            ("007", 7),
+            ("86400", 86_400),
+            ("86401", 86_400),
+            ("9" * 400, 86_400),
+            ("Mon, 21 Sep 2026 14:13:30 GMT", 10),
+            ("Mon, 21 Sep 2026 14:13:30", 10),
+            ("Monday, 21-Sep-26 14:13:30 GMT", 10),
+            ("Mon Sep 21 14:13:30 2026", 10),
+            ("Mon, 21 Sep 2026 14:13:10 GMT", 0),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400),
+        ],
+    )
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_retry_after_as_seconds_or_date_is_bounded(self, header: str, seconds: int, status: int) -> None:
+        outcome = judged(answer(status, {}, retry_after=header))
+        assert (outcome.verdict, outcome.retry_after_s) == (Verdict.BUSY, seconds)
+
+    @pytest.mark.parametrize(
+        "header", ["", " ", "-1", "-86400", "1.5", "1e3", "soon", "7 seconds", "٣", "²", "0x10", "\0", "🕐", ","]
+    )
+    def test_a_retry_after_that_cannot_be_read_is_none(self, header: str) -> None:
+        """429 refuses without it; a 503 is a refusal only by it, so without one it proves nothing."""
+        assert judged(answer(429, {}, retry_after=header)).retry_after_s is None
+        assert judged(answer(429, {}, retry_after=header)).verdict is Verdict.BUSY
+        assert judged(answer(503, {}, retry_after=header)).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            ({"error_message": "a", "message": "b"}, "a"),
+            ({"message": "Unauthorized"}, "Unauthorized"),
+            ({"error": "c"}, "c"),
+            ({"detail": "d"}, "d"),
+            ({"message": "x" * 5000}, "x" * 1000),
+            ({"message": {"not": "text"}}, ""),
+            ({}, ""),
+        ],
+    )
+    def test_words_are_read_in_every_shape_seen(self, document: dict[str, Any], message: str) -> None:
+        assert judged(answer(400, document)).words.message == message
+
+    def test_detail_names_the_places_in_the_input(self) -> None:
+        detail = [
+            {"loc": ["body", "image_urls", 0], "msg": "too small", "type": "x"},
+            {"loc": ["prompt"], "msg": "too long"},
+            {"loc": "prompt", "msg": "no list"},
+            {"msg": "no place"},
+            {"loc": ["body", "a"]},
+            "nonsense",
+            None,
+        ]
+        assert judged(answer(422, {"detail": detail})).words.detail == (
+            (("image_urls", 0), "too small"),
+            (("prompt",), "too long"),
+            ((), "no list"),
+            ((), "no place"),
+        )
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+known_keys = st.sampled_from(
+    [
+        *["request_id", "error_code", "error_message", "message", "error", "detail", "status", "output"],
+        *["queue_position", "cost", "outcome"],
+    ]
+)
+documents = st.dictionaries(known_keys, json_values | st.text("abc/ .:", max_size=4), max_size=6)
+
+
+def _bytes_of(document: Any) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # a lone surrogate
+        return repr(document).encode("utf-8", "surrogatepass")
+
+
+bodies = st.one_of(st.binary(max_size=200), documents.map(_bytes_of), json_values.map(_bytes_of))
+exchanges = st.builds(
+    Exchange,
+    st.sampled_from(Sent),
+    st.none() | st.integers(100, 999),
+    st.dictionaries(st.just("retry-after"), st.text(max_size=40), max_size=1),
+    bodies,
+    st.booleans(),
+    st.sampled_from(["", "timeout", "ReadError", "too_large"]),
+)
+
+
+@given(exchanges)
+def test_no_answer_whatsoever_raises_or_is_accepted_without_a_safe_id(exchange: Exchange) -> None:
+    outcome = judged(exchange)
+    if outcome.verdict is Verdict.ACCEPTED:
+        assert exchange.complete
+        assert exchange.status is not None
+        assert 200 <= exchange.status < 300
+        assert outcome.upstream_request_id is not None
+        assert SAFE_ID.match(outcome.upstream_request_id)
+        assert orjson.loads(exchange.body)["request_id"] == outcome.upstream_request_id
+    else:
+        assert outcome.upstream_request_id is None
+    assert outcome.retry_after_s is None or 0 <= outcome.retry_after_s <= 86_400
+    assert 0 < len(outcome.reason) <= 64
+
+
+@given(exchanges)
+def test_a_body_that_started_without_a_complete_answer_is_always_unknown(exchange: Exchange) -> None:
+    outcome = judged(replace(exchange, sent=Sent.BODY, complete=False))
+    assert outcome.verdict is Verdict.UNKNOWN
+
+
+@given(exchanges)
+def test_not_sent_is_said_only_of_what_did_not_leave(exchange: Exchange) -> None:
+    if judged(exchange).verdict is Verdict.NOT_SENT:
+        assert exchange.sent is not Sent.BODY
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [+-]?[A-Z\d]{1,5}"))
+def test_no_retry_after_raises_or_leaves_a_day(header: str) -> None:
+    seconds = parse_retry_after(header, now_ms=NOW_MS)
+    assert seconds is None or 0 <= seconds <= 86_400
+
+
+@given(exchanges)
+def test_no_look_raises_and_none_ends_a_job_without_a_complete_answer(exchange: Exchange) -> None:
+    for observe in (observe_status, observe_result, observe_cancel):
+        seen = observe(exchange).seen
+        if not exchange.complete or exchange.status is None:
+            assert seen in {Seen.TIMED_OUT, Seen.UNREACHABLE}
+        if seen in {Seen.SUCCEEDED, Seen.FAILED, Seen.CANCELLED, Seen.FINISHED}:
+            assert exchange.status in {200, 201, 202}
+    assert observe_status(exchange).seen not in {Seen.SUCCEEDED, Seen.FAILED}
+
+
+class TestLooks:
+    @pytest.mark.parametrize(
+        ("word", "status", "result"),
+        [
+            ("in_queue", Seen.IN_QUEUE, Seen.IN_QUEUE),
+            ("in_progress", Seen.IN_PROGRESS, Seen.IN_PROGRESS),
+            ("completed", Seen.FINISHED, Seen.SUCCEEDED),
+            ("succeeded", Seen.FINISHED, Seen.SUCCEEDED),
+            ("failed", Seen.FINISHED, Seen.FAILED),
+            ("cancelled", Seen.CANCELLED, Seen.CANCELLED),
+            ("canceled", Seen.CANCELLED, Seen.CANCELLED),
+            ("IN_QUEUE", Seen.IN_QUEUE, Seen.IN_QUEUE),
+            ("Failed", Seen.FINISHED, Seen.FAILED),
+        ],
+    )
+    def test_every_spelling_is_taken_on_either_route(self, word: str, status: Seen, result: Seen) -> None:
+        exchange = answer(200, {"status": word, "output": {"video": "https://x/y.mp4"}})
+        assert observe_status(exchange).seen is status
+        assert observe_result(exchange).seen is result
+
+    @pytest.mark.parametrize("word", ["warming_up", "", "error", "done", "x" * 500])
+    def test_an_unknown_word_means_still_running_never_a_failure(self, word: str) -> None:
+        for observe in (observe_status, observe_result):
+            observation = observe(answer(200, {"status": word}))
+            assert observation.seen is Seen.IN_PROGRESS
+            assert observation.unknown_word is not None
+            assert len(observation.unknown_word) <= 60
+
+    @pytest.mark.parametrize(
+        ("position", "kept"),
+        [(0, 0), (3, 3), (-1, None), (2**31, None), (2**31 - 1, 2**31 - 1), (True, None), ("3", None), (1.0, None)],
+    )
+    def test_a_queue_position_is_a_plain_small_integer_or_nothing(self, position: Any, kept: int | None) -> None:
+        document = {"status": "in_queue", "queue_position": position}
+        assert observe_status(answer(200, document)).queue_position == kept
+        document["status"] = "in_progress"
+        assert observe_status(answer(200, document)).queue_position is None
+
+    @pytest.mark.parametrize("output", [None, {}, [], "https://x/y.mp4", 1, True])
+    def test_success_without_an_output_object_ends_nothing(self, output: Any) -> None:
+        for word in ("succeeded", "completed"):
+            observation = observe_result(answer(200, {"status": word, "output": output}))
+            assert (observation.seen, observation.reason) == (Seen.UNUSABLE, "succeeded_without_output")
+
+    @pytest.mark.parametrize("error", [None, "no", {"code": 1}, ["a", {"b": 2}], 0, False])
+    def test_a_failures_error_is_kept_in_any_shape(self, error: Any) -> None:
+        observation = observe_result(answer(200, {"status": "failed", "error": error}))
+        assert (observation.seen, observation.error) == (Seen.FAILED, error)
+
+    @pytest.mark.parametrize(
+        ("cost", "kept"), [(0.25, 0.25), (1, 1.0), (0, 0.0), (-1, None), ("1", None), (True, None), (None, None)]
+    )
+    def test_a_cost_is_a_number_of_dollars_or_nothing(self, cost: Any, kept: float | None) -> None:
+        document = {"status": "succeeded", "output": {"video": "u"}, "cost": cost}
+        assert observe_result(answer(200, document)).cost_usd == kept
+
+    def test_a_cost_that_is_not_finite_is_nothing(self) -> None:
+        body = b'{"status":"succeeded","output":{"video":"u"},"cost":1e999}'
+        assert observe_result(answer(200, body=body)).cost_usd is None
+
+    @pytest.mark.parametrize(
+        ("outcome", "seen"),
+        [
+            ("cancelled", Seen.CANCELLED),
+            ("canceled", Seen.CANCELLED),
+            ("not_cancellable", Seen.NOT_CANCELLABLE),
+            ("CANCELLED?", Seen.UNUSABLE),
+            (None, Seen.UNUSABLE),
+            (True, Seen.UNUSABLE),
+        ],
+    )
+    def test_a_cancel_is_believed_only_in_its_documented_words(self, outcome: Any, seen: Seen) -> None:
+        assert observe_cancel(answer(202, {"outcome": outcome, "status": "cancelled"})).seen is seen
+
+    @pytest.mark.parametrize(
+        ("status", "document", "seen"),
+        [
+            (404, {"error_code": 404001}, Seen.GONE),
+            (404, {}, Seen.GONE),
+            (400, {"error_code": 404001}, Seen.GONE),
+            (200, {"error_code": 404001}, Seen.GONE),
+            (401, {"message": "Unauthorized"}, Seen.CREDENTIAL_REFUSED),
+            (402, {}, Seen.CREDENTIAL_REFUSED),
+            (403, {"error_code": 403001}, Seen.CREDENTIAL_REFUSED),
+            (400, {"error_code": 400004}, Seen.CREDENTIAL_REFUSED),
+            (200, {"error_code": 400004}, Seen.CREDENTIAL_REFUSED),
+            (400, {}, Seen.UNUSABLE),
+            (200, [], Seen.UNUSABLE),
+            (200, {}, Seen.UNUSABLE),
+            (204, None, Seen.UNUSABLE),
+            (302, {}, Seen.UNUSABLE),
+            (429, {}, Seen.UNUSABLE),
+            (500, {"status": "completed"}, Seen.UNUSABLE),
+            (503, {"status": "failed"}, Seen.UNUSABLE),
+        ],
+    )
+    def test_what_is_no_answer_says_nothing_of_the_job(self, status: int, document: Any, seen: Seen) -> None:
+        assert observe_status(answer(status, document)).seen is seen
+        if document != {} or status != 200:
+            assert observe_result(answer(status, document)).seen is seen
+        assert observe_cancel(answer(status, document)).seen is seen
+        assert (seen in BLIND) == (seen is not Seen.GONE)
+
+    def test_a_timeout_is_told_from_a_broken_connection(self) -> None:
+        for observe in (observe_status, observe_result, observe_cancel):
+            assert observe(Exchange(Sent.BODY, failure="timeout")).seen is Seen.TIMED_OUT
+            assert observe(Exchange(Sent.BODY, 200, {}, b"{", failure="ReadError")).seen is Seen.UNREACHABLE
+
+
+@given(st.binary(max_size=10_000))
+def test_evidence_is_bounded_and_always_storable(body: bytes) -> None:
+    kept = evidence(Exchange(Sent.BODY, 200, {}, body, complete=True), "malformed")
+    assert len(kept["body"]) <= EVIDENCE_BYTES
+    assert orjson.loads(orjson.dumps(kept))["body"] == kept["body"]
