@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     pepper: SecretStr | None = Field(
         default=None,
-        description="The server's secret in every API key's digest; outside development at least 32 characters.",
+        description="The secret in the digests of API keys; outside development at least 32 characters.",
     )
     previous_peppers: CommaList = Field(
         default_factory=list,

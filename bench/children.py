@@ -163,7 +163,7 @@ def get(port: int, path: str, *, method: str = "GET", key: str = "", body: bytes
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without any REELGATE_ setting of this machine, and with `more`."""
+    """The environment without any REELGATE_ setting of this machine, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REELGATE_")}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 

@@ -46,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a round measured. Times in milliseconds; `late_p99_ms` is this generator's own delay in an open loop."""
+    """What a round measured. `late_p99_ms` is how late this generator itself was in an open loop."""
 
     requests: int
     errors: int

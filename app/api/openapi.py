@@ -49,6 +49,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
         }
     } | _refusals(route.faults)
+    operation.pop("description", None)  # FastAPI repeats the docstring that is the summary
     if route.needs_key:
         operation["security"] = [{"APIKey": []}]
 

@@ -147,6 +147,7 @@ def add_routes(app: FastAPI) -> None:
             methods=[route.method],
             operation_id=route.operation_id,
             tags=[route.tag],
+            summary=(route.handler.__doc__ or "").partition("\n")[0],
             status_code=route.status,
             response_class=Response,
             response_model=None,

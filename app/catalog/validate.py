@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -16,6 +17,7 @@ from app.catalog.standard import known_fields
 
 MAX_VIOLATIONS: Final = 1_000
 _MAX_DEPTH: Final = 200  # the validator gives up at 255
+_MAX_INT_BITS: Final = 10_000  # Python writes out integers of up to 4,300 digits, some 14,000 bits
 _MAX_SUGGESTIONS: Final = 20  # looking for near names costs time, and a hostile body may have thousands
 _MAX_NEAR_CHARS: Final = 64
 
@@ -113,11 +115,9 @@ def _schema_faults(
     validator: jsonschema_rs.Draft202012Validator, schema: Mapping[str, Any], body: Any
 ) -> list[_Fault]:
     faults: list[_Fault] = []
-    try:
-        errors = list(validator.iter_errors(body))
-    except (ValueError, TypeError, OverflowError, RecursionError):
+    if not _is_plain(body):
         body, faults = _cleaned(body)
-        errors = list(validator.iter_errors(body))
+    errors = list(validator.iter_errors(body))
     spoilt = {fault.path for fault in faults}
     told = _Told(schema)
     for error in errors:
@@ -282,22 +282,41 @@ _TEXTS: Final[dict[str, tuple[str, Callable[[Any, Any], str]]]] = {
 }
 
 
-# --- bodies that the validator cannot even read
+# --- bodies that the validator misreads
+
+
+def _is_plain(body: Any) -> bool:
+    """Whether the validator sees the body as it is.
+
+    It raises for deep nesting and for objects of Python's own, takes NaN for null, and lets lone surrogates
+    and integers of thousands of digits pass. The HTTP edge refuses all of these long before; this keeps the
+    promise anyway.
+    """
+    todo: list[tuple[Any, int]] = [(body, 0)]
+    while todo:
+        value, depth = todo.pop()
+        if isinstance(value, dict):
+            if not all(isinstance(name, str) and _is_text(name) for name in value):
+                return False
+            todo += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            todo += [(item, depth + 1) for item in value]
+        elif _scalar_fault(value) is not None:
+            return False
+        if depth > _MAX_DEPTH:
+            return False
+    return True
 
 
 def _cleaned(body: Any) -> tuple[Any, list[_Fault]]:
-    """A copy that the validator can read, and a fault for each thing that had to be replaced.
-
-    The HTTP edge refuses such bodies long before; this keeps the promise never to raise.
-    """
+    """A copy that the validator can read, and a fault for each thing that had to be replaced."""
     faults: list[_Fault] = []
     root: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, _Path]] = [(body, root, 0, ())]
     while todo:
         value, into, key, path = todo.pop()
-        if isinstance(value, dict | list | tuple) and len(path) >= _MAX_DEPTH:
+        if isinstance(value, dict | list) and len(path) > _MAX_DEPTH:
             faults.append(_Fault(path, "too_deep", f"must not be nested deeper than {_MAX_DEPTH} levels"))
-            into[key] = None
         elif isinstance(value, dict):
             into[key] = {}
             for name, item in value.items():
@@ -306,24 +325,31 @@ def _cleaned(body: Any) -> tuple[Any, list[_Fault]]:
                 else:
                     step = name if isinstance(name, str) else shown(name)
                     faults.append(_Fault((*path, step), "not_text", "has a name that is not valid text"))
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list):
             into[key] = [None] * len(value)
             todo += [(item, into[key], index, (*path, index)) for index, item in enumerate(value)]
+        elif (found := _scalar_fault(value)) is not None:
+            into[key] = None
+            faults.append(_Fault(path, *found))
         else:
-            into[key], fault = _scalar(value, path)
-            faults += [fault] if fault else []
+            into[key] = value
     return root[0], faults
 
 
-def _scalar(value: Any, path: _Path) -> tuple[Any, _Fault | None]:
-    if isinstance(value, str) and not _is_text(value):
-        return "", _Fault(path, "not_text", "must be valid text: it has a lone surrogate")
-    if value is None or isinstance(value, str | int | float):
-        return value, None
-    return None, _Fault(path, "not_json", "is no JSON value")
+def _scalar_fault(value: Any) -> tuple[str, str] | None:
+    if isinstance(value, str):
+        return None if _is_text(value) else ("not_text", "must be valid text: it has a lone surrogate")
+    if isinstance(value, int):
+        too_long = value.bit_length() > _MAX_INT_BITS
+        return ("not_json", f"must be a number of at most {_MAX_INT_BITS:,} bits") if too_long else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ("not_json", "must be a finite number")
+    return None if value is None else ("not_json", "is no JSON value")
 
 
 def _is_text(value: str) -> bool:
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

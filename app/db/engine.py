@@ -26,6 +26,8 @@ _POOL_TIMEOUT_S = 5.0
 _MOST_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
 _RETRY_AFTER_S = 2
+# An answered id is durable; and no statement outlives the callers' patience.
+_POSTGRES_OPTIONS = "-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=5s"
 
 
 def is_sqlite(url: str) -> bool:
@@ -120,7 +122,7 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on"},
+        connect_args={"connect_timeout": 5, "options": _POSTGRES_OPTIONS},
     )
     return Database(engine, None)
 

@@ -38,7 +38,7 @@ _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
 def of_submit(outcome: Outcome, generation: Generation, upstream: Upstream) -> Problem:
     """The problem that a submit without success ends in. Its request id is in `request_id`."""
     if outcome.verdict not in _OF_VERDICT or generation.upstream_request_id is not None:
-        return unknown_outcome(generation)
+        return unknown_outcome(generation.id)
     fault, detail = _OF_VERDICT[outcome.verdict]
     problem = Problem(fault, detail, extra={"request_id": generation.id})
     if outcome.verdict is Verdict.REJECTED_INPUT:
@@ -57,13 +57,13 @@ def of_submit(outcome: Outcome, generation: Generation, upstream: Upstream) -> P
     return problem
 
 
-def unknown_outcome(generation: Generation) -> Problem:
+def unknown_outcome(generation_id: str) -> Problem:
     """Sent, and nothing proves what became of it."""
     return Problem(
         OUTCOME_UNKNOWN,
         "The job was sent to RunComfy and no complete answer came back, so it may exist."
-        f" It is kept as request {generation.id}; follow it there and do not send it again.",
-        extra={"request_id": generation.id},
+        f" It is kept as request {generation_id}; follow it there and do not send it again.",
+        extra={"request_id": generation_id},
     )
 
 

@@ -5,8 +5,9 @@ far it came. Between the two transactions no connection is held.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -79,9 +80,11 @@ class Submitter:
         model = self._model(principal, model_id)
         self._validate(model, body)
         upstream = self._upstream(principal)
-        generation = await self.db.write(
+        now_ms = self.clock.now_ms()
+        generation_id = new_id(now_ms)
+        add = partial(
             store.add,
-            generation_id=new_id(now_ms := self.clock.now_ms()),
+            generation_id=generation_id,
             tenant_id=principal.tenant_id,
             kid=principal.kid,
             mode=principal.mode,
@@ -94,13 +97,13 @@ class Submitter:
             now_ms=now_ms,
             lease_until_ms=now_ms + int(self.lease_s * 1000),
         )
-        task = self.tasks.start(self._dispatch(generation, upstream, dumps(body)), name="submit")
+        task = self.tasks.start(self._record_and_send(add, upstream, dumps(body)), name="submit")
         try:
             async with asyncio.timeout(upstream.submit_deadline_s + _RECORD_WAIT_S):
                 outcome, generation = await asyncio.shield(task)
         except TimeoutError:
             # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
-            raise refusals.unknown_outcome(generation) from None
+            raise refusals.unknown_outcome(generation_id) from None
         if outcome.verdict is Verdict.ACCEPTED and generation.upstream_request_id is not None:
             return generation
         raise refusals.of_submit(outcome, generation, upstream)
@@ -137,10 +140,13 @@ class Submitter:
             )
         return upstream
 
-    async def _dispatch(
-        self, generation: Generation, upstream: Upstream, body: bytes
+    async def _record_and_send(
+        self, add: Callable[[Connection], Generation], upstream: Upstream, body: bytes
     ) -> tuple[Outcome, Generation]:
-        outcome, exchange = await self._send(generation, upstream, body)
+        """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
+        deadline = asyncio.get_running_loop().time() + upstream.submit_deadline_s
+        generation = await self.db.write(add)
+        outcome, exchange = await self._send(generation, upstream, body, deadline)
         _log.info(
             "A submit was answered.",
             generation=generation.id,
@@ -159,11 +165,10 @@ class Submitter:
         return outcome, await self._record(generation, upstream, outcome, exchange)
 
     async def _send(
-        self, generation: Generation, upstream: Upstream, body: bytes
+        self, generation: Generation, upstream: Upstream, body: bytes, deadline: float
     ) -> tuple[Outcome, Exchange]:
-        """Send it, and again within the deadline only where the last try provably made no job."""
+        """Send it, and again before the deadline only where the last try provably made no job."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + upstream.submit_deadline_s
         tries = 1
         while True:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())

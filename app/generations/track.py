@@ -49,8 +49,7 @@ class Tracker:
         """
         if not generation.followable or generation.mode not in self.upstreams:
             return Sighting(generation)
-        age_ms = self.clock.now_ms() - (generation.polled_at_ms or generation.changed_at_ms)
-        if not force and 0 <= age_ms < self.freshness_s * 1000:
+        if not force and self._fresh(generation):
             return Sighting(generation)
         task = self._under_way.get(generation.id)
         if task is None:
@@ -58,6 +57,12 @@ class Tracker:
             self._under_way[generation.id] = task
             task.add_done_callback(lambda _: self._under_way.pop(generation.id, None))
         return await asyncio.shield(task)
+
+    def _fresh(self, generation: Generation) -> bool:
+        """Whether the last look is recent; a job that was never looked at has no queue position yet."""
+        if generation.polled_at_ms is None:
+            return False
+        return 0 <= self.clock.now_ms() - generation.polled_at_ms < self.freshness_s * 1000
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
         """Record an observation; the generation after it."""

@@ -34,7 +34,8 @@ _PATTERNS = {
     route: re.compile(
         route.path.replace("{model_id:path}", ".*")
         .replace("{request_id}", "[^/]+")
-        .replace("{slug}", "[^/]+")
+        .replace("{slug}", "[^/]+"),
+        re.DOTALL,
     )
     for route in ROUTES
 }

@@ -167,7 +167,6 @@ UNKNOWN = (
     DREAMINA.replace("/", "%5C"),
     quote(quote(DREAMINA, safe=""), safe=""),
     f"{DREAMINA}%00",
-    f"{DREAMINA}%0A",
     f"%20{DREAMINA}",
     f"{DREAMINA}.json",
     "bytedance/%2e%2e/bytedance/dreamina-3-0/image-to-video",
@@ -197,6 +196,13 @@ async def test_any_other_model_id_is_not_found_and_nothing_is_sent(world: World)
         problem_of(answer, 404, "model_not_found")
     assert world.sandbox.ledger()["calls"] == calls
     assert (await world.get("/v1/requests"))["requests"] == []
+
+
+async def test_a_line_break_in_an_address_leads_nowhere(world: World) -> None:
+    for model_id in (f"%0A{DREAMINA}", f"{DREAMINA}%0D%0AX-Injected:%20yes", DREAMINA.replace("/", "/%0A")):
+        answer = await world.client.post(f"/v1/models/{model_id}", json=world.body())
+        problem_of(answer, 404, "route_not_found")
+        assert world.received() == []
 
 
 # --- 403
