@@ -25,6 +25,7 @@ def _split(value: Any) -> Any:
 
 
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+SecretList = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -47,7 +48,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="Where the embedded database and the sandbox keep their files."
     )
-    database_url: str | None = Field(
+    database_url: SecretStr | None = Field(
         default=None,
         description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
         " Default: sqlite in DATA_DIR/reelgate.db.",
@@ -59,7 +60,7 @@ class Settings(BaseSettings):
         default=None,
         description="The secret in the digests of API keys; outside development at least 32 characters.",
     )
-    previous_peppers: CommaList = Field(
+    previous_peppers: SecretList = Field(
         default_factory=list,
         description="Peppers that older keys were made with, separated by commas, until those are rotated.",
     )
@@ -178,12 +179,18 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The database's URL as the operator writes it."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'reelgate.db'}"
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'reelgate.db'}"
 
     @property
     def all_http_media_hosts(self) -> frozenset[str]:
         """host:port pairs from which plain http is accepted."""
         return frozenset({*self.http_media_hosts, urlsplit(self.sandbox_base_url).netloc})
+
+    def older_peppers(self) -> list[str]:
+        """The peppers that are being rotated out."""
+        return [pepper.get_secret_value() for pepper in self.previous_peppers]
 
     def current_pepper(self) -> str:
         """The pepper, or in development one that is made once and kept in the data folder.

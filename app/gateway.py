@@ -72,7 +72,7 @@ async def open_gateway(
             clock=clock,
             db=db,
             catalog=catalog,
-            authenticator=Authenticator.with_peppers(db, clock, pepper, settings.previous_peppers),
+            authenticator=Authenticator.with_peppers(db, clock, pepper, settings.older_peppers()),
             submitter=Submitter(
                 db,
                 clock,

@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app.auth import keys as api_keys
 from app.auth import tenants as tenant_rows
@@ -232,12 +230,10 @@ def _print_json(document: Any) -> None:
 
 
 def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    # In a pipe nothing is folded or cut: scripts read lines.
-    console.print(table, soft_wrap=not console.is_terminal)
+    """Aligned columns, never cut: an id is there to be copied."""
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _iso_or_none(at_ms: int | None) -> str | None:

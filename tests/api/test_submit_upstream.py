@@ -3,21 +3,21 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
 import pytest
 
-from app.errors import Problem
+from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations import store
+from app.generations import submit as submitting
+from app.upstream.client import Upstream
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
+from tests.sandbox.harness import Running
 
 pytestmark = pytest.mark.anyio
-
-PICTURE = "https://pictures.example/a.jpg"
-
 
 async def _recorded(world: World, problem: dict[str, Any]) -> dict[str, Any]:
     """The record of the request that the problem names: there is one, also of what was refused."""
@@ -39,7 +39,6 @@ async def _refused(world: World, directive: str, status: int, code: str) -> dict
 # --- 422 upstream_rejected
 
 
-@pytest.mark.parametrize("world_settings", [{}])
 async def test_the_upstreams_own_words_are_relayed(world: World) -> None:
     for code in (409, 413, 415):
         problem = await _refused(world, f"reject={code}", 422, "upstream_rejected")
@@ -109,12 +108,12 @@ async def test_a_live_key_without_a_credential_is_told_so_and_nothing_is_stored(
 
 class TestUnreachable:
     @pytest.fixture
-    def world_settings(self, closed_url: str) -> dict[str, Any]:
-        return {"sandbox_url": closed_url}
+    def sandbox(self, sandbox: Running, closed_url: str) -> Running:
+        return replace(sandbox, options=replace(sandbox.options, public_url=closed_url))
 
     async def test_what_never_left_may_be_sent_again(self, world: World) -> None:
         async with world.clock.flowing():
-            answer = await world.submit(image_urls=[PICTURE])
+            answer = await world.submit()
         problem = problem_of(answer, 503, "upstream_unreachable")
         assert problem["retryable"] is True
         assert problem["retry_after_s"] >= 1
@@ -211,15 +210,12 @@ async def test_an_ambiguous_answer_is_visibly_unknown_and_never_sent_again(world
         assert submission["recorded"] is (case.directive in RECORDED), case.directive
 
 
-@pytest.mark.parametrize("world_settings", [{"submit_deadline_s": 0.7, "dispatch_lease_s": 5.0}])
-async def test_a_commit_that_fails_after_the_answer_is_unknown_to_the_caller_and_then_recorded(
+async def test_an_outcome_that_could_not_be_committed_is_written_later_and_only_then_answered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is the only copy of the upstream's id: it is kept until it can be written."""
-    from app.generations import submit as module  # noqa: PLC0415 - the one that is patched
-    from app.errors import DATABASE_UNAVAILABLE  # noqa: PLC0415
 
-    record, failures = module.record_outcome, 0
+    record, failures = submitting.record_outcome, 0
 
     def sometimes(*args: Any, **kwargs: Any) -> Any:
         nonlocal failures
@@ -228,7 +224,7 @@ async def test_a_commit_that_fails_after_the_answer_is_unknown_to_the_caller_and
             raise Problem(DATABASE_UNAVAILABLE, "away")
         return record(*args, **kwargs)
 
-    monkeypatch.setattr(module, "record_outcome", sometimes)
+    monkeypatch.setattr(submitting, "record_outcome", sometimes)
     async with world.clock.flowing():
         answer = await world.submit()
     assert answer.status_code == 200
@@ -238,7 +234,6 @@ async def test_a_commit_that_fails_after_the_answer_is_unknown_to_the_caller_and
 
 async def test_an_id_that_another_job_has_already_is_unknown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of our requests must never follow one upstream job: whose it is cannot be told."""
-    from app.upstream.client import Upstream  # noqa: PLC0415 - the one that is patched
 
     first = await world.submitted()
     taken = world.received()[0]["request_id"]
@@ -261,7 +256,6 @@ async def test_an_id_that_another_job_has_already_is_unknown(world: World, monke
 
 
 async def test_a_caller_who_leaves_does_not_stop_the_submit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.upstream.client import Upstream  # noqa: PLC0415 - the one that is patched
 
     send, sending, go = Upstream.submit, asyncio.Event(), asyncio.Event()
 
