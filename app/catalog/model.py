@@ -128,13 +128,16 @@ def _public(
     warnings: list[Finding],
 ) -> dict[str, Any]:
     """The vendor's shape first, then whatever else the file has, then what is ours."""
-    base = pricing.lowest / 1_000_000 if pricing is not None else document.get("base_price_usd")
+    # The file's own base price and unit go together: RunComfy's clients read the one by the other.
+    base = document.get("base_price_usd")
+    if base is None and pricing is not None:
+        base = pricing.lowest / 1_000_000
     public: dict[str, Any] = {
         "model_id": model_id,
         "display_name": document.get("display_name") or model_id,
         "kind": document.get("kind"),
         "base_price_usd": base,
-        "price_unit": document.get("price_unit") or ("request" if pricing is not None else None),
+        "price_unit": document.get("price_unit") or ("output" if pricing is not None else None),
         "input_schema": document["input_schema"],
         "output_schema": document.get("output_schema"),
     }

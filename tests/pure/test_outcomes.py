@@ -241,7 +241,8 @@ class TestRefusals:
         assert (outcome.verdict, outcome.retry_after_s) == (Verdict.BUSY, seconds)
 
     @pytest.mark.parametrize(
-        "header", ["", " ", "-1", "-86400", "1.5", "1e3", "soon", "7 seconds", "٣", "²", "0x10", "\0", "🕐", ","]
+        "header",
+        ["", " ", "-1", "-86400", "1.5", "1e3", "soon", "7 seconds", "٣", "²", "0x10", "\0", "🕐", ","],
     )
     def test_a_retry_after_that_cannot_be_read_is_none(self, header: str) -> None:
         """429 refuses without it; a 503 is a refusal only by it, so without one it proves nothing."""
@@ -347,7 +348,9 @@ def test_not_sent_is_said_only_of_what_did_not_leave(exchange: Exchange) -> None
         assert exchange.sent is not Sent.BODY
 
 
-@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [+-]?[A-Z\d]{1,5}"))
+@given(
+    st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [+-]?[A-Z\d]{1,5}")
+)
 def test_no_retry_after_raises_or_leaves_a_day(header: str) -> None:
     seconds = parse_retry_after(header, now_ms=NOW_MS)
     assert seconds is None or 0 <= seconds <= 86_400
@@ -398,9 +401,20 @@ class TestLooks:
 
     @pytest.mark.parametrize(
         ("position", "kept"),
-        [(0, 0), (3, 3), (-1, None), (2**31, None), (2**31 - 1, 2**31 - 1), (True, None), ("3", None), (1.0, None)],
+        [
+            (0, 0),
+            (3, 3),
+            (-1, None),
+            (2**31, None),
+            (2**31 - 1, 2**31 - 1),
+            (True, None),
+            ("3", None),
+            (1.0, None),
+        ],
     )
-    def test_a_queue_position_is_a_plain_small_integer_or_nothing(self, position: Any, kept: int | None) -> None:
+    def test_a_queue_position_is_a_plain_small_integer_or_nothing(
+        self, position: Any, kept: int | None
+    ) -> None:
         document = {"status": "in_queue", "queue_position": position}
         assert observe_status(answer(200, document)).queue_position == kept
         document["status"] = "in_progress"
@@ -418,7 +432,8 @@ class TestLooks:
         assert (observation.seen, observation.error) == (Seen.FAILED, error)
 
     @pytest.mark.parametrize(
-        ("cost", "kept"), [(0.25, 0.25), (1, 1.0), (0, 0.0), (-1, None), ("1", None), (True, None), (None, None)]
+        ("cost", "kept"),
+        [(0.25, 0.25), (1, 1.0), (0, 0.0), (-1, None), ("1", None), (True, None), (None, None)],
     )
     def test_a_cost_is_a_number_of_dollars_or_nothing(self, cost: Any, kept: float | None) -> None:
         document = {"status": "succeeded", "output": {"video": "u"}, "cost": cost}
