@@ -16,7 +16,12 @@ from starlette.types import ASGIApp
 from app.api import openapi
 from app.api.answers import json_answer
 from app.api.middleware import Edge
-from app.api.problems import answer_http_exception, answer_problem, answer_validation_error
+from app.api.problems import (
+    answer_exception,
+    answer_http_exception,
+    answer_problem,
+    answer_validation_error,
+)
 from app.api.routes import add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
@@ -51,6 +56,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation_error)
+    app.add_exception_handler(Exception, answer_exception)
     add_routes(app)
     app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
     add_pages(app)

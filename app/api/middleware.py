@@ -29,24 +29,28 @@ class Edge:
         token = trace_id_var.set(trace_id)
         started_s = time.perf_counter()
         status = 0
+        complete = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[TRACE_HEADER] = trace_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
             await send(message)
 
         try:
             await self._app(scope, receive, send_marked)
         except Exception:
             _log.exception("A request failed.", method=scope["method"], path=scope["path"])
-            if status:
+            if not status:
+                await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
+            elif not complete:
                 raise  # half an answer has gone out: only closing the connection is honest
-            await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
         finally:
             if scope["path"] not in _QUIET:
                 _log.info(

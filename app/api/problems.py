@@ -99,6 +99,11 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
     return await answer_problem(request, problem)
 
 
+async def answer_exception(request: Request, _error: Exception) -> Response:
+    """The handler of everything else. Starlette raises the error again behind it, and the edge logs it."""
+    return internal_error(_base_url(request), request.url.path)
+
+
 def internal_error(base_url: str, instance: str) -> Response:
     """The answer when we are at a loss. What went wrong is in the log alone, under the trace id."""
     problem = Problem(INTERNAL_ERROR, "The gateway could not finish this; the operator's log has the cause.")

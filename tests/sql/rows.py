@@ -1,6 +1,7 @@
 """Rows to work with: a tenant with a key, and generations in any state."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -51,14 +52,22 @@ def add_generation(
         lease_until_ms=lease_until_ms,
     )
     if columns:
-        connection.execute(
-            update(generations).where(generations.c.id == generation.id).values(**columns)
-        )
+        connection.execute(update(generations).where(generations.c.id == generation.id).values(**columns))
     return generation
 
 
 async def generation_in(db: Database, state: State = State.DISPATCHING, **more: Any) -> Generation:
     return await db.write(add_generation, state, **more)
+
+
+async def generations_in(db: Database, each: Iterable[dict[str, Any]]) -> list[Generation]:
+    """Several of one owner, in one transaction."""
+
+    def add_all(connection: Connection) -> list[Generation]:
+        owner = add_owner(connection)
+        return [add_generation(connection, owner=owner, **more) for more in each]
+
+    return await db.write(add_all)
 
 
 async def row_of(db: Database, generation_id: str) -> Generation:

@@ -10,15 +10,15 @@ from app.generations.advance import advance, apply_observation
 from app.generations.lifecycle import MOVES, TERMINAL, State
 from app.generations.store import Generation
 from app.upstream.outcomes import Observation, Seen
-from tests.sql.rows import NOW_MS, add_generation, add_owner, generation_in, history_of, row_of
+from tests.sql.rows import NOW_MS, add_generation, generation_in, generations_in, history_of, row_of
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_advance_makes_every_documented_move_and_refuses_every_other(db: Database) -> None:
-    owner = await db.write(add_owner)
-    for start, to in product(State, State):
-        generation = await generation_in(db, start, owner=owner, lease_until_ms=NOW_MS + 1)
+    pairs = list(product(State, State))
+    made = await generations_in(db, [{"state": start, "lease_until_ms": NOW_MS + 1} for start, _ in pairs])
+    for (start, to), generation in zip(pairs, made, strict=True):
         moved = await db.write(advance, generation.id, to, reason="test", now_ms=NOW_MS + 5)
         row = await row_of(db, generation.id)
         if to in MOVES[start]:
@@ -60,18 +60,12 @@ async def test_of_a_hundred_racers_one_wins(db: Database) -> None:
 
 async def test_any_number_of_racers_leave_a_history_without_gaps(db: Database) -> None:
     """Two steps are won at most; each version has exactly its one event, and the row is at the last."""
-    owner = await db.write(add_owner)
-    made = [
-        await generation_in(db, State.IN_QUEUE, owner=owner, upstream_request_id=f"u-{number}")
-        for number in range(5)
-    ]
+    made = await generations_in(
+        db, [{"state": State.IN_QUEUE, "upstream_request_id": f"u-{number}"} for number in range(5)]
+    )
     steps = [State.IN_PROGRESS, State.COMPLETED, State.CANCELLED, State.FAILED] * 5
     await asyncio.gather(
-        *(
-            db.write(advance, one.id, to, reason="race", now_ms=NOW_MS + 1)
-            for to in steps
-            for one in made
-        )
+        *(db.write(advance, one.id, to, reason="race", now_ms=NOW_MS + 1) for to in steps for one in made)
     )
     for one in made:
         row = await row_of(db, one.id)
@@ -115,7 +109,9 @@ LOOKS = {
 }
 
 
-async def _look(db: Database, generation_id: str, look: str, *, now_ms: int, grace_ms: int = 1000) -> Generation:
+async def _look(
+    db: Database, generation_id: str, look: str, *, now_ms: int, grace_ms: int = 1000
+) -> Generation:
     after = await db.write(
         apply_observation, generation_id, LOOKS[look], now_ms=now_ms, missing_grace_ms=grace_ms
     )
@@ -131,9 +127,12 @@ async def test_a_look_moves_forward_or_not_at_all(db: Database) -> None:
         "failed": State.FAILED,
         "cancelled": State.CANCELLED,
     }
-    owner = await db.write(add_owner)
-    for number, (start, look) in enumerate(product((State.IN_QUEUE, State.IN_PROGRESS), LOOKS)):
-        generation = await generation_in(db, start, owner=owner, upstream_request_id=f"u-{number}")
+    cases = list(product((State.IN_QUEUE, State.IN_PROGRESS), LOOKS))
+    made = await generations_in(
+        db,
+        [{"state": start, "upstream_request_id": f"u-{number}"} for number, (start, _) in enumerate(cases)],
+    )
+    for (start, look), generation in zip(cases, made, strict=True):
         after = await _look(db, generation.id, look, now_ms=NOW_MS + 9)
         wanted = expected.get(look, start)
         assert after.state is wanted, (start, look)
@@ -143,17 +142,20 @@ async def test_a_look_moves_forward_or_not_at_all(db: Database) -> None:
 
 
 async def test_a_look_at_a_job_that_ended_changes_nothing(db: Database) -> None:
-    owner = await db.write(add_owner)
-    for number, (state, look) in enumerate(product(sorted(TERMINAL), LOOKS)):
-        generation = await generation_in(db, state, owner=owner, upstream_request_id=f"u-{number}")
+    cases = list(product(sorted(TERMINAL), LOOKS))
+    made = await generations_in(
+        db,
+        [{"state": state, "upstream_request_id": f"u-{number}"} for number, (state, _) in enumerate(cases)],
+    )
+    for (_, look), generation in zip(cases, made, strict=True):
         before = await row_of(db, generation.id)
         assert await _look(db, generation.id, look, now_ms=NOW_MS + 9) == before
 
 
 async def test_the_output_the_error_and_the_cost_are_kept(db: Database) -> None:
-    owner = await db.write(add_owner)
-    good = await generation_in(db, State.IN_QUEUE, owner=owner, upstream_request_id="u-1")
-    bad = await generation_in(db, State.IN_QUEUE, owner=owner, upstream_request_id="u-2")
+    good, bad = await generations_in(
+        db, [{"state": State.IN_QUEUE, "upstream_request_id": one} for one in ("u-1", "u-2")]
+    )
     after = await _look(db, good.id, "succeeded", now_ms=NOW_MS)
     assert (after.output, after.upstream_cost_usd) == (OUTPUT, "0.25")
     assert (await _look(db, bad.id, "failed", now_ms=NOW_MS)).error == {"code": 7}
@@ -185,9 +187,7 @@ async def test_fifty_observers_of_one_job_end_it_once(db: Database) -> None:
 
 
 async def _look_quietly(db: Database, generation_id: str, look: str) -> None:
-    await db.write(
-        apply_observation, generation_id, LOOKS[look], now_ms=NOW_MS, missing_grace_ms=1_000_000
-    )
+    await db.write(apply_observation, generation_id, LOOKS[look], now_ms=NOW_MS, missing_grace_ms=1_000_000)
 
 
 async def test_the_first_event_is_written_with_the_row(db: Database) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from app.db.engine import Database, open_database
-from app.generations.lifecycle import State
+from app.generations import rescue
+from app.generations.lifecycle import TERMINAL, State
 from app.generations.rescue import Rescuer
 from app.generations.store import Generation
 from app.generations.submit import record_outcome
 from app.upstream.outcomes import Outcome, Verdict
 from tests.harness import FakeClock
-from tests.sql.rows import NOW_MS, add_owner, generation_in, history_of, row_of
+from tests.sql.rows import NOW_MS, generation_in, generations_in, history_of, row_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,11 +33,11 @@ def accepted(upstream_request_id: str) -> Outcome:
 
 
 async def test_only_submits_whose_lease_is_over_are_taken(db: Database, clock: FakeClock) -> None:
-    owner = await db.write(add_owner)
-    for state in State:
-        for lease_until_ms in (None, NOW_MS - 1, NOW_MS, NOW_MS + 1):
-            await generation_in(db, state, owner=owner, lease_until_ms=lease_until_ms)
-    over = await generation_in(db, State.DISPATCHING, owner=owner, lease_until_ms=NOW_MS - 60_000)
+    leases = (None, NOW_MS - 1, NOW_MS, NOW_MS + 1)
+    await generations_in(
+        db, [{"state": state, "lease_until_ms": lease} for state in State for lease in leases]
+    )
+    over = await generation_in(db, State.DISPATCHING, lease_until_ms=NOW_MS - 60_000)
     assert await Rescuer(db, clock).run_once() == 2
     assert (await row_of(db, over.id)).state is State.UNKNOWN
     assert (await history_of(db, over.id))[-1] == (2, State.UNKNOWN, "lease_over")
@@ -51,24 +52,22 @@ async def test_only_submits_whose_lease_is_over_are_taken(db: Database, clock: F
 async def test_two_rescuers_at_once_take_each_row_once(
     db: Database, database_url: str, clock: FakeClock
 ) -> None:
-    owner = await db.write(add_owner)
-    made = [
-        await generation_in(db, State.DISPATCHING, owner=owner, lease_until_ms=NOW_MS - number // 20)
-        for number in range(60)
-    ]
+    made = await generations_in(db, [{"lease_until_ms": NOW_MS - number // 10} for number in range(30)])
     clock.advance(1)
     other = open_database(database_url)
-    counts = await asyncio.gather(*(Rescuer(one, clock).run_once() for one in (db, other) * 3))
+    counts = await asyncio.gather(*(Rescuer(one, clock).run_once() for one in (db, other) * 2))
     await other.close()
-    assert sum(counts) == 60
+    assert sum(counts) == 30
     for generation in made:
         assert [version for version, _, _ in await history_of(db, generation.id)] == [1, 2]
 
 
-async def test_more_than_a_batch_is_taken_in_one_tick(db: Database, clock: FakeClock) -> None:
-    owner = await db.write(add_owner)
-    await asyncio.gather(*(generation_in(db, owner=owner, lease_until_ms=NOW_MS - 1) for _ in range(230)))
-    assert await Rescuer(db, clock).run_once() == 230
+async def test_more_than_a_batch_is_taken_in_one_tick(
+    db: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescue, "_BATCH", 4)
+    await generations_in(db, [{"lease_until_ms": NOW_MS - 1}] * 10)
+    assert await Rescuer(db, clock).run_once() == 10
 
 
 async def _rescued(db: Database, clock: FakeClock) -> Generation:
@@ -85,7 +84,9 @@ async def test_an_answer_that_comes_after_the_rescue_still_attaches(db: Database
     assert states == [State.DISPATCHING, State.UNKNOWN, State.IN_QUEUE]
 
 
-async def test_a_refusal_that_comes_after_the_rescue_still_ends_the_job(db: Database, clock: FakeClock) -> None:
+async def test_a_refusal_that_comes_after_the_rescue_still_ends_the_job(
+    db: Database, clock: FakeClock
+) -> None:
     generation = await _rescued(db, clock)
     after = await _record(db, generation, Outcome(Verdict.REJECTED_INPUT, "http_422"))
     assert after.state is State.REJECTED
@@ -104,13 +105,15 @@ async def test_an_unknown_after_the_rescue_stays_unknown_and_keeps_its_evidence(
 
 
 async def test_a_late_answer_never_reopens_what_has_ended(db: Database) -> None:
-    owner = await db.write(add_owner)
-    ended = (State.LOST, State.REJECTED, State.CANCELLED, State.EXPIRED, State.FAILED, State.COMPLETED)
-    for number, state in enumerate(ended):
-        generation = await generation_in(db, state, owner=owner)
+    made = await generations_in(db, [{"state": state} for state in sorted(TERMINAL)])
+    for number, generation in enumerate(made):
         for outcome in (accepted(f"u-{number}"), Outcome(Verdict.UNKNOWN, "x"), Outcome(Verdict.BUSY, "x")):
             after = await _record(db, generation, outcome)
-            assert (after.state, after.version, after.upstream_request_id) == (state, 1, None)
+            assert (after.state, after.version, after.upstream_request_id) == (
+                generation.state,
+                1,
+                None,
+            )
 
 
 async def test_the_same_answer_recorded_twice_counts_once(db: Database) -> None:
@@ -123,8 +126,7 @@ async def test_the_same_answer_recorded_twice_counts_once(db: Database) -> None:
 
 
 async def test_an_id_that_belongs_to_another_job_leaves_the_second_unknown(db: Database) -> None:
-    owner = await db.write(add_owner)
-    first, second = [await generation_in(db, owner=owner) for _ in range(2)]
+    first, second = await generations_in(db, [{}, {}])
     assert (await _record(db, first, accepted("u-1"))).state is State.IN_QUEUE
     after = await _record(db, second, accepted("u-1"))
     assert (after.state, after.upstream_request_id) == (State.UNKNOWN, None)
@@ -133,8 +135,7 @@ async def test_an_id_that_belongs_to_another_job_leaves_the_second_unknown(db: D
 
 
 async def test_of_racers_with_one_id_exactly_one_gets_it(db: Database) -> None:
-    owner = await db.write(add_owner)
-    made = [await generation_in(db, owner=owner) for _ in range(10)]
+    made = await generations_in(db, [{}] * 10)
     after = await asyncio.gather(*(_record(db, one, accepted("u-1")) for one in made))
     assert sorted(one.state for one in after) == [State.IN_QUEUE] + [State.UNKNOWN] * 9
     assert [one.upstream_request_id for one in after].count("u-1") == 1
