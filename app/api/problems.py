@@ -117,7 +117,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
         allowed = _allowed_methods(request)
         return Problem(
             METHOD_NOT_ALLOWED,
-            f"{request.method} is not taken here; {allowed or 'nothing else'} is.",
+            f"{request.method} is not taken here; {allowed or 'nothing'} is.",
             headers={"Allow": allowed},
         )
     fault = Fault(
