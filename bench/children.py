@@ -148,6 +148,27 @@ class Children:
             child.stop()
 
 
+class Watch:
+    """How much of the machine goes to whatever is not part of this run, from its making on."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = children
+        self._began_s = time.monotonic()
+        self._others_s = self._count_s()
+
+    def others_cpu(self) -> float:
+        """In cores. A PostgreSQL server is among the others."""
+        return (self._count_s() - self._others_s) / (time.monotonic() - self._began_s)
+
+    def _count_s(self) -> float:
+        user, nice, system, _idle, _wait, irq, softirq, *_ = (
+            int(field)
+            for field in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+        )
+        busy_s = (user + nice + system + irq + softirq) / _TICKS_PER_S
+        return busy_s - time.process_time() - sum(child.cpu_s() for child in self._children)
+
+
 def get(port: int, path: str, *, method: str = "GET", key: str = "", body: bytes = b"") -> tuple[int, bytes]:
     """One call on loopback outside of the measuring: status and body."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}

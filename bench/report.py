@@ -14,7 +14,20 @@ from bench.children import ROOT
 from bench.rounds import Cell, Findings, Options
 from bench.targets import TARGETS
 
-_COLUMNS = ("req/s", "ratio", "least…most", "p50 ms", "ratio", "p99 ms", "ratio", "max ms", "server", "load")
+_COLUMNS = (
+    ("req/s", 8),
+    ("ratio", 7),
+    ("least…most", 12),
+    ("p50 ms", 9),
+    ("ratio", 7),
+    ("p99 ms", 9),
+    ("ratio", 7),
+    ("max ms", 9),
+    ("cpu µs", 8),
+    ("ratio", 7),
+    ("server", 8),
+    ("load", 6),
+)
 _PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools", "httpx2", "sqlalchemy")
 
 
@@ -49,17 +62,18 @@ def table(facts: dict[str, Any], findings: Findings) -> str:
     lines = [
         f"{facts['date']}, commit {facts['commit']}{changed}",
         f"Python {facts['python']}, {facts['cores']} cores of {facts['processor']}",
-        "ratio: to the bare FastAPI route in the same round. Processor time is in cores.",
+        "ratio: to the bare FastAPI route in the same round. cpu: of the server for one request.",
     ]
     for loop in dict.fromkeys(cell.loop for cell in findings.cells):
         lines += [
             "",
-            _line(loop, *_COLUMNS),
+            _line(loop, *(name for name, _ in _COLUMNS)),
         ]
         own = {cell.target: cell for cell in findings.cells if cell.loop == loop}
         lines += [_row(own[target.name], target.title) for target in TARGETS if target.name in own]
     lines += [
         "",
+        f"Everything else on this machine used {findings.others_cpu:.2f} cores meanwhile.",
         f"Memory of the gateway: {findings.rss_before_mib:.0f} → {findings.rss_after_mib:.0f} MiB.",
         f"Submits: {findings.accepted} accepted, {findings.received} received upstream.",
         f"Errors: {sum(cell.errors for cell in findings.cells)}. Took {findings.took_s:.0f} s.",
@@ -79,14 +93,17 @@ def _row(cell: Cell, title: str) -> str:
         f"{cell.p99_ms:.2f}",
         _ratio(cell.p99_ratio),
         f"{cell.max_ms:.1f}",
+        f"{cell.server_us:,.0f}",
+        _ratio(cell.server_us_ratio),
         f"{cell.server_cpu:.2f}",
         f"{cell.load_cpu:.2f}",
     )
 
 
 def _line(title: str, *columns: str) -> str:
-    widths = (8, 7, 12, 9, 7, 9, 7, 9, 8, 6)
-    return f"{title:24}" + "".join(f"{one:>{width}}" for one, width in zip(columns, widths, strict=True))
+    return f"{title:24}" + "".join(
+        f"{one:>{width}}" for one, (_, width) in zip(columns, _COLUMNS, strict=True)
+    )
 
 
 def _ratio(number: float | None) -> str:

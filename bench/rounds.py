@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.children import Child, Children, RunError, free_port, get, split_cores
+from bench.children import Child, Children, RunError, Watch, free_port, get, split_cores
 from bench.gateway import Gateway, database_of_its_own, start_gateway
 from bench.load import GRACE_S, Order, Tally
 from bench.standin import COUNT_PATH
@@ -52,7 +52,8 @@ class Cell:
     """A target in a loop over all rounds: medians, the worst maximum, and ratios to the baseline.
 
     A ratio is taken inside each round, between neighbours in time, and then the median of those; `spread` is
-    the least and the greatest of the ratios of requests/s.
+    the least and the greatest of the ratios of requests/s. `server_us` is the server's processor time for one
+    request over all rounds: it hardly moves when something else wants the machine too.
     """
 
     target: str
@@ -64,9 +65,11 @@ class Cell:
     p99_ms: float
     max_ms: float
     late_p99_ms: float
+    server_us: float
     server_cpu: float
     load_cpu: float
     upstream_cpu: float
+    server_us_ratio: float | None
     rps_ratio: float | None
     p50_ratio: float | None
     p99_ratio: float | None
@@ -83,6 +86,7 @@ class Findings:
     rss_after_mib: float = 0.0
     accepted: int = 0
     received: int = 0
+    others_cpu: float = 0.0
     took_s: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -142,6 +146,7 @@ class Bench:
             self._note(findings, target, warm_up, self._sample(target, warm_up, options.seconds / 2))
         findings.rss_before_mib = self.gateway.child.rss_mib()
         samples: dict[tuple[str, str], list[Sample]] = {}
+        watch = Watch([self.load, self.upstream, self.baseline, self.gateway.child])
         for number in range(options.rounds):
             say(f"round {number + 1} of {options.rounds}")
             for loop in loops(options.rate, quick=options.quick):
@@ -149,6 +154,7 @@ class Bench:
                     sample = self._sample(target, loop, options.seconds)
                     self._note(findings, target, loop, sample)
                     samples.setdefault((loop.name, target.name), []).append(sample)
+        findings.others_cpu = watch.others_cpu()
         findings.rss_after_mib = self.gateway.child.rss_mib()
         findings.received = json.loads(get(self.upstream_port, COUNT_PATH)[1])["submits"]
         if findings.accepted != findings.received:
@@ -195,6 +201,8 @@ class Bench:
 
 def _cell(target: str, loop: str, ours: list[Sample], baseline: list[Sample] | None) -> Cell:
     rps_ratios = _ratios(ours, baseline, lambda tally: tally.rps)
+    baseline_us = _server_us(baseline or [])
+    server_us_ratio = _server_us(ours) / baseline_us if baseline_us else None
     return Cell(
         target=target,
         loop=loop,
@@ -205,14 +213,21 @@ def _cell(target: str, loop: str, ours: list[Sample], baseline: list[Sample] | N
         p99_ms=statistics.median(one.tally.p99_ms for one in ours),
         max_ms=max(one.tally.max_ms for one in ours),
         late_p99_ms=statistics.median(one.tally.late_p99_ms for one in ours),
+        server_us=_server_us(ours),
         server_cpu=statistics.median(one.server_cpu for one in ours),
         load_cpu=statistics.median(one.load_cpu for one in ours),
         upstream_cpu=statistics.median(one.upstream_cpu for one in ours),
+        server_us_ratio=server_us_ratio,
         rps_ratio=_median_or_none(rps_ratios),
         p50_ratio=_median_or_none(_ratios(ours, baseline, lambda tally: tally.p50_ms)),
         p99_ratio=_median_or_none(_ratios(ours, baseline, lambda tally: tally.p99_ms)),
         spread=(min(rps_ratios), max(rps_ratios)) if rps_ratios else None,
     )
+
+
+def _server_us(samples: list[Sample]) -> float:
+    requests = sum(one.tally.requests for one in samples)
+    return sum(one.server_cpu * one.tally.seconds for one in samples) / requests * 1e6 if requests else 0.0
 
 
 def _ratios(
