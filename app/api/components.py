@@ -136,14 +136,22 @@ SCHEMAS: dict[str, Schema] = {
             "base_price_usd": {"type": ["number", "null"]},
             "price_unit": _or_null(_text()),
             "input_schema": {"type": "object", "description": "RunComfy's own, verbatim."},
+            "output_schema": {"type": ["object", "null"]},
+            "pricing": {
+                "type": ["object", "null"],
+                "description": "The operator's price table, in micro-credits; null where there is none.",
+            },
+            "warnings": _array(_object({"pointer": _text(), "reason": _text()})),
             "media_rules": _array(
                 _object(
                     {
-                        "pointer": _text(),
-                        "rule": _text(),
+                        "pointer": _text("`*` stands for every element."),
+                        "kind": _text(),
+                        "rule": _text("As RunComfy writes it."),
                         "value": {"type": "number"},
                         "message": _text(),
                         "enforced": {"type": "boolean"},
+                        "note": _text("Why it is not enforced."),
                     }
                 )
             ),

@@ -9,8 +9,8 @@ from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway that the lifespan opened."""
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway that the lifespan opened. A coroutine: FastAPI sends plain functions through a thread."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 
@@ -20,7 +20,8 @@ async def _principal(request: Request) -> Principal:
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
-    return await gateway_of(request).authenticator.authenticate(key)
+    gateway = await gateway_of(request)
+    return await gateway.authenticator.authenticate(key)
 
 
 async def _can_submit(request: Request) -> Principal:

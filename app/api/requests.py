@@ -16,7 +16,6 @@ from app.gateway import Gateway
 from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.generations.track import Sighting
 from app.kit.ids import is_id
 
 STALE_HEADER = "Reelgate-Stale"
@@ -24,9 +23,9 @@ STALE_HEADER = "Reelgate-Stale"
 
 async def get_status(gateway: Open, principal: CanRead, request_id: str) -> Response:
     """RunComfy's status. `completed` means finished: success or failure is in the result."""
-    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
-    document = schemas.status(sighting.generation, gateway.settings.base_url)
-    return json_answer(document, headers=_staleness(sighting))
+    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    document = schemas.status(generation, gateway.settings.base_url)
+    return json_answer(document, headers=_staleness(generation))
 
 
 async def get_result(
@@ -37,9 +36,9 @@ async def get_result(
     include_cost: Annotated[bool, Query()] = False,
 ) -> Response:
     """RunComfy's result: always 200, also while the job is not finished."""
-    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
-    document = schemas.result(sighting.generation, include_cost=include_cost)
-    return json_answer(document, headers=_staleness(sighting))
+    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    document = schemas.result(generation, include_cost=include_cost)
+    return json_answer(document, headers=_staleness(generation))
 
 
 async def cancel(gateway: Open, principal: CanSubmit, request_id: str) -> Response:
@@ -50,10 +49,10 @@ async def cancel(gateway: Open, principal: CanSubmit, request_id: str) -> Respon
 
 async def get_request(gateway: Open, principal: CanRead, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
-    sighting = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
-    events = await gateway.db.read(store.events_of, sighting.generation.id)
-    document = schemas.record(sighting.generation, events, gateway.settings.base_url)
-    return json_answer(document, headers=_staleness(sighting))
+    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    events = await gateway.db.read(store.events_of, generation.id)
+    document = schemas.record(generation, events, gateway.settings.base_url)
+    return json_answer(document, headers=_staleness(generation))
 
 
 async def list_requests(
@@ -63,13 +62,15 @@ async def list_requests(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[State | None, Query()] = None,
-    model_id: Annotated[str | None, Query(max_length=200)] = None,
+    # PostgreSQL takes no NUL in a text, and no model id has any other than these.
+    model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
 ) -> Response:
-    """The tenant's own requests, newest first. `next_cursor` is null on the last page."""
+    """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
     found = await gateway.db.read(
         store.page,
         principal.tenant_id,
         limit=limit + 1,
+        mode=principal.mode,
         before=None if cursor is None else _decode_cursor(cursor),
         states=None if state is None else frozenset({state}),
         model_id=model_id,
@@ -91,18 +92,21 @@ async def list_requests(
 
 
 async def _own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
-    """The tenant's generation; another tenant's is as missing as one that never was."""
+    """The tenant's generation; another tenant's is as missing as one that never was.
+
+    So is one of the other kind of key: whatever a test key names, RunComfy never hears of it.
+    """
     generation = None
     if is_id(request_id):
         generation = await gateway.tracker.find(request_id, principal.tenant_id)
-    if generation is None:
+    if generation is None or generation.mode != principal.mode:
         raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
     return generation
 
 
-def _staleness(sighting: Sighting) -> dict[str, str]:
+def _staleness(generation: Generation) -> dict[str, str]:
     """A header where the row is answered because the upstream could not be asked."""
-    return {} if sighting.blind is None else {STALE_HEADER: f"upstream_{sighting.blind.seen}"}
+    return {} if generation.stale_reason is None else {STALE_HEADER: generation.stale_reason}
 
 
 def _encode_cursor(generation: Generation) -> str:

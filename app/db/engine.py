@@ -133,6 +133,7 @@ def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
         pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
+        pool_reset_on_return=None,  # readers leave no transaction open; each rollback is a trip to a thread
         connect_args={"timeout": BUSY_TIMEOUT_S},
     )
 

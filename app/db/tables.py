@@ -81,6 +81,7 @@ generations = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
     Column("polled_at_ms", BigInteger),
+    Column("stale_reason", String(32)),
     Column("missing_since_ms", BigInteger),
     Column("started_at_ms", BigInteger),
     Column("finished_at_ms", BigInteger),

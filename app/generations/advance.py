@@ -3,15 +3,24 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
 from app.generations import store
 from app.generations.lifecycle import TERMINAL, State, sources
 from app.generations.store import Event, Generation
 from app.kit.strict_json import to_column
-from app.upstream.outcomes import Observation, Seen
+from app.upstream.outcomes import BLIND, Observation, Seen
 
+_SWAP = (
+    update(generations)
+    .where(
+        generations.c.id == bindparam("of_id"),
+        generations.c.state.in_(bindparam("from_states", expanding=True)),
+    )
+    .values(version=generations.c.version + 1)
+    .returning(generations)
+)
 _JSON = frozenset({"output", "error", "evidence"})
 
 
@@ -37,17 +46,9 @@ def advance(
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
     if to in TERMINAL:
         values |= {"finished_at_ms": now_ms, "queue_position": None}
+    values |= {"state": to, "changed_at_ms": now_ms, "lease_until_ms": None, "stale_reason": None}
     row = connection.execute(
-        update(generations)
-        .where(generations.c.id == generation_id, generations.c.state.in_(allowed))
-        .values(
-            state=to,
-            version=generations.c.version + 1,
-            changed_at_ms=now_ms,
-            lease_until_ms=None,
-            **values,
-        )
-        .returning(generations)
+        _SWAP, {"of_id": generation_id, "from_states": sorted(allowed), **values}
     ).one_or_none()
     if row is None:
         return None
@@ -74,18 +75,18 @@ def apply_observation(
     move = _move(generation, observation, now_ms, missing_grace_ms)
     if move is None:
         _note(connection, generation, observation, now_ms)
-    else:
-        to, changes = move
-        advance(
-            connection,
-            generation_id,
-            to,
-            reason=f"upstream_{observation.seen}",
-            now_ms=now_ms,
-            polled_at_ms=now_ms,
-            **changes,
-        )
-    return store.find(connection, generation_id, None)
+        return store.find(connection, generation_id, None)
+    to, changes = move
+    changed = advance(
+        connection,
+        generation_id,
+        to,
+        reason=f"upstream_{observation.seen}",
+        now_ms=now_ms,
+        polled_at_ms=now_ms,
+        **changes,
+    )
+    return changed or store.find(connection, generation_id, None)
 
 
 def _move(
@@ -131,4 +132,5 @@ def _note(connection: Connection, generation: Generation, observation: Observati
         missing_since_ms=(generation.missing_since_ms or now_ms)
         if gone
         else (None if seen_again else generation.missing_since_ms),
+        stale_reason=f"upstream_{observation.seen}" if observation.seen in BLIND else None,
     )

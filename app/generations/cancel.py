@@ -47,7 +47,7 @@ class Canceller:
             )
             raise of_blind_look(observation)
         if observation.seen is Seen.NOT_CANCELLABLE:
-            return (await self.tracker.refresh(generation, force=True)).generation
+            return await self.tracker.refresh(generation, force=True)
         return await self.tracker.apply(generation, observation)
 
     async def _cancel_held(self, generation: Generation) -> Generation:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from app.auth.keys import Mode
 from app.db.tables import generation_events, generations
@@ -36,6 +36,7 @@ class Generation:
     created_at_ms: int
     changed_at_ms: int
     polled_at_ms: int | None
+    stale_reason: str | None
     missing_since_ms: int | None
     started_at_ms: int | None
     finished_at_ms: int | None
@@ -77,6 +78,12 @@ class Event:
     reason: str
 
 
+# Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
+_INSERT = insert(generations).returning(generations)
+_INSERT_EVENT = insert(generation_events)
+_BY_ID = select(generations).where(generations.c.id == bindparam("id"))
+_BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
+
 _TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text", "evidence": "evidence_text"}
 
 
@@ -98,24 +105,23 @@ def add(
 ) -> Generation:
     """Insert a generation in its first state, with its first event."""
     row = connection.execute(
-        insert(generations)
-        .values(
-            id=generation_id,
-            tenant_id=tenant_id,
-            kid=kid,
-            mode=mode,
-            model_id=model_id,
-            input=to_column(input_document),
-            price_microcredits=price_microcredits,
-            price_version=price_version,
-            state=state,
-            version=1,
-            trace_id=trace_id,
-            created_at_ms=now_ms,
-            changed_at_ms=now_ms,
-            lease_until_ms=lease_until_ms,
-        )
-        .returning(generations)
+        _INSERT,
+        {
+            "id": generation_id,
+            "tenant_id": tenant_id,
+            "kid": kid,
+            "mode": mode,
+            "model_id": model_id,
+            "input": to_column(input_document),
+            "price_microcredits": price_microcredits,
+            "price_version": price_version,
+            "state": state,
+            "version": 1,
+            "trace_id": trace_id,
+            "created_at_ms": now_ms,
+            "changed_at_ms": now_ms,
+            "lease_until_ms": lease_until_ms,
+        },
     ).one()
     add_event(connection, generation_id, Event(1, state, now_ms, "submitted"))
     return generation_of(row)
@@ -124,22 +130,23 @@ def add(
 def add_event(connection: Connection, generation_id: str, event: Event) -> None:
     """Append to the generation's history."""
     connection.execute(
-        insert(generation_events).values(
-            generation_id=generation_id,
-            version=event.version,
-            state=event.state,
-            at_ms=event.at_ms,
-            reason=event.reason,
-        )
+        _INSERT_EVENT,
+        {
+            "generation_id": generation_id,
+            "version": event.version,
+            "state": event.state,
+            "at_ms": event.at_ms,
+            "reason": event.reason,
+        },
     )
 
 
 def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
     """A generation by its id; of this tenant alone, unless None is said on purpose."""
-    query = select(generations).where(generations.c.id == generation_id)
-    if tenant_id is not None:
-        query = query.where(generations.c.tenant_id == tenant_id)
-    row = connection.execute(query).one_or_none()
+    if tenant_id is None:
+        row = connection.execute(_BY_ID, {"id": generation_id}).one_or_none()
+    else:
+        row = connection.execute(_BY_ID_AND_TENANT, {"id": generation_id, "tenant": tenant_id}).one_or_none()
     return None if row is None else generation_of(row)
 
 
@@ -158,14 +165,15 @@ def page(
     tenant_id: str,
     *,
     limit: int,
+    mode: Mode,
     before: tuple[int, str] | None = None,
     states: frozenset[State] | None = None,
     model_id: str | None = None,
 ) -> list[Generation]:
-    """A tenant's generations, newest first, at most `limit`, older than the (created_at_ms, id) `before`."""
+    """A tenant's live or test generations, newest first, older than the (created_at_ms, id) `before`."""
     query = (
         select(generations)
-        .where(generations.c.tenant_id == tenant_id)
+        .where(generations.c.tenant_id == tenant_id, generations.c.mode == mode)
         .order_by(generations.c.created_at_ms.desc(), generations.c.id.desc())
         .limit(limit)
     )
@@ -196,12 +204,18 @@ def touch(
     now_ms: int,
     queue_position: int | None = None,
     missing_since_ms: int | None = None,
+    stale_reason: str | None = None,
 ) -> None:
-    """Note a look at a live generation that changed no state."""
+    """Note a look at a live generation that changed no state; `stale_reason` says why it showed nothing."""
     connection.execute(
         update(generations)
         .where(generations.c.id == generation_id, generations.c.state.in_(FOLLOWABLE))
-        .values(polled_at_ms=now_ms, queue_position=queue_position, missing_since_ms=missing_since_ms)
+        .values(
+            polled_at_ms=now_ms,
+            queue_position=queue_position,
+            missing_since_ms=missing_since_ms,
+            stale_reason=stale_reason,
+        )
     )
 
 

@@ -191,6 +191,9 @@ class Submitter:
                 return await self.db.write(
                     record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
                 )
+            except IntegrityError:
+                # The upstream gave the id of another job: whose job this is cannot be told.
+                outcome = Outcome(Verdict.UNKNOWN, "id_of_another_job")
             except Problem:
                 _log.error(
                     "An outcome could not be recorded; trying again.",
@@ -220,39 +223,19 @@ def record_outcome(
 
     An outcome that comes after the rescue loop took the row for unknown is late evidence and still counts.
     """
-    if outcome.verdict is Verdict.ACCEPTED:
-        outcome = _attach(connection, generation_id, outcome, now_ms)
-    if outcome.verdict is Verdict.UNKNOWN:
-        advance(connection, generation_id, State.UNKNOWN, reason=outcome.reason, now_ms=now_ms, evidence=kept)
-    elif outcome.verdict is not Verdict.ACCEPTED:
-        advance(
-            connection,
-            generation_id,
-            State.REJECTED,
-            reason=outcome.reason,
-            now_ms=now_ms,
-            evidence=kept,
-            error=refusals.stored_error(outcome),
-        )
-    generation = store.find(connection, generation_id, None)
+    to, changes = _move(outcome, kept)
+    generation = advance(connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, **changes)
+    generation = generation or store.find(connection, generation_id, None)
     if generation is None:  # rows are never deleted while a submit is under way
         raise LookupError(generation_id)
     return generation
 
 
-def _attach(connection: Connection, generation_id: str, outcome: Outcome, now_ms: int) -> Outcome:
-    try:
-        with connection.begin_nested():
-            advance(
-                connection,
-                generation_id,
-                State.IN_QUEUE,
-                reason=outcome.reason,
-                now_ms=now_ms,
-                only_from={State.DISPATCHING, State.UNKNOWN},
-                upstream_request_id=outcome.upstream_request_id,
-            )
-    except IntegrityError:
-        # The upstream gave the id of another job: whose job this is cannot be told.
-        return Outcome(Verdict.UNKNOWN, "id_of_another_job")
-    return outcome
+def _move(outcome: Outcome, kept: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return State.IN_QUEUE, {"upstream_request_id": outcome.upstream_request_id}
+        case Verdict.UNKNOWN:
+            return State.UNKNOWN, {"evidence": kept}
+        case _:
+            return State.REJECTED, {"evidence": kept, "error": refusals.stored_error(outcome)}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from app.db.engine import Database
 from app.generations import store
@@ -19,14 +20,6 @@ _log = get_logger("track")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """A generation after a look at it; `blind` says why the look showed nothing, else it is None."""
-
-    generation: Generation
-    blind: Observation | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Tracker:
     """Brings live generations up to date.
 
@@ -39,30 +32,38 @@ class Tracker:
     tasks: Tasks
     freshness_s: float
     missing_grace_s: float
-    _under_way: dict[str, asyncio.Task[Sighting]] = field(default_factory=dict, init=False)
+    _under_way: dict[str, asyncio.Task[Generation]] = field(default_factory=dict, init=False)
 
-    async def refresh(self, generation: Generation, *, force: bool = False) -> Sighting:
+    async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
         """The generation, looked at upstream where it is live and its row not fresh (or by `force`).
 
-        What the upstream cannot tell changes nothing: the row is returned as it stands. A terminal row
-        never causes a call.
+        What the upstream cannot tell changes nothing: the row is returned as it stands, with its
+        `stale_reason`. A terminal row never causes a call.
         """
-        if not generation.followable or generation.mode not in self.upstreams:
-            return Sighting(generation)
-        if not force and self._fresh(generation):
-            return Sighting(generation)
-        task = self._under_way.get(generation.id)
-        if task is None:
-            task = self.tasks.start(self._look(generation), name="look")
-            self._under_way[generation.id] = task
-            task.add_done_callback(lambda _: self._under_way.pop(generation.id, None))
-        return await asyncio.shield(task)
+        if not self._due(generation, force=force):
+            return generation
+        under_way = self._under_way.get(generation.id)
+        if force and under_way is not None:
+            # It began before whatever makes the caller insist.
+            await asyncio.wait({under_way})
+            under_way = None
+        if under_way is None:
+            under_way = self.tasks.start(self._look(generation, force=force), name="look")
+            self._under_way[generation.id] = under_way
+            under_way.add_done_callback(partial(self._forget, generation.id))
+        return await asyncio.shield(under_way)
 
-    def _fresh(self, generation: Generation) -> bool:
-        """Whether the last look is recent; a job that was never looked at has no queue position yet."""
-        if generation.polled_at_ms is None:
+    def _forget(self, generation_id: str, task: asyncio.Task[Generation]) -> None:
+        if self._under_way.get(generation_id) is task:
+            del self._under_way[generation_id]
+
+    def _due(self, generation: Generation, *, force: bool) -> bool:
+        """Whether to ask upstream. A job that was never asked about has no queue position yet."""
+        if not generation.followable or generation.mode not in self.upstreams:
             return False
-        return 0 <= self.clock.now_ms() - generation.polled_at_ms < self.freshness_s * 1000
+        if force or generation.polled_at_ms is None:
+            return True
+        return not 0 <= self.clock.now_ms() - generation.polled_at_ms < self.freshness_s * 1000
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
         """Record an observation; the generation after it."""
@@ -79,7 +80,11 @@ class Tracker:
         """The tenant's generation as its row says."""
         return await self.db.read(store.find, generation_id, tenant_id)
 
-    async def _look(self, generation: Generation) -> Sighting:
+    async def _look(self, read_before: Generation, *, force: bool) -> Generation:
+        # The caller's row may be older than the end of another caller's look.
+        generation = await self.find(read_before.id, read_before.tenant_id) or read_before
+        if not self._due(generation, force=force):
+            return generation
         observation = await self._observe(generation)
         if observation.seen in BLIND:
             _report_blind(generation, observation)
@@ -89,8 +94,7 @@ class Tracker:
                 generation=generation.id,
                 word=observation.unknown_word,
             )
-        changed = await self.apply(generation, observation)
-        return Sighting(changed, observation if observation.seen in BLIND else None)
+        return await self.apply(generation, observation)
 
     async def _observe(self, generation: Generation) -> Observation:
         """Status, and where that says finished, the result: only both together end a job."""

@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("changed_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("polled_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("stale_reason", sa.String(length=32), nullable=True),
         sa.Column("missing_since_ms", sa.BigInteger(), nullable=True),
         sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("finished_at_ms", sa.BigInteger(), nullable=True),

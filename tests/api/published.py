@@ -3,11 +3,14 @@
 import copy
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import jsonschema_rs
+import structlog
 
 from app.api.routes import ROUTES, Route
 from app.errors import CATALOGUE
@@ -139,3 +142,13 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     assert isinstance(document, dict)
     assert document["code"] == code, document
     return document
+
+
+@contextmanager
+def plain_logs() -> Iterator[None]:
+    """Stack traces without the values of every local, whose drawing takes seconds for a whole gateway."""
+    before = structlog.get_config()
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+    yield
+    structlog.configure(**before)

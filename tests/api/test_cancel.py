@@ -53,7 +53,9 @@ async def test_the_upstreams_refusal_is_believed_also_of_a_queued_job(world: Wor
 async def test_repeating_a_cancel_repeats_its_answer(world: World) -> None:
     request_id = await world.submitted("queued")
     assert {await _outcome(world, request_id) for _ in range(3)} == {("cancelled", "cancelled")}
-    assert len([one for one in (await world.record(request_id))["events"] if one["state"] == "cancelled"]) == 1
+    assert (
+        len([one for one in (await world.record(request_id))["events"] if one["state"] == "cancelled"]) == 1
+    )
 
 
 async def test_cancels_at_once_agree(world: World) -> None:

@@ -1,4 +1,4 @@
-"""POST /v1/models/{model_id}: what is accepted, who may, and where. Bodies and the upstream have their own files."""
+"""POST /v1/models/{model_id}: what is accepted, from whom and where; bodies have their own files."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -69,7 +69,12 @@ async def test_the_upstream_receives_exactly_the_body_that_was_sent(world: World
 
 
 async def test_text_arrives_as_it_was_written(world: World) -> None:
-    for text in ("ünïcödé 漢字 🚤", "\u2028\u2029\ufffe\uffff", "\\ \" ' </script> \t\n\r\x01", "‮right to left"):
+    for text in (
+        "ünïcödé 漢字 🚤",
+        "\u2028\u2029\ufffe\uffff",
+        "\\ \" ' </script> \t\n\r\x01",
+        "\u202eright to left",
+    ):
         body = world.body("canned")
         body["prompt"] += text
         assert (await world.client.post(SUBMIT, json=body)).status_code == 200
@@ -140,8 +145,13 @@ async def test_the_callers_trace_goes_through_to_the_record(world: World) -> Non
 
 async def test_a_trace_that_is_not_well_formed_is_replaced(world: World) -> None:
     zeros = "0" * 32
-    for header in (f"00-{zeros}-00f067aa0ba902b7-01", f"00-{TRACE.upper()}-00f067aa0ba902b7-01", TRACE, "\xff"):
-        answer = await world.client.get("/livez", headers={"traceparent": header.encode("latin-1")})
+    for header in (
+        f"00-{zeros}-00f067aa0ba902b7-01",
+        f"00-{TRACE.upper()}-00f067aa0ba902b7-01",
+        TRACE,
+        "\xff",
+    ):
+        answer = await world.client.get("/livez", headers=[(b"traceparent", header.encode("latin-1"))])
         assert answer.headers["reelgate-trace-id"].lower() not in {TRACE, zeros}
 
 

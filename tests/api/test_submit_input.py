@@ -69,7 +69,11 @@ FAULTS: dict[str, Faults] = {
         (
             [1, "a.jpg"],
             frozenset(
-                {("#/image_urls", "too_many_items"), ("#/image_urls/0", "type"), ("#/image_urls/1", "media_uri")}
+                {
+                    ("#/image_urls", "too_many_items"),
+                    ("#/image_urls/0", "type"),
+                    ("#/image_urls/1", "media_uri"),
+                }
             ),
         ),
     ),
@@ -117,7 +121,9 @@ FAULTS: dict[str, Faults] = {
 FITTING: dict[str, Any] = {"prompt": "a boat", "image_urls": [PICTURE]}
 
 
-def _combined(chosen: dict[str, tuple[Any, frozenset[tuple[str, str]]]]) -> tuple[dict[str, Any], set[tuple[str, str]]]:
+def _combined(
+    chosen: dict[str, tuple[Any, frozenset[tuple[str, str]]]],
+) -> tuple[dict[str, Any], set[tuple[str, str]]]:
     body = FITTING | {name: value for name, (value, _) in chosen.items()}
     expected = {one for _, violations in chosen.values() for one in violations}
     return {name: value for name, value in body.items() if value is not MISSING}, expected
@@ -167,7 +173,7 @@ async def test_a_media_rule_is_not_a_violation(world: World) -> None:
 
 
 async def test_thousands_of_violations_are_answered_briefly(world: World) -> None:
-    body = {**FITTING, **{f"field {number}": number for number in range(10_000)}}
+    body = {**FITTING, **{f"field {number}": number for number in range(2_000)}}
     answer = await world.client.post(SUBMIT, json=body)
     assert len(problem_of(answer, 422, "invalid_input")["errors"]) == 1000
 

@@ -1,0 +1,174 @@
+"""Every operation's answers, successes and problems alike, are what the published OpenAPI document says."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.api.routes import ROUTES
+from app.generations import store
+from app.generations.track import Tracker
+from app.main import contract as build_contract
+from tests.api.published import Contract, keep_promises, plain_logs, route_of
+from tests.harness import SUBMIT, World
+from tests.sandbox.harness import DREAMINA
+
+pytestmark = pytest.mark.anyio
+
+MISSING = "01890000-0000-7000-8000-000000000000"
+PATHS = {
+    one.operation_id: one.path.replace("{model_id:path}", DREAMINA).replace("{slug}", "invalid-json")
+    for one in ROUTES
+}
+
+
+class Watched:
+    """A client whose every answer is held against the contract; it remembers what was answered to what."""
+
+    def __init__(self, world: World) -> None:
+        document = json.loads(json.dumps(build_contract(world.gateway.settings, world.gateway.catalog)))
+        self.contract = Contract(document)
+        self.world = world
+        self.seen: set[tuple[str, int]] = set()
+
+    async def __call__(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        answer = await self.world.client.request(method, path, **more)
+        keep_promises(answer)
+        breaches = self.contract.breaches(answer)
+        assert breaches == [], f"{method} {path} answered {answer.status_code}: {answer.text}"
+        route = route_of(method, answer.request.url.path)
+        if route is not None:
+            self.seen.add((route.operation_id, answer.status_code))
+        return answer
+
+
+@pytest.fixture
+async def ask(world: World) -> AsyncIterator[Watched]:
+    with plain_logs():
+        yield Watched(world)
+
+
+async def _read_all(ask: Watched, request_id: str) -> None:
+    for path in ("", "/status", "/result", "/result?include_cost=true"):
+        ask.world.clock.advance(2)
+        await ask("GET", f"/v1/requests/{request_id}{path}")
+
+
+async def test_every_state_of_a_job_is_answered_as_published(ask: Watched) -> None:
+    world = ask.world
+    for directive in ("canned", "canned,as-list", "fail", "fail-object", "fail-list", "queued"):
+        answer = await ask("POST", SUBMIT, json=world.body(directive))
+        request_id = answer.json()["request_id"]
+        await _read_all(ask, request_id)
+        if directive != "queued":
+            world.sandbox.clock.now += world.sandbox.options.queue_s
+            await _read_all(ask, request_id)
+            await world.finish(request_id)
+            await _read_all(ask, request_id)
+        for _ in range(2):
+            await ask("POST", f"/v1/requests/{request_id}/cancel")
+        await _read_all(ask, request_id)
+    for directive in ("reject=422", "html"):  # rejected, unknown
+        answer = await ask("POST", SUBMIT, json=world.body(directive))
+        await _read_all(ask, answer.json()["request_id"])
+    for query in ("", "?limit=2", "?state=completed", "?state=lost"):
+        await ask("GET", f"/v1/requests{query}")
+
+
+@pytest.mark.parametrize("world_settings", [{"read_deadline_s": 0.2}])
+async def test_every_operation_answers_its_success_and_its_problems_as_published(
+    ask: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ask.world
+    request_id = await world.submitted("queued")
+    reader = world.with_key(await world.another_key(scopes=["read"]))
+    submitter = world.with_key(await world.another_key(scopes=["submit"]))
+    live = world.with_key(await world.another_key(mode="live"))
+    for route in ROUTES:
+        path = PATHS[route.operation_id]
+        own, foreign = (path.replace("{request_id}", one) for one in (request_id, MISSING))
+        body = {"json": world.body("canned")} if path == SUBMIT and route.method == "POST" else {}
+        await ask(route.method, own, **body)
+        if route.needs_key:
+            await ask(route.method, own, headers={"Authorization": ""})
+            await ask(route.method, own, headers={"Authorization": "Bearer rg_test_x"})
+            await ask(route.method, own, headers=submitter if route.method == "GET" else reader, **body)
+        if "{request_id}" in path:
+            await ask(route.method, foreign)
+    await _submits(ask, live)
+    for path in ("/v1/models?limit=0", "/v1/requests?limit=0", "/v1/requests?cursor=x"):
+        await ask("GET", path)
+    await ask("GET", f"/v1/requests/{request_id}/result?include_cost=maybe")
+    await ask("GET", f"/v1/models/{DREAMINA}x")
+    await ask("GET", "/problems/nothing")
+    for directive in ("queued,cancel-500", "queued,cancel-hang"):
+        await ask("POST", f"/v1/requests/{await world.submitted(directive)}/cancel")
+    world.app.state.draining = True
+    await ask("GET", "/readyz")
+    await _broken(ask, request_id, monkeypatch)
+
+    published = {
+        (route.operation_id, int(status))
+        for route in ROUTES
+        for status in ask.contract.operation(route)["responses"]
+    }
+    # Whatever is published was met, but for a database that is away, and an own fault, at each operation.
+    assert {one for one in published - ask.seen if one[1] not in {500, 503}} == set()
+    assert {500, 502, 503, 504} <= {status for _, status in ask.seen}
+
+
+async def _submits(ask: Watched, live: dict[str, str]) -> None:
+    world = ask.world
+    for directive in ("reject=422", "reject=404", "unauthorized", "rate-limit=30", "malformed"):
+        await ask("POST", SUBMIT, json=world.body(directive))
+    await ask("POST", SUBMIT, json=world.body(), headers=live)
+    await ask("POST", SUBMIT, json={"prompt": 1, "other": 2})
+    await ask("POST", SUBMIT, content=b"{")
+    await ask("POST", SUBMIT, content=b" " * 300_000)
+    await ask("POST", SUBMIT, content=b"{}", headers={"Content-Type": "text/plain"})
+    await ask("POST", f"{SUBMIT}x", json={})
+
+
+async def _broken(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    monkeypatch.setattr(store, "page", away)
+    await ask("GET", "/v1/requests")
+    monkeypatch.setattr(Tracker, "find", broken)
+    await ask("GET", f"/v1/requests/{request_id}")
+
+
+async def test_an_address_without_an_operation_answers_a_published_problem(ask: Watched) -> None:
+    for method, path in (("GET", "/"), ("GET", "/v1"), ("PUT", SUBMIT), ("DELETE", "/v1/requests")):
+        answer = await ask(method, path)
+        assert answer.status_code in {404, 405}
+
+
+async def test_a_body_that_the_published_schema_of_a_model_refuses_is_refused(ask: Watched) -> None:
+    """And the other way round: the document that clients are generated from is the one that judges."""
+    operation = ask.contract.document["paths"][SUBMIT]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    fitting = ask.world.body("canned")
+    bodies: list[dict[str, Any]] = [
+        fitting,
+        {**fitting, "seed": 1, "resolution": "1080P", "number_of_frames": 241},
+        {**fitting, "seed": "1"},
+        {**fitting, "resolution": "4K"},
+        {**fitting, "number_of_frames": 122},
+        {**fitting, "prompt": "x" * 801},
+        {**fitting, "image_urls": []},
+        {**fitting, "image_urls": fitting["image_urls"] * 2},
+        {**fitting, "extra": 1},
+        {"prompt": "a boat"},
+        {},
+    ]
+    for body in bodies:
+        fits = ask.contract.misfits(schema, body) == []
+        answer = await ask("POST", SUBMIT, json=body)
+        assert answer.status_code == (200 if fits else 422), body
