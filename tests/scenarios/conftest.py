@@ -1,6 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.scenarios.processes import Commands, commands
 
 
 @pytest.fixture
@@ -9,3 +12,10 @@ def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
     path = tmp_path / "own.db"
     path.write_bytes(sqlite_template.read_bytes())
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def reelgate() -> Iterator[Commands]:
+    """The `reelgate` command."""
+    with commands() as started:
+        yield started

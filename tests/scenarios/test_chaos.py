@@ -1,4 +1,4 @@
-"""What an upstream can do on the wire to one submit, and what that proves. No evil turns into a second job."""
+"""What an upstream can do on the wire to one submit, and what that proves: never reason for a second job."""
 
 import asyncio
 import gc

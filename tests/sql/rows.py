@@ -27,6 +27,7 @@ def add_owner(connection: Connection) -> tuple[str, str]:
 
 def add_generation(
     connection: Connection,
+    /,
     state: State = State.DISPATCHING,
     *,
     owner: tuple[str, str] | None = None,

@@ -1,7 +1,7 @@
 """One function owns every change of state, and a race for it has one winner."""
 
 import asyncio
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -73,7 +73,7 @@ async def test_any_number_of_racers_leave_a_history_without_gaps(db: Database) -
         assert [version for version, _, _ in history] == list(range(1, row.version + 1))
         assert history[-1][1] is row.state
         assert row.state in TERMINAL
-        for (_, before, _), (_, after, _) in zip(history, history[1:], strict=False):
+        for (_, before, _), (_, after, _) in pairwise(history):
             assert after in MOVES[before]
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
 from app.auth.tenants import TenantError
+from app.db import tables
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import Writer
 from app.db.tables import api_keys
@@ -42,7 +43,7 @@ async def test_a_violated_constraint_reaches_the_caller_as_itself(db: Database) 
     def twice(connection: Connection) -> None:
         add_owner(connection)
         for _ in range(2):
-            connection.execute(tenants.tenants.insert().values(id="same", name="same", created_at_ms=0))
+            connection.execute(tables.tenants.insert().values(id="same", name="same", created_at_ms=0))
 
     with pytest.raises(IntegrityError):
         await db.write(twice)
@@ -151,6 +152,30 @@ async def test_read_cannot_write(db: Database) -> None:
     kid = await db.write(add_counter)
     await _outcome(db.read(set_text, kid, "written by a reader"))
     assert await db.read(text_of, kid) == "0"
+
+
+async def test_a_reader_that_went_wrong_leaves_no_old_snapshot_behind(
+    db: Database, database_url: str
+) -> None:
+    """Its connection is the only one here, so that the next reads meet whatever it left open."""
+    narrow = open_database(database_url, pool=1)
+    kid = await db.write(add_counter)
+
+    def read_a_little(connection: Connection) -> None:
+        rows = connection.execute(api_keys.select())
+        rows.fetchone()
+        raise ZeroDivisionError
+
+    for wrong in (read_a_little, _set_then_fail, set_text):
+        arguments: tuple[Any, ...] = {
+            read_a_little: (),
+            _set_then_fail: (kid, KeyError()),
+            set_text: (kid, "written by a reader"),
+        }[wrong]
+        await _outcome(narrow.read(wrong, *arguments))
+        text = await db.write(set_text, kid, f"after {wrong.__name__}")
+        assert await narrow.read(text_of, kid) == text
+    await narrow.close()
 
 
 async def test_a_read_sees_no_half_of_a_write(db: Database) -> None:

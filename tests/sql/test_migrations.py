@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
@@ -56,8 +57,6 @@ def test_down_to_nothing_and_up_again(empty_url: str, engine: Engine) -> None:
 
 def test_the_history_is_one_line() -> None:
     """Two heads would leave it to chance which schema a server finds."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415 - this test alone looks at the files
-
     script = ScriptDirectory(str(schema.migrations_folder()))
     assert script.get_heads() == [schema.head()]
     assert len(script.get_bases()) == 1

@@ -16,13 +16,18 @@ pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "store.find": (lambda c: store.find(c, "x", None), "pk_generations"),
     "store.events_of": (lambda c: store.events_of(c, "x"), "pk_generation_events"),
-    "store.page": (lambda c: store.page(c, "t", limit=20), "ix_generations_tenant_id_created_at_ms_id"),
+    "store.page": (
+        lambda c: store.page(c, "t", limit=20, mode="test"),
+        "ix_generations_tenant_id_created_at_ms_id",
+    ),
     "store.page by cursor": (
-        lambda c: store.page(c, "t", limit=20, before=(5, "x")),
+        lambda c: store.page(c, "t", limit=20, mode="test", before=(5, "x")),
         "ix_generations_tenant_id_created_at_ms_id",
     ),
     "store.page by state": (
-        lambda c: store.page(c, "t", limit=20, states=frozenset({State.COMPLETED}), model_id="a/b"),
+        lambda c: store.page(
+            c, "t", limit=20, mode="test", states=frozenset({State.COMPLETED}), model_id="a/b"
+        ),
         "ix_generations_tenant_id_created_at_ms_id",
     ),
     "store.leases_over": (

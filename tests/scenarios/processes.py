@@ -1,0 +1,262 @@
+"""Real processes: servers to kill, commands to run beside them, and what they leave behind."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+
+from app.auth import keys, tenants
+from app.db.engine import Database, open_database
+from app.generations import store
+from app.generations.store import Event, Generation
+from tests.harness import PEPPER
+from tests.sandbox.harness import TOKEN
+
+R = TypeVar("R")
+
+PATIENCE_S = 30.0  # real time: only a hung test ever sees it
+
+# Imports once, then forks for each command: a process of its own without a second and a half of imports.
+_LAUNCHER = """
+import json, os, sys, tempfile, traceback
+from app.cli.entry import main
+
+for line in sys.stdin:
+    order = json.loads(line)
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            os.chdir(order["folder"])
+            os.environ.clear()
+            os.environ.update(order["environment"])
+            for target, file in enumerate((open(os.devnull), out, err)):
+                os.dup2(file.fileno(), target)
+            sys.argv = ["reelgate", *order["arguments"]]
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    texts = []
+    for file in (out, err):
+        file.seek(0)
+        texts.append(file.read().decode())
+    print(json.dumps([code, *texts]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that is over."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Commands:
+    """Runs `reelgate` commands, each in a process of its own."""
+
+    launcher: "subprocess.Popen[str]"
+
+    def run(self, place: "Place", *arguments: str, expect: int | None = 0) -> Ended:
+        assert self.launcher.stdin is not None
+        assert self.launcher.stdout is not None
+        order = {"arguments": arguments, "folder": str(place.folder), "environment": place.environment}
+        self.launcher.stdin.write(json.dumps(order) + "\n")
+        self.launcher.stdin.flush()
+        ended = Ended(*json.loads(self.launcher.stdout.readline()))
+        assert expect is None or ended.code == expect, ended
+        return ended
+
+
+@contextmanager
+def commands() -> Iterator[Commands]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _LAUNCHER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=bare_environment(),
+    ) as launcher:
+        yield Commands(launcher)
+        launcher.communicate(timeout=PATIENCE_S)
+
+
+def bare_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Place:
+    """A folder and an environment in which commands run."""
+
+    folder: Path
+    settings: dict[str, str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return bare_environment() | {f"REELGATE_{name}": value for name, value in self.settings.items()}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings['PORT']}"
+
+    def but(self, **settings: str | None) -> "Place":
+        """The same with other settings; None unsets one."""
+        changed = {name: value for name, value in (self.settings | settings).items() if value is not None}
+        return Place(self.folder, changed)
+
+
+def place_for(folder: Path, database_url: str, sandbox_url: str, **settings: str) -> Place:
+    return Place(
+        folder,
+        {
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(folder / "data"),
+            "PEPPER": PEPPER,
+            "PORT": str(free_port()),
+            "SANDBOX_URL": sandbox_url,
+            "SANDBOX_TOKEN": TOKEN,
+            **settings,
+        },
+    )
+
+
+@dataclass
+class Process:
+    """A process that we started, and alone may end."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    place: Place
+    clients: list[httpx2.Client] = field(default_factory=list)
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(PATIENCE_S)
+
+    def until_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.text()
+            try:
+                return httpx2.get(f"{self.place.url}/readyz", trust_env=False).status_code == 200
+            except httpx2.HTTPError:
+                return False
+
+        eventually(ready)
+
+
+@contextmanager
+def started(place: Place, command: str = "serve", *, ready: bool = True) -> Iterator[Process]:
+    """Run a server until the block ends; a SIGKILL ends what is left of it."""
+    log = place.folder / f"{command}-{time.monotonic_ns()}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli.entry", command],
+            cwd=place.folder,
+            env=place.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    running = Process(process, log, place)
+    try:
+        if ready:
+            running.until_ready()
+        yield running
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(PATIENCE_S)
+
+
+def eventually(condition: Callable[[], R]) -> R:
+    """The first truth that the condition says, within our patience."""
+    until = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < until, "this never came true"
+        time.sleep(0.02)
+    return found
+
+
+def in_database(url: str, work: Callable[[Database], Any]) -> Any:
+    """What an asynchronous function of the opened database returns."""
+
+    async def run() -> Any:
+        db = open_database(url, pool=1)
+        try:
+            return await work(db)
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+def a_key(url: str) -> tuple[str, str]:
+    """A fresh tenant's id and its test key."""
+
+    async def make(db: Database) -> tuple[str, str]:
+        now_ms = time.time_ns() // 1_000_000
+        tenant = await db.write(tenants.create, f"tenant-{time.monotonic_ns()}", now_ms=now_ms)
+        _, key = await db.write(keys.create, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms)
+        return tenant.id, key
+
+    made: tuple[str, str] = in_database(url, make)
+    return made
+
+
+def rows_of(url: str, tenant_id: str) -> list[Generation]:
+    async def look(db: Database) -> list[Generation]:
+        return await db.read(store.page, tenant_id, mode="test", limit=100)
+
+    rows: list[Generation] = in_database(url, look)
+    return rows
+
+
+def history_of(url: str, generation_id: str) -> list[Event]:
+    async def look(db: Database) -> list[Event]:
+        return await db.read(store.events_of, generation_id)
+
+    events: list[Event] = in_database(url, look)
+    return events
