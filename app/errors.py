@@ -73,6 +73,13 @@ INVALID_PARAMETER = Fault(
     retryable=False,
     remedy="Correct the parameter that `errors` points at.",
 )
+INVALID_IDEMPOTENCY_KEY = Fault(
+    "invalid_idempotency_key",
+    400,
+    "The Idempotency-Key is not acceptable.",
+    retryable=False,
+    remedy="Send one key of 1 to 255 printable ASCII characters, quoted or bare; a UUID will do.",
+)
 MISSING_API_KEY = Fault(
     "missing_api_key",
     401,
@@ -129,6 +136,13 @@ METHOD_NOT_ALLOWED = Fault(
     retryable=False,
     remedy="Use a method named in the `Allow` header.",
 )
+IDEMPOTENCY_IN_PROGRESS = Fault(
+    "idempotency_in_progress",
+    409,
+    "The first submit with this Idempotency-Key is still under way.",
+    retryable=True,
+    remedy="Send the same again after `Retry-After`; it will be answered with the first one's job.",
+)
 BODY_TOO_LARGE = Fault(
     "body_too_large",
     413,
@@ -149,6 +163,13 @@ INVALID_INPUT = Fault(
     "The input does not fit the model's schema.",
     retryable=False,
     remedy="Correct every violation in `errors`; nothing was sent and nothing was charged.",
+)
+IDEMPOTENCY_MISMATCH = Fault(
+    "idempotency_mismatch",
+    422,
+    "This Idempotency-Key belongs to another request.",
+    retryable=False,
+    remedy="Use a new key for a new job; a repetition must repeat model and input.",
 )
 UPSTREAM_REJECTED = Fault(
     "upstream_rejected",

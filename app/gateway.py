@@ -11,6 +11,7 @@ from app.db import schema
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
 from app.generations.cancel import Canceller
+from app.generations.dispatch import Dispatcher
 from app.generations.rescue import Rescuer
 from app.generations.submit import MediaPolicy, Submitter
 from app.generations.track import Tracker
@@ -79,6 +80,7 @@ async def open_gateway(
                 catalog,
                 upstreams,
                 tasks,
+                Dispatcher(db, clock),
                 MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
                 settings.dispatch_lease_s,
             ),

@@ -9,6 +9,7 @@ from app.api import schemas
 from app.api.answers import json_answer
 from app.api.bodies import read_object
 from app.api.deps import CanRead, CanSubmit, Open
+from app.api.idempotency import REPLAYED, key_of
 from app.errors import MODEL_NOT_FOUND, Problem
 from app.kit.telemetry import trace_id_var
 
@@ -42,9 +43,20 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
-    """Submit a job. The body is the model's input object, flat."""
+    """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe."""
+    idempotency_key = key_of(request.headers)
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
-    generation = await gateway.submitter.submit(
-        principal, model_id.strip("/"), body, trace_id=trace_id_var.get()
-    )
-    return json_answer(schemas.submitted(generation, gateway.settings.base_url))
+    try:
+        submission = await gateway.submitter.submit(
+            principal,
+            model_id.strip("/"),
+            body,
+            trace_id=trace_id_var.get(),
+            idempotency_key=idempotency_key,
+        )
+    except Problem as problem:
+        if problem.extra.pop("replayed", False):
+            problem.headers |= REPLAYED
+        raise
+    document = schemas.submitted(submission.generation, gateway.settings.base_url)
+    return json_answer(document, headers=REPLAYED if submission.replayed else None)

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.components import SCHEMAS
+from app.api.idempotency import HEADER, LONGEST
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
 from app.catalog.catalog import Catalog
@@ -13,6 +14,14 @@ from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
 from app.errors import Fault
 
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A repetition with the same key is answered with the first one's job,"
+    " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+}
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
@@ -36,6 +45,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for route in ROUTES:
         _describe(document["paths"][route.path.replace(":path", "")][route.method.lower()], route)
     generic = document["paths"][_SUBMIT_PATH]["post"]
+    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY]
     generic["requestBody"] = _body({"type": "object", "description": "The model's input, flat."})
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {"post": _submit_to(model, generic)}
@@ -68,7 +78,7 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
 
 
 def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
-    operation = {key: value for key, value in generic.items() if key != "parameters"}
+    operation = {**generic, "parameters": [_IDEMPOTENCY_KEY]}
     operation["operationId"] = "submit_" + "".join(
         character if character.isalnum() else "_" for character in model.model_id
     )

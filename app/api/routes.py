@@ -11,9 +11,12 @@ from app.api import models, requests, service
 from app.errors import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
+    IDEMPOTENCY_IN_PROGRESS,
+    IDEMPOTENCY_MISMATCH,
     INSUFFICIENT_SCOPE,
     INTERNAL_ERROR,
     INVALID_API_KEY,
+    INVALID_IDEMPOTENCY_KEY,
     INVALID_INPUT,
     INVALID_JSON,
     INVALID_PARAMETER,
@@ -74,6 +77,9 @@ ROUTES = (
         (
             *_KEY,
             INVALID_JSON,
+            INVALID_IDEMPOTENCY_KEY,
+            IDEMPOTENCY_IN_PROGRESS,
+            IDEMPOTENCY_MISMATCH,
             MODEL_NOT_ALLOWED,
             MODEL_NOT_FOUND,
             BODY_TOO_LARGE,

@@ -77,6 +77,8 @@ generations = Table(
     Column("error", Text),
     Column("evidence", Text),
     Column("upstream_cost_usd", String(40)),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64)),
     Column("trace_id", String(32), nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
@@ -96,6 +98,8 @@ generations = Table(
         sqlite_where=text("state = 'dispatching'"),
         postgresql_where=text("state = 'dispatching'"),
     ),
+    # The intent record is the idempotency record.
+    Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
     # One upstream job belongs to one generation, for ever.
     Index("uq_generations_upstream_request_id", "mode", "upstream_request_id", unique=True),
 )

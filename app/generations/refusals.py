@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.errors import (
+    CATALOGUE,
     OUTCOME_UNKNOWN,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -16,8 +17,8 @@ from app.errors import (
     FieldError,
     Problem,
 )
+from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.upstream.client import Upstream
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
 
 _RETRY_AFTER_S = 5
@@ -35,26 +36,45 @@ _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
 }
 
 
-def of_submit(outcome: Outcome, generation: Generation, upstream: Upstream) -> Problem:
-    """The problem that a submit without success ends in. Its request id is in `request_id`."""
-    if outcome.verdict not in _OF_VERDICT or generation.upstream_request_id is not None:
-        return unknown_outcome(generation.id)
+MAY_BE_SENT_AGAIN = frozenset(verdict for verdict, (fault, _) in _OF_VERDICT.items() if fault.retryable)
+"""Verdicts that prove that there is no job, and may not be repeated tomorrow."""
+
+
+def stored_error(outcome: Outcome) -> dict[str, Any]:
+    """What the record of a rejected generation says; `of_record` answers callers from it."""
     fault, detail = _OF_VERDICT[outcome.verdict]
-    problem = Problem(fault, detail, extra={"request_id": generation.id})
-    if outcome.verdict is Verdict.REJECTED_INPUT:
-        problem.errors = [
-            FieldError(_pointer(path), "upstream", upstream.redact(message))
+    error: dict[str, Any] = {"code": fault.code, "message": detail}
+    if fault is UPSTREAM_REJECTED:
+        error["upstream"] = {"error_code": outcome.words.code, "error_message": outcome.words.message}
+        error["errors"] = [
+            {"pointer": _pointer(path), "code": "upstream", "detail": message}
             for path, message in outcome.words.detail
         ]
-        problem.extra["upstream"] = {
-            "error_code": outcome.words.code,
-            "error_message": upstream.redact(outcome.words.message),
-        }
     if fault is UPSTREAM_CREDENTIAL_REFUSED:
-        problem.retry_after_s = _CREDENTIAL_RETRY_AFTER_S
+        error["retry_after_s"] = _CREDENTIAL_RETRY_AFTER_S
     elif fault.retryable:
-        problem.retry_after_s = max(1, outcome.retry_after_s or _RETRY_AFTER_S)
-    return problem
+        error["retry_after_s"] = max(1, outcome.retry_after_s or _RETRY_AFTER_S)
+    return error
+
+
+def of_record(generation: Generation) -> Problem | None:
+    """The problem that a submit ends in whose generation is rejected or unknown; None for any other."""
+    if generation.state is State.UNKNOWN or generation.state is State.DISPATCHING:
+        return unknown_outcome(generation.id)
+    if generation.state is not State.REJECTED:
+        return None
+    error = generation.error
+    fault = next(fault for fault in CATALOGUE if fault.code == error["code"])
+    extra = {"request_id": generation.id}
+    if "upstream" in error:
+        extra["upstream"] = error["upstream"]
+    return Problem(
+        fault,
+        error["message"],
+        errors=[FieldError(**one) for one in error.get("errors", ())],
+        retry_after_s=error.get("retry_after_s"),
+        extra=extra,
+    )
 
 
 def unknown_outcome(generation_id: str) -> Problem:
@@ -65,12 +85,6 @@ def unknown_outcome(generation_id: str) -> Problem:
         f" It is kept as request {generation_id}; follow it there and do not send it again.",
         extra={"request_id": generation_id},
     )
-
-
-def stored_error(outcome: Outcome) -> dict[str, Any]:
-    """What the record of a rejected generation says."""
-    fault, detail = _OF_VERDICT[outcome.verdict]
-    return {"code": fault.code, "message": detail}
 
 
 def of_blind_look(observation: Observation) -> Problem:

@@ -32,6 +32,8 @@ class Generation:
     error_text: str | None
     evidence_text: str | None
     upstream_cost_usd: str | None
+    idempotency_key: str | None
+    fingerprint: str | None
     trace_id: str
     created_at_ms: int
     changed_at_ms: int
@@ -102,6 +104,8 @@ def add(
     trace_id: str,
     now_ms: int,
     lease_until_ms: int | None,
+    idempotency_key: str | None = None,
+    fingerprint: str | None = None,
 ) -> Generation:
     """Insert a generation in its first state, with its first event."""
     row = connection.execute(
@@ -117,6 +121,8 @@ def add(
             "price_version": price_version,
             "state": state,
             "version": 1,
+            "idempotency_key": idempotency_key,
+            "fingerprint": fingerprint,
             "trace_id": trace_id,
             "created_at_ms": now_ms,
             "changed_at_ms": now_ms,
@@ -147,6 +153,16 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
         row = connection.execute(_BY_ID, {"id": generation_id}).one_or_none()
     else:
         row = connection.execute(_BY_ID_AND_TENANT, {"id": generation_id, "tenant": tenant_id}).one_or_none()
+    return None if row is None else generation_of(row)
+
+
+def find_by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Generation | None:
+    """The tenant's generation that this Idempotency-Key made."""
+    row = connection.execute(
+        select(generations).where(
+            generations.c.tenant_id == tenant_id, generations.c.idempotency_key == idempotency_key
+        )
+    ).one_or_none()
     return None if row is None else generation_of(row)
 
 

@@ -19,6 +19,7 @@ FAULTS = {fault.code: fault for fault in CATALOGUE}
 OURS = "http://gateway.test"
 OUTSIDE = re.compile(r"/openapi\.json|/docs(/.*)?")  # documents for people and tools, not of the API
 HEADERS = {
+    "idempotent-replayed",
     "allow",
     "cache-control",
     "connection",

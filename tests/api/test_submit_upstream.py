@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.generations import dispatch as dispatching
 from app.generations import store
-from app.generations import submit as submitting
 from app.upstream.client import Upstream
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
@@ -225,7 +225,7 @@ async def test_an_outcome_that_could_not_be_committed_is_written_later_and_only_
 ) -> None:
     """The answer is the only copy of the upstream's id: it is kept until it can be written."""
 
-    record, failures = submitting.record_outcome, 0
+    record, failures = dispatching.record_outcome, 0
 
     def sometimes(*args: Any, **kwargs: Any) -> Any:
         nonlocal failures
@@ -234,7 +234,7 @@ async def test_an_outcome_that_could_not_be_committed_is_written_later_and_only_
             raise Problem(DATABASE_UNAVAILABLE, "away")
         return record(*args, **kwargs)
 
-    monkeypatch.setattr(submitting, "record_outcome", sometimes)
+    monkeypatch.setattr(dispatching, "record_outcome", sometimes)
     async with world.clock.flowing():
         answer = await world.submit()
     assert answer.status_code == 200

@@ -4,14 +4,12 @@ import asyncio
 
 import pytest
 
-from app.catalog.catalog import Catalog
 from app.db.engine import Database, open_database
 from app.generations import rescue
+from app.generations.dispatch import Dispatcher
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.rescue import Rescuer
 from app.generations.store import Generation
-from app.generations.submit import MediaPolicy, Submitter
-from app.kit.tasks import Tasks
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange, Outcome, Sent, Verdict
 from tests.harness import FakeClock
@@ -28,17 +26,9 @@ def clock() -> FakeClock:
 async def _record(db: Database, generation: Generation, outcome: Outcome) -> Generation:
     """Tx 2 as a submit does it."""
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
-    submitter = Submitter(
-        db,
-        FakeClock(NOW_MS + 10),
-        Catalog({}),
-        {},
-        Tasks(),
-        MediaPolicy(frozenset(), data_uris=True),
-        lease_s=30,
-    )
+    dispatcher = Dispatcher(db, FakeClock(NOW_MS + 10))
     async with Upstream(base_url="http://x", token="t", submit_deadline_s=1, read_deadline_s=1) as upstream:
-        return await submitter._record(generation, upstream, outcome, exchange)
+        return await dispatcher.record(generation, upstream, outcome, exchange)
 
 
 def accepted(upstream_request_id: str) -> Outcome:

@@ -1,0 +1,52 @@
+"""The `Idempotency-Key` header (draft-ietf-httpapi-idempotency-key-header): quoted or bare."""
+
+from starlette.datastructures import Headers
+
+from app.errors import INVALID_IDEMPOTENCY_KEY, Problem
+
+HEADER = "Idempotency-Key"
+REPLAYED = {"Idempotent-Replayed": "true"}
+LONGEST = 255
+
+
+def key_of(headers: Headers) -> str | None:
+    """The key, or None where none was sent. `"abc"` (a structured field string) and `abc` are one key.
+
+    Raises:
+        Problem: INVALID_IDEMPOTENCY_KEY.
+
+    """
+    values = headers.getlist(HEADER)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise _invalid("was sent more than once")
+    text = values[0].strip()
+    if text.startswith('"'):
+        text = _unquote(text)
+    if not 1 <= len(text) <= LONGEST:
+        raise _invalid(f"has {len(text)} characters; 1 to {LONGEST} are taken")
+    if not all(" " <= character <= "~" for character in text):
+        raise _invalid("may hold printable ASCII alone")
+    return text
+
+
+def _unquote(text: str) -> str:
+    """The content of a structured field string (RFC 8941): a backslash escapes itself and the quote."""
+    if len(text) < 2 or not text.endswith('"'):  # noqa: PLR2004 - the two quotes
+        raise _invalid("starts with a quote and does not end with one")
+    content, escaped = "", False
+    for character in text[1:-1]:
+        if escaped and character not in '"\\':
+            raise _invalid("has a backslash before something that needs none")
+        if not escaped and character == '"':
+            raise _invalid("has a quote inside its quotes")
+        escaped = not escaped and character == "\\"
+        content += "" if escaped else character
+    if escaped:
+        raise _invalid("ends in the middle of an escape")
+    return content
+
+
+def _invalid(why: str) -> Problem:
+    return Problem(INVALID_IDEMPOTENCY_KEY, f"The {HEADER} {why}.")

@@ -1,0 +1,145 @@
+"""Sending a recorded job, once, and recording what became of it.
+
+The row is committed before the upstream hears of it, so a crash at any point leaves a record that says how
+far it came. Between the two transactions no connection is held.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from app.db.engine import Database
+from app.errors import Problem
+from app.generations import refusals, store
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.kit.clock import Clock
+from app.kit.telemetry import get_logger
+from app.upstream.client import Upstream
+from app.upstream.outcomes import Exchange, Outcome, Verdict, Words, evidence, judge_submit
+
+_log = get_logger("dispatch")
+
+_MOST_TRIES = 3
+_PAUSE_S = 0.25  # before sending again what provably never left
+_LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
+_MOST_RECORD_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """Sends generations that are in `dispatching`."""
+
+    db: Database
+    clock: Clock
+
+    async def dispatch(
+        self, generation: Generation, upstream: Upstream, body: bytes, *, deadline: float
+    ) -> Generation:
+        """Send it before `deadline` (of the event loop's time) and return its row with the outcome."""
+        outcome, exchange = await self._send(generation, upstream, body, deadline)
+        _log.info(
+            "A submit was answered.",
+            generation=generation.id,
+            model=generation.model_id,
+            mode=generation.mode,
+            verdict=outcome.verdict,
+            reason=outcome.reason,
+        )
+        if outcome.verdict is Verdict.REJECTED_CREDENTIAL:
+            _log.error(
+                "The upstream refuses our credential.",
+                mode=generation.mode,
+                reason=outcome.reason,
+                code=outcome.words.code,
+            )
+        return await self.record(generation, upstream, outcome, exchange)
+
+    async def _send(
+        self, generation: Generation, upstream: Upstream, body: bytes, deadline: float
+    ) -> tuple[Outcome, Exchange]:
+        """Send it, and again before the deadline only where the last try provably made no job."""
+        loop = asyncio.get_running_loop()
+        tries = 1
+        while True:
+            exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
+            outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
+            pause_s = _pause_before_another(outcome, tries)
+            if pause_s is None or deadline - loop.time() - pause_s < _LEAST_TO_TRY_S:
+                return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
+            await self.clock.sleep(pause_s)
+            tries += 1
+
+    async def record(
+        self, generation: Generation, upstream: Upstream, outcome: Outcome, exchange: Exchange
+    ) -> Generation:
+        """Commit the outcome, trying for as long as this process lives: the answer is the only copy of it."""
+        kept = evidence(exchange, outcome.reason)
+        kept["body"] = upstream.redact(kept["body"])
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                return await self.db.write(
+                    record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
+                )
+            except IntegrityError:
+                # The upstream gave the id of another job: whose job this is cannot be told.
+                outcome = Outcome(Verdict.UNKNOWN, "id_of_another_job")
+            except Problem:
+                _log.error(
+                    "An outcome could not be recorded; trying again.",
+                    generation=generation.id,
+                    verdict=outcome.verdict,
+                    upstream_request_id=outcome.upstream_request_id,
+                )
+                await self.clock.sleep(pause_s)
+                pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+
+
+def _redacted(words: Words, upstream: Upstream) -> Words:
+    detail = tuple((path, upstream.redact(message)) for path, message in words.detail)
+    return replace(words, message=upstream.redact(words.message), detail=detail)
+
+
+def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
+    """Seconds to wait before the same submit may be sent again; None when it may not."""
+    if tries >= _MOST_TRIES:
+        return None
+    if outcome.verdict is Verdict.NOT_SENT:
+        return _PAUSE_S * tries
+    if outcome.verdict is Verdict.BUSY and outcome.retry_after_s is not None:
+        return float(outcome.retry_after_s)
+    return None
+
+
+def record_outcome(
+    connection: Connection, generation_id: str, outcome: Outcome, kept: Mapping[str, Any], *, now_ms: int
+) -> Generation:
+    """Tx 2: what became of a submit, and the row after it.
+
+    An outcome that comes after the rescue loop took the row for unknown is late evidence and still counts.
+    """
+    to, changes = _move(outcome, kept)
+    if outcome.verdict in refusals.MAY_BE_SENT_AGAIN:
+        # It provably made no job, and the caller is told to try again: the key is free for that.
+        changes |= {"idempotency_key": None, "fingerprint": None}
+    generation = advance(connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, **changes)
+    generation = generation or store.find(connection, generation_id, None)
+    if generation is None:  # rows are never deleted while a submit is under way
+        raise LookupError(generation_id)
+    return generation
+
+
+def _move(outcome: Outcome, kept: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return State.IN_QUEUE, {"upstream_request_id": outcome.upstream_request_id}
+        case Verdict.UNKNOWN:
+            return State.UNKNOWN, {"evidence": kept}
+        case _:
+            return State.REJECTED, {"evidence": kept, "error": refusals.stored_error(outcome)}
