@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         default="production", description="development allows a pepper made on the spot and console logs."
     )
     host: str = Field(default="127.0.0.1", description="The address that the gateway listens on.")
-    port: int = Field(default=8700, ge=0, le=65535, description="The port that the gateway listens on.")
+    port: int = Field(default=8700, ge=1, le=65535, description="The port that the gateway listens on.")
     public_url: str | None = Field(
         default=None,
         description="What callers reach the gateway by; the base of every URL in its answers."
@@ -119,12 +119,17 @@ class Settings(BaseSettings):
     )
     sandbox_host: str = Field(default="127.0.0.1", description="The address that the sandbox listens on.")
     sandbox_port: int = Field(
-        default=8701, ge=0, le=65535, description="The port that the sandbox listens on."
+        default=8701, ge=1, le=65535, description="The port that the sandbox listens on."
     )
     sandbox_url: str | None = Field(
         default=None,
-        description="Where rg_test_ keys are served, and the base of the sandbox's own URLs."
+        description="Where the gateway reaches the sandbox, for rg_test_ keys."
         " Default: http://SANDBOX_HOST:SANDBOX_PORT.",
+    )
+    sandbox_public_url: str | None = Field(
+        default=None,
+        description="What callers reach the sandbox by, for the URLs of its pictures and videos."
+        " Default: SANDBOX_URL.",
     )
     sandbox_token: SecretStr = Field(
         default=SecretStr(DEMO_SANDBOX_TOKEN), description="The token between the gateway and its sandbox."
@@ -141,11 +146,37 @@ class Settings(BaseSettings):
             if path and not values.get(name):
                 try:
                     values[name] = Path(path).read_text(encoding="utf-8").strip()
-                except OSError as error:
+                except (OSError, UnicodeError) as error:
                     raise ValueError(f"{PREFIX}{name.upper()}_FILE: {error}") from error
+                if not values[name]:
+                    raise ValueError(f"{PREFIX}{name.upper()}_FILE: {path} is empty")
         return values
 
-    @field_validator("public_url", "sandbox_url", "upstream_base_url")
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+            return value
+        if urlsplit(url).scheme not in {"postgresql", "postgres"} or not _has_good_port(url):
+            raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        return SecretStr("postgresql" + url[url.index("://") :])
+
+    @field_validator("upstream_token", "sandbox_token")
+    @classmethod
+    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
+            raise ValueError("may hold printable ASCII without blanks alone")
+        return value
+
+    @field_validator("http_media_hosts")
+    @classmethod
+    def _host_and_port(cls, values: list[str]) -> list[str]:
+        return [_netloc(f"http://{value}") for value in values]
+
+    @field_validator("public_url", "sandbox_url", "sandbox_public_url", "upstream_base_url")
     @classmethod
     def _base_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -153,12 +184,16 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
+        if not _has_good_port(value):
+            raise ValueError("has a port that is none")
         return value.rstrip("/")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.dispatch_lease_s <= self.submit_deadline_s:
             raise ValueError("dispatch_lease_s must be greater than submit_deadline_s")
+        if self.drain_s <= self.submit_deadline_s + 1:
+            raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
         return self
 
     @property
@@ -169,12 +204,17 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The base of every URL that we answer with, without a slash at its end."""
-        return self.public_url or f"http://{_bracketed(self.host)}:{self.port}"
+        return self.public_url or f"http://{_reachable(self.host)}:{self.port}"
 
     @property
     def sandbox_base_url(self) -> str:
         """Where the sandbox is reached."""
-        return self.sandbox_url or f"http://{_bracketed(self.sandbox_host)}:{self.sandbox_port}"
+        return self.sandbox_url or f"http://{_reachable(self.sandbox_host)}:{self.sandbox_port}"
+
+    @property
+    def sandbox_public_base_url(self) -> str:
+        """The base of the URLs of its pictures and videos."""
+        return self.sandbox_public_url or self.sandbox_base_url
 
     @property
     def database(self) -> str:
@@ -186,7 +226,8 @@ class Settings(BaseSettings):
     @property
     def all_http_media_hosts(self) -> frozenset[str]:
         """host:port pairs from which plain http is accepted."""
-        return frozenset({*self.http_media_hosts, urlsplit(self.sandbox_base_url).netloc})
+        own = {_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)}
+        return frozenset({*self.http_media_hosts, *own})
 
     def older_peppers(self) -> list[str]:
         """The peppers that are being rotated out."""
@@ -226,8 +267,30 @@ def _kept_secret(path: Path) -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(os.urandom(32).hex())
-    return path.read_text(encoding="utf-8").strip()
+    secret = path.read_text(encoding="utf-8").strip()
+    if not secret:
+        raise SettingsError(f"{path} is empty; remove it to have a new one made, which ends all keys.")
+    return secret
 
 
-def _bracketed(host: str) -> str:
+def _reachable(host: str) -> str:
+    """The host as it stands in a URL; a server that listens everywhere is reached on this machine."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not listened on
+        return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
+
+
+def _netloc(url: str) -> str:
+    """host:port in lower case, as the judge of media URLs compares it."""
+    parts = urlsplit(url)
+    if not parts.hostname or not _has_good_port(url) or parts.username:
+        raise ValueError(f"{url.removeprefix('http://')!r} is not host:port")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _has_good_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False

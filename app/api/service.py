@@ -17,10 +17,10 @@ async def livez() -> Response:
 
 
 async def readyz(request: Request, gateway: Open) -> Response:
-    """200 when requests can be served: the database answers and the server is not stopping."""
+    """200 when requests can be served: the database takes writes and the server is not stopping."""
     if getattr(request.app.state, "draining", False):
         raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
-    await gateway.db.read(_ask)
+    await gateway.db.write(_ask)
     return json_answer({"status": "ready"})
 
 

@@ -126,6 +126,7 @@ def rotate(
         raise APIKeyError(f"there is no key {kid!r}.")
     if old.state(now_ms) != "active" or old.rotated_to is not None:
         raise APIKeyError(f"key {kid!r} is {'rotated' if old.rotated_to else old.state(now_ms)} already.")
+    ends_at_ms = min(now_ms + overlap_ms, old.expires_at_ms or now_ms + overlap_ms)
     new_kid, key = create(
         connection,
         old.tenant_id,
@@ -137,10 +138,13 @@ def rotate(
         models=sorted(old.models) if old.models else None,
         expires_at_ms=old.expires_at_ms,
     )
-    ends_at_ms = min(now_ms + overlap_ms, old.expires_at_ms or now_ms + overlap_ms)
-    connection.execute(
-        update(api_keys).where(api_keys.c.kid == kid).values(expires_at_ms=ends_at_ms, rotated_to=new_kid)
+    changed = connection.execute(
+        update(api_keys)
+        .where(api_keys.c.kid == kid, api_keys.c.rotated_to.is_(None), api_keys.c.revoked_at_ms.is_(None))
+        .values(expires_at_ms=ends_at_ms, rotated_to=new_kid)
     )
+    if changed.rowcount != 1:  # somebody else was first; the transaction takes the new key back
+        raise APIKeyError(f"key {kid!r} was rotated or revoked just now.")
     return new_kid, key, ends_at_ms
 
 

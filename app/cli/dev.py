@@ -3,23 +3,25 @@
 import asyncio
 import os
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
 
 from app.auth import keys, tenants
 from app.auth.tenants import Tenant, TenantError
-from app.cli.servers import serve
+from app.cli.servers import claim_port, serve
 from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
 from app.config import Settings
 from app.db import schema
 from app.db.engine import is_sqlite
 from app.db.sqlite import server_lock
+from app.errors import Problem
 from app.gateway import Gateway, open_gateway
 from app.kit.telemetry import configure_logging
 
@@ -43,7 +45,7 @@ def dev() -> None:
 
 def first_job(settings: Settings, key: str) -> str:
     """The block to paste: submit, status until it is finished, result, download."""
-    base, sandbox = settings.base_url, settings.sandbox_base_url
+    base, sandbox = settings.base_url, settings.sandbox_public_base_url
     return f"""
 Reelgate is listening on {base} (reference: {base}/docs), its sandbox on {sandbox}.
 Pictures to try: {sandbox}/samples. Paste this into another terminal:
@@ -82,8 +84,11 @@ async def _demo_key(settings: Settings) -> str:
     configure_logging(level="ERROR", as_json=False)
     path = settings.data_dir / "demo-key"
     async with open_gateway(settings) as gateway:
-        if path.exists() and await _works(gateway, key := path.read_text(encoding="utf-8").strip()):
-            return key
+        if path.exists():
+            key = path.read_text(encoding="utf-8").strip()
+            with suppress(Problem):
+                await gateway.authenticator.authenticate(key)
+                return key
         now_ms = gateway.clock.now_ms()
         tenant = await _demo_tenant(gateway, now_ms)
         _, key = await gateway.db.write(
@@ -96,12 +101,6 @@ async def _demo_key(settings: Settings) -> str:
         )
     _write_private(path, key)
     return key
-
-
-async def _works(gateway: Gateway, key: str) -> bool:
-    presented = keys.parse(key)
-    found = await gateway.db.read(keys.find, presented.kid) if presented else None
-    return found is not None and found.state(gateway.clock.now_ms()) == "active"
 
 
 async def _demo_tenant(gateway: Gateway, now_ms: int) -> Tenant:
@@ -120,24 +119,32 @@ def _write_private(path: Path, text: str) -> None:
 @contextmanager
 def _sandbox(settings: Settings) -> Iterator[None]:
     """The sandbox as a process of its own, which ends with this one however that ends."""
+    claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
     process = subprocess.Popen(  # noqa: S603 - this very command
         [*executable(), "sandbox", "--exit-with-parent"], stdin=subprocess.PIPE
     )
     try:
         _wait_until_it_answers(process, f"{settings.sandbox_base_url}/samples")
+        threading.Thread(target=_tell_of_its_end, args=(process,), daemon=True).start()
         yield
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
+def _tell_of_its_end(process: "subprocess.Popen[bytes]") -> None:
+    code = process.wait()
+    typer.echo(f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 from now on.", err=True)
+
+
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
     deadline = time.monotonic() + _SANDBOX_START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             fail("the sandbox did not start; see above.")
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own settings' address
+            with opener.open(url, timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

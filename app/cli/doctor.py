@@ -61,9 +61,9 @@ def _check(name: str, look: Callable[[], tuple[Level, str]]) -> Check:
 
 
 def _pepper(settings: Settings) -> tuple[Level, str]:
+    if settings.pepper is None and settings.development:
+        return "note", "kept in the data folder, made at the first start; set REELGATE_PEPPER in production"
     settings.current_pepper()
-    if settings.pepper is None:
-        return "note", "made by this machine and kept in the data folder; set REELGATE_PEPPER in production"
     return "good", "set"
 
 

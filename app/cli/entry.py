@@ -1,6 +1,7 @@
 """The command's top level."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +71,8 @@ def openapi(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        with plain_errors():
+            output.write_text(text, encoding="utf-8")
 
 
 @cli.command()
@@ -86,6 +88,8 @@ def doctor(
 
 def main() -> None:
     """The entry point of the `reelgate` command."""
+    if sys.stdout is None:
+        sys.exit("reelgate: standard output is closed, and a key is shown only once.")
     try:
         cli()
     except KeyboardInterrupt:

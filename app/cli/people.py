@@ -1,6 +1,7 @@
 """Tenants and their API keys."""
 
 import json
+import sys
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,6 +17,9 @@ from app.kit.clock import iso
 
 tenants = typer.Typer(no_args_is_help=True, help="Customers, kept apart from one another.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
+
+_MOST_DAYS = 36_500  # a century
+_MOST_NAME = 100
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The key alone, for scripts.")]
@@ -72,7 +76,7 @@ def create_key(
         list[str] | None, typer.Option(help="A model that it may use; all unless given.")
     ] = None,
     expires_days: Annotated[
-        float | None, typer.Option(min=0, help="Days until it ends; never unless given.")
+        float | None, typer.Option(min=0, max=_MOST_DAYS, help="Days until it ends; never unless given.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -82,6 +86,9 @@ def create_key(
     scopes = scope or list(SCOPES)
     if unknown := sorted(set(scopes) - set(SCOPES)):
         fail(f"there is no scope {unknown[0]!r}; there are {' and '.join(SCOPES)}.")
+
+    if len(name) > _MOST_NAME or not name.isprintable():
+        fail(f"a key's name is at most {_MOST_NAME} printable characters.")
 
     async def work(gateway: Gateway) -> tuple[str, str]:
         if unknown := [one for one in model or () if gateway.catalog.get(one) is None]:
@@ -152,7 +159,9 @@ def list_keys(
 @keys.command("rotate")
 def rotate_key(
     kid: str,
-    overlap_hours: Annotated[float, typer.Option(min=0, help="Hours that the old key lives on.")] = 24,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=_MOST_DAYS * 24, help="Hours that the old key lives on.")
+    ] = 24,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -187,12 +196,15 @@ def revoke_key(kid: str) -> None:
 
 
 def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        _print_json(document)
-    elif quiet:
-        typer.echo(document["key"])
-    else:
-        typer.echo(document["key"])
+    try:
+        if as_json:
+            _print_json(document)
+        else:
+            typer.echo(document["key"])
+        sys.stdout.flush()
+    except OSError as error:
+        fail(f"key {document['kid']} was made but could not be printed ({error}); revoke it.")
+    if not as_json and not quiet:
         typer.echo(f"This is shown once; keep it now. Its kid is {document['kid']}.", err=True)
         if "old_key_ends_at" in document:
             typer.echo(f"The old key {document['replaces']} ends at {document['old_key_ends_at']}.", err=True)

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -51,11 +52,12 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     log_for_server(settings)
     with plain_errors():
         asyncio.run(_try_to_open(settings))
-    _claim_port(settings.host, settings.port, "REELGATE_PORT")
+    claim_port(settings.host, settings.port, "REELGATE_PORT")
     app, edge = create_server_app(settings)
 
     def on_stop() -> None:
         app.state.draining = True
+        app.state.stopping_since = time.monotonic()
 
     config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
     _run(Server(config, on_start=on_start, on_stop=on_stop))
@@ -69,12 +71,15 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
     except ModuleNotFoundError as error:
         fail(f"the sandbox needs its extra: pip install 'reelgate[sandbox]' ({error}).")
     log_for_server(settings)
-    _claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    data_dir = settings.data_dir / "sandbox"
+    with plain_errors():
+        data_dir.mkdir(parents=True, exist_ok=True)
     app = create_sandbox(
         SandboxOptions(
             token=settings.sandbox_token.get_secret_value(),
-            public_url=settings.sandbox_base_url,
-            data_dir=settings.data_dir / "sandbox",
+            public_url=settings.sandbox_public_base_url,
+            data_dir=data_dir,
             concurrency=settings.sandbox_concurrency,
             queue_s=settings.sandbox_queue_s,
             run_s=settings.sandbox_run_s,
@@ -115,7 +120,8 @@ def _run(server: Server) -> None:
         sys.exit(1)
 
 
-def _claim_port(host: str, port: int, setting: str) -> None:
+def claim_port(host: str, port: int, setting: str) -> None:
+    """Exit with a plain line where somebody else listens there already."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

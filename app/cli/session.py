@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from app.auth.keys import APIKeyError
 from app.auth.tenants import TenantError
@@ -25,6 +26,7 @@ _KNOWN = (
     APIKeyError,
     CatalogError,
     DatabaseBusyError,
+    OSError,
     Problem,
     SchemaError,
     ServerRunningError,
@@ -37,10 +39,14 @@ def settings_or_exit() -> Settings:
     """The settings, or a line for each that is wrong and exit code 2."""
     try:
         return Settings()
+    except UnicodeError as error:
+        typer.echo(f"reelgate: .env is not UTF-8: {error}", err=True)
+        raise typer.Exit(2) from error
     except ValidationError as error:
         for one in error.errors():
             name = "_".join(str(part) for part in one["loc"]).upper()
-            typer.echo(f"reelgate: {PREFIX}{name}: {one['msg']}", err=True)
+            setting = f"{PREFIX}{name}: " if name else ""
+            typer.echo(f"reelgate: {setting}{one['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from error
 
 
@@ -70,6 +76,8 @@ def plain_errors() -> Iterator[None]:
         yield
     except _KNOWN as error:
         fail(error.detail if isinstance(error, Problem) else str(error))
+    except DBAPIError as error:
+        fail(f"the database refuses: {' '.join(str(error.orig).split())}")
 
 
 def fail(message: str) -> NoReturn:
@@ -80,7 +88,8 @@ def fail(message: str) -> NoReturn:
 
 def development_by_default() -> None:
     """Make this process, and those that it starts, a developer's unless somebody said otherwise."""
-    os.environ.setdefault(f"{PREFIX}ENVIRONMENT", "development")
+    if "environment" not in settings_or_exit().model_fields_set:
+        os.environ[f"{PREFIX}ENVIRONMENT"] = "development"
 
 
 def executable() -> list[str]:

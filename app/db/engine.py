@@ -5,16 +5,17 @@ The function may run again when PostgreSQL asks for it, so it changes nothing bu
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, path_of
+from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.kit.telemetry import get_logger
 
@@ -27,19 +28,28 @@ _MOST_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
 _RETRY_AFTER_S = 2
 # An answered id is durable; and no statement outlives the callers' patience.
-_POSTGRES_OPTIONS = "-c synchronous_commit=on -c statement_timeout=10s -c lock_timeout=5s"
+_POSTGRES = {
+    "connect_timeout": 5,
+    "options": "-c synchronous_commit=on -c statement_timeout=5s -c lock_timeout=4s",
+    "tcp_user_timeout": 6000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 2,
+}
+_ANSWER_S = 6.0  # a server that is frozen or cut off never answers, and enforces no timeout of its own
+_OUTAGES = (DBAPIError, PoolTimeoutError, DatabaseBusyError, OSError)
 
 
 def is_sqlite(url: str) -> bool:
     """Whether a database URL names an SQLite file."""
-    return make_url(url).get_backend_name() == "sqlite"
+    return url.startswith("sqlite:///")
 
 
 def sync_url(url: str) -> str:
     """The URL with the driver that migrations use."""
-    parsed = make_url(url)
-    driver = "sqlite" if is_sqlite(url) else "postgresql+psycopg"
-    return parsed.set(drivername=driver).render_as_string(hide_password=False)
+    if is_sqlite(url):
+        return url
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 class Database:
@@ -72,8 +82,8 @@ class Database:
             if self._writer is not None:
                 result: R = await self._writer.run(call)
                 return result
-            return await self._write_postgres(call)
-        except (OperationalError, InterfaceError, PoolTimeoutError, DatabaseBusyError, OSError) as error:
+            return await _bounded(self._write_postgres(call))
+        except _OUTAGES as error:
             raise _unavailable(error) from error
 
     async def read(
@@ -86,9 +96,10 @@ class Database:
 
         """
         try:
-            async with self._readers.connect() as connection:
-                return await connection.run_sync(function, *args, **kwargs)
-        except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+            if self._writer is not None:
+                return await self._read(function, *args, **kwargs)
+            return await _bounded(self._read(function, *args, **kwargs))
+        except _OUTAGES as error:
             raise _unavailable(error) from error
 
     async def close(self) -> None:
@@ -96,6 +107,12 @@ class Database:
         await self._readers.dispose()
         if self._writer is not None:
             await self._writer.close()
+
+    async def _read(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        async with self._readers.connect() as connection:
+            return await connection.run_sync(function, *args, **kwargs)
 
     async def _write_postgres(self, call: Callable[[Connection], R]) -> R:
         tries = 1
@@ -122,14 +139,20 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": _POSTGRES_OPTIONS},
+        hide_parameters=True,  # they hold what callers sent
+        connect_args=_POSTGRES,
     )
     return Database(engine, None)
 
 
 def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///file:{path_of(url)}?mode=ro&uri=true",
+        URL.create(
+            "sqlite+aiosqlite",
+            database=f"file:{quote(str(path_of(url)))}",
+            query={"mode": "ro", "uri": "true"},
+        ),
+        hide_parameters=True,
         pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
@@ -146,11 +169,24 @@ def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
     return engine
 
 
-def _unavailable(error: Exception) -> Problem:
+async def _bounded(work: Coroutine[Any, Any, R]) -> R:
+    """The work's result, or DatabaseBusyError in time; what hangs is left to end by itself."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=_ANSWER_S)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    if not task.done():
+        raise DatabaseBusyError(f"no answer within {_ANSWER_S:g} s")
+    return task.result()
+
+
+def _unavailable(error: Exception) -> Exception:
+    """The problem for an outage; an error that is ours (a broken rule, a wrong statement) as it is."""
+    if isinstance(error, DBAPIError) and not is_outage(error):
+        return error
     cause = getattr(error, "orig", None) or error
     _log.error("The database is not available.", error=str(cause), kind=type(cause).__name__)
-    return Problem(
-        DATABASE_UNAVAILABLE,
-        "The database did not answer in time; nothing was sent.",
-        retry_after_s=_RETRY_AFTER_S,
-    )
+    return Problem(DATABASE_UNAVAILABLE, "The database did not answer in time.", retry_after_s=_RETRY_AFTER_S)

@@ -6,12 +6,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 import app
 from app.db.engine import is_sqlite, sync_url
-from app.db.sqlite import path_of, writer_engine
+from app.db.sqlite import path_of, write_lock, writer_engine
 
 
 def migrations_folder() -> Path:
@@ -36,12 +36,15 @@ def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the database to `head()`. The revisions before and after."""
     if is_sqlite(url):
         path_of(url).parent.mkdir(parents=True, exist_ok=True)
-        engine = writer_engine(path_of(url))
-    else:
-        engine = create_engine(sync_url(url), poolclass=NullPool)
+        with write_lock(path_of(url)):
+            return _upgrade(writer_engine(path_of(url)))
+    return _upgrade(create_engine(sync_url(url), poolclass=NullPool, hide_parameters=True))
+
+
+def _upgrade(engine: Engine) -> tuple[str | None, str]:
     try:
         with engine.begin() as connection:
-            if not is_sqlite(url):
+            if engine.dialect.name == "postgresql":
                 # Two migrations at a time would both see the old schema.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235419)")
             before = revision_of(connection)

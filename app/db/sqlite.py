@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 BUSY_TIMEOUT_S = 5.0
 MOST_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well before
@@ -35,6 +35,11 @@ class ServerRunningError(Exception):
 def path_of(url: str) -> Path:
     """The file of a `sqlite:///PATH` URL."""
     return Path(url.split(":///", 1)[1])
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether a database error says that the database cannot serve, rather than that we asked wrongly."""
+    return not isinstance(error, IntegrityError | DataError | ProgrammingError)
 
 
 class FileLock:
@@ -69,6 +74,23 @@ class FileLock:
             self._descriptor = None
 
 
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """The lock that every write, and so every checkpoint, holds.
+
+    Raises:
+        DatabaseBusyError: another process keeps it.
+
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    if not lock.acquire(timeout_s=BUSY_TIMEOUT_S):
+        raise DatabaseBusyError("another process holds the database's lock")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def server_lock(url: str) -> FileLock:
     """The lock that a server keeps for its life, so that there is one on a file.
 
@@ -89,7 +111,8 @@ def server_lock(url: str) -> FileLock:
 def writer_engine(path: Path) -> Engine:
     """An engine whose transactions begin with BEGIN IMMEDIATE and are durable when COMMIT returns."""
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
+        hide_parameters=True,  # they hold what callers sent
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
     )
 
@@ -125,24 +148,31 @@ class Writer:
     def __init__(self, url: str) -> None:
         path = path_of(url)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._inode: int | None = None
+        self._gate = threading.Lock()
+        self._closed = False
         self._engine = writer_engine(path)
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     async def run(self, function: Callable[[Connection], Any]) -> Any:
         """The function's result, once it is committed."""
-        if not self._thread.is_alive():
-            raise DatabaseBusyError("the writer is closed")
         loop = asyncio.get_running_loop()
         work = _Work(function, loop.create_future(), loop)
-        self._queue.put(work)
+        with self._gate:  # nothing may stand in the queue behind its end
+            if self._closed:
+                raise DatabaseBusyError("the writer is closed")
+            self._queue.put(work)
         return await work.future
 
     async def close(self) -> None:
         """Finish what waits, then close."""
-        self._queue.put(None)
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
@@ -153,17 +183,18 @@ class Writer:
                 self._commit_together(works)
                 _answer(works)
         # The last connection to close checkpoints, so it closes under the lock as well.
-        with suppress(DatabaseBusyError), self._locked():
+        with suppress(DatabaseBusyError), write_lock(self._path):
             self._engine.dispose()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout_s=BUSY_TIMEOUT_S):
-            raise DatabaseBusyError("another process holds the database's lock")
+    def _check_file(self) -> None:
+        """Refuse to write into a file that is no longer there: SQLite would not notice."""
         try:
-            yield
-        finally:
-            self._lock.release()
+            inode = self._path.stat().st_ino
+        except OSError as error:
+            raise DatabaseBusyError(f"{self._path} is gone") from error
+        if self._inode not in {None, inode}:
+            raise DatabaseBusyError(f"{self._path} was replaced by another file")
+        self._inode = inode
 
     def _gather(self) -> tuple[list[_Work], bool]:
         first = self._queue.get()
@@ -180,7 +211,8 @@ class Writer:
 
     def _commit_together(self, works: list[_Work]) -> None:
         try:
-            with self._locked(), self._engine.connect() as connection, connection.begin():
+            with write_lock(self._path), self._engine.connect() as connection, connection.begin():
+                self._check_file()
                 for work in works:
                     _run_in_savepoint(connection, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
@@ -193,11 +225,12 @@ def _run_in_savepoint(connection: Connection, work: _Work) -> None:
     try:
         work.result = work.function(connection)
         savepoint.commit()
-    except OperationalError:
-        raise  # disk full, I/O error, corruption: the whole transaction is in doubt
-    except BaseException as error:  # noqa: BLE001 - as above
+    except BaseException as error:
+        if isinstance(error, DBAPIError) and is_outage(error):
+            raise  # disk full, I/O error, corruption: the whole transaction is in doubt
         savepoint.rollback()
-        work.error = error
+        # A future takes any exception but this one.
+        work.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
 
 
 def _answer(works: list[_Work]) -> None:

@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
-from app.errors import Problem
 from app.generations import refusals, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
@@ -50,6 +49,7 @@ class Dispatcher:
             mode=generation.mode,
             verdict=outcome.verdict,
             reason=outcome.reason,
+            upstream_request_id=outcome.upstream_request_id,
         )
         if outcome.verdict is Verdict.REJECTED_CREDENTIAL:
             _log.error(
@@ -79,19 +79,19 @@ class Dispatcher:
         self, generation: Generation, upstream: Upstream, outcome: Outcome, exchange: Exchange
     ) -> Generation:
         """Commit the outcome, trying for as long as this process lives: the answer is the only copy of it."""
-        kept = evidence(exchange, outcome.reason)
-        kept["body"] = upstream.redact(kept["body"])
         pause_s = _PAUSE_S
         while True:
+            kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
                 return await self.db.write(
                     record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
                 )
-            except IntegrityError:
-                # The upstream gave the id of another job: whose job this is cannot be told.
-                outcome = Outcome(Verdict.UNKNOWN, "id_of_another_job")
-            except Problem:
-                _log.error(
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the only copy
+                if isinstance(error, IntegrityError) and outcome.verdict is Verdict.ACCEPTED:
+                    # The upstream gave the id of another job: whose job this is cannot be told.
+                    outcome = Outcome(Verdict.UNKNOWN, "id_of_another_job")
+                    continue
+                _log.exception(
                     "An outcome could not be recorded; trying again.",
                     generation=generation.id,
                     verdict=outcome.verdict,
@@ -129,6 +129,8 @@ def record_outcome(
         # It provably made no job, and the caller is told to try again: the key is free for that.
         changes |= {"idempotency_key": None, "fingerprint": None}
     generation = advance(connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, **changes)
+    if generation is None and to is State.UNKNOWN:
+        store.keep_evidence(connection, generation_id, kept)
     generation = generation or store.find(connection, generation_id, None)
     if generation is None:  # rows are never deleted while a submit is under way
         raise LookupError(generation_id)

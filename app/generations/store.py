@@ -235,6 +235,19 @@ def touch(
     )
 
 
+def keep_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:
+    """Add to an unknown generation what its own submit learnt after the rescue loop took it for unknown."""
+    connection.execute(
+        update(generations)
+        .where(
+            generations.c.id == generation_id,
+            generations.c.state == State.UNKNOWN,
+            generations.c.evidence.is_(None),
+        )
+        .values(evidence=to_column(kept))
+    )
+
+
 _FIELDS = frozenset(field.name for field in fields(Generation))
 
 

@@ -11,6 +11,7 @@ from app.catalog.model import Model
 from app.catalog.validate import violations
 from app.db.engine import Database
 from app.errors import (
+    DATABASE_UNAVAILABLE,
     IDEMPOTENCY_IN_PROGRESS,
     INVALID_INPUT,
     MODEL_NOT_ALLOWED,
@@ -102,17 +103,25 @@ class Submitter:
             idempotency_key=idempotency_key,
             fingerprint=wanted,
         )
-        task = self.tasks.start(self._record_and_send(wish, upstream, dumps(body)), name="submit")
+        recorded = asyncio.Event()
+        task = self.tasks.start(self._record_and_send(wish, upstream, dumps(body), recorded), name="submit")
         try:
             async with asyncio.timeout(upstream.submit_deadline_s + _RECORD_WAIT_S):
                 generation, is_new = await asyncio.shield(task)
         except TimeoutError:
+            if not recorded.is_set():
+                # The deadline is over, so even if it is recorded now it will not be sent.
+                raise Problem(
+                    DATABASE_UNAVAILABLE,
+                    "The database did not answer in time; nothing was sent.",
+                    retry_after_s=2,
+                ) from None
             # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
             raise refusals.unknown_outcome(wish.generation_id) from None
         return _answer(generation) if is_new else _replay(generation)
 
     async def _record_and_send(
-        self, wish: Intent, upstream: Upstream, body: bytes
+        self, wish: Intent, upstream: Upstream, body: bytes, recorded: asyncio.Event
     ) -> tuple[Generation, bool]:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
         deadline = asyncio.get_running_loop().time() + upstream.submit_deadline_s
@@ -120,6 +129,7 @@ class Submitter:
         generation, is_new = await self.db.write(
             intent.record, wish, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
         )
+        recorded.set()
         if is_new:
             generation = await self.dispatcher.dispatch(generation, upstream, body, deadline=deadline)
         return generation, is_new

@@ -1,16 +1,16 @@
 """Following a job: at most one look upstream at a time and per freshness limit, however many ask."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from app.db.engine import Database
 from app.generations import store
 from app.generations.advance import apply_observation
 from app.generations.store import Generation
 from app.kit.clock import Clock
-from app.kit.strict_json import dumps, from_column
 from app.kit.tasks import Tasks
 from app.kit.telemetry import get_logger
 from app.upstream.client import Upstream
@@ -105,9 +105,23 @@ class Tracker:
             observation = observe_result(await upstream.result(upstream_request_id))
         if observation.error is None:
             return observation
+
         # Its words are relayed; its id of the job and our credential are not.
-        text = upstream.redact(dumps(observation.error).decode()).replace(upstream_request_id, generation.id)
-        return replace(observation, error=from_column(text))
+        def reword(text: str) -> str:
+            return upstream.redact(text).replace(upstream_request_id, generation.id)
+
+        return replace(observation, error=_reworded(observation.error, reword))
+
+
+def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
+    """The JSON value with every text in it, keys too, put in other words."""
+    if isinstance(value, str):
+        return reword(value)
+    if isinstance(value, list):
+        return [_reworded(member, reword) for member in value]
+    if isinstance(value, dict):
+        return {reword(key): _reworded(member, reword) for key, member in value.items()}
+    return value
 
 
 def _report_blind(generation: Generation, observation: Observation) -> None:

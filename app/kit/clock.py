@@ -30,5 +30,6 @@ class SystemClock:
 
 def iso(at_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    seconds, rest_ms = divmod(at_ms, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

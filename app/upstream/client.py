@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from functools import cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -81,7 +82,7 @@ class Upstream:
 
 
 def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         base_url=base_url,
         headers={
             "Authorization": f"Bearer {token}",
@@ -96,6 +97,9 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
         follow_redirects=False,
         trust_env=False,
     )
+    # One tenant's answer must not mark the next one's request.
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
 @cache
@@ -113,6 +117,8 @@ async def _exchange(
     deadline_s: float,
     cap_bytes: int,
 ) -> Exchange:
+    if deadline_s <= 0:
+        return Exchange(Sent.NOTHING, failure="timeout")
     sent = Sent.NOTHING
     status: int | None = None
     headers: dict[str, str] = {}

@@ -5,7 +5,7 @@ Whatever is not proven is unknown, never a failure.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -14,14 +14,16 @@ from typing import Any
 
 import orjson
 
-EVIDENCE_BYTES = 4096
+EVIDENCE_LENGTH = 4096
 _SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
 _LONGEST_WORDS = 1000
+_MOST_LEVELS = 64  # RunComfy's documents have five
 _LONGEST_RETRY_AFTER_S = 86_400
 
 # RunComfy's documented codes; the rest of its refusals are about the input.
 _CREDENTIAL_CODES = frozenset({400002, 400004, 403001})  # no balance; bad token; somebody else's request
 _UNSERVED_CODES = frozenset({400001, 404001})  # bad model id; unknown request
+_NO_ERROR = (None, 0, False, "")
 _CREDENTIAL_STATUSES = frozenset({401, 402, 403})
 _UNSERVED_STATUSES = frozenset({404, 405})
 _INPUT_STATUSES = frozenset({400, 409, 413, 415, 422})
@@ -102,11 +104,14 @@ def _judge_success(body: bytes) -> Outcome:
     document = _object(body)
     if document is None:
         return Outcome(Verdict.UNKNOWN, "malformed")
-    if document.get("error_code") is not None:
-        words = _words(document)
-        return Outcome(_verdict_of_code(words.code), "error_code_in_success", words=words)
     upstream_request_id = document.get("request_id")
-    if not isinstance(upstream_request_id, str) or not _SAFE_ID.match(upstream_request_id):
+    usable = isinstance(upstream_request_id, str) and _SAFE_ID.match(upstream_request_id) is not None
+    if document.get("error_code") not in _NO_ERROR:
+        words = _words(document)
+        if usable or words.code is None:  # it says both, or nothing that can be read
+            return Outcome(Verdict.UNKNOWN, "error_code_in_doubt", words=words)
+        return Outcome(_verdict_of_code(words.code), "error_code_in_success", words=words)
+    if not usable:
         return Outcome(Verdict.UNKNOWN, "no_usable_id")
     return Outcome(Verdict.ACCEPTED, "accepted", upstream_request_id=upstream_request_id)
 
@@ -280,14 +285,15 @@ def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
     return max(0, min(delay_s, _LONGEST_RETRY_AFTER_S))
 
 
-def evidence(exchange: Exchange, reason: str) -> dict[str, Any]:
-    """What to keep of an exchange that proved nothing, for the operator: the first 4 KiB of the answer."""
+def evidence(exchange: Exchange, reason: str, redact: Callable[[str], str]) -> dict[str, Any]:
+    """What to keep of an exchange for the operator: the first 4 KiB of the answer, without our secrets."""
     return {
         "reason": reason,
         "sent": exchange.sent,
         "status": exchange.status,
         "failure": exchange.failure,
-        "body": exchange.body[:EVIDENCE_BYTES].decode("utf-8", "replace"),
+        # Redacted before it is cut: half a secret would not be recognised.
+        "body": redact(exchange.body.decode("utf-8", "replace")).replace("\0", "\ufffd")[:EVIDENCE_LENGTH],
     }
 
 
@@ -296,7 +302,22 @@ def _object(body: bytes) -> dict[str, Any] | None:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return document if isinstance(document, dict) else None
+    return document if isinstance(document, dict) and _is_shallow(document) else None
+
+
+def _is_shallow(document: dict[str, Any]) -> bool:
+    """Whether it is nested less deeply than what writing and reading it again can take."""
+    level: list[Any] = [document]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            member
+            for value in level
+            if isinstance(value, dict | list)
+            for member in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _words(document: dict[str, Any] | None) -> Words:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.upstream.outcomes import (
     BLIND,
-    EVIDENCE_BYTES,
+    EVIDENCE_LENGTH,
     Exchange,
     Outcome,
     Seen,
@@ -494,6 +494,6 @@ class TestLooks:
 
 @given(st.binary(max_size=10_000))
 def test_evidence_is_bounded_and_always_storable(body: bytes) -> None:
-    kept = evidence(Exchange(Sent.BODY, 200, {}, body, complete=True), "malformed")
-    assert len(kept["body"]) <= EVIDENCE_BYTES
+    kept = evidence(Exchange(Sent.BODY, 200, {}, body, complete=True), "malformed", str)
+    assert len(kept["body"]) <= EVIDENCE_LENGTH
     assert orjson.loads(orjson.dumps(kept))["body"] == kept["body"]

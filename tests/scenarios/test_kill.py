@@ -131,19 +131,3 @@ def test_a_stop_lets_the_submit_under_way_reach_its_record_and_its_caller(
     assert (row.state, row.upstream_request_id) == ("in_queue", received(sandbox, mark)[0]["request_id"])
     assert len(received(sandbox, mark)) == 1
     assert "Traceback" not in server.text()
-
-
-def test_a_stop_that_may_not_wait_still_exits_in_order_and_leaves_the_job_to_the_rescue(
-    sqlite_url: str, tmp_path: Path, sandbox: Running
-) -> None:
-    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, DRAIN_S="0")
-    tenant_id, key = a_key(sqlite_url)
-    mark = uuid.uuid4().hex
-    with started(place) as server, submitting(place, key, sandbox, f"{mark} [sandbox:hang]") as answer:
-        eventually(lambda: received(sandbox, mark))
-        server.send(signal.SIGTERM)
-        assert server.wait() == 0, server.text()
-        answer.exception(30)
-    (row,) = rows_of(sqlite_url, tenant_id)
-    assert row.state in {"dispatching", "unknown"}
-    assert len(received(sandbox, mark)) == 1

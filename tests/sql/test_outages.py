@@ -173,10 +173,11 @@ def postgres(database_url: str) -> str:
 on_postgres = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-def _administer(url: str, statement: str) -> None:
+def _administer(url: str, *statements: str) -> None:
     other = create_engine(sync_url(url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with other.connect() as connection:
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
     other.dispose()
 
 
@@ -227,8 +228,8 @@ async def test_a_database_turned_read_only_is_unavailable_and_then_again_there(
     await asyncio.to_thread(_administer, postgres, TERMINATE)
     await _refused(db.write(set_text, kid, "never"))
     assert await db.read(text_of, kid) == "0"
-    reset = f'SET default_transaction_read_only = off; ALTER DATABASE "{name}" RESET ALL'
-    await asyncio.to_thread(_administer, postgres, reset)
+    writing = "SET default_transaction_read_only = off"
+    await asyncio.to_thread(_administer, postgres, writing, f'ALTER DATABASE "{name}" RESET ALL')
     await asyncio.to_thread(_administer, postgres, TERMINATE)
     assert await db.write(set_text, kid, "1") == "1"
 

@@ -27,7 +27,9 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
     """Tx 2 as a submit does it."""
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
     dispatcher = Dispatcher(db, FakeClock(NOW_MS + 10))
-    async with Upstream(base_url="http://x", token="t", submit_deadline_s=1, read_deadline_s=1) as upstream:
+    async with Upstream(
+        base_url="http://x", token="a-token", submit_deadline_s=1, read_deadline_s=1
+    ) as upstream:
         return await dispatcher.record(generation, upstream, outcome, exchange)
 
 
