@@ -40,6 +40,7 @@ async def test_a_server_without_its_database_is_alive_but_not_ready(
         raise engine._unavailable(OSError("the disk is gone"))
 
     monkeypatch.setattr(engine.Database, "read", away)
+    monkeypatch.setattr(engine.Database, "write", away)
     answer = await world.client.get("/readyz")
     problem_of(answer, 503, "database_unavailable")
     assert "disk" not in answer.text

@@ -1,5 +1,6 @@
 """Every operation's answers, successes and problems alike, are what the published OpenAPI document says."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -129,6 +130,10 @@ async def _submits(ask: Watched, live: dict[str, str]) -> None:
     await ask("POST", SUBMIT, content=b" " * 300_000)
     await ask("POST", SUBMIT, content=b"{}", headers={"Content-Type": "text/plain"})
     await ask("POST", f"{SUBMIT}x", json={})
+    same = {"json": world.body("slow=0.5,canned"), "headers": {"Idempotency-Key": "one"}}
+    await asyncio.gather(*(ask("POST", SUBMIT, **same) for _ in range(2)))  # the second is told to wait
+    await ask("POST", SUBMIT, json=world.body("canned"), headers={"Idempotency-Key": "one"})
+    await ask("POST", SUBMIT, json=world.body("canned"), headers={"Idempotency-Key": '"'})
 
 
 async def _broken(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:

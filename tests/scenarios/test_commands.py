@@ -101,7 +101,7 @@ def test_doctor_finds_nothing_bad_beside_a_running_server_and_names_what_is(
         PEPPER="weak",
         DATABASE_URL=f"sqlite:///{tmp_path / 'none.db'}",
         UPSTREAM_BASE_URL=sandbox.options.public_url,
-        UPSTREAM_TOKEN="not the sandbox's token",
+        UPSTREAM_TOKEN="not-the-sandboxes-token",
     )
     ended = reelgate.run(ill, "doctor", "--json", expect=1)
     levels = {one["name"]: one["level"] for one in ended.json}

@@ -69,7 +69,7 @@ STARTS: dict[str, tuple[dict[str, str | None], int, tuple[str, ...]]] = {
     "no pepper": ({"PEPPER": None}, 1, ("REELGATE_PEPPER",)),
     "a weak pepper": ({"PEPPER": WEAK}, 1, ("REELGATE_PEPPER", "weak")),
     "a regular pepper": ({"PEPPER": "ab" * 40}, 1, ("REELGATE_PEPPER", "weak")),
-    "an empty pepper file": ({"PEPPER": None, "PEPPER_FILE": "{folder}/empty"}, 1, ("REELGATE_PEPPER",)),
+    "an empty pepper file": ({"PEPPER": None, "PEPPER_FILE": "{folder}/empty"}, 2, ("REELGATE_PEPPER_FILE",)),
     "no pepper file": ({"PEPPER": None, "PEPPER_FILE": "{folder}/none"}, 2, ("REELGATE_PEPPER_FILE",)),
     "a pepper file that is no text": (
         {"PEPPER": None, "PEPPER_FILE": "{folder}/binary"},
