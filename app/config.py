@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "REELGATE_"
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
 
@@ -174,6 +176,8 @@ class Settings(BaseSettings):
     @field_validator("http_media_hosts")
     @classmethod
     def _host_and_port(cls, values: list[str]) -> list[str]:
+        if wrong := [value for value in values if not _HOST_AND_PORT.fullmatch(value)]:
+            raise ValueError(f"{wrong[0]!r} is not host:port")
         return [_netloc(f"http://{value}") for value in values]
 
     @field_validator("public_url", "sandbox_url", "sandbox_public_url", "upstream_base_url")

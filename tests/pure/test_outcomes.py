@@ -1,5 +1,6 @@
 """What an exchange with RunComfy proves: the table of docs/, row by row, and what no bytes can ever do."""
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -497,3 +498,37 @@ def test_evidence_is_bounded_and_always_storable(body: bytes) -> None:
     kept = evidence(Exchange(Sent.BODY, 200, {}, body, complete=True), "malformed", str)
     assert len(kept["body"]) <= EVIDENCE_LENGTH
     assert orjson.loads(orjson.dumps(kept))["body"] == kept["body"]
+
+
+@pytest.mark.parametrize(
+    ("document", "verdict"),
+    [
+        ({"error_code": 0, "request_id": "r"}, Verdict.ACCEPTED),
+        ({"error_code": None, "request_id": "r"}, Verdict.ACCEPTED),
+        ({"error_code": "", "request_id": "r"}, Verdict.ACCEPTED),
+        ({"error_code": 500001, "request_id": "r"}, Verdict.UNKNOWN),
+        ({"error_code": "what"}, Verdict.UNKNOWN),
+        ({"error_code": {}}, Verdict.UNKNOWN),
+        ({"error_code": 500001}, Verdict.REJECTED_INPUT),
+        ({"error_code": "400004"}, Verdict.REJECTED_CREDENTIAL),
+    ],
+)
+def test_only_a_readable_code_without_an_id_beside_it_proves_that_there_is_no_job(
+    document: dict[str, Any], verdict: Verdict
+) -> None:
+    body = json.dumps(document).encode()
+    exchange = Exchange(Sent.BODY, 200, {}, body, complete=True)
+    assert judge_submit(exchange, now_ms=0).verdict is verdict
+
+
+def test_an_answer_too_deep_to_write_down_again_is_malformed() -> None:
+    deep = b'{"request_id": "r", "x": ' + b"[" * 500 + b"]" * 500 + b"}"
+    exchange = Exchange(Sent.BODY, 200, {}, deep, complete=True)
+    assert judge_submit(exchange, now_ms=0).verdict is Verdict.UNKNOWN
+
+
+def test_a_secret_across_the_cut_of_the_evidence_is_not_kept_in_part() -> None:
+    body = b"x" * (EVIDENCE_LENGTH - 4) + b"secret-token"
+    exchange = Exchange(Sent.BODY, 500, {}, body, complete=True)
+    kept = evidence(exchange, "http_500", lambda text: text.replace("secret-token", "[redacted]"))
+    assert "secr" not in kept["body"]

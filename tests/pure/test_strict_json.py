@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.strict_json import MAX_DEPTH, JSONRefused, dumps, from_column, parse_strict, to_column
+from app.kit.strict_json import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    JSONRefused,
+    dumps,
+    from_column,
+    parse_strict,
+    to_column,
+)
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 values = st.recursive(
@@ -137,3 +145,9 @@ def test_a_long_wrong_key_is_not_repeated_in_full() -> None:
     with pytest.raises(JSONRefused) as refused:
         parse_strict(f'{{"{key}":1,"{key}":2}}'.encode())
     assert len(str(refused.value)) < 200
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    assert len(parse_strict(b"[" + b"1," * (MAX_VALUES - 2) + b"1]")) == MAX_VALUES - 1
+    with pytest.raises(JSONRefused, match="values"):
+        parse_strict(b"[" + b"1," * (MAX_VALUES - 1) + b"1]")

@@ -1,6 +1,7 @@
 """The database away: every call says DATABASE_UNAVAILABLE in bounded time, and the next one works again."""
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -272,3 +273,20 @@ async def test_a_serialization_failure_is_tried_again_unseen(db: Database) -> No
 
     assert await db.write(fail_once) == "done"
     assert await db.read(text_of, kid) == "try 2"
+
+
+async def test_a_file_that_was_removed_is_noticed_before_anything_is_written(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    """SQLite would go on writing into a file that nobody can find again."""
+    path = tmp_path / "reelgate.db"
+    await asyncio.to_thread(shutil.copyfile, sqlite_template, path)
+    opened = open_database(f"sqlite:///{path}")
+    try:
+        kid = await opened.write(add_counter)
+        path.unlink()
+        await _refused(opened.write(set_text, kid, "lost"))
+        await asyncio.to_thread(shutil.copyfile, sqlite_template, path)
+        await _refused(opened.write(set_text, kid, "lost"))
+    finally:
+        await opened.close()
