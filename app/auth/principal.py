@@ -1,5 +1,6 @@
 """The authenticated caller."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Authenticator:
         self._peppers = peppers
         self._dummy_pepper = next(iter(peppers.values()))
         self._remembered: dict[bytes, tuple[int, Principal]] = {}
+        self._looking: dict[bytes, asyncio.Future[Principal]] = {}
 
     @classmethod
     def with_peppers(cls, db: Database, clock: Clock, current: str, previous: list[str]) -> Self:
@@ -66,7 +68,12 @@ class Authenticator:
         remembered = self._remembered.get(handle)
         if remembered is not None and 0 <= now_ms - remembered[0] < REMEMBERED_MS:
             return remembered[1]
-        principal = await self._look_up(text, now_ms)
+        # When a busy key is forgotten, all its requests in flight come here at once.
+        looking = self._looking.get(handle)
+        if looking is None:
+            looking = self._looking[handle] = asyncio.ensure_future(self._look_up(text, now_ms))
+            looking.add_done_callback(lambda _: self._looking.pop(handle, None))
+        principal = await asyncio.shield(looking)
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[handle] = (now_ms, principal)

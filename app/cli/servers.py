@@ -1,6 +1,7 @@
 """Running the two ASGI applications under uvicorn."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -47,6 +48,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _settle_memory() -> None:
+    """Keep the collector from walking, again and again, what lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
     """Serve the gateway until a signal; exits with a plain line where it may not start."""
     log_for_server(settings)
@@ -55,12 +63,16 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     claim_port(settings.host, settings.port, "REELGATE_PORT")
     app, edge = create_server_app(settings)
 
+    def started() -> None:
+        _settle_memory()
+        on_start()
+
     def on_stop() -> None:
         app.state.draining = True
         app.state.stopping_since = time.monotonic()
 
     config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
-    _run(Server(config, on_start=on_start, on_stop=on_stop))
+    _run(Server(config, on_start=started, on_stop=on_stop))
 
 
 def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
