@@ -124,6 +124,7 @@ SCHEMAS: dict[str, Schema] = {
             "price_version": _or_null(_text()),
             "started_at": _or_null(_MOMENT),
             "checked_at": _or_null(_MOMENT | {"description": "When RunComfy was last asked."}),
+            "idempotency_key": _or_null(_text()),
             "trace_id": _text(),
             "events": _array(_EVENT),
         }

@@ -84,6 +84,7 @@ def record(generation: Generation, events: Sequence[Event], base_url: str) -> di
         "price_version": generation.price_version,
         "started_at": _iso_or_none(generation.started_at_ms),
         "checked_at": _iso_or_none(generation.polled_at_ms),
+        "idempotency_key": generation.idempotency_key,
         "trace_id": generation.trace_id,
         "events": [
             {

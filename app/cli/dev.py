@@ -133,8 +133,10 @@ def _sandbox(settings: Settings) -> Iterator[None]:
 
 
 def _tell_of_its_end(process: "subprocess.Popen[bytes]") -> None:
-    code = process.wait()
-    typer.echo(f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 from now on.", err=True)
+    if code := process.wait():  # it is 0 when we, or a Ctrl-C, ended it
+        typer.echo(
+            f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 from now on.", err=True
+        )
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str) -> None:
