@@ -1,5 +1,6 @@
 """The published contract: OpenAPI 3.1, with every model's own input schema on the model's own path."""
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -55,7 +56,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
 def _describe(operation: dict[str, Any], route: Route) -> None:
     operation["responses"] = {
         str(route.status): {
-            "description": "Done." if route.status == 200 else "Answered; see `outcome`.",  # noqa: PLR2004
+            "description": "Done." if route.status == HTTPStatus.OK else "Answered; see `outcome`.",
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
         }
     } | _refusals(route.faults)

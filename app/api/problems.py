@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457) for every error, also those that the framework raises by itself."""
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -62,7 +63,7 @@ def response(problem: Problem, *, base_url: str, instance: str) -> Response:
     headers = dict(problem.headers)
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
-    if problem.fault.status == 401:  # noqa: PLR2004 - RFC 9110 demands a challenge with it
+    if problem.fault.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 demands a challenge with it
         error = ' error="invalid_token"' if problem.fault.code == "invalid_api_key" else ""
         headers["WWW-Authenticate"] = f'Bearer realm="reelgate"{"," + error if error else ""}'
     return Response(
@@ -111,9 +112,9 @@ def internal_error(base_url: str, instance: str) -> Response:
 
 
 def _of_http_exception(request: Request, error: HTTPException) -> Problem:
-    if error.status_code == 404:  # noqa: PLR2004
+    if error.status_code == HTTPStatus.NOT_FOUND:
         return Problem(ROUTE_NOT_FOUND, f"There is no {request.url.path[:200]!r} here.")
-    if error.status_code == 405:  # noqa: PLR2004
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _allowed_methods(request)
         return Problem(
             METHOD_NOT_ALLOWED,

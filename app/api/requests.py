@@ -18,6 +18,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import is_id
 
+_MOST_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
 STALE_HEADER = "Reelgate-Stale"
 
 
@@ -120,7 +121,7 @@ def _decode_cursor(cursor: str) -> tuple[int, str]:
             "ascii"
         )
         created, _, generation_id = raw.partition(".")
-        at_ms = int(created) if created.isdigit() and len(created) < 16 else -1  # noqa: PLR2004
+        at_ms = int(created) if created.isdigit() and len(created) <= _MOST_DIGITS else -1
     except (binascii.Error, ValueError):
         at_ms, generation_id = -1, ""
     if at_ms < 0 or not is_id(generation_id):

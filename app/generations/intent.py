@@ -6,7 +6,7 @@ same key finds it there, whichever replica it comes to.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,24 +17,7 @@ from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
 from app.generations import store
 from app.generations.lifecycle import State
-from app.generations.store import Generation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """What a caller wants, validated and priced."""
-
-    generation_id: str
-    tenant_id: str
-    kid: str
-    mode: Mode
-    model_id: str
-    input_document: Mapping[str, Any]
-    price_microcredits: int | None
-    price_version: str | None
-    trace_id: str
-    idempotency_key: str | None
-    fingerprint: str | None
+from app.generations.store import Generation, Intent
 
 
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
@@ -75,37 +58,20 @@ def record(
         Problem: IDEMPOTENCY_MISMATCH.
 
     """
+    add = partial(
+        store.add, connection, intent, state=State.DISPATCHING, now_ms=now_ms, lease_until_ms=lease_until_ms
+    )
     if intent.idempotency_key is None:
-        return _add(connection, intent, now_ms, lease_until_ms), True
+        return add(), True
     wanted = (intent.tenant_id, intent.idempotency_key, intent.fingerprint or "")
     existing = find(connection, *wanted)
     if existing is not None:
         return existing, False
     try:
         with connection.begin_nested():
-            return _add(connection, intent, now_ms, lease_until_ms), True
+            return add(), True
     except IntegrityError:
         existing = find(connection, *wanted)
         if existing is None:  # the conflict was of another kind
             raise
         return existing, False
-
-
-def _add(connection: Connection, intent: Intent, now_ms: int, lease_until_ms: int) -> Generation:
-    return store.add(
-        connection,
-        generation_id=intent.generation_id,
-        tenant_id=intent.tenant_id,
-        kid=intent.kid,
-        mode=intent.mode,
-        model_id=intent.model_id,
-        input_document=intent.input_document,
-        price_microcredits=intent.price_microcredits,
-        price_version=intent.price_version,
-        state=State.DISPATCHING,
-        trace_id=intent.trace_id,
-        now_ms=now_ms,
-        lease_until_ms=lease_until_ms,
-        idempotency_key=intent.idempotency_key,
-        fingerprint=intent.fingerprint,
-    )

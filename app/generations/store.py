@@ -13,6 +13,23 @@ from app.kit.strict_json import from_column, to_column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a caller wants, validated and priced: a generation that does not exist yet."""
+
+    generation_id: str
+    tenant_id: str
+    kid: str
+    mode: Mode
+    model_id: str
+    input_document: Mapping[str, Any]
+    price_microcredits: int | None
+    price_version: str | None
+    trace_id: str
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """A row as it was read. JSON members stay text until somebody asks for them."""
 
@@ -90,46 +107,31 @@ _TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text",
 
 
 def add(
-    connection: Connection,
-    *,
-    generation_id: str,
-    tenant_id: str,
-    kid: str,
-    mode: Mode,
-    model_id: str,
-    input_document: Mapping[str, Any],
-    price_microcredits: int | None,
-    price_version: str | None,
-    state: State,
-    trace_id: str,
-    now_ms: int,
-    lease_until_ms: int | None,
-    idempotency_key: str | None = None,
-    fingerprint: str | None = None,
+    connection: Connection, intent: Intent, *, state: State, now_ms: int, lease_until_ms: int | None
 ) -> Generation:
     """Insert a generation in its first state, with its first event."""
     row = connection.execute(
         _INSERT,
         {
-            "id": generation_id,
-            "tenant_id": tenant_id,
-            "kid": kid,
-            "mode": mode,
-            "model_id": model_id,
-            "input": to_column(input_document),
-            "price_microcredits": price_microcredits,
-            "price_version": price_version,
+            "id": intent.generation_id,
+            "tenant_id": intent.tenant_id,
+            "kid": intent.kid,
+            "mode": intent.mode,
+            "model_id": intent.model_id,
+            "input": to_column(intent.input_document),
+            "price_microcredits": intent.price_microcredits,
+            "price_version": intent.price_version,
             "state": state,
             "version": 1,
-            "idempotency_key": idempotency_key,
-            "fingerprint": fingerprint,
-            "trace_id": trace_id,
+            "idempotency_key": intent.idempotency_key,
+            "fingerprint": intent.fingerprint,
+            "trace_id": intent.trace_id,
             "created_at_ms": now_ms,
             "changed_at_ms": now_ms,
             "lease_until_ms": lease_until_ms,
         },
     ).one()
-    add_event(connection, generation_id, Event(1, state, now_ms, "submitted"))
+    add_event(connection, intent.generation_id, Event(1, state, now_ms, "submitted"))
     return generation_of(row)
 
 

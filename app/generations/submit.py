@@ -22,9 +22,9 @@ from app.errors import (
 )
 from app.generations import intent, refusals
 from app.generations.dispatch import Dispatcher
-from app.generations.intent import Intent, fingerprint
+from app.generations.intent import fingerprint
 from app.generations.lifecycle import State
-from app.generations.store import Generation
+from app.generations.store import Generation, Intent
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.strict_json import dumps

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ _LONGEST_RETRY_AFTER_S = 86_400
 
 # RunComfy's documented codes; the rest of its refusals are about the input.
 _CREDENTIAL_CODES = frozenset({400002, 400004, 403001})  # no balance; bad token; somebody else's request
-_UNSERVED_CODES = frozenset({400001, 404001})  # bad model id; unknown request
+_NOT_FOUND_CODE = 404001
+_UNSERVED_CODES = frozenset({400001, _NOT_FOUND_CODE})  # bad model id; unknown request
 _NO_ERROR = (None, 0, False, "")
 _CREDENTIAL_STATUSES = frozenset({401, 402, 403})
 _UNSERVED_STATUSES = frozenset({404, 405})
@@ -95,7 +97,7 @@ def judge_submit(exchange: Exchange, *, now_ms: int) -> Outcome:
         if exchange.sent is Sent.BODY:
             return Outcome(Verdict.UNKNOWN, exchange.failure or "incomplete")
         return Outcome(Verdict.NOT_SENT, exchange.failure or "not_sent")
-    if 200 <= exchange.status < 300:  # noqa: PLR2004 - the range of success
+    if HTTPStatus.OK <= exchange.status < HTTPStatus.MULTIPLE_CHOICES:
         return _judge_success(exchange.body)
     return _judge_refusal(exchange.status, exchange, now_ms)
 
@@ -120,11 +122,13 @@ def _judge_refusal(status: int, exchange: Exchange, now_ms: int) -> Outcome:
     reason = f"http_{status}"
     words = _words(_object(exchange.body))
     retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
-    if status == 429 or (status == 503 and retry_after_s is not None):  # noqa: PLR2004 - as RFC 9110 names them
+    announced = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after_s is not None
+    if status == HTTPStatus.TOO_MANY_REQUESTS or announced:
         return Outcome(Verdict.BUSY, reason, retry_after_s=retry_after_s, words=words)
     if status in _CREDENTIAL_STATUSES or (status in _INPUT_STATUSES and words.code in _CREDENTIAL_CODES):
         return Outcome(Verdict.REJECTED_CREDENTIAL, reason, words=words)
-    if status in _UNSERVED_STATUSES or 300 <= status < 400:  # noqa: PLR2004 - the range of redirects
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    if status in _UNSERVED_STATUSES or is_redirect:
         return Outcome(Verdict.REJECTED_UNSERVED, reason, words=words)
     if status in _INPUT_STATUSES:
         return Outcome(_verdict_of_code(words.code), reason, words=words)
@@ -261,11 +265,11 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
         return document, Observation(Seen.UNUSABLE)
     code = _words(document).code
     reason = f"http_{exchange.status}"
-    if exchange.status == 404 or code == 404001:  # noqa: PLR2004 - both spellings of not found
+    if exchange.status == HTTPStatus.NOT_FOUND or code == _NOT_FOUND_CODE:
         return None, Observation(Seen.GONE, reason)
     if exchange.status in _CREDENTIAL_STATUSES or code in _CREDENTIAL_CODES:
         return None, Observation(Seen.CREDENTIAL_REFUSED, reason)
-    return None, Observation(Seen.UNUSABLE, reason if exchange.status != 200 else "malformed")  # noqa: PLR2004
+    return None, Observation(Seen.UNUSABLE, reason if exchange.status != HTTPStatus.OK else "malformed")
 
 
 def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:

@@ -22,16 +22,18 @@ async def _rows(world: World, count: int, **more: Any) -> list[str]:
     for generation_id in ids:
         await world.gateway.db.write(
             store.add,
-            generation_id=generation_id,
-            tenant_id=world.tenant_id,
-            kid=world.key.split("_")[2],
-            mode="test",
-            model_id=more.get("model_id", DREAMINA),
-            input_document={},
-            price_microcredits=None,
-            price_version=None,
+            store.Intent(
+                generation_id=generation_id,
+                tenant_id=world.tenant_id,
+                kid=world.key.split("_")[2],
+                mode="test",
+                model_id=more.get("model_id", DREAMINA),
+                input_document={},
+                price_microcredits=None,
+                price_version=None,
+                trace_id="0" * 32,
+            ),
             state=more.get("state", State.REJECTED),
-            trace_id="0" * 32,
             now_ms=world.clock.now_ms(),
             lease_until_ms=None,
         )

@@ -39,16 +39,18 @@ def add_generation(
     tenant_id, kid = owner or add_owner(connection)
     generation = store.add(
         connection,
-        generation_id=new_id(now_ms),
-        tenant_id=tenant_id,
-        kid=kid,
-        mode="test",
-        model_id="a/b",
-        input_document={"prompt": "x"},
-        price_microcredits=None,
-        price_version=None,
+        store.Intent(
+            generation_id=new_id(now_ms),
+            tenant_id=tenant_id,
+            kid=kid,
+            mode="test",
+            model_id="a/b",
+            input_document={"prompt": "x"},
+            price_microcredits=None,
+            price_version=None,
+            trace_id="0" * 32,
+        ),
         state=state,
-        trace_id="0" * 32,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
     )
