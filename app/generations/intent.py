@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -18,6 +17,7 @@ from app.errors import IDEMPOTENCY_MISMATCH, Problem
 from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation, Intent
+from app.kit.strict_json import dumps
 
 
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
 
     The kind of key is in it so that a live submit is never answered with a sandbox job.
     """
-    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    canonical = dumps(body, sort_keys=True)
     head = f"POST\0/v1/models/{{model_id}}\0{mode}\0{model_id}\0".encode()
     return hashlib.sha256(head + canonical).hexdigest()
 

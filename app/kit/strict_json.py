@@ -106,12 +106,13 @@ def _check_text(text: str) -> None:
         raise JSONRefused("A string holds half of a surrogate pair.") from error
 
 
-def dumps(value: Any) -> bytes:
-    """Compact UTF-8 JSON in the value's own order of keys."""
+def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
+    """Compact UTF-8 JSON in the value's own order of keys, or in a canonical one."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:  # integers beyond 64 bits, which orjson does not write
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys)
+        return text.encode()
 
 
 def to_column(value: Any) -> str | None:
