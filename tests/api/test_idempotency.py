@@ -125,7 +125,7 @@ class Test422:
     async def test_a_body_of_any_json_can_be_compared(self, world: World) -> None:
         for seed in (10**300, 2**64, -(2**70), 1e300, [[1]], {"b": 1, "a": None}):
             answer = await post(world, world.body("canned", seed=seed), "key-13")
-            assert (answer.status_code, answer.json()["code"]) != (500, "internal_error")
+            assert answer.status_code in {200, 422}, answer.text
 
     async def test_what_runcomfy_refused_is_refused_again_in_the_same_words(self, world: World) -> None:
         body = world.body("reject=422")
