@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds of 404s from the upstream after which a live job is closed as lost.",
     )
+    unknown_refund_after_s: float = Field(
+        default=86_400.0,
+        gt=0,
+        description="Seconds after which a job of unknown fate is closed as lost.",
+    )
     rescue_interval_s: float = Field(
         default=5.0, gt=0, description="Seconds between looks for submits whose server died."
     )

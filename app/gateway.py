@@ -13,6 +13,8 @@ from app.db.sqlite import path_of, server_lock
 from app.generations.cancel import Canceller
 from app.generations.dispatch import Dispatcher
 from app.generations.rescue import Rescuer
+from app.generations.resolve import Resolver
+from app.generations.spool import Spool
 from app.generations.submit import MediaPolicy, Submitter
 from app.generations.track import Tracker
 from app.kit.clock import Clock, SystemClock
@@ -37,6 +39,7 @@ class Gateway:
     tracker: Tracker
     canceller: Canceller
     rescuer: Rescuer
+    resolver: Resolver
     tasks: Tasks
 
 
@@ -65,6 +68,9 @@ async def open_gateway(
             stack.callback(server_lock(url).release)
         db = await _open_checked(url, settings.database_pool, stack)
         upstreams = await _open_upstreams(settings, stack)
+        spool = Spool(settings.data_dir / "spool.jsonl")
+        if serving:
+            await spool.replay(db, clock)
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
         tracker = Tracker(db, clock, upstreams, tasks, settings.freshness_s, settings.missing_grace_s)
@@ -80,13 +86,14 @@ async def open_gateway(
                 catalog,
                 upstreams,
                 tasks,
-                Dispatcher(db, clock),
+                Dispatcher(db, clock, spool),
                 MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
                 settings.dispatch_lease_s,
             ),
             tracker=tracker,
             canceller=Canceller(tracker, upstreams),
-            rescuer=Rescuer(db, clock),
+            rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
+            resolver=Resolver(db, clock, upstreams),
             tasks=tasks,
         )
 

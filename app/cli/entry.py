@@ -10,6 +10,7 @@ import typer
 from app.cli import dev as demo
 from app.cli import doctor as checks
 from app.cli import people, servers
+from app.cli.jobs import requests
 from app.cli.session import fail, plain_errors, settings_or_exit
 from app.db import schema
 from app.db.engine import is_sqlite
@@ -20,6 +21,7 @@ from app.main import contract
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 cli.add_typer(people.tenants, name="tenants")
 cli.add_typer(people.keys, name="keys")
+cli.add_typer(requests, name="requests")
 
 
 @cli.command()

@@ -1,6 +1,5 @@
 """Tenants and their API keys."""
 
-import json
 import sys
 from datetime import timedelta
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from app.auth import tenants as tenant_rows
 from app.auth.keys import SCOPES, APIKey, Mode
 from app.auth.tenants import Tenant
 from app.cli.session import fail, with_gateway
+from app.cli.tables import print_json, print_table
 from app.gateway import Gateway
 from app.kit.clock import iso
 
@@ -38,7 +38,7 @@ def create_tenant(
 
     tenant = with_gateway(work)
     if as_json:
-        _print_json(_tenant_document(tenant))
+        print_json(_tenant_document(tenant))
     elif quiet:
         typer.echo(tenant.id)
     else:
@@ -55,9 +55,9 @@ def list_tenants(as_json: AsJson = False) -> None:
 
     found = with_gateway(work)
     if as_json:
-        _print_json([_tenant_document(tenant) for tenant in found])
+        print_json([_tenant_document(tenant) for tenant in found])
         return
-    _print_table(
+    print_table(
         ("NAME", "ID", "CREATED", "STATE"),
         [
             (one.name, one.id, iso(one.created_at_ms), "disabled" if one.disabled_at_ms else "active")
@@ -135,9 +135,9 @@ def list_keys(
 
     found, now_ms = with_gateway(work)
     if as_json:
-        _print_json([_key_document(key, now_ms) for key in found])
+        print_json([_key_document(key, now_ms) for key in found])
         return
-    _print_table(
+    print_table(
         ("KID", "KEY", "TENANT", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "NAME"),
         [
             (
@@ -198,7 +198,7 @@ def revoke_key(kid: str) -> None:
 def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
     try:
         if as_json:
-            _print_json(document)
+            print_json(document)
         else:
             typer.echo(document["key"])
         sys.stdout.flush()
@@ -235,17 +235,6 @@ def _key_document(key: APIKey, now_ms: int) -> dict[str, Any]:
         "rotated_to": key.rotated_to,
         "last_used_at": _iso_or_none(key.last_used_at_ms),
     }
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Aligned columns, never cut: an id is there to be copied."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _iso_or_none(at_ms: int | None) -> str | None:

@@ -18,6 +18,7 @@ from app.config import PREFIX, Settings, SettingsError
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
 from app.errors import Problem
 from app.gateway import Gateway, SchemaError, open_gateway
+from app.generations.resolve import ResolveError
 from app.kit.telemetry import configure_logging
 
 R = TypeVar("R")
@@ -28,6 +29,7 @@ _KNOWN = (
     DatabaseBusyError,
     OSError,
     Problem,
+    ResolveError,
     SchemaError,
     ServerRunningError,
     SettingsError,

@@ -98,6 +98,13 @@ generations = Table(
         sqlite_where=text("state = 'dispatching'"),
         postgresql_where=text("state = 'dispatching'"),
     ),
+    # What the policy clock closes.
+    Index(
+        "ix_generations_unknown_changed_at_ms",
+        "changed_at_ms",
+        sqlite_where=text("state = 'unknown'"),
+        postgresql_where=text("state = 'unknown'"),
+    ),
     # The intent record is the idempotency record.
     Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
     # One upstream job belongs to one generation, for ever.

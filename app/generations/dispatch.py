@@ -16,6 +16,7 @@ from app.db.engine import Database
 from app.generations import refusals, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
+from app.generations.spool import Spool
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.telemetry import get_logger
@@ -36,6 +37,7 @@ class Dispatcher:
 
     db: Database
     clock: Clock
+    spool: Spool
 
     async def dispatch(
         self, generation: Generation, upstream: Upstream, body: bytes, *, deadline: float
@@ -80,6 +82,7 @@ class Dispatcher:
     ) -> Generation:
         """Commit the outcome, trying for as long as this process lives: the answer is the only copy of it."""
         pause_s = _PAUSE_S
+        spooled = False
         while True:
             kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
@@ -97,8 +100,18 @@ class Dispatcher:
                     verdict=outcome.verdict,
                     upstream_request_id=outcome.upstream_request_id,
                 )
+                spooled = spooled or await self._spool(generation, outcome)
                 await self.clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+
+    async def _spool(self, generation: Generation, outcome: Outcome) -> bool:
+        if outcome.upstream_request_id is not None:
+            try:
+                await self.spool.append(generation.id, outcome.upstream_request_id)
+            except OSError:
+                _log.exception("An answer could not be spooled either.", generation=generation.id)
+                return False
+        return True
 
 
 def _redacted(words: Words, upstream: Upstream) -> Words:

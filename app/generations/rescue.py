@@ -1,4 +1,4 @@
-"""Submits whose server died: their lease runs out and they become visibly unknown. Nothing is sent again."""
+"""Submits whose server died become visibly unknown, and the unknown ends by policy. Nothing is sent again."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,13 @@ class Rescuer:
 
     db: Database
     clock: Clock
+    unknown_refund_after_s: float = 86_400.0
 
     async def run_once(self) -> int:
-        """Take every submit whose lease is over for unknown. How many there were."""
+        """Take submits whose lease is over for unknown, and close what stayed so. How many there were."""
+        return await self._take() + await self._close()
+
+    async def _take(self) -> int:
         rescued = 0
         while batch := await self.db.write(_take_for_unknown, now_ms=self.clock.now_ms()):
             rescued += len(batch)
@@ -33,6 +37,33 @@ class Rescuer:
                     generation=generation_id,
                 )
         return rescued
+
+    async def _close(self) -> int:
+        closed = 0
+        now_ms = self.clock.now_ms()
+        before_ms = now_ms - int(self.unknown_refund_after_s * 1000)
+        while batch := await self.db.write(_close_unknown, before_ms=before_ms, now_ms=now_ms):
+            closed += len(batch)
+            for generation_id in batch:
+                _log.warning("A job stayed unknown for too long; it is lost.", generation=generation_id)
+        return closed
+
+
+def _close_unknown(connection: Connection, *, before_ms: int, now_ms: int) -> list[str]:
+    error = {"code": "lost", "message": "No answer of RunComfy's was ever found; it is taken for lost."}
+    return [
+        generation_id
+        for generation_id in store.unknown_since(connection, before_ms=before_ms, limit=_BATCH)
+        if advance(
+            connection,
+            generation_id,
+            State.LOST,
+            reason="unknown_for_too_long",
+            now_ms=now_ms,
+            only_from={State.UNKNOWN},
+            error=error,
+        )
+    ]
 
 
 def _take_for_unknown(connection: Connection, *, now_ms: int) -> list[str]:

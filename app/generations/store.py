@@ -215,6 +215,29 @@ def leases_over(connection: Connection, *, now_ms: int, limit: int) -> list[str]
     return list(connection.scalars(query))
 
 
+def unknown_since(connection: Connection, *, before_ms: int, limit: int) -> list[str]:
+    """Ids of generations whose fate has been unknown since before that moment."""
+    query = (
+        select(generations.c.id)
+        .where(generations.c.state == State.UNKNOWN, generations.c.changed_at_ms < before_ms)
+        .order_by(generations.c.changed_at_ms)
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def latest(
+    connection: Connection, *, limit: int, tenant_id: str | None = None, state: State | None = None
+) -> list[Generation]:
+    """The newest generations of all tenants or of one, for the operator."""
+    query = select(generations).order_by(generations.c.id.desc()).limit(limit)  # ids are ordered by time
+    if tenant_id is not None:
+        query = query.where(generations.c.tenant_id == tenant_id)
+    if state is not None:
+        query = query.where(generations.c.state == state)
+    return [generation_of(row) for row in connection.execute(query)]
+
+
 def touch(
     connection: Connection,
     generation_id: str,

@@ -1,6 +1,7 @@
 """Submits whose server died, and evidence that comes late or does not add up."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from app.generations import rescue
 from app.generations.dispatch import Dispatcher
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.rescue import Rescuer
+from app.generations.spool import Spool
 from app.generations.store import Generation
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange, Outcome, Sent, Verdict
@@ -26,7 +28,7 @@ def clock() -> FakeClock:
 async def _record(db: Database, generation: Generation, outcome: Outcome) -> Generation:
     """Tx 2 as a submit does it."""
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
-    dispatcher = Dispatcher(db, FakeClock(NOW_MS + 10))
+    dispatcher = Dispatcher(db, FakeClock(NOW_MS + 10), Spool(Path("unused")))
     async with Upstream(
         base_url="http://x", token="a-token", submit_deadline_s=1, read_deadline_s=1
     ) as upstream:

@@ -1,0 +1,130 @@
+"""The unknown has an end: late evidence, an operator's word, or the policy's clock."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.generations import dispatch as dispatching
+from app.generations.resolve import ResolveError
+from app.generations.spool import Spool
+from tests.harness import World, open_world, settings_for
+from tests.sandbox.harness import Running
+
+pytestmark = pytest.mark.anyio
+DAY_S = 86_400
+
+
+@pytest.fixture
+def world_settings() -> dict[str, Any]:
+    return {"submit_deadline_s": 0.6}
+
+
+async def unknown(world: World) -> str:
+    answer = await world.submit("html,canned")
+    assert answer.status_code == 504
+    request_id = answer.json()["request_id"]
+    assert isinstance(request_id, str)
+    return request_id
+
+
+class TestPolicy:
+    async def test_after_a_day_an_unknown_job_is_lost_and_not_before(self, world: World) -> None:
+        request_id = await unknown(world)
+        world.clock.advance(DAY_S - 1)
+        await world.gateway.rescuer.run_once()
+        assert (await world.record(request_id))["state"] == "unknown"
+        world.clock.advance(2)
+        await world.gateway.rescuer.run_once()
+        record = await world.record(request_id)
+        assert (record["state"], record["error"]["code"]) == ("lost", "lost")
+        assert [event["reason"] for event in record["events"]][-1] == "unknown_for_too_long"
+        assert (await world.result(request_id))["status"] == "failed"
+        assert len(world.received()) == 1
+
+    async def test_what_is_known_is_never_closed(self, world: World) -> None:
+        request_id = await world.submitted("queued")
+        world.clock.advance(30 * DAY_S)
+        await world.gateway.rescuer.run_once()
+        assert (await world.record(request_id))["state"] == "in_queue"
+
+
+class TestAttach:
+    async def test_an_id_that_the_upstream_knows_brings_the_job_back(self, world: World) -> None:
+        request_id = await unknown(world)
+        upstream_id = world.received()[0]["request_id"]
+        await world.gateway.resolver.attach(request_id, upstream_id)
+        assert (await world.finish(request_id))["status"] == "succeeded"
+
+    async def test_an_id_that_it_does_not_know_changes_nothing(self, world: World) -> None:
+        request_id = await unknown(world)
+        with pytest.raises(ResolveError, match="does not know"):
+            await world.gateway.resolver.attach(request_id, "00000000-0000-4000-8000-000000000000")
+        assert (await world.record(request_id))["state"] == "unknown"
+
+    async def test_an_id_of_another_request_changes_nothing(self, world: World) -> None:
+        await world.submitted("queued")
+        taken = world.received()[0]["request_id"]
+        request_id = await unknown(world)
+        with pytest.raises(ResolveError, match="belongs to another"):
+            await world.gateway.resolver.attach(request_id, taken)
+        assert (await world.record(request_id))["state"] == "unknown"
+
+    async def test_only_the_unknown_can_be_resolved(self, world: World) -> None:
+        request_id = await world.submitted("queued")
+        for attempt in (
+            world.gateway.resolver.attach(request_id, "x"),
+            world.gateway.resolver.close(request_id, charged=True),
+            world.gateway.resolver.close("no-such-request", charged=True),
+        ):
+            with pytest.raises(ResolveError):
+                await attempt
+
+
+@pytest.mark.parametrize("charged", [True, False])
+async def test_an_operator_can_close_it(world: World, charged: bool) -> None:
+    request_id = await unknown(world)
+    await world.gateway.resolver.close(request_id, charged=charged)
+    record = await world.record(request_id)
+    assert record["state"] == "lost"
+    expected = "resolved_charged" if charged else "resolved_not_charged"
+    assert record["events"][-1]["reason"] == expected
+
+
+async def test_an_answer_that_no_database_took_is_attached_at_the_next_start(
+    database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tx 2 fails for as long as the process lives; the spool has the id."""
+    settings = settings_for(database_url, tmp_path, sandbox.options.public_url, submit_deadline_s=0.3)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise Problem(DATABASE_UNAVAILABLE, "away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatching, "record_outcome", never)
+        async with open_world(settings, sandbox) as world:
+            answer = await world.submit("canned")
+            assert answer.status_code == 504
+            request_id, key, mark = answer.json()["request_id"], world.key, world.marks[-1]
+            await world.gateway.tasks.drain(0)
+    async with open_world(settings, sandbox) as again:
+        headers = again.with_key(key)
+        record = (await again.client.get(f"/v1/requests/{request_id}", headers=headers)).json()
+        assert record["state"] == "in_queue"
+        assert [event["reason"] for event in record["events"]] == ["submitted", "replayed_from_spool"]
+        assert len(again.received(mark)) == 1
+        assert not (tmp_path / "spool.jsonl").exists()
+
+
+async def test_a_line_that_a_crash_cut_does_not_stop_a_start(world: World, tmp_path: Path) -> None:
+    request_id = await unknown(world)
+    upstream_id = world.received()[0]["request_id"]
+    spool = Spool(tmp_path / "other.jsonl")
+    await spool.append("no-such-generation", "x")
+    await spool.append(request_id, upstream_id)
+    with spool.path.open("a") as file:
+        file.write('{"generation": "cut')
+    assert await spool.replay(world.gateway.db, world.clock) == 1
+    assert (await world.record(request_id))["state"] in {"in_queue", "in_progress"}
+    assert await spool.replay(world.gateway.db, world.clock) == 0
