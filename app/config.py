@@ -27,6 +27,8 @@ def _split(value: Any) -> Any:
 
 
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Seconds = Annotated[float, Field(allow_inf_nan=False, le=315_360_000)]
+"""Up to ten years."""
 SecretList = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
 
 
@@ -72,35 +74,35 @@ class Settings(BaseSettings):
     upstream_token: SecretStr | None = Field(
         default=None, description="RunComfy's API token. Without it, rg_live_ keys get a 503."
     )
-    submit_deadline_s: float = Field(
+    submit_deadline_s: Seconds = Field(
         default=8.0,
         gt=0,
         le=9,
         description="Seconds for a whole submit upstream, so that our answer stays inside 10.",
     )
-    read_deadline_s: float = Field(
+    read_deadline_s: Seconds = Field(
         default=5.0, gt=0, le=60, description="Seconds for one status, result or cancel call upstream."
     )
-    freshness_s: float = Field(
+    freshness_s: Seconds = Field(
         default=1.0, ge=0, description="How old a live row may be before a read asks the upstream."
     )
-    dispatch_lease_s: float = Field(
+    dispatch_lease_s: Seconds = Field(
         default=30.0,
         gt=0,
         description="Seconds after which a submit without an outcome is taken for unknown."
         " More than SUBMIT_DEADLINE_S.",
     )
-    missing_grace_s: float = Field(
+    missing_grace_s: Seconds = Field(
         default=300.0,
         ge=0,
         description="Seconds of 404s from the upstream after which a live job is closed as lost.",
     )
-    unknown_refund_after_s: float = Field(
+    unknown_refund_after_s: Seconds = Field(
         default=86_400.0,
         gt=0,
         description="Seconds after which a job of unknown fate is closed as lost.",
     )
-    rescue_interval_s: float = Field(
+    rescue_interval_s: Seconds = Field(
         default=5.0, gt=0, description="Seconds between looks for submits whose server died."
     )
     catalog_dir: Path | None = Field(
@@ -142,8 +144,8 @@ class Settings(BaseSettings):
         default=SecretStr(DEMO_SANDBOX_TOKEN), description="The token between the gateway and its sandbox."
     )
     sandbox_concurrency: int = Field(default=2, ge=1, description="Jobs that the sandbox runs at a time.")
-    sandbox_queue_s: float = Field(default=1.0, ge=0, description="Least seconds in the sandbox's queue.")
-    sandbox_run_s: float = Field(default=4.0, ge=0, description="Least seconds that a sandbox job runs.")
+    sandbox_queue_s: Seconds = Field(default=1.0, ge=0, description="Least seconds in the sandbox's queue.")
+    sandbox_run_s: Seconds = Field(default=4.0, ge=0, description="Least seconds that a sandbox job runs.")
 
     @model_validator(mode="before")
     @classmethod
@@ -191,7 +193,8 @@ class Settings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        odd = re.search(r"[\s?#]", value) or parts.scheme not in {"http", "https"}
+        if odd or not parts.hostname:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
         if not _has_good_port(value):
             raise ValueError("has a port that is none")

@@ -79,7 +79,7 @@ async def open_gateway(
             clock=clock,
             db=db,
             catalog=catalog,
-            authenticator=Authenticator.with_peppers(db, clock, pepper, settings.older_peppers()),
+            authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
             submitter=Submitter(
                 db,
                 clock,

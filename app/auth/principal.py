@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from app.auth import keys
@@ -12,6 +13,7 @@ from app.db.engine import Database
 from app.errors import INVALID_API_KEY, Problem
 from app.kit.clock import Clock
 from app.kit.secrets import keyed_digest, pepper_id, same
+from app.kit.tasks import Tasks
 from app.kit.telemetry import get_logger
 
 _log = get_logger("auth")
@@ -43,18 +45,22 @@ class Authenticator:
     `peppers` maps a pepper's id to the pepper: the current one and those being rotated out.
     """
 
-    def __init__(self, db: Database, clock: Clock, peppers: Mapping[str, str]) -> None:
+    def __init__(self, db: Database, clock: Clock, tasks: Tasks, peppers: Mapping[str, str]) -> None:
         self._db = db
+        self._tasks = tasks
         self._clock = clock
         self._peppers = peppers
         self._dummy_pepper = next(iter(peppers.values()))
         self._remembered: dict[bytes, tuple[int, Principal]] = {}
-        self._looking: dict[bytes, asyncio.Future[Principal]] = {}
+        self._looking: dict[bytes, tuple[int, asyncio.Future[Principal]]] = {}
+        self._noted_ms: dict[str, int] = {}
 
     @classmethod
-    def with_peppers(cls, db: Database, clock: Clock, current: str, previous: list[str]) -> Self:
+    def with_peppers(
+        cls, db: Database, clock: Clock, tasks: Tasks, current: str, previous: list[str]
+    ) -> Self:
         """An authenticator that takes keys made under any of these peppers."""
-        return cls(db, clock, {pepper_id(pepper): pepper for pepper in (current, *previous)})
+        return cls(db, clock, tasks, {pepper_id(pepper): pepper for pepper in (current, *previous)})
 
     async def authenticate(self, text: str) -> Principal:
         """The principal behind a key.
@@ -69,15 +75,22 @@ class Authenticator:
         if remembered is not None and 0 <= now_ms - remembered[0] < REMEMBERED_MS:
             return remembered[1]
         # When a busy key is forgotten, all its requests in flight come here at once.
-        looking = self._looking.get(handle)
-        if looking is None:
-            looking = self._looking[handle] = asyncio.ensure_future(self._look_up(text, now_ms))
-            looking.add_done_callback(lambda _: self._looking.pop(handle, None))
-        principal = await asyncio.shield(looking)
+        began_ms, looking = self._looking.get(handle, (0, None))
+        if looking is None or now_ms - began_ms >= REMEMBERED_MS:
+            looking = asyncio.ensure_future(self._look_up(text, now_ms))
+            self._looking[handle] = (now_ms, looking)
+            looking.add_done_callback(partial(self._looked, handle, now_ms))
+        return await asyncio.shield(looking)
+
+    def _looked(self, handle: bytes, began_ms: int, looking: asyncio.Future[Principal]) -> None:
+        """Remember what was found, as of when the look-up began: a revocation may have come since."""
+        if self._looking.get(handle, (0, None))[1] is looking:
+            del self._looking[handle]
+        if looking.cancelled() or looking.exception() is not None:
+            return
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[handle] = (now_ms, principal)
-        return principal
+        self._remembered[handle] = (began_ms, looking.result())
 
     async def _look_up(self, text: str, now_ms: int) -> Principal:
         presented = keys.parse(text)
@@ -92,13 +105,22 @@ class Authenticator:
         state = key.state(now_ms)
         if state != "active":
             raise Problem(INVALID_API_KEY, f"This API key is {state}.")
-        await self._note_use(key, now_ms)
+        self._note_use(key, now_ms)
         return Principal(key.tenant_id, key.tenant_name, key.kid, key.mode, key.scopes, key.models)
 
-    async def _note_use(self, key: APIKey, now_ms: int) -> None:
-        if key.last_used_at_ms is not None and now_ms - key.last_used_at_ms < _USED_EVERY_MS:
+    def _note_use(self, key: APIKey, now_ms: int) -> None:
+        """Note the use now and then, beside the request: it is no condition of service."""
+        noted_ms = max(key.last_used_at_ms or 0, self._noted_ms.get(key.kid, 0))
+        if now_ms - noted_ms < _USED_EVERY_MS:
             return
+        if len(self._noted_ms) >= _MOST_REMEMBERED:
+            self._noted_ms.clear()
+        self._noted_ms[key.kid] = now_ms
+        self._tasks.start(self._write_use(key.kid, now_ms), name="note-use", may_be_cut=True)
+
+    async def _write_use(self, kid: str, now_ms: int) -> None:
         try:
-            await self._db.write(keys.mark_used, key.kid, now_ms=now_ms)
-        except Problem:  # a note, not a condition of service
-            _log.warning("A key's use could not be noted.", kid=key.kid)
+            await self._db.write(keys.mark_used, kid, now_ms=now_ms)
+        except Problem:
+            self._noted_ms.pop(kid, None)
+            _log.warning("A key's use could not be noted.", kid=kid)

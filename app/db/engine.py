@@ -28,9 +28,9 @@ _MOST_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
 _RETRY_AFTER_S = 2
 # An answered id is durable; and no statement outlives the callers' patience.
-_POSTGRES = {
+_POSTGRES_OPTIONS = "-c synchronous_commit=on -c statement_timeout=5s -c lock_timeout=4s"
+_POSTGRES: dict[str, int | str] = {
     "connect_timeout": 5,
-    "options": "-c synchronous_commit=on -c statement_timeout=5s -c lock_timeout=4s",
     "tcp_user_timeout": 6000,
     "keepalives_idle": 10,
     "keepalives_interval": 3,
@@ -133,6 +133,8 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         writer = Writer(url)
         return Database(_sqlite_readers(url, pool), writer)
     async_url = make_url(url).set(drivername="postgresql+psycopg")
+    own = async_url.query.get("options", "")  # such as a search_path; migrations read it from the URL too
+    options = " ".join((own if isinstance(own, str) else " ".join(own), _POSTGRES_OPTIONS)).strip()
     engine = create_async_engine(
         async_url,
         pool_size=pool,
@@ -140,7 +142,7 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,
         hide_parameters=True,  # they hold what callers sent
-        connect_args=_POSTGRES,
+        connect_args=_POSTGRES | {"options": options},
     )
     return Database(engine, None)
 

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ def path_of(url: str) -> Path:
 
 def is_outage(error: DBAPIError) -> bool:
     """Whether a database error says that the database cannot serve, rather than that we asked wrongly."""
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False  # a wrong statement: SQLite's drivers call it operational
     return not isinstance(error, IntegrityError | DataError | ProgrammingError)
 
 
@@ -216,8 +219,10 @@ class Writer:
                 for work in works:
                     _run_in_savepoint(connection, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
+            # A savepoint's own failure comes as the driver's error.
+            met = DatabaseBusyError(str(error)) if isinstance(error, sqlite3.Error) else error
             for work in works:
-                work.result, work.error = None, error
+                work.result, work.error = None, met
 
 
 def _run_in_savepoint(connection: Connection, work: _Work) -> None:

@@ -5,7 +5,7 @@ far it came. Between the two transactions no connection is held.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
+from app.errors import Problem
 from app.generations import refusals, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
@@ -29,6 +30,7 @@ _MOST_TRIES = 3
 _PAUSE_S = 0.25  # before sending again what provably never left
 _LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
 _MOST_RECORD_PAUSE_S = 5.0
+_LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,29 @@ class Dispatcher:
             )
         return await self.record(generation, upstream, outcome, exchange)
 
+    async def close_unsent(self, generation_id: str) -> None:
+        """Reject a generation that was not sent, if its row exists after all, now or a while later."""
+        outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
+        for _ in range(2):
+            await self._until_done(close_as_not_sent, generation_id, outcome)
+            await self.clock.sleep(_LATE_COMMIT_S)
+
+    async def _until_done(
+        self,
+        change: Callable[[Connection, str, Outcome, int], object],
+        generation_id: str,
+        outcome: Outcome,
+    ) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await self.db.write(change, generation_id, outcome, self.clock.now_ms())
+            except Problem:
+                await self.clock.sleep(pause_s)
+                pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+            else:
+                return
+
     async def _send(
         self, generation: Generation, upstream: Upstream, body: bytes, deadline: float
     ) -> tuple[Outcome, Exchange]:
@@ -89,6 +114,10 @@ class Dispatcher:
                 return await self.db.write(
                     record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
                 )
+            except asyncio.CancelledError:
+                if not spooled:  # a stop that may wait no longer: the disk is the last to know
+                    self._spool(generation, outcome)
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the only copy
                 if isinstance(error, IntegrityError) and outcome.verdict is Verdict.ACCEPTED:
                     # The upstream gave the id of another job: whose job this is cannot be told.
@@ -100,14 +129,14 @@ class Dispatcher:
                     verdict=outcome.verdict,
                     upstream_request_id=outcome.upstream_request_id,
                 )
-                spooled = spooled or await self._spool(generation, outcome)
+                spooled = spooled or self._spool(generation, outcome)
                 await self.clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
 
-    async def _spool(self, generation: Generation, outcome: Outcome) -> bool:
+    def _spool(self, generation: Generation, outcome: Outcome) -> bool:
         if outcome.upstream_request_id is not None:
             try:
-                await self.spool.append(generation.id, outcome.upstream_request_id)
+                self.spool.append(generation.id, outcome.upstream_request_id)
             except OSError:
                 _log.exception("An answer could not be spooled either.", generation=generation.id)
                 return False
@@ -128,6 +157,20 @@ def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
     if outcome.verdict is Verdict.BUSY and outcome.retry_after_s is not None:
         return float(outcome.retry_after_s)
     return None
+
+
+def close_as_not_sent(connection: Connection, generation_id: str, outcome: Outcome, now_ms: int) -> None:
+    """Reject what was recorded and never sent, and free its key."""
+    advance(
+        connection,
+        generation_id,
+        State.REJECTED,
+        reason=outcome.reason,
+        now_ms=now_ms,
+        error=refusals.stored_error(outcome),
+        idempotency_key=None,
+        fingerprint=None,
+    )
 
 
 def record_outcome(

@@ -12,7 +12,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.upstream.client import Upstream
-from app.upstream.outcomes import BLIND, Seen, observe_status
+from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
 
 
 class ResolveError(ValueError):
@@ -34,6 +34,8 @@ class Resolver:
             ResolveError: it does not, or the id is another generation's, or this one is not unknown.
 
         """
+        if not is_safe_id(upstream_request_id):
+            raise ResolveError(f"{upstream_request_id[:60]!r} is no id of RunComfy's.")
         generation = await self._unknown(generation_id)
         upstream = self.upstreams.get(generation.mode)
         if upstream is None:

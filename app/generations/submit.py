@@ -126,9 +126,18 @@ class Submitter:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
         deadline = asyncio.get_running_loop().time() + upstream.submit_deadline_s
         now_ms = self.clock.now_ms()
-        generation, is_new = await self.db.write(
-            intent.record, wish, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
-        )
+        try:
+            generation, is_new = await self.db.write(
+                intent.record, wish, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+            )
+        except (Problem, asyncio.CancelledError) as error:
+            if isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE:
+                raise
+            # The commit may have been carried out though we never heard of it. Nothing was sent, and the
+            # caller is told so: the row must not say otherwise, nor keep the key.
+            closing = self.dispatcher.close_unsent(wish.generation_id)
+            self.tasks.start(closing, name="close-unsent", may_be_cut=True)
+            raise
         recorded.set()
         if is_new:
             generation = await self.dispatcher.dispatch(generation, upstream, body, deadline=deadline)

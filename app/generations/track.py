@@ -46,7 +46,7 @@ class Tracker:
         if force and under_way is not None:
             # It began before whatever makes the caller insist.
             await asyncio.wait({under_way})
-            under_way = None
+            under_way = self._under_way.get(generation.id)  # one that began after it will do
         if under_way is None:
             under_way = self.tasks.start(self._look(generation, force=force), name="look")
             self._under_way[generation.id] = under_way

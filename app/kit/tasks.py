@@ -12,19 +12,29 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._cuttable: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, work: Coroutine[Any, Any, R], *, name: str) -> asyncio.Task[R]:
-        """Run the coroutine whatever happens to the caller; await it through `asyncio.shield`."""
+    def start(self, work: Coroutine[Any, Any, R], *, name: str, may_be_cut: bool = False) -> asyncio.Task[R]:
+        """Run the coroutine whatever happens to the caller; await it through `asyncio.shield`.
+
+        `may_be_cut`: a drain does not wait for it, because nothing is lost with it.
+        """
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
+        if may_be_cut:
+            self._cuttable.add(task)
         task.add_done_callback(self._done)
         return task
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for what is running, then cancel the rest. How many had to be cancelled."""
+        cut = set(self._cuttable)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
         if not self._running:
             return 0
         _, late = await asyncio.wait(set(self._running), timeout=timeout_s)
@@ -35,5 +45,6 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
+        self._cuttable.discard(task)
         if not task.cancelled():
             task.exception()  # it was raised to whoever awaited; nobody else needs a warning

@@ -91,6 +91,11 @@ class Outcome:
     words: Words = Words()
 
 
+def is_safe_id(text: str) -> bool:
+    """Whether it is an upstream id that we would keep and put into an address."""
+    return _SAFE_ID.match(text) is not None
+
+
 def judge_submit(exchange: Exchange, *, now_ms: int) -> Outcome:
     """The outcome of a submit. `now_ms` only resolves a `Retry-After` that is a date."""
     if not exchange.complete or exchange.status is None:
@@ -107,7 +112,7 @@ def _judge_success(body: bytes) -> Outcome:
     if document is None:
         return Outcome(Verdict.UNKNOWN, "malformed")
     upstream_request_id = document.get("request_id")
-    usable = isinstance(upstream_request_id, str) and _SAFE_ID.match(upstream_request_id) is not None
+    usable = isinstance(upstream_request_id, str) and is_safe_id(upstream_request_id)
     if document.get("error_code") not in _NO_ERROR:
         words = _words(document)
         if usable or words.code is None:  # it says both, or nothing that can be read

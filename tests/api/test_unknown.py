@@ -1,15 +1,18 @@
 """The unknown has an end: late evidence, an operator's word, or the policy's clock."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.db.engine import Database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations import dispatch as dispatching
+from app.generations import intent
 from app.generations.resolve import ResolveError
 from app.generations.spool import Spool
-from tests.harness import World, open_world, settings_for
+from tests.harness import SUBMIT, World, open_world, settings_for
 from tests.sandbox.harness import Running
 
 pytestmark = pytest.mark.anyio
@@ -121,10 +124,62 @@ async def test_a_line_that_a_crash_cut_does_not_stop_a_start(world: World, tmp_p
     request_id = await unknown(world)
     upstream_id = world.received()[0]["request_id"]
     spool = Spool(tmp_path / "other.jsonl")
-    await spool.append("no-such-generation", "x")
-    await spool.append(request_id, upstream_id)
-    with spool.path.open("a") as file:
-        file.write('{"generation": "cut')
+    spool.append("no-such-generation", "x")
+    with spool.path.open("ab") as file:
+        file.write(b'{"generation": "cut \xff')
+    spool.append(request_id, upstream_id)
     assert await spool.replay(world.gateway.db, world.clock) == 1
     assert (await world.record(request_id))["state"] in {"in_queue", "in_progress"}
     assert await spool.replay(world.gateway.db, world.clock) == 0
+    rejected = (tmp_path / "other.rejected.jsonl").read_text()
+    assert "no-such-generation" in rejected
+    assert request_id not in rejected
+
+
+async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database took tx 1 and its answer was lost: nothing was sent, and the row must come to say so."""
+    write = Database.write
+
+    async def deaf(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await write(self, function, *args, **kwargs)
+        if function is intent.record:
+            raise Problem(DATABASE_UNAVAILABLE, "no answer")
+        return result
+
+    body = world.body("canned")
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", deaf)
+        answer = await world.client.post(SUBMIT, json=body, headers={"Idempotency-Key": "k"})
+        assert (answer.status_code, answer.json()["retryable"]) == (503, True)
+        for _ in range(500):
+            (row,) = (await world.get("/v1/requests"))["requests"]
+            if row["state"] == "rejected":
+                break
+            await asyncio.sleep(0.01)
+    assert row["state"] == "rejected"
+    assert world.received() == []
+    again = await world.client.post(SUBMIT, json=body, headers={"Idempotency-Key": "k"})
+    assert again.status_code == 200
+    assert len(world.received()) == 1
+
+
+async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(
+    database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(database_url, tmp_path, sandbox.options.public_url, submit_deadline_s=0.3)
+    write = Database.write
+
+    async def hanging(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if function is dispatching.record_outcome:
+            await asyncio.Event().wait()
+        return await write(self, function, *args, **kwargs)
+
+    async with open_world(settings, sandbox) as world:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "write", hanging)
+            assert (await world.submit("canned")).status_code == 504
+            assert await world.gateway.tasks.drain(0) >= 1
+        (received,) = world.received()
+    assert received["request_id"] in (tmp_path / "spool.jsonl").read_text()
