@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "REELGATE_"
+_TEN_YEARS_S = 315_360_000
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
@@ -26,9 +27,14 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _ten_years_at_most(value: float) -> float:
+    if not value <= _TEN_YEARS_S:  # nor NaN
+        raise ValueError(f"must be at most {_TEN_YEARS_S} seconds, ten years")
+    return value
+
+
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Seconds = Annotated[float, Field(allow_inf_nan=False, le=315_360_000)]
-"""Up to ten years."""
+Seconds = Annotated[float, AfterValidator(_ten_years_at_most)]
 SecretList = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
 
 

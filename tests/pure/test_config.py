@@ -17,6 +17,10 @@ def settings(**values: Any) -> Settings:
     ("values", "word"),
     [
         ({"drain_s": 5}, "drain_s"),
+        ({"submit_deadline_s": 10}, "less than or equal to 9"),
+        ({"unknown_refund_after_s": "inf"}, "ten years"),
+        ({"missing_grace_s": "nan"}, "nan|ten years|greater"),
+        ({"public_url": "https://h/#"}, "absolute"),
         ({"dispatch_lease_s": 1}, "dispatch_lease_s"),
         ({"database_url": "mysql://u@h/x"}, "postgresql://"),
         ({"database_url": "sqlite://"}, "sqlite:///PATH"),
