@@ -14,6 +14,10 @@ _MAX_MODEL_ID: Final = 200
 _TEXTS: Final = ("display_name", "kind", "description", "price_unit")
 _NOT_YET: Final = "listed for information: this gateway does not check it yet"
 _NEVER: Final = "not understood by this gateway, so never checked"
+_NO_PRICING: Final = (
+    'has no pricing: add "pricing" with a price list, or "pricing": {"version": "1", "free": true}'
+    " if the model is free"
+)
 
 
 class ModelError(ValueError):
@@ -36,7 +40,7 @@ class Model:
     kind: str | None
     document: Mapping[str, Any]
     compiled: CompiledSchema
-    pricing: Pricing | None
+    pricing: Pricing
     warnings: tuple[Finding, ...]
 
     @property
@@ -44,8 +48,8 @@ class Model:
         """The places of a body that hold files."""
         return self.compiled.media
 
-    def price(self, body: Mapping[str, Any]) -> int | None:
-        """The price of a valid body in micro-credits, None for an unpriced model; see `pricing.price`."""
+    def price(self, body: Mapping[str, Any]) -> int:
+        """The price of a valid body in micro-credits; see `pricing.price`."""
         return price(self.pricing, body)
 
 
@@ -73,12 +77,14 @@ def build_model(document: Any, fallback_id: str) -> Model:
             problems += error.problems
     else:
         problems.append(Finding("", "has no input_schema"))
-    if compiled is not None and document.get("pricing") is not None:
+    if document.get("pricing") is None:
+        problems.append(Finding("", _NO_PRICING))
+    elif compiled is not None:
         try:
             pricing = compile_pricing(document["pricing"], compiled)
         except PricingError as error:
             problems += error.problems
-    if compiled is None or problems:
+    if compiled is None or pricing is None or problems:
         raise ModelError(tuple(sorted(problems)))
     model_id = document.get("model_id", fallback_id)
     if model_id != fallback_id and is_model_id(fallback_id):
@@ -124,27 +130,27 @@ def _public(
     document: Mapping[str, Any],
     model_id: str,
     compiled: CompiledSchema,
-    pricing: Pricing | None,
+    pricing: Pricing,
     warnings: list[Finding],
 ) -> dict[str, Any]:
     """The vendor's shape first, then whatever else the file has, then what is ours."""
     # The file's own base price and unit go together: RunComfy's clients read the one by the other.
     base = document.get("base_price_usd")
-    if base is None and pricing is not None:
+    if base is None:
         base = pricing.lowest / 1_000_000
     public: dict[str, Any] = {
         "model_id": model_id,
         "display_name": document.get("display_name") or model_id,
         "kind": document.get("kind"),
         "base_price_usd": base,
-        "price_unit": document.get("price_unit") or ("output" if pricing is not None else None),
+        "price_unit": document.get("price_unit") or "output",
         "input_schema": document["input_schema"],
         "output_schema": document.get("output_schema"),
     }
     return {
         **public,
         **{key: value for key, value in document.items() if key not in public},
-        "pricing": document.get("pricing"),
+        "pricing": document["pricing"],
         "media_rules": [
             {
                 "pointer": media.pointer,

@@ -1,7 +1,7 @@
-"""Prices of a model's requests, from a table in its file. Integer micro-credits, 1,000,000 to a credit.
+"""Prices of a model's requests, from a price list in its file. Integer micro-credits, 1,000,000 to a credit.
 
-By convention 1 credit is 1 US dollar. Every price that a valid body can need is in the table when it loads,
-so that a priced model never serves a request for nothing because a row was forgotten.
+By convention 1 credit is 1 US dollar. Every model has a price list, and every price that a valid body can
+need is in it when it loads, so that no request is served for nothing because a row was forgotten.
 """
 
 import itertools
@@ -35,7 +35,7 @@ class PricingError(ValueError):
 
 
 class NoPriceError(LookupError):
-    """A priced model has no price for this body; it can only be one that violates the model's schema."""
+    """There is no price for this body; it can only be one that violates the model's schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,12 @@ class Pricing:
         return min(prices)
 
 
-def price(pricing: Pricing | None, body: Mapping[str, Any]) -> int | None:
-    """The price in micro-credits; None without pricing ("unpriced").
+def price(pricing: Pricing, body: Mapping[str, Any]) -> int:
+    """The price in micro-credits.
 
     An input that the body leaves out counts as its schema's default; the body itself is not changed. Raises
     `NoPriceError` for a body that the schema refuses.
     """
-    if pricing is None:
-        return None
     values = tuple(_scalar(body.get(name, pricing.defaults.get(name))) for name in pricing.inputs)
     found = pricing.table.get(values, pricing.otherwise)
     if found is None:

@@ -13,7 +13,8 @@ IMAGE = "https://example.com/a.png"
 
 
 def model(properties: dict[str, Any], **more: Any) -> Model:
-    return build_model({"input_schema": {"type": "object", "properties": properties, **more}}, "a/b")
+    schema = {"type": "object", "properties": properties, **more}
+    return build_model({"input_schema": schema, "pricing": {"version": "1", "free": True}}, "a/b")
 
 
 def faults(of: Model, body: Any) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ import pytest
 from app.catalog.catalog import MAX_FILE_BYTES, SHIPPED, CatalogError, load_catalog
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
-GOOD: dict[str, Any] = {"model_id": "a/b", "input_schema": SCHEMA}
+FREE: dict[str, Any] = {"version": "1", "free": True}
+GOOD: dict[str, Any] = {"model_id": "a/b", "input_schema": SCHEMA, "pricing": FREE}
 SEED = "bytedance/dreamina-3-0/image-to-video"
 
 
@@ -27,17 +28,16 @@ def problems(*folders: Path) -> list[tuple[str, str, str]]:
     return [(problem.file, problem.pointer, problem.reason) for problem in refused.value.problems]
 
 
+def top(**more: Any) -> bytes:
+    return json.dumps({**GOOD, **more}).encode()
+
+
 def prop(**schema: Any) -> bytes:
-    document = {"model_id": "a/b", "input_schema": {"type": "object", "properties": {"a": schema}}}
-    return json.dumps(document).encode()
+    return top(input_schema={"type": "object", "properties": {"a": schema}})
 
 
 def with_root(**more: Any) -> bytes:
-    return json.dumps({"model_id": "a/b", "input_schema": {**SCHEMA, **more}}).encode()
-
-
-def top(**more: Any) -> bytes:
-    return json.dumps({**GOOD, **more}).encode()
+    return top(input_schema={**SCHEMA, **more})
 
 
 def rule(**parts: Any) -> bytes:
@@ -73,11 +73,14 @@ REFUSED: list[tuple[bytes, str, str]] = [
     (top(model_id="a/b c"), "/model_id", "2 to 5 segments"),
     (top(model_id=7), "/model_id", "2 to 5 segments"),
     (top(model_id=None), "/model_id", "2 to 5 segments"),
-    (json.dumps({"input_schema": SCHEMA}).encode(), "", "has no model_id"),
+    (json.dumps({"input_schema": SCHEMA, "pricing": FREE}).encode(), "", "has no model_id"),
     (top(display_name=1), "/display_name", "must be a string"),
     (top(kind=[]), "/kind", "must be a string"),
     (top(base_price_usd="1"), "/base_price_usd", "must be a number"),
     (top(output_schema=[]), "/output_schema", "must be an object"),
+    (json.dumps({"model_id": "a/b", "input_schema": SCHEMA}).encode(), "", "has no pricing"),
+    (b'{"model_id": "a/b"}', "", "has no pricing"),
+    (top(pricing=None), "", "has no pricing"),
     (top(pricing={"version": "1"}), "/pricing", "exactly one of"),
     # the schema
     (top(input_schema=[]), "/input_schema", "must be a schema"),
@@ -189,7 +192,7 @@ def test_the_error_reads_as_one_line_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_file_without_model_id_is_named_by_its_path(tmp_path: Path) -> None:
-    write(tmp_path, "v.end-or/Big_1.0/4K.json", {"input_schema": SCHEMA})
+    write(tmp_path, "v.end-or/Big_1.0/4K.json", {"input_schema": SCHEMA, "pricing": FREE})
     assert list(load_catalog(tmp_path).models) == ["v.end-or/Big_1.0/4K"]
 
 
@@ -219,7 +222,7 @@ def test_ids_differ_by_case(tmp_path: Path) -> None:
 
 
 def test_the_operators_model_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
-    write(tmp_path, f"{SEED}.json", {"input_schema": SCHEMA, "display_name": "Mine"})
+    write(tmp_path, f"{SEED}.json", {**GOOD, "model_id": SEED, "display_name": "Mine"})
     shipped, both = load_catalog(SHIPPED), load_catalog(SHIPPED, tmp_path)
     assert shipped.models[SEED].display_name == "Dreamina 3.0"
     assert both.models[SEED].display_name == "Mine"

@@ -1,6 +1,8 @@
 """A price is what the table says, for every body that the schema accepts."""
 
 import itertools
+import json
+import re
 from typing import Any
 
 import pytest
@@ -46,20 +48,30 @@ def test_left_out_inputs_count_as_their_defaults_and_the_body_is_left_alone() ->
     assert body == {}
 
 
-def test_unpriced_free_and_flat() -> None:
-    assert priced(None).price({}) is None
-    assert priced(None).document["base_price_usd"] is None
+@pytest.mark.parametrize("missing", [{}, {"pricing": None}])
+def test_a_model_without_pricing_is_refused_with_what_to_add(missing: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as refused:
+        build_model({"input_schema": {"type": "object", "properties": PROPERTIES}, **missing}, "a/b")
+    (problem,) = refused.value.problems
+    assert problem.pointer == ""
+    assert problem.reason.startswith("has no pricing: add ")
+    hint = re.search(r'"pricing": (\{.*\})', problem.reason)
+    assert hint is not None
+    assert priced(json.loads(hint[1])).price({}) == 0  # what it says to add is what works
+
+
+def test_free_and_flat() -> None:
     free = priced({"version": "1", "free": True})
     assert (free.price({}), free.document["base_price_usd"]) == (0, 0)
     flat = priced({"version": "1", "flat": 2_500_000})
     assert (flat.price({"text": "x"}), flat.document["base_price_usd"]) == (2_500_000, 2.5)
 
 
-def test_the_files_own_base_price_shows_where_there_is_no_table() -> None:
-    schema = {"type": "object", "properties": {}}
-    document = build_model(
-        {"input_schema": schema, "base_price_usd": 0.4, "price_unit": "video"}, "a/b"
-    ).document
+def test_the_files_own_base_price_and_unit_are_shown_and_else_those_of_the_price_list() -> None:
+    source = {"input_schema": {"type": "object"}, "pricing": {"version": "1", "flat": 250_000}}
+    document = build_model(source, "a/b").document
+    assert (document["base_price_usd"], document["price_unit"]) == (0.25, "output")
+    document = build_model({**source, "base_price_usd": 0.4, "price_unit": "video"}, "a/b").document
     assert (document["base_price_usd"], document["price_unit"]) == (0.4, "video")
 
 

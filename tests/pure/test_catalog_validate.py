@@ -20,6 +20,7 @@ SEED = CATALOG.models["bytedance/dreamina-3-0/image-to-video"]
 IMAGE = "https://example.com/a.png"
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
 FIELDS = "fields: image_urls, prompt, number_of_frames, resolution, seed"
+FREE: dict[str, Any] = {"version": "1", "free": True}
 GOOD: dict[str, Any] = {"image_urls": [IMAGE], "prompt": "x"}
 
 
@@ -236,9 +237,8 @@ def test_an_integer_too_long_to_write_out_is_refused() -> None:
 
 
 def test_no_json_passes_where_null_would() -> None:
-    odd = build_model(
-        {"input_schema": {"type": "object", "properties": {"a": {"type": ["number", "null"]}}}}, "a/b"
-    )
+    schema = {"type": "object", "properties": {"a": {"type": ["number", "null"]}}}
+    odd = build_model({"input_schema": schema, "pricing": FREE}, "a/b")
     assert violations(odd, {"a": None}) == []
     assert [violation.code for violation in violations(odd, {"a": math.nan})] == ["not_json"]
 
@@ -282,7 +282,8 @@ ODDS = build_model(
                 "b": {"type": "boolean", "enum": [True]},
                 "x": {"anyOf": [{"type": "string", "maxLength": 2}, {"type": "integer"}]},
             },
-        }
+        },
+        "pricing": FREE,
     },
     "odd/model",
 )
