@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "REELGATE_"
 _TEN_YEARS_S = 315_360_000
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+_BRACKETS = re.compile(r"\[[^\[\]]+\]")
+_POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+_WHICH_DATABASE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
 
@@ -106,7 +109,34 @@ class Settings(BaseSettings):
     unknown_refund_after_s: Seconds = Field(
         default=86_400.0,
         gt=0,
-        description="Seconds after which a job of unknown fate is closed as lost.",
+        description="Seconds after which a job of unknown fate is closed as lost, and its hold ended.",
+    )
+    unknown_slot_s: Seconds = Field(
+        default=900.0,
+        ge=0,
+        description="Seconds for which a job of unknown fate counts as in flight.",
+    )
+    default_limits: CommaList = Field(
+        default_factory=lambda: ["submits-minute=600"],
+        description="Limits of every tenant that has no own one of that metric, separated by commas, as"
+        " `reelgate limits set` takes them.",
+    )
+    reads_per_minute: int = Field(
+        default=6000,
+        ge=0,
+        le=1_000_000,
+        description="Most calls a minute and key that are no submits, on each server; 0 for no limit.",
+    )
+    settle_on: Literal["success", "acceptance"] = Field(
+        default="success",
+        description="When a price becomes final: once the job has completed, or once RunComfy accepted it.",
+    )
+    charge_for: Annotated[
+        list[Literal["cancelled", "failed", "expired", "lost"]], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        default_factory=list,
+        description="Other ends that are charged, separated by commas: cancelled, failed, expired, lost."
+        " All else is refunded.",
     )
     rescue_interval_s: Seconds = Field(
         default=5.0, gt=0, description="Seconds between looks for submits whose server died."
@@ -172,12 +202,19 @@ class Settings(BaseSettings):
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        url = value.get_secret_value()
-        if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
+            _check_sqlite_path(rest[1:])
             return value
-        if urlsplit(url).scheme not in {"postgresql", "postgres"} or not _has_good_port(url):
-            raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
-        return SecretStr("postgresql" + url[url.index("://") :])
+        if scheme.lower() not in _POSTGRES_SCHEMES:
+            raise ValueError(_WHICH_DATABASE)
+        _check_postgres_server(rest)
+        return SecretStr(f"postgresql://{rest}")
+
+    @field_validator("host", "sandbox_host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        return value[1:-1] if _BRACKETS.fullmatch(value) else value
 
     @field_validator("upstream_token", "sandbox_token")
     @classmethod
@@ -277,6 +314,25 @@ class Settings(BaseSettings):
 def weak(secret: str) -> bool:
     """Whether a secret is too short or too regular to be random."""
     return len(secret) < LEAST_PEPPER_CHARACTERS or len(set(secret)) < LEAST_PEPPER_CHARACTERS // 3
+
+
+def _check_sqlite_path(path: str) -> None:
+    if path == ":memory:":
+        raise ValueError("must name a file: a database in memory is not supported")
+    if "?" in path:
+        raise ValueError("must be sqlite:///PATH and no more: options after a ? are not supported")
+
+
+def _check_postgres_server(rest: str) -> None:
+    """Raises where SQLAlchemy could not read the servers that `//` is followed by, or would mistake them."""
+    server = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if "," in server and ":" in server:  # it takes one port, and that for all
+        raise ValueError(
+            "cannot have several hosts with ports before its name:"
+            " use postgresql://USER:PASSWORD@/NAME?host=HOST:PORT&host=HOST:PORT"
+        )
+    if not _has_good_port(f"postgresql://{rest}"):
+        raise ValueError(_WHICH_DATABASE)
 
 
 def _kept_secret(path: Path) -> str:

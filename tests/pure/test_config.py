@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy.engine import make_url
 
 from app.config import Settings, SettingsError
+from app.db.engine import sync_url
 
 
 def settings(**values: Any) -> Settings:
@@ -24,8 +26,21 @@ def settings(**values: Any) -> Settings:
         ({"dispatch_lease_s": 1}, "dispatch_lease_s"),
         ({"database_url": "mysql://u@h/x"}, "postgresql://"),
         ({"database_url": "sqlite://"}, "sqlite:///PATH"),
+        ({"database_url": "sqlite:///"}, "sqlite:///PATH"),
+        ({"database_url": "sqlite:///:memory:"}, "a database in memory is not supported"),
+        ({"database_url": "sqlite:///x.db?mode=ro"}, "options after a [?] are not supported"),
         ({"database_url": "postgresql://u@h:port/x"}, "postgresql://"),
+        ({"database_url": "postgresql://u@[::1/x"}, "postgresql://"),
+        ({"database_url": "postgresql+asyncpg://u@h/x"}, "postgresql://"),
+        ({"database_url": "postgresql://u:p@h1:5432,h2:5433/db"}, "HOST:PORT&host=HOST:PORT"),
+        ({"database_url": "postgresql://u:p@h1,h2:5433/db"}, "HOST:PORT&host=HOST:PORT"),
         ({"public_url": "gateway.example"}, "absolute"),
+        ({"public_url": "http://:80"}, "public_url\n.*absolute"),
+        ({"public_url": "https://:443/x/"}, "absolute"),
+        ({"public_url": "http://@:80"}, "absolute"),
+        ({"public_url": "http://[]:80"}, "public_url"),
+        ({"sandbox_url": "http://:8701"}, "sandbox_url\n.*absolute"),
+        ({"upstream_base_url": "https://"}, "absolute"),
         ({"public_url": "https://h/?q"}, "query"),
         ({"http_media_hosts": "a b/c@d"}, "host:port"),
         ({"upstream_token": "t\u00f6ken"}, "ASCII"),
@@ -41,7 +56,53 @@ def test_what_cannot_work_is_refused_with_its_name(values: dict[str, Any], word:
 def test_a_server_that_listens_everywhere_is_named_by_an_address_that_can_be_reached() -> None:
     assert settings(host="0.0.0.0").base_url == "http://127.0.0.1:8700"
     assert settings(host="::1").base_url == "http://[::1]:8700"
+    assert settings(host="::").base_url == "http://127.0.0.1:8700"
     assert settings(host="0.0.0.0", public_url="https://g.example/").base_url == "https://g.example"
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "url"),
+    [
+        ("[::1]", "::1", "http://[::1]:8700"),
+        ("[::]", "::", "http://127.0.0.1:8700"),
+        ("::1", "::1", "http://[::1]:8700"),
+        ("localhost", "localhost", "http://localhost:8700"),
+    ],
+)
+def test_an_address_to_listen_on_may_stand_in_brackets(written: str, host: str, url: str) -> None:
+    chosen = settings(host=written, sandbox_host=written, sandbox_port=8700)
+    assert (chosen.host, chosen.base_url) == (host, url)
+    assert (chosen.sandbox_host, chosen.sandbox_base_url) == (host, url)
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("sqlite:////data/a b#c%20.db", "sqlite:////data/a b#c%20.db"),
+        ("postgres://u:p@h/db", "postgresql://u:p@h/db"),
+        ("postgresql+psycopg://u:p@h:5433/db?sslmode=require", "postgresql://u:p@h:5433/db?sslmode=require"),
+    ],
+)
+def test_a_database_is_stored_without_the_name_of_a_driver(written: str, stored: str) -> None:
+    assert settings(database_url=written).database == stored
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:a,b@h:5432/db", "h", 5432),
+        ("postgresql://u:p@[::1]:5433/db", "::1", 5433),
+        ("postgresql://u:p@h1,h2/db", "h1,h2", None),
+        ("postgresql://u:p@/db?host=h1:5432&host=h2:5433", "h1,h2", "5432,5433"),
+    ],
+)
+def test_the_servers_of_an_accepted_url_are_those_that_the_driver_is_given(
+    url: str, hosts: str, ports: Any
+) -> None:
+    read = make_url(sync_url(settings(database_url=url).database))
+    _, given = read.get_dialect()().create_connect_args(read)
+    assert (given["host"], given.get("port")) == (hosts, ports)
 
 
 def test_the_sandboxes_own_pictures_may_always_come_over_plain_http() -> None:
