@@ -11,31 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.upstream.outcomes import (
-    BLIND,
     EVIDENCE_LENGTH,
     Exchange,
     Outcome,
-    Seen,
     Sent,
     Verdict,
     evidence,
     judge_submit,
-    observe_cancel,
-    observe_result,
-    observe_status,
     parse_retry_after,
 )
+from tests.pure.exchanges import answer, exchanges
 
 NOW_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 OURS = "5f2b8e5e-0000-7000-8000-000000000001"
 SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
-
-
-def answer(status: int, document: Any = None, *, body: bytes | None = None, **headers: str) -> Exchange:
-    """A complete answer to a request that left in full."""
-    raw = orjson.dumps(document) if body is None else body
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Exchange(Sent.BODY, status, names, raw, complete=True)
 
 
 def judged(exchange: Exchange) -> Outcome:
@@ -284,43 +273,6 @@ class TestRefusals:
         )
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-    max_leaves=12,
-)
-known_keys = st.sampled_from(
-    [
-        *["request_id", "error_code", "error_message", "message", "error", "detail", "status", "output"],
-        *["queue_position", "cost", "outcome"],
-    ]
-)
-documents = st.dictionaries(known_keys, json_values | st.text("abc/ .:", max_size=4), max_size=6)
-
-
-def _bytes_of(document: Any) -> bytes:
-    try:
-        return orjson.dumps(document)
-    except TypeError:  # a lone surrogate
-        return repr(document).encode("utf-8", "surrogatepass")
-
-
-bodies = st.one_of(st.binary(max_size=200), documents.map(_bytes_of), json_values.map(_bytes_of))
-exchanges = st.builds(
-    Exchange,
-    st.sampled_from(Sent),
-    st.none() | st.integers(100, 999),
-    st.dictionaries(st.just("retry-after"), st.text(max_size=40), max_size=1),
-    bodies,
-    st.booleans(),
-    st.sampled_from(["", "timeout", "ReadError", "too_large"]),
-)
-
-
 @given(exchanges)
 def test_no_answer_whatsoever_raises_or_is_accepted_without_a_safe_id(exchange: Exchange) -> None:
     outcome = judged(exchange)
@@ -355,142 +307,6 @@ def test_not_sent_is_said_only_of_what_did_not_leave(exchange: Exchange) -> None
 def test_no_retry_after_raises_or_leaves_a_day(header: str) -> None:
     seconds = parse_retry_after(header, now_ms=NOW_MS)
     assert seconds is None or 0 <= seconds <= 86_400
-
-
-@given(exchanges)
-def test_no_look_raises_and_none_ends_a_job_without_a_complete_answer(exchange: Exchange) -> None:
-    for observe in (observe_status, observe_result, observe_cancel):
-        seen = observe(exchange).seen
-        if not exchange.complete or exchange.status is None:
-            assert seen in {Seen.TIMED_OUT, Seen.UNREACHABLE}
-        if seen in {Seen.SUCCEEDED, Seen.FAILED, Seen.CANCELLED, Seen.FINISHED}:
-            assert exchange.status in {200, 201, 202}
-    assert observe_status(exchange).seen not in {Seen.SUCCEEDED, Seen.FAILED}
-
-
-class TestLooks:
-    @pytest.mark.parametrize(
-        ("word", "status", "result"),
-        [
-            ("in_queue", Seen.IN_QUEUE, Seen.IN_QUEUE),
-            ("in_progress", Seen.IN_PROGRESS, Seen.IN_PROGRESS),
-            ("completed", Seen.FINISHED, Seen.SUCCEEDED),
-            ("succeeded", Seen.FINISHED, Seen.SUCCEEDED),
-            ("failed", Seen.FINISHED, Seen.FAILED),
-            ("cancelled", Seen.CANCELLED, Seen.CANCELLED),
-            ("canceled", Seen.CANCELLED, Seen.CANCELLED),
-            ("pending", Seen.IN_QUEUE, Seen.IN_QUEUE),
-            ("waiting", Seen.IN_QUEUE, Seen.IN_QUEUE),
-            ("starting", Seen.IN_PROGRESS, Seen.IN_PROGRESS),
-            ("processing", Seen.IN_PROGRESS, Seen.IN_PROGRESS),
-            ("IN_QUEUE", Seen.IN_QUEUE, Seen.IN_QUEUE),
-            ("Failed", Seen.FINISHED, Seen.FAILED),
-        ],
-    )
-    def test_every_spelling_is_taken_on_either_route(self, word: str, status: Seen, result: Seen) -> None:
-        exchange = answer(200, {"status": word, "output": {"video": "https://x/y.mp4"}})
-        assert observe_status(exchange).seen is status
-        assert observe_result(exchange).seen is result
-
-    @pytest.mark.parametrize("word", ["warming_up", "", "error", "done", "x" * 500])
-    def test_an_unknown_word_means_still_running_never_a_failure(self, word: str) -> None:
-        for observe in (observe_status, observe_result):
-            observation = observe(answer(200, {"status": word}))
-            assert observation.seen is Seen.IN_PROGRESS
-            assert observation.unknown_word is not None
-            assert len(observation.unknown_word) <= 60
-
-    @pytest.mark.parametrize(
-        ("position", "kept"),
-        [
-            (0, 0),
-            (3, 3),
-            (-1, None),
-            (2**31, None),
-            (2**31 - 1, 2**31 - 1),
-            (True, None),
-            ("3", None),
-            (1.0, None),
-        ],
-    )
-    def test_a_queue_position_is_a_plain_small_integer_or_nothing(
-        self, position: Any, kept: int | None
-    ) -> None:
-        document = {"status": "in_queue", "queue_position": position}
-        assert observe_status(answer(200, document)).queue_position == kept
-        document["status"] = "in_progress"
-        assert observe_status(answer(200, document)).queue_position is None
-
-    @pytest.mark.parametrize("output", [None, {}, [], "https://x/y.mp4", 1, True])
-    def test_success_without_an_output_object_ends_nothing(self, output: Any) -> None:
-        for word in ("succeeded", "completed"):
-            observation = observe_result(answer(200, {"status": word, "output": output}))
-            assert (observation.seen, observation.reason) == (Seen.UNUSABLE, "succeeded_without_output")
-
-    @pytest.mark.parametrize("error", [None, "no", {"code": 1}, ["a", {"b": 2}], 0, False])
-    def test_a_failures_error_is_kept_in_any_shape(self, error: Any) -> None:
-        observation = observe_result(answer(200, {"status": "failed", "error": error}))
-        assert (observation.seen, observation.error) == (Seen.FAILED, error)
-
-    @pytest.mark.parametrize(
-        ("cost", "kept"),
-        [(0.25, 0.25), (1, 1.0), (0, 0.0), (-1, None), ("1", None), (True, None), (None, None)],
-    )
-    def test_a_cost_is_a_number_of_dollars_or_nothing(self, cost: Any, kept: float | None) -> None:
-        document = {"status": "succeeded", "output": {"video": "u"}, "cost": cost}
-        assert observe_result(answer(200, document)).cost_usd == kept
-
-    def test_a_cost_that_is_not_finite_is_nothing(self) -> None:
-        body = b'{"status":"succeeded","output":{"video":"u"},"cost":1e999}'
-        assert observe_result(answer(200, body=body)).cost_usd is None
-
-    @pytest.mark.parametrize(
-        ("outcome", "seen"),
-        [
-            ("cancelled", Seen.CANCELLED),
-            ("canceled", Seen.CANCELLED),
-            ("not_cancellable", Seen.NOT_CANCELLABLE),
-            ("CANCELLED?", Seen.UNUSABLE),
-            (None, Seen.UNUSABLE),
-            (True, Seen.UNUSABLE),
-        ],
-    )
-    def test_a_cancel_is_believed_only_in_its_documented_words(self, outcome: Any, seen: Seen) -> None:
-        assert observe_cancel(answer(202, {"outcome": outcome, "status": "cancelled"})).seen is seen
-
-    @pytest.mark.parametrize(
-        ("status", "document", "seen"),
-        [
-            (404, {"error_code": 404001}, Seen.GONE),
-            (404, {}, Seen.GONE),
-            (400, {"error_code": 404001}, Seen.GONE),
-            (200, {"error_code": 404001}, Seen.GONE),
-            (401, {"message": "Unauthorized"}, Seen.CREDENTIAL_REFUSED),
-            (402, {}, Seen.CREDENTIAL_REFUSED),
-            (403, {"error_code": 403001}, Seen.CREDENTIAL_REFUSED),
-            (400, {"error_code": 400004}, Seen.CREDENTIAL_REFUSED),
-            (200, {"error_code": 400004}, Seen.CREDENTIAL_REFUSED),
-            (400, {}, Seen.UNUSABLE),
-            (200, [], Seen.UNUSABLE),
-            (200, {}, Seen.UNUSABLE),
-            (204, None, Seen.UNUSABLE),
-            (302, {}, Seen.UNUSABLE),
-            (429, {}, Seen.UNUSABLE),
-            (500, {"status": "completed"}, Seen.UNUSABLE),
-            (503, {"status": "failed"}, Seen.UNUSABLE),
-        ],
-    )
-    def test_what_is_no_answer_says_nothing_of_the_job(self, status: int, document: Any, seen: Seen) -> None:
-        assert observe_status(answer(status, document)).seen is seen
-        if document != {} or status != 200:
-            assert observe_result(answer(status, document)).seen is seen
-        assert observe_cancel(answer(status, document)).seen is seen
-        assert (seen in BLIND) == (seen is not Seen.GONE)
-
-    def test_a_timeout_is_told_from_a_broken_connection(self) -> None:
-        for observe in (observe_status, observe_result, observe_cancel):
-            assert observe(Exchange(Sent.BODY, failure="timeout")).seen is Seen.TIMED_OUT
-            assert observe(Exchange(Sent.BODY, 200, {}, b"{", failure="ReadError")).seen is Seen.UNREACHABLE
 
 
 @given(st.binary(max_size=10_000))
