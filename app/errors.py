@@ -16,7 +16,8 @@ class Fault:
 
     `code` is stable and machine-readable (its slug with dashes is the problem type), `status` the HTTP
     status, `title` a short sentence that never varies, `retryable` whether sending the same request
-    again can help, and `remedy` what to do about it.
+    again can help, and `remedy` what to do about it. `registered` is the problem type's address where
+    one is registered for it; else it is an address of the gateway's own.
     """
 
     code: str
@@ -24,6 +25,7 @@ class Fault:
     title: str
     retryable: bool
     remedy: str
+    registered: str | None = None
 
     @property
     def slug(self) -> str:
@@ -177,6 +179,23 @@ UPSTREAM_REJECTED = Fault(
     "RunComfy refused this input.",
     retryable=False,
     remedy="See `upstream` for RunComfy's own words; no job was made.",
+)
+_QUOTA_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+QUOTA_EXCEEDED = Fault(
+    "quota_exceeded",
+    429,
+    "A quota does not allow this now.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`; `limits` names what refuses, GET /v1/quota has everything.",
+    registered=_QUOTA_TYPE,
+)
+QUOTA_EXHAUSTED = Fault(
+    "quota_exhausted",
+    429,
+    "A quota does not allow this, and waiting alone will not change that.",
+    retryable=False,
+    remedy="Ask the operator to raise the limit named in `limits` or to top it up; GET /v1/quota shows all.",
+    registered=_QUOTA_TYPE,
 )
 HTTP_ERROR = Fault(
     "http_error",

@@ -10,8 +10,11 @@ from app.config import Settings
 from app.db import schema
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
+from app.generations.admission import Admission
 from app.generations.cancel import Canceller
 from app.generations.dispatch import Dispatcher
+from app.generations.intent import Terms
+from app.generations.lifecycle import State
 from app.generations.rescue import Rescuer
 from app.generations.resolve import Resolver
 from app.generations.spool import Spool
@@ -19,6 +22,8 @@ from app.generations.submit import MediaPolicy, Submitter
 from app.generations.track import Tracker
 from app.kit.clock import Clock, SystemClock
 from app.kit.tasks import Tasks
+from app.quotas.limits import parse_limit
+from app.quotas.reads import ReadLimiter
 from app.upstream.client import Upstream
 
 
@@ -40,6 +45,7 @@ class Gateway:
     canceller: Canceller
     rescuer: Rescuer
     resolver: Resolver
+    reads: ReadLimiter
     tasks: Tasks
 
 
@@ -53,6 +59,7 @@ async def open_gateway(
 
     Raises:
         SettingsError: the pepper is missing or weak.
+        LimitError: a default limit cannot be understood.
         CatalogError: a model file cannot be understood.
         ServerRunningError: there is another server on this SQLite file.
         SchemaError: the database has to be migrated first.
@@ -86,16 +93,33 @@ async def open_gateway(
                 catalog,
                 upstreams,
                 tasks,
+                Admission(db),
                 Dispatcher(db, clock, spool),
                 MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
+                terms_of(settings),
                 settings.dispatch_lease_s,
             ),
             tracker=tracker,
             canceller=Canceller(tracker, upstreams),
             rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
             resolver=Resolver(db, clock, upstreams),
+            reads=ReadLimiter(clock, settings.reads_per_minute),
             tasks=tasks,
         )
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What the settings say of limits and charges.
+
+    Raises:
+        LimitError: a default limit cannot be understood.
+
+    """
+    limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
+    settling = [State.COMPLETED, *map(State, settings.charge_for)]
+    if settings.settle_on == "acceptance":
+        settling.insert(0, State.IN_QUEUE)
+    return Terms(tuple(limits.values()), ",".join(settling), int(settings.unknown_slot_s * 1000))
 
 
 def open_catalog(settings: Settings) -> Catalog:

@@ -51,6 +51,11 @@ def start_gateway(
         "REELGATE_PEPPER": secrets.token_urlsafe(32),
         "REELGATE_SANDBOX_URL": f"http://{HOST}:{upstream_port}",
         "REELGATE_FRESHNESS_S": str(_FRESHNESS_S),
+        # Every kind of limit is judged, and none is in the way.
+        "REELGATE_DEFAULT_LIMITS": ",".join(
+            f"{metric}=900000000" for metric in ("submits-minute", "generations-day", "credits-total")
+        ),
+        "REELGATE_READS_PER_MINUTE": "0",
     }
     _command(folder, environment, "migrate")
     _command(folder, environment, "tenants", "create", _TENANT, "--quiet")

@@ -4,6 +4,8 @@ from typing import Any
 
 from app.errors import CATALOGUE
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
+from app.quotas.ledger import Charge
+from app.quotas.limits import Metric
 
 Schema = dict[str, Any]
 
@@ -64,6 +66,11 @@ _SUMMARY: dict[str, Schema] = {
     "mode": _text("Which kind of key made it.", enum=["live", "test"]),
     "kid": _text("Which key made it."),
     "price_microcredits": _or_null(_INTEGER),
+    "charge": {
+        "type": ["string", "null"],
+        "enum": [*Charge, None],
+        "description": "Where its price is: held while it is under way, then spent or given back.",
+    },
     "created_at": _MOMENT,
     "changed_at": _MOMENT,
     "finished_at": _or_null(_MOMENT),
@@ -77,6 +84,26 @@ _KIND: dict[str, Schema] = {
     "retryable": {"type": "boolean", "description": "Whether sending the same request again can help."},
     "remedy": _text("What to do."),
 }
+
+_LIMIT = _object(
+    {
+        "policy": _text("As in `RateLimit-Policy` and `violated-policies`."),
+        "holder": _text("Whose it is.", enum=["tenant", "key"]),
+        "model_id": _or_null(_text("The only model that it is about; null: all.")),
+        "metric": _text(enum=list(Metric)),
+        "unit": _text(enum=["generations", "microcredits", "reads", "requests", "submits"]),
+        "limit": _INTEGER,
+        "held": _INTEGER | {"description": "For requests under way; it may come back."},
+        "spent": _INTEGER,
+        "remaining": _INTEGER | {"minimum": 0},
+        "period": _or_null(_text("A day, a month, or `total`.")),
+        "resets_at": _or_null(_MOMENT),
+        "wanted": _INTEGER | {"description": "In a refusal: what the refused request needs."},
+    },
+    optional=("wanted",),
+)
+_VIOLATION = _object({"pointer": _text("RFC 6901, in fragment form."), "code": _text(), "detail": _text()})
+_POLICIES = _array(_text()) | {"description": "The names of the limits that refuse."}
 
 SCHEMAS: dict[str, Schema] = {
     "Submitted": _object(_ADDRESSES),
@@ -98,7 +125,10 @@ SCHEMAS: dict[str, Schema] = {
             "error": _ERROR,
             "created_at": _MOMENT,
             "finished_at": _MOMENT,
-            "cost": {"type": "number", "description": "US dollars, as RunComfy named it."},
+            "cost": {
+                "type": "number",
+                "description": "What the tenant pays, in US dollars, once that is final.",
+            },
         },
         optional=("output", "error", "finished_at", "cost"),
     ),
@@ -134,13 +164,13 @@ SCHEMAS: dict[str, Schema] = {
             "model_id": _text(),
             "display_name": _text(),
             "kind": _or_null(_text()),
-            "base_price_usd": {"type": ["number", "null"]},
-            "price_unit": _or_null(_text()),
+            "base_price_usd": {"type": "number"},
+            "price_unit": _text(),
             "input_schema": {"type": "object", "description": "RunComfy's own, verbatim."},
             "output_schema": {"type": ["object", "null"]},
             "pricing": {
-                "type": ["object", "null"],
-                "description": "The operator's price table, in micro-credits; null where there is none.",
+                "type": "object",
+                "description": "The operator's price list, in micro-credits.",
             },
             "warnings": _array(_object({"pointer": _text(), "reason": _text()})),
             "media_rules": _array(
@@ -162,6 +192,52 @@ SCHEMAS: dict[str, Schema] = {
     "ModelPage": _object(
         {"models": _array(_ref("Model")), "total": _INTEGER, "limit": _INTEGER, "offset": _INTEGER}
     ),
+    "Limit": _LIMIT,
+    "Quota": _object(
+        {
+            "tenant": _text(),
+            "kid": _text("The key whose limits these are: the first of those that it was rotated from."),
+            "mode": _text(enum=["live", "test"]),
+            "at": _MOMENT,
+            "time_zone": _text("Whose midnight ends a day."),
+            "limits": _array(_ref("Limit")),
+            "usage": _array(
+                _object(
+                    {
+                        "holder": _text(enum=["tenant", "key"]),
+                        "model_id": _or_null(_text()),
+                        "period": _text("A day, a month, or `total`."),
+                        **{
+                            f"{what}_{unit}": _INTEGER
+                            for unit in ("generations", "microcredits")
+                            for what in ("held", "spent")
+                        },
+                        "added_microcredits": _INTEGER | {"description": "Top-ups and adjustments."},
+                    }
+                )
+            ),
+        }
+    ),
+    "Quote": _object(
+        {
+            "model_id": _text(),
+            "price_microcredits": _or_null(_INTEGER),
+            "price_version": _text(),
+            "admissible": {"type": "boolean", "description": "Whether a submit of it would be sent now."},
+            "errors": _array(_VIOLATION),
+            "limits": _array(_ref("Limit")),
+            "refusal": _or_null(
+                _object(
+                    {
+                        "code": _text(),
+                        "detail": _text(),
+                        "retry_after_s": _or_null(_INTEGER),
+                        "violated-policies": _POLICIES,
+                    }
+                )
+            ),
+        }
+    ),
     "Health": _object({"status": _text()}),
     "ProblemKind": _object(_KIND),
     "ProblemKinds": _object({"problems": _array(_ref("ProblemKind"))}),
@@ -173,18 +249,12 @@ SCHEMAS: dict[str, Schema] = {
             "trace_id": _text("Quote it to the operator."),
             "retry_after_s": _INTEGER,
             "request_id": _ID,
-            "errors": _array(
-                _object(
-                    {
-                        "pointer": _text("RFC 6901, in fragment form."),
-                        "code": _text(),
-                        "detail": _text(),
-                    }
-                )
-            ),
+            "errors": _array(_VIOLATION),
+            "violated-policies": _POLICIES,
+            "limits": _array(_ref("Limit")),
             "upstream": _object({"error_code": _or_null(_INTEGER), "error_message": _text()}),
         },
-        optional=("retry_after_s", "request_id", "errors", "upstream"),
+        optional=("retry_after_s", "request_id", "errors", "violated-policies", "limits", "upstream"),
         text="RFC 9457.",
     ),
 }

@@ -29,7 +29,16 @@ async def _can_submit(request: Request) -> Principal:
 
 
 async def _can_read(request: Request) -> Principal:
-    return _with_scope(await _principal(request), "read")
+    return await _counted(request, _with_scope(await _principal(request), "read"))
+
+
+async def _can_ask(request: Request) -> Principal:
+    return await _counted(request, await _can_submit(request))
+
+
+async def _counted(request: Request, principal: Principal) -> Principal:
+    (await gateway_of(request)).reads.check(principal.root_kid)
+    return principal
 
 
 def _with_scope(principal: Principal, scope: str) -> Principal:
@@ -39,7 +48,9 @@ def _with_scope(principal: Principal, scope: str) -> Principal:
 
 
 CanSubmit = Annotated[Principal, Depends(_can_submit)]
-"""A caller who may submit and cancel."""
+"""A caller who may submit."""
+CanAsk = Annotated[Principal, Depends(_can_ask)]
+"""A caller with the right to submit who does something that is none: it counts like a read."""
 CanRead = Annotated[Principal, Depends(_can_read)]
 """A caller who may read the tenant's own."""
 Open = Annotated[Gateway, Depends(gateway_of)]

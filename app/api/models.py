@@ -10,8 +10,10 @@ from app.api.answers import json_answer
 from app.api.bodies import read_object
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.idempotency import REPLAYED, key_of
-from app.errors import MODEL_NOT_FOUND, Problem
+from app.api.rate_limits import rate_headers, rate_headers_of, retry_header
+from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.kit.telemetry import trace_id_var
+from app.quotas.refusal import QuotaProblem
 
 
 async def list_models(
@@ -44,9 +46,9 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
     """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe."""
-    idempotency_key = key_of(request.headers)
-    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     try:
+        idempotency_key = key_of(request.headers)
+        body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
         submission = await gateway.submitter.submit(
             principal,
             model_id.strip("/"),
@@ -57,6 +59,13 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     except Problem as problem:
         if problem.extra.pop("replayed", False):
             problem.headers |= REPLAYED
+        # A quota's refusal has them with it; a database that is away has none to give.
+        if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
+            problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = schemas.submitted(submission.generation, gateway.settings.base_url)
-    return json_answer(document, headers=REPLAYED if submission.replayed else None)
+    if submission.replayed:
+        headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
+    else:
+        headers = rate_headers(submission.standings) | retry_header(submission.standings)
+    return json_answer(document, headers=headers)

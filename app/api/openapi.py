@@ -23,6 +23,16 @@ _IDEMPOTENCY_KEY = {
     " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
 }
+_RATE_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "Every limit by its name: `q` its amount, `w` its window in seconds.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": "Where each stands: `r` what is left, `t` seconds until it begins anew.",
+        "schema": {"type": "string"},
+    },
+}
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
@@ -45,9 +55,16 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     }
     for route in ROUTES:
         _describe(document["paths"][route.path.replace(":path", "")][route.method.lower()], route)
+    for path, operations in document["paths"].items():
+        if "{model_id}" in path and "post" in operations:
+            operations["post"]["requestBody"] = _body(
+                {"type": "object", "description": "The model's input, flat."}
+            )
     generic = document["paths"][_SUBMIT_PATH]["post"]
+    for status, answer in generic["responses"].items():
+        if status != str(HTTPStatus.UNAUTHORIZED.value):
+            answer["headers"] = _RATE_HEADERS
     generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY]
-    generic["requestBody"] = _body({"type": "object", "description": "The model's input, flat."})
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {"post": _submit_to(model, generic)}
     return document

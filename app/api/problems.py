@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app.api.rate_limits import rate_headers
 from app.errors import (
     CATALOGUE,
     HTTP_ERROR,
@@ -22,13 +23,14 @@ from app.errors import (
 )
 from app.kit.strict_json import dumps
 from app.kit.telemetry import trace_id_var
+from app.quotas.refusal import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
 
 
 def problem_type(base_url: str, fault: Fault) -> str:
-    """The fault's stable address, where `GET` tells more about it."""
-    return f"{base_url}/problems/{fault.slug}"
+    """The registered type of the fault, or its stable address here, where `GET` tells more about it."""
+    return fault.registered or f"{base_url}/problems/{fault.slug}"
 
 
 def document(problem: Problem, *, base_url: str, instance: str) -> dict[str, Any]:
@@ -78,6 +80,8 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
     """The handler of our own refusals."""
     if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
         raise problem
+    if isinstance(problem, QuotaProblem):
+        problem.headers |= rate_headers(problem.standings)
     return response(problem, base_url=_base_url(request), instance=request.url.path)
 
 

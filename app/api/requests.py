@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.api import schemas
 from app.api.answers import json_answer
-from app.api.deps import CanRead, CanSubmit, Open
+from app.api.deps import CanAsk, CanRead, Open
 from app.auth.principal import Principal
 from app.errors import INVALID_PARAMETER, REQUEST_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
@@ -42,7 +42,7 @@ async def get_result(
     return json_answer(document, headers=_staleness(generation))
 
 
-async def cancel(gateway: Open, principal: CanSubmit, request_id: str) -> Response:
+async def cancel(gateway: Open, principal: CanAsk, request_id: str) -> Response:
     """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled."""
     generation = await gateway.canceller.cancel(await _own(gateway, principal, request_id))
     return json_answer(schemas.cancelled(generation), status_code=202)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from app.api import models, requests, service
+from app.api import models, quota, requests, service
 from app.errors import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
@@ -24,6 +24,8 @@ from app.errors import (
     MODEL_NOT_ALLOWED,
     MODEL_NOT_FOUND,
     OUTCOME_UNKNOWN,
+    QUOTA_EXCEEDED,
+    QUOTA_EXHAUSTED,
     REQUEST_NOT_FOUND,
     ROUTE_NOT_FOUND,
     SHUTTING_DOWN,
@@ -39,7 +41,15 @@ from app.errors import (
     Fault,
 )
 
-_KEY = (MISSING_API_KEY, INVALID_API_KEY, INSUFFICIENT_SCOPE, DATABASE_UNAVAILABLE, INTERNAL_ERROR)
+_KEY = (
+    MISSING_API_KEY,
+    INVALID_API_KEY,
+    INSUFFICIENT_SCOPE,
+    QUOTA_EXCEEDED,
+    DATABASE_UNAVAILABLE,
+    INTERNAL_ERROR,
+)
+_BODY = (INVALID_JSON, MODEL_NOT_ALLOWED, MODEL_NOT_FOUND, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +86,12 @@ ROUTES = (
         "Submitted",
         (
             *_KEY,
-            INVALID_JSON,
+            *_BODY,
             INVALID_IDEMPOTENCY_KEY,
             IDEMPOTENCY_IN_PROGRESS,
             IDEMPOTENCY_MISMATCH,
-            MODEL_NOT_ALLOWED,
-            MODEL_NOT_FOUND,
-            BODY_TOO_LARGE,
-            UNSUPPORTED_MEDIA_TYPE,
             INVALID_INPUT,
+            QUOTA_EXHAUSTED,
             UPSTREAM_REJECTED,
             UPSTREAM_UNSERVED,
             UPSTREAM_NOT_CONFIGURED,
@@ -94,6 +101,15 @@ ROUTES = (
             OUTCOME_UNKNOWN,
         ),
     ),
+    Route(
+        "POST",
+        "/v1/quotes/{model_id:path}",
+        quota.quote,
+        "quota",
+        "Quote",
+        (*_KEY, *_BODY, UPSTREAM_NOT_CONFIGURED),
+    ),
+    Route("GET", "/v1/quota", quota.get_quota, "quota", "Quota", _KEY),
     Route(
         "GET", "/v1/requests", requests.list_requests, "requests", "RequestPage", (*_KEY, INVALID_PARAMETER)
     ),

@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.errors import Fault
+from app.auth.principal import Principal
+from app.catalog.model import Model
+from app.errors import Fault, FieldError
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
+from app.quotas.ledger import Charge
+from app.quotas.limits import MICROCREDITS, Account, Standing
+from app.quotas.refusal import document as limit
+from app.quotas.refusal import refused
 
 
 def _address(generation: Generation, base_url: str, what: str) -> str:
@@ -45,9 +51,21 @@ def result(generation: Generation, *, include_cost: bool) -> dict[str, Any]:
     document["created_at"] = iso(generation.created_at_ms)
     if generation.finished_at_ms is not None:
         document["finished_at"] = iso(generation.finished_at_ms)
-    if include_cost and generation.upstream_cost_usd is not None:
-        document["cost"] = float(generation.upstream_cost_usd)
+    cost = _cost_usd(generation)
+    if include_cost and cost is not None:
+        document["cost"] = cost
     return document
+
+
+def _cost_usd(generation: Generation) -> float | None:
+    """What the tenant pays, in RunComfy's unit; None while that is open. RunComfy's own is the operator's."""
+    match generation.charge:
+        case Charge.SETTLED:
+            return (generation.price_microcredits or 0) / MICROCREDITS
+        case Charge.REFUNDED:
+            return 0.0
+        case _:
+            return None
 
 
 def cancelled(generation: Generation) -> dict[str, Any]:
@@ -66,6 +84,7 @@ def summary(generation: Generation, base_url: str) -> dict[str, Any]:
         "mode": generation.mode,
         "kid": generation.kid,
         "price_microcredits": generation.price_microcredits,
+        "charge": generation.charge,
         "created_at": iso(generation.created_at_ms),
         "changed_at": iso(generation.changed_at_ms),
         "finished_at": _iso_or_none(generation.finished_at_ms),
@@ -95,6 +114,54 @@ def record(generation: Generation, events: Sequence[Event], base_url: str) -> di
             }
             for event in events
         ],
+    }
+
+
+def quota(principal: Principal, account: Account, reads: Standing | None) -> dict[str, Any]:
+    """Every limit and every running window of a key and its tenant."""
+    return {
+        "tenant": principal.tenant_name,
+        "kid": principal.root_kid,
+        "mode": principal.mode,
+        "at": iso(account.now_ms),
+        "time_zone": account.time_zone,
+        "limits": [limit(one) for one in (*account.standings(), *([] if reads is None else [reads]))],
+        "usage": [
+            {
+                "holder": scope.holder,
+                "model_id": scope.model_id or None,
+                "period": period,
+                "held_generations": usage.held_generations,
+                "spent_generations": usage.spent_generations,
+                "held_microcredits": usage.held_microcredits,
+                "spent_microcredits": usage.spent_microcredits,
+                "added_microcredits": usage.added_microcredits,
+            }
+            for (scope, period), usage in sorted(account.usage.items())
+        ],
+    }
+
+
+def quote(
+    model: Model, price: int | None, violations: Sequence[FieldError], standings: Sequence[Standing]
+) -> dict[str, Any]:
+    """What a submit would meet. Without a price the limits are shown and not judged."""
+    refusal = refused(standings)
+    return {
+        "model_id": model.model_id,
+        "price_microcredits": price,
+        "price_version": model.pricing.version,
+        "admissible": not violations and refusal is None,
+        "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in violations],
+        "limits": [limit(one) for one in standings],
+        "refusal": None
+        if refusal is None
+        else {
+            "code": refusal.fault.code,
+            "detail": refusal.detail,
+            "retry_after_s": refusal.retry_after_s,
+            "violated-policies": refusal.extra["violated-policies"],
+        },
     }
 
 

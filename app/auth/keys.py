@@ -57,6 +57,7 @@ class APIKey:
     expires_at_ms: int | None
     revoked_at_ms: int | None
     rotated_to: str | None
+    root_kid: str
     last_used_at_ms: int | None
 
     def state(self, now_ms: int) -> str:
@@ -87,8 +88,9 @@ def create(
     scopes: Sequence[str] = SCOPES,
     models: Sequence[str] | None = None,
     expires_at_ms: int | None = None,
+    root_kid: str | None = None,
 ) -> tuple[str, str]:
-    """Make a key: its kid and, this once, the key."""
+    """Make a key: its kid and, this once, the key. It shares the limits of `root_kid`, if that is given."""
     kid = random_text(KID_LENGTH)
     body = f"rg_{mode}_{kid}_{random_text(SECRET_LENGTH)}"
     key = body + checksum(body)
@@ -105,6 +107,7 @@ def create(
             models=to_column(sorted(models) if models else None),
             created_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
+            root_kid=root_kid,
         )
     )
     return kid, key
@@ -137,6 +140,7 @@ def rotate(
         scopes=sorted(old.scopes),
         models=sorted(old.models) if old.models else None,
         expires_at_ms=old.expires_at_ms,
+        root_kid=old.root_kid,
     )
     changed = connection.execute(
         update(api_keys)
@@ -193,4 +197,5 @@ def _api_key(row: Row[tuple[object, ...]]) -> APIKey:
     values["scopes"] = frozenset(from_column(values["scopes"]))
     models = from_column(values["models"])
     values["models"] = None if models is None else frozenset(models)
+    values["root_kid"] = values["root_kid"] or values["kid"]
     return APIKey(**values)

@@ -25,11 +25,12 @@ _USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and k
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls, and what the key in their hand allows."""
+    """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares."""
 
     tenant_id: str
     tenant_name: str
     kid: str
+    root_kid: str
     mode: Mode
     scopes: frozenset[str]
     models: frozenset[str] | None
@@ -106,7 +107,9 @@ class Authenticator:
         if state != "active":
             raise Problem(INVALID_API_KEY, f"This API key is {state}.")
         self._note_use(key, now_ms)
-        return Principal(key.tenant_id, key.tenant_name, key.kid, key.mode, key.scopes, key.models)
+        return Principal(
+            key.tenant_id, key.tenant_name, key.kid, key.root_kid, key.mode, key.scopes, key.models
+        )
 
     def _note_use(self, key: APIKey, now_ms: int) -> None:
         """Note the use now and then, beside the request: it is no condition of service."""

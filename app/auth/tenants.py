@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.tables import tenants
@@ -24,10 +24,11 @@ class Tenant:
     name: str
     created_at_ms: int
     disabled_at_ms: int | None
+    time_zone: str
 
 
-def create(connection: Connection, name: str, *, now_ms: int) -> Tenant:
-    """Make a tenant.
+def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "UTC") -> Tenant:
+    """Make a tenant, whose days and months of quota are those of an IANA time zone.
 
     Raises:
         TenantError: the name is taken or not 1 to 100 of letters, digits, blank, dot, dash, underscore.
@@ -37,12 +38,19 @@ def create(connection: Connection, name: str, *, now_ms: int) -> Tenant:
         raise TenantError(
             f"{name!r} is no tenant name: 1 to 100 letters, digits, blanks, dots, dashes or underscores."
         )
-    tenant = Tenant(new_id(now_ms), name, now_ms, None)
+    tenant = Tenant(new_id(now_ms), name, now_ms, None, time_zone)
     try:
-        connection.execute(insert(tenants).values(id=tenant.id, name=name, created_at_ms=now_ms))
+        connection.execute(
+            insert(tenants).values(id=tenant.id, name=name, created_at_ms=now_ms, time_zone=time_zone)
+        )
     except IntegrityError as error:
         raise TenantError(f"there is a tenant {name!r} already.") from error
     return tenant
+
+
+def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> None:
+    """Change whose midnight ends a day. What was counted stays in the days that it was counted in."""
+    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(time_zone=time_zone))
 
 
 def by_name(connection: Connection, name: str) -> Tenant:

@@ -69,9 +69,9 @@ def _pepper(settings: Settings) -> tuple[Level, str]:
 
 def _describe(catalog: Catalog) -> tuple[Level, str]:
     warnings = sum(len(model.warnings) for model in catalog.models.values())
-    unpriced = sum(model.pricing is None for model in catalog.models.values())
-    finding = f"{len(catalog.models)} models, {unpriced} without a price, {warnings} warnings"
-    return ("note" if warnings or unpriced else "good"), finding
+    examples = sum(model.pricing.version.startswith("example") for model in catalog.models.values())
+    finding = f"{len(catalog.models)} models, {examples} with example prices, {warnings} warnings"
+    return ("note" if warnings or examples else "good"), finding
 
 
 async def _reach(settings: Settings) -> list[Check]:

@@ -10,7 +10,9 @@ import typer
 from app.cli import dev as demo
 from app.cli import doctor as checks
 from app.cli import people, servers
+from app.cli.books import books
 from app.cli.jobs import requests
+from app.cli.limits import limits
 from app.cli.session import fail, plain_errors, settings_or_exit
 from app.db import schema
 from app.db.engine import is_sqlite
@@ -22,6 +24,8 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 cli.add_typer(people.tenants, name="tenants")
 cli.add_typer(people.keys, name="keys")
 cli.add_typer(requests, name="requests")
+cli.add_typer(limits, name="limits")
+cli.add_typer(books, name="ledger")
 
 
 @cli.command()

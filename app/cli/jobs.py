@@ -108,6 +108,7 @@ def _document(one: Generation) -> dict[str, Any]:
         "upstream_request_id": one.upstream_request_id,
         "idempotency_key": one.idempotency_key,
         "price_microcredits": one.price_microcredits,
+        "charge": one.charge,
         "upstream_cost_usd": one.upstream_cost_usd,
         "trace_id": one.trace_id,
         "created_at": iso(one.created_at_ms),

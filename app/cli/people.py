@@ -14,6 +14,7 @@ from app.cli.session import fail, with_gateway
 from app.cli.tables import print_json, print_table
 from app.gateway import Gateway
 from app.kit.clock import iso
+from app.quotas.account import zone_of
 
 tenants = typer.Typer(no_args_is_help=True, help="Customers, kept apart from one another.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
@@ -28,13 +29,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The key alone, for s
 @tenants.command("create")
 def create_tenant(
     name: str,
+    time_zone: Annotated[str, typer.Option(help="Whose midnight ends a day of its quotas.")] = "UTC",
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The id alone.")] = False,
 ) -> None:
     """Make a tenant."""
 
     async def work(gateway: Gateway) -> Tenant:
-        return await gateway.db.write(tenant_rows.create, name, now_ms=gateway.clock.now_ms())
+        zone_of(time_zone)
+        return await gateway.db.write(
+            tenant_rows.create, name, now_ms=gateway.clock.now_ms(), time_zone=time_zone
+        )
 
     tenant = with_gateway(work)
     if as_json:
@@ -44,6 +49,19 @@ def create_tenant(
     else:
         typer.echo(f"Made tenant {tenant.name} ({tenant.id}).")
         typer.echo(f"Next: reelgate keys create --tenant {_shell(tenant.name)} --test")
+
+
+@tenants.command("set-time-zone")
+def set_time_zone(name: str, time_zone: str) -> None:
+    """Change whose midnight ends a day; what was counted stays in its days."""
+
+    async def work(gateway: Gateway) -> None:
+        zone_of(time_zone)
+        found = await gateway.db.read(tenant_rows.by_name, name)
+        await gateway.db.write(tenant_rows.set_time_zone, found.id, time_zone)
+
+    with_gateway(work)
+    typer.echo(f"Days and months of {name} are those of {time_zone} now.")
 
 
 @tenants.command("list")
@@ -58,9 +76,15 @@ def list_tenants(as_json: AsJson = False) -> None:
         print_json([_tenant_document(tenant) for tenant in found])
         return
     print_table(
-        ("NAME", "ID", "CREATED", "STATE"),
+        ("NAME", "ID", "CREATED", "STATE", "TIME ZONE"),
         [
-            (one.name, one.id, iso(one.created_at_ms), "disabled" if one.disabled_at_ms else "active")
+            (
+                one.name,
+                one.id,
+                iso(one.created_at_ms),
+                "disabled" if one.disabled_at_ms else "active",
+                one.time_zone,
+            )
             for one in found
         ],
     )
@@ -216,6 +240,7 @@ def _tenant_document(tenant: Tenant) -> dict[str, Any]:
         "name": tenant.name,
         "created_at": iso(tenant.created_at_ms),
         "disabled_at": _iso_or_none(tenant.disabled_at_ms),
+        "time_zone": tenant.time_zone,
     }
 
 

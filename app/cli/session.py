@@ -18,15 +18,19 @@ from app.config import PREFIX, Settings, SettingsError
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
 from app.errors import Problem
 from app.gateway import Gateway, SchemaError, open_gateway
+from app.generations.reconcile import BillError
 from app.generations.resolve import ResolveError
 from app.kit.telemetry import configure_logging
+from app.quotas.limits import LimitError
 
 R = TypeVar("R")
 
 _KNOWN = (
     APIKeyError,
+    BillError,
     CatalogError,
     DatabaseBusyError,
+    LimitError,
     OSError,
     Problem,
     ResolveError,

@@ -1,11 +1,12 @@
-"""`read` and `write`: the only two ways to the database.
+"""`read` and `write`: the two ways to the database, and `snapshot` for whoever audits it.
 
-Both run a synchronous function of a `Connection`; it cannot await, so no transaction spans a network call.
+They run a synchronous function of a `Connection`; it cannot await, so no transaction spans a network call.
 The function may run again when PostgreSQL asks for it, so it changes nothing but the database.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
+from app.db.turns import Turns
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.kit.telemetry import get_logger
 
@@ -36,6 +38,7 @@ _POSTGRES: dict[str, int | str] = {
     "keepalives_interval": 3,
     "keepalives_count": 2,
 }
+_TURN_S = 6.0  # of a submit's eight: what is left is for sending it
 _ANSWER_S = 6.0  # a server that is frozen or cut off never answers, and enforces no timeout of its own
 _OUTAGES = (DBAPIError, PoolTimeoutError, DatabaseBusyError, OSError)
 
@@ -55,9 +58,10 @@ def sync_url(url: str) -> str:
 class Database:
     """An open database. `open_database` makes it, `close` ends it."""
 
-    def __init__(self, readers: AsyncEngine, writer: Writer | None) -> None:
+    def __init__(self, readers: AsyncEngine, writer: Writer | None, turns: Turns | None = None) -> None:
         self._readers = readers
         self._writer = writer
+        self._turns = turns
 
     @property
     def dialect(self) -> str:
@@ -86,6 +90,26 @@ class Database:
         except _OUTAGES as error:
             raise _unavailable(error) from error
 
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Have this key's turn: for writes that hold one row, those of a process one after another.
+
+        A burst of them neither starves the other writes and reads of connections nor the other keys. On
+        SQLite the writer's own queue is the turn.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE, it did not come in time.
+
+        """
+        if self._turns is None:
+            yield
+            return
+        try:
+            async with self._turns.of(key):
+                yield
+        except DatabaseBusyError as error:
+            raise _unavailable(error) from error
+
     async def read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
@@ -99,6 +123,31 @@ class Database:
             if self._writer is not None:
                 return await self._read(function, *args, **kwargs)
             return await _bounded(self._read(function, *args, **kwargs))
+        except _OUTAGES as error:
+            raise _unavailable(error) from error
+
+    async def snapshot(self, function: Callable[[Connection], R]) -> R:
+        """Run the function on one unchanging view of everything, for as long as it takes.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE.
+
+        """
+
+        def call(connection: Connection) -> R:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            try:
+                return function(connection)
+            finally:
+                connection.rollback()
+
+        try:
+            async with self._readers.connect() as connection:
+                return await connection.run_sync(call)
         except _OUTAGES as error:
             raise _unavailable(error) from error
 
@@ -144,7 +193,8 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         hide_parameters=True,  # they hold what callers sent
         connect_args=_POSTGRES | {"options": options},
     )
-    return Database(engine, None)
+    # A third of the pool is left to whatever waits for nobody: outcomes above all.
+    return Database(engine, None, Turns(max(1, pool * 2 // 3), patience_s=_TURN_S))
 
 
 def _sqlite_readers(url: str, pool: int) -> AsyncEngine:

@@ -235,7 +235,7 @@ def _run_in_savepoint(connection: Connection, work: _Work) -> None:
         work.result = work.function(connection)
         driver.execute("RELEASE one")
     except BaseException as error:
-        if isinstance(error, DBAPIError) and is_outage(error):
+        if isinstance(error, sqlite3.Error) or (isinstance(error, DBAPIError) and is_outage(error)):
             raise  # disk full, I/O error, corruption: the whole transaction is in doubt
         driver.execute("ROLLBACK TO one")
         driver.execute("RELEASE one")

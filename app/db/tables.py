@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -28,6 +29,7 @@ metadata = MetaData(
 )
 
 ID_LENGTH = 36
+_LIVE = "state IN ('dispatching', 'in_queue', 'in_progress', 'unknown')"
 
 tenants = Table(
     "tenants",
@@ -36,6 +38,8 @@ tenants = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("disabled_at_ms", BigInteger),
+    # Whose midnight ends a day of its quotas.
+    Column("time_zone", String(64), nullable=False, server_default="UTC"),
 )
 
 api_keys = Table(
@@ -54,6 +58,8 @@ api_keys = Table(
     Column("expires_at_ms", BigInteger),
     Column("revoked_at_ms", BigInteger),
     Column("rotated_to", String(16)),
+    # The first of the keys that it was rotated from, whose limits it shares; NULL where it is the first.
+    Column("root_kid", String(16)),
     Column("last_used_at_ms", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
@@ -88,6 +94,11 @@ generations = Table(
     Column("started_at_ms", BigInteger),
     Column("finished_at_ms", BigInteger),
     Column("lease_until_ms", BigInteger),
+    # What it counts in, and what it costs when; NULL in rows that are older than the ledger.
+    Column("root_kid", String(16)),
+    Column("quota_day", String(10)),
+    Column("settles_in", String(100)),
+    Column("charge", String(8)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # A tenant's own, newest first, by cursor.
     Index("ix_generations_tenant_id_created_at_ms_id", "tenant_id", "created_at_ms", "id"),
@@ -105,6 +116,16 @@ generations = Table(
         sqlite_where=text("state = 'unknown'"),
         postgresql_where=text("state = 'unknown'"),
     ),
+    # What is in flight, counted: as many rows as there are live ones.
+    Index(
+        "ix_generations_live",
+        "tenant_id",
+        "mode",
+        "root_kid",
+        "model_id",
+        sqlite_where=text(_LIVE),
+        postgresql_where=text(_LIVE),
+    ),
     # The intent record is the idempotency record.
     Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
     # One upstream job belongs to one generation, for ever.
@@ -119,4 +140,72 @@ generation_events = Table(
     Column("state", String(16), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
+)
+
+# An empty kid or model id stands for all: the key of a row must not be NULL.
+quota_limits = Table(
+    "quota_limits",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    Column("metric", String(20), primary_key=True),
+    Column("amount", BigInteger),
+    Column("burst", Integer),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# Sums of the ledger, by scope and period, so that a decision reads a dozen rows whatever the history.
+quota_usage = Table(
+    "quota_usage",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("held_generations", BigInteger, nullable=False),
+    Column("spent_generations", BigInteger, nullable=False),
+    Column("held_microcredits", BigInteger, nullable=False),
+    Column("spent_microcredits", BigInteger, nullable=False),
+    Column("added_microcredits", BigInteger, nullable=False),
+    Column("tat_us", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# Append-only: triggers refuse every update and delete.
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("generation_id", String(ID_LENGTH), ForeignKey("generations.id")),
+    # Whose balance a top-up or an adjustment changes; empty in the entries of a generation.
+    Column("kid", String(16), nullable=False),
+    Column("model_id", String(200), nullable=False),
+    Column("microcredits", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("note", String(200)),
+    Column("reference", String(100)),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint("kind IN ('hold', 'settle', 'refund', 'top-up', 'adjustment')", name="kind"),
+    CheckConstraint(
+        "(generation_id IS NOT NULL) = (kind IN ('hold', 'settle', 'refund'))", name="generation"
+    ),
+    Index("uq_ledger_entries_generation_id_kind", "generation_id", "kind", unique=True),
+    # A hold ends once: in a settle or in a refund.
+    Index(
+        "uq_ledger_entries_end",
+        "generation_id",
+        unique=True,
+        sqlite_where=text("kind IN ('settle', 'refund')"),
+        postgresql_where=text("kind IN ('settle', 'refund')"),
+    ),
+    # A payment that is entered twice counts once.
+    Index("uq_ledger_entries_reference", "tenant_id", "mode", "kind", "reference", unique=True),
+    Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
 )

@@ -1,6 +1,7 @@
 """The one function that changes a generation's state, and what an observation changes."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
@@ -10,6 +11,7 @@ from app.generations import store
 from app.generations.lifecycle import TERMINAL, State, sources
 from app.generations.store import Event, Generation
 from app.kit.strict_json import to_column
+from app.quotas import ledger
 from app.upstream.outcomes import BLIND, Observation, Seen
 
 _SWAP = (
@@ -21,6 +23,7 @@ _SWAP = (
     .values(version=generations.c.version + 1)
     .returning(generations)
 )
+_SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
 _JSON = frozenset({"output", "error", "evidence"})
 
 
@@ -33,14 +36,15 @@ def advance(
     reason: str,
     now_ms: int,
     only_from: Collection[State] | None = None,
+    spent: bool | None = None,
     **changes: Any,
 ) -> Generation | None:
     """Move a generation to a state, if the lifecycle allows it from where it is now.
 
     A compare-and-swap: None means that somebody else was first, or that there is nothing to move from;
-    both are legal answers. The version grows by one and the event is appended in the same transaction,
-    as is whatever else follows from the state. `changes` are columns to set with it; `only_from` narrows
-    the states to start from.
+    both are legal answers. In the same transaction the version grows by one, the event is appended, and a
+    hold that this state ends is settled or given back: as the generation's own terms say, or as `spent`
+    does. `changes` are columns to set with it; `only_from` narrows the states to start from.
     """
     allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
@@ -54,7 +58,20 @@ def advance(
         return None
     generation = store.generation_of(row)
     store.add_event(connection, generation_id, Event(generation.version, to, now_ms, reason))
-    return generation
+    return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
+
+
+def _end_hold(
+    connection: Connection, generation: Generation, *, spent: bool | None, now_ms: int
+) -> Generation:
+    """Settle or refund what is held for a generation, if its new state ends that."""
+    settles = generation.state in (generation.settles_in or "").split(",")
+    hold = generation.hold
+    if hold is None or not (settles or generation.terminal):
+        return generation
+    charge = ledger.end(connection, hold, spent=settles if spent is None else spent, now_ms=now_ms)
+    connection.execute(_SET_CHARGE, {"of_id": generation.id, "charge": charge})
+    return replace(generation, charge=charge)
 
 
 def apply_observation(

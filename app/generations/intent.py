@@ -1,16 +1,15 @@
-"""A submit's intent: one row for a job, and one job for an Idempotency-Key.
+"""A submit's intent: one row for a job, one job for an Idempotency-Key, and its price held.
 
 The row is the idempotency record. It is made in tx 1, before anything is sent, and a second submit with the
-same key finds it there, whichever replica it comes to.
+same key finds it there, whichever replica it comes to. What it may cost is taken from every quota with it.
 """
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
@@ -18,6 +17,23 @@ from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation, Intent
 from app.kit.strict_json import dumps
+from app.quotas import account, ledger
+from app.quotas.account import Owner
+from app.quotas.limits import Account, Limit, Standing
+from app.quotas.refusal import refused
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operator's terms.
+
+    `default_limits` hold for every tenant without an own one of that metric, `settles_in` are the states that
+    make a price final, separated by commas, and an unknown generation is in flight for `unknown_slot_ms`.
+    """
+
+    default_limits: tuple[Limit, ...] = ()
+    settles_in: str = State.COMPLETED
+    unknown_slot_ms: int = 900_000
 
 
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
@@ -49,29 +65,72 @@ def find(
     return generation
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Tx 1's result.
+
+    `standings` are the tenant's limits after it, and whether another one like it would fit; empty for a
+    repetition.
+    """
+
+    generation: Generation
+    is_new: bool
+    standings: tuple[Standing, ...] = ()
+
+
 def record(
-    connection: Connection, intent: Intent, *, now_ms: int, lease_until_ms: int
-) -> tuple[Generation, bool]:
-    """Tx 1: the generation of this intent, and whether it is new.
+    connection: Connection, intent: Intent, terms: Terms, *, now_ms: int, lease_until_ms: int
+) -> Recorded:
+    """Tx 1: take all quotas or none, hold the price, and insert the generation of this intent.
+
+    Whoever submits for the same tenant meanwhile waits here, so that there is one row for a key, and what
+    is read of the account is what is taken from.
 
     Raises:
-        Problem: IDEMPOTENCY_MISMATCH.
+        Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED; nothing was taken.
 
     """
-    add = partial(
-        store.add, connection, intent, state=State.DISPATCHING, now_ms=now_ms, lease_until_ms=lease_until_ms
+    owner = Owner(intent.tenant_id, intent.mode)
+    before = account_of(
+        connection, owner, intent.root_kid, intent.model_id, terms, now_ms=now_ms, to_take=True
     )
-    if intent.idempotency_key is None:
-        return add(), True
-    wanted = (intent.tenant_id, intent.idempotency_key, intent.fingerprint or "")
-    existing = find(connection, *wanted)
-    if existing is not None:
-        return existing, False
-    try:
-        with connection.begin_nested():
-            return add(), True
-    except IntegrityError:
-        existing = find(connection, *wanted)
-        if existing is None:  # the conflict was of another kind
-            raise
-        return existing, False
+    if intent.idempotency_key is not None:
+        existing = find(connection, intent.tenant_id, intent.idempotency_key, intent.fingerprint or "")
+        if existing is not None:
+            return Recorded(existing, is_new=False)
+    refusal = refused(before.standings(intent.price_microcredits))
+    if refusal is not None:
+        raise refusal
+    after = before.with_one_more(intent.price_microcredits)
+    account.take(connection, owner, before, after, microcredits=intent.price_microcredits)
+    generation = store.add(
+        connection,
+        intent,
+        state=State.DISPATCHING,
+        quota_day=after.periods.day,
+        now_ms=now_ms,
+        lease_until_ms=lease_until_ms,
+    )
+    if generation.hold is not None:
+        ledger.hold(connection, generation.hold, now_ms=now_ms)
+    return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
+
+
+def account_of(
+    connection: Connection,
+    owner: Owner,
+    kid: str,
+    model_id: str | None,
+    terms: Terms,
+    *,
+    now_ms: int,
+    to_take: bool = False,
+) -> Account:
+    """A key's account with its live generations counted, to look at or, holding the tenant, to take from."""
+    opened = account.open_account(
+        connection, owner, kid, model_id, defaults=terms.default_limits, now_ms=now_ms, to_take=to_take
+    )
+    if not opened.counts_in_flight:
+        return opened
+    since_ms = now_ms - terms.unknown_slot_ms
+    return replace(opened, in_flight=store.in_flight(connection, owner, unknown_since_ms=since_ms))

@@ -48,6 +48,8 @@ MOVES: dict[State, frozenset[State]] = {
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
 FOLLOWABLE = frozenset({State.IN_QUEUE, State.IN_PROGRESS})
 """Live, with an upstream id to ask about."""
+IN_FLIGHT = (State.DISPATCHING, State.IN_QUEUE, State.IN_PROGRESS, State.UNKNOWN)
+"""What takes one of the places at the upstream; the unknown do for a while. In the order of the index."""
 
 
 def sources(to: State) -> frozenset[State]:

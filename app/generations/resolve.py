@@ -60,7 +60,7 @@ class Resolver:
         return self._changed(changed)
 
     async def close(self, generation_id: str, *, charged: bool) -> Generation:
-        """End it as lost: RunComfy charged for it, or did not.
+        """End it as lost. Where RunComfy charged for it, so does the tenant's hold; else it is given back.
 
         Raises:
             ResolveError: it is not unknown.
@@ -75,6 +75,7 @@ class Resolver:
             reason="resolved_charged" if charged else "resolved_not_charged",
             now_ms=self.clock.now_ms(),
             only_from={State.UNKNOWN},
+            spent=charged,
             error={"code": "lost", "message": f"Its fate stayed unknown; RunComfy {words} for it."},
         )
         return self._changed(changed)

@@ -4,26 +4,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, or_, select, tuple_, update
 
 from app.auth.keys import Mode
 from app.db.tables import generation_events, generations
-from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State
+from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.strict_json import from_column, to_column
+from app.quotas.account import Owner
+from app.quotas.ledger import Charge, Hold
+from app.quotas.limits import Scope, scopes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What a caller wants, validated and priced: a generation that does not exist yet."""
+    """What a caller wants, validated and priced: a generation that does not exist yet.
+
+    `root_kid` is the key whose limits it counts in; `settles_in` the states, separated by commas, that make
+    its price final: any other end gives it back. Both stay as they were when it was made.
+    """
 
     generation_id: str
     tenant_id: str
     kid: str
+    root_kid: str
     mode: Mode
     model_id: str
     input_document: Mapping[str, Any]
-    price_microcredits: int | None
-    price_version: str | None
+    price_microcredits: int
+    price_version: str
+    settles_in: str
     trace_id: str
     idempotency_key: str | None = None
     fingerprint: str | None = None
@@ -60,6 +69,24 @@ class Generation:
     started_at_ms: int | None
     finished_at_ms: int | None
     lease_until_ms: int | None
+    root_kid: str | None
+    quota_day: str | None
+    settles_in: str | None
+    charge: Charge | None
+
+    @property
+    def hold(self) -> Hold | None:
+        """The price that is held for it; None once that has ended, and for rows older than the ledger."""
+        if self.charge is not Charge.HELD:
+            return None
+        return Hold(
+            self.id,
+            Owner(self.tenant_id, self.mode),
+            self.root_kid or self.kid,
+            self.model_id,
+            self.quota_day or "",
+            self.price_microcredits or 0,
+        )
 
     @property
     def terminal(self) -> bool:
@@ -101,15 +128,36 @@ class Event:
 _INSERT = insert(generations).returning(generations)
 _INSERT_EVENT = insert(generation_events)
 _BY_ID = select(generations).where(generations.c.id == bindparam("id"))
+_BY_KEY = select(generations).where(
+    generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
+)
 _BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
+
+# Spelled out, as the partial indexes are: a planner cannot tell what a parameter will be.
+_IN_FLIGHT = (
+    select(generations.c.root_kid, generations.c.model_id, func.count())
+    .where(
+        generations.c.tenant_id == bindparam("tenant"),
+        generations.c.mode == bindparam("of_mode"),
+        literal_column(f"state IN ({', '.join(repr(str(state)) for state in IN_FLIGHT)})"),
+        or_(generations.c.state != State.UNKNOWN, generations.c.changed_at_ms >= bindparam("since_ms")),
+    )
+    .group_by(generations.c.root_kid, generations.c.model_id)
+)
 
 _TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text", "evidence": "evidence_text"}
 
 
 def add(
-    connection: Connection, intent: Intent, *, state: State, now_ms: int, lease_until_ms: int | None
+    connection: Connection,
+    intent: Intent,
+    *,
+    state: State,
+    quota_day: str,
+    now_ms: int,
+    lease_until_ms: int | None,
 ) -> Generation:
-    """Insert a generation in its first state, with its first event."""
+    """Insert a generation in its first state, with its first event. The caller enters its hold."""
     row = connection.execute(
         _INSERT,
         {
@@ -126,6 +174,10 @@ def add(
             "idempotency_key": intent.idempotency_key,
             "fingerprint": intent.fingerprint,
             "trace_id": intent.trace_id,
+            "root_kid": intent.root_kid,
+            "quota_day": quota_day,
+            "settles_in": intent.settles_in,
+            "charge": Charge.HELD,
             "created_at_ms": now_ms,
             "changed_at_ms": now_ms,
             "lease_until_ms": lease_until_ms,
@@ -160,11 +212,7 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
 
 def find_by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Generation | None:
     """The tenant's generation that this Idempotency-Key made."""
-    row = connection.execute(
-        select(generations).where(
-            generations.c.tenant_id == tenant_id, generations.c.idempotency_key == idempotency_key
-        )
-    ).one_or_none()
+    row = connection.execute(_BY_KEY, {"tenant": tenant_id, "key": idempotency_key}).one_or_none()
     return None if row is None else generation_of(row)
 
 
@@ -204,26 +252,32 @@ def page(
     return [generation_of(row) for row in connection.execute(query)]
 
 
-def leases_over(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
-    """Ids of submits whose server has been silent for longer than its lease."""
+def waiting_since(connection: Connection, state: State, *, before_ms: int, limit: int) -> list[str]:
+    """Ids of those waiting for too long: submits whose lease ended, or the unknown, before that moment."""
+    moment = generations.c.lease_until_ms if state is State.DISPATCHING else generations.c.changed_at_ms
     query = (
         select(generations.c.id)
-        .where(generations.c.state == State.DISPATCHING, generations.c.lease_until_ms < now_ms)
-        .order_by(generations.c.lease_until_ms)
+        .where(generations.c.state == literal_column(f"'{state}'"), moment < before_ms)
+        .order_by(moment)
         .limit(limit)
     )
     return list(connection.scalars(query))
 
 
-def unknown_since(connection: Connection, *, before_ms: int, limit: int) -> list[str]:
-    """Ids of generations whose fate has been unknown since before that moment."""
-    query = (
-        select(generations.c.id)
-        .where(generations.c.state == State.UNKNOWN, generations.c.changed_at_ms < before_ms)
-        .order_by(generations.c.changed_at_ms)
-        .limit(limit)
+def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) -> dict[Scope, int]:
+    """How many of an account's generations are live, by every scope that one of them counts in.
+
+    The unknown count as long as they became so after that moment.
+    """
+    counts: dict[Scope, int] = {}
+    rows = connection.execute(
+        _IN_FLIGHT, {"tenant": owner.tenant_id, "of_mode": owner.mode, "since_ms": unknown_since_ms}
     )
-    return list(connection.scalars(query))
+    for root_kid, model_id, count in rows:
+        # A set: what is older than the ledger has no key, and two of its scopes are the other two.
+        for scope in set(scopes_of(root_kid or "", model_id)):
+            counts[scope] = counts.get(scope, 0) + count
+    return counts
 
 
 def latest(
@@ -280,4 +334,5 @@ def generation_of(row: Row[tuple[object, ...]]) -> Generation:
     """The generation in a row of the table."""
     values = {_TEXTS.get(name, name): value for name, value in row._mapping.items()}  # noqa: SLF001 - documented
     values["state"] = State(values["state"])
+    values["charge"] = None if values["charge"] is None else Charge(values["charge"])
     return Generation(**{name: value for name, value in values.items() if name in _FIELDS})

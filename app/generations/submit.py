@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.auth.principal import Principal
@@ -21,14 +21,17 @@ from app.errors import (
     Problem,
 )
 from app.generations import intent, refusals
+from app.generations.admission import Admission
 from app.generations.dispatch import Dispatcher
-from app.generations.intent import fingerprint
+from app.generations.intent import Recorded, Terms, fingerprint
 from app.generations.lifecycle import State
 from app.generations.store import Generation, Intent
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.strict_json import dumps
 from app.kit.tasks import Tasks
+from app.quotas.account import Owner
+from app.quotas.limits import Account, Standing
 from app.upstream.client import Upstream
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
@@ -44,10 +47,15 @@ class MediaPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A generation that was accepted, now or by an earlier submit with the same key."""
+    """A generation that was accepted, now or by an earlier submit with the same key.
+
+    `standings` are the tenant's limits after it, and whether another one like it would fit; empty for a
+    repetition.
+    """
 
     generation: Generation
     replayed: bool
+    standings: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,10 @@ class Submitter:
     catalog: Catalog
     upstreams: Mapping[str, Upstream]
     tasks: Tasks
+    admission: Admission
     dispatcher: Dispatcher
     media_policy: MediaPolicy
+    terms: Terms
     lease_s: float
 
     async def submit(
@@ -86,19 +96,28 @@ class Submitter:
             earlier = await self.db.read(intent.find, principal.tenant_id, idempotency_key, wanted)
             if earlier is not None:
                 return _replay(earlier)
-        model = self._model(principal, model_id)
-        self._validate(model, body)
-        upstream = self._upstream(principal)
+        model = self.model(principal, model_id)
+        violated = self.violations(model, body)
+        if violated:
+            count = "1 violation" if len(violated) == 1 else f"{len(violated)} violations"
+            raise Problem(
+                INVALID_INPUT,
+                f"{count} of the input schema of {model.model_id}; see `errors`.",
+                errors=violated,
+            )
+        upstream = self.upstream(principal)
         now_ms = self.clock.now_ms()
         wish = Intent(
             generation_id=new_id(now_ms),
             tenant_id=principal.tenant_id,
             kid=principal.kid,
+            root_kid=principal.root_kid,
             mode=principal.mode,
             model_id=model.model_id,
             input_document=body,
             price_microcredits=model.price(body),
-            price_version=model.pricing.version if model.pricing else None,
+            price_version=model.pricing.version,
+            settles_in=self.terms.settles_in,
             trace_id=trace_id,
             idempotency_key=idempotency_key,
             fingerprint=wanted,
@@ -107,7 +126,7 @@ class Submitter:
         task = self.tasks.start(self._record_and_send(wish, upstream, dumps(body), recorded), name="submit")
         try:
             async with asyncio.timeout(upstream.submit_deadline_s + _RECORD_WAIT_S):
-                generation, is_new = await asyncio.shield(task)
+                written = await asyncio.shield(task)
         except TimeoutError:
             if not recorded.is_set():
                 # The deadline is over, so even if it is recorded now it will not be sent.
@@ -118,17 +137,19 @@ class Submitter:
                 ) from None
             # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
             raise refusals.unknown_outcome(wish.generation_id) from None
-        return _answer(generation) if is_new else _replay(generation)
+        if not written.is_new:
+            return _replay(written.generation)
+        return replace(_answer(written.generation), standings=written.standings)
 
     async def _record_and_send(
         self, wish: Intent, upstream: Upstream, body: bytes, recorded: asyncio.Event
-    ) -> tuple[Generation, bool]:
+    ) -> Recorded:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
         deadline = asyncio.get_running_loop().time() + upstream.submit_deadline_s
         now_ms = self.clock.now_ms()
         try:
-            generation, is_new = await self.db.write(
-                intent.record, wish, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+            written = await self.admission.record(
+                wish, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
             )
         except (Problem, asyncio.CancelledError) as error:
             if isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE:
@@ -139,11 +160,18 @@ class Submitter:
             self.tasks.start(closing, name="close-unsent", may_be_cut=True)
             raise
         recorded.set()
-        if is_new:
-            generation = await self.dispatcher.dispatch(generation, upstream, body, deadline=deadline)
-        return generation, is_new
+        if not written.is_new:
+            return written
+        sent = await self.dispatcher.dispatch(written.generation, upstream, body, deadline=deadline)
+        return replace(written, generation=sent)
 
-    def _model(self, principal: Principal, model_id: str) -> Model:
+    def model(self, principal: Principal, model_id: str) -> Model:
+        """The model of that id.
+
+        Raises:
+            Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED.
+
+        """
         model = self.catalog.get(model_id)
         if model is None:
             raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
@@ -151,23 +179,30 @@ class Submitter:
             raise Problem(MODEL_NOT_ALLOWED, f"This API key may not use {model.model_id}.")
         return model
 
-    def _validate(self, model: Model, body: dict[str, Any]) -> None:
-        found = violations(
-            model,
-            body,
-            http_hosts=self.media_policy.http_hosts,
-            data_uris=self.media_policy.data_uris,
-        )
-        if found:
-            errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
-            count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
-            raise Problem(
-                INVALID_INPUT,
-                f"{count} of the input schema of {model.model_id}; see `errors`.",
-                errors=errors,
-            )
+    def violations(self, model: Model, body: dict[str, Any]) -> list[FieldError]:
+        """Everything that is wrong with a body."""
+        policy = self.media_policy
+        found = violations(model, body, http_hosts=policy.http_hosts, data_uris=policy.data_uris)
+        return [FieldError(one.pointer, one.code, one.detail) for one in found]
 
-    def _upstream(self, principal: Principal) -> Upstream:
+    async def account(self, principal: Principal, model_id: str | None) -> Account:
+        """What the principal has and uses, of one model or of all, as it stands now."""
+        return await self.db.read(
+            intent.account_of,
+            Owner(principal.tenant_id, principal.mode),
+            principal.root_kid,
+            model_id,
+            self.terms,
+            now_ms=self.clock.now_ms(),
+        )
+
+    def upstream(self, principal: Principal) -> Upstream:
+        """Where this kind of key leads.
+
+        Raises:
+            Problem: UPSTREAM_NOT_CONFIGURED.
+
+        """
         upstream = self.upstreams.get(principal.mode)
         if upstream is None:
             raise Problem(

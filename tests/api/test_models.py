@@ -94,16 +94,25 @@ class TestMany:
         assert said[0]["detail"].replace(DREAMINA, "") == said[1]["detail"].replace(f"{DREAMINA[:-1]}x", "")
         assert {**said[0], "detail": ""} == {**said[1], "detail": ""}
 
-    async def test_every_kind_of_model_can_be_submitted_to(self, world: World) -> None:
+    @pytest.mark.parametrize(
+        ("model_id", "more", "price"),
+        [
+            ("bytedance/seed-audio-1.0/text-to-audio", {}, 40_000),
+            ("wan-ai/wan-2.7/edit", {"image_urls": ["https://example.com/a.png"]}, 0),
+            ("kling/kling-video-o3/4K/reference-to-video", {}, 500_000),
+            ("kling/kling-video-o3/4K/reference-to-video", {"sound": True}, 2_000_000),
+        ],
+    )
+    async def test_every_kind_of_model_can_be_submitted_to(
+        self, world: World, model_id: str, more: dict[str, Any], price: int
+    ) -> None:
         answer = await world.client.post(
-            "/v1/models/bytedance/seed-audio-1.0/text-to-audio", json={"prompt": "[sandbox:queued] hello"}
+            f"/v1/models/{model_id}", json={"prompt": "[sandbox:queued] hello", **more}
         )
         assert answer.status_code == 200, answer.text
         record = await world.record(answer.json()["request_id"])
-        assert (record["model_id"], record["price_microcredits"]) == (
-            "bytedance/seed-audio-1.0/text-to-audio",
-            None,
-        )
+        assert (record["model_id"], record["price_microcredits"]) == (model_id, price)
+        assert record["price_version"] == "1"
 
 
 # --- 400 and 404

@@ -4,9 +4,12 @@ from datetime import datetime
 
 import pytest
 
+from app.generations import store
 from app.sandbox.jobs import FAILURES
 from tests.api.published import problem_of
 from tests.harness import World
+
+PRICE_USD = 0.15  # of the first model's example table
 
 pytestmark = pytest.mark.anyio
 
@@ -58,20 +61,25 @@ async def test_a_cancelled_job_has_neither_output_nor_error(world: World) -> Non
     assert document["status"] == "cancelled"
 
 
-async def test_the_cost_is_told_only_on_demand_and_only_when_known(world: World) -> None:
+async def test_the_cost_is_what_the_tenant_pays_and_is_told_only_on_demand(world: World) -> None:
+    """What RunComfy charges the operator is in the operator's record alone."""
     request_id = await world.submitted("canned")
     path = f"/v1/requests/{request_id}/result"
     assert "cost" not in await world.get(f"{path}?include_cost=true")
     await world.finish(request_id)
     upstream_request_id = world.received()[0]["request_id"]
-    truth = world.sandbox.result(upstream_request_id, "?include_cost=true")["cost"]
+    theirs = world.sandbox.result(upstream_request_id, "?include_cost=true")["cost"]
+    row = await world.gateway.db.read(store.find, request_id, None)
+    assert row is not None
+    assert row.upstream_cost_usd == str(theirs)
+    assert theirs != PRICE_USD
     for query in ("include_cost=true", "include_cost=True", "include_cost=1"):
-        assert (await world.get(f"{path}?{query}"))["cost"] == pytest.approx(truth)
+        assert (await world.get(f"{path}?{query}"))["cost"] == PRICE_USD
     for query in ("", "include_cost=false", "include_cost=0", "unrelated=true"):
         assert "cost" not in await world.get(f"{path}?{query}")
 
 
-async def test_a_failed_job_costs_what_the_upstream_says(world: World) -> None:
+async def test_a_failed_job_costs_nothing(world: World) -> None:
     request_id = await world.submitted("fail")
     await world.finish(request_id)
     assert (await world.get(f"/v1/requests/{request_id}/result?include_cost=true"))["cost"] == 0

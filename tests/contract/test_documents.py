@@ -30,7 +30,9 @@ def settings_rows() -> list[str]:
         default = field.get_default(call_default_factory=True)
         if hasattr(default, "get_secret_value"):
             default = default.get_secret_value()
-        shown = "" if default is None or default == [] else f"`{default}`"
+        if isinstance(default, list):
+            default = ",".join(default)
+        shown = "" if default in {None, ""} else f"`{default}`"
         rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
     return rows
 

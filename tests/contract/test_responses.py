@@ -12,6 +12,8 @@ from app.api.routes import ROUTES
 from app.generations import store
 from app.generations.track import Tracker
 from app.main import contract as build_contract
+from app.quotas.account import Owner, set_limit
+from app.quotas.limits import parse_limit
 from tests.api.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA
@@ -90,7 +92,8 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     for route in ROUTES:
         path = PATHS[route.operation_id]
         own, foreign = (path.replace("{request_id}", one) for one in (request_id, MISSING))
-        body = {"json": world.body("canned")} if path == SUBMIT and route.method == "POST" else {}
+        takes_input = route.method == "POST" and path.endswith(DREAMINA)
+        body = {"json": world.body("canned")} if takes_input else {}
         await ask(route.method, own, **body)
         if route.needs_key:
             await ask(route.method, own, headers={"Authorization": ""})
@@ -106,6 +109,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     await ask("GET", "/problems/nothing")
     for directive in ("queued,cancel-500", "queued,cancel-hang"):
         await ask("POST", f"/v1/requests/{await world.submitted(directive)}/cancel")
+    await _quotas(ask, request_id)
     world.app.state.draining = True
     await ask("GET", "/readyz")
     await _broken(ask, request_id, monkeypatch)
@@ -134,6 +138,27 @@ async def _submits(ask: Watched, live: dict[str, str]) -> None:
     await asyncio.gather(*(ask("POST", SUBMIT, **same) for _ in range(2)))  # the second is told to wait
     await ask("POST", SUBMIT, json=world.body("canned"), headers={"Idempotency-Key": "one"})
     await ask("POST", SUBMIT, json=world.body("canned"), headers={"Idempotency-Key": '"'})
+
+
+async def _quotas(ask: Watched, request_id: str) -> None:
+    """Bodies that a quote refuses, then every refusal by a limit."""
+    world = ask.world
+    path = PATHS["quote"]
+    await ask("POST", path, content=b"{")
+    await ask("POST", path, content=b" " * 300_000)
+    await ask("POST", path, content=b"{}", headers={"Content-Type": "text/plain"})
+    await ask("POST", f"{path}x", json={})
+    await ask("POST", path, json={"resolution": "8K"})
+    owner, limit = Owner(world.tenant_id, "test"), parse_limit("generations-total=0")
+    await world.gateway.db.write(set_limit, owner, limit, now_ms=world.clock.now_ms())
+    await ask("POST", path, json=world.body())
+    await ask("POST", SUBMIT, json=world.body())
+    world.gateway.reads._per_minute = 1
+    await ask("GET", "/v1/quota")
+    for route in ROUTES:
+        if route.needs_key:
+            await ask(route.method, PATHS[route.operation_id].replace("{request_id}", request_id))
+    world.gateway.reads._per_minute = 0
 
 
 async def _broken(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:

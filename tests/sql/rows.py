@@ -13,7 +13,10 @@ from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import new_id
+from app.quotas import ledger
+from app.quotas.account import Owner, open_account, take
 
+PRICE = 250_000
 NOW_MS = 1_790_000_000_000
 PEPPER = "a pepper for tests, long enough to be taken for one"
 
@@ -37,23 +40,31 @@ def add_generation(
 ) -> Generation:
     """A generation that is in a state from its first version."""
     tenant_id, kid = owner or add_owner(connection)
+    account = Owner(tenant_id, "test")
+    before = open_account(connection, account, kid, "a/b", defaults=(), now_ms=now_ms, to_take=True)
+    take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
     generation = store.add(
         connection,
         store.Intent(
             generation_id=new_id(now_ms),
             tenant_id=tenant_id,
             kid=kid,
+            root_kid=kid,
             mode="test",
             model_id="a/b",
             input_document={"prompt": "x"},
-            price_microcredits=None,
-            price_version=None,
+            price_microcredits=PRICE,
+            price_version="1",
+            settles_in="completed",
             trace_id="0" * 32,
         ),
         state=state,
+        quota_day=before.periods.day,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
     )
+    assert generation.hold is not None
+    ledger.hold(connection, generation.hold, now_ms=now_ms)
     if columns:
         connection.execute(update(generations).where(generations.c.id == generation.id).values(**columns))
     return generation

@@ -1,0 +1,66 @@
+"""The headers that tell of limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
+
+One member for each limit of the caller's, named as in refusals and in `GET /v1/quota`. Amounts of credits are
+micro-credits.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from app.auth.principal import Principal
+from app.errors import Problem
+from app.gateway import Gateway
+from app.quotas.limits import Metric, Standing
+from app.quotas.refusal import refused
+
+_LONGEST_S = 0.5
+_UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own word; its default is "requests"
+
+
+def rate_headers(standings: Sequence[Standing]) -> dict[str, str]:
+    """Both headers; none where nothing is limited."""
+    if not standings:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(map(_policy, standings)),
+        "RateLimit": ", ".join(map(_state, standings)),
+    }
+
+
+def retry_header(standings: Sequence[Standing]) -> dict[str, str]:
+    """`Retry-After` on a success after which another submit like it would be refused: when it may come."""
+    problem = refused(standings)
+    if problem is None or problem.retry_after_s is None:
+        return {}
+    return {"Retry-After": str(problem.retry_after_s)}
+
+
+async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str) -> dict[str, str]:
+    """The headers for an answer to a submit that took nothing: the limits as they stand now."""
+    model = gateway.catalog.get(model_id.strip("/"))
+    # The answer is known, and may have taken nine of its ten seconds: headers are not worth more of them.
+    with suppress(Problem, TimeoutError):
+        async with asyncio.timeout(_LONGEST_S):
+            account = await gateway.submitter.account(principal, model.model_id if model else "")
+        return rate_headers(account.standings())
+    return {}
+
+
+def _policy(standing: Standing) -> str:
+    metric = standing.limit.metric
+    unit = "microcredits" if metric.of_credits else _UNITS.get(metric)
+    window = f";w={standing.window_s}" if standing.window_s is not None else ""
+    return f'"{standing.limit.policy}";q={_integer(standing.amount)}{window}' + (
+        f';qu="{unit}"' if unit else ""
+    )
+
+
+def _state(standing: Standing) -> str:
+    until = f";t={standing.resets_in_s}" if standing.resets_in_s is not None else ""
+    return f'"{standing.limit.policy}";r={_integer(standing.remaining)}{until}'
+
+
+def _integer(value: int) -> int:
+    """As a structured field takes it: 15 digits (RFC 9651)."""
+    return min(max(0, value), 10**15 - 1)

@@ -1,0 +1,76 @@
+"""Accounts as options of a command, and as tables."""
+
+from typing import Annotated
+
+import typer
+
+from app.auth import keys as api_keys
+from app.auth import tenants as tenant_rows
+from app.auth.keys import Mode
+from app.cli.session import fail
+from app.cli.tables import print_table
+from app.gateway import Gateway
+from app.generations import intent
+from app.kit.clock import iso
+from app.quotas.account import Owner
+from app.quotas.limits import Scope, Standing, credits_text
+
+AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
+Tenant = Annotated[str, typer.Option(help="The tenant's name.")]
+Key = Annotated[str | None, typer.Option(metavar="KID", help="Of this key alone.")]
+Model = Annotated[str | None, typer.Option(help="Of this model alone.")]
+Test = Annotated[bool, typer.Option("--test", help="Of test keys; they have an account of their own.")]
+
+
+async def account_of(
+    gateway: Gateway, tenant: str, key: str | None, model: str | None, *, test: bool
+) -> tuple[Owner, Scope]:
+    """Whose account the options name, and which part of it."""
+    found = await gateway.db.read(tenant_rows.by_name, tenant)
+    mode: Mode = "test" if test else "live"
+    kid = ""
+    if key is not None:
+        known = await gateway.db.read(api_keys.find, key)
+        if known is None or known.tenant_id != found.id:
+            fail(f"tenant {tenant!r} has no key {key!r}; `reelgate keys list` shows them.")
+        kid, mode = known.root_kid, known.mode
+    if model is not None and gateway.catalog.get(model) is None:
+        fail(f"the catalogue has no model {model!r}.")
+    return Owner(found.id, mode), Scope(kid, model or "")
+
+
+async def standings_of(gateway: Gateway, owner: Owner, scope: Scope) -> list[Standing]:
+    """The limits of an account's part, as they stand."""
+    now = await gateway.db.read(
+        intent.account_of,
+        owner,
+        scope.kid,
+        scope.model_id or None,
+        gateway.submitter.terms,
+        now_ms=gateway.clock.now_ms(),
+    )
+    return [one for one in now.standings() if one.limit.scope == scope]
+
+
+def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
+    """Limit, held, spent, remaining and when it resets, for people: credits, not micro-credits."""
+
+    def shown(value: int) -> str:
+        return credits_text(value) if standing.limit.metric.of_credits else str(value)
+
+    burst = f"/{standing.limit.burst}" if standing.limit.burst is not None else ""
+    return (
+        shown(standing.amount) + burst,
+        shown(standing.held),
+        shown(standing.spent),
+        shown(standing.remaining),
+        "-" if standing.resets_at_ms is None else iso(standing.resets_at_ms),
+    )
+
+
+def print_standings(standings: list[Standing]) -> None:
+    """A table of limits beside their usage."""
+    print_table(
+        ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
+        [(one.limit.policy, *cells_of(one)) for one in standings],
+    )

@@ -1,0 +1,61 @@
+"""Waiting for one's turn in this process, before a connection is taken.
+
+On PostgreSQL, writers that want the same row would each hold a connection while they wait for one another.
+Here they wait without one: one at a time for each key, and all of them together never take the whole pool.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from app.db.sqlite import DatabaseBusyError
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
+
+
+class Turns:
+    """First come, first served, for each key. `most` is how many have their turn at a time."""
+
+    def __init__(self, most: int, *, patience_s: float) -> None:
+        self._room = asyncio.Semaphore(most)
+        self._patience_s = patience_s
+        self._turns: dict[str, _Turn] = {}
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Have the key's turn for the block.
+
+        Raises:
+            DatabaseBusyError: it did not come in time; the block was not entered.
+
+        """
+        turn = self._turns.setdefault(key, _Turn())
+        turn.wanted += 1
+        try:
+            await self._wait_for(turn)
+            try:
+                yield
+            finally:
+                self._room.release()
+                turn.lock.release()
+        finally:
+            turn.wanted -= 1
+            if not turn.wanted:
+                del self._turns[key]
+
+    async def _wait_for(self, turn: _Turn) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await turn.lock.acquire()
+                try:
+                    await self._room.acquire()
+                except BaseException:
+                    turn.lock.release()
+                    raise
+        except TimeoutError as error:
+            raise DatabaseBusyError(f"no turn within {self._patience_s:g} s") from error

@@ -1,0 +1,194 @@
+"""The provider's bill beside our books: every line is a job of ours, and every charged job of ours a line."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Final, TextIO
+
+from sqlalchemy import Connection, select
+
+from app.db.tables import generations
+from app.quotas.ledger import Charge
+from app.quotas.limits import credits_text
+from app.upstream.outcomes import is_safe_id
+
+_BATCH: Final = 500
+_MOST_USD: Final = 10**9  # of a line: more is another column
+# Decimal itself takes 1_000 and NaN, and what has a comma in it can be read in two ways.
+_COST: Final = re.compile(r"([+-]?)\$?([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,2})?)")
+
+
+class BillError(ValueError):
+    """The bill cannot be read; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the bill: the provider's id of a job and what it costs in US dollars."""
+
+    number: int
+    upstream_request_id: str
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """Where bill and books differ: `rule` is one of RULES, `subject` a request's id or the provider's."""
+
+    rule: str
+    subject: str
+    detail: str
+
+
+RULES: Final = {
+    "billed-and-not-ours": "no request has this id: perhaps one of the unknown does",
+    "billed-twice": "the bill has more than one line for it",
+    "billed-and-refunded": "the provider charges for it, the tenant was not charged",
+    "cost-is-not-what-was-said": "the bill has another cost than the provider's own result had",
+    "charged-and-not-billed": "the tenant was charged, the bill has no line for it",
+}
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """The sums of both sides, in US dollars and micro-credits, and every difference."""
+
+    lines: int = 0
+    billed_usd: Decimal = Decimal(0)
+    matched: int = 0
+    charged_microcredits: int = 0
+    refunded_microcredits: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Line]:
+    """The lines of a bill, a CSV file with a header.
+
+    Raises:
+        BillError: a column is missing, a line has no id or no cost, or more fields than there are columns.
+
+    """
+    try:
+        reader = csv.DictReader(file, strict=True)
+        columns = reader.fieldnames or []
+        for wanted in (id_column, cost_column):
+            if columns.count(wanted) != 1:
+                raise BillError(
+                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}."
+                )
+        for row in reader:
+            if None in row:  # such as a cost of 1,50: what it costs would be read from its first half
+                raise BillError(f"line {reader.line_num} of the bill has more fields than its header.")
+            yield _line(reader.line_num, row[id_column], row[cost_column])
+    except (csv.Error, UnicodeError) as error:
+        raise BillError(f"the bill is no CSV file in UTF-8: {error}") from error
+
+
+def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Line:
+    number_match = _COST.fullmatch((cost or "").strip())
+    cost_usd = None if number_match is None else Decimal("".join(number_match.groups()))
+    if cost_usd is None or abs(cost_usd) > _MOST_USD:
+        raise BillError(f"line {number} of the bill has no cost: {cost!r}.")
+    if not (upstream_request_id or "").strip():
+        raise BillError(f"line {number} of the bill has no id.")
+    return Line(number, (upstream_request_id or "").strip(), cost_usd)
+
+
+def reconcile(
+    connection: Connection, lines: Iterable[Line], *, from_ms: int, until_ms: int
+) -> Reconciliation:
+    """Compare a bill with the live requests, on a connection that sees one unchanging state.
+
+    Requests that were submitted from `from_ms` to before `until_ms` must be on the bill if they were charged;
+    a line of the bill may be for any request, whenever it was submitted.
+    """
+    found = Reconciliation()
+    seen: dict[str, int] = {}
+    rest = iter(lines)
+    while batch := list(islice(rest, _BATCH)):
+        fresh = [line for line in batch if _first_time(line, seen, found)]
+        rows = _rows_of(connection, [line.upstream_request_id for line in fresh])
+        for line in fresh:
+            _compare(line, rows.get(line.upstream_request_id), found)
+    found.differences += _unbilled(connection, seen, from_ms, until_ms)
+    found.differences.sort()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    state: str
+    charge: str | None
+    price_microcredits: int
+    said_usd: Decimal | None
+
+
+def _first_time(line: Line, seen: dict[str, int], found: Reconciliation) -> bool:
+    found.lines += 1
+    found.billed_usd += line.cost_usd
+    first = seen.setdefault(line.upstream_request_id, line.number)
+    if first == line.number:
+        return True
+    detail = f"lines {first} and {line.number}, {line.cost_usd} USD more"
+    found.differences.append(Difference("billed-twice", line.upstream_request_id, detail))
+    return False
+
+
+_COLUMNS = (
+    generations.c.upstream_request_id,
+    generations.c.id,
+    generations.c.state,
+    generations.c.charge,
+    generations.c.price_microcredits,
+    generations.c.upstream_cost_usd,
+)
+
+
+def _rows_of(connection: Connection, upstream_request_ids: list[str]) -> dict[str, _Row]:
+    # What we would never have kept is not ours, and may be nothing that a database takes.
+    possible = [one for one in upstream_request_ids if is_safe_id(one)]
+    query = select(*_COLUMNS).where(
+        generations.c.mode == "live", generations.c.upstream_request_id.in_(possible)
+    )
+    return {
+        upstream_id: _Row(id_, state, charge, price or 0, None if said is None else Decimal(said))
+        for upstream_id, id_, state, charge, price, said in connection.execute(query)
+    }
+
+
+def _compare(line: Line, row: _Row | None, found: Reconciliation) -> None:
+    if row is None:
+        detail = f"line {line.number}, {line.cost_usd} USD"
+        found.differences.append(Difference("billed-and-not-ours", line.upstream_request_id, detail))
+        return
+    found.matched += 1
+    if row.charge == Charge.SETTLED:
+        found.charged_microcredits += row.price_microcredits
+    elif row.charge == Charge.REFUNDED:
+        found.refunded_microcredits += row.price_microcredits
+        if line.cost_usd:
+            detail = f"line {line.number}, {line.cost_usd} USD; it is {row.state}"
+            found.differences.append(Difference("billed-and-refunded", row.id, detail))
+    if row.said_usd is not None and row.said_usd != line.cost_usd:
+        detail = f"line {line.number}, {line.cost_usd} USD; its result said {row.said_usd} USD"
+        found.differences.append(Difference("cost-is-not-what-was-said", row.id, detail))
+
+
+def _unbilled(
+    connection: Connection, seen: dict[str, int], from_ms: int, until_ms: int
+) -> Iterator[Difference]:
+    query = select(*_COLUMNS).where(
+        generations.c.mode == "live",
+        generations.c.charge == Charge.SETTLED,
+        generations.c.created_at_ms >= from_ms,
+        generations.c.created_at_ms < until_ms,
+    )
+    for upstream_id, id_, state, _, price, _ in connection.execute(query.execution_options(yield_per=_BATCH)):
+        if upstream_id not in seen:
+            where = f"at the provider {upstream_id or 'unknown'}"
+            detail = f"{credits_text(price or 0)} credits; it is {state}, {where}"
+            yield Difference("charged-and-not-billed", id_, detail)

@@ -1,0 +1,292 @@
+"""Verifying the books: every sum computed anew from the rows, every rule of the ledger checked on them.
+
+Nothing here trusts what the gateway itself keeps as a sum: usage is added up from the generations and
+top-ups, and what a generation's ledger entries must be follows from its own history.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, func, select, text
+
+from app.db.tables import generations, ledger_entries, quota_usage
+from app.generations.lifecycle import IN_FLIGHT, MOVES, TERMINAL, State
+from app.kit.clock import iso
+from app.quotas.ledger import Charge, Kind
+from app.quotas.limits import TOTAL, periods_of_day, scopes_of
+
+_MOST_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """Something that is not as it must be. `subject` is a request's or an entry's id, or an account's row."""
+
+    rule: str
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was checked, and what was found; nothing found means that the books are right."""
+
+    generations: int
+    entries: int
+    in_flight: int
+    held_microcredits: int
+    spent_microcredits: int
+    added_microcredits: int
+    findings: list[Finding] = field(default_factory=list)
+
+
+def verify(connection: Connection) -> Report:
+    """Check everything, on a connection that sees one unchanging state."""
+    findings = sorted({*_broken_rules(connection), *_wrong_days(connection), *_wrong_sums(connection)})
+    held, spent = (_sum_of_prices(connection, charge) for charge in (Charge.HELD, Charge.SETTLED))
+    added = select(func.sum(ledger_entries.c.microcredits)).where(ledger_entries.c.generation_id.is_(None))
+    live = select(func.count()).select_from(generations).where(generations.c.state.in_(IN_FLIGHT))
+    return Report(
+        connection.scalar(select(func.count()).select_from(generations)) or 0,
+        connection.scalar(select(func.count()).select_from(ledger_entries)) or 0,
+        connection.scalar(live) or 0,
+        held,
+        spent,
+        int(connection.scalar(added) or 0),
+        findings,
+    )
+
+
+def _sum_of_prices(connection: Connection, charge: Charge) -> int:
+    total = select(func.sum(generations.c.price_microcredits)).where(generations.c.charge == charge)
+    return int(connection.scalar(total) or 0)
+
+
+def _names(states: Iterator[State] | frozenset[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+_TERMINAL = _names(TERMINAL)
+_STARTS = _names(frozenset({State.ACCEPTED, State.DISPATCHING}))
+_ALLOWED = " OR ".join(
+    f"(a.state = '{source}' AND b.state IN ({_names(moves)}))" for source, moves in MOVES.items() if moves
+)
+# Whether its history made a price final: one of its states did, or an operator said so.
+_SPENDING = """SELECT 1 FROM generation_events e WHERE e.generation_id = g.id AND (
+    e.reason = 'resolved_charged' OR (e.reason <> 'resolved_not_charged'
+    AND ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%'))"""
+_WAS_SPENT = f"EXISTS ({_SPENDING})"
+_WAS_ACCEPTED = """EXISTS (SELECT 1 FROM generation_events e
+    WHERE e.generation_id = g.id AND e.state = 'in_queue')"""
+_ENDED = f"(g.state IN ({_TERMINAL}) OR {_WAS_SPENT})"
+
+
+def _entries(kind: Kind) -> str:
+    return f"(SELECT count(*) FROM ledger_entries l WHERE l.generation_id = g.id AND l.kind = '{kind}')"
+
+
+def _amount_is_not(kind: Kind, amount: str) -> str:
+    return (
+        "SELECT g.id, 'is ' || l.microcredits || ', its price ' || g.price_microcredits"
+        " FROM ledger_entries l JOIN generations g ON g.id = l.generation_id"
+        f" WHERE l.kind = '{kind}' AND l.microcredits <> {amount}"
+    )
+
+
+# Each selects a subject and a detail. `charge` is NULL in rows that are older than the ledger.
+_RULES: Final = {
+    "history-has-gaps": """
+        SELECT g.id, 'version ' || g.version || ', ' || count(e.version) || ' events' FROM generations g
+        LEFT JOIN generation_events e ON e.generation_id = g.id GROUP BY g.id, g.version
+        HAVING count(e.version) <> g.version OR min(e.version) <> 1 OR max(e.version) <> g.version""",
+    "state-is-not-its-last-event": """
+        SELECT g.id, 'is ' || g.state || ', its last event ' || e.state FROM generations g
+        JOIN generation_events e ON e.generation_id = g.id AND e.version = g.version
+        WHERE e.state <> g.state""",
+    "history-has-an-impossible-move": f"""
+        SELECT a.generation_id, a.state || ' to ' || b.state FROM generation_events a
+        JOIN generation_events b ON b.generation_id = a.generation_id AND b.version = a.version + 1
+        WHERE NOT ({_ALLOWED})
+        UNION ALL SELECT generation_id, 'starts as ' || state FROM generation_events
+        WHERE version = 1 AND state NOT IN ({_STARTS})""",
+    "event-without-a-request": """
+        SELECT e.generation_id, 'event ' || e.version FROM generation_events e
+        LEFT JOIN generations g ON g.id = e.generation_id WHERE g.id IS NULL""",
+    "times-are-not-its-events": f"""
+        SELECT g.id, 'is ' || g.state || ' since ' || l.at_ms || ', made at ' || f.at_ms FROM generations g
+        JOIN generation_events f ON f.generation_id = g.id AND f.version = 1
+        JOIN generation_events l ON l.generation_id = g.id AND l.version = g.version
+        WHERE g.created_at_ms <> f.at_ms OR g.changed_at_ms <> l.at_ms OR coalesce(g.finished_at_ms, -1)
+        <> CASE WHEN g.state IN ({_TERMINAL}) THEN l.at_ms ELSE -1 END""",
+    "upstream-id-is-missing": f"""
+        SELECT g.id, 'is ' || g.state FROM generations g
+        WHERE g.upstream_request_id IS NULL AND {_WAS_ACCEPTED}""",
+    "upstream-id-is-unexpected": f"""
+        SELECT g.id, 'is ' || g.state || ', never accepted, and has ' || g.upstream_request_id
+        FROM generations g WHERE g.upstream_request_id IS NOT NULL AND NOT {_WAS_ACCEPTED}""",
+    "upstream-id-is-twice": """
+        SELECT min(id), count(*) || ' requests share ' || upstream_request_id FROM generations
+        WHERE upstream_request_id IS NOT NULL GROUP BY mode, upstream_request_id HAVING count(*) > 1""",
+    "idempotency-key-is-twice": """
+        SELECT min(id), count(*) || ' requests share ' || idempotency_key FROM generations
+        WHERE idempotency_key IS NOT NULL GROUP BY tenant_id, idempotency_key HAVING count(*) > 1""",
+    "idempotency-key-is-half": """
+        SELECT id, 'has one of key and fingerprint' FROM generations
+        WHERE (idempotency_key IS NULL) <> (fingerprint IS NULL)""",
+    "key-is-not-its-tenants": """
+        SELECT g.id, 'made by key ' || g.kid FROM generations g LEFT JOIN api_keys k ON k.kid = g.kid
+        WHERE k.kid IS NULL OR k.tenant_id <> g.tenant_id OR k.mode <> g.mode
+        OR (g.charge IS NOT NULL AND g.root_kid <> coalesce(k.root_kid, k.kid))""",
+    "key-is-not-of-its-line": """
+        SELECT n.kid, 'counts as ' || coalesce(n.root_kid, 'itself') FROM api_keys n
+        LEFT JOIN api_keys k ON k.rotated_to = n.kid WHERE coalesce(n.root_kid, '')
+        <> CASE WHEN k.kid IS NULL THEN '' ELSE coalesce(k.root_kid, k.kid) END
+        OR k.tenant_id <> n.tenant_id OR k.mode <> n.mode""",
+    "terms-are-incomplete": f"""
+        SELECT id, 'its charge is ' || coalesce(charge, 'none') FROM generations
+        WHERE CASE WHEN charge IS NULL
+        THEN root_kid IS NOT NULL OR quota_day IS NOT NULL OR settles_in IS NOT NULL
+        ELSE root_kid IS NULL OR quota_day IS NULL OR settles_in IS NULL OR price_microcredits IS NULL
+        OR price_microcredits < 0 OR ',' || settles_in || ',' NOT LIKE '%,{State.COMPLETED},%' END""",
+    "hold-is-not-once": f"""
+        SELECT g.id, {_entries(Kind.HOLD)} || ' holds' FROM generations g
+        WHERE g.charge IS NOT NULL AND {_entries(Kind.HOLD)} <> 1""",
+    "hold-is-not-the-price": _amount_is_not(Kind.HOLD, "-g.price_microcredits"),
+    "refund-is-not-the-price": _amount_is_not(Kind.REFUND, "g.price_microcredits"),
+    "settle-changes-the-balance": _amount_is_not(Kind.SETTLE, "0"),
+    "end-is-not-once": f"""
+        SELECT g.id, {_entries(Kind.SETTLE)} || ' settles, ' || {_entries(Kind.REFUND)} || ' refunds'
+        FROM generations g WHERE g.charge IS NOT NULL AND {_entries(Kind.SETTLE)} + {_entries(Kind.REFUND)}
+        <> CASE WHEN {_ENDED} THEN 1 ELSE 0 END""",
+    "end-is-of-the-wrong-kind": f"""
+        SELECT g.id, 'is ' || g.state || ' and settles in ' || g.settles_in FROM generations g
+        WHERE g.charge IS NOT NULL AND (({_entries(Kind.SETTLE)} > 0 AND NOT {_WAS_SPENT})
+        OR ({_entries(Kind.REFUND)} > 0 AND {_WAS_SPENT}))""",
+    "charge-is-not-what-the-ledger-says": f"""
+        SELECT g.id, 'is ' || g.charge FROM generations g WHERE g.charge IS NOT NULL AND g.charge <>
+        CASE WHEN {_entries(Kind.SETTLE)} > 0 THEN '{Charge.SETTLED}'
+        WHEN {_entries(Kind.REFUND)} > 0 THEN '{Charge.REFUNDED}' ELSE '{Charge.HELD}' END""",
+    "entry-without-its-request": """
+        SELECT 'entry ' || l.id, l.kind || ' of ' || coalesce(l.generation_id, '-') FROM ledger_entries l
+        LEFT JOIN generations g ON g.id = l.generation_id WHERE l.kind IN ('hold', 'settle', 'refund')
+        AND (g.id IS NULL OR g.charge IS NULL OR g.tenant_id <> l.tenant_id OR g.mode <> l.mode
+        OR l.kid <> '' OR l.model_id <> '')""",
+    "entry-is-not-of-its-moment": f"""
+        SELECT 'entry ' || l.id, l.kind || ' of ' || g.id || ' at ' || l.at_ms
+        FROM ledger_entries l JOIN generations g ON g.id = l.generation_id WHERE CASE l.kind
+        WHEN '{Kind.HOLD}' THEN l.at_ms <> g.created_at_ms
+        WHEN '{Kind.REFUND}' THEN l.at_ms <> g.changed_at_ms
+        ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
+    "top-up-takes-away": f"""
+        SELECT 'entry ' || id, 'is ' || microcredits FROM ledger_entries
+        WHERE kind = '{Kind.TOP_UP}' AND microcredits <= 0""",
+    "reference-is-twice": """
+        SELECT 'entry ' || max(id), count(*) || ' entries share ' || reference FROM ledger_entries
+        WHERE reference IS NOT NULL GROUP BY tenant_id, mode, kind, reference HAVING count(*) > 1""",
+}
+
+
+def _broken_rules(connection: Connection) -> Iterator[Finding]:
+    for rule, query in _RULES.items():
+        rows = connection.execute(text(f"{query} LIMIT {_MOST_SHOWN}"))
+        yield from (Finding(rule, str(subject), str(detail)) for subject, detail in rows)
+
+
+_BEFORE_UTC = timedelta(hours=14)  # what the earliest and the latest time zone differ by
+_BEHIND_UTC = timedelta(hours=12)
+
+
+def _wrong_days(connection: Connection) -> Iterator[Finding]:
+    """Generations that count on a day that it was nowhere on earth when they were made."""
+    table = generations.c
+    days = select(table.quota_day, func.min(table.created_at_ms), func.max(table.created_at_ms))
+    counted = days.where(table.quota_day.is_not(None)).group_by(table.quota_day).order_by(table.quota_day)
+    for day, first_ms, last_ms in connection.execute(counted).all():
+        from_ms, until_ms = _day_on_earth(day)
+        if from_ms <= first_ms and last_ms < until_ms:
+            continue
+        query = select(table.id, table.created_at_ms).where(
+            table.quota_day == day, (table.created_at_ms < from_ms) | (table.created_at_ms >= until_ms)
+        )
+        for subject, created_at_ms in connection.execute(query.limit(_MOST_SHOWN)):
+            detail = f"counts on {day}, was made at {iso(created_at_ms)}"
+            yield Finding("quota-day-is-not-when-it-was-made", subject, detail)
+
+
+def _day_on_earth(day: str) -> tuple[int, int]:
+    """From when until when it is that day in some time zone; an empty span for what is no day."""
+    try:
+        midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
+        from_, until = midnight - _BEFORE_UTC, midnight + timedelta(days=1) + _BEHIND_UTC
+    except (ValueError, OverflowError):
+        return 0, 0
+    return int(from_.timestamp() * 1000), int(until.timestamp() * 1000)
+
+
+_Key = tuple[str, str, str, str, str]  # tenant, mode, key, model, period
+_COUNTERS: Final = (
+    "held_generations",
+    "spent_generations",
+    "held_microcredits",
+    "spent_microcredits",
+    "added_microcredits",
+)
+
+
+def _wrong_sums(connection: Connection) -> Iterator[Finding]:
+    """Usage rows that are not the sums of their generations and top-ups."""
+    right = _sums(connection)
+    kept: dict[_Key, tuple[int, ...]] = {}
+    for row in connection.execute(select(quota_usage)):
+        key = (row.tenant_id, row.mode, row.kid, row.model_id, row.period)
+        kept[key] = tuple(int(getattr(row, name)) for name in _COUNTERS)
+    zero = (0,) * len(_COUNTERS)
+
+    def differences() -> Iterator[Finding]:
+        for key in sorted(right.keys() | kept.keys()):
+            pairs = zip(_COUNTERS, kept.get(key, zero), right.get(key, zero), strict=True)
+            wrong = [
+                f"{name} is {is_now}, the rows say {should}"
+                for name, is_now, should in pairs
+                if is_now != should
+            ]
+            if wrong:
+                yield Finding(
+                    "usage-is-not-the-sum-of-the-rows",
+                    " ".join(part or "*" for part in key),
+                    "; ".join(wrong),
+                )
+
+    yield from islice(differences(), _MOST_SHOWN)
+
+
+def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
+    sums: dict[_Key, list[int]] = defaultdict(lambda: [0] * len(_COUNTERS))
+    table = generations.c
+    group = (table.tenant_id, table.mode, table.root_kid, table.model_id, table.quota_day, table.charge)
+    query = select(*group, func.count(), func.sum(table.price_microcredits)).group_by(*group)
+    # What has no key or no day is a finding of its own.
+    counted = query.where(
+        table.charge.in_((Charge.HELD, Charge.SETTLED)),
+        table.root_kid.is_not(None),
+        table.quota_day.is_not(None),
+    )
+    for tenant_id, mode, kid, model_id, day, charge, count, microcredits in connection.execute(counted):
+        first = 0 if charge == Charge.HELD else 1
+        for scope in scopes_of(kid, model_id):
+            for period in periods_of_day(day):
+                row = sums[tenant_id, mode, scope.kid, scope.model_id, period]
+                row[first] += count
+                row[first + 2] += int(microcredits or 0)
+    entry = ledger_entries.c
+    scope_columns = (entry.tenant_id, entry.mode, entry.kid, entry.model_id)
+    added = select(*scope_columns, func.sum(entry.microcredits)).group_by(*scope_columns)
+    for tenant_id, mode, kid, model_id, microcredits in connection.execute(
+        added.where(entry.kind.in_((Kind.TOP_UP, Kind.ADJUSTMENT)))
+    ):
+        sums[tenant_id, mode, kid, model_id, TOTAL][4] += int(microcredits)
+    return {key: tuple(row) for key, row in sums.items()}

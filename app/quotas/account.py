@@ -1,0 +1,250 @@
+"""Opening a tenant's account for a decision, and writing what was decided.
+
+Whoever changes an account holds the tenant's row until the commit: that is what makes a limit exact, on one
+server and on many, and keeps two changes of the same dozen rows from meeting half-way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
+
+from app.db.tables import quota_limits, quota_usage, tenants
+from app.quotas.limits import (
+    TOTAL,
+    Account,
+    Limit,
+    LimitError,
+    Metric,
+    Scope,
+    Usage,
+    periods_at,
+    periods_of_day,
+)
+
+_ZONE = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
+_LOCK = _ZONE.with_for_update(key_share=True)
+
+
+def _in_either(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Of all, or of the one that the parameter names: an IN, which both databases look up in the index."""
+    return column.in_([literal(""), bindparam(name)])
+
+
+_LIMITS = select(quota_limits).where(
+    quota_limits.c.tenant_id == bindparam("tenant"),
+    quota_limits.c.mode == bindparam("of_mode"),
+    _in_either(quota_limits.c.kid, "of_kid"),
+)
+_LIMITS_OF_MODEL = _LIMITS.where(_in_either(quota_limits.c.model_id, "of_model_id"))
+_OF_A_KEY = (
+    quota_usage.c.tenant_id == bindparam("tenant"),
+    quota_usage.c.mode == bindparam("of_mode"),
+    _in_either(quota_usage.c.kid, "of_kid"),
+    quota_usage.c.period.in_([literal(TOTAL), bindparam("of_month"), bindparam("of_day")]),
+)
+# All that one generation counts in: four scopes in three periods.
+_OF_A_GENERATION = (*_OF_A_KEY, _in_either(quota_usage.c.model_id, "of_model_id"))
+_COUNTERS = tuple(field.name for field in fields(Usage))
+_COLUMNS = (
+    quota_usage.c.kid,
+    quota_usage.c.model_id,
+    quota_usage.c.period,
+    *(quota_usage.c[name] for name in _COUNTERS),
+)
+_USAGE = select(*_COLUMNS).where(*_OF_A_KEY)
+_USAGE_OF_MODEL = select(*_COLUMNS).where(*_OF_A_GENERATION)
+_INSERT_USAGE = insert(quota_usage)
+_MOVE = (
+    update(quota_usage)
+    .where(*_OF_A_GENERATION)
+    .values(
+        held_generations=quota_usage.c.held_generations + bindparam("held"),
+        spent_generations=quota_usage.c.spent_generations + bindparam("spent"),
+        held_microcredits=quota_usage.c.held_microcredits + bindparam("held") * bindparam("price"),
+        spent_microcredits=quota_usage.c.spent_microcredits + bindparam("spent") * bindparam("price"),
+    )
+)
+_THE_TOTAL = (
+    quota_usage.c.tenant_id == bindparam("tenant"),
+    quota_usage.c.mode == bindparam("of_mode"),
+    quota_usage.c.kid == bindparam("of_kid"),
+    quota_usage.c.model_id == bindparam("of_model_id"),
+    quota_usage.c.period == TOTAL,
+)
+_SET_TAT = update(quota_usage).where(*_THE_TOTAL).values(tat_us=bindparam("now_tat_us"))
+_ADD = (
+    update(quota_usage)
+    .where(*_THE_TOTAL)
+    .values(added_microcredits=quota_usage.c.added_microcredits + bindparam("more"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose account it is. Test keys have one of their own: they never spend what live keys may."""
+
+    tenant_id: str
+    mode: str
+
+
+def open_account(
+    connection: Connection,
+    owner: Owner,
+    kid: str,
+    model_id: str | None,
+    *,
+    defaults: Sequence[Limit],
+    now_ms: int,
+    to_take: bool = False,
+) -> Account:
+    """The account of a key and a model (None: all models), to look at or, holding the tenant, to take from.
+
+    `defaults` are limits of every tenant that has no own one of that metric.
+    """
+    query = _LOCK if to_take else _ZONE
+    zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
+    periods = periods_at(now_ms, zone_of(zone_name))
+    of_key = {"tenant": owner.tenant_id, "of_mode": owner.mode, "of_kid": kid}
+    of_periods = {"of_month": periods.month, "of_day": periods.day}
+    if model_id is None:
+        own = connection.execute(_LIMITS, of_key)
+        rows = connection.execute(_USAGE, of_key | of_periods)
+    else:
+        of_model = {"of_model_id": model_id}
+        own = connection.execute(_LIMITS_OF_MODEL, of_key | of_model)
+        rows = connection.execute(_USAGE_OF_MODEL, of_key | of_model | of_periods)
+    limits = _with_defaults([limit_of(row) for row in own], defaults)
+    usage = {(Scope(row[0], row[1]), row[2]): Usage(*row[3:]) for row in rows}
+    return Account(kid, model_id or "", now_ms, zone_name, periods, limits, usage)
+
+
+def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:
+    said = {one.metric for one in own if one.scope == Scope()}
+    limits = [*own, *(one for one in defaults if one.metric not in said)]
+    metrics = list(Metric)
+    return tuple(sorted(limits, key=lambda one: (one.scope, metrics.index(one.metric))))
+
+
+def take(connection: Connection, owner: Owner, before: Account, after: Account, *, microcredits: int) -> None:
+    """Write one more generation at that price: `after` is `before` with it, which the tenant was held for."""
+    # What is not there yet is made first, at nought, so that one statement moves all.
+    missing = [
+        _row(owner, scope, period)
+        for scope in after.scopes
+        for period in after.periods.labels
+        if (scope, period) not in before.usage
+    ]
+    if missing:
+        connection.execute(_INSERT_USAGE, missing)
+    _move(
+        connection, owner, after.kid, after.model_id, after.periods.day, held=1, spent=0, price=microcredits
+    )
+    for scope in after.scopes:
+        tat_us = after.usage[scope, TOTAL].tat_us
+        if tat_us is not None:
+            connection.execute(_SET_TAT, _total_of(owner, scope) | {"now_tat_us": tat_us})
+
+
+def end_hold(
+    connection: Connection, owner: Owner, *, kid: str, model_id: str, day: str, microcredits: int, spent: bool
+) -> None:
+    """Take a generation's hold out of every window that it counts in; into what is spent, or back."""
+    hold_tenant(connection, owner.tenant_id)
+    _move(connection, owner, kid, model_id, day, held=-1, spent=int(spent), price=microcredits)
+
+
+def _move(connection: Connection, owner: Owner, kid: str, model_id: str, day: str, **change: int) -> None:
+    _, of_month, _ = periods_of_day(day)
+    of_generation = {"of_kid": kid, "of_model_id": model_id, "of_day": day, "of_month": of_month}
+    connection.execute(_MOVE, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
+
+
+def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits: int) -> None:
+    """Change what was paid in. The tenant must be held."""
+    moved = connection.execute(_ADD, _total_of(owner, scope) | {"more": microcredits})
+    if moved.rowcount == 0:
+        connection.execute(_INSERT_USAGE, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
+
+
+def hold_tenant(connection: Connection, tenant_id: str) -> None:
+    """Keep everybody else from taking from the tenant's accounts until the commit."""
+    connection.execute(_LOCK, {"tenant": tenant_id})
+
+
+def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
+    """Make or change one limit."""
+    hold_tenant(connection, owner.tenant_id)
+    unset_limit(connection, owner, limit.scope, limit.metric)
+    connection.execute(
+        insert(quota_limits).values(
+            tenant_id=owner.tenant_id,
+            mode=owner.mode,
+            kid=limit.scope.kid,
+            model_id=limit.scope.model_id,
+            metric=limit.metric,
+            amount=limit.amount,
+            burst=limit.burst,
+            changed_at_ms=now_ms,
+        )
+    )
+
+
+def unset_limit(connection: Connection, owner: Owner, scope: Scope, metric: Metric) -> bool:
+    """Remove one limit, so that the default holds, if there is one. Whether there was one."""
+    hold_tenant(connection, owner.tenant_id)
+    removed = connection.execute(
+        delete(quota_limits).where(
+            quota_limits.c.tenant_id == owner.tenant_id,
+            quota_limits.c.mode == owner.mode,
+            quota_limits.c.kid == scope.kid,
+            quota_limits.c.model_id == scope.model_id,
+            quota_limits.c.metric == metric,
+        )
+    )
+    return removed.rowcount > 0
+
+
+def limits_of(connection: Connection, tenant_id: str | None = None) -> list[tuple[Owner, Limit]]:
+    """Every limit of one tenant, or of all."""
+    query = select(quota_limits).order_by(*quota_limits.primary_key.columns)
+    if tenant_id is not None:
+        query = query.where(quota_limits.c.tenant_id == tenant_id)
+    return [(Owner(row.tenant_id, row.mode), limit_of(row)) for row in connection.execute(query)]
+
+
+def limit_of(row: Row[Any]) -> Limit:
+    """The limit in a row of the table."""
+    return Limit(Scope(row.kid, row.model_id), Metric(row.metric), row.amount, row.burst)
+
+
+@lru_cache(maxsize=700)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that IANA name.
+
+    Raises:
+        LimitError: there is none.
+
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise LimitError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin.") from error
+
+
+def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:
+    """A row of the table in which nothing is used yet."""
+    named = {"tenant_id": owner.tenant_id, "mode": owner.mode, "kid": scope.kid, "model_id": scope.model_id}
+    return {**named, "period": period, **asdict(Usage())}
+
+
+def _total_of(owner: Owner, scope: Scope) -> dict[str, Any]:
+    return {
+        "tenant": owner.tenant_id,
+        "of_mode": owner.mode,
+        "of_kid": scope.kid,
+        "of_model_id": scope.model_id,
+    }

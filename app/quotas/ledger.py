@@ -1,0 +1,198 @@
+"""The ledger: an entry for every change of what a tenant has, never changed and never removed.
+
+A generation's entries are a hold when it is made and, once, a settle or a refund when it ends; the amount of
+an entry is the change of the balance, so that a settle is 0 and the balance is the sum. The table's own
+constraints refuse a second end, and triggers refuse a change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from app.db.tables import ledger_entries, quota_limits
+from app.quotas import account
+from app.quotas.account import Owner
+from app.quotas.limits import Limit, LimitError, Metric, Scope
+
+
+class Charge(StrEnum):
+    """Where the price of a generation is."""
+
+    HELD = "held"
+    SETTLED = "settled"
+    REFUNDED = "refunded"
+
+
+class Kind(StrEnum):
+    """What an entry of the ledger records."""
+
+    HOLD = "hold"
+    SETTLE = "settle"
+    REFUND = "refund"
+    TOP_UP = "top-up"
+    ADJUSTMENT = "adjustment"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A price that is held for a generation, and what it counts in: a key, a model and a day."""
+
+    generation_id: str
+    owner: Owner
+    kid: str
+    model_id: str
+    day: str
+    microcredits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the ledger. `microcredits` is the change of the balance."""
+
+    id: int
+    owner: Owner
+    kind: Kind
+    generation_id: str | None
+    scope: Scope
+    microcredits: int
+    at_ms: int
+    note: str | None
+    reference: str | None
+
+
+_INSERT = insert(ledger_entries)
+
+
+def hold(connection: Connection, held: Hold, *, now_ms: int) -> None:
+    """Record that a price is held. The account has been charged with it in the same transaction."""
+    _append(connection, held.owner, Kind.HOLD, -held.microcredits, now_ms, generation_id=held.generation_id)
+
+
+def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Charge:
+    """End a hold: settle it or give it back, in the ledger and in every window that it counts in."""
+    kind, change = (Kind.SETTLE, 0) if spent else (Kind.REFUND, held.microcredits)
+    _append(connection, held.owner, kind, change, now_ms, generation_id=held.generation_id)
+    account.end_hold(
+        connection,
+        held.owner,
+        kid=held.kid,
+        model_id=held.model_id,
+        day=held.day,
+        microcredits=held.microcredits,
+        spent=spent,
+    )
+    return Charge.SETTLED if spent else Charge.REFUNDED
+
+
+def add(
+    connection: Connection,
+    owner: Owner,
+    scope: Scope,
+    kind: Kind,
+    microcredits: int,
+    *,
+    now_ms: int,
+    note: str | None = None,
+    reference: str | None = None,
+) -> bool:
+    """Enter a top-up or an adjustment of a balance. A top-up makes the balance prepaid if it was not limited.
+
+    False when an entry with this reference exists already: a payment that is entered twice counts once.
+
+    Raises:
+        LimitError: the entry with this reference is another one.
+
+    """
+    account.hold_tenant(connection, owner.tenant_id)
+    if reference is not None:
+        there = _by_reference(connection, owner, kind, reference)
+        if there is not None:
+            if (there.scope, there.microcredits) != (scope, microcredits):
+                raise LimitError(f"reference {reference!r} belongs to another entry (number {there.id}).")
+            return False
+    if kind is Kind.TOP_UP and not _is_prepaid(connection, owner, scope):
+        account.set_limit(connection, owner, Limit(scope, Metric.CREDITS_TOTAL, 0), now_ms=now_ms)
+    _append(connection, owner, kind, microcredits, now_ms, scope=scope, note=note, reference=reference)
+    account.add_credits(connection, owner, scope, microcredits)
+    return True
+
+
+def entries(
+    connection: Connection, *, tenant_id: str | None = None, generation_id: str | None = None, limit: int
+) -> Sequence[Entry]:
+    """The newest entries, of all tenants or of one, or of one generation."""
+    query = select(ledger_entries).order_by(ledger_entries.c.id.desc()).limit(limit)
+    if tenant_id is not None:
+        query = query.where(ledger_entries.c.tenant_id == tenant_id)
+    if generation_id is not None:
+        query = query.where(ledger_entries.c.generation_id == generation_id)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def _by_reference(connection: Connection, owner: Owner, kind: Kind, reference: str) -> Entry | None:
+    row = connection.execute(
+        select(ledger_entries).where(
+            ledger_entries.c.tenant_id == owner.tenant_id,
+            ledger_entries.c.mode == owner.mode,
+            ledger_entries.c.kind == kind,
+            ledger_entries.c.reference == reference,
+        )
+    ).one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _is_prepaid(connection: Connection, owner: Owner, scope: Scope) -> bool:
+    query = select(quota_limits.c.amount).where(
+        quota_limits.c.tenant_id == owner.tenant_id,
+        quota_limits.c.mode == owner.mode,
+        quota_limits.c.kid == scope.kid,
+        quota_limits.c.model_id == scope.model_id,
+        quota_limits.c.metric == Metric.CREDITS_TOTAL,
+    )
+    return connection.execute(query).scalar_one_or_none() is not None
+
+
+def _append(
+    connection: Connection,
+    owner: Owner,
+    kind: Kind,
+    microcredits: int,
+    now_ms: int,
+    *,
+    generation_id: str | None = None,
+    scope: Scope = Scope(),  # noqa: B008 - a constant
+    note: str | None = None,
+    reference: str | None = None,
+) -> None:
+    connection.execute(
+        _INSERT,
+        {
+            "tenant_id": owner.tenant_id,
+            "mode": owner.mode,
+            "kind": kind,
+            "generation_id": generation_id,
+            "kid": scope.kid,
+            "model_id": scope.model_id,
+            "microcredits": microcredits,
+            "at_ms": now_ms,
+            "note": note,
+            "reference": reference,
+        },
+    )
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        row.id,
+        Owner(row.tenant_id, row.mode),
+        Kind(row.kind),
+        row.generation_id,
+        Scope(row.kid, row.model_id),
+        row.microcredits,
+        row.at_ms,
+        row.note,
+        row.reference,
+    )

@@ -1,0 +1,119 @@
+"""What a tenant is told of a limit: its document, and the refusal that names the one that binds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED, Problem
+from app.kit.clock import iso
+from app.quotas.limits import MICROCREDITS, Metric, Standing, credits_text
+
+_SPANS = {"day": "a day", "month": "a month", "total": "in all"}
+
+
+@dataclass(eq=False)
+class QuotaProblem(Problem):
+    """A refusal by a quota, with every limit as it stood at that moment."""
+
+    standings: Sequence[Standing] = ()
+
+
+def document(standing: Standing) -> dict[str, Any]:
+    """A limit beside its usage, as JSON. Amounts of credits are micro-credits."""
+    limit = standing.limit
+    metric = limit.metric
+    return {
+        "policy": limit.policy,
+        "holder": limit.scope.holder,
+        "model_id": limit.scope.model_id or None,
+        "metric": metric,
+        "unit": _unit(metric),
+        "limit": standing.amount,
+        "held": standing.held,
+        "spent": standing.spent,
+        "remaining": standing.remaining,
+        "period": standing.period,
+        "resets_at": None if standing.resets_at_ms is None else iso(standing.resets_at_ms),
+    }
+
+
+def refused(standings: Sequence[Standing]) -> QuotaProblem | None:
+    """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
+
+    The binding limit is the one that waits longest; it is told in words, all are listed.
+    """
+    violated = [one for one in standings if not one.fits]
+    if not violated:
+        return None
+    binding = max(violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0))
+    return QuotaProblem(
+        QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
+        sentence(binding),
+        retry_after_s=binding.retry_after_s,
+        extra={
+            "violated-policies": [one.limit.policy for one in violated],
+            "limits": [document(one) | {"wanted": one.wanted} for one in violated],
+        },
+        standings=standings,
+    )
+
+
+def sentence(standing: Standing) -> str:
+    """The state of a limit that refuses, and when to come back, for a person who has never seen it."""
+    limit, metric = standing.limit, standing.limit.metric
+    holder = "This API key" if limit.scope.kid else "Your tenant"
+    of_model = f" of {limit.scope.model_id}" if limit.scope.model_id else ""
+    if metric.is_rate:
+        allowed = _count(standing.amount, "read" if metric is Metric.READS_MINUTE else "submit")
+        what = f"{holder} may make {allowed}{of_model} a minute"
+        burst = limit.burst or standing.amount
+        at_once = f", at most {burst} at once" if burst != standing.amount else ""
+        return f"{what}{at_once} (`{limit.policy}`). {_when(standing)}"
+    if metric is Metric.IN_FLIGHT:
+        return (
+            f"{holder} may have {_count(standing.amount, 'request')}{of_model} in flight at a time"
+            f" (`{limit.policy}`), and has {standing.held}. {_when(standing)}"
+        )
+    allowed, spent, held, left, wanted = (
+        _amount(standing, value)
+        for value in (standing.amount, standing.spent, standing.held, standing.remaining, standing.wanted)
+    )
+    return (
+        f"{holder} may spend {allowed}{of_model} {_SPANS[metric.window or '']} (`{limit.policy}`):"
+        f" {spent} spent, {held} held for requests under way, {left} left; this one needs {wanted}."
+        f" {_when(standing)}"
+    )
+
+
+def _when(standing: Standing) -> str:
+    if standing.retry_after_s is None:
+        if standing.wanted > standing.amount:
+            fits_never = (
+                "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
+            )
+            return f"{fits_never}: waiting does not help."
+        back = " unless what is held comes back" if standing.held else ""
+        return f"Waiting does not help{back}: it has to be raised or topped up."
+    if standing.limit.metric is Metric.IN_FLIGHT:
+        return f"Try again when one of them has ended, or in {standing.retry_after_s} s."
+    if standing.limit.metric.is_rate:
+        return f"Try again in {standing.retry_after_s} s."
+    return f"It begins anew at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
+
+
+def _unit(metric: Metric) -> str:
+    if metric.of_credits:
+        return "microcredits"
+    return {Metric.SUBMITS_MINUTE: "submits", Metric.READS_MINUTE: "reads", Metric.IN_FLIGHT: "requests"}.get(
+        metric, "generations"
+    )
+
+
+def _amount(standing: Standing, value: int) -> str:
+    if standing.limit.metric.of_credits:
+        return "1 credit" if value == MICROCREDITS else f"{credits_text(value)} credits"
+    return _count(value, "generation")
+
+
+def _count(value: int, noun: str) -> str:
+    return f"{value} {noun}" if value == 1 else f"{value} {noun}s"

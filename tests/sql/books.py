@@ -1,0 +1,266 @@
+"""Books of a realistic mix: every state and charge, as the gateway makes them, each request with a name."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy.pool import NullPool
+
+from app.auth import keys, tenants
+from app.auth.keys import Mode
+from app.db.engine import is_sqlite, sync_url
+from app.db.sqlite import path_of, writer_engine
+from app.db.tables import generation_events, generations
+from app.generations import intent, store
+from app.generations.advance import advance, apply_observation
+from app.generations.dispatch import record_outcome
+from app.generations.intent import Terms, fingerprint
+from app.generations.lifecycle import State
+from app.kit.ids import new_id
+from app.quotas import ledger
+from app.quotas.account import Owner
+from app.quotas.ledger import Kind
+from app.quotas.limits import Scope
+from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
+from tests.sql.rows import NOW_MS, PEPPER
+
+MODEL, OTHER_MODEL = "bytedance/dreamina", "kling/video"
+PRICE, OTHER_PRICE = 150_000, 500_000
+HOUR_MS = 3_600_000
+
+SUCCESS = Terms()
+ACCEPTANCE = Terms(settles_in="in_queue,completed")
+ALSO_LOST = Terms(settles_in="completed,lost,cancelled")
+
+ACCEPTED = Outcome(Verdict.ACCEPTED, "accepted")
+REFUSED = Outcome(Verdict.REJECTED_INPUT, "http_422")
+BUSY = Outcome(Verdict.BUSY, "http_429")
+LOST_ANSWER = Outcome(Verdict.UNKNOWN, "timeout")
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key whose requests count as those of the first of its line."""
+
+    tenant_id: str
+    mode: Mode
+    kid: str
+    root_kid: str
+
+
+@dataclass
+class Books:
+    """What was made so far: ids by name, and the clock."""
+
+    connection: Connection
+    now_ms: int = NOW_MS
+    names: dict[str, str] = field(default_factory=dict)
+
+    def tick(self, hours: int = 1) -> int:
+        self.now_ms += hours * HOUR_MS
+        return self.now_ms
+
+    def key(self, name: str, tenant_id: str, mode: Mode = "test", **more: Any) -> Key:
+        kid, _ = keys.create(
+            self.connection, tenant_id, mode=mode, name="", pepper=PEPPER, now_ms=self.tick(), **more
+        )
+        self.names[name] = kid
+        return Key(tenant_id, mode, kid, kid)
+
+    def rotated(self, name: str, key: Key) -> Key:
+        kid, _, _ = keys.rotate(
+            self.connection, key.kid, overlap_ms=HOUR_MS, pepper=PEPPER, now_ms=self.tick()
+        )
+        self.names[name] = kid
+        return Key(key.tenant_id, key.mode, kid, key.root_kid)
+
+    def request(
+        self,
+        name: str,
+        key: Key,
+        outcome: Outcome | None = ACCEPTED,
+        *seen: Observation,
+        terms: Terms = SUCCESS,
+        other_model: bool = False,
+    ) -> str:
+        """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
+        model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
+        body = {"prompt": name}
+        wish = store.Intent(
+            generation_id=new_id(self.tick()),
+            tenant_id=key.tenant_id,
+            kid=key.kid,
+            root_kid=key.root_kid,
+            mode=key.mode,
+            model_id=model_id,
+            input_document=body,
+            price_microcredits=price,
+            price_version="1",
+            settles_in=terms.settles_in,
+            trace_id="0" * 32,
+            idempotency_key=f"key of {name}",
+            fingerprint=fingerprint(key.mode, model_id, body),
+        )
+        lease_ms = self.now_ms + 30_000
+        made = intent.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
+        generation_id = self.names[name] = made.generation.id
+        if outcome is not None:
+            upstream_id = f"job-{name}" if outcome.verdict is Verdict.ACCEPTED else None
+            told = Outcome(outcome.verdict, outcome.reason, upstream_request_id=upstream_id)
+            record_outcome(self.connection, generation_id, told, {}, now_ms=self.tick())
+        for one in seen:
+            apply_observation(
+                self.connection, generation_id, one, now_ms=self.tick(), missing_grace_ms=HOUR_MS
+            )
+        return generation_id
+
+    def move(self, name: str, to: State, reason: str, **more: Any) -> None:
+        moved = advance(self.connection, self.names[name], to, reason=reason, now_ms=self.tick(), **more)
+        assert moved is not None
+
+    def old(self, name: str, key: Key, *states: State) -> None:
+        """A request from before there was a ledger."""
+        generation_id = self.names[name] = new_id(self.tick())
+        started_ms = self.now_ms
+        events: list[dict[str, Any]] = [
+            {
+                "generation_id": generation_id,
+                "version": at,
+                "state": state,
+                "at_ms": started_ms + at,
+                "reason": "x",
+            }
+            for at, state in enumerate(states, 1)
+        ]
+        ended_ms = events[-1]["at_ms"]
+        row = {
+            "id": generation_id,
+            "tenant_id": key.tenant_id,
+            "kid": key.kid,
+            "mode": key.mode,
+            "model_id": MODEL,
+            "input": "{}",
+            "price_microcredits": PRICE,
+            "state": states[-1],
+            "version": len(states),
+            "upstream_request_id": f"job-{name}",
+            "trace_id": "0" * 32,
+            "created_at_ms": started_ms + 1,
+            "changed_at_ms": ended_ms,
+            "finished_at_ms": ended_ms if states[-1] is State.COMPLETED else None,
+        }
+        self.connection.execute(insert(generations).values(row))
+        self.connection.execute(insert(generation_events), events)
+
+
+RUNNING = Observation(Seen.IN_PROGRESS)
+DONE = Observation(Seen.SUCCEEDED, output={"video": "u"}, cost_usd=0.1)
+FAILED = Observation(Seen.FAILED, error={"code": 1})
+CANCELLED = Observation(Seen.CANCELLED)
+GONE = Observation(Seen.GONE)
+
+
+def keep_books(connection: Connection) -> dict[str, str]:
+    """Make the mix; the ids by name."""
+    books = Books(connection)
+    acme = tenants.create(connection, "acme", now_ms=NOW_MS, time_zone="Europe/Berlin").id
+    other = tenants.create(connection, "other", now_ms=NOW_MS, time_zone="Pacific/Auckland").id
+    books.names |= {"acme": acme, "other": other}
+    first = books.key("first", acme)
+    second = books.rotated("second", first)
+    third = books.rotated("third", second)
+    sibling, live = books.key("sibling", acme), books.key("live", acme, "live")
+    stranger = books.key("stranger", other)
+    for reference in ("payment-1", "payment-2"):
+        ledger.add(
+            connection,
+            Owner(acme, "test"),
+            Scope(),
+            Kind.TOP_UP,
+            50_000_000,
+            now_ms=books.tick(),
+            reference=reference,
+        )
+    ledger.add(connection, Owner(acme, "test"), Scope(first.kid), Kind.TOP_UP, 9_000_000, now_ms=books.tick())
+    ledger.add(
+        connection, Owner(acme, "test"), Scope(), Kind.ADJUSTMENT, -1_000_000, now_ms=books.tick(), note="why"
+    )
+    ledger.add(connection, Owner(other, "test"), Scope(), Kind.TOP_UP, 5_000_000, now_ms=books.tick())
+
+    books.request("dispatching", first, None)
+    books.request("in_queue", second)
+    books.request("in_progress", third, ACCEPTED, RUNNING, terms=ACCEPTANCE)
+    books.request("completed", first, ACCEPTED, RUNNING, DONE)
+    books.request("completed_at_once", sibling, ACCEPTED, DONE, other_model=True, terms=ACCEPTANCE)
+    books.request("failed", first, ACCEPTED, RUNNING, FAILED)
+    books.request("failed_and_charged", third, ACCEPTED, FAILED, terms=ACCEPTANCE)
+    books.request("cancelled", sibling, ACCEPTED, CANCELLED)
+    books.request("cancelled_and_charged", first, ACCEPTED, CANCELLED, terms=ALSO_LOST)
+    books.request("gone", first, ACCEPTED, GONE, GONE)
+    books.request("rejected", first, REFUSED, other_model=True)
+    books.request("busy", first, BUSY)
+    books.request("unknown", second, LOST_ANSWER)
+    books.request("charged", first, LOST_ANSWER)
+    books.move("charged", State.LOST, "resolved_charged", spent=True)
+    books.request("not_charged", first, LOST_ANSWER, terms=ALSO_LOST)
+    books.move("not_charged", State.LOST, "resolved_not_charged", spent=False)
+    books.request("closed", first, LOST_ANSWER)
+    books.move("closed", State.LOST, "unknown_for_too_long")
+    books.request("closed_and_charged", first, LOST_ANSWER, terms=ALSO_LOST)
+    books.move("closed_and_charged", State.LOST, "unknown_for_too_long")
+    books.request("attached", first, LOST_ANSWER)
+    books.move("attached", State.IN_QUEUE, "resolved_attached", upstream_request_id="job-found-later")
+    for name, end in (("accepted", None), ("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
+        books.request(name, first, None)
+        books.move(name, State.ACCEPTED, "held_here")
+        if end is not None:
+            books.move(name, end, "while_held")
+    books.request("live_completed", live, ACCEPTED, DONE, other_model=True)
+    books.request("live_in_queue", live)
+    books.request("strangers", stranger, ACCEPTED, RUNNING, DONE)
+    books.request("strangers_running", stranger, ACCEPTED, RUNNING)
+    _, stranger_2 = books.tick(24 * 40), books.rotated("stranger_2", stranger)
+    books.request("a_month_later", stranger_2, ACCEPTED, FAILED)
+    books.old("old", first, State.DISPATCHING, State.IN_QUEUE, State.COMPLETED)
+    books.old("old_and_live", first, State.DISPATCHING, State.IN_QUEUE)
+    return books.names
+
+
+@contextmanager
+def tampering(engine: Engine, *statements: str, **values: Any) -> Iterator[Connection]:
+    """A transaction without the database's own protection, after these statements; it is rolled back."""
+    with engine.connect() as connection, connection.begin() as transaction:
+        for statement in (*_disarming(connection), *statements):
+            connection.execute(text(statement), values)
+        yield connection
+        transaction.rollback()
+
+
+def _disarming(connection: Connection) -> Sequence[str]:
+    indexes = (
+        "uq_ledger_entries_end",
+        "uq_ledger_entries_generation_id_kind",
+        "uq_ledger_entries_reference",
+        "uq_generations_tenant_id_idempotency_key",
+        "uq_generations_upstream_request_id",
+    )
+    dropped = [f"DROP INDEX {name}" for name in indexes]
+    if connection.dialect.name == "postgresql":  # neither its triggers nor its foreign keys
+        return ["SET LOCAL session_replication_role = replica", *dropped]
+    return [*dropped, *(f"DROP TRIGGER ledger_entries_no_{action}" for action in ("update", "delete"))]
+
+
+def engine_of(url: str, *, foreign_keys: bool = True) -> Engine:
+    """A plain engine, for what the gateway itself never does."""
+    if not is_sqlite(url):
+        return create_engine(sync_url(url), poolclass=NullPool)
+    engine = writer_engine(path_of(url))
+    if not foreign_keys:
+
+        @event.listens_for(engine, "connect")
+        def _off(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA foreign_keys=OFF")
+
+    return engine
