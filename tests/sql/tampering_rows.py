@@ -1,0 +1,173 @@
+"""What somebody with a database shell could do to requests, histories and keys, and what must find it."""
+
+from tests.sql.tampering import changed, found_by, removed, row_changed
+
+_SUM = "usage-is-not-the-sum-of-the-rows"
+_LINE = "key-is-not-of-its-line"
+_OWNER = "key-is-not-its-tenants"
+_DAY = "quota-day-is-not-when-it-was-made"
+_MOVE = "history-has-an-impossible-move"
+_TIMES = "times-are-not-its-events"
+_TERMS = "terms-are-incomplete"
+
+
+def _event_changed(name: str, version: int, what: str) -> str:
+    return changed("generation_events", what, f"generation_id = :{name} AND version = {version}")
+
+
+def _event_added(name: str, version: int, state: str) -> str:
+    return (
+        "INSERT INTO generation_events (generation_id, version, state, at_ms, reason)"  # noqa: S608
+        f" SELECT id, {version}, '{state}', changed_at_ms, 'x' FROM generations WHERE id = :{name}"
+    )
+
+
+def _key_changed(name: str, what: str) -> str:
+    return changed("api_keys", what, f"kid = :{name}")
+
+
+CHARGES = {
+    **{
+        f"the charge of {name} is {charge}": found_by(
+            "charge-is-not-what-the-ledger-says", name, row_changed(name, f"charge = '{charge}'")
+        )
+        for name, charge in (
+            ("in_queue", "settled"),
+            ("in_progress", "refunded"),
+            ("completed", "refunded"),
+            ("completed", "nothing"),
+            ("failed", "held"),
+        )
+    },
+    "a charge is removed": found_by(_TERMS, "completed", row_changed("completed", "charge = NULL")),
+    "what is older than the ledger has a charge": found_by(
+        _TERMS, "old", row_changed("old", "charge = 'held'")
+    ),
+    **{
+        f"{column} is removed": found_by(_TERMS, "in_queue", row_changed("in_queue", f"{column} = NULL"))
+        for column in ("root_kid", "quota_day", "settles_in", "price_microcredits")
+    },
+    "what was charged would be refunded": found_by(
+        "end-is-of-the-wrong-kind",
+        "cancelled_and_charged",
+        row_changed("cancelled_and_charged", "settles_in = 'completed'"),
+    ),
+    "a price is another": found_by(
+        "hold-is-not-the-price", "failed", row_changed("failed", "price_microcredits = 1")
+    ),
+    "a price is below nothing": found_by(_TERMS, "failed", row_changed("failed", "price_microcredits = -1")),
+    "a model is another": found_by(_SUM, "kling", row_changed("completed", "model_id = 'kling/video'")),
+    "an operator never said that it was charged": found_by(
+        "end-is-of-the-wrong-kind", "charged", _event_changed("charged", 3, "reason = 'x'")
+    ),
+    "an operator never said that it was not": found_by(
+        "end-is-of-the-wrong-kind", "not_charged", _event_changed("not_charged", 3, "reason = 'x'")
+    ),
+}
+
+OWNERS = {
+    "a request is another tenant's": found_by(
+        _OWNER, "completed", row_changed("completed", "tenant_id = :other")
+    ),
+    "a request is another tenant's, with a key of theirs": found_by(
+        "entry-without-its-request",
+        "failed",
+        row_changed("failed", "tenant_id = :other, kid = :stranger, root_kid = :stranger"),
+    ),
+    "a request is of the other mode": found_by(_OWNER, "failed", row_changed("failed", "mode = 'live'")),
+    "a request is another key's": found_by(_OWNER, "failed", row_changed("failed", "kid = :sibling")),
+    "a request is of no key": found_by(_OWNER, "failed", row_changed("failed", "kid = 'nobody'")),
+    "a request counts in another key": found_by(
+        _OWNER, "failed", row_changed("failed", "root_kid = :sibling")
+    ),
+    "a charged request is another key's altogether": found_by(
+        _SUM, "sibling", row_changed("completed", "kid = :sibling, root_kid = :sibling")
+    ),
+    "a day is another": found_by(_SUM, "2026-10-01", row_changed("completed", "quota_day = '2026-10-01'")),
+    "a day that no sum counts is another": found_by(
+        _DAY, "failed", row_changed("failed", "quota_day = '2026-10-31'")
+    ),
+    "a day is none": found_by(_DAY, "failed", row_changed("failed", "quota_day = 'soon'")),
+    "a day is the last of all": found_by(_DAY, "failed", row_changed("failed", "quota_day = '9999-12-31'")),
+    "a key counts as itself": found_by(_LINE, "stranger_2", _key_changed("stranger_2", "root_kid = NULL")),
+    "a key counts as another": found_by(_LINE, "live", _key_changed("live", "root_kid = :sibling")),
+    "a key was never rotated": found_by(_LINE, "third", _key_changed("second", "rotated_to = NULL")),
+    "a rotated key is another tenant's": found_by(
+        _LINE, "third", _key_changed("third", "tenant_id = :other")
+    ),
+}
+
+IDS = {
+    "a request is removed": found_by(
+        "entry-without-its-request", "completed", removed("generations", "id = :completed")
+    ),
+    "a request is removed with its entries": found_by(
+        "event-without-a-request",
+        "completed",
+        removed("ledger_entries", "generation_id = :completed"),
+        removed("generations", "id = :completed"),
+    ),
+    "two requests have one job": found_by(
+        "upstream-id-is-twice",
+        "job-completed",
+        row_changed("failed", "upstream_request_id = 'job-completed'"),
+    ),
+    "a job's id is removed": found_by(
+        "upstream-id-is-missing", "cancelled", row_changed("cancelled", "upstream_request_id = NULL")
+    ),
+    "a rejected request has a job": found_by(
+        "upstream-id-is-unexpected", "rejected", row_changed("rejected", "upstream_request_id = 'x'")
+    ),
+    "two requests have one Idempotency-Key": found_by(
+        "idempotency-key-is-twice",
+        "key of completed",
+        row_changed("failed", "idempotency_key = 'key of completed'"),
+    ),
+    "an Idempotency-Key is removed": found_by(
+        "idempotency-key-is-half", "failed", row_changed("failed", "idempotency_key = NULL")
+    ),
+}
+
+HISTORIES = {
+    **{
+        f"{name} has another {column}": found_by(_TIMES, name, row_changed(name, f"{column} = {moment}"))
+        for name, column, moment in (
+            ("in_queue", "created_at_ms", "created_at_ms - 1"),
+            ("in_queue", "changed_at_ms", "changed_at_ms + 1"),
+            ("in_progress", "finished_at_ms", "changed_at_ms"),
+            ("completed", "finished_at_ms", "NULL"),
+        )
+    },
+    "an event is of another moment": found_by(
+        _TIMES, "completed", _event_changed("completed", 4, "at_ms = 1")
+    ),
+    "a state is another": found_by(
+        "state-is-not-its-last-event", "in_queue", row_changed("in_queue", "state = 'completed'")
+    ),
+    "a state is none": found_by(
+        "state-is-not-its-last-event", "in_queue", row_changed("in_queue", "state = 'free'")
+    ),
+    **{
+        f"event {version} of 4 is removed": found_by(
+            "history-has-gaps",
+            "completed",
+            removed("generation_events", f"generation_id = :completed AND version = {version}"),
+        )
+        for version in (1, 2, 3, 4)
+    },
+    "all events are removed": found_by(
+        "history-has-gaps", "completed", removed("generation_events", "generation_id = :completed")
+    ),
+    "an event is added": found_by("history-has-gaps", "completed", _event_added("completed", 5, "failed")),
+    "an event is another": found_by(_MOVE, "completed", _event_changed("completed", 2, "state = 'unknown'")),
+    "the first event is another": found_by(_MOVE, "failed", _event_changed("failed", 1, "state = 'unknown'")),
+    "an event is of no state": found_by(_MOVE, "completed", _event_changed("completed", 3, "state = 'x'")),
+    "there is a life after the end": found_by(
+        _MOVE,
+        "failed",
+        _event_added("failed", 5, "completed"),
+        row_changed("failed", "state = 'completed', version = 5"),
+    ),
+}
+
+ROWS = CHARGES | OWNERS | IDS | HISTORIES
