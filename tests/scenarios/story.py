@@ -1,0 +1,89 @@
+"""A small story of one client: what it submits, and all that it was told, on a disk that outlives it."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.harness import FakeClock
+
+START_MS = 1_790_000_000_000
+LEASE_S = 30.0
+UNKNOWN_S = 3600.0
+PRICE = 150_000
+MOST = 6  # generations, at once and in all
+TOP_UP = MOST * PRICE
+MOST_LOOKS = 5000  # only a hung test ever takes so many
+STEERING = {
+    "made": "canned,queue=0,run=0",
+    "cancelled": "queued",
+    "refused": "reject=422",
+    "unclear": "malformed",  # a job is made upstream, and the answer cannot be read
+}
+STORIES = (("made", "cancelled"), ("refused", "unclear"))
+"""Told one after the other by one client: the second job of each finds the account in use."""
+
+
+class BriskClock(FakeClock):
+    """Stands still; a short pause ends at once, a long one when the clock is moved past its end."""
+
+    async def sleep(self, delay_s: float) -> None:
+        if delay_s > 10:
+            await super().sleep(delay_s)
+        else:
+            await asyncio.sleep(0)
+
+    def restart(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._sleepers.clear()
+
+    @property
+    def somebody_sleeps(self) -> bool:
+        return bool(self._sleepers)
+
+
+@dataclass
+class Story:
+    """One tenant with one client, and all that the client was ever told, on a disk that outlives it.
+
+    `at` is the number of the event at which the fault happens, `now_ms` how far the story's time has come.
+    """
+
+    path: Path
+    jobs: tuple[str, ...]
+    at: int | None = None
+    tenant_id: str = ""
+    key: str = ""
+    marks: dict[str, str] = field(default_factory=dict)
+    now_ms: int = START_MS
+    told: list[dict[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def note(self, **fact: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(fact) + "\n")
+        self._take(fact)
+
+    def read(self) -> "Story":
+        for line in self.path.read_text().splitlines():
+            self._take(json.loads(line))
+        return self
+
+    def _take(self, fact: dict[str, Any]) -> None:
+        for name, value in fact.items():
+            if name == "told":
+                self.told.append(value)
+            elif name == "began":
+                self.marks.setdefault(*value)
+            else:
+                setattr(self, name, value)
+
+    @property
+    def fault(self) -> str | None:
+        """What the fault happened at; None where the story was over before, or had none."""
+        return None if self.at is None or len(self.events) < self.at else self.events[self.at - 1]
+
+    def final(self, job: str) -> dict[str, Any] | None:
+        """The first answer to this submit that a client need not, and may not, ask for again."""
+        return next((one for one in self.told if one["job"] == job and one["final"]), None)
