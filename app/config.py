@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "REELGATE_"
@@ -20,6 +31,16 @@ _POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _WHICH_DATABASE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
+
+
+_FROM_FILES = (
+    "pepper",
+    "upstream_token",
+    "upstream_credentials",
+    "sandbox_token",
+    "database_url",
+    "metrics_token",
+)
 
 
 class SettingsError(ValueError):
@@ -39,6 +60,20 @@ def _ten_years_at_most(value: float) -> float:
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Seconds = Annotated[float, AfterValidator(_ten_years_at_most)]
 SecretList = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
+
+
+class CredentialSettings(BaseModel):
+    """One of several credentials for the upstream."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")
+    token: SecretStr = Field(min_length=1)
+    weight: int = Field(default=1, ge=1, le=1000)
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+_CREDENTIALS = TypeAdapter(list[CredentialSettings])
 
 
 class Settings(BaseSettings):
@@ -83,6 +118,12 @@ class Settings(BaseSettings):
     upstream_token: SecretStr | None = Field(
         default=None, description="RunComfy's API token. Without it, rg_live_ keys get a 503."
     )
+    upstream_credentials: SecretStr | None = Field(
+        default=None,
+        description="Several credentials in place of UPSTREAM_TOKEN: a JSON list of objects with `name`,"
+        " `token` and, if you like, `weight` (its share of the jobs) and `concurrency` (how many jobs it may"
+        " have in flight).",
+    )
     submit_deadline_s: Seconds = Field(
         default=8.0,
         gt=0,
@@ -94,6 +135,47 @@ class Settings(BaseSettings):
     )
     freshness_s: Seconds = Field(
         default=1.0, ge=0, description="How old a live row may be before a read asks the upstream."
+    )
+    run_loops: bool = Field(
+        default=True,
+        description="Whether `serve` also follows jobs in the background; false where `reelgate worker`"
+        " does.",
+    )
+    poll_least_s: Seconds = Field(
+        default=1.0, gt=0, description="The shortest gap between two looks at a job in the background."
+    )
+    poll_most_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="The longest gap between two looks at a job in the background.",
+    )
+    polls_at_once: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="Most looks in the background at a time, for each credential and server.",
+    )
+    follow_for_s: Seconds = Field(
+        default=604_800.0,
+        gt=0,
+        description="Seconds after which a job that never ends upstream is closed as lost.",
+    )
+    result_retention_s: Seconds = Field(
+        default=2_592_000.0,
+        ge=0,
+        description="Seconds for which outputs are kept after a job's end; 0 keeps them for ever.",
+    )
+    max_wait_s: int = Field(
+        default=30, ge=0, le=300, description="Most seconds that `?wait=` and `Prefer: wait=` hold an answer."
+    )
+    streams_per_tenant: int = Field(
+        default=200,
+        ge=1,
+        description="Most event streams and held answers of a tenant at a time, on each server.",
+    )
+    heartbeat_s: Seconds = Field(
+        default=15.0, gt=0, le=60, description="Seconds between two signs of life in an event stream."
     )
     dispatch_lease_s: Seconds = Field(
         default=30.0,
@@ -156,6 +238,16 @@ class Settings(BaseSettings):
     drain_s: int = Field(
         default=20, ge=0, le=600, description="Seconds that a stopping server waits for what is under way."
     )
+    drain_delay_s: Seconds = Field(
+        default=0.0,
+        ge=0,
+        le=120,
+        description="Seconds for which a stopping server goes on serving while /readyz says 503, so that the"
+        " proxy in front of it has time to notice.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="The bearer token that opens /metrics. Without it there is none."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least severe log lines to print."
     )
@@ -186,7 +278,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in ("pepper", "upstream_token", "sandbox_token", "database_url"):
+        for name in _FROM_FILES:
             path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
             if path and not values.get(name):
                 try:
@@ -216,7 +308,14 @@ class Settings(BaseSettings):
     def _without_brackets(cls, value: str) -> str:
         return value[1:-1] if _BRACKETS.fullmatch(value) else value
 
-    @field_validator("upstream_token", "sandbox_token")
+    @field_validator("upstream_credentials")
+    @classmethod
+    def _known_credentials(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _credentials_in(value)
+        return value
+
+    @field_validator("upstream_token", "sandbox_token", "metrics_token")
     @classmethod
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
@@ -249,7 +348,20 @@ class Settings(BaseSettings):
             raise ValueError("dispatch_lease_s must be greater than submit_deadline_s")
         if self.drain_s <= self.submit_deadline_s + 1:
             raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
+        if self.upstream_token is not None and self.upstream_credentials is not None:
+            raise ValueError("set upstream_token or upstream_credentials, not both")
+        if self.poll_most_s < self.poll_least_s:
+            raise ValueError("poll_most_s must not be less than poll_least_s")
         return self
+
+    @property
+    def live_credentials(self) -> list[CredentialSettings]:
+        """The credentials for RunComfy; none where none is configured."""
+        if self.upstream_credentials is not None:
+            return _credentials_in(self.upstream_credentials)
+        if self.upstream_token is not None:
+            return [CredentialSettings(name="default", token=self.upstream_token)]
+        return []
 
     @property
     def development(self) -> bool:
@@ -309,6 +421,24 @@ class Settings(BaseSettings):
                 " without it no API key is valid any more."
             )
         return _kept_secret(self.data_dir / "pepper")
+
+
+def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
+    """Raises with what is wrong, and never with what it says: there are tokens in it."""
+    try:
+        found = _CREDENTIALS.validate_json(secret.get_secret_value())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place or 'it'}: {first['msg']}") from None
+    names = [one.name for one in found]
+    if not found or len(set(names)) < len(names) or "sandbox" in names:
+        raise ValueError("needs one or more, each with a name of its own, and none named sandbox")
+    for one in found:
+        token = one.token.get_secret_value()
+        if not all("!" <= character <= "~" for character in token):
+            raise ValueError(f"the token of {one.name} may hold printable ASCII without blanks alone")
+    return found
 
 
 def weak(secret: str) -> bool:

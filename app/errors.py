@@ -145,6 +145,20 @@ IDEMPOTENCY_IN_PROGRESS = Fault(
     retryable=True,
     remedy="Send the same again after `Retry-After`; it will be answered with the first one's job.",
 )
+NOT_CANCELLABLE = Fault(
+    "not_cancellable",
+    409,
+    "This request cannot be cancelled any more.",
+    retryable=False,
+    remedy="It runs, is over, or its fate is unknown; see its status. Without `Prefer` this is a 202.",
+)
+RESULT_ERASED = Fault(
+    "result_erased",
+    410,
+    "The result was kept for as long as the gateway keeps results.",
+    retryable=False,
+    remedy="Fetch results sooner; the record of the request is still there.",
+)
 BODY_TOO_LARGE = Fault(
     "body_too_large",
     413,
@@ -194,8 +208,15 @@ QUOTA_EXHAUSTED = Fault(
     429,
     "A quota does not allow this, and waiting alone will not change that.",
     retryable=False,
-    remedy="Ask the operator to raise the limit named in `limits` or to top it up; GET /v1/quota shows all.",
+    remedy="Ask the operator to raise what `limits` names, or to top up a balance; GET /v1/quota shows all.",
     registered=_QUOTA_TYPE,
+)
+TOO_MANY_STREAMS = Fault(
+    "too_many_streams",
+    429,
+    "There are too many event streams open.",
+    retryable=True,
+    remedy="Close one, or watch all of your requests with one stream: GET /v1/events.",
 )
 HTTP_ERROR = Fault(
     "http_error",

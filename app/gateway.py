@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from app.auth.principal import Authenticator
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
@@ -11,12 +13,17 @@ from app.db import schema
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
 from app.generations.admission import Admission
+from app.generations.advance import Patience
 from app.generations.cancel import Canceller
 from app.generations.dispatch import Dispatcher
+from app.generations.feed import Feed
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
+from app.generations.pace import Pace
+from app.generations.poll import Poller
 from app.generations.rescue import Rescuer
 from app.generations.resolve import Resolver
+from app.generations.retain import Retainer
 from app.generations.spool import Spool
 from app.generations.submit import MediaPolicy, Submitter
 from app.generations.track import Tracker
@@ -25,6 +32,10 @@ from app.kit.tasks import Tasks
 from app.quotas.limits import parse_limit
 from app.quotas.reads import ReadLimiter
 from app.upstream.client import Upstream
+from app.upstream.credentials import SANDBOX, Credential, Pool
+
+_LEASE_MARGIN_S = 5.0  # of a look: what its two calls have beside their deadlines, for the database
+_LEAST_WATCH_S = 0.25
 
 
 class SchemaError(Exception):
@@ -41,10 +52,14 @@ class Gateway:
     catalog: Catalog
     authenticator: Authenticator
     submitter: Submitter
+    pool: Pool
     tracker: Tracker
+    pollers: tuple[Poller, ...]
+    feed: Feed
     canceller: Canceller
     rescuer: Rescuer
     resolver: Resolver
+    retainer: Retainer
     reads: ReadLimiter
     tasks: Tasks
 
@@ -74,13 +89,34 @@ async def open_gateway(
         if serving and is_sqlite(url):
             stack.callback(server_lock(url).release)
         db = await _open_checked(url, settings.database_pool, stack)
-        upstreams = await _open_upstreams(settings, stack)
+        pool = Pool(clock, await _open_credentials(settings, stack))
         spool = Spool(settings.data_dir / "spool.jsonl")
-        if serving:
-            await spool.replay(db, clock)
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
-        tracker = Tracker(db, clock, upstreams, tasks, settings.freshness_s, settings.missing_grace_s)
+        tracker = Tracker(
+            db,
+            clock,
+            pool,
+            tasks,
+            Pace(settings.poll_least_s, settings.poll_most_s),
+            Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
+            freshness_s=settings.freshness_s,
+            lease_s=2 * settings.read_deadline_s + _LEASE_MARGIN_S,
+        )
+        feed = Feed(
+            db,
+            clock,
+            tracker,
+            tasks,
+            interval_s=max(settings.freshness_s, _LEAST_WATCH_S),
+            most=settings.streams_per_tenant,
+        )
+        terms = terms_of(settings)
+        if serving:
+            await pool.begin(db)
+            await spool.replay(db, clock)
+            feed.listen()
+            await stack.enter_async_context(db.announcements.heard())
         yield Gateway(
             settings=settings,
             clock=clock,
@@ -91,18 +127,23 @@ async def open_gateway(
                 db,
                 clock,
                 catalog,
-                upstreams,
+                pool,
                 tasks,
                 Admission(db),
-                Dispatcher(db, clock, spool),
+                Dispatcher(db, clock, pool, terms, spool),
                 MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
-                terms_of(settings),
+                terms,
                 settings.dispatch_lease_s,
+                settings.submit_deadline_s,
             ),
+            pool=pool,
             tracker=tracker,
-            canceller=Canceller(tracker, upstreams),
+            pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
+            feed=feed,
+            canceller=Canceller(tracker, feed, settings.submit_deadline_s),
             rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
-            resolver=Resolver(db, clock, upstreams),
+            resolver=Resolver(db, clock, pool),
+            retainer=Retainer(db, clock, settings.result_retention_s),
             reads=ReadLimiter(clock, settings.reads_per_minute),
             tasks=tasks,
         )
@@ -144,19 +185,24 @@ async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
     return db
 
 
-async def _open_upstreams(settings: Settings, stack: AsyncExitStack) -> dict[str, Upstream]:
-    """By key mode; `live` is missing where no credential is configured."""
-    places = {"test": (settings.sandbox_base_url, settings.sandbox_token)}
-    if settings.upstream_token is not None:
-        places["live"] = (settings.upstream_base_url, settings.upstream_token)
-    return {
-        mode: await stack.enter_async_context(
-            Upstream(
-                base_url=base_url,
-                token=token.get_secret_value(),
-                submit_deadline_s=settings.submit_deadline_s,
-                read_deadline_s=settings.read_deadline_s,
-            )
+async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[Credential]:
+    """The sandbox's and, where they are configured, RunComfy's."""
+    opened = [
+        Credential(
+            SANDBOX,
+            "test",
+            await _upstream(settings, stack, settings.sandbox_base_url, settings.sandbox_token),
+            guarded=False,
         )
-        for mode, (base_url, token) in places.items()
-    }
+    ]
+    for one in settings.live_credentials:
+        upstream = await _upstream(settings, stack, settings.upstream_base_url, one.token)
+        opened.append(Credential(one.name, "live", upstream, one.weight, one.concurrency))
+    return opened
+
+
+async def _upstream(settings: Settings, stack: AsyncExitStack, base_url: str, token: SecretStr) -> Upstream:
+    upstream = Upstream(
+        base_url=base_url, token=token.get_secret_value(), read_deadline_s=settings.read_deadline_s
+    )
+    return await stack.enter_async_context(upstream)

@@ -3,20 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from app.gateway import Gateway
 from app.kit.loop import Loop
 
+_POLL_S = 0.25  # how late a look may be for the sake of a tick
+_CREDENTIALS_S = 1.0
+_RETAIN_S = 600.0
+
 
 def loops(gateway: Gateway) -> list[Loop]:
-    """Every loop of this gateway."""
-    return [
+    """Every loop of this gateway. The credentials are its own to try; the rest is anybody's work."""
+    clock, settings = gateway.clock, gateway.settings
+    own = [
         Loop(
-            "rescue",
-            gateway.rescuer.run_once,
-            interval_s=gateway.settings.rescue_interval_s,
-            clock=gateway.clock,
+            "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         )
+    ]
+    if not settings.run_loops:
+        return own
+    return [
+        *own,
+        *(
+            Loop(f"poll-{poller.credential.name}", poller.run_once, interval_s=_POLL_S, clock=clock)
+            for poller in gateway.pollers
+        ),
+        Loop("rescue", gateway.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
+        Loop("retain", gateway.retainer.run_once, interval_s=_RETAIN_S, clock=clock),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from app.gateway import Gateway
 from app.main import create_server_app
 from tests.sandbox.harness import DREAMINA, TOKEN, Running
 
+MOST_LOOKS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
 SUBMIT = f"/v1/models/{DREAMINA}"
 
@@ -147,6 +148,15 @@ class World:
         return {"Authorization": f"Bearer {key}"}
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, in real time, for what another task is about to do."""
+    for _ in range(MOST_LOOKS):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("this never came true")
+
+
 def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: Any) -> Settings:
     """Settings that read nothing of this machine's environment but what is given."""
     chosen: dict[str, Any] = {
@@ -156,6 +166,7 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
         "sandbox_url": sandbox_url,
         "sandbox_token": TOKEN,
         "public_url": "http://gateway.test",
+        "run_loops": False,  # what a test wants to happen, it does itself
     }
     return Settings(_env_file=None, **(chosen | more))
 

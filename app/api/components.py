@@ -75,7 +75,15 @@ _SUMMARY: dict[str, Schema] = {
     "changed_at": _MOMENT,
     "finished_at": _or_null(_MOMENT),
 }
-_EVENT = _object({"version": _INTEGER, "state": _text(), "at": _MOMENT, "reason": _text()})
+_EVENT = _object(
+    {
+        "version": _INTEGER,
+        "number": _INTEGER | {"description": "Its place among all of the tenant's: 1, 2, 3 …"},
+        "state": _text(),
+        "at": _MOMENT,
+        "reason": _text(),
+    }
+)
 _KIND: dict[str, Schema] = {
     "type": _URL,
     "title": _text(),
@@ -93,6 +101,9 @@ _LIMIT = _object(
         "metric": _text(enum=list(Metric)),
         "unit": _text(enum=["generations", "microcredits", "reads", "requests", "submits"]),
         "limit": _INTEGER,
+        "burst": _or_null(
+            _INTEGER | {"description": "Of a rate: how many may come at once, where that is not `limit`."}
+        ),
         "held": _INTEGER | {"description": "For requests under way; it may come back."},
         "spent": _INTEGER,
         "remaining": _INTEGER | {"minimum": 0},
@@ -153,6 +164,8 @@ SCHEMAS: dict[str, Schema] = {
             "queue_position": _or_null(_INTEGER),
             "price_version": _or_null(_text()),
             "started_at": _or_null(_MOMENT),
+            "output_expires_at": _or_null(_MOMENT | {"description": "When the output will be erased."}),
+            "output_erased_at": _or_null(_MOMENT | {"description": "When it was."}),
             "checked_at": _or_null(_MOMENT | {"description": "When RunComfy was last asked."}),
             "idempotency_key": _or_null(_text()),
             "trace_id": _text(),
@@ -236,6 +249,18 @@ SCHEMAS: dict[str, Schema] = {
                     }
                 )
             ),
+        }
+    ),
+    "Event": _object(
+        {
+            "request_id": _ID,
+            "number": _INTEGER | {"description": "Its place among all of the tenant's: 1, 2, 3 …"},
+            "version": _INTEGER | {"description": "Its place among this request's."},
+            "state": _text(enum=list(State)),
+            "status": _text("RunComfy's word.", enum=sorted(set(STATUS_WORDS.values()))),
+            "at": _MOMENT,
+            "reason": _text(),
+            "final": {"type": "boolean", "description": "Whether it is the last one."},
         }
     ),
     "Health": _object({"status": _text()}),

@@ -2,8 +2,9 @@
 
 import time
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.problems import internal_error, response
 from app.errors import ROUTE_NOT_FOUND, Problem
@@ -17,7 +18,7 @@ _log = get_logger("http")
 class Edge:
     """Wraps the whole application. `base_url` stands in the problems that it writes itself."""
 
-    def __init__(self, app: ASGIApp, base_url: str) -> None:
+    def __init__(self, app: FastAPI, base_url: str) -> None:
         self._app = app
         self._base_url = base_url
 
@@ -36,10 +37,7 @@ class Edge:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[TRACE_HEADER] = trace_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
+                self._mark(MutableHeaders(scope=message), trace_id)
             elif message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
             await send(message)
@@ -66,6 +64,13 @@ class Edge:
                     duration_ms=round((time.perf_counter() - started_s) * 1000, 2),
                 )
             trace_id_var.reset(token)
+
+    def _mark(self, headers: MutableHeaders, trace_id: str) -> None:
+        headers[TRACE_HEADER] = trace_id
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Cache-Control", "no-store")
+        if getattr(self._app.state, "draining", False):
+            headers["Connection"] = "close"  # and come back by another server
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = Problem(ROUTE_NOT_FOUND, "The path ends with a line break.")

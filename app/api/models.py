@@ -10,6 +10,7 @@ from app.api.answers import json_answer
 from app.api.bodies import read_object
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.idempotency import REPLAYED, key_of
+from app.api.preferences import held, preferences_of
 from app.api.rate_limits import rate_headers, rate_headers_of, retry_header
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.kit.telemetry import trace_id_var
@@ -45,7 +46,11 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
-    """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe."""
+    """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe.
+
+    With a `wait` the answer comes when the job is over, or the time is.
+    """
+    preferences = preferences_of(request, gateway)
     try:
         idempotency_key = key_of(request.headers)
         body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
@@ -64,8 +69,9 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = schemas.submitted(submission.generation, gateway.settings.base_url)
+    await held(gateway, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
         headers = rate_headers(submission.standings) | retry_header(submission.standings)
-    return json_answer(document, headers=headers)
+    return json_answer(document, headers=headers | preferences.headers)

@@ -78,8 +78,57 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         }
     } | _refusals(route.faults)
     operation.pop("description", None)  # FastAPI repeats the docstring that is the summary
+    operation["parameters"] = [*operation.get("parameters", ()), *_parameters(route)]
+    if not operation["parameters"]:
+        del operation["parameters"]
+    success = operation["responses"][str(route.status)]
+    if route.streams:
+        success["description"] = (
+            "Server-sent events: `state` with the JSON below as its data, and `position` with the place in"
+            " the queue, which has no id."
+        )
+        (schema,) = success["content"].values()
+        success["content"] = {"text/event-stream": schema}
+        if "{request_id}" in route.path:  # what is of one request comes to an end
+            operation["responses"]["204"] = {"description": "Everything was seen, and nothing is to come."}
+    if route.tagged:
+        success["headers"] = {"ETag": {"description": "Strong.", "schema": {"type": "string"}}}
+        operation["responses"]["304"] = {"description": "The caller has it already (`If-None-Match`)."}
     if route.needs_key:
         operation["security"] = [{"APIKey": []}]
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    """What a route understands beside what its handler names."""
+    parameters = []
+    if route.tagged:
+        parameters.append(_header("If-None-Match", "Entity tags that the caller has."))
+    if route.waits:
+        parameters += [
+            {
+                "name": "wait",
+                "in": "query",
+                "required": False,
+                "description": "Seconds to hold the answer until it is another one, or the request is over.",
+                "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+            },
+            _header("Prefer", "`wait=N`, as the parameter."),
+        ]
+    if route.strict:
+        parameters.append(_header("Prefer", "`handling=strict`: a 409 where nothing is cancelled."))
+    if route.streams:
+        parameters.append(_header("Last-Event-ID", "The id of the last event that the caller has seen."))
+    return parameters
+
+
+def _header(name: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": text,
+        "schema": {"type": "string"},
+    }
 
 
 def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
@@ -96,7 +145,8 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
 
 
 def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
-    operation = {**generic, "parameters": [_IDEMPOTENCY_KEY]}
+    own = [one for one in generic["parameters"] if one["in"] != "path"]
+    operation = {**generic, "parameters": own}
     operation["operationId"] = "submit_" + "".join(
         character if character.isalnum() else "_" for character in model.model_id
     )

@@ -20,7 +20,7 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
     """What a submit of this body would cost, what is wrong with it, and which limits would refuse it."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     model = gateway.submitter.model(principal, model_id.strip("/"))
-    gateway.submitter.upstream(principal)
+    gateway.submitter.check_configured(principal)
     violations = gateway.submitter.violations(model, body)
     try:
         price = model.price(body)

@@ -2,34 +2,47 @@
 
 import base64
 import binascii
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from app.api import schemas
-from app.api.answers import json_answer
+from app.api.answers import json_answer, tag_of, tagged_answer, tags_of
 from app.api.deps import CanAsk, CanRead, Open
+from app.api.preferences import APPLIED, held, preferences_of
 from app.auth.principal import Principal
-from app.errors import INVALID_PARAMETER, REQUEST_NOT_FOUND, FieldError, Problem
+from app.errors import (
+    INVALID_PARAMETER,
+    NOT_CANCELLABLE,
+    REQUEST_NOT_FOUND,
+    RESULT_ERASED,
+    FieldError,
+    Problem,
+)
 from app.gateway import Gateway
 from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.kit.clock import iso
 from app.kit.ids import is_id
 
 _MOST_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
 STALE_HEADER = "Reelgate-Stale"
 
 
-async def get_status(gateway: Open, principal: CanRead, request_id: str) -> Response:
+async def get_status(request: Request, gateway: Open, principal: CanRead, request_id: str) -> Response:
     """RunComfy's status. `completed` means finished: success or failure is in the result."""
-    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
-    document = schemas.status(generation, gateway.settings.base_url)
-    return json_answer(document, headers=_staleness(generation))
+
+    def document(generation: Generation) -> dict[str, Any]:
+        return schemas.status(generation, gateway.settings.base_url)
+
+    return await _answer(request, gateway, await own(gateway, principal, request_id), document)
 
 
 async def get_result(
+    request: Request,
     gateway: Open,
     principal: CanRead,
     request_id: str,
@@ -37,23 +50,65 @@ async def get_result(
     include_cost: Annotated[bool, Query()] = False,
 ) -> Response:
     """RunComfy's result: always 200, also while the job is not finished."""
-    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
-    document = schemas.result(generation, include_cost=include_cost)
-    return json_answer(document, headers=_staleness(generation))
+
+    def document(generation: Generation) -> dict[str, Any]:
+        if generation.erased_at_ms is not None:
+            raise Problem(RESULT_ERASED, f"The output was erased at {iso(generation.erased_at_ms)}.")
+        return schemas.result(generation, include_cost=include_cost)
+
+    return await _answer(request, gateway, await own(gateway, principal, request_id), document)
 
 
-async def cancel(gateway: Open, principal: CanAsk, request_id: str) -> Response:
-    """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled."""
-    generation = await gateway.canceller.cancel(await _own(gateway, principal, request_id))
-    return json_answer(schemas.cancelled(generation), status_code=202)
+async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
+    """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled.
+
+    With `Prefer: handling=strict` it is a 409 where it is not.
+    """
+    preferences = preferences_of(request, gateway)
+    generation = await gateway.canceller.cancel(await own(gateway, principal, request_id))
+    if preferences.strict and generation.state is not State.CANCELLED:
+        raise Problem(
+            NOT_CANCELLABLE,
+            f"The request is {generation.state}.",
+            extra={"request_id": generation.id},
+            headers={APPLIED: "handling=strict"},
+        )
+    headers = {APPLIED: "handling=strict"} if preferences.strict else None
+    return json_answer(schemas.cancelled(generation), status_code=202, headers=headers)
 
 
-async def get_request(gateway: Open, principal: CanRead, request_id: str) -> Response:
+async def get_request(request: Request, gateway: Open, principal: CanRead, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
-    generation = await gateway.tracker.refresh(await _own(gateway, principal, request_id))
+    generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(store.events_of, generation.id)
-    document = schemas.record(generation, events, gateway.settings.base_url)
-    return json_answer(document, headers=_staleness(generation))
+    document = schemas.record(
+        generation,
+        events,
+        gateway.settings.base_url,
+        expires_at_ms=gateway.retainer.expires_at_ms(generation.finished_at_ms),
+    )
+    return tagged_answer(request, document, headers=_staleness(generation))
+
+
+async def _answer(
+    request: Request,
+    gateway: Gateway,
+    generation: Generation,
+    document: Callable[[Generation], dict[str, Any]],
+) -> Response:
+    """The document of a generation; held, where the caller prefers that, until it is another one.
+
+    Another than the caller has (`If-None-Match`), or else than it was when the call came.
+    """
+    preferences = preferences_of(request, gateway)
+    generation = await gateway.tracker.refresh(generation)
+    if preferences.wait_s and not generation.terminal:
+        known = tags_of(request) or {tag_of(document(generation))}
+        generation = await held(
+            gateway, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
+        )
+    headers = _staleness(generation) | preferences.headers
+    return tagged_answer(request, document(generation), headers=headers)
 
 
 async def list_requests(
@@ -92,7 +147,7 @@ async def list_requests(
     )
 
 
-async def _own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
+async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
     """The tenant's generation; another tenant's is as missing as one that never was.
 
     So is one of the other kind of key: whatever a test key names, RunComfy never hears of it.

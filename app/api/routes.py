@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from app.api import models, quota, requests, service
+from app.api import events, models, quota, requests, service
 from app.errors import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
@@ -23,12 +23,15 @@ from app.errors import (
     MISSING_API_KEY,
     MODEL_NOT_ALLOWED,
     MODEL_NOT_FOUND,
+    NOT_CANCELLABLE,
     OUTCOME_UNKNOWN,
     QUOTA_EXCEEDED,
     QUOTA_EXHAUSTED,
     REQUEST_NOT_FOUND,
+    RESULT_ERASED,
     ROUTE_NOT_FOUND,
     SHUTTING_DOWN,
+    TOO_MANY_STREAMS,
     UNSUPPORTED_MEDIA_TYPE,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -63,6 +66,14 @@ class Route:
     answer: str
     faults: tuple[Fault, ...]
     status: int = 200
+    tagged: bool = False
+    """Whether it has an entity tag, and answers 304."""
+    waits: bool = False
+    """Whether its answer can be held."""
+    strict: bool = False
+    """Whether it takes `Prefer: handling=strict`."""
+    streams: bool = False
+    """Whether it answers with an event stream of `answer`s."""
 
     @property
     def operation_id(self) -> str:
@@ -99,7 +110,9 @@ ROUTES = (
             UPSTREAM_BUSY,
             UPSTREAM_UNREACHABLE,
             OUTCOME_UNKNOWN,
+            INVALID_PARAMETER,
         ),
+        waits=True,
     ),
     Route(
         "POST",
@@ -108,6 +121,15 @@ ROUTES = (
         "quota",
         "Quote",
         (*_KEY, *_BODY, UPSTREAM_NOT_CONFIGURED),
+    ),
+    Route(
+        "GET",
+        "/v1/events",
+        events.stream_events,
+        "events",
+        "Event",
+        (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        streams=True,
     ),
     Route("GET", "/v1/quota", quota.get_quota, "quota", "Quota", _KEY),
     Route(
@@ -120,6 +142,16 @@ ROUTES = (
         "requests",
         "Request",
         (*_KEY, REQUEST_NOT_FOUND),
+        tagged=True,
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{request_id}/events",
+        events.stream_request_events,
+        "events",
+        "Event",
+        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        streams=True,
     ),
     Route(
         "GET",
@@ -127,7 +159,9 @@ ROUTES = (
         requests.get_status,
         "requests",
         "Status",
-        (*_KEY, REQUEST_NOT_FOUND),
+        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
+        tagged=True,
+        waits=True,
     ),
     Route(
         "GET",
@@ -135,7 +169,9 @@ ROUTES = (
         requests.get_result,
         "requests",
         "Result",
-        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
+        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, RESULT_ERASED),
+        tagged=True,
+        waits=True,
     ),
     Route(
         "POST",
@@ -150,8 +186,11 @@ ROUTES = (
             UPSTREAM_CREDENTIAL_REFUSED,
             UPSTREAM_UNREACHABLE,
             UPSTREAM_TIMEOUT,
+            NOT_CANCELLABLE,
+            INVALID_PARAMETER,
         ),
         status=202,
+        strict=True,
     ),
     Route("GET", "/livez", service.livez, "service", "Health", ()),
     Route("GET", "/readyz", service.readyz, "service", "Health", (DATABASE_UNAVAILABLE, SHUTTING_DOWN)),

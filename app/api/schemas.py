@@ -6,7 +6,7 @@ from typing import Any
 from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.errors import Fault, FieldError
-from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
+from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
 from app.quotas.ledger import Charge
@@ -91,8 +91,24 @@ def summary(generation: Generation, base_url: str) -> dict[str, Any]:
     }
 
 
-def record(generation: Generation, events: Sequence[Event], base_url: str) -> dict[str, Any]:
-    """Everything that we keep of a generation and its tenant may see."""
+def event(one: Event) -> dict[str, Any]:
+    """One change of a generation's state, in an event stream."""
+    return {
+        "request_id": one.generation_id,
+        "number": one.number,
+        "version": one.version,
+        "state": one.state,
+        "status": STATUS_WORDS[one.state],
+        "at": iso(one.at_ms),
+        "reason": one.reason,
+        "final": one.state in TERMINAL,
+    }
+
+
+def record(
+    generation: Generation, events: Sequence[Event], base_url: str, *, expires_at_ms: int | None
+) -> dict[str, Any]:
+    """Everything that we keep of a generation and its tenant may see; `expires_at_ms` is of its output."""
     return {
         **summary(generation, base_url),
         "version": generation.version,
@@ -102,17 +118,20 @@ def record(generation: Generation, events: Sequence[Event], base_url: str) -> di
         "queue_position": generation.queue_position,
         "price_version": generation.price_version,
         "started_at": _iso_or_none(generation.started_at_ms),
+        "output_expires_at": None if generation.output is None else _iso_or_none(expires_at_ms),
+        "output_erased_at": _iso_or_none(generation.erased_at_ms),
         "checked_at": _iso_or_none(generation.polled_at_ms),
         "idempotency_key": generation.idempotency_key,
         "trace_id": generation.trace_id,
         "events": [
             {
-                "version": event.version,
-                "state": event.state,
-                "at": iso(event.at_ms),
-                "reason": event.reason,
+                "version": one.version,
+                "number": one.number,
+                "state": one.state,
+                "at": iso(one.at_ms),
+                "reason": one.reason,
             }
-            for event in events
+            for one in events
         ],
     }
 

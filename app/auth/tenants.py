@@ -1,7 +1,7 @@
 """Tenants: the customers whose requests, keys and quotas are kept apart."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -72,4 +72,5 @@ def every(connection: Connection) -> list[Tenant]:
 
 
 def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
-    return Tenant(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
+    return Tenant(**{one.name: values[one.name] for one in fields(Tenant)})

@@ -11,16 +11,21 @@ import typer
 from app.catalog.catalog import Catalog, CatalogError
 from app.config import Settings, SettingsError
 from app.db import schema
-from app.db.engine import is_sqlite, open_database
+from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of
 from app.errors import Problem
 from app.gateway import open_catalog
+from app.generations import leases
+from app.kit.clock import SystemClock, iso
 from app.kit.telemetry import configure_logging
+from app.upstream import credentials
+from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
+from app.upstream.credentials import NOBODYS_ID, SANDBOX
 from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
-_NOBODYS_ID = "00000000-0000-7000-8000-000000000000"
+_MUCH_TOO_LATE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,13 @@ def _describe(catalog: Catalog) -> tuple[Level, str]:
 
 
 async def _reach(settings: Settings) -> list[Check]:
-    checks = [await _database(settings)]
-    token = settings.upstream_token
-    if token is None:
+    checks = await _database(settings)
+    if not settings.live_credentials:
         checks.append(Check("upstream", "note", "no REELGATE_UPSTREAM_TOKEN: rg_live_ keys get a 503"))
-    else:
-        checks.append(
-            await _upstream(settings, "upstream", settings.upstream_base_url, token.get_secret_value())
-        )
+    for one in settings.live_credentials:
+        name = "upstream" if settings.upstream_credentials is None else f"upstream {one.name}"
+        token = one.token.get_secret_value()
+        checks.append(await _upstream(settings, name, settings.upstream_base_url, token))
     sandbox = await _upstream(
         settings, "sandbox", settings.sandbox_base_url, settings.sandbox_token.get_secret_value()
     )
@@ -91,26 +95,45 @@ async def _reach(settings: Settings) -> list[Check]:
     return [*checks, sandbox]
 
 
-async def _database(settings: Settings) -> Check:
+async def _database(settings: Settings) -> list[Check]:
     url = settings.database
     kind = f"sqlite at {path_of(url)}" if is_sqlite(url) else "postgresql"
     if is_sqlite(url) and not path_of(url).exists():
-        return Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")
+        return [Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")]
     db = open_database(url, pool=1)
     try:
         revision = await db.read(schema.revision_of)
+        if revision != schema.head():
+            needed = schema.head()
+            finding = f"{kind}: schema {revision or 'nothing'}, needed {needed}; run `reelgate migrate`"
+            return [Check("database", "bad", finding)]
+        return [
+            Check("database", "good", f"{kind}, schema {revision}"),
+            *await _following(settings, db),
+        ]
     except Problem:
-        return Check("database", "bad", f"{kind}: it cannot be reached")
+        return [Check("database", "bad", f"{kind}: it cannot be reached")]
     finally:
         await db.close()
-    if revision != schema.head():
-        needed = schema.head()
-        return Check(
-            "database",
-            "bad",
-            f"{kind}: schema {revision or 'nothing'}, needed {needed}; run `reelgate migrate`",
-        )
-    return Check("database", "good", f"{kind}, schema {revision}")
+
+
+async def _following(settings: Settings, db: Database) -> list[Check]:
+    """How the jobs that are live are followed, and how the servers' credentials fare."""
+    now_ms = SystemClock().now_ms()
+    checks = []
+    configured = {SANDBOX, *(one.name for one in settings.live_credentials)}
+    for name, (count, first_ms) in (await db.read(leases.live_by_credential)).items():
+        late_s = max(0, now_ms - first_ms) // 1000
+        level: Level = "bad" if late_s > _MUCH_TOO_LATE_S or name not in configured else "good"
+        missing = "" if name in configured else "; it is not configured, so nobody can follow them"
+        finding = f"{count} live, the first is due {f'for {late_s} s' if late_s else 'soon'}{missing}"
+        checks.append(Check(f"jobs of {name}", level, finding))
+    for name, health in (await db.read(credentials.stored)).items():
+        condition = health.condition(now_ms)
+        if condition is not Condition.CLOSED and name in configured:
+            until = f"until {iso(health.until_ms)}" if condition is Condition.OPEN else "about to be tried"
+            checks.append(Check(f"credential {name}", "bad", f"{condition} {until}: {health.reason}"))
+    return checks
 
 
 async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
@@ -118,10 +141,9 @@ async def _upstream(settings: Settings, name: str, base_url: str, token: str) ->
     async with Upstream(
         base_url=base_url,
         token=token,
-        submit_deadline_s=settings.submit_deadline_s,
         read_deadline_s=settings.read_deadline_s,
     ) as upstream:
-        observation = observe_status(await upstream.status(_NOBODYS_ID))
+        observation = observe_status(await upstream.status(NOBODYS_ID))
     match observation.seen:
         case Seen.GONE:
             return Check(name, "good", f"{base_url} takes our credential")

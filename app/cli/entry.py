@@ -35,6 +35,12 @@ def serve() -> None:
 
 
 @cli.command()
+def worker() -> None:
+    """Follow jobs in the background, beside servers with REELGATE_RUN_LOOPS=false (PostgreSQL)."""
+    servers.work(settings_or_exit())
+
+
+@cli.command()
 def sandbox(
     exit_with_parent: Annotated[
         bool, typer.Option(hidden=True, help="End when standard input does.")

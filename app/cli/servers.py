@@ -12,12 +12,18 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
+from app.db.engine import is_sqlite
 from app.gateway import open_gateway
+from app.kit.telemetry import get_logger
 from app.main import create_server_app
+from app.worker import running
+
+_log = get_logger("worker")
 
 
 class Server(uvicorn.Server):
@@ -28,23 +34,43 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         *,
         on_start: Callable[[], None] = lambda: None,
+        on_leave: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
+        delay_s: float = 0,
     ) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._on_leave = on_leave
         self._on_stop = on_stop
+        self._delay_s = delay_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Tell, then stop. uvicorn would raise the signal again at its end, and exit with its number."""
-        self._on_stop()
+        """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
+
+        uvicorn would raise the signal again at its end, and exit with its number.
+        """
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
+        if self._loop is None or self._left or not self._delay_s:
+            self._on_leave()
+            self._stop()
+            return
+        self._left = True
+        self._on_leave()
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._stop)
+
+    def _stop(self) -> None:
+        if not self.should_exit:
+            self._on_stop()
         self.should_exit = True
 
 
@@ -67,12 +93,48 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         _settle_memory()
         on_start()
 
-    def on_stop() -> None:
+    def on_leave() -> None:
         app.state.draining = True
+
+    def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
+        app.state.gateway.feed.close()  # streams end, and held answers go out
 
     config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
-    _run(Server(config, on_start=started, on_stop=on_stop))
+    _run(
+        Server(
+            config,
+            on_start=started,
+            on_leave=on_leave,
+            on_stop=on_stop,
+            delay_s=settings.drain_delay_s,
+        )
+    )
+
+
+def work(settings: Settings) -> None:
+    """Run the loops without serving, until a signal."""
+    log_for_server(settings)
+    if is_sqlite(settings.database):
+        fail(
+            "an SQLite database belongs to one server, which runs the loops itself; workers need PostgreSQL."
+        )
+    if not settings.run_loops:
+        fail("REELGATE_RUN_LOOPS is false: a worker would have nothing to do.")
+    with plain_errors():
+        uvloop.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+    async with open_gateway(settings, serving=True) as gateway:
+        async with running(gateway):
+            _settle_memory()
+            _log.info("The worker is at work.", credentials=sorted(gateway.pool.all))
+            await stopping.wait()
+        await gateway.tasks.drain(settings.drain_s)
 
 
 def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:

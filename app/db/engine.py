@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from app.db.announcements import Announcements, begin
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
 from app.db.turns import Turns
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -55,6 +56,10 @@ def sync_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+class NotBegunProblem(Problem):
+    """DATABASE_UNAVAILABLE, and it is certain that nothing was asked of the database."""
+
+
 class Database:
     """An open database. `open_database` makes it, `close` ends it."""
 
@@ -62,6 +67,7 @@ class Database:
         self._readers = readers
         self._writer = writer
         self._turns = turns
+        self.announcements = Announcements(None if writer is not None else readers)
 
     @property
     def dialect(self) -> str:
@@ -73,22 +79,27 @@ class Database:
     ) -> R:
         """Run the function in a transaction; its result, once that is committed and durable.
 
+        What the function announced is told then.
+
         Raises:
             Problem: DATABASE_UNAVAILABLE, and nothing is known to be committed.
             Exception: what the function raised, and nothing of it is committed.
 
         """
 
-        def call(connection: Connection) -> R:
-            return function(connection, *args, **kwargs)
+        def call(connection: Connection) -> tuple[R, list[str]]:
+            announced = begin(connection)
+            return function(connection, *args, **kwargs), announced
 
         try:
             if self._writer is not None:
-                result: R = await self._writer.run(call)
-                return result
-            return await _bounded(self._write_postgres(call))
+                done: tuple[R, list[str]] = await self._writer.run(call)
+            else:
+                done = await _bounded(self._write_postgres(call))
         except _OUTAGES as error:
             raise _unavailable(error) from error
+        self.announcements.publish(done[1])
+        return done[0]
 
     @asynccontextmanager
     async def turn(self, key: str) -> AsyncIterator[None]:
@@ -98,7 +109,7 @@ class Database:
         SQLite the writer's own queue is the turn.
 
         Raises:
-            Problem: DATABASE_UNAVAILABLE, it did not come in time.
+            NotBegunProblem: it did not come in time.
 
         """
         if self._turns is None:
@@ -108,7 +119,7 @@ class Database:
             async with self._turns.of(key):
                 yield
         except DatabaseBusyError as error:
-            raise _unavailable(error) from error
+            raise _unavailable(error, NotBegunProblem) from error
 
     async def read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -152,7 +163,8 @@ class Database:
             raise _unavailable(error) from error
 
     async def close(self) -> None:
-        """Close the readers, then the writer, which may checkpoint."""
+        """Tell what is still to be told; close the readers, then the writer, which may checkpoint."""
+        await self.announcements.close()
         await self._readers.dispose()
         if self._writer is not None:
             await self._writer.close()
@@ -235,10 +247,10 @@ async def _bounded(work: Coroutine[Any, Any, R]) -> R:
     return task.result()
 
 
-def _unavailable(error: Exception) -> Exception:
+def _unavailable(error: Exception, kind: type[Problem] = Problem) -> Exception:
     """The problem for an outage; an error that is ours (a broken rule, a wrong statement) as it is."""
     if isinstance(error, DBAPIError) and not is_outage(error):
         return error
     cause = getattr(error, "orig", None) or error
     _log.error("The database is not available.", error=str(cause), kind=type(cause).__name__)
-    return Problem(DATABASE_UNAVAILABLE, "The database did not answer in time.", retry_after_s=_RETRY_AFTER_S)
+    return kind(DATABASE_UNAVAILABLE, "The database did not answer in time.", retry_after_s=_RETRY_AFTER_S)

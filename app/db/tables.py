@@ -5,6 +5,7 @@ Constraint names follow one convention so that migrations can name them on both 
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -30,6 +31,7 @@ metadata = MetaData(
 
 ID_LENGTH = 36
 _LIVE = "state IN ('dispatching', 'in_queue', 'in_progress', 'unknown')"
+_FOLLOWED = "state IN ('in_queue', 'in_progress')"
 
 tenants = Table(
     "tenants",
@@ -40,6 +42,9 @@ tenants = Table(
     Column("disabled_at_ms", BigInteger),
     # Whose midnight ends a day of its quotas.
     Column("time_zone", String(64), nullable=False, server_default="UTC"),
+    # How many events its requests had, by kind of key: the number of the last one.
+    Column("live_events", BigInteger, nullable=False, server_default="0"),
+    Column("test_events", BigInteger, nullable=False, server_default="0"),
 )
 
 api_keys = Table(
@@ -77,6 +82,8 @@ generations = Table(
     Column("price_version", String(100)),
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),
+    # Which of our credentials it was sent with: only that one can see it upstream.
+    Column("credential", String(40), nullable=False, server_default="default"),
     Column("upstream_request_id", String(200)),
     Column("queue_position", Integer),
     Column("output", Text),
@@ -93,7 +100,12 @@ generations = Table(
     Column("missing_since_ms", BigInteger),
     Column("started_at_ms", BigInteger),
     Column("finished_at_ms", BigInteger),
+    # The right to work on it: to send it, or to look at it upstream.
     Column("lease_until_ms", BigInteger),
+    # When to look at it upstream; of a row that is being looked at, when its lease ends.
+    Column("next_poll_at_ms", BigInteger),
+    # When its output was erased because it had been kept long enough.
+    Column("erased_at_ms", BigInteger),
     # What it counts in, and what it costs when; NULL in rows that are older than the ledger.
     Column("root_kid", String(16)),
     Column("quota_day", String(10)),
@@ -126,6 +138,28 @@ generations = Table(
         sqlite_where=text(_LIVE),
         postgresql_where=text(_LIVE),
     ),
+    # What to look at upstream next.
+    Index(
+        "ix_generations_due",
+        "credential",
+        "next_poll_at_ms",
+        sqlite_where=text(_FOLLOWED),
+        postgresql_where=text(_FOLLOWED),
+    ),
+    # What a credential has in flight, counted.
+    Index(
+        "ix_generations_live_credential",
+        "credential",
+        sqlite_where=text(_LIVE),
+        postgresql_where=text(_LIVE),
+    ),
+    # Whose output has to be erased.
+    Index(
+        "ix_generations_kept",
+        "finished_at_ms",
+        sqlite_where=text("output IS NOT NULL"),
+        postgresql_where=text("output IS NOT NULL"),
+    ),
     # The intent record is the idempotency record.
     Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
     # One upstream job belongs to one generation, for ever.
@@ -140,6 +174,24 @@ generation_events = Table(
     Column("state", String(16), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
+    # Its place among all events of the tenant's requests of this kind of key: 1, 2, 3 …
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Index("uq_generation_events_tenant_id_mode_number", "tenant_id", "mode", "number", unique=True),
+)
+
+# How each of our credentials fares, as the server that last learnt of it says. Never a secret.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("openings", Integer, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("looks_too", Boolean(create_constraint=False), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
 )
 
 # An empty kid or model id stands for all: the key of a row must not be NULL.

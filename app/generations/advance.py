@@ -1,15 +1,15 @@
 """The one function that changes a generation's state, and what an observation changes."""
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
-from app.generations import store
-from app.generations.lifecycle import TERMINAL, State, sources
-from app.generations.store import Event, Generation
+from app.generations import leases, store
+from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
+from app.generations.store import Generation
 from app.kit.strict_json import to_column
 from app.quotas import ledger
 from app.upstream.outcomes import BLIND, Observation, Seen
@@ -24,6 +24,7 @@ _SWAP = (
     .returning(generations)
 )
 _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
+FIRST_LOOK_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
 _JSON = frozenset({"output", "error", "evidence"})
 
 
@@ -48,6 +49,8 @@ def advance(
     """
     allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
+    if to in FOLLOWABLE:
+        values.setdefault("next_poll_at_ms", now_ms + FIRST_LOOK_MS)
     if to in TERMINAL:
         values |= {"finished_at_ms": now_ms, "queue_position": None}
     values |= {"state": to, "changed_at_ms": now_ms, "lease_until_ms": None, "stale_reason": None}
@@ -57,7 +60,7 @@ def advance(
     if row is None:
         return None
     generation = store.generation_of(row)
-    store.add_event(connection, generation_id, Event(generation.version, to, now_ms, reason))
+    store.add_event(connection, generation, at_ms=now_ms, reason=reason)
     return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
 
 
@@ -74,26 +77,37 @@ def _end_hold(
     return replace(generation, charge=charge)
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many milliseconds a job is followed: while it is missing upstream, and in all."""
+
+    missing_ms: int
+    follow_ms: int
+
+
 def apply_observation(
     connection: Connection,
     generation_id: str,
     observation: Observation,
     *,
     now_ms: int,
-    missing_grace_ms: int,
+    next_poll_at_ms: int,
+    patience: Patience,
 ) -> Generation | None:
-    """Record one look at a job: a step forward where there is one, else that we looked.
+    """Record one look at a job: a step forward where there is one, else that we looked; it ends the lease.
 
     Never a step back: what the row says after it is returned; None when there is no such row.
     """
     generation = store.find(connection, generation_id, None)
     if generation is None or not generation.followable:
         return generation
-    move = _move(generation, observation, now_ms, missing_grace_ms)
+    move = _move(generation, observation, now_ms, patience)
     if move is None:
-        _note(connection, generation, observation, now_ms)
-        return store.find(connection, generation_id, None)
+        noted = _note(connection, generation, observation, now_ms, next_poll_at_ms)
+        return noted or store.find(connection, generation_id, None)
     to, changes = move
+    if to in FOLLOWABLE:
+        changes["next_poll_at_ms"] = next_poll_at_ms
     changed = advance(
         connection,
         generation_id,
@@ -107,7 +121,7 @@ def apply_observation(
 
 
 def _move(
-    generation: Generation, observation: Observation, now_ms: int, missing_grace_ms: int
+    generation: Generation, observation: Observation, now_ms: int, patience: Patience
 ) -> tuple[State, dict[str, Any]] | None:
     """The state that an observation leads to, with what to store; None when it stays where it is."""
     cost = {} if observation.cost_usd is None else {"upstream_cost_usd": str(observation.cost_usd)}
@@ -124,27 +138,44 @@ def _move(
             return State.FAILED, {"error": observation.error, **cost}
         case Seen.CANCELLED:
             return State.CANCELLED, {}
-        case Seen.GONE if now_ms - (generation.missing_since_ms or now_ms) >= missing_grace_ms:
-            error = {
-                "code": "lost",
-                "message": "RunComfy no longer knows this request, so its result cannot be had.",
-            }
-            return State.LOST, {"error": error}
         case _:
-            return None
+            return _given_up(generation, observation, now_ms, patience)
 
 
-def _note(connection: Connection, generation: Generation, observation: Observation, now_ms: int) -> None:
+def _given_up(
+    generation: Generation, observation: Observation, now_ms: int, patience: Patience
+) -> tuple[State, dict[str, Any]] | None:
+    """The end of what RunComfy lost, or never ends."""
+    missing_ms = now_ms - (generation.missing_since_ms or now_ms)
+    if observation.seen is Seen.GONE and missing_ms >= patience.missing_ms:
+        return _lost("RunComfy no longer knows this request, so its result cannot be had.")
+    if now_ms - generation.created_at_ms >= patience.follow_ms:
+        return _lost("It did not end at RunComfy for as long as the gateway follows a request.")
+    return None
+
+
+def _lost(message: str) -> tuple[State, dict[str, Any]]:
+    return State.LOST, {"error": {"code": "lost", "message": message}}
+
+
+def _note(
+    connection: Connection,
+    generation: Generation,
+    observation: Observation,
+    now_ms: int,
+    next_poll_at_ms: int,
+) -> Generation | None:
     gone = observation.seen is Seen.GONE
     if observation.seen is Seen.IN_QUEUE and generation.state is State.IN_QUEUE:
         queue_position = observation.queue_position
     else:
         queue_position = generation.queue_position
     seen_again = observation.seen in {Seen.IN_QUEUE, Seen.IN_PROGRESS, Seen.FINISHED}
-    store.touch(
+    return leases.touch(
         connection,
         generation.id,
         now_ms=now_ms,
+        next_poll_at_ms=next_poll_at_ms,
         queue_position=queue_position,
         missing_since_ms=(generation.missing_since_ms or now_ms)
         if gone

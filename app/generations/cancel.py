@@ -1,43 +1,52 @@
 """Cancelling: the upstream's truth decides, and a cancel never says more than is known."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from app.generations.advance import advance
+from app.generations.feed import Feed
 from app.generations.lifecycle import State
 from app.generations.refusals import of_blind_look
 from app.generations.store import Generation
 from app.generations.track import Tracker
 from app.kit.telemetry import get_logger
-from app.upstream.client import Upstream
 from app.upstream.outcomes import BLIND, Seen, observe_cancel
 
 _log = get_logger("cancel")
+_TO_BE_SENT: Final = frozenset({State.ACCEPTED, State.DISPATCHING})
 
 
 @dataclass(frozen=True, slots=True)
 class Canceller:
-    """Cancels generations."""
+    """Cancels generations. It waits `patience_s` for a submit under way, which has no id to name before."""
 
     tracker: Tracker
-    upstreams: Mapping[str, Upstream]
+    feed: Feed
+    patience_s: float
 
     async def cancel(self, generation: Generation) -> Generation:
         """Cancel it where that is possible. It is cancelled exactly when the returned state says so.
 
-        Repeating a cancel is harmless. A submit under way or of unknown fate cannot be cancelled: there is
-        no upstream id to name.
+        Held here it is cancelled at once. While its submit is under way the cancel waits for what comes of
+        it. Repeating a cancel is harmless. A job of unknown fate cannot be cancelled: there is no upstream id
+        to name.
 
         Raises:
             Problem: the upstream gave no usable answer; the cancel may or may not have been carried out.
 
         """
         if generation.state is State.ACCEPTED:
-            return await self._cancel_held(generation)
-        if not generation.followable or generation.mode not in self.upstreams:
+            generation = await self._cancel_held(generation)
+        if generation.state is State.DISPATCHING:
+            generation = await self.feed.until(
+                generation, lambda one: one.state not in _TO_BE_SENT, within_s=self.patience_s
+            )
+        credential = self.tracker.pool.of(generation.credential)
+        if not generation.followable or credential is None:
             return generation
-        upstream = self.upstreams[generation.mode]
-        observation = observe_cancel(await upstream.cancel(generation.upstream_request_id or ""))
+        exchange = await credential.upstream.cancel(generation.upstream_request_id or "")
+        observation = observe_cancel(exchange)
+        self.tracker.pool.note_look(credential, exchange, observation)
         if observation.seen in BLIND:
             _log.warning(
                 "A cancel got no usable answer.",

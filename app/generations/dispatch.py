@@ -5,7 +5,7 @@ far it came. Between the two transactions no connection is held.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,14 +14,16 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
 from app.errors import Problem
-from app.generations import refusals, store
+from app.generations import intent, refusals, store
 from app.generations.advance import advance
+from app.generations.intent import Terms
 from app.generations.lifecycle import State
 from app.generations.spool import Spool
-from app.generations.store import Generation
+from app.generations.store import Choice, Generation
 from app.kit.clock import Clock
 from app.kit.telemetry import get_logger
 from app.upstream.client import Upstream
+from app.upstream.credentials import Credential, Pool
 from app.upstream.outcomes import Exchange, Outcome, Verdict, Words, evidence, judge_submit
 
 _log = get_logger("dispatch")
@@ -30,6 +32,7 @@ _MOST_TRIES = 3
 _PAUSE_S = 0.25  # before sending again what provably never left
 _LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
 _MOST_RECORD_PAUSE_S = 5.0
+_ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
 _LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
 
 
@@ -39,13 +42,27 @@ class Dispatcher:
 
     db: Database
     clock: Clock
+    pool: Pool
+    terms: Terms
     spool: Spool
 
-    async def dispatch(
-        self, generation: Generation, upstream: Upstream, body: bytes, *, deadline: float
-    ) -> Generation:
-        """Send it before `deadline` (of the event loop's time) and return its row with the outcome."""
-        outcome, exchange = await self._send(generation, upstream, body, deadline)
+    async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
+        """Send it before `deadline` (of the event loop's time) and return its row with the outcome.
+
+        What one credential provably made no job of, because the upstream does not take it from that one now,
+        is sent with the next.
+        """
+        left = [one for one in self.pool.for_submit(generation.mode) if one.name != generation.credential]
+        credential = self.pool.all[generation.credential]
+        while True:
+            outcome, exchange = await self._send(generation, credential, body, deadline, is_last=not left)
+            if not left or outcome.verdict not in _ANOTHER_MAY or _over(deadline):
+                break
+            moved = await self._move(generation, left)
+            if moved is None:
+                break
+            generation, credential = moved, self.pool.all[moved.credential]
+            left = [one for one in left if one is not credential]
         _log.info(
             "A submit was answered.",
             generation=generation.id,
@@ -62,14 +79,22 @@ class Dispatcher:
                 reason=outcome.reason,
                 code=outcome.words.code,
             )
-        return await self.record(generation, upstream, outcome, exchange)
+        return await self.record(generation, credential.upstream, outcome, exchange)
 
-    async def close_unsent(self, generation_id: str) -> None:
-        """Reject a generation that was not sent, if its row exists after all, now or a while later."""
-        outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
-        for _ in range(2):
-            await self._until_done(close_as_not_sent, generation_id, outcome)
+    async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
+        """Give it to another credential, in its row first; None where none has room or the row is taken."""
+        choices = [Choice(one.name, one.concurrency) for one in left if one.health.may_submit]
+        try:
+            return await self.db.write(repin, generation.id, choices, self.terms, now_ms=self.clock.now_ms())
+        except Problem:
+            return None
+
+    async def close_unsent(self, generation_id: str, *, late: bool = False) -> None:
+        """Reject a generation that was not sent, if its row exists after all; `late`, a while from now."""
+        if late:
             await self.clock.sleep(_LATE_COMMIT_S)
+        outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
+        await self._until_done(close_as_not_sent, generation_id, outcome)
 
     async def _until_done(
         self,
@@ -88,16 +113,26 @@ class Dispatcher:
                 return
 
     async def _send(
-        self, generation: Generation, upstream: Upstream, body: bytes, deadline: float
+        self,
+        generation: Generation,
+        credential: Credential,
+        body: bytes,
+        deadline: float,
+        *,
+        is_last: bool,
     ) -> tuple[Outcome, Exchange]:
         """Send it, and again before the deadline only where the last try provably made no job."""
         loop = asyncio.get_running_loop()
+        upstream = credential.upstream
         tries = 1
         while True:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
             outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
             pause_s = _pause_before_another(outcome, tries)
+            if outcome.verdict in _ANOTHER_MAY and not is_last:
+                pause_s = None
             if pause_s is None or deadline - loop.time() - pause_s < _LEAST_TO_TRY_S:
+                self.pool.note_submit(credential, outcome)
                 return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
             await self.clock.sleep(pause_s)
             tries += 1
@@ -111,7 +146,7 @@ class Dispatcher:
         while True:
             kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
-                return await self.db.write(
+                recorded = await self.db.write(
                     record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
                 )
             except asyncio.CancelledError:
@@ -132,6 +167,19 @@ class Dispatcher:
                 spooled = spooled or self._spool(generation, outcome)
                 await self.clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+            else:
+                self._check(recorded, outcome)
+                return recorded
+
+    def _check(self, recorded: Generation, outcome: Outcome) -> None:
+        """Keep an id that came too late: the row was closed, or given another one, by an operator."""
+        upstream_request_id = outcome.upstream_request_id
+        if upstream_request_id in {None, recorded.upstream_request_id}:
+            return
+        try:
+            self.spool.reject(recorded.id, upstream_request_id or "")
+        except OSError:
+            _log.exception("An answer could not be kept.", generation=recorded.id)
 
     def _spool(self, generation: Generation, outcome: Outcome) -> bool:
         if outcome.upstream_request_id is not None:
@@ -141,6 +189,10 @@ class Dispatcher:
                 _log.exception("An answer could not be spooled either.", generation=generation.id)
                 return False
         return True
+
+
+def _over(deadline: float) -> bool:
+    return deadline - asyncio.get_running_loop().time() < _LEAST_TO_TRY_S
 
 
 def _redacted(words: Words, upstream: Upstream) -> Words:
@@ -157,6 +209,18 @@ def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
     if outcome.verdict is Verdict.BUSY and outcome.retry_after_s is not None:
         return float(outcome.retry_after_s)
     return None
+
+
+def repin(
+    connection: Connection, generation_id: str, choices: Sequence[Choice], terms: Terms, *, now_ms: int
+) -> Generation | None:
+    """Give a generation that is being sent, and provably made no job, to the first credential with room.
+
+    Raises:
+        Problem: UPSTREAM_BUSY, none has.
+
+    """
+    return store.repin(connection, generation_id, intent.pick(connection, choices, terms, now_ms=now_ms))
 
 
 def close_as_not_sent(connection: Connection, generation_id: str, outcome: Outcome, now_ms: int) -> None:

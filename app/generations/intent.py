@@ -5,7 +5,7 @@ same key finds it there, whichever replica it comes to. What it may cost is take
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,15 @@ from sqlalchemy import Connection
 
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
-from app.generations import store
+from app.generations import refusals, store
 from app.generations.lifecycle import State
-from app.generations.store import Generation, Intent
+from app.generations.store import Choice, Generation, Intent
 from app.kit.strict_json import dumps
 from app.quotas import account, ledger
 from app.quotas.account import Owner
 from app.quotas.limits import Account, Limit, Standing
 from app.quotas.refusal import refused
+from app.upstream import credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def record(
     is read of the account is what is taken from.
 
     Raises:
-        Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED; nothing was taken.
+        Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY; nothing was taken.
 
     """
     owner = Owner(intent.tenant_id, intent.mode)
@@ -101,12 +102,14 @@ def record(
     refusal = refused(before.standings(intent.price_microcredits))
     if refusal is not None:
         raise refusal
+    credential = pick(connection, intent.choices, terms, now_ms=now_ms)
     after = before.with_one_more(intent.price_microcredits)
     account.take(connection, owner, before, after, microcredits=intent.price_microcredits)
     generation = store.add(
         connection,
         intent,
         state=State.DISPATCHING,
+        credential=credential,
         quota_day=after.periods.day,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
@@ -114,6 +117,24 @@ def record(
     if generation.hold is not None:
         ledger.hold(connection, generation.hold, now_ms=now_ms)
     return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
+
+
+def pick(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now_ms: int) -> str:
+    """The first of these credentials with room for one more job; it has room until the commit.
+
+    Raises:
+        Problem: UPSTREAM_BUSY, none has.
+
+    """
+    for choice in choices:
+        if choice.concurrency is None:
+            return choice.name
+        credentials.hold(connection, choice.name)
+        since_ms = now_ms - terms.unknown_slot_ms
+        live = store.live_of_credential(connection, choice.name, unknown_since_ms=since_ms)
+        if live < choice.concurrency:
+            return choice.name
+    raise refusals.of_full()
 
 
 def account_of(

@@ -18,7 +18,7 @@ from app.upstream.outcomes import is_safe_id
 _BATCH: Final = 500
 _MOST_USD: Final = 10**9  # of a line: more is another column
 # Decimal itself takes 1_000 and NaN, and what has a comma in it can be read in two ways.
-_COST: Final = re.compile(r"([+-]?)\$?([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,2})?)")
+_COST: Final = re.compile(r"\+?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,2})?")
 
 
 class BillError(ValueError):
@@ -46,7 +46,9 @@ class Difference:
 RULES: Final = {
     "billed-and-not-ours": "no request has this id: perhaps one of the unknown does",
     "billed-twice": "the bill has more than one line for it",
+    "billed-and-a-test-request": "a request of an rg_test_ key has this id, which no bill can have",
     "billed-and-refunded": "the provider charges for it, the tenant was not charged",
+    "billed-and-still-held": "the provider charges for it, the tenant has not been charged yet",
     "cost-is-not-what-was-said": "the bill has another cost than the provider's own result had",
     "charged-and-not-billed": "the tenant was charged, the bill has no line for it",
 }
@@ -61,6 +63,7 @@ class Reconciliation:
     matched: int = 0
     charged_microcredits: int = 0
     refunded_microcredits: int = 0
+    held_microcredits: int = 0
     differences: list[Difference] = field(default_factory=list)
 
 
@@ -68,7 +71,8 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
     """The lines of a bill, a CSV file with a header.
 
     Raises:
-        BillError: a column is missing, a line has no id or no cost, or more fields than there are columns.
+        BillError: a column is missing, a line has no id, more fields than there are columns, or no cost that
+            is a plain number of at least 0.
 
     """
     try:
@@ -76,8 +80,9 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
         columns = reader.fieldnames or []
         for wanted in (id_column, cost_column):
             if columns.count(wanted) != 1:
+                hint = "" if len(columns) != 1 else " Fields are separated by commas."
                 raise BillError(
-                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}."
+                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}.{hint}"
                 )
         for row in reader:
             if None in row:  # such as a cost of 1,50: what it costs would be read from its first half
@@ -88,10 +93,10 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
 
 
 def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Line:
-    number_match = _COST.fullmatch((cost or "").strip())
-    cost_usd = None if number_match is None else Decimal("".join(number_match.groups()))
-    if cost_usd is None or abs(cost_usd) > _MOST_USD:
-        raise BillError(f"line {number} of the bill has no cost: {cost!r}.")
+    text = (cost or "").strip()
+    cost_usd = Decimal(text) if _COST.fullmatch(text) else None
+    if cost_usd is None or cost_usd > _MOST_USD:
+        raise BillError(f"line {number} of the bill has no cost in plain US dollars, such as 0.25: {cost!r}.")
     if not (upstream_request_id or "").strip():
         raise BillError(f"line {number} of the bill has no id.")
     return Line(number, (upstream_request_id or "").strip(), cost_usd)
@@ -121,6 +126,7 @@ def reconcile(
 @dataclass(frozen=True, slots=True)
 class _Row:
     id: str
+    mode: str
     state: str
     charge: str | None
     price_microcredits: int
@@ -141,6 +147,7 @@ def _first_time(line: Line, seen: dict[str, int], found: Reconciliation) -> bool
 _COLUMNS = (
     generations.c.upstream_request_id,
     generations.c.id,
+    generations.c.mode,
     generations.c.state,
     generations.c.charge,
     generations.c.price_microcredits,
@@ -151,12 +158,14 @@ _COLUMNS = (
 def _rows_of(connection: Connection, upstream_request_ids: list[str]) -> dict[str, _Row]:
     # What we would never have kept is not ours, and may be nothing that a database takes.
     possible = [one for one in upstream_request_ids if is_safe_id(one)]
-    query = select(*_COLUMNS).where(
-        generations.c.mode == "live", generations.c.upstream_request_id.in_(possible)
+    query = (
+        select(*_COLUMNS)
+        .where(generations.c.mode.in_(("live", "test")), generations.c.upstream_request_id.in_(possible))
+        .order_by(generations.c.mode.desc())  # where the sandbox used an id of RunComfy's, it is the live one
     )
     return {
-        upstream_id: _Row(id_, state, charge, price or 0, None if said is None else Decimal(said))
-        for upstream_id, id_, state, charge, price, said in connection.execute(query)
+        upstream_id: _Row(id_, mode, state, charge, price or 0, None if said is None else Decimal(said))
+        for upstream_id, id_, mode, state, charge, price, said in connection.execute(query)
     }
 
 
@@ -165,14 +174,22 @@ def _compare(line: Line, row: _Row | None, found: Reconciliation) -> None:
         detail = f"line {line.number}, {line.cost_usd} USD"
         found.differences.append(Difference("billed-and-not-ours", line.upstream_request_id, detail))
         return
+    billed = f"line {line.number}, {line.cost_usd} USD; it is {row.state}"
+    if row.mode == "test":
+        found.differences.append(Difference("billed-and-a-test-request", row.id, billed))
+        return
     found.matched += 1
     if row.charge == Charge.SETTLED:
         found.charged_microcredits += row.price_microcredits
     elif row.charge == Charge.REFUNDED:
         found.refunded_microcredits += row.price_microcredits
         if line.cost_usd:
-            detail = f"line {line.number}, {line.cost_usd} USD; it is {row.state}"
-            found.differences.append(Difference("billed-and-refunded", row.id, detail))
+            found.differences.append(Difference("billed-and-refunded", row.id, billed))
+    elif row.charge == Charge.HELD:
+        found.held_microcredits += row.price_microcredits
+    if row.charge in {Charge.HELD, None} and line.cost_usd:
+        held = f"{credits_text(row.price_microcredits)} credits are held" if row.charge else "nothing is held"
+        found.differences.append(Difference("billed-and-still-held", row.id, f"{billed}, {held}"))
     if row.said_usd is not None and row.said_usd != line.cost_usd:
         detail = f"line {line.number}, {line.cost_usd} USD; its result said {row.said_usd} USD"
         found.differences.append(Difference("cost-is-not-what-was-said", row.id, detail))
@@ -184,10 +201,13 @@ def _unbilled(
     query = select(*_COLUMNS).where(
         generations.c.mode == "live",
         generations.c.charge == Charge.SETTLED,
+        generations.c.price_microcredits > 0,
         generations.c.created_at_ms >= from_ms,
         generations.c.created_at_ms < until_ms,
     )
-    for upstream_id, id_, state, _, price, _ in connection.execute(query.execution_options(yield_per=_BATCH)):
+    for upstream_id, id_, _, state, _, price, _ in connection.execute(
+        query.execution_options(yield_per=_BATCH)
+    ):
         if upstream_id not in seen:
             where = f"at the provider {upstream_id or 'unknown'}"
             detail = f"{credits_text(price or 0)} credits; it is {state}, {where}"

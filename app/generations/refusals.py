@@ -19,6 +19,7 @@ from app.errors import (
 )
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.upstream.breaker import Health
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
 
 _RETRY_AFTER_S = 5
@@ -36,6 +37,8 @@ _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
 }
 
 
+_CREDENTIAL_REASONS = frozenset({"http_400", "http_401", "http_402", "http_403", "error_code_in_success"})
+_BUSY_REASONS = frozenset({"http_429", "http_503"})
 MAY_BE_SENT_AGAIN = frozenset(verdict for verdict, (fault, _) in _OF_VERDICT.items() if fault.retryable)
 """Verdicts that prove that there is no job, and may not be repeated tomorrow."""
 
@@ -108,6 +111,26 @@ def of_blind_look(observation: Observation) -> Problem:
                 "RunComfy answered something that could not be used.",
                 retry_after_s=_RETRY_AFTER_S,
             )
+
+
+def of_paused(health: Health, retry_after_s: int) -> Problem:
+    """The problem while every credential is left alone: nothing was recorded, and nothing sent."""
+    if health.reason in _CREDENTIAL_REASONS:
+        fault, detail = _OF_VERDICT[Verdict.REJECTED_CREDENTIAL]
+    elif health.reason in _BUSY_REASONS:
+        fault, detail = _OF_VERDICT[Verdict.BUSY]
+    else:
+        fault, detail = _OF_VERDICT[Verdict.NOT_SENT]
+    return Problem(fault, detail, retry_after_s=retry_after_s)
+
+
+def of_full() -> Problem:
+    """The problem while every credential has as many jobs in flight as it may."""
+    return Problem(
+        UPSTREAM_BUSY,
+        "The gateway has as many jobs at RunComfy as it may; no job was made.",
+        retry_after_s=_RETRY_AFTER_S,
+    )
 
 
 def _pointer(path: tuple[str | int, ...]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
 from app.generations import store
@@ -49,18 +49,25 @@ class Rescuer:
     async def _move(
         self, source: State, to: State, *, before_ms: int, reason: str, line: str, **changes: Any
     ) -> int:
-        moved = 0
-        while batch := await self.db.write(
-            _move_batch, source, to, before_ms=before_ms, now_ms=self.clock.now_ms(), reason=reason, **changes
-        ):
-            moved += len(batch)
-            for generation_id in batch:
-                _log.error(line, generation=generation_id)
-        return moved
-
-
-def _move_batch(
-    connection: Connection, /, source: State, to: State, *, before_ms: int, **how: Any
-) -> list[str]:
-    waiting = store.waiting_since(connection, source, before_ms=before_ms, limit=_BATCH)
-    return [one for one in waiting if advance(connection, one, to, only_from={source}, **how)]
+        moved: list[str] = []
+        failed: set[str] = set()
+        while True:
+            waiting = await self.db.read(
+                store.waiting_since, source, before_ms=before_ms, limit=_BATCH + len(failed)
+            )
+            left = [one for one in waiting if one not in failed]
+            if not left:
+                return len(moved)
+            # Each in a transaction of its own: whoever has many keeps no tenant waiting, and one that cannot
+            # be moved stops no other.
+            how = {"reason": reason, "now_ms": self.clock.now_ms(), "only_from": {source}, **changes}
+            for generation_id in left:
+                try:
+                    done = await self.db.write(advance, generation_id, to, **how)
+                except IntegrityError:
+                    failed.add(generation_id)
+                    _log.exception("A job could not be moved: its books are wrong.", generation=generation_id)
+                else:
+                    if done is not None:
+                        moved.append(generation_id)
+                        _log.error(line, generation=generation_id)

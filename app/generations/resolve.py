@@ -1,6 +1,5 @@
 """What an operator decides about a job of unknown fate."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +10,7 @@ from app.generations.advance import advance
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import Clock
-from app.upstream.client import Upstream
+from app.upstream.credentials import Pool
 from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
 
 
@@ -25,7 +24,7 @@ class Resolver:
 
     db: Database
     clock: Clock
-    upstreams: Mapping[str, Upstream]
+    pool: Pool
 
     async def attach(self, generation_id: str, upstream_request_id: str) -> Generation:
         """Give it the upstream id that was found for it. The upstream is asked first whether it knows the id.
@@ -37,10 +36,10 @@ class Resolver:
         if not is_safe_id(upstream_request_id):
             raise ResolveError(f"{upstream_request_id[:60]!r} is no id of RunComfy's.")
         generation = await self._unknown(generation_id)
-        upstream = self.upstreams.get(generation.mode)
-        if upstream is None:
-            raise ResolveError(f"no credential is configured for {generation.mode} requests.")
-        observation = observe_status(await upstream.status(upstream_request_id))
+        credential = self.pool.of(generation.credential)
+        if credential is None:
+            raise ResolveError(f"its credential, {generation.credential!r}, is not configured any more.")
+        observation = observe_status(await credential.upstream.status(upstream_request_id))
         if observation.seen is Seen.GONE:
             raise ResolveError(f"RunComfy does not know {upstream_request_id!r}.")
         if observation.seen in BLIND:

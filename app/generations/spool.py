@@ -7,6 +7,7 @@ file is for the case that it does not.
 import asyncio
 import json
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,20 @@ class Spool:
         """
         _append(self.path, generation_id, upstream_request_id)
 
+    def reject(self, generation_id: str, upstream_request_id: str) -> None:
+        """Keep an id that fits no waiting job in a file beside: the operator alone can tell whose job it is.
+
+        Raises:
+            OSError: it could not be kept.
+
+        """
+        _log.error(
+            "An answer fits no waiting job.",
+            generation=generation_id,
+            upstream_request_id=upstream_request_id,
+        )
+        _append(self.path.with_suffix(".rejected.jsonl"), generation_id, upstream_request_id)
+
     async def replay(self, db: Database, clock: Clock) -> int:
         """Attach every id whose generation still waits for one. How many there were.
 
@@ -51,19 +66,14 @@ class Spool:
                     attached += 1
                     _log.warning("An answer was attached from the spool.", generation=generation_id)
                 elif not await db.read(_has, generation_id, upstream_request_id):
-                    _append(self.path.with_suffix(".rejected.jsonl"), generation_id, upstream_request_id)
-                    _log.error(
-                        "A spooled answer fits no waiting job.",
-                        generation=generation_id,
-                        upstream_request_id=upstream_request_id,
-                    )
+                    self.reject(generation_id, upstream_request_id)
             path.unlink(missing_ok=True)
         return attached
 
     def _claim(self) -> list[Path]:
         """Take the file away from whoever may still append, and whatever an earlier replay left half-way."""
-        with suppress(FileNotFoundError):
-            self.path.rename(self.path.with_suffix(f".{os.getpid()}.replaying"))
+        with suppress(FileNotFoundError):  # a name of its own: in a container every process has the same id
+            self.path.rename(self.path.with_suffix(f".{secrets.token_hex(8)}.replaying"))
         return sorted(self.path.parent.glob(f"{self.path.stem}.*.replaying"))
 
 

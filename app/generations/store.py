@@ -1,13 +1,26 @@
 """The generations table: making, finding and listing rows. Changing their state is `advance`'s alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from app.auth.keys import Mode
-from app.db.tables import generation_events, generations
+from app.db.announcements import announce
+from app.db.tables import generation_events, generations, tenants
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.strict_json import from_column, to_column
 from app.quotas.account import Owner
@@ -15,12 +28,21 @@ from app.quotas.ledger import Charge, Hold
 from app.quotas.limits import Scope, scopes_of
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A credential to send a generation with, and how many it may have in flight; None: any number."""
+
+    name: str
+    concurrency: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """What a caller wants, validated and priced: a generation that does not exist yet.
 
-    `root_kid` is the key whose limits it counts in; `settles_in` the states, separated by commas, that make
-    its price final: any other end gives it back. Both stay as they were when it was made.
+    `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
+    counts in; `settles_in` the states, separated by commas, that make its price final: any other end gives it
+    back. Both stay as they were when it was made.
     """
 
     generation_id: str
@@ -34,6 +56,7 @@ class Intent:
     price_version: str
     settles_in: str
     trace_id: str
+    choices: tuple[Choice, ...]
     idempotency_key: str | None = None
     fingerprint: str | None = None
 
@@ -52,6 +75,7 @@ class Generation:
     price_version: str | None
     state: State
     version: int
+    credential: str
     upstream_request_id: str | None
     queue_position: int | None
     output_text: str | None
@@ -69,6 +93,8 @@ class Generation:
     started_at_ms: int | None
     finished_at_ms: int | None
     lease_until_ms: int | None
+    next_poll_at_ms: int | None
+    erased_at_ms: int | None
     root_kid: str | None
     quota_day: str | None
     settles_in: str | None
@@ -116,33 +142,70 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a generation's state."""
+    """One change of a generation's state: its `version`-th, and its tenant's `number`-th of that kind of key.
+
+    `number` is 0 until it is stored.
+    """
 
     version: int
     state: State
     at_ms: int
     reason: str
+    generation_id: str = ""
+    number: int = 0
 
 
 # Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
 _INSERT = insert(generations).returning(generations)
 _INSERT_EVENT = insert(generation_events)
+_NEXT_NUMBER = {
+    column.name.removesuffix("_events"): update(tenants)
+    .where(tenants.c.id == bindparam("of_tenant"))
+    .values({column: column + 1})
+    .returning(column)
+    for column in (tenants.c.live_events, tenants.c.test_events)
+}
 _BY_ID = select(generations).where(generations.c.id == bindparam("id"))
 _BY_KEY = select(generations).where(
     generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
 )
+_EVENTS_AFTER = (
+    select(generation_events)
+    .where(
+        generation_events.c.tenant_id == bindparam("tenant"),
+        generation_events.c.mode == bindparam("of_mode"),
+        generation_events.c.number > bindparam("after"),
+    )
+    .order_by(generation_events.c.number)
+    .limit(bindparam("most"))
+)
 _BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
 
-# Spelled out, as the partial indexes are: a planner cannot tell what a parameter will be.
+
+def is_in(states: Collection[State]) -> ColumnElement[Any]:
+    """Spelled out, as in the partial indexes: a planner cannot tell what a parameter will be."""
+    return literal_column(f"state IN ({', '.join(repr(str(state)) for state in states)})")
+
+
+_IS_LIVE = is_in(IN_FLIGHT)
+COUNTS_AS_LIVE = or_(
+    generations.c.state != State.UNKNOWN, generations.c.changed_at_ms >= bindparam("since_ms")
+)
 _IN_FLIGHT = (
     select(generations.c.root_kid, generations.c.model_id, func.count())
     .where(
         generations.c.tenant_id == bindparam("tenant"),
         generations.c.mode == bindparam("of_mode"),
-        literal_column(f"state IN ({', '.join(repr(str(state)) for state in IN_FLIGHT)})"),
-        or_(generations.c.state != State.UNKNOWN, generations.c.changed_at_ms >= bindparam("since_ms")),
+        _IS_LIVE,
+        COUNTS_AS_LIVE,
     )
     .group_by(generations.c.root_kid, generations.c.model_id)
+)
+
+_LIVE_OF_CREDENTIAL = (
+    select(func.count())
+    .select_from(generations)
+    .where(generations.c.credential == bindparam("of_credential"), _IS_LIVE, COUNTS_AS_LIVE)
 )
 
 _TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text", "evidence": "evidence_text"}
@@ -153,6 +216,7 @@ def add(
     intent: Intent,
     *,
     state: State,
+    credential: str,
     quota_day: str,
     now_ms: int,
     lease_until_ms: int | None,
@@ -166,6 +230,7 @@ def add(
             "kid": intent.kid,
             "mode": intent.mode,
             "model_id": intent.model_id,
+            "credential": credential,
             "input": to_column(intent.input_document),
             "price_microcredits": intent.price_microcredits,
             "price_version": intent.price_version,
@@ -183,22 +248,44 @@ def add(
             "lease_until_ms": lease_until_ms,
         },
     ).one()
-    add_event(connection, intent.generation_id, Event(1, state, now_ms, "submitted"))
-    return generation_of(row)
+    generation = generation_of(row)
+    add_event(connection, generation, at_ms=now_ms, reason="submitted")
+    return generation
 
 
-def add_event(connection: Connection, generation_id: str, event: Event) -> None:
-    """Append to the generation's history."""
+def repin(connection: Connection, generation_id: str, credential: str) -> Generation | None:
+    """Give a generation that is being sent to another credential; None where it is being sent no more."""
+    row = connection.execute(
+        update(generations)
+        .where(generations.c.id == generation_id, generations.c.state == State.DISPATCHING)
+        .values(credential=credential)
+        .returning(generations)
+    ).one_or_none()
+    return None if row is None else generation_of(row)
+
+
+def add_event(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:
+    """Append the generation's present state to its history and its tenant's, and announce it.
+
+    The tenant's row is held until the commit, so that nobody sees a number whose predecessor is to come.
+    """
+    number = connection.execute(
+        _NEXT_NUMBER[generation.mode], {"of_tenant": generation.tenant_id}
+    ).scalar_one()
     connection.execute(
         _INSERT_EVENT,
         {
-            "generation_id": generation_id,
-            "version": event.version,
-            "state": event.state,
-            "at_ms": event.at_ms,
-            "reason": event.reason,
+            "generation_id": generation.id,
+            "version": generation.version,
+            "state": generation.state,
+            "at_ms": at_ms,
+            "reason": reason,
+            "tenant_id": generation.tenant_id,
+            "mode": generation.mode,
+            "number": number,
         },
     )
+    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id}")
 
 
 def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
@@ -223,7 +310,27 @@ def events_of(connection: Connection, generation_id: str) -> list[Event]:
         .where(generation_events.c.generation_id == generation_id)
         .order_by(generation_events.c.version)
     )
-    return [Event(row.version, State(row.state), row.at_ms, row.reason) for row in connection.execute(query)]
+    return [_event_of(row) for row in connection.execute(query)]
+
+
+def events_after(
+    connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int
+) -> list[Event]:
+    """A tenant's events after that one, of all its requests of that kind of key, in order."""
+    rows = connection.execute(
+        _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
+    )
+    return [_event_of(row) for row in rows]
+
+
+def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
+    """How many events there are; the number of the last one."""
+    column = tenants.c.live_events if mode == "live" else tenants.c.test_events
+    return int(connection.execute(select(column).where(tenants.c.id == tenant_id)).scalar_one())
+
+
+def _event_of(row: Row[Any]) -> Event:
+    return Event(row.version, State(row.state), row.at_ms, row.reason, row.generation_id, row.number)
 
 
 def page(
@@ -292,26 +399,25 @@ def latest(
     return [generation_of(row) for row in connection.execute(query)]
 
 
-def touch(
-    connection: Connection,
-    generation_id: str,
-    *,
-    now_ms: int,
-    queue_position: int | None = None,
-    missing_since_ms: int | None = None,
-    stale_reason: str | None = None,
-) -> None:
-    """Note a look at a live generation that changed no state; `stale_reason` says why it showed nothing."""
-    connection.execute(
-        update(generations)
-        .where(generations.c.id == generation_id, generations.c.state.in_(FOLLOWABLE))
-        .values(
-            polled_at_ms=now_ms,
-            queue_position=queue_position,
-            missing_since_ms=missing_since_ms,
-            stale_reason=stale_reason,
-        )
+def live_of_credential(connection: Connection, credential: str, *, unknown_since_ms: int) -> int:
+    """How many generations a credential has in flight; the unknown while they became so after that moment."""
+    return connection.execute(
+        _LIVE_OF_CREDENTIAL, {"of_credential": credential, "since_ms": unknown_since_ms}
+    ).scalar_one()
+
+
+def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit: int) -> int:
+    """Erase outputs that have been kept for long enough. How many there were."""
+    old = (
+        select(generations.c.id)
+        .where(literal_column("output IS NOT NULL"), generations.c.finished_at_ms < finished_before_ms)
+        .order_by(generations.c.finished_at_ms)
+        .limit(limit)
     )
+    found = connection.execute(
+        update(generations).where(generations.c.id.in_(old)).values(output=None, erased_at_ms=now_ms)
+    )
+    return found.rowcount
 
 
 def keep_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """A submit: from a caller's body to an answer. Recording it is `intent`'s, sending it `dispatch`'s."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +8,7 @@ from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
 from app.catalog.validate import violations
-from app.db.engine import Database
+from app.db.engine import Database, NotBegunProblem
 from app.errors import (
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_IN_PROGRESS,
@@ -25,14 +24,14 @@ from app.generations.admission import Admission
 from app.generations.dispatch import Dispatcher
 from app.generations.intent import Recorded, Terms, fingerprint
 from app.generations.lifecycle import State
-from app.generations.store import Generation, Intent
+from app.generations.store import Choice, Generation, Intent
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.strict_json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
 from app.quotas.limits import Account, Standing
-from app.upstream.client import Upstream
+from app.upstream.credentials import Pool
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
 
@@ -60,18 +59,19 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Submits jobs. `lease_s` is how long a silent submit is believed to be under way."""
+    """Submits jobs, within `deadline_s`. `lease_s` is how long a silent one is believed to be under way."""
 
     db: Database
     clock: Clock
     catalog: Catalog
-    upstreams: Mapping[str, Upstream]
+    pool: Pool
     tasks: Tasks
     admission: Admission
     dispatcher: Dispatcher
     media_policy: MediaPolicy
     terms: Terms
     lease_s: float
+    deadline_s: float
 
     async def submit(
         self,
@@ -105,7 +105,7 @@ class Submitter:
                 f"{count} of the input schema of {model.model_id}; see `errors`.",
                 errors=violated,
             )
-        upstream = self.upstream(principal)
+        choices = self.credentials(principal)
         now_ms = self.clock.now_ms()
         wish = Intent(
             generation_id=new_id(now_ms),
@@ -119,13 +119,14 @@ class Submitter:
             price_version=model.pricing.version,
             settles_in=self.terms.settles_in,
             trace_id=trace_id,
+            choices=choices,
             idempotency_key=idempotency_key,
             fingerprint=wanted,
         )
         recorded = asyncio.Event()
-        task = self.tasks.start(self._record_and_send(wish, upstream, dumps(body), recorded), name="submit")
+        task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded), name="submit")
         try:
-            async with asyncio.timeout(upstream.submit_deadline_s + _RECORD_WAIT_S):
+            async with asyncio.timeout(self.deadline_s + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
         except TimeoutError:
             if not recorded.is_set():
@@ -141,28 +142,29 @@ class Submitter:
             return _replay(written.generation)
         return replace(_answer(written.generation), standings=written.standings)
 
-    async def _record_and_send(
-        self, wish: Intent, upstream: Upstream, body: bytes, recorded: asyncio.Event
-    ) -> Recorded:
+    async def _record_and_send(self, wish: Intent, body: bytes, recorded: asyncio.Event) -> Recorded:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
-        deadline = asyncio.get_running_loop().time() + upstream.submit_deadline_s
+        deadline = asyncio.get_running_loop().time() + self.deadline_s
         now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
                 wish, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
             )
         except (Problem, asyncio.CancelledError) as error:
-            if isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE:
+            if isinstance(error, NotBegunProblem) or (
+                isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE
+            ):
                 raise
             # The commit may have been carried out though we never heard of it. Nothing was sent, and the
             # caller is told so: the row must not say otherwise, nor keep the key.
-            closing = self.dispatcher.close_unsent(wish.generation_id)
-            self.tasks.start(closing, name="close-unsent", may_be_cut=True)
+            self.tasks.start(self.dispatcher.close_unsent(wish.generation_id), name="close-unsent")
+            again = self.dispatcher.close_unsent(wish.generation_id, late=True)
+            self.tasks.start(again, name="close-unsent", may_be_cut=True)
             raise
         recorded.set()
         if not written.is_new:
             return written
-        sent = await self.dispatcher.dispatch(written.generation, upstream, body, deadline=deadline)
+        sent = await self.dispatcher.dispatch(written.generation, body, deadline=deadline)
         return replace(written, generation=sent)
 
     def model(self, principal: Principal, model_id: str) -> Model:
@@ -196,19 +198,31 @@ class Submitter:
             now_ms=self.clock.now_ms(),
         )
 
-    def upstream(self, principal: Principal) -> Upstream:
-        """Where this kind of key leads.
+    def credentials(self, principal: Principal) -> tuple[Choice, ...]:
+        """What this kind of key may be sent with now, the one first whose turn it is.
+
+        Raises:
+            Problem: UPSTREAM_NOT_CONFIGURED; UPSTREAM_CREDENTIAL_REFUSED, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE
+                where all are left alone for a while.
+
+        """
+        usable = self.pool.for_submit(principal.mode)
+        if usable:
+            return tuple(Choice(one.name, one.concurrency) for one in usable)
+        self.check_configured(principal)
+        raise refusals.of_paused(*self.pool.soonest(principal.mode))
+
+    def check_configured(self, principal: Principal) -> None:
+        """Refuse a kind of key that there is no credential for.
 
         Raises:
             Problem: UPSTREAM_NOT_CONFIGURED.
 
         """
-        upstream = self.upstreams.get(principal.mode)
-        if upstream is None:
+        if not self.pool.has(principal.mode):
             raise Problem(
                 UPSTREAM_NOT_CONFIGURED, "No credential for RunComfy is configured on this gateway."
             )
-        return upstream
 
 
 def _answer(generation: Generation, *, replayed: bool = False) -> Submission:

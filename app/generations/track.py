@@ -1,37 +1,58 @@
-"""Following a job: at most one look upstream at a time and per freshness limit, however many ask."""
+"""Looking at jobs: one look upstream at a time and per freshness limit, on however many servers people ask.
+
+Whoever looks holds the row's lease. It ends with what was seen, or by itself when its holder died; a look is
+a GET, so that two at once would cost a call and nothing else.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from app.db.engine import Database
-from app.generations import store
-from app.generations.advance import apply_observation
+from app.errors import Problem
+from app.generations import leases, store
+from app.generations.advance import Patience, apply_observation
+from app.generations.lifecycle import State
+from app.generations.pace import Durations, Pace
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.tasks import Tasks
 from app.kit.telemetry import get_logger
-from app.upstream.client import Upstream
-from app.upstream.outcomes import BLIND, Observation, Seen, observe_result, observe_status
+from app.upstream.credentials import Credential, Pool
+from app.upstream.outcomes import (
+    BLIND,
+    Exchange,
+    Observation,
+    Seen,
+    observe_result,
+    observe_status,
+    parse_retry_after,
+)
 
 _log = get_logger("track")
+LONGEST_RETRY_AFTER_S: Final = 300
+"""A Retry-After of a look is obeyed up to this: a job that has ended should not be missed for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
     """Brings live generations up to date.
 
-    A row younger than `freshness_s` is not asked about again; after `missing_grace_s` of 404s a job is lost.
+    A row younger than `freshness_s` is not asked about again; `lease_s` is how long a look may take.
     """
 
     db: Database
     clock: Clock
-    upstreams: Mapping[str, Upstream]
+    pool: Pool
     tasks: Tasks
+    pace: Pace
+    patience: Patience
     freshness_s: float
-    missing_grace_s: float
+    lease_s: float
+    durations: Durations = field(default_factory=Durations)
     _under_way: dict[str, asyncio.Task[Generation]] = field(default_factory=dict, init=False)
 
     async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
@@ -42,16 +63,29 @@ class Tracker:
         """
         if not self._due(generation, force=force):
             return generation
+        credential = self.pool.of(generation.credential)
+        if credential is None:
+            return generation
+        if not credential.health.may_look and not force:
+            return replace(generation, stale_reason="upstream_paused")
         under_way = self._under_way.get(generation.id)
         if force and under_way is not None:
             # It began before whatever makes the caller insist.
             await asyncio.wait({under_way})
             under_way = self._under_way.get(generation.id)  # one that began after it will do
         if under_way is None:
-            under_way = self.tasks.start(self._look(generation, force=force), name="look")
-            self._under_way[generation.id] = under_way
-            under_way.add_done_callback(partial(self._forget, generation.id))
+            under_way = self._start(generation.id, self._look(generation, credential, force=force))
         return await asyncio.shield(under_way)
+
+    def look(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation]:
+        """Look at a generation whose lease the caller has taken."""
+        return self._start(claimed.id, self._look_at(claimed, credential))
+
+    def _start(self, generation_id: str, work: Any) -> asyncio.Task[Generation]:
+        task: asyncio.Task[Generation] = self.tasks.start(work, name="look")
+        self._under_way[generation_id] = task
+        task.add_done_callback(partial(self._forget, generation_id))
+        return task
 
     def _forget(self, generation_id: str, task: asyncio.Task[Generation]) -> None:
         if self._under_way.get(generation_id) is task:
@@ -59,58 +93,110 @@ class Tracker:
 
     def _due(self, generation: Generation, *, force: bool) -> bool:
         """Whether to ask upstream. A job that was never asked about has no queue position yet."""
-        if not generation.followable or generation.mode not in self.upstreams:
+        if not generation.followable:
             return False
         if force or generation.polled_at_ms is None:
             return True
         return not 0 <= self.clock.now_ms() - generation.polled_at_ms < self.freshness_s * 1000
 
-    async def apply(self, generation: Generation, observation: Observation) -> Generation:
+    def lease_until_ms(self) -> int:
+        """When a lease that is taken now ends."""
+        return self.clock.now_ms() + int(self.lease_s * 1000)
+
+    def furthest_poll_ms(self) -> int:
+        """No row is to be looked at later than this; one that says so is of a clock that was set back."""
+        longest_s = max(self.pace.most_s, LONGEST_RETRY_AFTER_S, self.lease_s)
+        return self.clock.now_ms() + int(longest_s * 2000)
+
+    async def apply(
+        self, generation: Generation, observation: Observation, *, retry_after_s: int = 0
+    ) -> Generation:
         """Record an observation; the generation after it."""
+        now_ms = self.clock.now_ms()
+        gap_ms = self.pace.gap_ms(
+            age_ms=now_ms - generation.created_at_ms,
+            usual_ms=self.durations.usual_ms(generation.model_id),
+            chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
         changed = await self.db.write(
             apply_observation,
             generation.id,
             observation,
-            now_ms=self.clock.now_ms(),
-            missing_grace_ms=int(self.missing_grace_s * 1000),
+            now_ms=now_ms,
+            next_poll_at_ms=now_ms + max(gap_ms, retry_after_s * 1000),
+            patience=self.patience,
         )
-        return changed or generation
+        if changed is None:
+            return generation
+        if changed.state is State.COMPLETED and not generation.terminal:
+            self.durations.learn(changed.model_id, changed.changed_at_ms - changed.created_at_ms)
+        return changed
 
-    async def find(self, generation_id: str, tenant_id: str) -> Generation | None:
+    async def find(self, generation_id: str, tenant_id: str | None) -> Generation | None:
         """The tenant's generation as its row says."""
         return await self.db.read(store.find, generation_id, tenant_id)
 
-    async def _look(self, read_before: Generation, *, force: bool) -> Generation:
-        # The caller's row may be older than the end of another caller's look.
+    async def _look(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
+        now_ms = self.clock.now_ms()
+        seen_before_ms = now_ms if force else now_ms - int(self.freshness_s * 1000)
+        claimed = await self.db.write(
+            leases.claim,
+            read_before.id,
+            now_ms=now_ms,
+            lease_until_ms=self.lease_until_ms(),
+            seen_before_ms=seen_before_ms,
+            longest_lease_ms=int(self.lease_s * 1000),
+        )
+        if claimed is not None:
+            return await self._look_at(claimed, credential)
+        # The row is fresher than the caller's, or somebody else is looking.
         generation = await self.find(read_before.id, read_before.tenant_id) or read_before
-        if not self._due(generation, force=force):
-            return generation
-        observation = await self._observe(generation)
-        if observation.seen in BLIND:
-            _report_blind(generation, observation)
-        if observation.unknown_word is not None:
-            _log.warning(
-                "The upstream uses a status word that is not documented.",
-                generation=generation.id,
-                word=observation.unknown_word,
-            )
-        return await self.apply(generation, observation)
+        if force and generation.followable:
+            return await self._look_at(generation, credential)
+        return generation
 
-    async def _observe(self, generation: Generation) -> Observation:
-        """Status, and where that says finished, the result: only both together end a job."""
-        upstream = self.upstreams[generation.mode]
+    async def _look_at(self, generation: Generation, credential: Credential) -> Generation:
+        try:
+            observation, retry_after_s = await self._observe(generation, credential)
+            _report(generation, observation)
+            return await self.apply(generation, observation, retry_after_s=retry_after_s)
+        except asyncio.CancelledError:
+            # A stop that may wait no longer: the next server need not wait for the lease to end.
+            await self._release(generation)
+            raise
+
+    async def _release(self, generation: Generation) -> None:
+        try:
+            await self.db.write(leases.release, generation.id, now_ms=self.clock.now_ms())
+        except Problem:
+            _log.warning("A lease could not be given back; it ends by itself.", generation=generation.id)
+
+    async def _observe(self, generation: Generation, credential: Credential) -> tuple[Observation, int]:
+        """Status, and where that says finished, the result: only both together end a job.
+
+        With the seconds that the upstream asks to be left alone for.
+        """
+        upstream = credential.upstream
         upstream_request_id = generation.upstream_request_id or ""
-        observation = observe_status(await upstream.status(upstream_request_id))
+        exchange = await upstream.status(upstream_request_id)
+        observation = observe_status(exchange)
         if observation.seen is Seen.FINISHED:
-            observation = observe_result(await upstream.result(upstream_request_id))
+            exchange = await upstream.result(upstream_request_id)
+            observation = observe_result(exchange)
+        self.pool.note_look(credential, exchange, observation)
+        retry_after_s = self._retry_after_s(exchange) if observation.seen in BLIND else 0
         if observation.error is None:
-            return observation
+            return observation, retry_after_s
 
         # Its words are relayed; its id of the job and our credential are not.
         def reword(text: str) -> str:
             return upstream.redact(text).replace(upstream_request_id, generation.id)
 
-        return replace(observation, error=_reworded(observation.error, reword))
+        return replace(observation, error=_reworded(observation.error, reword)), retry_after_s
+
+    def _retry_after_s(self, exchange: Exchange) -> int:
+        asked = parse_retry_after(exchange.headers.get("retry-after"), now_ms=self.clock.now_ms())
+        return min(asked or 0, LONGEST_RETRY_AFTER_S)
 
 
 def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
@@ -124,11 +210,18 @@ def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
     return value
 
 
-def _report_blind(generation: Generation, observation: Observation) -> None:
-    report = _log.error if observation.seen is Seen.CREDENTIAL_REFUSED else _log.warning
-    report(
-        "A look at a job showed nothing.",
-        generation=generation.id,
-        seen=observation.seen,
-        reason=observation.reason,
-    )
+def _report(generation: Generation, observation: Observation) -> None:
+    if observation.seen in BLIND:
+        report = _log.error if observation.seen is Seen.CREDENTIAL_REFUSED else _log.warning
+        report(
+            "A look at a job showed nothing.",
+            generation=generation.id,
+            seen=observation.seen,
+            reason=observation.reason,
+        )
+    if observation.unknown_word is not None:
+        _log.warning(
+            "The upstream uses a status word that is not documented.",
+            generation=generation.id,
+            word=observation.unknown_word,
+        )

@@ -5,9 +5,10 @@ top-ups, and what a generation's ledger entries must be follows from its own his
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 from typing import Final
 
@@ -17,7 +18,7 @@ from app.db.tables import generations, ledger_entries, quota_usage
 from app.generations.lifecycle import IN_FLIGHT, MOVES, TERMINAL, State
 from app.kit.clock import iso
 from app.quotas.ledger import Charge, Kind
-from app.quotas.limits import TOTAL, periods_of_day, scopes_of
+from app.quotas.limits import SETTABLE, TOTAL, periods_of_day, scopes_of
 
 _MOST_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
 
@@ -66,8 +67,8 @@ def _sum_of_prices(connection: Connection, charge: Charge) -> int:
     return int(connection.scalar(total) or 0)
 
 
-def _names(states: Iterator[State] | frozenset[State]) -> str:
-    return ", ".join(f"'{state}'" for state in sorted(states))
+def _names(words: Iterable[StrEnum]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))
 
 
 _TERMINAL = _names(TERMINAL)
@@ -113,9 +114,21 @@ _RULES: Final = {
         WHERE NOT ({_ALLOWED})
         UNION ALL SELECT generation_id, 'starts as ' || state FROM generation_events
         WHERE version = 1 AND state NOT IN ({_STARTS})""",
-    "event-without-a-request": """
+    "event-without-its-request": """
         SELECT e.generation_id, 'event ' || e.version FROM generation_events e
-        LEFT JOIN generations g ON g.id = e.generation_id WHERE g.id IS NULL""",
+        LEFT JOIN generations g ON g.id = e.generation_id
+        WHERE g.id IS NULL OR g.tenant_id <> e.tenant_id OR g.mode <> e.mode""",
+    "event-numbers-have-gaps": """
+        SELECT t.id, 'has ' || t.live_events || ' live and ' || t.test_events || ' test events; its rows say '
+        || coalesce(l.events, 0) || ' up to ' || coalesce(l.last, 0) || ' and '
+        || coalesce(s.events, 0) || ' up to ' || coalesce(s.last, 0)
+        FROM tenants t
+        LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
+        FROM generation_events WHERE mode = 'live' GROUP BY tenant_id) l ON l.tenant_id = t.id
+        LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
+        FROM generation_events WHERE mode = 'test' GROUP BY tenant_id) s ON s.tenant_id = t.id
+        WHERE coalesce(l.events, 0) <> t.live_events OR coalesce(l.last, 0) <> t.live_events
+        OR coalesce(s.events, 0) <> t.test_events OR coalesce(s.last, 0) <> t.test_events""",
     "times-are-not-its-events": f"""
         SELECT g.id, 'is ' || g.state || ' since ' || l.at_ms || ', made at ' || f.at_ms FROM generations g
         JOIN generation_events f ON f.generation_id = g.id AND f.version = 1
@@ -181,6 +194,14 @@ _RULES: Final = {
         WHEN '{Kind.HOLD}' THEN l.at_ms <> g.created_at_ms
         WHEN '{Kind.REFUND}' THEN l.at_ms <> g.changed_at_ms
         ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
+    "nobody-will-move-it": """
+        SELECT id, 'is ' || state || CASE state WHEN 'dispatching' THEN ' without a lease'
+        ELSE ' and never to be looked at' END FROM generations
+        WHERE (state = 'dispatching' AND lease_until_ms IS NULL)
+        OR (state IN ('in_queue', 'in_progress') AND next_poll_at_ms IS NULL)""",
+    "limit-is-none": f"""
+        SELECT tenant_id, metric || ' of ' || coalesce(amount, -1) FROM quota_limits
+        WHERE metric NOT IN ({_names(SETTABLE)}) OR amount < 0 OR burst < 1""",
     "top-up-takes-away": f"""
         SELECT 'entry ' || id, 'is ' || microcredits FROM ledger_entries
         WHERE kind = '{Kind.TOP_UP}' AND microcredits <= 0""",

@@ -28,6 +28,21 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
+async def happens(event: asyncio.Event, clock: Clock, *, within_s: float) -> bool:
+    """Wait until the event is set; False when the clock was faster."""
+    if event.is_set():
+        return True
+    set_ = asyncio.ensure_future(event.wait())
+    over = asyncio.ensure_future(clock.sleep(within_s))
+    try:
+        await asyncio.wait((set_, over), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (set_, over):
+            task.cancel()
+        await asyncio.gather(set_, over, return_exceptions=True)
+    return event.is_set()
+
+
 def iso(at_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
     seconds, rest_ms = divmod(at_ms, 1000)

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from app.kit.clock import Clock
+from app.kit.clock import Clock, happens
 from app.kit.telemetry import get_logger
 
 _log = get_logger("loop")
@@ -51,9 +51,4 @@ class Loop:
 
     async def _pause(self, delay_s: float) -> None:
         jittered_s = delay_s * (1 - 0.1 * random.random())  # noqa: S311 - spreads load, guards nothing
-        sleep = asyncio.ensure_future(self._clock.sleep(jittered_s))
-        stop = asyncio.ensure_future(self._stopping.wait())
-        _, pending = await asyncio.wait((sleep, stop), return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await happens(self._stopping, self._clock, within_s=jittered_s)

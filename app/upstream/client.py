@@ -18,22 +18,20 @@ RESULT_CAP_BYTES = 4_194_304  # lists of URLs; a thousand are 200 KiB
 class Upstream:
     """One RunComfy, or its stand-in, with the credential that opens it.
 
-    `base_url` is without a slash at its end; deadlines are seconds for a whole call, however slowly its
-    bytes drip.
+    `base_url` is without a slash at its end; a deadline is seconds for a whole call, however slowly its bytes
+    drip.
     """
 
-    def __init__(
-        self, *, base_url: str, token: str, submit_deadline_s: float, read_deadline_s: float
-    ) -> None:
+    def __init__(self, *, base_url: str, token: str, read_deadline_s: float) -> None:
         self.base_url = base_url
         self._token = token
-        self.submit_deadline_s = submit_deadline_s
         self._read_deadline_s = read_deadline_s
         # A submit goes over a connection of its own: on a reused one, a close by the peer that crosses
         # our body would be an unknown outcome that need not be.
         self._submits = _client(base_url, token, httpx2.Limits(max_keepalive_connections=0))
+        # How many there are at a time is up to who looks.
         self._reads = _client(
-            base_url, token, httpx2.Limits(max_connections=100, max_keepalive_connections=20)
+            base_url, token, httpx2.Limits(max_connections=None, max_keepalive_connections=50)
         )
 
     async def __aenter__(self) -> Self:

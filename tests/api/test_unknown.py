@@ -46,7 +46,8 @@ class TestPolicy:
         assert (await world.result(request_id))["status"] == "failed"
         assert len(world.received()) == 1
 
-    async def test_what_is_known_is_never_closed(self, world: World) -> None:
+    @pytest.mark.parametrize("world_settings", [{"follow_for_s": 31 * DAY_S}])
+    async def test_what_is_known_is_not_closed_by_it(self, world: World) -> None:
         request_id = await world.submitted("queued")
         world.clock.advance(30 * DAY_S)
         await world.gateway.rescuer.run_once()

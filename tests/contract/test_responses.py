@@ -10,12 +10,14 @@ import pytest
 
 from app.api.routes import ROUTES
 from app.generations import store
+from app.generations.feed import Feed
+from app.generations.store import erase
 from app.generations.track import Tracker
 from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.api.published import Contract, keep_promises, plain_logs, route_of
-from tests.harness import SUBMIT, World
+from tests.harness import SUBMIT, World, until
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
@@ -94,7 +96,8 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
         own, foreign = (path.replace("{request_id}", one) for one in (request_id, MISSING))
         takes_input = route.method == "POST" and path.endswith(DREAMINA)
         body = {"json": world.body("canned")} if takes_input else {}
-        await ask(route.method, own, **body)
+        if not route.streams:  # which do not end by themselves
+            await ask(route.method, own, **body)
         if route.needs_key:
             await ask(route.method, own, headers={"Authorization": ""})
             await ask(route.method, own, headers={"Authorization": "Bearer rg_test_x"})
@@ -110,6 +113,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     for directive in ("queued,cancel-500", "queued,cancel-hang"):
         await ask("POST", f"/v1/requests/{await world.submitted(directive)}/cancel")
     await _quotas(ask, request_id)
+    await _streams(ask, request_id, monkeypatch)
     world.app.state.draining = True
     await ask("GET", "/readyz")
     await _broken(ask, request_id, monkeypatch)
@@ -159,6 +163,41 @@ async def _quotas(ask: Watched, request_id: str) -> None:
         if route.needs_key:
             await ask(route.method, PATHS[route.operation_id].replace("{request_id}", request_id))
     world.gateway.reads._per_minute = 0
+
+
+async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that end, streams that are refused, and what else following a request can meet."""
+    world = ask.world
+    limit = parse_limit("generations-total=none")
+    owner = Owner(world.tenant_id, "test")
+    await world.gateway.db.write(set_limit, owner, limit, now_ms=world.clock.now_ms())
+    over = await world.submitted("canned")
+    await world.finish(over)
+    record = await ask("GET", f"/v1/requests/{over}")
+    for what in ("", "/status", "/result"):
+        tag = (await ask("GET", f"/v1/requests/{over}{what}")).headers["ETag"]
+        await ask("GET", f"/v1/requests/{over}{what}", headers={"If-None-Match": tag})
+        await ask("GET", f"/v1/requests/{over}{what}?wait=x")
+    await ask("POST", f"{SUBMIT}?wait=x", json=world.body())
+    await ask("POST", f"/v1/requests/{over}/cancel?wait=x")
+    await ask("POST", f"/v1/requests/{over}/cancel")
+    await ask("POST", f"/v1/requests/{over}/cancel", headers={"Prefer": "handling=strict"})
+    events = f"/v1/requests/{over}/events"
+    await ask("GET", events)
+    await ask("GET", events, headers={"Last-Event-ID": str(record.json()["version"])})
+    for path in (events, "/v1/events"):
+        await ask("GET", path, headers={"Last-Event-ID": "x"})
+        monkeypatch.setattr(Feed, "most", 0)
+        await ask("GET", path)
+        monkeypatch.undo()
+    await world.gateway.db.write(erase, finished_before_ms=2**60, now_ms=1, limit=100)
+    await ask("GET", f"/v1/requests/{over}/result")
+    stream = asyncio.create_task(ask("GET", "/v1/events"))
+    await until(lambda: world.gateway.feed.watchers)
+    world.gateway.feed.close()
+    await stream
+    for path in (f"/v1/requests/{request_id}/events", "/v1/events"):
+        await ask("GET", path)
 
 
 async def _broken(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ runs, their clients repeat what was not answered, and everything comes to its en
 import asyncio
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,7 @@ from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
 from app.quotas.ledger import Kind
 from app.quotas.limits import Limit, Metric, Scope
-from tests.harness import PEPPER, SUBMIT, settings_for
+from tests.harness import PEPPER, SUBMIT, settings_for, until
 from tests.sandbox.harness import TOKEN
 from tests.scenarios.events import Events, Fault, counting
 from tests.scenarios.processes import PATIENCE_S
@@ -133,14 +133,6 @@ class Client:
         (submission,) = [one for one in received(self.sandbox) if mark in one["input"]["prompt"]]
         status = f"/v1/requests/{submission['request_id']}/status"
         await until(lambda: self.sandbox.get(status).json()["status"] == "completed")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(MOST_LOOKS):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("this never came true")
 
 
 def received(sandbox: httpx2.Client) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ BIG_BODY = b'{"prompt":"' + b"x" * 20_000_000 + b'"}'  # more than the kernel ta
 
 @asynccontextmanager
 async def upstream_at(url: str) -> AsyncIterator[Upstream]:
-    async with Upstream(base_url=url, token=TOKEN, submit_deadline_s=9, read_deadline_s=LONG_S) as upstream:
+    async with Upstream(base_url=url, token=TOKEN, read_deadline_s=LONG_S) as upstream:
         yield upstream
 
 
@@ -324,7 +324,7 @@ async def test_no_evil_ends_a_job_on_a_look(name: str) -> None:
 
     async with (
         chaos({**UNKNOWN, **HANGING}[name]) as upstream,
-        Upstream(base_url=upstream.url, token=TOKEN, submit_deadline_s=9, read_deadline_s=SHORT_S) as client,
+        Upstream(base_url=upstream.url, token=TOKEN, read_deadline_s=SHORT_S) as client,
         asyncio.timeout(5),
     ):
         seen = observe_status(await client.status(JOB)).seen

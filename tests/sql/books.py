@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, text, update
 from sqlalchemy.pool import NullPool
 
 from app.auth import keys, tenants
@@ -13,11 +13,12 @@ from app.auth.keys import Mode
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generation_events, generations
+from app.db.tables import tenants as tenants_table
 from app.generations import intent, store
-from app.generations.advance import advance, apply_observation
+from app.generations.advance import Patience, advance, apply_observation
 from app.generations.dispatch import record_outcome
 from app.generations.intent import Terms, fingerprint
-from app.generations.lifecycle import State
+from app.generations.lifecycle import FOLLOWABLE, State
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner
@@ -100,6 +101,7 @@ class Books:
             price_version="1",
             settles_in=terms.settles_in,
             trace_id="0" * 32,
+            choices=(store.Choice("default"),),
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
         )
@@ -111,8 +113,14 @@ class Books:
             told = Outcome(outcome.verdict, outcome.reason, upstream_request_id=upstream_id)
             record_outcome(self.connection, generation_id, told, {}, now_ms=self.tick())
         for one in seen:
+            now_ms = self.tick()
             apply_observation(
-                self.connection, generation_id, one, now_ms=self.tick(), missing_grace_ms=HOUR_MS
+                self.connection,
+                generation_id,
+                one,
+                now_ms=now_ms,
+                next_poll_at_ms=now_ms,
+                patience=Patience(HOUR_MS, 10**9),
             )
         return generation_id
 
@@ -131,6 +139,9 @@ class Books:
                 "state": state,
                 "at_ms": started_ms + at,
                 "reason": "x",
+                "tenant_id": key.tenant_id,
+                "mode": key.mode,
+                "number": store.last_number(self.connection, key.tenant_id, key.mode) + at,
             }
             for at, state in enumerate(states, 1)
         ]
@@ -147,12 +158,19 @@ class Books:
             "version": len(states),
             "upstream_request_id": f"job-{name}",
             "trace_id": "0" * 32,
+            "next_poll_at_ms": 0 if states[-1] in FOLLOWABLE else None,
             "created_at_ms": started_ms + 1,
             "changed_at_ms": ended_ms,
             "finished_at_ms": ended_ms if states[-1] is State.COMPLETED else None,
         }
         self.connection.execute(insert(generations).values(row))
         self.connection.execute(insert(generation_events), events)
+        counter = tenants_table.c[f"{key.mode}_events"]
+        self.connection.execute(
+            update(tenants_table)
+            .where(tenants_table.c.id == key.tenant_id)
+            .values({counter: counter + len(events)})
+        )
 
 
 RUNNING = Observation(Seen.IN_PROGRESS)

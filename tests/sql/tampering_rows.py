@@ -17,8 +17,10 @@ def _event_changed(name: str, version: int, what: str) -> str:
 
 def _event_added(name: str, version: int, state: str) -> str:
     return (
-        "INSERT INTO generation_events (generation_id, version, state, at_ms, reason)"  # noqa: S608
-        f" SELECT id, {version}, '{state}', changed_at_ms, 'x' FROM generations WHERE id = :{name}"
+        "INSERT INTO generation_events"  # noqa: S608
+        " (generation_id, version, state, at_ms, reason, tenant_id, mode, number)"
+        f" SELECT id, {version}, '{state}', changed_at_ms, 'x', tenant_id, mode, 1000"
+        f" FROM generations WHERE id = :{name}"
     )
 
 
@@ -102,7 +104,7 @@ IDS = {
         "entry-without-its-request", "completed", removed("generations", "id = :completed")
     ),
     "a request is removed with its entries": found_by(
-        "event-without-a-request",
+        "event-without-its-request",
         "completed",
         removed("ledger_entries", "generation_id = :completed"),
         removed("generations", "id = :completed"),
@@ -138,6 +140,34 @@ HISTORIES = {
             ("completed", "finished_at_ms", "NULL"),
         )
     },
+    "a submit has no lease": found_by(
+        "nobody-will-move-it", "dispatching", row_changed("dispatching", "lease_until_ms = NULL")
+    ),
+    "a job is never looked at": found_by(
+        "nobody-will-move-it", "in_queue", row_changed("in_queue", "next_poll_at_ms = NULL")
+    ),
+    "a limit is of nothing": found_by(
+        "limit-is-none",
+        "acme",
+        "INSERT INTO quota_limits (tenant_id, mode, kid, model_id, metric, amount, changed_at_ms)"
+        " VALUES (:acme, 'test', '', '', 'wishes-day', 3, 1)",
+    ),
+    "an event is another tenant's": found_by(
+        "event-without-its-request",
+        "completed",
+        _event_changed("completed", 2, "tenant_id = :other, number = 999"),
+    ),
+    "an event is of the other mode": found_by(
+        "event-without-its-request",
+        "completed",
+        _event_changed("completed", 2, "mode = 'live', number = 999"),
+    ),
+    "a number is another": found_by(
+        "event-numbers-have-gaps", "acme", _event_changed("completed", 2, "number = 1000")
+    ),
+    "an event was not counted": found_by(
+        "event-numbers-have-gaps", "acme", changed("tenants", "test_events = test_events - 1", "id = :acme")
+    ),
     "an event is of another moment": found_by(
         _TIMES, "completed", _event_changed("completed", 4, "at_ms = 1")
     ),

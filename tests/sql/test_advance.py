@@ -6,7 +6,7 @@ from itertools import pairwise, product
 import pytest
 
 from app.db.engine import Database
-from app.generations.advance import advance, apply_observation
+from app.generations.advance import Patience, advance, apply_observation
 from app.generations.lifecycle import MOVES, TERMINAL, State
 from app.generations.store import Generation
 from app.upstream.outcomes import Observation, Seen
@@ -113,7 +113,12 @@ async def _look(
     db: Database, generation_id: str, look: str, *, now_ms: int, grace_ms: int = 1000
 ) -> Generation:
     after = await db.write(
-        apply_observation, generation_id, LOOKS[look], now_ms=now_ms, missing_grace_ms=grace_ms
+        apply_observation,
+        generation_id,
+        LOOKS[look],
+        now_ms=now_ms,
+        next_poll_at_ms=now_ms + 5000,
+        patience=Patience(grace_ms, 10**9),
     )
     assert after is not None
     assert after == await row_of(db, generation_id)
@@ -187,7 +192,14 @@ async def test_fifty_observers_of_one_job_end_it_once(db: Database) -> None:
 
 
 async def _look_quietly(db: Database, generation_id: str, look: str) -> None:
-    await db.write(apply_observation, generation_id, LOOKS[look], now_ms=NOW_MS, missing_grace_ms=1_000_000)
+    await db.write(
+        apply_observation,
+        generation_id,
+        LOOKS[look],
+        now_ms=NOW_MS,
+        next_poll_at_ms=NOW_MS,
+        patience=Patience(1_000_000, 10**9),
+    )
 
 
 async def test_the_first_event_is_written_with_the_row(db: Database) -> None:

@@ -8,11 +8,13 @@ import pytest
 from app.db.engine import Database, open_database
 from app.generations import rescue
 from app.generations.dispatch import Dispatcher
+from app.generations.intent import Terms
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.rescue import Rescuer
 from app.generations.spool import Spool
 from app.generations.store import Generation
 from app.upstream.client import Upstream
+from app.upstream.credentials import Pool
 from app.upstream.outcomes import Exchange, Outcome, Sent, Verdict
 from tests.harness import FakeClock
 from tests.sql.rows import NOW_MS, generation_in, generations_in, history_of, row_of
@@ -28,10 +30,9 @@ def clock() -> FakeClock:
 async def _record(db: Database, generation: Generation, outcome: Outcome) -> Generation:
     """Tx 2 as a submit does it."""
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
-    dispatcher = Dispatcher(db, FakeClock(NOW_MS + 10), Spool(Path("unused")))
-    async with Upstream(
-        base_url="http://x", token="a-token", submit_deadline_s=1, read_deadline_s=1
-    ) as upstream:
+    clock = FakeClock(NOW_MS + 10)
+    dispatcher = Dispatcher(db, clock, Pool(clock, ()), Terms(), Spool(Path("unused")))
+    async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
         return await dispatcher.record(generation, upstream, outcome, exchange)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from app.auth import keys
 from app.db import schema
-from app.generations import store
+from app.generations import leases, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
 from app.generations.verify import verify
@@ -146,6 +146,18 @@ def test_what_was_under_way_ends_without_an_entry(engine: Engine) -> None:
     assert (report.findings, report.entries, report.in_flight) == ([], 0, 0)
 
 
+def test_every_event_has_its_number_and_what_is_live_is_looked_at(engine: Engine) -> None:
+    with engine.connect() as connection:
+        events = store.events_after(connection, TENANT, "test", 0, limit=100)
+        last = store.last_number(connection, TENANT, "test")
+        spans = leases.live_by_credential(connection)
+        none = store.last_number(connection, TENANT, "live")
+    count = sum(map(len, HISTORIES.values()))
+    assert [one.number for one in events] == list(range(1, count + 1))
+    assert (last, none) == (count, 0)
+    assert spans == {"sandbox": (1, 0)}
+
+
 def test_what_was_under_way_counts_as_in_flight_once(engine: Engine) -> None:
     """It has no key to count in: it counts for its tenant, and for its tenant's use of the model."""
     with engine.connect() as connection:
@@ -158,6 +170,6 @@ def test_down_and_up_again_finds_the_same(engine: Engine) -> None:
         command.downgrade(schema.alembic_config(connection), "0003")
     assert "ledger_entries" not in inspect(engine).get_table_names()
     with engine.begin() as connection:
-        command.upgrade(schema.alembic_config(connection), "0004")
+        command.upgrade(schema.alembic_config(connection), "head")
         found = {one.kid: one.root_kid for one in keys.of_tenant(connection, TENANT)}
     assert found == {kid: line[0] for line in LINES for kid in line}

@@ -1,0 +1,126 @@
+"""Announcements: short messages that a committed transaction sends to whoever waits for a change.
+
+They reach this process at once and, on PostgreSQL, every other within a moment. They carry nothing that is
+not in a row, and may be lost: whoever listens also looks at the rows now and then.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.kit.telemetry import get_logger
+
+_log = get_logger("announcements")
+_CHANNEL: Final = "reelgate"
+_INFO: Final = "reelgate.announcements"
+_MOST_WAITING: Final = 10_000
+_MOST_AT_ONCE: Final = 500
+_RECONNECT_S: Final = 1.0
+_SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
+
+Listener = Callable[[str | None], None]
+"""Takes a message, or None when some may have been lost."""
+
+
+def announce(connection: Connection, message: str) -> None:
+    """Send a message once the transaction of this connection is committed; up to 7,000 characters."""
+    connection.info.get(_INFO, []).append(message)
+
+
+def begin(connection: Connection) -> list[str]:
+    """What this transaction will announce, from now on."""
+    messages: list[str] = []
+    connection.info[_INFO] = messages
+    return messages
+
+
+class Announcements:
+    """What one process announces and hears.
+
+    NOTIFY inside the transactions themselves would make PostgreSQL commit them one by one, so messages are
+    sent after their commit, many together.
+    """
+
+    def __init__(self, engine: AsyncEngine | None = None) -> None:
+        self._engine = engine  # None on SQLite, where nobody else listens
+        self._sender = secrets.token_hex(4)
+        self._listeners: list[Listener] = []
+        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._sending: asyncio.Task[None] | None = None
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call the listener with every message, for as long as this process lives."""
+        self._listeners.append(listener)
+
+    def publish(self, messages: list[str]) -> None:
+        """Tell everybody what a committed transaction announced."""
+        for message in messages:
+            self._tell(message)
+        if self._engine is None or not messages:
+            return
+        self._waiting.extend(messages)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
+
+    async def close(self) -> None:
+        """Send what still waits."""
+        if self._sending is not None:
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    @asynccontextmanager
+    async def heard(self) -> AsyncIterator[None]:
+        """Hear what other processes announce for as long as the block lasts."""
+        if self._engine is None:
+            yield
+            return
+        listening = asyncio.get_running_loop().create_task(self._listen(self._engine))
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    def _tell(self, message: str | None) -> None:
+        for listener in self._listeners:
+            listener(message)
+
+    async def _send(self, engine: AsyncEngine) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+            messages = [f"{self._sender} {message}" for message in batch]
+            try:
+                async with engine.begin() as connection:
+                    await connection.execute(_SEND, {"channel": _CHANNEL, "messages": messages})
+            except (DBAPIError, PoolTimeoutError, OSError) as error:
+                _log.warning("Announcements were lost; others look by themselves.", kind=type(error).__name__)
+
+    async def _listen(self, engine: AsyncEngine) -> None:
+        while True:
+            with suppress(psycopg.Error, OSError):
+                async with await _connect(engine) as connection:
+                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    self._tell(None)  # whatever came before it listened
+                    async for notification in connection.notifies():
+                        sender, _, message = notification.payload.partition(" ")
+                        if sender != self._sender:
+                            self._tell(message)
+            _log.warning("The connection that listens was lost; making another.")
+            await asyncio.sleep(_RECONNECT_S)
+
+
+async def _connect(engine: AsyncEngine) -> "psycopg.AsyncConnection[Any]":
+    """A connection that is not the pool's: it listens for as long as the process lives."""
+    url = make_url(engine.url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return await psycopg.AsyncConnection.connect(
+        url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=2
+    )

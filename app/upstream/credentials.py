@@ -1,0 +1,205 @@
+"""The credentials that we hold for the upstream: which one a job is sent with, and how each of them fares.
+
+A generation stays with the credential that made it, since no other can see it. Who fares badly is left alone
+for a while; a look that costs nothing tells when it is well again. The rows of the table are for the operator
+and for servers that start: they never decide about money.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from app.db.engine import Database
+from app.db.tables import credentials
+from app.kit.clock import Clock
+from app.kit.telemetry import get_logger
+from app.upstream.breaker import Condition, Health
+from app.upstream.client import Upstream
+from app.upstream.outcomes import (
+    BLIND,
+    Exchange,
+    Observation,
+    Outcome,
+    Seen,
+    Verdict,
+    observe_status,
+    parse_retry_after,
+)
+
+_log = get_logger("credentials")
+NOBODYS_ID: Final = "00000000-0000-7000-8000-000000000000"
+SANDBOX: Final = "sandbox"
+DEFAULT: Final = "default"
+"""The names of the sandbox's credential, and of the one of REELGATE_UPSTREAM_TOKEN."""
+
+_UNREACHED: Final = frozenset({Seen.TIMED_OUT, Seen.UNREACHABLE})
+_SERVER_ERROR: Final = 500
+_WELL: Final = Health()
+
+
+@dataclass(slots=True, eq=False)
+class Credential:
+    """One credential, with the client that carries it.
+
+    Of the `weight`s of all that may be used, its own is its share of the submits. `concurrency` is how many
+    jobs it may have in flight; None is as many as come. One that is not `guarded` is never left alone: the
+    sandbox fails when a caller asks it to, and that is not to be felt by another.
+    """
+
+    name: str
+    mode: str
+    upstream: Upstream
+    weight: int = 1
+    concurrency: int | None = None
+    guarded: bool = True
+    health: Health = _WELL
+    saved: Health = _WELL
+    credit: int = field(default=0, repr=False)
+    """Of the weighted round-robin."""
+
+
+class Pool:
+    """Every credential, by name and by kind of key."""
+
+    def __init__(self, clock: Clock, credentials: Iterable[Credential]) -> None:
+        self._clock = clock
+        self._all = {one.name: one for one in credentials}
+
+    @property
+    def all(self) -> Mapping[str, Credential]:
+        """Every credential by its name."""
+        return self._all
+
+    def of(self, name: str) -> Credential | None:
+        """The credential of that name; None where the operator has removed it."""
+        return self._all.get(name)
+
+    def has(self, mode: str) -> bool:
+        """Whether there is any for this kind of key."""
+        return any(one.mode == mode for one in self._all.values())
+
+    def for_submit(self, mode: str) -> list[Credential]:
+        """Those that may be used now, the one first whose turn it is (smooth weighted round-robin)."""
+        usable = [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
+        if not usable:
+            return []
+        for one in usable:
+            one.credit += one.weight
+        usable.sort(key=lambda one: one.credit, reverse=True)
+        usable[0].credit -= sum(one.weight for one in usable)
+        return usable
+
+    def soonest(self, mode: str) -> tuple[Health, int]:
+        """The health of the one that may be used again first, and the seconds until then."""
+        now_ms = self._clock.now_ms()
+        waiting = [one.health for one in self._all.values() if one.mode == mode]
+        return min(((one, one.retry_after_s(now_ms)) for one in waiting), key=lambda pair: pair[1])
+
+    def note_submit(self, credential: Credential, outcome: Outcome) -> None:
+        """Learn from what became of a submit."""
+        now_ms, health = self._clock.now_ms(), credential.health
+        match outcome.verdict:
+            case Verdict.ACCEPTED:
+                learnt = health.accepted()
+            case Verdict.REJECTED_CREDENTIAL:
+                looks_too = outcome.reason == "http_401"
+                learnt = health.refused(outcome.reason, now_ms, retry_after_s=None, looks_too=looks_too)
+            case Verdict.BUSY:
+                learnt = health.refused(
+                    outcome.reason, now_ms, retry_after_s=outcome.retry_after_s, looks_too=False
+                )
+            case Verdict.NOT_SENT | Verdict.UNKNOWN:
+                learnt = health.failed(outcome.reason, now_ms)
+            case _:
+                learnt = health.answered()
+        self._learn(credential, learnt)
+
+    def note_look(self, credential: Credential, exchange: Exchange, observation: Observation) -> None:
+        """Learn from a look at a job, or a cancel."""
+        now_ms, health = self._clock.now_ms(), credential.health
+        status = exchange.status or 0
+        if observation.seen in _UNREACHED or (observation.seen in BLIND and status >= _SERVER_ERROR):
+            learnt = health.failed(observation.reason, now_ms)
+        elif status == 429:  # noqa: PLR2004 - too many requests
+            retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
+            learnt = health.refused("http_429", now_ms, retry_after_s=retry_after_s, looks_too=True)
+        elif observation.seen is Seen.CREDENTIAL_REFUSED:
+            # Not somebody else's request, which says nothing of the credential itself.
+            looks_too = status == 401  # noqa: PLR2004 - unauthorized
+            learnt = health.refused(observation.reason, now_ms, retry_after_s=None, looks_too=looks_too)
+        else:
+            learnt = health.answered()
+        self._learn(credential, learnt)
+
+    def _learn(self, credential: Credential, learnt: Health) -> None:
+        if not credential.guarded:
+            return
+        before, credential.health = credential.health, learnt
+        if before.may_submit and not learnt.may_submit:
+            _log.error(
+                "A credential is left alone for a while.", credential=credential.name, reason=learnt.reason
+            )
+
+    async def run_once(self, db: Database) -> int:
+        """Try those whose pause is over, and store what changed. How many were tried."""
+        tried = 0
+        for one in self._all.values():
+            if one.health.condition(self._clock.now_ms()) is Condition.HALF_OPEN:
+                tried += 1
+                await self._try(one)
+            if one.health != one.saved:
+                await db.write(save, one.name, one.health, now_ms=self._clock.now_ms())
+                one.saved = one.health
+        return tried
+
+    async def _try(self, credential: Credential) -> None:
+        """Ask for a request that cannot exist: a 404 shows that the credential is taken, at no cost."""
+        exchange = await credential.upstream.status(NOBODYS_ID)
+        observation = observe_status(exchange)
+        if observation.seen in BLIND:
+            self.note_look(credential, exchange, observation)
+            if credential.health.may_submit:  # it answered, and not like RunComfy
+                credential.health = credential.health.failed(observation.reason, self._clock.now_ms())
+            return
+        credential.health = credential.health.recovered()
+        _log.info("A credential is in use again.", credential=credential.name)
+
+    async def begin(self, db: Database) -> None:
+        """Begin with what another server, or this one before, knew; every credential has its row then."""
+        known = await db.read(stored)
+        for one in self._all.values():
+            if one.name in known:
+                one.health = one.saved = known[one.name]
+            else:
+                await db.write(save, one.name, one.health, now_ms=self._clock.now_ms())
+
+
+_COLUMNS = ("failures", "openings", "until_ms", "looks_too", "reason")
+_UPDATE = (
+    update(credentials)
+    .where(credentials.c.name == bindparam("of_name"))
+    .values({name: bindparam(name) for name in (*_COLUMNS, "changed_at_ms")})
+)
+_LOCK = select(credentials.c.name).where(credentials.c.name == bindparam("of_name")).with_for_update()
+
+
+def save(connection: Connection, name: str, health: Health, *, now_ms: int) -> None:
+    """Store how a credential fares."""
+    values = {column: getattr(health, column) for column in _COLUMNS} | {"changed_at_ms": now_ms}
+    if connection.execute(_UPDATE, {"of_name": name, **values}).rowcount == 0:
+        connection.execute(insert(credentials).values(name=name, **values))
+
+
+def stored(connection: Connection) -> dict[str, Health]:
+    """How each credential fared when a server last said so."""
+    return {
+        row.name: Health(**{column: getattr(row, column) for column in _COLUMNS})
+        for row in connection.execute(select(credentials))
+    }
+
+
+def hold(connection: Connection, name: str) -> None:
+    """Keep everybody else from counting what this credential has in flight until the commit."""
+    connection.execute(_LOCK, {"of_name": name})
