@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from app.api import openapi
 from app.api.answers import json_answer
+from app.api.metrics import get_metrics
 from app.api.middleware import Edge
 from app.api.problems import (
     answer_exception,
@@ -63,6 +64,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.add_exception_handler(Exception, answer_exception)
     add_routes(app)
     app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
+    # For the operator, and so not in the contract.
+    app.add_api_route("/metrics", get_metrics, include_in_schema=False)
     add_pages(app)
     return app
 

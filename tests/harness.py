@@ -2,15 +2,17 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 from fastapi import FastAPI
 
+from app import worker
 from app.auth import keys, tenants
 from app.auth.keys import Mode
 from app.config import Settings
@@ -155,6 +157,13 @@ async def until(condition: Callable[[], object]) -> None:
             return
         await asyncio.sleep(0.002)
     raise AssertionError("this never came true")
+
+
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """Gateways that are opened inside the block do nothing by themselves."""
+    with patch.object(worker, "loops", return_value=[]):
+        yield
 
 
 def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: Any) -> Settings:

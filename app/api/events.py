@@ -1,7 +1,8 @@
 """Event streams (server-sent events): every change of a request's state, once, numbered and resumable."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import orjson
@@ -38,8 +39,9 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, messages: AsyncIterator[bytes], feed: Feed, tenant_id: str) -> None:
+    def __init__(self, messages: AsyncGenerator[bytes], feed: Feed, tenant_id: str) -> None:
         super().__init__(messages, headers=HEADERS)
+        self._messages = messages
         self._feed = feed
         self._tenant_id = tenant_id
 
@@ -56,10 +58,12 @@ class EventStream(StreamingResponse):
                 await send(message)
 
         with self._feed.place(self._tenant_id):
-            try:
-                await super().__call__(scope, receive, send_in_time)
-            except* TimeoutError:
-                _log.warning("A reader was too slow and was dropped.", tenant=self._tenant_id)
+            # Closed here: left to the collector, what nobody reads any more would go on being watched.
+            async with aclosing(self._messages):
+                try:
+                    await super().__call__(scope, receive, send_in_time)
+                except* TimeoutError:
+                    _log.warning("A reader was too slow and was dropped.", tenant=self._tenant_id)
 
 
 async def stream_request_events(
@@ -102,7 +106,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     return int(text)
 
 
-async def _of_request(gateway: Gateway, generation: Generation, seen: int) -> AsyncIterator[bytes]:
+async def _of_request(gateway: Gateway, generation: Generation, seen: int) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
     yield _HELLO
     async with feed.of_generation(generation.id) as shared:
@@ -125,7 +129,7 @@ async def _of_request(gateway: Gateway, generation: Generation, seen: int) -> As
                 return
 
 
-async def _of_tenant(gateway: Gateway, tenant_id: str, mode: Any, seen: int) -> AsyncIterator[bytes]:
+async def _of_tenant(gateway: Gateway, tenant_id: str, mode: Any, seen: int) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
     yield _HELLO
     async with feed.of_tenant(tenant_id, mode) as shared:

@@ -13,19 +13,32 @@ from app.gateway import Gateway
 from app.generations import intent
 from app.kit.clock import iso
 from app.quotas.account import Owner
-from app.quotas.limits import Scope, Standing, credits_text
+from app.quotas.limits import Metric, Scope, Standing, credits_text
 
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 Tenant = Annotated[str, typer.Option(help="The tenant's name.")]
 Key = Annotated[str | None, typer.Option(metavar="KID", help="Of this key alone.")]
 Model = Annotated[str | None, typer.Option(help="Of this model alone.")]
 Test = Annotated[bool, typer.Option("--test", help="Of test keys; they have an account of their own.")]
 
 
+async def names_of(gateway: Gateway) -> dict[str, str]:
+    """The tenants' names by their ids."""
+    return {one.id: one.name for one in await gateway.db.read(tenant_rows.every)}
+
+
+async def id_of(gateway: Gateway, tenant: str | None) -> str | None:
+    """The id of the tenant that an option names; None where it names none."""
+    return None if tenant is None else (await gateway.db.read(tenant_rows.by_name, tenant)).id
+
+
 async def account_of(
-    gateway: Gateway, tenant: str, key: str | None, model: str | None, *, test: bool
+    gateway: Gateway, tenant: str, key: str | None, model: str | None, *, test: bool, served: bool
 ) -> tuple[Owner, Scope]:
-    """Whose account the options name, and which part of it."""
+    """Whose account the options name, and which part of it.
+
+    Only where the model has to be `served` is one refused that is not in the catalogue: what a model has
+    stays within reach when it has left.
+    """
     found = await gateway.db.read(tenant_rows.by_name, tenant)
     mode: Mode = "test" if test else "live"
     kid = ""
@@ -33,8 +46,10 @@ async def account_of(
         known = await gateway.db.read(api_keys.find, key)
         if known is None or known.tenant_id != found.id:
             fail(f"tenant {tenant!r} has no key {key!r}; `reelgate keys list` shows them.")
+        if test and known.mode == "live":
+            fail(f"{key} is a live key, and --test is of test keys.")
         kid, mode = known.root_kid, known.mode
-    if model is not None and gateway.catalog.get(model) is None:
+    if served and model is not None and gateway.catalog.get(model) is None:
         fail(f"the catalogue has no model {model!r}.")
     return Owner(found.id, mode), Scope(kid, model or "")
 
@@ -63,9 +78,15 @@ def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
         shown(standing.amount) + burst,
         shown(standing.held),
         shown(standing.spent),
-        shown(standing.remaining),
+        shown(-standing.overdrawn or standing.remaining),
         "-" if standing.resets_at_ms is None else iso(standing.resets_at_ms),
     )
+
+
+def say_if_not_prepaid(standings: list[Standing]) -> None:
+    """Whoever looks at a balance has to know that it binds nobody."""
+    if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
+        typer.echo("It is not prepaid: nothing is enforced, for there is no limit on credits-total.")
 
 
 def print_standings(standings: list[Standing]) -> None:

@@ -6,12 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from app.auth import tenants as tenant_rows
-from app.cli.accounts import AsJson, Key, Model, Tenant, Test, account_of, print_standings, standings_of
+from app.cli.accounts import (
+    Key,
+    Model,
+    Tenant,
+    Test,
+    account_of,
+    id_of,
+    names_of,
+    print_standings,
+    say_if_not_prepaid,
+    standings_of,
+)
 from app.cli.session import fail, with_gateway
-from app.cli.tables import print_json, print_table
+from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
-from app.generations import reconcile, verify
+from app.generations import reconcile, store, verify
 from app.generations.reconcile import RULES, Reconciliation
 from app.generations.verify import Report
 from app.kit.clock import iso
@@ -21,10 +31,7 @@ from app.quotas.limits import Metric, Standing, credits_text, parse_credits
 
 books = typer.Typer(no_args_is_help=True, help="Balances, entries, and whether they are right.")
 
-Note = Annotated[str | None, typer.Option(help="Why, for the record.")]
-Reference = Annotated[
-    str | None, typer.Option(help="The payment's own number: an entry with it is made once.")
-]
+_ONCE = "to a tenant's live keys, or to its test keys, it is entered once"
 _MOST_NOTE = 200
 _MOST_REFERENCE = 100
 _DAY_MS = 86_400_000
@@ -37,8 +44,8 @@ def top_up(
     key: Key = None,
     model: Model = None,
     test: Test = False,
-    note: Note = None,
-    reference: Reference = None,
+    note: Annotated[str | None, typer.Option(help="What for, for the record.")] = None,
+    reference: Annotated[str | None, typer.Option(help=f"The payment's own number: {_ONCE}.")] = None,
 ) -> None:
     """Add to a prepaid balance; the first top-up makes it prepaid."""
     if (microcredits := _credits_or_fail(amount)) <= 0:
@@ -54,11 +61,15 @@ def adjust(
     key: Key = None,
     model: Model = None,
     test: Test = False,
-    reference: Reference = None,
+    reference: Annotated[
+        str | None, typer.Option(help=f"A number of its own, apart from those of top-ups: {_ONCE}.")
+    ] = None,
 ) -> None:
     """Correct a balance, with the reason."""
     if (microcredits := _credits_or_fail(amount)) == 0:
         fail("an adjustment by 0 changes nothing.")
+    if not note.strip():
+        fail("an adjustment has a note that says why.")
     _enter(Kind.ADJUSTMENT, microcredits, tenant, key, model, test=test, note=note, reference=reference)
 
 
@@ -72,18 +83,21 @@ def list_entries(
     """Show the newest entries."""
 
     async def work(gateway: Gateway) -> tuple[dict[str, str], list[Entry]]:
-        names = {one.id: one.name for one in await gateway.db.read(tenant_rows.every)}
-        tenant_id = None if tenant is None else (await gateway.db.read(tenant_rows.by_name, tenant)).id
-        return names, list(
-            await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request, limit=limit)
-        )
+        tenant_id = await id_of(gateway, tenant)
+        if request is not None and await gateway.db.read(store.find, request, tenant_id) is None:
+            fail(f"there is no request {request!r}{'' if tenant is None else f' of {tenant}'}.")
+        found = await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request, limit=limit)
+        return await names_of(gateway), list(found)
 
     names, found = with_gateway(work)
     if as_json:
         print_json([_entry_document(names, one) for one in found])
         return
     print_table(
-        ("ENTRY", "AT", "TENANT", "KEYS", "KIND", "CREDITS", "REQUEST", "KID", "MODEL", "REFERENCE", "NOTE"),
+        (
+            *("ENTRY", "AT", "TENANT", "KEYS", "KIND", "BALANCE CHANGE"),
+            *("REQUEST", "KID", "MODEL", "REFERENCE", "NOTE"),
+        ),
         [
             (
                 str(one.id),
@@ -168,8 +182,9 @@ def reconcile_bill(
             typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
         typer.echo(
             f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them ours, for which"
-            f" {credits_text(found.charged_microcredits)} credits were charged and"
-            f" {credits_text(found.refunded_microcredits)} refunded."
+            f" {credits_text(found.charged_microcredits)} credits were charged,"
+            f" {credits_text(found.refunded_microcredits)} refunded and"
+            f" {credits_text(found.held_microcredits)} are still held."
         )
         for rule in sorted({one.rule for one in found.differences}):
             count = sum(one.rule == rule for one in found.differences)
@@ -198,11 +213,15 @@ def _enter(
     note: str | None,
     reference: str | None,
 ) -> None:
+    note = (note or "").strip() or None
+    if reference is not None and not (reference := reference.strip()):
+        fail("a reference is not empty.")
     if len(note or "") > _MOST_NOTE or len(reference or "") > _MOST_REFERENCE:
         fail(f"a note has at most {_MOST_NOTE} characters, a reference {_MOST_REFERENCE}.")
 
     async def work(gateway: Gateway) -> tuple[bool, list[Standing]]:
-        owner, scope = await account_of(gateway, tenant, key, model, test=test)
+        is_top_up = kind is Kind.TOP_UP
+        owner, scope = await account_of(gateway, tenant, key, model, test=test, served=is_top_up)
         is_new = await gateway.db.write(
             ledger.add,
             owner,
@@ -210,6 +229,7 @@ def _enter(
             kind,
             microcredits,
             now_ms=gateway.clock.now_ms(),
+            defaults=gateway.submitter.terms.default_limits,
             note=note,
             reference=reference,
         )
@@ -220,7 +240,9 @@ def _enter(
         typer.echo(f"Entered: {kind} of {credits_text(microcredits)} credits.")
     else:
         typer.echo(f"An entry with reference {reference!r} is there already; nothing was changed.")
-    print_standings([one for one in standings if one.limit.metric is Metric.CREDITS_TOTAL])
+    if balance := [one for one in standings if one.limit.metric is Metric.CREDITS_TOTAL]:
+        print_standings(balance)
+    say_if_not_prepaid(balance)
 
 
 def _entry_document(names: dict[str, str], entry: Entry) -> dict[str, Any]:
@@ -246,6 +268,7 @@ def _reconciliation_document(found: Reconciliation) -> dict[str, Any]:
         "matched": found.matched,
         "charged_microcredits": found.charged_microcredits,
         "refunded_microcredits": found.refunded_microcredits,
+        "held_microcredits": found.held_microcredits,
         "differences": [
             {"rule": one.rule, "subject": one.subject, "detail": one.detail} for one in found.differences
         ],

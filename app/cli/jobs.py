@@ -4,21 +4,20 @@ from typing import Annotated, Any
 
 import typer
 
-from app.auth import tenants as tenant_rows
+from app.cli.accounts import id_of, names_of
 from app.cli.session import fail, with_gateway
-from app.cli.tables import print_json, print_table
+from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
 from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
 from app.kit.strict_json import from_column
+from app.quotas.limits import credits_text
 
 requests = typer.Typer(
     no_args_is_help=True, help="Requests of all tenants, and what to do with unknown ones."
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 
 
 @requests.command("list")
@@ -30,21 +29,28 @@ def list_requests(
 ) -> None:
     """Show the newest requests."""
 
-    async def work(gateway: Gateway) -> list[Generation]:
-        tenant_id = None if tenant is None else (await gateway.db.read(tenant_rows.by_name, tenant)).id
-        return await gateway.db.read(store.latest, limit=limit, tenant_id=tenant_id, state=state)
+    async def work(gateway: Gateway) -> tuple[dict[str, str], list[Generation]]:
+        tenant_id = await id_of(gateway, tenant)
+        found = await gateway.db.read(store.latest, limit=limit, tenant_id=tenant_id, state=state)
+        return await names_of(gateway), found
 
-    found = with_gateway(work)
+    names, found = with_gateway(work)
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json([_document(one, names) for one in found])
         return
     print_table(
-        ("REQUEST", "STATE", "MODE", "CREATED", "CHANGED", "UPSTREAM REQUEST", "MODEL"),
+        (
+            *("REQUEST", "TENANT", "STATE", "MODE", "PRICE", "CHARGE", "CREATED", "CHANGED"),
+            *("UPSTREAM REQUEST", "MODEL"),
+        ),
         [
             (
                 one.id,
+                names[one.tenant_id],
                 one.state,
                 one.mode,
+                "-" if one.price_microcredits is None else credits_text(one.price_microcredits),
+                one.charge or "-",
                 iso(one.created_at_ms),
                 iso(one.changed_at_ms),
                 one.upstream_request_id or "-",
@@ -59,18 +65,18 @@ def list_requests(
 def show_request(request_id: str) -> None:
     """Print everything that is kept of a request, as JSON."""
 
-    async def work(gateway: Gateway) -> tuple[Generation | None, list[Event]]:
+    async def work(gateway: Gateway) -> tuple[dict[str, str], Generation | None, list[Event]]:
         found = await gateway.db.read(store.find, request_id, None)
-        return found, await gateway.db.read(store.events_of, request_id)
+        return await names_of(gateway), found, await gateway.db.read(store.events_of, request_id)
 
-    found, events = with_gateway(work)
+    names, found, events = with_gateway(work)
     if found is None:
         fail(f"there is no request {request_id!r}.")
     history = [
         {"version": one.version, "state": one.state, "at": iso(one.at_ms), "reason": one.reason}
         for one in events
     ]
-    print_json(_document(found) | {"events": history})
+    print_json(_document(found, names) | {"events": history})
 
 
 @requests.command("resolve")
@@ -96,23 +102,28 @@ def resolve_request(
     typer.echo(f"Request {request_id} is {with_gateway(work).state} now.")
 
 
-def _document(one: Generation) -> dict[str, Any]:
+def _document(one: Generation, names: dict[str, str]) -> dict[str, Any]:
     return {
         "request_id": one.id,
         "tenant_id": one.tenant_id,
+        "tenant": names[one.tenant_id],
         "kid": one.kid,
         "mode": one.mode,
         "model_id": one.model_id,
         "state": one.state,
         "version": one.version,
+        "credential": one.credential,
         "upstream_request_id": one.upstream_request_id,
         "idempotency_key": one.idempotency_key,
         "price_microcredits": one.price_microcredits,
+        "price_version": one.price_version,
+        "settles_in": None if one.settles_in is None else one.settles_in.split(","),
         "charge": one.charge,
         "upstream_cost_usd": one.upstream_cost_usd,
         "trace_id": one.trace_id,
         "created_at": iso(one.created_at_ms),
         "changed_at": iso(one.changed_at_ms),
+        "checked_at": None if one.polled_at_ms is None else iso(one.polled_at_ms),
         "input": one.input,
         "output": one.output,
         "error": one.error,

@@ -3,25 +3,27 @@
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
-from app.auth import tenants as tenant_rows
 from app.cli.accounts import (
-    AsJson,
     Key,
     Model,
     Tenant,
     Test,
     account_of,
     cells_of,
+    id_of,
+    names_of,
     print_standings,
+    say_if_not_prepaid,
     standings_of,
 )
 from app.cli.session import fail, with_gateway
-from app.cli.tables import print_json, print_table
+from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import SETTABLE, Limit, Metric, Standing, parse_limit
+from app.quotas.limits import SETTABLE, Limit, LimitError, Metric, Scope, Standing, parse_limit
 from app.quotas.refusal import document
 
 limits = typer.Typer(no_args_is_help=True, help="What a tenant, a key, or either with one model may use.")
@@ -45,31 +47,57 @@ def set_limits(
     """Set limits, and show how they stand."""
 
     async def work(gateway: Gateway) -> list[Standing]:
-        owner, scope = await account_of(gateway, tenant, key, model, test=test)
+        owner, scope = await account_of(gateway, tenant, key, model, test=test, served=True)
         wanted = [parse_limit(one, scope) for one in given]
-        for one in wanted:
-            await gateway.db.write(account.set_limit, owner, one, now_ms=gateway.clock.now_ms())
+        _each_once([one.metric for one in wanted])
+        await gateway.db.write(_set_all, owner, wanted, now_ms=gateway.clock.now_ms())
         return await standings_of(gateway, owner, scope)
 
     print_standings(with_gateway(work))
 
 
+def _set_all(connection: Connection, owner: Owner, wanted: list[Limit], *, now_ms: int) -> None:
+    for one in wanted:
+        account.set_limit(connection, owner, one, now_ms=now_ms)
+
+
 @limits.command("unset")
 def unset_limits(
-    metrics: Annotated[list[Metric], typer.Argument(metavar="METRIC...")],
+    given: Annotated[
+        list[str], typer.Argument(metavar="METRIC...", help=f"Of {', '.join(SETTABLE)}: all of them or none.")
+    ],
     tenant: Tenant,
     key: Key = None,
     model: Model = None,
     test: Test = False,
 ) -> None:
     """Remove limits; a default of the settings holds again."""
+    if unknown := [one for one in given if one not in SETTABLE]:
+        fail(f"there is no metric {unknown[0]!r}; metrics are {', '.join(SETTABLE)}.")
+    metrics = [Metric(one) for one in given]
+    _each_once(metrics)
 
-    async def work(gateway: Gateway) -> list[Metric]:
-        owner, scope = await account_of(gateway, tenant, key, model, test=test)
-        return [one for one in metrics if not await gateway.db.write(account.unset_limit, owner, scope, one)]
+    async def work(gateway: Gateway) -> list[Standing]:
+        owner, scope = await account_of(gateway, tenant, key, model, test=test, served=False)
+        await gateway.db.write(_unset_all, owner, scope, metrics)
+        return await standings_of(gateway, owner, scope)
 
-    if missing := with_gateway(work):
-        fail(f"there was no such limit: {', '.join(missing)}.")
+    standings = with_gateway(work)
+    typer.echo(f"Removed: {', '.join(metrics)}.")
+    if standings:
+        print_standings(standings)
+    if Metric.CREDITS_TOTAL in metrics:
+        say_if_not_prepaid(standings)
+
+
+def _unset_all(connection: Connection, owner: Owner, scope: Scope, metrics: list[Metric]) -> None:
+    if missing := [one for one in metrics if not account.unset_limit(connection, owner, scope, one)]:
+        raise LimitError(f"there was no such limit: {', '.join(missing)}; nothing was removed.")
+
+
+def _each_once(metrics: list[Metric]) -> None:
+    if twice := [one for one in metrics if metrics.count(one) > 1]:
+        fail(f"{twice[0]} is given twice.")
 
 
 @limits.command("list")
@@ -79,16 +107,9 @@ def list_limits(
     """Show every limit with what is held and spent; the settings' defaults are not listed."""
 
     async def work(gateway: Gateway) -> tuple[dict[str, str], list[tuple[Owner, Limit, Standing | None]]]:
-        every = await gateway.db.read(tenant_rows.every)
-        names = {one.id: one.name for one in every if tenant in {None, one.name}}
-        if tenant is not None and not names:
-            fail(f"there is no tenant {tenant!r}; `reelgate tenants list` shows them.")
-        rows = await gateway.db.read(account.limits_of)
-        return names, [
-            (owner, one, await _standing_of(gateway, owner, one))
-            for owner, one in rows
-            if owner.tenant_id in names
-        ]
+        rows = await gateway.db.read(account.limits_of, await id_of(gateway, tenant))
+        found = [(owner, one, await _standing_of(gateway, owner, one)) for owner, one in rows]
+        return await names_of(gateway), found
 
     names, found = with_gateway(work)
     if as_json:

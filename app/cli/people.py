@@ -11,10 +11,10 @@ from app.auth import tenants as tenant_rows
 from app.auth.keys import SCOPES, APIKey, Mode
 from app.auth.tenants import Tenant
 from app.cli.session import fail, with_gateway
-from app.cli.tables import print_json, print_table
+from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
 from app.kit.clock import iso
-from app.quotas.account import zone_of
+from app.quotas.account import check_zone
 
 tenants = typer.Typer(no_args_is_help=True, help="Customers, kept apart from one another.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
@@ -22,7 +22,6 @@ keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, wh
 _MOST_DAYS = 36_500  # a century
 _MOST_NAME = 100
 
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The key alone, for scripts.")]
 
 
@@ -36,7 +35,7 @@ def create_tenant(
     """Make a tenant."""
 
     async def work(gateway: Gateway) -> Tenant:
-        zone_of(time_zone)
+        check_zone(time_zone)
         return await gateway.db.write(
             tenant_rows.create, name, now_ms=gateway.clock.now_ms(), time_zone=time_zone
         )
@@ -56,7 +55,7 @@ def set_time_zone(name: str, time_zone: str) -> None:
     """Change whose midnight ends a day; what was counted stays in its days."""
 
     async def work(gateway: Gateway) -> None:
-        zone_of(time_zone)
+        check_zone(time_zone)
         found = await gateway.db.read(tenant_rows.by_name, name)
         await gateway.db.write(tenant_rows.set_time_zone, found.id, time_zone)
 
@@ -100,7 +99,7 @@ def create_key(
         list[str] | None, typer.Option(help="A model that it may use; all unless given.")
     ] = None,
     expires_days: Annotated[
-        float | None, typer.Option(min=0, max=_MOST_DAYS, help="Days until it ends; never unless given.")
+        float | None, typer.Option(min=1, max=_MOST_DAYS, help="Days until it ends; never unless given.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

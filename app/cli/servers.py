@@ -60,13 +60,15 @@ class Server(uvicorn.Server):
         """
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
-        if self._loop is None or self._left or not self._delay_s:
-            self._on_leave()
-            self._stop()
-            return
+        delay_s = 0.0 if self._left else self._delay_s
         self._left = True
         self._on_leave()
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._stop)
+        if self._loop is None:
+            self.should_exit = True
+        elif delay_s:
+            self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, self._stop)
+        else:
+            self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
         if not self.should_exit:
@@ -98,7 +100,8 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
 
     def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
-        app.state.gateway.feed.close()  # streams end, and held answers go out
+        if hasattr(app.state, "gateway"):
+            app.state.gateway.feed.close()  # streams end, and held answers go out
 
     config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
     _run(
@@ -116,9 +119,7 @@ def work(settings: Settings) -> None:
     """Run the loops without serving, until a signal."""
     log_for_server(settings)
     if is_sqlite(settings.database):
-        fail(
-            "an SQLite database belongs to one server, which runs the loops itself; workers need PostgreSQL."
-        )
+        fail("workers need PostgreSQL: on SQLite the one server runs the loops itself.")
     if not settings.run_loops:
         fail("REELGATE_RUN_LOOPS is false: a worker would have nothing to do.")
     with plain_errors():

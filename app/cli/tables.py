@@ -1,9 +1,11 @@
 """How commands print: JSON for programs, aligned columns for people."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 
 
 def print_json(document: Any) -> None:

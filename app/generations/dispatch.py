@@ -52,7 +52,7 @@ class Dispatcher:
         What one credential provably made no job of, because the upstream does not take it from that one now,
         is sent with the next.
         """
-        left = [one for one in self.pool.for_submit(generation.mode) if one.name != generation.credential]
+        left = [one for one in self.pool.usable(generation.mode) if one.name != generation.credential]
         credential = self.pool.all[generation.credential]
         while True:
             outcome, exchange = await self._send(generation, credential, body, deadline, is_last=not left)

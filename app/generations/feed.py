@@ -53,9 +53,10 @@ class Tail:
 
     def after(self, number: int) -> tuple[Event, ...] | None:
         """The events after that one; None where they are not all kept here."""
-        if self.newest and number < self.newest[0].number - 1:
-            return None
-        return tuple(one for one in self.newest if one.number > number)
+        if not self.newest:
+            return () if number >= self.last else None
+        skipped = number + 1 - self.newest[0].number
+        return None if skipped < 0 else self.newest[skipped:]
 
 
 class Shared(Generic[V]):
@@ -209,11 +210,14 @@ class Feed:
 
         async def look(before: Tail | None) -> Tail:
             last = before.last if before else await self.db.read(store.last_number, tenant_id, mode)
-            found = False
+            found: list[Event] = []
             while page := await self.db.read(store.events_after, tenant_id, mode, last, limit=_PAGE):
-                kept.extend(page)
-                last, found = page[-1].number, True
-            return before if before and not found else Tail(last, tuple(kept))
+                found += page
+                last = page[-1].number
+            if before and not found:
+                return before
+            kept.extend(found)  # all of them or, where a read fails, none: the next look finds them again
+            return Tail(last, tuple(kept))
 
         async with self._watching(self._tenants, (tenant_id, mode), look) as shared:
             yield shared

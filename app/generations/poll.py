@@ -27,6 +27,11 @@ class Poller:
     lag_ms: int = 0
     _under_way: set[asyncio.Task[Generation]] = field(default_factory=set, init=False)
 
+    @property
+    def under_way(self) -> int:
+        """How many looks have begun and not ended."""
+        return len(self._under_way)
+
     async def run_once(self) -> int:
         """Begin to look at whatever is due; with more due than there is room for, until it is less. How many.
 

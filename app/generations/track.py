@@ -95,9 +95,15 @@ class Tracker:
         """Whether to ask upstream. A job that was never asked about has no queue position yet."""
         if not generation.followable:
             return False
-        if force or generation.polled_at_ms is None:
+        if force:
             return True
-        return not 0 <= self.clock.now_ms() - generation.polled_at_ms < self.freshness_s * 1000
+        now_ms = self.clock.now_ms()
+        until_ms = generation.lease_until_ms or 0
+        if now_ms < until_ms <= now_ms + self.lease_s * 1000:  # somebody is looking
+            return generation.id in self._under_way
+        if generation.polled_at_ms is None:
+            return True
+        return not 0 <= now_ms - generation.polled_at_ms < self.freshness_s * 1000
 
     def lease_until_ms(self) -> int:
         """When a lease that is taken now ends."""

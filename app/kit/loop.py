@@ -42,7 +42,7 @@ class Loop:
             else:
                 failures = 0
                 if count:
-                    _log.info("A loop's tick did something.", loop=self.name, count=count)
+                    _log.debug("A loop's tick did something.", loop=self.name, count=count)
             await self._pause(self.interval_s * min(2**failures, _MOST_BACKOFF))
 
     def stop(self) -> None:

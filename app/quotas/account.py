@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
 
 from app.db.tables import quota_limits, quota_usage, tenants
+from app.kit.telemetry import get_logger
 from app.quotas.limits import (
     TOTAL,
     Account,
@@ -24,6 +25,9 @@ from app.quotas.limits import (
     periods_at,
     periods_of_day,
 )
+
+_OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # in its list, and not of IANA's zones
+_log = get_logger("quotas")
 
 _ZONE = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
 _LOCK = _ZONE.with_for_update(key_share=True)
@@ -107,7 +111,8 @@ def open_account(
     """
     query = _LOCK if to_take else _ZONE
     zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
-    periods = periods_at(now_ms, zone_of(zone_name))
+    zone = zone_of(zone_name)
+    periods = periods_at(now_ms, zone)
     of_key = {"tenant": owner.tenant_id, "of_mode": owner.mode, "of_kid": kid}
     of_periods = {"of_month": periods.month, "of_day": periods.day}
     if model_id is None:
@@ -119,7 +124,7 @@ def open_account(
         rows = connection.execute(_USAGE_OF_MODEL, of_key | of_model | of_periods)
     limits = _with_defaults([limit_of(row) for row in own], defaults)
     usage = {(Scope(row[0], row[1]), row[2]): Usage(*row[3:]) for row in rows}
-    return Account(kid, model_id or "", now_ms, zone_name, periods, limits, usage)
+    return Account(kid, model_id or "", now_ms, zone.key, periods, limits, usage)
 
 
 def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:
@@ -178,7 +183,12 @@ def hold_tenant(connection: Connection, tenant_id: str) -> None:
 def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
     """Make or change one limit."""
     hold_tenant(connection, owner.tenant_id)
-    unset_limit(connection, owner, limit.scope, limit.metric)
+    put_limit(connection, owner, limit, now_ms=now_ms)
+
+
+def put_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
+    """Make or change one limit of a tenant that is held."""
+    _remove(connection, owner, limit.scope, limit.metric)
     connection.execute(
         insert(quota_limits).values(
             tenant_id=owner.tenant_id,
@@ -196,6 +206,10 @@ def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int
 def unset_limit(connection: Connection, owner: Owner, scope: Scope, metric: Metric) -> bool:
     """Remove one limit, so that the default holds, if there is one. Whether there was one."""
     hold_tenant(connection, owner.tenant_id)
+    return _remove(connection, owner, scope, metric)
+
+
+def _remove(connection: Connection, owner: Owner, scope: Scope, metric: Metric) -> bool:
     removed = connection.execute(
         delete(quota_limits).where(
             quota_limits.c.tenant_id == owner.tenant_id,
@@ -223,16 +237,27 @@ def limit_of(row: Row[Any]) -> Limit:
 
 @lru_cache(maxsize=700)
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of that IANA name.
+    """A tenant's time zone; UTC, and a line in the log, where this server does not know its name.
 
-    Raises:
-        LimitError: there is none.
-
+    Another server's data may have had it. Days that end at another hour are better than no submits.
     """
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise LimitError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin.") from error
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        _log.error("A tenant's time zone is not known here; its days are those of UTC.", time_zone=name)
+        return ZoneInfo("UTC")
+
+
+def check_zone(name: str) -> None:
+    """Refuse what is no IANA name, or is another zone on another server.
+
+    Raises:
+        LimitError: it is not to be used.
+
+    """
+    of_this_machine = name in _OF_A_MACHINE or name.startswith(("posix/", "right/"))
+    if of_this_machine or name not in available_timezones():
+        raise LimitError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin.")
 
 
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:

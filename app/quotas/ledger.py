@@ -95,12 +95,15 @@ def add(
     microcredits: int,
     *,
     now_ms: int,
+    defaults: Sequence[Limit] = (),
     note: str | None = None,
     reference: str | None = None,
 ) -> bool:
     """Enter a top-up or an adjustment of a balance. A top-up makes the balance prepaid if it was not limited.
 
-    False when an entry with this reference exists already: a payment that is entered twice counts once.
+    The credit line is then what `defaults` give to every tenant, so that a top-up never takes from it.
+    False when an entry of this kind with this reference exists already for the owner: a payment that is
+    entered twice counts once.
 
     Raises:
         LimitError: the entry with this reference is another one.
@@ -114,7 +117,8 @@ def add(
                 raise LimitError(f"reference {reference!r} belongs to another entry (number {there.id}).")
             return False
     if kind is Kind.TOP_UP and not _is_prepaid(connection, owner, scope):
-        account.set_limit(connection, owner, Limit(scope, Metric.CREDITS_TOTAL, 0), now_ms=now_ms)
+        line = Limit(scope, Metric.CREDITS_TOTAL, _default_line(scope, defaults))
+        account.put_limit(connection, owner, line, now_ms=now_ms)
     _append(connection, owner, kind, microcredits, now_ms, scope=scope, note=note, reference=reference)
     account.add_credits(connection, owner, scope, microcredits)
     return True
@@ -153,6 +157,13 @@ def _is_prepaid(connection: Connection, owner: Owner, scope: Scope) -> bool:
         quota_limits.c.metric == Metric.CREDITS_TOTAL,
     )
     return connection.execute(query).scalar_one_or_none() is not None
+
+
+def _default_line(scope: Scope, defaults: Sequence[Limit]) -> int:
+    for one in defaults:
+        if (one.scope, one.metric) == (scope, Metric.CREDITS_TOTAL):
+            return one.amount or 0
+    return 0
 
 
 def _append(

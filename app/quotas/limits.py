@@ -104,11 +104,6 @@ class Usage:
     added_microcredits: int = 0
     tat_us: int | None = None
 
-    @property
-    def balance_microcredits(self) -> int:
-        """What was paid in, less what was spent and what is held."""
-        return self.added_microcredits - self.held_microcredits - self.spent_microcredits
-
 
 TOTAL: Final = "total"
 
@@ -173,8 +168,8 @@ class Standing:
     """A limit beside what is used of it.
 
     `held` belongs to requests under way and may come back; `spent` does not. `remaining` is never negative.
-    `resets_at_ms` is when the window begins anew; for a rate when the whole burst is free again, or the next
-    one if none is.
+    `resets_at_ms` is when the window begins anew. A rate has none: it is when the whole burst is free again
+    or, where none is left, when the next one is. So whoever is refused is never told to come back earlier.
     """
 
     limit: Limit
@@ -194,6 +189,17 @@ class Standing:
     def fits(self) -> bool:
         """Whether the wish does."""
         return self.wanted <= self.remaining
+
+    @property
+    def burst(self) -> int | None:
+        """Of a rate whose burst is not a minute's: what is spent and what remains make it, not the amount."""
+        return self.limit.burst if self.amount else None
+
+    @property
+    def overdrawn(self) -> int:
+        """By how many micro-credits a balance is below 0; 0 where it is not, and where it is no balance."""
+        is_balance = self.limit.metric is Metric.CREDITS_TOTAL
+        return max(0, self.held + self.spent - self.amount) if is_balance else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def document(standing: Standing) -> dict[str, Any]:
         "metric": metric,
         "unit": _unit(metric),
         "limit": standing.amount,
+        "burst": standing.burst,
         "held": standing.held,
         "spent": standing.spent,
         "remaining": standing.remaining,
@@ -74,6 +75,16 @@ def sentence(standing: Standing) -> str:
             f"{holder} may have {_count(standing.amount, 'request')}{of_model} in flight at a time"
             f" (`{limit.policy}`), and has {standing.held}. {_when(standing)}"
         )
+    if standing.overdrawn:
+        debt, spent, held, wanted = (
+            _amount(standing, value)
+            for value in (standing.overdrawn, standing.spent, standing.held, standing.wanted)
+        )
+        for_model = of_model.replace(" of ", " for ")
+        return (
+            f"{holder}'s balance{for_model} (`{limit.policy}`) is overdrawn by {debt}:"
+            f" {spent} spent, {held} held for requests under way; this one needs {wanted}. {_when(standing)}"
+        )
     allowed, spent, held, left, wanted = (
         _amount(standing, value)
         for value in (standing.amount, standing.spent, standing.held, standing.remaining, standing.wanted)
@@ -86,17 +97,25 @@ def sentence(standing: Standing) -> str:
 
 
 def _when(standing: Standing) -> str:
+    metric = standing.limit.metric
     if standing.retry_after_s is None:
+        can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
+        back = " unless what is held comes back" if can_come_back else ""
+        if metric is Metric.CREDITS_TOTAL:
+            missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
+            return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
         if standing.wanted > standing.amount:
             fits_never = (
                 "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
             )
             return f"{fits_never}: waiting does not help."
-        back = " unless what is held comes back" if standing.held else ""
-        return f"Waiting does not help{back}: it has to be raised or topped up."
-    if standing.limit.metric is Metric.IN_FLIGHT:
-        return f"Try again when one of them has ended, or in {standing.retry_after_s} s."
-    if standing.limit.metric.is_rate:
+        return f"Waiting does not help{back}: it has to be raised."
+    if metric is Metric.IN_FLIGHT:
+        return (
+            f"Try again when one of them has ended (`GET /v1/requests` lists them),"
+            f" or in {standing.retry_after_s} s."
+        )
+    if metric.is_rate:
         return f"Try again in {standing.retry_after_s} s."
     return f"It begins anew at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
 

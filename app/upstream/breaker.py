@@ -54,6 +54,8 @@ class Health:
 
     def retry_after_s(self, now_ms: int) -> int:
         """Seconds until it is worth asking again."""
+        if self.condition(now_ms) is not Condition.OPEN:  # a trial is at hand, whatever the clock was before
+            return 1
         return max(1, -(-(self.until_ms - now_ms) // 1000) + 1)
 
     def answered(self) -> "Health":

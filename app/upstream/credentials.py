@@ -80,9 +80,13 @@ class Pool:
         """Whether there is any for this kind of key."""
         return any(one.mode == mode for one in self._all.values())
 
+    def usable(self, mode: str) -> list[Credential]:
+        """Those that may be used now."""
+        return [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
+
     def for_submit(self, mode: str) -> list[Credential]:
         """Those that may be used now, the one first whose turn it is (smooth weighted round-robin)."""
-        usable = [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
+        usable = self.usable(mode)
         if not usable:
             return []
         for one in usable:

@@ -18,7 +18,7 @@ from app.errors import CATALOGUE
 FAULTS = {fault.code: fault for fault in CATALOGUE}
 OURS = "http://gateway.test"
 STREAM = "text/event-stream"
-OUTSIDE = re.compile(r"/openapi\.json|/docs(/.*)?")  # documents for people and tools, not of the API
+OUTSIDE = re.compile(r"/openapi\.json|/metrics|/docs(/.*)?")  # documents for people and tools, not of the API
 HEADERS = {
     "idempotent-replayed",
     "allow",

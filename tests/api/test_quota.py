@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.kit.clock import iso
 from app.quotas import ledger
 from app.quotas.limits import Scope
 from tests.api.accounts import DAY, MONTH, PRICE, Usage, everywhere, limited, usage
@@ -141,7 +142,7 @@ def shown(policy: str, unit: str, numbers: tuple[int, ...], **more: Any) -> dict
     holder, _, metric = policy.partition("-")
     names = ("policy", "holder", "model_id", "metric", "unit", "limit", "held", "spent", "remaining")
     values = (policy, holder, None, metric, unit, *numbers)
-    return dict(zip(names, values, strict=True)) | {"period": None, "resets_at": None} | more
+    return dict(zip(names, values, strict=True)) | {"burst": None, "period": None, "resets_at": None} | more
 
 
 async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World) -> None:
@@ -161,7 +162,7 @@ async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World)
 
 async def test_a_limit_stands_beside_what_is_held_spent_and_left_of_it(world: World) -> None:
     kid, day_ends = world.key.split("_")[2], "2026-09-22T00:00:00.000Z"
-    await limited(world, "in-flight=4")
+    await limited(world, "in-flight=4", "submits-minute=60/10")
     await limited(world, "generations-total=3")
     await limited(world, "credits-day=1", scopes=(Scope(kid),))
     await limited(world, "credits-month=2", scopes=(Scope(kid, DREAMINA),))
@@ -171,6 +172,8 @@ async def test_a_limit_stands_beside_what_is_held_spent_and_left_of_it(world: Wo
     of_model = {"policy": "key-model-credits-month", "model_id": DREAMINA}
     for expected in (
         shown("tenant-in-flight", "requests", (4, 1, 0, 3)),
+        shown("tenant-submits-minute", "submits", (60, 0, 1, 9), burst=10)
+        | {"resets_at": iso(world.clock.now_ms() + 1000)},
         shown("tenant-generations-total", "generations", (3, 1, 1, 1), period="total"),
         shown(
             "key-credits-day", "microcredits", (10**6, PRICE, PRICE, 700_000), period=DAY, resets_at=day_ends

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from app.auth import keys, tenants
 from app.db.tables import quota_usage
 from app.quotas import ledger
-from app.quotas.account import Owner
+from app.quotas.account import Owner, zone_of
 from app.quotas.ledger import Kind
 from app.quotas.limits import SETTABLE, LimitError, Scope
 from tests.api.accounts import (
@@ -265,6 +265,26 @@ class TestDefaults:
             await accepted(world)
         assert (await refused(world, EXCEEDED))["violated-policies"] == ["tenant-in-flight"]
         await refused(world, EXHAUSTED, neighbour)
+
+
+async def test_a_refusal_of_generations_talks_of_no_top_up(world: World) -> None:
+    await limited(world, "generations-total=1")
+    await accepted(world)
+    assert "top" not in (await refused(world, EXHAUSTED))["detail"].split(":")[-1]
+
+
+async def test_a_tenant_whose_time_zone_is_not_known_here_has_days_of_utc_and_is_served(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zone_of.cache_clear()
+    await world.gateway.db.write(tenants.set_time_zone, world.tenant_id, "Mars/Olympus")
+    await limited(world, "generations-day=2")
+    for _ in range(2):
+        await accepted(world)
+    assert (await refused(world, EXCEEDED))["retry_after_s"] == TO_MIDNIGHT_S
+    assert (await quota(world))["time_zone"] == "UTC"
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("A tenant's time zone is not known here") == 1
 
 
 # --- repetitions

@@ -238,7 +238,15 @@ def test_a_prepaid_balance_is_the_credit_line_and_what_was_added(
     found = only(prepaid, 1)
     assert (found.amount, found.remaining, found.fits) == (allowed, left, left > 0)
     assert fitting(prepaid, 1)[0] == left
-    assert usage[Scope(), TOTAL].balance_microcredits == added - held - spent
+    assert found.remaining - found.overdrawn == line + added - held - spent
+    assert found.remaining * found.overdrawn == 0
+
+
+def test_only_a_balance_is_overdrawn() -> None:
+    used = {(Scope(), label): Usage(9, 9, 9, 9) for label in account().periods.labels}
+    for metric in SETTABLE:
+        standing = only(account(Limit(Scope(), metric, 1), usage=used, in_flight={Scope(): 9}))
+        assert standing.overdrawn == (17 if metric is Metric.CREDITS_TOTAL else 0)
 
 
 def test_money_added_gives_no_generations() -> None:

@@ -11,6 +11,7 @@ from app.errors import QUOTA_EXCEEDED, Problem
 from app.kit.clock import iso
 from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
 from app.quotas.reads import ReadLimiter
+from app.quotas.refusal import document
 from tests.harness import FakeClock
 
 NOW_US = 1_790_000_000_000_000
@@ -209,6 +210,29 @@ def test_a_rate_shows_what_is_free_at_once_and_when_all_is_free_again() -> None:
     found = rate_standing(limit, tat_us, now_ms, 1)
     assert found == Standing(limit, 7, 0, 2, 1, now_ms + 17_143, 18, None, 60, 1)
     assert found.fits
+    assert (document(found)["limit"], document(found)["burst"]) == (7, 3)
+
+
+@given(st.sampled_from([1, 7, 60]), st.none() | st.integers(1, 90), tats_us)
+def test_what_is_spent_and_what_is_left_of_a_rate_make_its_burst_or_its_amount(
+    amount: int, burst: int | None, tat_us: int | None
+) -> None:
+    shown = document(rate_standing(per_minute(amount, burst), tat_us, NOW_US // 1000, 0))
+    assert shown["burst"] == burst
+    assert shown["held"] + shown["spent"] + shown["remaining"] == shown["burst" if burst else "limit"]
+
+
+@given(st.sampled_from([1, 7, 60]), st.none() | st.integers(1, 90), tats_us, st.integers(0, 1))
+def test_a_rate_that_refuses_resets_when_the_next_one_fits_and_else_when_all_is_free(
+    amount: int, burst: int | None, tat_us: int | None, wanted: int
+) -> None:
+    limit, now_ms = per_minute(amount, burst), NOW_US // 1000
+    found = rate_standing(limit, tat_us, now_ms, wanted)
+    assert found.resets_at_ms is not None
+    assert found.resets_in_s is not None
+    then = rate_standing(limit, tat_us, found.resets_at_ms, 0)
+    assert then.remaining == (1 if found.remaining == 0 else burst or amount)
+    assert found.retry_after_s in {None, found.resets_in_s}
 
 
 @pytest.mark.parametrize("tat_us", [None, 0, NOW_US])
@@ -219,6 +243,7 @@ def test_a_rate_of_nought_never_lets_in_and_says_that_waiting_does_not_help(tat_
     )
     assert not rate_standing(limit, tat_us, NOW_US // 1000, 1).fits
     assert rate_standing(limit, tat_us, NOW_US // 1000, 0).fits
+    assert document(rate_standing(per_minute(0, 9), tat_us, NOW_US // 1000, 0))["burst"] is None
 
 
 # --- reads

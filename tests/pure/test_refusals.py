@@ -161,7 +161,14 @@ WAITS: list[tuple[Standing, int | None]] = [
     (standing(Limit(KEY_OF_MODEL, Metric.CREDITS_DAY, 1_000_000), Usage(0, 0, 150_000, 750_001)), 43_201),
     (standing(Limit(Scope(), Metric.CREDITS_MONTH, 149_999)), None),
     (standing(Limit(Scope(), Metric.CREDITS_TOTAL, 0), Usage(1, 1, 1_000_000, 950_000, 2_000_000)), None),
+    (standing(Limit(Scope(), Metric.CREDITS_TOTAL, 0)), None),
     (standing(Limit(KEY, Metric.CREDITS_TOTAL, 0), Usage(added_microcredits=-3_000_000)), None),
+    (
+        standing(Limit(KEY_OF_MODEL, Metric.CREDITS_TOTAL, 0), Usage(1, 1, 3_000_000, 1_000_000, 2_000_000)),
+        None,
+    ),
+    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 2), Usage(1, 1)), None),
+    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 1), Usage(1, 2)), None),
 ]
 WORDS: Final = """
 This API key may make 7 submits a minute (`key-submits-minute`). Try again in 9 s.
@@ -173,7 +180,7 @@ Your tenant may make 60 submits a minute, at most 10 at once (`tenant-submits-mi
 Your tenant may make 0 submits a minute (`tenant-submits-minute`). Nothing is allowed: waiting does not help.
 
 This API key may have 1 request of maker/model in flight at a time (`key-model-in-flight`), and has 1.
-Try again when one of them has ended, or in 5 s.
+Try again when one of them has ended (`GET /v1/requests` lists them), or in 5 s.
 
 Your tenant may have 0 requests in flight at a time (`tenant-in-flight`), and has 0.
 Nothing is allowed: waiting does not help.
@@ -189,7 +196,7 @@ It begins anew at 2026-12-01T00:00:00.000Z, in 561601 s.
 
 Your tenant may spend 1 generation in all (`tenant-generations-total`): 1 generation spent,
 0 generations held for requests under way, 0 generations left; this one needs 1 generation.
-Waiting does not help: it has to be raised or topped up.
+Waiting does not help: it has to be raised.
 
 This API key may spend 1 credit of maker/model a day (`key-model-credits-day`): 0.750001 credits spent,
 0.15 credits held for requests under way, 0.099999 credits left; this one needs 0.15 credits.
@@ -201,11 +208,29 @@ This request alone is more than the limit: waiting does not help.
 
 Your tenant may spend 2 credits in all (`tenant-credits-total`): 0.95 credits spent,
 1 credit held for requests under way, 0.05 credits left; this one needs 0.15 credits.
-Waiting does not help unless what is held comes back: it has to be raised or topped up.
+Waiting does not help unless what is held comes back: it has to be raised or topped up,
+by at least 0.1 credits.
 
-This API key may spend -3 credits in all (`key-credits-total`): 0 credits spent,
+Your tenant may spend 0 credits in all (`tenant-credits-total`): 0 credits spent,
 0 credits held for requests under way, 0 credits left; this one needs 0.15 credits.
-Nothing is allowed: waiting does not help.
+Waiting does not help: it has to be raised or topped up, by at least 0.15 credits.
+
+This API key's balance (`key-credits-total`) is overdrawn by 3 credits: 0 credits spent,
+0 credits held for requests under way; this one needs 0.15 credits.
+Waiting does not help: it has to be raised or topped up, by at least 3.15 credits.
+
+This API key's balance for maker/model (`key-model-credits-total`) is overdrawn by 2 credits:
+1 credit spent, 3 credits held for requests under way; this one needs 0.15 credits.
+Waiting does not help unless what is held comes back: it has to be raised or topped up,
+by at least 2.15 credits.
+
+Your tenant may spend 2 generations in all (`tenant-generations-total`): 1 generation spent,
+1 generation held for requests under way, 0 generations left; this one needs 1 generation.
+Waiting does not help unless what is held comes back: it has to be raised.
+
+Your tenant may spend 1 generation in all (`tenant-generations-total`): 2 generations spent,
+1 generation held for requests under way, 0 generations left; this one needs 1 generation.
+Waiting does not help: it has to be raised.
 """
 REFUSED = [
     (one, wait_s, words.strip().replace("\n", " "))
@@ -273,6 +298,7 @@ def test_a_limit_is_shown_beside_its_usage() -> None:
         "metric": "credits-day",
         "unit": "microcredits",
         "limit": 1_000_000,
+        "burst": None,
         "held": 150_000,
         "spent": 750_001,
         "remaining": 99_999,

@@ -24,7 +24,7 @@ from app.generations.verify import Report, verify
 from app.main import create_server_app
 from app.quotas.limits import credits_text
 from tests.chaos import chaos
-from tests.harness import PEPPER, FakeClock, settings_for
+from tests.harness import PEPPER, FakeClock, settings_for, without_loops
 from tests.scenarios.machine_model import Line, Options
 from tests.scenarios.machine_upstream import ID_PREFIX, TOKENS, FakeUpstream
 from tests.sql.books import engine_of
@@ -114,6 +114,7 @@ class Place:
             catalog_dir=MODELS,
             reads_per_minute=0,
             freshness_s=0,
+            follow_for_s=10**8,
             settle_on=options.settle_on,
             charge_for=list(options.charge_for),
             unknown_slot_s=options.unknown_slot_s,
@@ -129,10 +130,13 @@ class Place:
 
         serving = asyncio.create_task(serve())
         waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        with without_loops():
+            await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             waiting.cancel()
             await serving
+        for credential in app.state.gateway.pool.all.values():
+            credential.guarded = False  # when one is left alone is not what is modelled here
         transport = httpx2.ASGITransport(edge, raise_app_exceptions=False)
         client = httpx2.AsyncClient(transport=transport, base_url="http://gateway.test")
         server = Server(app.state.gateway, client, options, folder, serving, leave)

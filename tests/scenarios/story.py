@@ -38,10 +38,6 @@ class BriskClock(FakeClock):
         self._now_ms = now_ms
         self._sleepers.clear()
 
-    @property
-    def somebody_sleeps(self) -> bool:
-        return bool(self._sleepers)
-
 
 @dataclass
 class Story:

@@ -20,7 +20,7 @@ from tests.sandbox.harness import TOKEN, ManualClock, Running
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 0.4
+DEADLINE_S = 0.8
 Opener = Callable[..., AbstractAsyncContextManager[tuple[World, Chaos]]]
 
 

@@ -59,6 +59,9 @@ def test_tenants_and_keys_are_made_changed_and_ended_beside_a_running_server(
             assert len(refused.err.splitlines()) == 1, refused.err
             assert refused.err.startswith("reelgate: ")
 
+        for days in ("0", "0.9"):
+            reelgate.run(place, "keys", "create", "--tenant", "acme", "--expires-days", days, expect=2)
+
         key = quiet.strip()
         assert _status_with(place, key) == _status_with(place, made["key"]) == 200
         table = run("keys", "list")

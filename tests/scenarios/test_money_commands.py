@@ -1,5 +1,6 @@
 """Limits, balances and the books from the command line, beside a running server."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from app.db.engine import sync_url
 from tests.harness import SUBMIT
 from tests.sandbox.harness import DREAMINA, Running
 from tests.scenarios.processes import Commands, Place, place_for, started
+
+MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
+AUDIO = "bytedance/seed-audio-1.0/text-to-audio"
 
 
 @pytest.fixture
@@ -55,10 +59,124 @@ def test_limits_set_beside_a_running_server_hold_from_the_next_submit(
         assert found["tenant-credits-month"]["held"] == 300_000
         assert found["key-model-in-flight"]["held"] == 2
         assert len(reelgate.run(place, "limits", "list", "--tenant", "acme").out.splitlines()) == 4
-        reelgate.run(place, "limits", "unset", "generations-day", "credits-month", *of_acme)
+        removed = reelgate.run(place, "limits", "unset", "generations-day", "credits-month", *of_acme)
+        assert removed.out.startswith("Removed: generations-day, credits-month.\n")
+        assert "prepaid" not in removed.out
         assert _submit(place, key, sandbox).status_code == 200
     missing = reelgate.run(place, "limits", "unset", "generations-day", *of_acme, expect=1)
-    assert missing.err == "reelgate: there was no such limit: generations-day.\n"
+    assert missing.err == "reelgate: there was no such limit: generations-day; nothing was removed.\n"
+
+
+def test_limits_are_changed_all_or_none(place: Place, reelgate: Commands) -> None:
+    reelgate.run(place, "tenants", "create", "acme")
+    reelgate.run(place, "tenants", "create", "other")
+    reelgate.run(place, "limits", "set", "in-flight=5", "--tenant", "acme")
+    reelgate.run(place, "limits", "set", "in-flight=6", "--tenant", "other")
+
+    def amounts() -> dict[str, int]:
+        listed = reelgate.run(place, "limits", "list", "--tenant", "acme", "--json").json
+        return {one["metric"]: one["amount"] for one in listed}
+
+    for wrong in (
+        ["unset", "in-flight", "credits-day"],
+        ["unset", "in-flight", "in-flight"],
+        ["set", "in-flight=1", "in-flight=2"],
+        ["set", "in-flight=1", "speed=2"],
+    ):
+        assert reelgate.run(place, "limits", *wrong, "--tenant", "acme", expect=1).err.startswith(
+            "reelgate: "
+        )
+        assert amounts() == {"in-flight": 5}
+
+
+def test_what_a_model_has_stays_within_reach_when_it_has_left_the_catalogue(
+    place: Place, reelgate: Commands
+) -> None:
+    of_audio = ("--tenant", "acme", "--model", AUDIO)
+    reelgate.run(place, "tenants", "create", "acme")
+    with_model = place.but(CATALOG_DIR=str(MORE_MODELS))
+    reelgate.run(with_model, "limits", "set", "in-flight=1", *of_audio)
+    reelgate.run(with_model, "ledger", "top-up", "5", *of_audio)
+    reelgate.run(place, "limits", "set", "in-flight=2", *of_audio, expect=1)
+    reelgate.run(place, "ledger", "top-up", "5", *of_audio, expect=1)
+    adjusted = reelgate.run(place, "ledger", "adjust", *of_audio, "--note", "gone", "--", "-5").out
+    assert "tenant-model-credits-total" in adjusted
+    assert reelgate.run(place, "limits", "unset", "in-flight", *of_audio).out.startswith(
+        "Removed: in-flight."
+    )
+
+
+def test_a_top_up_adds_to_the_settings_default(place: Place, reelgate: Commands) -> None:
+    reelgate.run(place, "tenants", "create", "acme")
+    generous = place.but(DEFAULT_LIMITS="credits-total=50")
+    topped_up = reelgate.run(generous, "ledger", "top-up", "10", "--tenant", "acme")
+    assert topped_up.out.splitlines()[-1].split()[:2] == ["tenant-credits-total", "60"]
+    # What was paid in stays prepaid when the default goes.
+    listed = reelgate.run(place, "limits", "list", "--json").json
+    assert [(one["metric"], one["amount"], one["standing"]["limit"]) for one in listed] == [
+        ("credits-total", 50_000_000, 60_000_000)
+    ]
+
+
+def test_a_balance_that_binds_nobody_and_one_below_nothing_are_called_so(
+    place: Place, reelgate: Commands
+) -> None:
+    reelgate.run(place, "tenants", "create", "acme")
+    not_prepaid = "not prepaid: nothing is enforced"
+    take_away = ("ledger", "adjust", "--tenant", "acme", "--note", "x", "--", "-3.85")
+    assert not_prepaid in reelgate.run(place, *take_away).out
+    assert not_prepaid not in reelgate.run(place.but(DEFAULT_LIMITS="credits-total=1"), *take_away).out
+    reelgate.run(place, "limits", "set", "credits-total=0", "--tenant", "acme")
+    row = reelgate.run(place, "limits", "list").out.splitlines()[-1].split()
+    assert row[4:9] == ["credits-total", "-7.7", "0", "0", "-7.7"]
+    assert not_prepaid in reelgate.run(place, "limits", "unset", "credits-total", "--tenant", "acme").out
+
+
+def test_references_count_once_for_a_kind_of_entry_and_a_kind_of_key(
+    place: Place, reelgate: Commands
+) -> None:
+    reelgate.run(place, "tenants", "create", "acme")
+    more = ("--tenant", "acme", "--reference", " INVOICE-1 ", "--note", " x ")
+    for command, of in itertools.product(("top-up", "adjust"), ((), ("--test",))):
+        assert "Entered" in reelgate.run(place, "ledger", command, "1", *more, *of).out
+        assert "is there already" in reelgate.run(place, "ledger", command, "1", *more, *of).out
+    listed = reelgate.run(place, "ledger", "list", "--json").json
+    assert [(one["reference"], one["note"]) for one in listed] == [("INVOICE-1", "x")] * 4
+
+
+def test_test_keys_and_live_keys_are_not_mistaken_for_one_another(place: Place, reelgate: Commands) -> None:
+    reelgate.run(place, "tenants", "create", "acme")
+    live = reelgate.run(place, "keys", "create", "--tenant", "acme", "--json").json["kid"]
+    test = _key(reelgate, place).split("_")[2]
+    of_live = ("--tenant", "acme", "--key", live)
+    refused = reelgate.run(place, "limits", "set", "in-flight=1", *of_live, "--test", expect=1)
+    assert refused.err == f"reelgate: {live} is a live key, and --test is of test keys.\n"
+    reelgate.run(place, "ledger", "top-up", "1", *of_live, "--test", expect=1)
+    reelgate.run(place, "limits", "set", "in-flight=1", *of_live)
+    reelgate.run(place, "limits", "set", "in-flight=1", "--tenant", "acme", "--key", test)
+    listed = reelgate.run(place, "limits", "list", "--json").json
+    assert {(one["kid"], one["mode"]) for one in listed} == {(live, "live"), (test, "test")}
+
+
+def test_requests_are_shown_with_tenant_price_and_terms(
+    place: Place, reelgate: Commands, sandbox: Running
+) -> None:
+    reelgate.run(place, "tenants", "create", "Acme Ltd.")
+    key = reelgate.run(place, "keys", "create", "--tenant", "Acme Ltd.", "--test", "--quiet").out.strip()
+    with started(place):
+        request_id = _submit(place, key, sandbox).json()["request_id"]
+    table = reelgate.run(place, "requests", "list").out
+    assert table.split()[:6] == ["REQUEST", "TENANT", "STATE", "MODE", "PRICE", "CHARGE"]
+    assert "Acme Ltd." in table
+    assert " 0.15 " in table
+    assert " held " in table
+    shown = reelgate.run(place, "requests", "show", request_id).json
+    assert (shown["tenant"], shown["price_version"]) == ("Acme Ltd.", "example-1")
+    assert (shown["settles_in"], shown["checked_at"]) == (["completed"], None)
+    assert reelgate.run(place, "requests", "list", "--json").json[0]["tenant"] == "Acme Ltd."
+    entries = reelgate.run(place, "ledger", "list", "--request", request_id, "--tenant", "Acme Ltd.").out
+    assert "BALANCE CHANGE" in entries
+    assert " -0.15 " in entries
 
 
 def test_a_prepaid_balance_is_topped_up_once_for_a_reference_and_adjusted_with_a_reason(
@@ -142,9 +260,16 @@ def test_a_bill_is_compared_with_the_books(place: Place, reelgate: Commands) -> 
         ["ledger", "top-up", "--tenant", "acme", "--", "-1"],
         ["ledger", "top-up", "0.0000001", "--tenant", "acme"],
         ["ledger", "adjust", "0", "--tenant", "acme", "--note", "x"],
+        ["ledger", "adjust", "1", "--tenant", "acme", "--note", " "],
+        ["ledger", "adjust", "1", "--tenant", "acme", "--note", "x", "--reference", ""],
+        ["ledger", "top-up", "1", "--tenant", "acme", "--reference", " "],
         ["ledger", "list", "--tenant", "nobody"],
+        ["ledger", "list", "--request", "nope"],
+        ["limits", "unset", "reads-minute", "--tenant", "acme"],
+        ["limits", "unset", "speed", "--tenant", "acme"],
         ["tenants", "create", "other", "--time-zone", "Mars/Olympus"],
         ["tenants", "set-time-zone", "acme", "../etc/passwd"],
+        ["tenants", "set-time-zone", "acme", "localtime"],
     ],
 )
 def test_a_wrong_command_about_money_is_refused_in_one_line(
