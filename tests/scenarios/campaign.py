@@ -206,7 +206,7 @@ class Theatre:
                 ) as http,
             ):
                 _keep_compiled(app.state.gateway.db)
-                # Others are told of changes beside the story, in any order: its events would not stay the same.
+                # Others are told of changes beside the story, whenever that is: its events would not stay.
                 app.state.gateway.db.announcements._engine = None
                 yield Stage(app.state.gateway, clock, http, sandbox)
 

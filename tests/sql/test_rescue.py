@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,9 +32,10 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
     """Tx 2 as a submit does it."""
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
     clock = FakeClock(NOW_MS + 10)
-    dispatcher = Dispatcher(db, clock, Pool(clock, ()), Terms(), Spool(Path("unused")))
-    async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
-        return await dispatcher.record(generation, upstream, outcome, exchange)
+    with TemporaryDirectory() as folder:
+        dispatcher = Dispatcher(db, clock, Pool(clock, ()), Terms(), Spool(Path(folder) / "spool.jsonl"))
+        async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
+            return await dispatcher.record(generation, upstream, outcome, exchange)
 
 
 def accepted(upstream_request_id: str) -> Outcome:
