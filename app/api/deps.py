@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.rate_limits import rate_headers_of
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
@@ -25,7 +26,13 @@ async def _principal(request: Request) -> Principal:
 
 
 async def _can_submit(request: Request) -> Principal:
-    return _with_scope(await _principal(request), "submit")
+    principal = await _principal(request)
+    try:
+        return _with_scope(principal, "submit")
+    except Problem as problem:  # an answer to a submit like any other
+        gateway = await gateway_of(request)
+        problem.headers |= await rate_headers_of(gateway, principal, request.path_params["model_id"])
+        raise
 
 
 async def _can_read(request: Request) -> Principal:
@@ -33,7 +40,7 @@ async def _can_read(request: Request) -> Principal:
 
 
 async def _can_ask(request: Request) -> Principal:
-    return await _counted(request, await _can_submit(request))
+    return await _counted(request, _with_scope(await _principal(request), "submit"))
 
 
 async def _counted(request: Request, principal: Principal) -> Principal:

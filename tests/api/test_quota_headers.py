@@ -121,3 +121,12 @@ class TestReads:
         problem_of(await world.client.get("/v1/quota"), 429, EXCEEDED)
         world.clock.advance(1)
         assert (await quota(world))["limits"][-1]["policy"] == "key-reads-minute"
+
+
+async def test_a_key_that_may_not_submit_is_told_of_its_limits_as_well(world: World) -> None:
+    reader = world.with_key(await world.another_key(scopes=["read"]))
+    answer = await world.client.post(SUBMIT, json=world.body(), headers=reader)
+    problem_of(answer, 403, "insufficient_scope")
+    assert answer.headers["RateLimit"].startswith('"tenant-submits-minute";r=')
+    quote = await world.client.post(f"/v1/quotes/{DREAMINA}", json=world.body(), headers=reader)
+    assert "RateLimit" not in quote.headers, "it is no submit"
