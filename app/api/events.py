@@ -77,6 +77,7 @@ async def stream_request_events(
     seen = _last_seen(request, after) or 0
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
+    seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
     return EventStream(_of_request(gateway, generation, seen), gateway.feed, principal.tenant_id)
 
 

@@ -103,7 +103,7 @@ async def _answer(
     preferences = preferences_of(request, gateway)
     generation = await gateway.tracker.refresh(generation)
     if preferences.wait_s and not generation.terminal:
-        known = tags_of(request) or {tag_of(document(generation))}
+        known = tags_of(request) - {"*"} or {tag_of(document(generation))}
         generation = await held(
             gateway, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
         )

@@ -126,11 +126,13 @@ def pick(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now
         Problem: UPSTREAM_BUSY, none has.
 
     """
+    limited = [one.name for one in choices if one.concurrency is not None]
+    if limited and choices[0].concurrency is not None:
+        credentials.hold(connection, limited)
+    since_ms = now_ms - terms.unknown_slot_ms
     for choice in choices:
         if choice.concurrency is None:
             return choice.name
-        credentials.hold(connection, choice.name)
-        since_ms = now_ms - terms.unknown_slot_ms
         live = store.live_of_credential(connection, choice.name, unknown_since_ms=since_ms)
         if live < choice.concurrency:
             return choice.name

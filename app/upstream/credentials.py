@@ -5,14 +5,16 @@ for a while; a look that costs nothing tells when it is well again. The rows of 
 and for servers that start: they never decide about money.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, text
 
 from app.db.engine import Database
 from app.db.tables import credentials
+from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.telemetry import get_logger
 from app.upstream.breaker import Condition, Health
@@ -153,9 +155,10 @@ class Pool:
             if one.health.condition(self._clock.now_ms()) is Condition.HALF_OPEN:
                 tried += 1
                 await self._try(one)
-            if one.health != one.saved:
-                await db.write(save, one.name, one.health, now_ms=self._clock.now_ms())
-                one.saved = one.health
+            if (health := one.health) != one.saved:
+                with suppress(Problem):  # the next tick tries again
+                    await db.write(save, one.name, health, now_ms=self._clock.now_ms())
+                    one.saved = health  # what has been learnt meanwhile is stored by the next tick
         return tried
 
     async def _try(self, credential: Credential) -> None:
@@ -164,8 +167,9 @@ class Pool:
         observation = observe_status(exchange)
         if observation.seen in BLIND:
             self.note_look(credential, exchange, observation)
-            if credential.health.may_submit:  # it answered, and not like RunComfy
-                credential.health = credential.health.failed(observation.reason, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            if credential.health.condition(now_ms) is not Condition.OPEN:  # answered, and not like RunComfy
+                credential.health = credential.health.failed(observation.reason, now_ms)
             return
         credential.health = credential.health.recovered()
         _log.info("A credential is in use again.", credential=credential.name)
@@ -181,19 +185,28 @@ class Pool:
 
 
 _COLUMNS = ("failures", "openings", "until_ms", "looks_too", "reason")
-_UPDATE = (
-    update(credentials)
-    .where(credentials.c.name == bindparam("of_name"))
-    .values({name: bindparam(name) for name in (*_COLUMNS, "changed_at_ms")})
+# In one statement: servers that start together with a new credential all make its row.
+_SAVE = text(
+    """
+    INSERT INTO credentials (name, failures, openings, until_ms, looks_too, reason, changed_at_ms)
+    VALUES (:name, :failures, :openings, :until_ms, :looks_too, :reason, :changed_at_ms)
+    ON CONFLICT (name) DO UPDATE SET
+        failures = excluded.failures, openings = excluded.openings, until_ms = excluded.until_ms,
+        looks_too = excluded.looks_too, reason = excluded.reason, changed_at_ms = excluded.changed_at_ms
+    """
 )
-_LOCK = select(credentials.c.name).where(credentials.c.name == bindparam("of_name")).with_for_update()
+_LOCK = (
+    select(credentials.c.name)
+    .where(credentials.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(credentials.c.name)
+    .with_for_update()
+)
 
 
 def save(connection: Connection, name: str, health: Health, *, now_ms: int) -> None:
     """Store how a credential fares."""
-    values = {column: getattr(health, column) for column in _COLUMNS} | {"changed_at_ms": now_ms}
-    if connection.execute(_UPDATE, {"of_name": name, **values}).rowcount == 0:
-        connection.execute(insert(credentials).values(name=name, **values))
+    values = {column: getattr(health, column) for column in _COLUMNS}
+    connection.execute(_SAVE, {"name": name, **values, "changed_at_ms": now_ms})
 
 
 def stored(connection: Connection) -> dict[str, Health]:
@@ -204,6 +217,9 @@ def stored(connection: Connection) -> dict[str, Health]:
     }
 
 
-def hold(connection: Connection, name: str) -> None:
-    """Keep everybody else from counting what this credential has in flight until the commit."""
-    connection.execute(_LOCK, {"of_name": name})
+def hold(connection: Connection, names: Collection[str]) -> None:
+    """Keep everybody else from counting what these have in flight until the commit.
+
+    All at once and in one order: who held one while waiting for another would meet one who does the reverse.
+    """
+    connection.execute(_LOCK, {"names": list(names)})
