@@ -19,6 +19,7 @@ from app.generations.dispatch import Dispatcher
 from app.generations.feed import Feed
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
+from app.generations.notes import Notes
 from app.generations.pace import Pace
 from app.generations.poll import Poller
 from app.generations.rescue import Rescuer
@@ -98,6 +99,7 @@ async def open_gateway(
             clock,
             pool,
             tasks,
+            Notes(db, tasks),
             Pace(settings.poll_least_s, settings.poll_most_s),
             Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
             freshness_s=settings.freshness_s,

@@ -112,8 +112,10 @@ generations = Table(
     Column("settles_in", String(100)),
     Column("charge", String(8)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
-    # A tenant's own, newest first, by cursor.
-    Index("ix_generations_tenant_id_created_at_ms_id", "tenant_id", "created_at_ms", "id"),
+    # A tenant's own, newest first, by cursor; and those in a state, or of a model, however rare they are.
+    Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
+    Index("ix_generations_listed_by_state", "tenant_id", "mode", "state", "created_at_ms", "id"),
+    Index("ix_generations_listed_by_model", "tenant_id", "mode", "model_id", "created_at_ms", "id"),
     # What the rescue loop looks for: few rows, whatever the table's size.
     Index(
         "ix_generations_dispatching_lease",

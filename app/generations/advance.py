@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
 from app.generations import leases, store
+from app.generations.leases import Note
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
 from app.generations.store import Generation
 from app.kit.strict_json import to_column
@@ -103,8 +104,8 @@ def apply_observation(
         return generation
     move = _move(generation, observation, now_ms, patience)
     if move is None:
-        noted = _note(connection, generation, observation, now_ms, next_poll_at_ms)
-        return noted or store.find(connection, generation_id, None)
+        note = _note(generation, observation, now_ms, next_poll_at_ms)
+        return leases.touch(connection, note) or store.find(connection, generation_id, None)
     to, changes = move
     if to in FOLLOWABLE:
         changes["next_poll_at_ms"] = next_poll_at_ms
@@ -158,23 +159,31 @@ def _lost(message: str) -> tuple[State, dict[str, Any]]:
     return State.LOST, {"error": {"code": "lost", "message": message}}
 
 
-def _note(
-    connection: Connection,
+def note_of(
     generation: Generation,
     observation: Observation,
+    *,
     now_ms: int,
     next_poll_at_ms: int,
-) -> Generation | None:
+    patience: Patience,
+) -> Note | None:
+    """What to note of a look that changes no state of the generation as it was read; None where it does."""
+    if _move(generation, observation, now_ms, patience) is not None:
+        return None
+    return _note(generation, observation, now_ms, next_poll_at_ms)
+
+
+def _note(generation: Generation, observation: Observation, now_ms: int, next_poll_at_ms: int) -> Note:
     gone = observation.seen is Seen.GONE
     if observation.seen is Seen.IN_QUEUE and generation.state is State.IN_QUEUE:
         queue_position = observation.queue_position
     else:
         queue_position = generation.queue_position
     seen_again = observation.seen in {Seen.IN_QUEUE, Seen.IN_PROGRESS, Seen.FINISHED}
-    return leases.touch(
-        connection,
+    return Note(
         generation.id,
-        now_ms=now_ms,
+        generation.version,
+        polled_at_ms=now_ms,
         next_poll_at_ms=next_poll_at_ms,
         queue_position=queue_position,
         missing_since_ms=(generation.missing_since_ms or now_ms)

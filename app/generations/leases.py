@@ -4,12 +4,14 @@
 server held is found as anything else that is due.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from app.db.tables import generations
-from app.generations.lifecycle import FOLLOWABLE, State
+from app.generations.lifecycle import State
 from app.generations.store import Generation, generation_of, is_in
 
 _IS_FOLLOWED = is_in((State.IN_QUEUE, State.IN_PROGRESS))
@@ -29,7 +31,7 @@ _DUE = (
 _LEASED: dict[str, Any] = {"lease_until_ms": bindparam("until_ms"), "next_poll_at_ms": bindparam("until_ms")}
 _CLAIM_DUE = (
     update(generations)
-    .where(generations.c.id.in_(select(_DUE.c.id)), generations.c.state.in_(FOLLOWABLE))
+    .where(generations.c.id.in_(select(_DUE.c.id)), _IS_FOLLOWED)
     .values(_LEASED)
     .returning(generations)
 )
@@ -38,7 +40,7 @@ _CLAIM = (
     update(generations)
     .where(
         _IS_ONE,
-        generations.c.state.in_(FOLLOWABLE),
+        _IS_FOLLOWED,
         or_(
             generations.c.polled_at_ms.is_(None),
             generations.c.polled_at_ms <= bindparam("before_ms"),
@@ -53,54 +55,71 @@ _CLAIM = (
     .values(_LEASED)
     .returning(generations)
 )
-_TOUCHED = (
-    "polled_at_ms",
-    "next_poll_at_ms",
-    "lease_until_ms",
-    "queue_position",
-    "missing_since_ms",
-    "stale_reason",
-)
 _TOUCH = (
     update(generations)
-    .where(_IS_ONE, generations.c.state.in_(FOLLOWABLE))
-    .values({name: bindparam(name) for name in _TOUCHED})
-    .returning(generations)
+    .where(_IS_ONE, generations.c.version == bindparam("of_version"), _IS_FOLLOWED)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "polled_at_ms",
+                "next_poll_at_ms",
+                "lease_until_ms",
+                "queue_position",
+                "missing_since_ms",
+                "stale_reason",
+            )
+        }
+    )
 )
+_TOUCH_ONE = _TOUCH.returning(generations)
 _RELEASE = (
     update(generations)
-    .where(_IS_ONE, generations.c.state.in_(FOLLOWABLE))
+    .where(_IS_ONE, _IS_FOLLOWED)
     .values({name: bindparam(name) for name in ("next_poll_at_ms", "lease_until_ms")})
 )
 
 
-def touch(
-    connection: Connection,
-    generation_id: str,
-    *,
-    now_ms: int,
-    next_poll_at_ms: int,
-    queue_position: int | None = None,
-    missing_since_ms: int | None = None,
-    stale_reason: str | None = None,
-) -> Generation | None:
-    """Note a look at a live generation that changed no state; `stale_reason` says why it showed nothing.
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A look at a generation that changed no state: how its row is to be, if it is still of that version.
 
-    The generation after it; None where it is live no more.
+    `stale_reason` says why the look showed nothing.
     """
-    row = connection.execute(
-        _TOUCH,
-        {
-            "of_id": generation_id,
-            "polled_at_ms": now_ms,
-            "next_poll_at_ms": next_poll_at_ms,
+
+    generation_id: str
+    version: int
+    polled_at_ms: int
+    next_poll_at_ms: int
+    queue_position: int | None = None
+    missing_since_ms: int | None = None
+    stale_reason: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """As the statement takes them."""
+        return {
+            "of_id": self.generation_id,
+            "of_version": self.version,
+            "polled_at_ms": self.polled_at_ms,
+            "next_poll_at_ms": self.next_poll_at_ms,
             "lease_until_ms": None,
-            "queue_position": queue_position,
-            "missing_since_ms": missing_since_ms,
-            "stale_reason": stale_reason,
-        },
-    ).one_or_none()
+            "queue_position": self.queue_position,
+            "missing_since_ms": self.missing_since_ms,
+            "stale_reason": self.stale_reason,
+        }
+
+
+def touch(connection: Connection, note: Note) -> Generation | None:
+    """Note one look; the generation after it, or None where another was faster. It ends the lease."""
+    row = connection.execute(_TOUCH_ONE, note.parameters).one_or_none()
     return None if row is None else generation_of(row)
+
+
+def touch_all(connection: Connection, notes: Sequence[Note]) -> None:
+    """Note many looks in one go, each as `touch` does."""
+    # In one order: two servers that note the same rows must not wait for one another.
+    connection.execute(_TOUCH, [one.parameters for one in sorted(notes, key=lambda one: one.generation_id)])
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ class Poller:
     credential: Credential
     at_once: int
     lag_ms: int = 0
-    _under_way: set[asyncio.Task[Generation]] = field(default_factory=set, init=False)
+    _under_way: set[asyncio.Task[Generation | None]] = field(default_factory=set, init=False)
 
     @property
     def under_way(self) -> int:

@@ -6,16 +6,17 @@ a GET, so that two at once would cost a call and nothing else.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from app.db.engine import Database
 from app.errors import Problem
 from app.generations import leases, store
-from app.generations.advance import Patience, apply_observation
+from app.generations.advance import Patience, apply_observation, note_of
 from app.generations.lifecycle import State
+from app.generations.notes import Notes
 from app.generations.pace import Durations, Pace
 from app.generations.store import Generation
 from app.kit.clock import Clock
@@ -48,12 +49,13 @@ class Tracker:
     clock: Clock
     pool: Pool
     tasks: Tasks
+    notes: Notes
     pace: Pace
     patience: Patience
     freshness_s: float
     lease_s: float
     durations: Durations = field(default_factory=Durations)
-    _under_way: dict[str, asyncio.Task[Generation]] = field(default_factory=dict, init=False)
+    _under_way: dict[str, asyncio.Task[Generation | None]] = field(default_factory=dict, init=False)
 
     async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
         """The generation, looked at upstream where it is live and its row not fresh (or by `force`).
@@ -75,19 +77,22 @@ class Tracker:
             under_way = self._under_way.get(generation.id)  # one that began after it will do
         if under_way is None:
             under_way = self._start(generation.id, self._look(generation, credential, force=force))
-        return await asyncio.shield(under_way)
+        seen = await asyncio.shield(under_way)
+        return seen or await self.find(generation.id, generation.tenant_id) or generation
 
-    def look(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation]:
-        """Look at a generation whose lease the caller has taken."""
-        return self._start(claimed.id, self._look_at(claimed, credential))
+    def look(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
+        """Look at a generation whose lease the caller has taken, for nobody in particular."""
+        return self._start(claimed.id, self._look_at(claimed, credential, in_passing=True))
 
-    def _start(self, generation_id: str, work: Any) -> asyncio.Task[Generation]:
-        task: asyncio.Task[Generation] = self.tasks.start(work, name="look")
+    def _start(
+        self, generation_id: str, work: Coroutine[Any, Any, Generation | None]
+    ) -> asyncio.Task[Generation | None]:
+        task: asyncio.Task[Generation | None] = self.tasks.start(work, name="look")
         self._under_way[generation_id] = task
         task.add_done_callback(partial(self._forget, generation_id))
         return task
 
-    def _forget(self, generation_id: str, task: asyncio.Task[Generation]) -> None:
+    def _forget(self, generation_id: str, task: asyncio.Task[Generation | None]) -> None:
         if self._under_way.get(generation_id) is task:
             del self._under_way[generation_id]
 
@@ -114,22 +119,19 @@ class Tracker:
         longest_s = max(self.pace.most_s, LONGEST_RETRY_AFTER_S, self.lease_s)
         return self.clock.now_ms() + int(longest_s * 2000)
 
-    async def apply(
-        self, generation: Generation, observation: Observation, *, retry_after_s: int = 0
-    ) -> Generation:
+    async def apply(self, generation: Generation, observation: Observation) -> Generation:
         """Record an observation; the generation after it."""
-        now_ms = self.clock.now_ms()
-        gap_ms = self.pace.gap_ms(
-            age_ms=now_ms - generation.created_at_ms,
-            usual_ms=self.durations.usual_ms(generation.model_id),
-            chance=random.random(),  # noqa: S311 - spreads load, guards nothing
-        )
+        return await self._apply(generation, observation, self.clock.now_ms(), retry_after_s=0)
+
+    async def _apply(
+        self, generation: Generation, observation: Observation, now_ms: int, *, retry_after_s: int
+    ) -> Generation:
         changed = await self.db.write(
             apply_observation,
             generation.id,
             observation,
             now_ms=now_ms,
-            next_poll_at_ms=now_ms + max(gap_ms, retry_after_s * 1000),
+            next_poll_at_ms=self._next_poll_ms(generation, now_ms, retry_after_s),
             patience=self.patience,
         )
         if changed is None:
@@ -137,6 +139,14 @@ class Tracker:
         if changed.state is State.COMPLETED and not generation.terminal:
             self.durations.learn(changed.model_id, changed.changed_at_ms - changed.created_at_ms)
         return changed
+
+    def _next_poll_ms(self, generation: Generation, now_ms: int, retry_after_s: int) -> int:
+        gap_ms = self.pace.gap_ms(
+            age_ms=now_ms - generation.created_at_ms,
+            usual_ms=self.durations.usual_ms(generation.model_id),
+            chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+        return now_ms + max(gap_ms, retry_after_s * 1000)
 
     async def find(self, generation_id: str, tenant_id: str | None) -> Generation | None:
         """The tenant's generation as its row says."""
@@ -161,11 +171,34 @@ class Tracker:
             return await self._look_at(generation, credential)
         return generation
 
-    async def _look_at(self, generation: Generation, credential: Credential) -> Generation:
+    @overload
+    async def _look_at(self, generation: Generation, credential: Credential) -> Generation: ...
+
+    @overload
+    async def _look_at(
+        self, generation: Generation, credential: Credential, *, in_passing: bool
+    ) -> Generation | None: ...
+
+    async def _look_at(
+        self, generation: Generation, credential: Credential, *, in_passing: bool = False
+    ) -> Generation | None:
+        """The generation after a look; None after one in passing that changed nothing."""
         try:
             observation, retry_after_s = await self._observe(generation, credential)
             _report(generation, observation)
-            return await self.apply(generation, observation, retry_after_s=retry_after_s)
+            now_ms = self.clock.now_ms()
+            if in_passing:
+                note = note_of(
+                    generation,
+                    observation,
+                    now_ms=now_ms,
+                    next_poll_at_ms=self._next_poll_ms(generation, now_ms, retry_after_s),
+                    patience=self.patience,
+                )
+                if note is not None:
+                    await self.notes.add(note)
+                    return None
+            return await self._apply(generation, observation, now_ms, retry_after_s=retry_after_s)
         except asyncio.CancelledError:
             # A stop that may wait no longer: the next server need not wait for the lease to end.
             await self._release(generation)

@@ -26,6 +26,13 @@ _OF_EVENTS: dict[str, sa.types.TypeEngine[Any]] = {
 _MODES = ("live", "test")
 
 
+_LISTINGS = {
+    "ix_generations_listed": (),
+    "ix_generations_listed_by_state": ("state",),
+    "ix_generations_listed_by_model": ("model_id",),
+}
+
+
 def upgrade() -> None:
     for mode in _MODES:
         op.add_column(
@@ -47,6 +54,9 @@ def upgrade() -> None:
         op.create_index(
             name, "generations", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
         )
+    op.drop_index("ix_generations_tenant_id_created_at_ms_id", "generations")
+    for name, filters in _LISTINGS.items():
+        op.create_index(name, "generations", ["tenant_id", "mode", *filters, "created_at_ms", "id"])
     op.create_index(
         "uq_generation_events_tenant_id_mode_number",
         "generation_events",
@@ -108,8 +118,11 @@ def downgrade() -> None:
         events.drop_constraint("fk_generation_events_tenant_id", type_="foreignkey")
         for name in _OF_EVENTS:
             events.drop_column(name)
-    for name in _INDEXES:
+    for name in (*_INDEXES, *_LISTINGS):
         op.drop_index(name, "generations")
+    op.create_index(
+        "ix_generations_tenant_id_created_at_ms_id", "generations", ["tenant_id", "created_at_ms", "id"]
+    )
     for name in ("credential", "next_poll_at_ms", "erased_at_ms"):
         op.drop_column("generations", name)
     for mode in _MODES:

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from app.db.engine import Database, open_database
 from app.generations import leases
 from app.generations.advance import FIRST_LOOK_MS, Patience, advance, apply_observation
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State
+from app.generations.notes import Notes
 from app.generations.store import Generation
+from app.kit.tasks import Tasks
 from app.upstream.outcomes import Observation, Seen
 from tests.sql.rows import NOW_MS, generation_in, generations_in, row_of
 
@@ -107,7 +111,7 @@ async def test_only_what_the_upstream_can_be_asked_about_is_claimed(db: Database
     for one in made:
         if one.state not in FOLLOWABLE:
             assert await _claim(db, one) is None
-            assert await db.write(leases.touch, one.id, now_ms=NOW_MS, next_poll_at_ms=NOW_MS) is None
+            assert await db.write(leases.touch, leases.Note(one.id, one.version, NOW_MS, NOW_MS)) is None
             before = await row_of(db, one.id)
             await db.write(leases.release, one.id, now_ms=NOW_MS)
             assert await row_of(db, one.id) == before
@@ -205,11 +209,14 @@ async def test_a_look_that_changed_nothing_ends_the_lease_and_says_when_to_look_
     await _claim_due(db)
     touched = await db.write(
         leases.touch,
-        one.id,
-        now_ms=NOW_MS + 5,
-        next_poll_at_ms=NOW_MS + 2005,
-        queue_position=3,
-        stale_reason="upstream_timed_out",
+        leases.Note(
+            one.id,
+            one.version,
+            NOW_MS + 5,
+            NOW_MS + 2005,
+            queue_position=3,
+            stale_reason="upstream_timed_out",
+        ),
     )
     assert touched is not None
     assert touched == await row_of(db, one.id)
@@ -218,6 +225,45 @@ async def test_a_look_that_changed_nothing_ends_the_lease_and_says_when_to_look_
     assert (touched.stale_reason, touched.version) == ("upstream_timed_out", 1)
     assert await _claim_due(db, now_ms=NOW_MS + 2004) == []
     assert _ids(await _claim_due(db, now_ms=NOW_MS + 2005)) == [one.id]
+
+
+async def test_notes_of_many_are_as_notes_of_each_and_what_moved_on_keeps_its_row(db: Database) -> None:
+    made = await generations_in(db, [live(number) for number in range(5)])
+    await _claim_due(db)
+    moved = await db.write(advance, made[0].id, State.IN_PROGRESS, reason="x", now_ms=NOW_MS)
+    notes = [leases.Note(one.id, one.version, NOW_MS + 5, NOW_MS + 2005, queue_position=3) for one in made]
+    await db.write(leases.touch_all, notes)
+    rows = [await row_of(db, one.id) for one in made]
+    assert rows[0] == moved
+    for row in rows[1:]:
+        assert (row.lease_until_ms, row.next_poll_at_ms, row.polled_at_ms) == (
+            None,
+            NOW_MS + 2005,
+            NOW_MS + 5,
+        )
+        assert (row.queue_position, row.version) == (3, 1)
+
+
+async def test_a_note_is_written_when_it_is_added_and_many_share_a_transaction(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await generations_in(db, [live(number) for number in range(40)])
+    await _claim_due(db)
+    sizes: list[int] = []
+    touch_all = leases.touch_all
+
+    def counted(connection: Connection, notes: Sequence[leases.Note]) -> None:
+        sizes.append(len(notes))
+        touch_all(connection, notes)
+
+    monkeypatch.setattr(leases, "touch_all", counted)
+    kept = Notes(db, Tasks())
+    await asyncio.gather(
+        *(kept.add(leases.Note(one.id, one.version, NOW_MS + 5, NOW_MS + 2005)) for one in made)
+    )
+    assert sum(sizes) == 40
+    assert len(sizes) <= 2
+    assert {(await row_of(db, one.id)).polled_at_ms for one in made} == {NOW_MS + 5}
 
 
 async def test_every_move_ends_the_lease_and_only_a_live_state_is_to_be_looked_at_again(db: Database) -> None:
@@ -268,7 +314,7 @@ async def test_a_holder_that_comes_late_changes_nothing_of_what_has_ended(db: Da
     )
     for one in made:
         before = await row_of(db, one.id)
-        assert await db.write(leases.touch, one.id, now_ms=NOW_MS, next_poll_at_ms=NOW_MS) is None
+        assert await db.write(leases.touch, leases.Note(one.id, one.version, NOW_MS, NOW_MS)) is None
         assert await row_of(db, one.id) == before
 
 
