@@ -131,9 +131,9 @@ class Pool:
         elif status == 429:  # noqa: PLR2004 - too many requests
             retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
             learnt = health.refused("http_429", now_ms, retry_after_s=retry_after_s, looks_too=True)
-        elif observation.seen is Seen.CREDENTIAL_REFUSED:
-            # Not somebody else's request, which says nothing of the credential itself.
-            looks_too = status == 401  # noqa: PLR2004 - unauthorized
+        elif observation.seen is Seen.CREDENTIAL_REFUSED and status != 403:  # noqa: PLR2004 - forbidden
+            # A 403 is of this one job, which is somebody else's: it says nothing of the others.
+            looks_too = status != 402  # noqa: PLR2004 - payment required
             learnt = health.refused(observation.reason, now_ms, retry_after_s=None, looks_too=looks_too)
         else:
             learnt = health.answered()
