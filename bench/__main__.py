@@ -1,10 +1,11 @@
-"""`python -m bench`: exit code 0, 1 when an answer was wrong or missing, 2 when the options are."""
+"""`python -m bench [PART]`: exit code 0, 1 when an answer was wrong or missing, 2 when the options are."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from bench import following, plans, watching
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -14,17 +15,34 @@ _QUICK_S = 0.2
 _MOST_SECONDS = 60.0
 _MOST_ROUNDS = 50
 _MOST_RATE = 5000.0
+_PARTS = {"following": following, "watching": watching, "plans": plans}
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure one part, or the requests of callers where none is named."""
+    exit_on_sigterm()
+    part = _PARTS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if part is None:
+        return _compare()
+    parser = argparse.ArgumentParser(prog=f"python -m bench {sys.argv[1]}", description=part.__doc__)
+    part.add_options(parser)
+    try:
+        faults = part.main(parser.parse_args(sys.argv[2:]))
+    except RunError as error:
+        faults = [str(error)]
+    for fault in faults:
+        print(f"bench: {fault}", file=sys.stderr)
+    return int(bool(faults))
+
+
+def _compare() -> int:
     parser = _parser()
     given = parser.parse_args()
     options = Options(
         seconds=_QUICK_S if given.quick else given.seconds,
         rounds=1 if given.quick else given.rounds,
         rate=given.rate,
-        database=None if given.database == "sqlite" else given.database,
+        database=given.database,
         only=frozenset(given.only or ()),
         pin=not given.no_pin,
         quick=given.quick,
@@ -33,7 +51,6 @@ def main() -> int:
         parser.error(f"--seconds is at most {_MOST_SECONDS:g}, --rounds at most {_MOST_ROUNDS}.")
     if not 1 <= options.rate <= _MOST_RATE:
         parser.error(f"--rate is from 1 to {_MOST_RATE:g}.")
-    exit_on_sigterm()
     facts = machine()
     try:
         findings = run(options, say=lambda text: print(text, file=sys.stderr))
@@ -61,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--database",
         default="sqlite",
-        help="sqlite, or the URL of a PostgreSQL server, on which a database is made and dropped",
+        help="sqlite, postgresql (from its wheel), or a server's URL: a database is made there and dropped",
     )
     parser.add_argument(
         "--only",

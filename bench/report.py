@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.children import ROOT
+from bench.databases import SQLITE
 from bench.rounds import Cell, Findings, Options
 from bench.targets import TARGETS
 
@@ -51,7 +52,7 @@ def document(options: Options, facts: dict[str, Any], findings: Findings) -> dic
     """Everything, for `--json`. The database's address stays out: it may hold a password."""
     chosen = asdict(options) | {
         "only": sorted(options.only),
-        "database": "sqlite" if options.database is None else "postgresql",
+        "database": "sqlite" if options.database == SQLITE else "postgresql",
     }
     return {"machine": facts, "options": chosen, **asdict(findings)}
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.children import Child, Children, RunError, Watch, free_port, get, split_cores
-from bench.gateway import Gateway, database_of_its_own, start_gateway
+from bench.databases import database_of_its_own
+from bench.gateway import Gateway, start_gateway
 from bench.load import GRACE_S, Order, Tally
 from bench.standin import COUNT_PATH
 from bench.targets import JOB_IDS, TARGETS, Loop, Target, Traffic, loops, traffic
@@ -20,12 +21,12 @@ _WARM_UP_CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `database` is None for SQLite in a temporary folder."""
+    """What was asked for. `database` as `database_of_its_own` takes it."""
 
     seconds: float
     rounds: int
     rate: float
-    database: str | None
+    database: str
     only: frozenset[str]
     pin: bool
     quick: bool
@@ -182,21 +183,36 @@ class Bench:
         children = (server, self.load, self.upstream)
         before = [child.cpu_s() for child in children]
         own = self.traffic[target.name]
-        tally = self._order(Order(own.port, own.requests, own.expect, loop.connections, seconds, loop.rate))
+        tally = measured(
+            self.load, Order(own.port, own.requests, own.expect, loop.connections, seconds, loop.rate)
+        )
         used = [child.cpu_s() - then for child, then in zip(children, before, strict=True)]
         return Sample(tally, *(one / tally.seconds for one in used))
 
-    def _order(self, order: Order) -> Tally:
-        orders, answers = self.load.process.stdin, self.load.process.stdout
-        if orders is None or answers is None:
-            raise RunError("the load generator was started without pipes")
-        orders.write(json.dumps(asdict(order)).encode() + b"\n")
-        orders.flush()
-        ready, _, _ = select.select([answers], [], [], order.seconds + 2 * GRACE_S)
-        line = answers.readline() if ready else b""
-        if not line:
-            raise RunError(f"the load generator did not answer:\n{self.load.tail()}")
-        return Tally(**json.loads(line))
+
+def order(load: Child, wanted: Order) -> None:
+    """Have a load generator begin with a round."""
+    if load.process.stdin is None:
+        raise RunError("the load generator was started without pipes")
+    load.process.stdin.write(json.dumps(asdict(wanted)).encode() + b"\n")
+    load.process.stdin.flush()
+
+
+def measured(load: Child, wanted: Order) -> Tally:
+    """What a round measured, once it is over."""
+    order(load, wanted)
+    return answer(load, wanted)
+
+
+def answer(load: Child, wanted: Order) -> Tally:
+    """What the round that was ordered measured."""
+    if load.process.stdout is None:
+        raise RunError("the load generator was started without pipes")
+    ready, _, _ = select.select([load.process.stdout], [], [], wanted.seconds + 2 * GRACE_S)
+    line = load.process.stdout.readline() if ready else b""
+    if not line:
+        raise RunError(f"the load generator did not answer:\n{load.tail()}")
+    return Tally(**json.loads(line))
 
 
 def _cell(target: str, loop: str, ours: list[Sample], baseline: list[Sample] | None) -> Cell:

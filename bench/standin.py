@@ -1,11 +1,15 @@
 """A stand-in for RunComfy that costs next to nothing: `python -m bench.standin PORT`.
 
-Raw ASGI, no state but a counter. A job whose body holds `FINISHES` is finished when first asked about;
-any other is in the queue for ever. Jobs are told apart by their id alone. It checks no token.
+Raw ASGI, no state but two counters. A job whose body holds `FINISHES` is finished when first asked about;
+one whose body says `[bench:ends=2.5]` is in progress for so many seconds; any other is in the queue for ever.
+Jobs are told apart by their id alone, which holds the millisecond of the end. It checks no token.
 """
 
 import itertools
 import os
+import re
+import time
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,24 +20,45 @@ COUNT_PATH = "/count"
 
 _JSON = (b"content-type", b"application/json")
 _OUTPUT = b'{"video":"https://example.com/reelgate-bench.mp4"}'
+_ENDS: Final = re.compile(rb"\[bench:ends=([0-9.]+)\]")
+_QUEUED: Final = "live"
+_RUNNING: Final = "running"
+_ENDING: Final = "ends"
+
+
+def ends_in(delay_s: float) -> str:
+    """What a prompt says to have its job end so many seconds after its submit."""
+    return f"[bench:ends={delay_s:.3f}]"
+
+
+def end_of(upstream_request_id: str) -> int:
+    """When such a job ended upstream, in milliseconds since 1970."""
+    return int(upstream_request_id.split("-")[2])
+
+
+def live_id(number: int, *, running: bool) -> str:
+    """An upstream id of a job that never ends."""
+    return f"{_RUNNING if running else _QUEUED}-0-0-{number}"
 
 
 class StandIn:
-    """Answers submit, status, result and cancel; `GET /count` says how many submits it received in full."""
+    """Answers submit, status, result and cancel; `GET /count` says how many submits and looks it received."""
 
     def __init__(self) -> None:
         self._run = os.urandom(4).hex()
         self._numbers = itertools.count(1)
         self._received = 0
+        self._looks = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         path: str = scope["path"]
         if path == COUNT_PATH:
-            status, answer = 200, b'{"submits":%d}' % self._received
+            status, answer = 200, b'{"submits":%d,"looks":%d}' % (self._received, self._looks)
         elif path.startswith("/v1/models/") and scope["method"] == "POST":
             status, answer = 200, self._submit(await _body(receive))
         else:
+            self._looks += 1
             status, answer = _look(path)
         headers = [_JSON, (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -41,14 +66,22 @@ class StandIn:
 
     def _submit(self, body: bytes) -> bytes:
         self._received += 1
-        kind = "done" if FINISHES.encode() in body else "live"
-        return b'{"request_id":"%s"}' % f"{kind}-{self._run}-{next(self._numbers)}".encode()
+        kind, end_ms = _QUEUED, 0
+        if FINISHES.encode() in body:
+            kind = _ENDING
+        elif found := _ENDS.search(body):
+            kind, end_ms = _ENDING, time.time_ns() // 1_000_000 + int(float(found[1]) * 1000)
+        return b'{"request_id":"%s"}' % f"{kind}-{self._run}-{end_ms}-{next(self._numbers)}".encode()
 
 
 def _look(path: str) -> tuple[int, bytes]:
-    done = path.startswith("/v1/requests/done-")
+    kind, _, rest = path.removeprefix("/v1/requests/").partition("-")
+    done = kind == _ENDING and time.time_ns() // 1_000_000 >= int(rest.split("-")[1])
     if path.endswith("/status"):
-        return 200, b'{"status":"completed"}' if done else b'{"status":"in_queue","queue_position":3}'
+        if done:
+            return 200, b'{"status":"completed"}'
+        running = kind in {_RUNNING, _ENDING}
+        return 200, b'{"status":"in_progress"}' if running else b'{"status":"in_queue","queue_position":3}'
     if path.endswith("/result"):
         return 200, b'{"status":"succeeded","output":%s}' % _OUTPUT if done else b'{"status":"in_queue"}'
     if path.endswith("/cancel"):

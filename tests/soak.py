@@ -3,6 +3,10 @@
 A real server on a real port is ended by SIGKILL at random moments and started again. Clients submit with an
 Idempotency-Key, repeat whatever was not answered, poll and cancel. In the end the upstream's own ledger of
 every body that it received is laid beside the books. The exit code is 1 when a promise was broken.
+
+`--replicas 3 --workers 2` has several on one PostgreSQL database, and every client also has a stream of its
+tenant's events. `--rolling` ends them by SIGTERM, one after another, which no client may notice but where it
+finds nobody.
 """
 
 import argparse
@@ -16,7 +20,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -28,7 +32,7 @@ from sqlalchemy.pool import NullPool
 from app.auth import keys, tenants
 from app.db import schema
 from app.db.engine import Database, sync_url
-from app.db.tables import generations
+from app.db.tables import api_keys, generation_events, generations
 from app.generations.verify import Report, verify
 from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
@@ -37,8 +41,10 @@ from app.quotas.limits import Limit, Metric, Scope
 from tests.harness import PEPPER
 from tests.sandbox.harness import ManualClock, Running, running
 from tests.scenarios.processes import in_database, place_for
-from tests.soak_clients import Caller, Job, callers
+from tests.soak_clients import GENTLE, WEIGHTS, Caller, Job, callers
+from tests.soak_replicas import Fleet, fleet
 from tests.soak_server import Servers, servers
+from tests.soak_watchers import WATCHED, Watcher, watchers
 
 CLIENTS = 8
 LONGEST_LIFE_S = 0.6  # of a server, from when it is ready
@@ -53,7 +59,20 @@ SETTINGS = {
     "DEFAULT_LIMITS": "submits-minute=none",
     "LOG_LEVEL": "WARNING",
 }
+REPLICAS = {
+    "HEARTBEAT_S": "2",
+    "FRESHNESS_S": "1",
+    "POLL_LEAST_S": "0.25",
+    "DRAIN_S": "10",
+    "DRAIN_DELAY_S": "0.3",
+}
+KILLED = {"READ_DEADLINE_S": "1"}  # so that a dead server's leases end within seconds
+RELIEVED = {"SUBMIT_DEADLINE_S": "8", "DISPATCH_LEASE_S": "30"}  # the defaults: nobody dies
+UPSTREAM = {"concurrency": 1000, "queue_s": 0.02, "run_s": 0.1, "keep_calls": 10**7, "keep_jobs": 10**7}
 MOST = 900_000_000
+CAUGHT_UP_S = 60
+LATE_EVIDENCE = {("outcome_unknown", "accepted"), ("outcome_unknown", "upstream_rejected")}
+"""How an answer to the same submit may change: what was unknown is found out."""
 
 
 class RealClock(ManualClock):
@@ -67,38 +86,37 @@ def main() -> None:
     parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (from its wheel) or a URL")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--minutes", type=float, default=60, help="stop killing after so many")
+    parser.add_argument("--replicas", type=int, default=0, help="so many servers on one PostgreSQL database")
+    parser.add_argument("--workers", type=int, default=0, help="and so many workers, in place of their loops")
+    parser.add_argument("--rolling", action="store_true", help="ask them to leave, one after another")
     chosen = parser.parse_args()
+    if chosen.replicas and chosen.database == "sqlite":
+        parser.error("an SQLite database belongs to one server.")
+    if not chosen.replicas and (chosen.workers or chosen.rolling):
+        parser.error("--workers and --rolling go with --replicas.")
     os.nice(5)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what was started
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
         url = stack.enter_context(_database(chosen.database, folder))
         say(f"seed {chosen.seed}, {chosen.kills} kills, {make_url(url).get_backend_name()}")
-        broken = _soak(chosen, url, folder)
+        broken = (_soak_replicas if chosen.replicas else _soak)(chosen, url, folder)
     sys.exit(int(broken))
 
 
 def _soak(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
-    stop = threading.Event()
-    options = {"concurrency": 1000, "queue_s": 0.02, "run_s": 0.1, "keep_calls": 10**7, "keep_jobs": 10**7}
     schema.upgrade(url)
     tenant_keys = [_tenant(url, limited=limited) for limited in (False, True)]
-    with running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **options) as sandbox:
+    with running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **UPSTREAM) as sandbox:
         place = place_for(folder, url, sandbox.options.public_url, **SETTINGS)
-        clients = [
-            Caller(
-                place.url,
-                tenant_keys[number % len(tenant_keys)],
-                f"{sandbox.options.public_url}/samples/harbour.jpg",
-                random.Random(f"{chosen.seed} {number}"),  # noqa: S311 - guards nothing
-                stop,
-            )
-            for number in range(CLIENTS)
-        ]
+        clients = _callers(chosen, sandbox, [place.url], tenant_keys)
         with servers(place, folder / "server.log") as server:
             with callers(clients):
                 kills = _kill(chosen, server, clients)
                 server.start()
                 server.until_ready()
+            for client in clients:
+                client.cancel_unheard_of()
             _until_nothing_is_under_way(url)
             unknown = _states(url)["unknown"]
             findings = _audit(url)
@@ -109,6 +127,125 @@ def _soak(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
             server.end(signal.SIGTERM)
         _show_log(server.log)
         return _compare(url, sandbox, clients, kills=kills, unknown=unknown, before=findings)
+
+
+def _callers(
+    chosen: argparse.Namespace, sandbox: Running, base_urls: list[str], tenant_keys: list[str]
+) -> list[Caller]:
+    stop = threading.Event()
+    return [
+        Caller(
+            base_urls,
+            tenant_keys[number % len(tenant_keys)],
+            f"{sandbox.options.public_url}/samples/harbour.jpg",
+            random.Random(f"{chosen.seed} {number}"),  # noqa: S311 - guards nothing
+            stop,
+            GENTLE if chosen.rolling else WEIGHTS,
+        )
+        for number in range(CLIENTS)
+    ]
+
+
+def _soak_replicas(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
+    schema.upgrade(url)
+    more = RELIEVED if chosen.rolling else KILLED
+    tenant_keys = [_tenant(url, limited=limited) for limited in (False, True)]
+    with (
+        running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **UPSTREAM) as sandbox,
+        fleet(
+            place_for(folder, url, sandbox.options.public_url, **(SETTINGS | REPLICAS | more)),
+            folder,
+            replicas=chosen.replicas,
+            workers=chosen.workers,
+        ) as ships,
+    ):
+        clients = _callers(chosen, sandbox, ships.base_urls, tenant_keys)
+        watching = [
+            Watcher(
+                ships.base_urls,
+                client.key,
+                random.Random(f"{chosen.seed} watcher {number}"),  # noqa: S311 - guards nothing
+                threading.Event(),
+            )
+            for number, client in enumerate(clients)
+        ]
+        ships.start()
+        with watchers(watching):
+            with callers(clients):
+                _end_again_and_again(chosen, ships, clients)
+                ships.start()
+            for client in clients:
+                client.cancel_unheard_of()
+            failures = [one for client in clients for one in client.failures]
+            failures += [one for watcher in watching for one in watcher.failures]
+            _until_nothing_is_under_way(url)
+            unknown = _states(url)["unknown"]
+            findings = _audit(url)
+            ships.stop()
+            ships.start(UNKNOWN_REFUND_AFTER_S="0.1")
+            _until_nothing_is_under_way(url, but=())
+            wrong = _faults_of_watchers(url, watching)
+        ships.stop()
+        for one in ships.all:
+            _show_log(one.log)
+        if chosen.rolling:
+            grace_s = float(REPLICAS["DRAIN_S"]) + float(REPLICAS["DRAIN_DELAY_S"])
+            wrong.update(ships.unexplained(failures, grace_s))
+        met = Counter(f"met: {one.method} {one.what}" for one in failures)
+        for what, count in [*ships.numbers().items(), *met.items()]:
+            say(f"{what:<40}{count:>10}")
+        say(f"{'events, by all watchers':<40}{sum(len(one.events) for one in watching):>10}")
+        for fault, count in wrong.items():
+            say(f"{f'WRONG: {fault}':<40}{count:>10}")
+        books = _compare(url, sandbox, clients, kills=ships.ends, unknown=unknown, before=findings)
+        return books or any(wrong.values())
+
+
+def _end_again_and_again(chosen: argparse.Namespace, ships: Fleet, clients: list[Caller]) -> None:
+    began = time.monotonic()
+
+    def going_on(ends: int) -> bool:
+        if ends % 10 == 0:
+            jobs = sum(len(client.jobs) for client in clients)
+            say(f"{ends} ended, {jobs} submits, {time.monotonic() - began:.0f} s")
+        over: bool = ends >= chosen.kills or time.monotonic() - began > chosen.minutes * 60
+        return not over
+
+    if chosen.rolling:
+        ships.roll(going_on=going_on)
+    else:
+        ships.kill(random.Random(chosen.seed), going_on=going_on)  # noqa: S311 - guards nothing
+
+
+def _faults_of_watchers(url: str, watching: list[Watcher]) -> Counter[str]:
+    """What the streams showed that the rows do not, or not so; waits until they have caught up."""
+    until = time.monotonic() + CAUGHT_UP_S
+    rows = in_database(url, lambda db: db.read(_events))
+    last = {one.key: max((row[0] for row in rows[_kid(one.key)]), default=0) for one in watching}
+    while any(one.seen < last[one.key] for one in watching) and time.monotonic() < until:
+        time.sleep(0.2)
+    wrong = Counter({fault: sum(one.wrong[fault] for one in watching) for fault in WATCHED})
+    for one in watching:
+        seen = [(each["number"], each["request_id"], each["version"], each["state"]) for each in one.events]
+        wrong["streams that are not the rows"] += seen != rows[_kid(one.key)]
+    return wrong
+
+
+def _kid(key: str) -> str:
+    presented = keys.parse(key)
+    assert presented is not None
+    return presented.kid
+
+
+def _events(connection: Connection) -> dict[str, list[tuple[int, str, int, str]]]:
+    """Every tenant's events in order, by the kid of its only key."""
+    table = generation_events.c
+    columns = (table.number, table.generation_id, table.version, table.state)
+    query = select(api_keys.c.kid, *columns).join(api_keys, api_keys.c.tenant_id == table.tenant_id)
+    found: dict[str, list[tuple[int, str, int, str]]] = defaultdict(list)
+    for kid, *event in connection.execute(query.order_by(table.tenant_id, table.number)):
+        found[kid].append(tuple(event))
+    return found
 
 
 def _kill(chosen: argparse.Namespace, server: Servers, clients: list[Caller]) -> int:
@@ -179,18 +316,20 @@ def _faults(
     ours = {row.id: row for row in rows}
     if not job.answers:
         yield "unanswered"
-    if len(job.answers) > 1 and job.answers != ["outcome_unknown", "accepted"]:  # which late evidence may do
+    if len(job.answers) > 1 and tuple(job.answers) not in LATE_EVIDENCE:
         yield "changed"
     if len(upstream) > 1:
         yield "doubled"
     if {row.upstream_request_id for row in rows} - {None, *upstream}:
         yield "invented"
-    if any(upstream) and any(row.state == "rejected" for row in rows):
+    if sum(map(bool, upstream)) > sum(row.state != "rejected" for row in rows):
         yield "misrecorded"
-    if len(job.request_ids) > 1 or (upstream and not ours) or job.request_ids - ours.keys():
+    # What was unknown, and then provably never sent, frees its key: what repeats it is another request.
+    freed = all(one in ours and ours[one].state == "rejected" for one in job.request_ids[:-1])
+    if not freed or (upstream and not ours) or {*job.request_ids} - ours.keys():
         yield "lost"
     elif job.accepted:
-        yield from _faults_of_accepted(job, ours[min(job.request_ids)], upstream)
+        yield from _faults_of_accepted(job, ours[job.request_ids[-1]], upstream)
 
 
 def _faults_of_accepted(

@@ -26,22 +26,31 @@ from tests.scenarios.processes import PATIENCE_S, Place, bare_environment
 
 @dataclass
 class Servers:
-    """Starts one server at a time, by the `reelgate serve` that operators use."""
+    """Starts one process at a time, by the `reelgate serve` or `worker` that operators use."""
 
     launcher: "subprocess.Popen[str]"
     place: Place
     log: Path
+    command: str = "serve"
     pid: int = 0
 
     def start(self, **settings: str) -> None:
         assert self.launcher.stdin is not None
         place = self.place.but(**settings)
-        order = {"folder": str(place.folder), "environment": place.environment, "log": str(self.log)}
+        order = {
+            "command": self.command,
+            "folder": str(place.folder),
+            "environment": place.environment,
+            "log": str(self.log),
+        }
         self.launcher.stdin.write(json.dumps(order) + "\n")
         self.launcher.stdin.flush()
         self.pid = self._answer()
 
     def until_ready(self) -> None:
+        """Return once it serves; a worker has nothing that could be asked."""
+        if self.command != "serve":
+            return
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             try:
@@ -65,7 +74,7 @@ class Servers:
 
 
 @contextmanager
-def servers(place: Place, log: Path) -> Iterator[Servers]:
+def servers(place: Place, log: Path, command: str = "serve") -> Iterator[Servers]:
     with subprocess.Popen(
         [sys.executable, "-c", "from tests.soak_server import take_orders; take_orders()"],
         stdin=subprocess.PIPE,
@@ -74,7 +83,7 @@ def servers(place: Place, log: Path) -> Iterator[Servers]:
         env=bare_environment(),
         cwd=Path(__file__).parents[1],
     ) as launcher:
-        started = Servers(launcher, place, log)
+        started = Servers(launcher, place, log, command)
         try:
             yield started
         finally:
@@ -119,7 +128,7 @@ def _serve(order: dict[str, str | dict[str, str]]) -> None:
         log = os.open(str(order["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for target, source in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
             os.dup2(source, target)
-        sys.argv = ["reelgate", "serve"]
+        sys.argv = ["reelgate", str(order["command"])]
         main()
         code = 0
     except SystemExit as end:

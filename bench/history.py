@@ -1,0 +1,184 @@
+"""A long history, filled in by the database itself: rows of the right shape, though not right in the books.
+
+Everything follows from a row's number, so that any of them can be asked for without looking for it.
+"""
+
+# ruff: noqa: S608 - its statements are made of its own constants
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from bench.statements import Draw
+
+TABLES: Final = (
+    "tenants",
+    "api_keys",
+    "quota_limits",
+    "quota_usage",
+    "generations",
+    "generation_events",
+    "ledger_entries",
+)
+_FIRST_MS: Final = 1_700_000_000_000
+_APART_MS: Final = 6000
+_TENANTS: Final = 2000  # the first of them has half of everything
+_MODELS: Final = 4
+_FIRST_DAY: Final = date(2000, 1, 1)
+_INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
+_OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`rows` generations, of which the last `live` are live: a fiftieth being sent or unknown.
+
+    With two events and two entries of the ledger each, and a tenth as many rows of usage.
+    """
+
+    rows: int
+    live: int
+
+    @property
+    def now_ms(self) -> int:
+        """When the last one was made."""
+        return _FIRST_MS + self.rows * _APART_MS
+
+    def draw(self, chance: random.Random, *, of_the_largest: bool = False) -> Draw:
+        """Any rows of it, or of the tenant that has half of them."""
+        number = chance.randrange(self.rows)
+        if of_the_largest:
+            number -= number % 2
+        tenant = 0 if number % 2 == 0 else 1 + number // 2 % (_TENANTS - 1)
+        return Draw(
+            generation=_id(number),
+            live=_id(chance.randrange(self._live_from, self._odd_from)),
+            tenant=f"00000000-0000-7000-9000-{tenant:012x}",
+            kid=f"kid0{tenant:012x}",
+            model=f"a/{number % _MODELS}",
+            credential=f"c{number % 2}",
+            number=chance.randrange(max(1, self.rows // _TENANTS)),
+            created_at_ms=_FIRST_MS + number * _APART_MS,
+            now_ms=self.now_ms,
+            day=(_FIRST_DAY + timedelta(days=chance.randrange(self._days))).isoformat(),
+        )
+
+    def fill(self, connection: Connection) -> Iterator[str]:
+        """Insert everything, a table at a time; their names, each before it is filled."""
+        sqlite = connection.dialect.name == "sqlite"
+        for table, select in self._selects(_Words(sqlite)).items():
+            yield table
+            columns, _, rows = select.partition(" AS SELECT ")
+            connection.execute(text(f"INSERT INTO {table} ({columns}) SELECT {rows}"))
+
+    def _selects(self, words: "_Words") -> dict[str, str]:
+        tenants = f"{words.series(_TENANTS)}"
+        numbers = words.series(self.rows)
+        twice = f"{numbers} CROSS JOIN (SELECT 1 AS v UNION ALL SELECT 2) AS twice"
+        made = f"{_FIRST_MS} + n * {_APART_MS}"
+        followed = f"n >= {self._live_from} AND n < {self._odd_from}"
+        tenant = words.tenant(f"CASE WHEN n % 2 = 0 THEN 0 ELSE 1 + n / 2 % {_TENANTS - 1} END")
+        kid = words.kid(f"CASE WHEN n % 2 = 0 THEN 0 ELSE 1 + n / 2 % {_TENANTS - 1} END")
+        of_tenant = f"CASE WHEN n % 2 = 0 THEN n / 2 ELSE n / 2 / {_TENANTS - 1} END"
+        ended = "CASE WHEN n % 20 = 0 THEN 'failed' ELSE 'completed' END"
+        state = (
+            f"CASE WHEN n < {self._live_from} THEN {ended}"
+            f" WHEN n >= {self._odd_from} THEN CASE WHEN n % 2 = 0 THEN 'dispatching' ELSE 'unknown' END"
+            " ELSE CASE WHEN n % 4 < 2 THEN 'in_queue' ELSE 'in_progress' END END"
+        )
+        charge = (
+            f"CASE WHEN n >= {self._live_from} THEN 'held' WHEN n % 20 = 0 THEN 'refunded' ELSE 'settled' END"
+        )
+        return {
+            "tenants": "id, name, created_at_ms, live_events AS SELECT "
+            f"{words.tenant('n')}, {words.tenant('n')}, 0, {self.rows} FROM {tenants}",
+            "api_keys": "kid, tenant_id, name, mode, digest, pepper_id, last_four, scopes, created_at_ms AS"
+            f" SELECT {words.kid('n')}, {words.tenant('n')}, '', 'live', '', '', '', '[]', 0 FROM {tenants}",
+            "quota_limits": "tenant_id, mode, kid, model_id, metric, amount, changed_at_ms AS SELECT "
+            f"{words.tenant('n')}, 'live', '', '', 'generations-total', 900000000, 0 FROM {tenants}",
+            "generations": "id, tenant_id, kid, root_kid, mode, model_id, input, price_microcredits,"
+            " price_version, state, version, credential, upstream_request_id, output, idempotency_key,"
+            " fingerprint, trace_id, created_at_ms, changed_at_ms, finished_at_ms, lease_until_ms,"
+            " next_poll_at_ms, quota_day, settles_in, charge AS SELECT "
+            f"{words.id('n')}, {tenant}, {kid}, {kid}, 'live', {words.join('a/', f'n % {_MODELS}')},"
+            f" '{_INPUT}', 250000, '1', {state}, 2, {words.join('c', 'n % 2')},"
+            f" CASE WHEN n < {self._odd_from} THEN {words.join('upstream-of-it-', words.hex('n'))} END,"
+            f" CASE WHEN n < {self._live_from} AND n % 20 > 0 THEN '{_OUTPUT}' END,"
+            f" CASE WHEN n % 4 = 1 THEN {words.join('key-', words.hex('n'))} END,"
+            f" CASE WHEN n % 4 = 1 THEN '{64 * 'f'}' END, '{32 * '0'}', {made}, {made} + 1000,"
+            f" CASE WHEN n < {self._live_from} THEN {made} + 60000 END,"
+            f" CASE WHEN n >= {self._odd_from} AND n % 2 = 0 THEN {made} + 30000 END,"
+            f" CASE WHEN {followed} THEN {self.now_ms} - 5000 + n % 1000 * 40 END,"
+            f" '2026-11-24', 'completed', {charge} FROM {numbers}",
+            "generation_events": "generation_id, version, state, at_ms, reason, tenant_id, mode, number"
+            f" AS SELECT {words.id('n')}, v, CASE WHEN v = 1 THEN 'dispatching' ELSE {state} END,"
+            f" {made} + (v - 1) * 1000, 'filled', {tenant}, 'live', {of_tenant} * 2 + v FROM {twice}",
+            "ledger_entries": "tenant_id, mode, kind, generation_id, kid, model_id, microcredits, at_ms"
+            f" AS SELECT {tenant}, 'live', CASE WHEN v = 1 THEN 'hold' WHEN n % 20 = 0 THEN 'refund'"
+            f" ELSE 'settle' END, {words.id('n')}, '', '', -250000, {made} FROM {twice}"
+            f" WHERE v = 1 OR n < {self._live_from}",
+            "quota_usage": "tenant_id, mode, kid, model_id, period, held_generations, spent_generations,"
+            " held_microcredits, spent_microcredits, added_microcredits AS SELECT "
+            f"{words.tenant(f'n % {_TENANTS}')}, 'live', '',"
+            f" {words.join('a/', f'n / {_TENANTS} % {_MODELS + 1}')},"
+            f" {words.day(f'n / {_TENANTS * (_MODELS + 1)}')}, 0, 0, 0, 0, 0"
+            f" FROM {words.series(self._days * _TENANTS * (_MODELS + 1))}",
+        }
+
+    @property
+    def _live_from(self) -> int:
+        return self.rows - self.live
+
+    @property
+    def _odd_from(self) -> int:
+        return self.rows - max(2, self.live // 50)
+
+    @property
+    def _days(self) -> int:
+        return max(10, self.rows // 10 // (_TENANTS * (_MODELS + 1)))
+
+
+def _id(number: int) -> str:
+    made = f"{_FIRST_MS + number * _APART_MS:012x}"
+    return f"{made[:8]}-{made[8:]}-7000-8000-{number:012x}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the two databases say differently."""
+
+    sqlite: bool
+
+    def series(self, count: int) -> str:
+        """Numbers from 0, as `n`."""
+        if self.sqlite:
+            return (
+                "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s"
+                f" WHERE n < {count - 1}) SELECT n FROM s) AS s"
+            )
+        return f"generate_series(CAST(0 AS bigint), {count - 1}) AS s(n)"
+
+    def hex(self, number: str) -> str:
+        return f"printf('%012x', {number})" if self.sqlite else f"lpad(to_hex({number}), 12, '0')"
+
+    def join(self, word: str, number: str) -> str:
+        return f"'{word}' || ({number})"
+
+    def id(self, number: str) -> str:
+        made = self.hex(f"{_FIRST_MS} + {number} * {_APART_MS}")
+        return f"substr({made}, 1, 8) || '-' || substr({made}, 9) || '-7000-8000-' || {self.hex(number)}"
+
+    def tenant(self, number: str) -> str:
+        return f"'00000000-0000-7000-9000-' || {self.hex(number)}"
+
+    def kid(self, number: str) -> str:
+        return f"'kid0' || {self.hex(number)}"
+
+    def day(self, number: str) -> str:
+        if self.sqlite:
+            return f"date('{_FIRST_DAY}', '+' || ({number}) || ' days')"
+        return f"to_char(date '{_FIRST_DAY}' + CAST({number} AS integer), 'YYYY-MM-DD')"

@@ -1,0 +1,240 @@
+"""The statements of every request and every tick, each with the index that has to find its rows.
+
+`tests/sql/test_plans.py` asks both planners; `python -m bench plans` also measures.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, event, text
+
+from app.auth import keys
+from app.generations import leases, store
+from app.generations.leases import Note
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.quotas import account, ledger
+from app.quotas.account import Owner
+
+HOUR_MS: Final = 3_600_000
+_LISTED = "ix_generations_listed"
+_BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
+_PARAMETER: Final = re.compile(r"%\((\w+)\)s")
+_SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
+_SMALL: Final = ("due", "ANY_subquery")  # what a statement has made itself, within its LIMIT
+_SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Some rows to ask for. `live` is a generation that is followed, `generation` any."""
+
+    generation: str
+    live: str
+    tenant: str
+    kid: str
+    model: str
+    credential: str
+    number: int
+    created_at_ms: int
+    now_ms: int
+    day: str
+
+    @property
+    def owner(self) -> Owner:
+        """Whose account."""
+        return Owner(self.tenant, "live")
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """What a submit counts in."""
+        return {
+            "tenant": self.tenant,
+            "of_mode": "live",
+            "of_kid": self.kid,
+            "of_model_id": self.model,
+            "of_month": self.day[:7],
+            "of_day": self.day,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A function of ours that runs one statement, or the `which`-th of several."""
+
+    run: Callable[[Connection, Draw], Any]
+    index: str
+    which: int = 0
+    sorts: bool = False
+    """Whether its rows need not come in the order of an index: there are few."""
+
+
+def _claim(connection: Connection, draw: Draw) -> Generation | None:
+    return leases.claim(
+        connection,
+        draw.live,
+        now_ms=draw.now_ms,
+        lease_until_ms=draw.now_ms + 15_000,
+        seen_before_ms=draw.now_ms - 1000,
+        longest_lease_ms=15_000,
+    )
+
+
+def _note(draw: Draw) -> Note:
+    return Note(draw.live, version=2, polled_at_ms=draw.now_ms, next_poll_at_ms=draw.now_ms + 1000)
+
+
+def _number(connection: Connection, draw: Draw) -> Any:
+    return connection.execute(store._NEXT_NUMBER["live"], {"of_tenant": draw.tenant})  # noqa: SLF001
+
+
+STATEMENTS: Final[dict[str, Statement]] = {
+    "store.find": Statement(lambda c, d: store.find(c, d.generation, None), "pk_generations"),
+    "store.find_by_key": Statement(
+        lambda c, d: store.find_by_key(c, d.tenant, "none"), "uq_generations_tenant_id_idempotency_key"
+    ),
+    "store.events_of": Statement(lambda c, d: store.events_of(c, d.generation), "pk_generation_events"),
+    "store.events_after": Statement(
+        lambda c, d: store.events_after(c, d.tenant, "live", d.number, limit=500),
+        "uq_generation_events_tenant_id_mode_number",
+    ),
+    "store.events_after the last": Statement(
+        lambda c, d: store.events_after(c, d.tenant, "live", 10**9, limit=500),
+        "uq_generation_events_tenant_id_mode_number",
+        sorts=True,  # what is new is little
+    ),
+    "store.last_number": Statement(lambda c, d: store.last_number(c, d.tenant, "live"), "pk_tenants"),
+    "store.add_event: its number": Statement(_number, "pk_tenants"),
+    "store.page": Statement(lambda c, d: store.page(c, d.tenant, limit=20, mode="live"), _LISTED),
+    "store.page by cursor": Statement(
+        lambda c, d: store.page(c, d.tenant, limit=20, mode="live", before=(d.created_at_ms, d.generation)),
+        _LISTED,
+    ),
+    "store.page by state": Statement(
+        lambda c, d: store.page(
+            c, d.tenant, limit=20, mode="live", states=frozenset({State.COMPLETED}), model_id=d.model
+        ),
+        _BY_EITHER,
+    ),
+    "store.page by a state that is rare": Statement(
+        lambda c, d: store.page(c, d.tenant, limit=20, mode="live", states=frozenset({State.LOST})),
+        _BY_EITHER,
+    ),
+    "store.waiting_since a lease": Statement(
+        lambda c, d: store.waiting_since(c, State.DISPATCHING, before_ms=d.now_ms, limit=20),
+        "ix_generations_dispatching_lease",
+    ),
+    "store.waiting_since it was unknown": Statement(
+        lambda c, d: store.waiting_since(c, State.UNKNOWN, before_ms=d.now_ms, limit=20),
+        "ix_generations_unknown_changed_at_ms",
+    ),
+    "store.in_flight": Statement(
+        lambda c, d: store.in_flight(c, d.owner, unknown_since_ms=d.now_ms - HOUR_MS),
+        "ix_generations_live",
+        sorts=True,  # as many as are live
+    ),
+    "store.live_of_credential": Statement(
+        lambda c, d: store.live_of_credential(c, d.credential, unknown_since_ms=d.now_ms - HOUR_MS),
+        "ix_generations_live_credential",
+    ),
+    "store.erase": Statement(
+        lambda c, d: store.erase(c, finished_before_ms=d.created_at_ms, now_ms=d.now_ms, limit=200),
+        "ix_generations_kept",
+    ),
+    "store.erase nothing": Statement(
+        lambda c, d: store.erase(c, finished_before_ms=0, now_ms=d.now_ms, limit=200),
+        "ix_generations_kept",
+    ),
+    "leases.span_of_polls: the first": Statement(
+        lambda c, d: leases.span_of_polls(c, d.credential), "ix_generations_due"
+    ),
+    "leases.span_of_polls: the last": Statement(
+        lambda c, d: leases.span_of_polls(c, d.credential), "ix_generations_due", which=1
+    ),
+    "leases.claim_due": Statement(
+        lambda c, d: leases.claim_due(
+            c, d.credential, now_ms=d.now_ms, lease_until_ms=d.now_ms + 15_000, limit=32
+        ),
+        "ix_generations_due",
+    ),
+    "leases.claim": Statement(_claim, "pk_generations"),
+    "leases.touch": Statement(lambda c, d: leases.touch(c, _note(d)), "pk_generations"),
+    "leases.touch_all": Statement(lambda c, d: leases.touch_all(c, [_note(d)]), "pk_generations"),
+    "leases.release": Statement(lambda c, d: leases.release(c, d.live, now_ms=d.now_ms), "pk_generations"),
+    "account._LIMITS_OF_MODEL": Statement(
+        lambda c, d: c.execute(account._LIMITS_OF_MODEL, d.scope),  # noqa: SLF001
+        "pk_quota_limits",
+    ),
+    "account._USAGE_OF_MODEL": Statement(
+        lambda c, d: c.execute(account._USAGE_OF_MODEL, d.scope),  # noqa: SLF001
+        "pk_quota_usage",
+    ),
+    "account._USAGE": Statement(
+        lambda c, d: c.execute(account._USAGE, d.scope),  # noqa: SLF001
+        "pk_quota_usage",
+    ),
+    "ledger.entries of a tenant": Statement(
+        lambda c, d: ledger.entries(c, tenant_id=d.tenant, limit=5),
+        "ix_ledger_entries_tenant_id_id or pk_ledger_entries",  # the latter where it has half of all
+    ),
+    "ledger.entries of a generation": Statement(
+        lambda c, d: ledger.entries(c, generation_id=d.generation, limit=5),
+        "uq_ledger_entries_",
+        sorts=True,  # two
+    ),
+    "keys.find": Statement(lambda c, d: keys.find(c, d.kid), "pk_api_keys"),
+    "keys.of_tenant": Statement(
+        lambda c, d: keys.of_tenant(c, d.tenant), "ix_api_keys_tenant_id", sorts=True
+    ),
+}
+
+
+def plan_of(connection: Connection, name: str, draw: Draw, *, generic: bool = False) -> str:
+    """What the planner says of a statement; `generic`: where PostgreSQL knows no parameter."""
+    statement, parameters = _captured(connection, name, draw)
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    elif not generic:
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+    else:
+        names = list(dict.fromkeys(_PARAMETER.findall(statement)))
+        numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+        rows = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {numbered}")
+    return "\n".join(" ".join(str(value) for value in row) for row in rows)
+
+
+def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
+    statements: list[tuple[str, Any]] = []
+
+    def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
+        statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
+
+    connection.execute(text("SELECT 1"))  # so that the transaction's beginning is not taken for one
+    event.listen(connection, "before_cursor_execute", keep)
+    try:
+        STATEMENTS[name].run(connection, draw)
+    finally:
+        event.remove(connection, "before_cursor_execute", keep)
+    return statements[STATEMENTS[name].which]
+
+
+def faults_of(plan: str, name: str, dialect: str) -> list[str]:
+    """What is wrong with a plan."""
+    wanted = STATEMENTS[name].index
+    if dialect == "sqlite" and wanted.startswith("pk_"):  # SQLite names such an index by its table
+        wanted = f"sqlite_autoindex_{wanted.removeprefix('pk_')}_1"
+    used = any(one in plan for one in wanted.split(" or "))
+    faults = [] if used else [f"does not use {wanted}"]
+    read_whole = {
+        rest.split()[0]
+        for word in _SEQUENCES
+        for rest in plan.split(word)[1:]
+        if "USING" not in rest.split("\n")[0]
+    }
+    faults += [f"reads all of {table}" for table in sorted(read_whole - {*_SMALL})]
+    in_order = [key for key in _SORT_KEY.findall(plan) if not any(small in key for small in _SMALL)]
+    if not STATEMENTS[name].sorts and ("TEMP B-TREE" in plan or in_order):
+        faults.append("sorts")
+    return faults
