@@ -80,7 +80,7 @@ class World:
     key: str
     marks: list[str] = field(default_factory=list)
 
-    def body(self, directive: str = "", **fields: Any) -> dict[str, Any]:
+    def body(self, directive: str = "canned", **fields: Any) -> dict[str, Any]:
         """A valid body with a mark of its own in the prompt, and a directive to the sandbox."""
         mark = uuid.uuid4().hex
         self.marks.append(mark)
@@ -122,7 +122,7 @@ class World:
     async def finish(self, request_id: str) -> dict[str, Any]:
         """The result once the sandbox is through with the job."""
         self.sandbox.clock.now += self.sandbox.options.queue_s + self.sandbox.options.run_s
-        for _ in range(3000):
+        for _ in range(MOST_LOOKS):
             result = await self.result(request_id)
             if result["status"] not in {"in_queue", "in_progress"}:
                 return result

@@ -80,7 +80,7 @@ async def test_many_cancels_while_the_submit_is_in_flight_agree(world: World) ->
 async def test_a_cancel_waits_for_a_submit_no_longer_than_a_submit_may_take_and_says_what_is_so(
     world: World,
 ) -> None:
-    request_id, submit = await _in_flight(world, "queued,slow=2")
+    request_id, submit = await _in_flight(world, "queued,slow=5")
     cancels = [asyncio.create_task(_cancel(world, request_id, **headers)) for headers in ({}, STRICT)]
     until_ms = world.clock.now_ms() + int(world.gateway.settings.submit_deadline_s * 1000)
     await until(lambda: [at_ms for at_ms, _ in world.clock._sleepers].count(until_ms) >= 2)

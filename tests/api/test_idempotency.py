@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def world_settings() -> dict[str, Any]:
-    return {"submit_deadline_s": 1.5}
+    return {"submit_deadline_s": 4}
 
 
 async def post(world: World, body: dict[str, Any], key: str, **headers: str) -> httpx2.Response:

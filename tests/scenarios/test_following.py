@@ -18,7 +18,7 @@ from app.upstream.breaker import MOST_FAILURES, Condition, Health
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange
 from tests.api.published import problem_of
-from tests.harness import SUBMIT, World, open_world, settings_for, until
+from tests.harness import MOST_LOOKS, SUBMIT, World, open_world, settings_for, until
 from tests.sandbox.harness import TOKEN, Running
 from tests.streams import moving, streaming
 
@@ -50,7 +50,7 @@ async def _row(world: World, request_id: str) -> Generation:
 
 async def _followed(world: World, request_id: str, *, step_s: float = 1) -> Generation:
     """The row, once the loop alone has brought it to its end."""
-    for _ in range(3000):
+    for _ in range(MOST_LOOKS):
         row = await _row(world, request_id)
         if row.terminal:
             return row
@@ -320,7 +320,7 @@ async def test_the_loops_of_two_servers_end_each_job_once(world: World, sandbox:
     _pass(world)
     async with open_world(world.gateway.settings, sandbox) as other:
         rows: list[Generation] = []
-        for _ in range(600):
+        for _ in range(MOST_LOOKS):
             rows = [await _row(world, one) for one in made]
             if all(one.terminal for one in rows):
                 break
