@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.auth import keys
+from app.generations import store
 from tests.harness import SUBMIT, World, open_world, settings_for
 from tests.sandbox.harness import Running
 
@@ -65,3 +66,17 @@ async def test_a_key_revoked_here_is_refused_there_within_five_seconds(replicas:
         world.clock.advance(5)
         assert (await world.client.get("/v1/models")).status_code == 401
         assert (await world.client.post(SUBMIT, json=world.body("canned"))).status_code == 401
+
+
+async def test_one_idempotency_key_sent_to_both_at_once_makes_one_job(replicas: tuple[World, World]) -> None:
+    one, other = replicas
+    body, headers = one.body(), {"Idempotency-Key": "the same"}
+    answers = await asyncio.gather(
+        *(world.client.post(SUBMIT, json=body, headers=headers) for world in (one, other) * 25)
+    )
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len({answer.json()["request_id"] for answer in answers}) == 1
+    first = [one for one in answers if one.status_code == 200 and "idempotent-replayed" not in one.headers]
+    assert len(first) == 1
+    assert len(one.received()) == 1
+    assert len(await one.gateway.db.read(store.page, one.tenant_id, limit=10, mode="test")) == 1
