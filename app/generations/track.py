@@ -34,6 +34,7 @@ from app.upstream.outcomes import (
 )
 
 _log = get_logger("track")
+_MOST_AT_ONCE: Final = 256  # looks: with more, calls would wait for one another until they are too late
 LONGEST_RETRY_AFTER_S: Final = 300
 """A Retry-After of a look is obeyed up to this: a job that has ended should not be missed for long."""
 
@@ -76,6 +77,8 @@ class Tracker:
             await asyncio.wait({under_way})
             under_way = self._under_way.get(generation.id)  # one that began after it will do
         if under_way is None:
+            if len(self._under_way) >= _MOST_AT_ONCE and not force:
+                return generation  # the next to ask, or the loop, will see
             under_way = self._start(generation.id, self._look(generation, credential, force=force))
         seen = await asyncio.shield(under_way)
         return seen or await self.find(generation.id, generation.tenant_id) or generation

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.generations import track
 from tests.api.published import problem_of
 from tests.harness import World
 
@@ -229,3 +230,15 @@ async def test_another_method_is_refused(world: World) -> None:
             answer = await world.client.request(method, f"/v1/requests/{request_id}{path}")
             problem_of(answer, 405, "method_not_allowed")
             assert answer.headers["allow"] == allowed
+
+
+async def test_with_too_many_looks_under_way_the_row_is_answered_as_it_stands(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = await world.submitted("queued")
+    monkeypatch.setattr(track, "_MOST_AT_ONCE", 0)
+    assert (await world.status(request_id))["status"] == "in_queue"
+    assert _calls(world) == {}
+    monkeypatch.undo()
+    await world.status(request_id)
+    assert _calls(world) == {"status": 1}
