@@ -19,7 +19,7 @@ STEERING = {
     "made": "canned,queue=0,run=0",
     "cancelled": "queued",
     "refused": "reject=422",
-    "unclear": "malformed",  # a job is made upstream, and the answer cannot be read
+    "unclear": "malformed,canned",  # a job is made upstream, and the answer cannot be read
 }
 STORIES = (("made", "cancelled"), ("refused", "unclear"))
 """Told one after the other by one client: the second job of each finds the account in use."""

@@ -56,7 +56,7 @@ async def _followed(world: World, request_id: str, *, step_s: float = 1) -> Gene
             return row
         world.clock.advance(step_s)
         await _tick(world)
-        await asyncio.sleep(0.002)  # the sandbox may be rendering
+        await asyncio.sleep(0.02)  # the sandbox may be rendering, in threads of this process
     raise AssertionError(row)
 
 
@@ -327,6 +327,7 @@ async def test_the_loops_of_two_servers_end_each_job_once(world: World, sandbox:
             for one in (world, other):
                 one.clock.advance(1)
             await asyncio.gather(_tick(world), _tick(other))
+            await asyncio.sleep(0.02)  # as above
     assert {one.state for one in rows} == {State.COMPLETED, State.FAILED}
     for row, mark in zip(rows, marks, strict=True):
         events = await world.gateway.db.read(store.events_of, row.id)
