@@ -228,12 +228,65 @@ class Settings(BaseSettings):
     )
     http_media_hosts: CommaList = Field(
         default_factory=list,
-        description="host:port pairs, separated by commas, whose pictures may come over plain http;"
-        " the sandbox's own is always among them.",
+        description="host:port pairs, separated by commas, whose files may come over plain http, whatever"
+        " network they are in; for rg_test_ keys the sandbox's own is always among them.",
+    )
+    media_networks: CommaList = Field(
+        default_factory=list,
+        description="Private networks, separated by commas, whose files may be fetched all the same:"
+        " 10.20.0.0/16 on ports 80 and 443, 10.20.0.0/16:9000 on that one.",
+    )
+    media_checks: Literal["enforce", "warn", "off"] = Field(
+        default="enforce",
+        description="What becomes of a file that breaks a rule of its model: enforce refuses the request,"
+        " warn only notes it, off looks at no file. Of tenants that have no own one.",
+    )
+    media_deadline_s: Seconds = Field(
+        default=4.0,
+        gt=0,
+        le=60,
+        description="Seconds for looking at all files of a request; of a submit at most half of"
+        " SUBMIT_DEADLINE_S.",
+    )
+    media_cache_s: Seconds = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which what was seen of a file at a URL is believed without asking again.",
+    )
+    media_fetches_per_tenant: int = Field(
+        default=16, ge=1, le=1000, description="Most files fetched for a tenant at a time, on each server."
     )
     data_uris: bool = Field(default=True, description="Whether pictures may be sent by value, as data: URIs.")
     max_body_bytes: int = Field(
         default=262_144, ge=1024, le=67_108_864, description="The largest body that is read, in bytes."
+    )
+    max_header_bytes: int = Field(
+        default=16_384,
+        ge=1024,
+        le=1_048_576,
+        description="The most bytes of a request's address and headers together.",
+    )
+    header_timeout_s: Seconds = Field(
+        default=10.0, gt=0, le=300, description="Seconds in which a request's headers must arrive."
+    )
+    body_timeout_s: Seconds = Field(
+        default=30.0, gt=0, le=3600, description="Seconds in which a request's body must arrive."
+    )
+    write_timeout_s: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Seconds after which a connection is closed whose reader takes nothing.",
+    )
+    keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="Seconds for which an idle connection is kept; more than the proxy in front keeps it.",
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Most connections to a server at a time."
     )
     drain_s: int = Field(
         default=20, ge=0, le=600, description="Seconds that a stopping server waits for what is under way."
@@ -391,10 +444,9 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_dir / 'reelgate.db'}"
 
     @property
-    def all_http_media_hosts(self) -> frozenset[str]:
-        """host:port pairs from which plain http is accepted."""
-        own = {_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)}
-        return frozenset({*self.http_media_hosts, *own})
+    def sandbox_media_hosts(self) -> frozenset[str]:
+        """The sandbox's own host:port pairs."""
+        return frozenset({_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)})
 
     def older_peppers(self) -> list[str]:
         """The peppers that are being rotated out."""

@@ -82,6 +82,13 @@ INVALID_IDEMPOTENCY_KEY = Fault(
     retryable=False,
     remedy="Send one key of 1 to 255 printable ASCII characters, quoted or bare; a UUID will do.",
 )
+MALFORMED_REQUEST = Fault(
+    "malformed_request",
+    400,
+    "This is not acceptable HTTP.",
+    retryable=False,
+    remedy="Send HTTP/1.1 with one Host, one Content-Length or chunks, and nothing twice that counts once.",
+)
 MISSING_API_KEY = Fault(
     "missing_api_key",
     401,
@@ -138,6 +145,13 @@ METHOD_NOT_ALLOWED = Fault(
     retryable=False,
     remedy="Use a method named in the `Allow` header.",
 )
+REQUEST_TIMEOUT = Fault(
+    "request_timeout",
+    408,
+    "The request did not arrive in time.",
+    retryable=True,
+    remedy="Send it again, faster; nothing of it was carried out.",
+)
 IDEMPOTENCY_IN_PROGRESS = Fault(
     "idempotency_in_progress",
     409,
@@ -166,6 +180,13 @@ BODY_TOO_LARGE = Fault(
     retryable=False,
     remedy="Send pictures by https URL instead of by value; the limit is in `detail`.",
 )
+ADDRESS_TOO_LONG = Fault(
+    "address_too_long",
+    414,
+    "The address is too long.",
+    retryable=False,
+    remedy="Shorten the path or the query; nothing here needs a long one.",
+)
 UNSUPPORTED_MEDIA_TYPE = Fault(
     "unsupported_media_type",
     415,
@@ -179,6 +200,13 @@ INVALID_INPUT = Fault(
     "The input does not fit the model's schema.",
     retryable=False,
     remedy="Correct every violation in `errors`; nothing was sent and nothing was charged.",
+)
+MEDIA_UNREACHABLE = Fault(
+    "media_unreachable",
+    422,
+    "A file of the input could not be fetched.",
+    retryable=True,
+    remedy="Check that every address in `errors` is public and answers within seconds, then send it again.",
 )
 IDEMPOTENCY_MISMATCH = Fault(
     "idempotency_mismatch",
@@ -217,6 +245,13 @@ TOO_MANY_STREAMS = Fault(
     "There are too many event streams open.",
     retryable=True,
     remedy="Close one, or watch all of your requests with one stream: GET /v1/events.",
+)
+HEADERS_TOO_LARGE = Fault(
+    "headers_too_large",
+    431,
+    "The headers are too large.",
+    retryable=False,
+    remedy="Send fewer or shorter headers; cookies are not used here.",
 )
 HTTP_ERROR = Fault(
     "http_error",
@@ -280,6 +315,13 @@ DATABASE_UNAVAILABLE = Fault(
     "The gateway's database is not available.",
     retryable=True,
     remedy="Ask again after `Retry-After`. Nothing is sent without its record.",
+)
+TOO_MANY_CONNECTIONS = Fault(
+    "too_many_connections",
+    503,
+    "This server has as many connections as it may.",
+    retryable=True,
+    remedy="Ask again after `Retry-After`; keep connections open rather than making new ones.",
 )
 SHUTTING_DOWN = Fault(
     "shutting_down",

@@ -133,7 +133,9 @@ async def open_gateway(
                 tasks,
                 Admission(db),
                 Dispatcher(db, clock, pool, terms, spool),
-                MediaPolicy(settings.all_http_media_hosts, settings.data_uris),
+                MediaPolicy(
+                    frozenset(settings.http_media_hosts) | settings.sandbox_media_hosts, settings.data_uris
+                ),
                 terms,
                 settings.dispatch_lease_s,
                 settings.submit_deadline_s,

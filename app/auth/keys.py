@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from app.auth.tenants import MediaChecks, origins_in
 from app.db.tables import api_keys, tenants
 from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
 from app.kit.strict_json import from_column, to_column
@@ -46,6 +47,8 @@ class APIKey:
     tenant_id: str
     tenant_name: str
     tenant_disabled_at_ms: int | None
+    tenant_media_checks: MediaChecks | None
+    tenant_origins: frozenset[str]
     name: str
     mode: Mode
     digest: str = field(repr=False)
@@ -188,13 +191,18 @@ def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:
 
 
 _SELECT = select(
-    api_keys, tenants.c.name.label("tenant_name"), tenants.c.disabled_at_ms.label("tenant_disabled_at_ms")
+    api_keys,
+    tenants.c.name.label("tenant_name"),
+    tenants.c.disabled_at_ms.label("tenant_disabled_at_ms"),
+    tenants.c.media_checks.label("tenant_media_checks"),
+    tenants.c.origins.label("tenant_origins"),
 ).join(tenants, tenants.c.id == api_keys.c.tenant_id)
 
 
 def _api_key(row: Row[tuple[object, ...]]) -> APIKey:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
     values["scopes"] = frozenset(from_column(values["scopes"]))
+    values["tenant_origins"] = origins_in(values["tenant_origins"])
     models = from_column(values["models"])
     values["models"] = None if models is None else frozenset(models)
     values["root_kid"] = values["root_kid"] or values["kid"]

@@ -9,6 +9,7 @@ from typing import Self
 
 from app.auth import keys
 from app.auth.keys import APIKey, Mode
+from app.auth.tenants import MediaChecks
 from app.db.engine import Database
 from app.errors import INVALID_API_KEY, Problem
 from app.kit.clock import Clock
@@ -25,7 +26,11 @@ _USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and k
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares."""
+    """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares.
+
+    `media_checks` is how strictly the tenant's files are judged, None as the settings say; `origins` are the
+    web origins whose pages may call with the key.
+    """
 
     tenant_id: str
     tenant_name: str
@@ -34,6 +39,8 @@ class Principal:
     mode: Mode
     scopes: frozenset[str]
     models: frozenset[str] | None
+    media_checks: MediaChecks | None
+    origins: frozenset[str]
 
     def may_use(self, model_id: str) -> bool:
         """Whether the key's list of models, if it has one, includes this."""
@@ -108,7 +115,15 @@ class Authenticator:
             raise Problem(INVALID_API_KEY, f"This API key is {state}.")
         self._note_use(key, now_ms)
         return Principal(
-            key.tenant_id, key.tenant_name, key.kid, key.root_kid, key.mode, key.scopes, key.models
+            key.tenant_id,
+            key.tenant_name,
+            key.kid,
+            key.root_kid,
+            key.mode,
+            key.scopes,
+            key.models,
+            key.tenant_media_checks,
+            key.tenant_origins,
         )
 
     def _note_use(self, key: APIKey, now_ms: int) -> None:

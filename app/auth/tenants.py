@@ -1,14 +1,20 @@
 """Tenants: the customers whose requests, keys and quotas are kept apart."""
 
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.tables import tenants
 from app.kit.ids import new_id
+from app.kit.strict_json import from_column, to_column
 
+MediaChecks = Literal["enforce", "warn", "off"]
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 
 
@@ -18,13 +24,19 @@ class TenantError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer."""
+    """A customer.
+
+    `media_checks` is what becomes of files that break a rule of their model, None as the settings say;
+    `origins` are the web origins whose pages may call with its keys.
+    """
 
     id: str
     name: str
     created_at_ms: int
     disabled_at_ms: int | None
     time_zone: str
+    media_checks: MediaChecks | None = None
+    origins: frozenset[str] = frozenset()
 
 
 def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "UTC") -> Tenant:
@@ -53,6 +65,60 @@ def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> Non
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(time_zone=time_zone))
 
 
+def set_media_checks(connection: Connection, tenant_id: str, media_checks: MediaChecks | None) -> None:
+    """Change what becomes of files that break a rule; None leaves it to the settings."""
+    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(media_checks=media_checks))
+
+
+def set_origins(connection: Connection, tenant_id: str, origins: Collection[str]) -> frozenset[str]:
+    """Change which web origins may call with the tenant's keys; they are kept as browsers send them.
+
+    Raises:
+        TenantError: one is no origin.
+
+    """
+    kept = frozenset(map(origin_of, origins))
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.id == tenant_id)
+        .values(origins=to_column(sorted(kept)) if kept else None)
+    )
+    return kept
+
+
+def all_origins(connection: Connection) -> frozenset[str]:
+    """The web origins of all tenants that are not disabled."""
+    rows = connection.execute(
+        select(tenants.c.origins).where(tenants.c.origins.is_not(None), tenants.c.disabled_at_ms.is_(None))
+    )
+    return frozenset(origin for row in rows for origin in origins_in(row.origins))
+
+
+def origins_in(column: str | None) -> frozenset[str]:
+    """What the column holds."""
+    return frozenset(from_column(column) or ())
+
+
+def origin_of(text: str) -> str:
+    """The origin as a browser sends it: scheme and host in lower case, a port only where it is not the usual.
+
+    Raises:
+        TenantError: it is none; nor is `null`, nor one with a wildcard.
+
+    """
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    host = parts.hostname or ""
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    if usual is None or not _HOST.match(host) or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+        raise TenantError(f"{text!r} is no origin: https://app.example, without a path or a wildcard.")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
+
+
 def by_name(connection: Connection, name: str) -> Tenant:
     """The tenant of that name.
 
@@ -72,5 +138,13 @@ def every(connection: Connection) -> list[Tenant]:
 
 
 def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
-    return Tenant(**{one.name: values[one.name] for one in fields(Tenant)})
+    columns: Any = row
+    return Tenant(
+        id=columns.id,
+        name=columns.name,
+        created_at_ms=columns.created_at_ms,
+        disabled_at_ms=columns.disabled_at_ms,
+        time_zone=columns.time_zone,
+        media_checks=columns.media_checks,
+        origins=origins_in(columns.origins),
+    )

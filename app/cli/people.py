@@ -2,14 +2,14 @@
 
 import sys
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from app.auth import keys as api_keys
 from app.auth import tenants as tenant_rows
 from app.auth.keys import SCOPES, APIKey, Mode
-from app.auth.tenants import Tenant
+from app.auth.tenants import MediaChecks, Tenant
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
@@ -61,6 +61,34 @@ def set_time_zone(name: str, time_zone: str) -> None:
 
     with_gateway(work)
     typer.echo(f"Days and months of {name} are those of {time_zone} now.")
+
+
+@tenants.command("set-media-checks")
+def set_media_checks(name: str, checks: str) -> None:
+    """What becomes of files that break a rule: enforce, warn, off, or default, as the settings say."""
+    if checks not in (*get_args(MediaChecks), "default"):
+        fail(f"there is no check {checks!r}; there are {', '.join(get_args(MediaChecks))} and default.")
+    chosen = None if checks == "default" else cast("MediaChecks", checks)
+
+    async def work(gateway: Gateway) -> str:
+        found = await gateway.db.read(tenant_rows.by_name, name)
+        await gateway.db.write(tenant_rows.set_media_checks, found.id, chosen)
+        return chosen or gateway.settings.media_checks
+
+    typer.echo(f"Files of {name}: {with_gateway(work)}, within a second.")
+
+
+@tenants.command("set-origins")
+def set_origins(
+    name: str, origins: Annotated[list[str] | None, typer.Argument(help="None takes all away.")] = None
+) -> None:
+    """Which web origins may call with the tenant's keys, such as https://app.example; all others may not."""
+
+    async def work(gateway: Gateway) -> frozenset[str]:
+        found = await gateway.db.read(tenant_rows.by_name, name)
+        return await gateway.db.write(tenant_rows.set_origins, found.id, origins or ())
+
+    typer.echo(f"Origins of {name}: {', '.join(sorted(with_gateway(work))) or 'none'}, within a second.")
 
 
 @tenants.command("list")
@@ -240,6 +268,8 @@ def _tenant_document(tenant: Tenant) -> dict[str, Any]:
         "created_at": iso(tenant.created_at_ms),
         "disabled_at": _iso_or_none(tenant.disabled_at_ms),
         "time_zone": tenant.time_zone,
+        "media_checks": tenant.media_checks,
+        "origins": sorted(tenant.origins),
     }
 
 

@@ -42,6 +42,10 @@ tenants = Table(
     Column("disabled_at_ms", BigInteger),
     # Whose midnight ends a day of its quotas.
     Column("time_zone", String(64), nullable=False, server_default="UTC"),
+    # What becomes of files that break a rule: enforce, warn or off; NULL as the settings say.
+    Column("media_checks", String(7)),
+    # A JSON list of the web origins whose pages may call with its keys; NULL: none.
+    Column("origins", Text),
     # How many events its requests had, by kind of key: the number of the last one.
     Column("live_events", BigInteger, nullable=False, server_default="0"),
     Column("test_events", BigInteger, nullable=False, server_default="0"),
@@ -78,6 +82,8 @@ generations = Table(
     Column("mode", String(4), nullable=False),
     Column("model_id", String(200), nullable=False),
     Column("input", Text, nullable=False),
+    # A JSON list of what was seen of its files; NULL where nobody looked.
+    Column("media", Text),
     Column("price_microcredits", BigInteger),
     Column("price_version", String(100)),
     Column("state", String(16), nullable=False),

@@ -111,7 +111,8 @@ def test_the_sandboxes_own_pictures_may_always_come_over_plain_http() -> None:
         sandbox_public_url="http://127.0.0.1:9000",
         http_media_hosts="Store.Local, other:81",
     )
-    assert chosen.all_http_media_hosts == {"sandbox:80", "127.0.0.1:9000", "store.local:80", "other:81"}
+    assert chosen.sandbox_media_hosts == {"sandbox:80", "127.0.0.1:9000"}
+    assert chosen.http_media_hosts == ["store.local:80", "other:81"]
 
 
 def test_a_pepper_is_demanded_in_production_and_made_once_in_development(tmp_path: Path) -> None:
