@@ -1,14 +1,13 @@
 """The HTTP client towards RunComfy. It reports evidence and judges nothing."""
 
 import asyncio
-import ssl
-from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
+from app.kit.tls import system_trust
 from app.upstream.outcomes import Exchange, Sent
 
 SUBMIT_CAP_BYTES = 65_536  # a submit's answer is four short fields
@@ -90,7 +89,7 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
             "User-Agent": "reelgate",
         },
         limits=limits,
-        verify=_tls(),
+        verify=system_trust(),
         timeout=None,  # the deadline covers the whole call
         follow_redirects=False,
         trust_env=False,
@@ -98,12 +97,6 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
     # One tenant's answer must not mark the next one's request.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """One for all clients: each loads the system's certificates, which takes 50 ms."""
-    return httpx2.create_ssl_context()
 
 
 async def _exchange(

@@ -1,0 +1,102 @@
+"""Which network addresses a URL from a stranger may lead to. Pure: names are resolved elsewhere.
+
+`ipaddress.is_global` is no filter: it passes NAT64, 6to4 and IPv4-compatible addresses, and addresses that
+cloud providers answer from inside. So the tables are our own: for IPv4 what is forbidden, from the registry
+of special-purpose addresses (RFC 6890) and the providers; for IPv6 what is allowed, less what is forbidden.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+
+_FORBIDDEN_V4: Final = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this host
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # carriers' NAT; some providers' metadata
+            "127.0.0.0/8",
+            "169.254.0.0/16",  # link-local; most providers' metadata
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/4",
+            "240.0.0.0/4",
+            "168.63.129.16/32",  # Azure answers from inside
+        ),
+    )
+)
+_ALLOWED_V6: Final = IPv6Network("2000::/3")
+_FORBIDDEN_V6: Final = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # protocols' own, Teredo among them
+            "2001:db8::/32",
+            "2002::/16",  # 6to4: an IPv4 address in disguise
+            "3fff::/20",
+        ),
+    )
+)
+_NETWORK: Final = re.compile(r"\[?([0-9A-Fa-f.:]+/\d{1,3})\]?(?::(\d{1,5}))?")
+_USUAL_PORTS: Final = frozenset({80, 443})
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedNetwork:
+    """A network that the operator allows all the same, on these ports."""
+
+    network: IPv4Network | IPv6Network
+    ports: frozenset[int]
+
+    def includes(self, address: Address, port: int) -> bool:
+        """Whether this address and port are of it."""
+        return port in self.ports and address in self.network
+
+
+def parse_network(text: str) -> AllowedNetwork:
+    """`10.20.0.0/16` on the usual ports, `10.20.0.0/16:9000` or `[fd00::/8]:9000` on that one.
+
+    Raises:
+        ValueError: it is no network; the message is for the operator.
+
+    """
+    bare = text.strip()
+    try:
+        return AllowedNetwork(ipaddress.ip_network(bare), _USUAL_PORTS)
+    except ValueError:
+        matched = _NETWORK.fullmatch(bare)
+    if matched is None or matched[2] is None or not 0 < int(matched[2]) <= 65_535:  # noqa: PLR2004 - TCP's
+        raise ValueError(f"{text!r} is no network such as 10.20.0.0/16 or 10.20.0.0/16:9000")
+    try:
+        return AllowedNetwork(ipaddress.ip_network(matched[1]), frozenset({int(matched[2])}))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no network: {error}") from error
+
+
+def unmapped(address: Address) -> Address:
+    """The IPv4 address in an IPv4-mapped one (`::ffff:127.0.0.1`); any other as it is."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody on the internet may be behind it, and nobody of our own."""
+    address = unmapped(address)
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _FORBIDDEN_V4)
+    return (
+        address.scope_id is None
+        and address in _ALLOWED_V6
+        and not any(address in network for network in _FORBIDDEN_V6)
+    )

@@ -1,0 +1,95 @@
+"""One reading of a URL, so that what is judged and what is asked for cannot differ."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+MAX_URL_CHARS: Final = 2_048
+_MAX_HOST_CHARS: Final = 253
+_USUAL_PORT: Final = {"https": 443, "http": 80}
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
+# Underscores occur in the host names of stores, though not in RFC 1123.
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
+_KEPT: Final = "!$%&'()*+,/:;=?@[]~"
+
+
+class URLRefused(ValueError):  # noqa: N818 - reads as what happened
+    """The text is no URL of a file; the message says what it must be, in public words."""
+
+
+@dataclass(frozen=True, slots=True)
+class URL:
+    """An absolute http or https URL. `target` is what stands in the request line, percent-encoded."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """host:port in lower case, an IPv6 address in brackets."""
+        return f"{self.bracketed}:{self.port}"
+
+    @property
+    def bracketed(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def host_header(self) -> str:
+        """The value of `Host`."""
+        return self.bracketed if self.port == _USUAL_PORT[self.scheme] else self.authority
+
+
+def scheme_of(text: str) -> str:
+    """The scheme in lower case; empty where there is none."""
+    matched = _SCHEME.match(text)
+    return matched[1].lower() if matched else ""
+
+
+def parse_url(text: str) -> URL:
+    """Read an http or https URL.
+
+    Raises:
+        URLRefused: it is none, or one that two readers could understand differently.
+
+    """
+    scheme = scheme_of(text)
+    if scheme not in _USUAL_PORT:
+        raise URLRefused("must be an absolute https:// URL")
+    if len(text) > MAX_URL_CHARS:
+        raise URLRefused(f"must be a URL of at most {MAX_URL_CHARS:,} characters, has {len(text):,}")
+    if any(char.isspace() or not char.isprintable() for char in text):
+        raise URLRefused("must be a URL without spaces and control characters")
+    if "\\" in text or not text[len(scheme) + 1 :].startswith("//"):
+        raise URLRefused(f"must be an absolute URL ({scheme}://host/path), without backslashes")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise URLRefused("must be a URL with a valid host and port") from error
+    if "@" in parts.netloc:
+        raise URLRefused("must be a URL without user name and password")
+    if not _is_host(host, parts.netloc) or port == 0:
+        raise URLRefused(
+            "must be a URL with a valid host (ASCII; an international name in its xn-- form) and port"
+        )
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return URL(scheme, host, port or _USUAL_PORT[scheme], quote(target, safe=_KEPT))
+
+
+def _is_host(host: str, netloc: str) -> bool:
+    if netloc.startswith("["):
+        try:
+            return ipaddress.IPv6Address(host).scope_id is None
+        except ValueError:
+            return False
+    port = netloc[len(host) :]
+    return (
+        len(host) <= _MAX_HOST_CHARS
+        and _HOST.fullmatch(host) is not None
+        and re.fullmatch(r"(:\d{0,5})?", port) is not None
+    )
