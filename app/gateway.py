@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from app.auth.principal import Authenticator
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
-from app.config import Settings
+from app.catalog.media_values import MediaPolicy
+from app.config import PREFIX, Settings, SettingsError
 from app.db import schema
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
@@ -17,6 +18,7 @@ from app.generations.advance import Patience
 from app.generations.cancel import Canceller
 from app.generations.dispatch import Dispatcher
 from app.generations.feed import Feed
+from app.generations.inspect import Inspector
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
 from app.generations.notes import Notes
@@ -26,10 +28,13 @@ from app.generations.rescue import Rescuer
 from app.generations.resolve import Resolver
 from app.generations.retain import Retainer
 from app.generations.spool import Spool
-from app.generations.submit import MediaPolicy, Submitter
+from app.generations.submit import Submitter
 from app.generations.track import Tracker
+from app.kit.addresses import parse_network
 from app.kit.clock import Clock, SystemClock
+from app.kit.egress import Egress, Reach
 from app.kit.tasks import Tasks
+from app.media.probe import Prober
 from app.quotas.limits import parse_limit
 from app.quotas.reads import ReadLimiter
 from app.upstream.client import Upstream
@@ -52,6 +57,7 @@ class Gateway:
     db: Database
     catalog: Catalog
     authenticator: Authenticator
+    inspector: Inspector
     submitter: Submitter
     pool: Pool
     tracker: Tracker
@@ -114,6 +120,7 @@ async def open_gateway(
             most=settings.streams_per_tenant,
         )
         terms = terms_of(settings)
+        inspector = _inspector(settings, clock, tasks, stack)
         if serving:
             await pool.begin(db)
             await spool.replay(db, clock)
@@ -125,6 +132,7 @@ async def open_gateway(
             db=db,
             catalog=catalog,
             authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
+            inspector=inspector,
             submitter=Submitter(
                 db,
                 clock,
@@ -133,9 +141,7 @@ async def open_gateway(
                 tasks,
                 Admission(db),
                 Dispatcher(db, clock, pool, terms, spool),
-                MediaPolicy(
-                    frozenset(settings.http_media_hosts) | settings.sandbox_media_hosts, settings.data_uris
-                ),
+                inspector,
                 terms,
                 settings.dispatch_lease_s,
                 settings.submit_deadline_s,
@@ -165,6 +171,46 @@ def terms_of(settings: Settings) -> Terms:
     if settings.settle_on == "acceptance":
         settling.insert(0, State.IN_QUEUE)
     return Terms(tuple(limits.values()), ",".join(settling), int(settings.unknown_slot_s * 1000))
+
+
+def reaches_of(settings: Settings) -> dict[str, Reach]:
+    """What each kind of key may have fetched: the sandbox's own files are for test keys alone.
+
+    Raises:
+        SettingsError: a network cannot be understood.
+
+    """
+    try:
+        networks = tuple(map(parse_network, settings.media_networks))
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}MEDIA_NETWORKS: {error}.") from error
+    hosts = frozenset(settings.http_media_hosts)
+    # Callers know the sandbox by its public address, which need not lead there from here.
+    inner = ((settings.sandbox_public_base_url, settings.sandbox_base_url),)
+    return {
+        "live": Reach(hosts, networks),
+        "test": Reach(hosts | settings.sandbox_media_hosts, networks, inner),
+    }
+
+
+def _inspector(settings: Settings, clock: Clock, tasks: Tasks, stack: AsyncExitStack) -> Inspector:
+    egress = Egress()
+    stack.callback(egress.close)
+    reaches = reaches_of(settings)
+    prober = Prober(
+        egress,
+        clock,
+        tasks,
+        reaches,
+        deadline_s=settings.media_deadline_s,
+        believed_ms=int(settings.media_cache_s * 1000),
+        per_tenant=settings.media_fetches_per_tenant,
+    )
+    policies = {
+        mode: MediaPolicy(reach.hosts, reach.ports, settings.data_uris) for mode, reach in reaches.items()
+    }
+    within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
+    return Inspector(prober, policies, settings.media_checks, within_s)
 
 
 def open_catalog(settings: Settings) -> Catalog:

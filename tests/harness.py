@@ -173,6 +173,7 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
         "data_dir": data_dir,
         "pepper": PEPPER,
         "sandbox_url": sandbox_url,
+        "http_media_hosts": sandbox_url.removeprefix("http://"),  # for live keys too
         "sandbox_token": TOKEN,
         "public_url": "http://gateway.test",
         "run_loops": False,  # what a test wants to happen, it does itself

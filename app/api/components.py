@@ -114,6 +114,22 @@ _LIMIT = _object(
     optional=("wanted",),
 )
 _VIOLATION = _object({"pointer": _text("RFC 6901, in fragment form."), "code": _text(), "detail": _text()})
+_FILE = _object(
+    {
+        "pointer": _text("Where it stands in the input."),
+        "type": _or_null(_text("Its media type, by its first bytes; null: it could not be told.")),
+        "size_bytes": _or_null(_INTEGER),
+        "width": _or_null(_INTEGER | {"description": "In pixels, as stored."}),
+        "height": _or_null(_INTEGER),
+        "errors": _array(_object({"code": _text(), "detail": _text()})),
+    },
+    text="What was seen of a file of the input.",
+)
+_FILES: Schema = {
+    "type": ["array", "null"],
+    "items": _ref("File"),
+    "description": "What was seen of the input's files; null where nobody looked.",
+}
 _POLICIES = _array(_text()) | {"description": "The names of the limits that refuse."}
 
 SCHEMAS: dict[str, Schema] = {
@@ -159,6 +175,7 @@ SCHEMAS: dict[str, Schema] = {
             **_SUMMARY,
             "version": _INTEGER | {"description": "Grows by one with every change of state."},
             "input": {"type": "object", "description": "What the caller sent."},
+            "media": _FILES,
             "output": _OUTPUT,
             "error": _ERROR,
             "queue_position": _or_null(_INTEGER),
@@ -195,7 +212,16 @@ SCHEMAS: dict[str, Schema] = {
                         "value": {"type": "number"},
                         "message": _text(),
                         "enforced": {"type": "boolean"},
-                        "note": _text("Why it is not enforced."),
+                        "note": _or_null(_text("Why it is not enforced.")),
+                    }
+                )
+            ),
+            "media_inputs": _array(
+                _object(
+                    {
+                        "pointer": _text("`*` stands for every element."),
+                        "kind": _text(),
+                        "types": _array(_text()) | {"description": "None: whatever is of the kind."},
                     }
                 )
             ),
@@ -206,6 +232,7 @@ SCHEMAS: dict[str, Schema] = {
         {"models": _array(_ref("Model")), "total": _INTEGER, "limit": _INTEGER, "offset": _INTEGER}
     ),
     "Limit": _LIMIT,
+    "File": _FILE,
     "Quota": _object(
         {
             "tenant": _text(),
@@ -238,6 +265,7 @@ SCHEMAS: dict[str, Schema] = {
             "price_version": _text(),
             "admissible": {"type": "boolean", "description": "Whether a submit of it would be sent now."},
             "errors": _array(_VIOLATION),
+            "media": _FILES,
             "limits": _array(_ref("Limit")),
             "refusal": _or_null(
                 _object(

@@ -13,8 +13,11 @@ from app.api.idempotency import REPLAYED, key_of
 from app.api.preferences import held, preferences_of
 from app.api.rate_limits import rate_headers, rate_headers_of, retry_header
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
+from app.generations.store import Generation
 from app.kit.telemetry import trace_id_var
 from app.quotas.refusal import QuotaProblem
+
+WARNINGS_HEADER = "Reelgate-Media-Warnings"
 
 
 async def list_models(
@@ -74,4 +77,12 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
         headers = rate_headers(submission.standings) | retry_header(submission.standings)
-    return json_answer(document, headers=headers | preferences.headers)
+    return json_answer(
+        document, headers=headers | preferences.headers | _media_warnings(submission.generation)
+    )
+
+
+def _media_warnings(generation: Generation) -> dict[str, str]:
+    """How many rules its files break, where they are let through all the same; the record says which."""
+    count = sum(len(file["errors"]) for file in generation.media or ())
+    return {WARNINGS_HEADER: str(count)} if count else {}

@@ -21,10 +21,10 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     model = gateway.submitter.model(principal, model_id.strip("/"))
     gateway.submitter.check_configured(principal)
-    violations = gateway.submitter.violations(model, body)
+    inspection = await gateway.inspector.inspect(principal, model, body)
     try:
         price = model.price(body)
     except NoPriceError:  # the body violates the schema in an input that is priced
         price = None
     account = await gateway.submitter.account(principal, model.model_id)
-    return json_answer(schemas.quote(model, price, violations, account.standings(price)))
+    return json_answer(schemas.quote(model, price, inspection, account.standings(price)))

@@ -5,7 +5,8 @@ from typing import Any
 
 from app.auth.principal import Principal
 from app.catalog.model import Model
-from app.errors import Fault, FieldError
+from app.errors import Fault
+from app.generations.inspect import Inspection
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
@@ -113,6 +114,7 @@ def record(
         **summary(generation, base_url),
         "version": generation.version,
         "input": generation.input,
+        "media": generation.media,
         "output": generation.output,
         "error": generation.error,
         "queue_position": generation.queue_position,
@@ -162,16 +164,17 @@ def quota(principal: Principal, account: Account, reads: Standing | None) -> dic
 
 
 def quote(
-    model: Model, price: int | None, violations: Sequence[FieldError], standings: Sequence[Standing]
+    model: Model, price: int | None, inspection: Inspection, standings: Sequence[Standing]
 ) -> dict[str, Any]:
     """What a submit would meet. Without a price the limits are shown and not judged."""
-    refusal = refused(standings)
+    refusal, errors = refused(standings), inspection.errors
     return {
         "model_id": model.model_id,
         "price_microcredits": price,
         "price_version": model.pricing.version,
-        "admissible": not violations and refusal is None,
-        "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in violations],
+        "admissible": not errors and refusal is None,
+        "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors],
+        "media": inspection.media,
         "limits": [limit(one) for one in standings],
         "refusal": None
         if refusal is None

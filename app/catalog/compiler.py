@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from app.catalog import dialect
 from app.catalog.findings import Finding, pointer, shown
 from app.catalog.media_rules import MalformedRuleError, MediaKind, MediaRule, parse_rule
+from app.catalog.media_types import types_named
 from app.catalog.standard import CONSTRAINING, JsonObject, build_validator, is_closed, strict
 
 _MAX_NODES: Final = 5_000  # a chain of `$ref`s may double at each step
@@ -17,11 +18,20 @@ _KINDS: Final[dict[str, MediaKind]] = {"image": "image", "video": "video", "audi
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """What a schema says of the files in one place; no types: whatever is of the kind."""
+
+    kind: MediaKind
+    rules: tuple[MediaRule, ...] = ()
+    types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Walked:
     """What a walk over a schema found; `published` means something only without problems."""
 
     published: JsonObject
-    media: dict[tuple[str | None, ...], tuple[MediaKind, tuple[MediaRule, ...]]]
+    media: dict[tuple[str | None, ...], Media]
     problems: list[Finding]
     warnings: list[Finding]
 
@@ -47,7 +57,7 @@ class _Place:
     branch: bool = False
     negated: bool = False
     known: frozenset[str] | None = None
-    media: tuple[MediaKind, tuple[MediaRule, ...]] | None = None
+    media: Media | None = None
     refs: frozenset[str] = frozenset()
 
     def inner(self, *tokens: str | int) -> "_Place":
@@ -68,7 +78,7 @@ class _Compiler:
         self.at = at
         self.problems: list[Finding] = []
         self.warnings: list[Finding] = []
-        self.media: dict[tuple[str | None, ...], tuple[MediaKind, tuple[MediaRule, ...]]] = {}
+        self.media: dict[tuple[str | None, ...], Media] = {}
         self.nodes = 0
 
     def root_object(self) -> JsonObject:
@@ -265,7 +275,7 @@ class _Compiler:
             value = {}
         child = place.child(("items",), None)
         if media is not None and media.array:
-            child = replace(child, media=(media.kind, media.rules))
+            child = replace(child, media=media.what)
         out["items"] = self.node(value, child)
 
     def branches(self, raw: JsonObject, place: _Place, out: JsonObject) -> None:
@@ -325,8 +335,8 @@ class _Compiler:
         named = dialect.MEDIA_FORMAT.fullmatch(given) if isinstance(given, str) else None
         if named is None and "validations" not in raw and place.media is None:
             return None, types
-        inherited_kind, inherited_rules = place.media or ("any", ())
-        kind = _KINDS.get(named[1], "any") if named else inherited_kind
+        inherited = place.media or Media("any")
+        kind = _KINDS.get(named[1], "any") if named else inherited.kind
         if named and named[1] not in _KINDS:
             self.warn(place.inner("format"), f"is an unknown kind of media, any is accepted: {shown(given)}")
         if types is None:
@@ -334,13 +344,18 @@ class _Compiler:
             types = ["array"] if plural else ["string"]
             if place.media is None:
                 self.warn(place, f"has no type: taken as {types[0]}, because it is a media input")
-        rules = (*inherited_rules, *self.rules(raw, place))
+        texts = (raw.get("title"), raw.get("description"))
+        what = Media(
+            kind,
+            (*inherited.rules, *self.rules(raw, place)),
+            types_named(texts, kind) or inherited.types,
+        )
         if not {"array", "string"} & set(types):
             self.warn(
                 place, f"is of type {' or '.join(types)}: its media format and validations are not understood"
             )
             return None, types
-        return _Media(kind, rules, array="array" in types, string="string" in types), types
+        return _Media(what, array="array" in types, string="string" in types), types
 
     def rules(self, raw: JsonObject, place: _Place) -> list[MediaRule]:
         given = raw.get("validations", [])
@@ -362,11 +377,12 @@ class _Compiler:
         if not media.string or place.negated:
             return
         if "array" not in types:
-            out["format"] = "media_uri" if media.kind == "any" else f"{media.kind}_uri"
-        kind, rules = self.media.get(place.where, (media.kind, ()))
-        self.media[place.where] = (
-            kind if kind == media.kind else "any",
-            (*rules, *(rule for rule in media.rules if rule not in rules)),
+            out["format"] = "media_uri" if media.what.kind == "any" else f"{media.what.kind}_uri"
+        said = self.media.get(place.where, Media(media.what.kind))
+        self.media[place.where] = Media(
+            said.kind if said.kind == media.what.kind else "any",
+            (*said.rules, *(rule for rule in media.what.rules if rule not in said.rules)),
+            said.types | media.what.types,
         )
 
     # --- does it make sense
@@ -401,8 +417,7 @@ class _Compiler:
 
 @dataclass(frozen=True, slots=True)
 class _Media:
-    kind: MediaKind
-    rules: tuple[MediaRule, ...]
+    what: Media
     array: bool
     string: bool
 

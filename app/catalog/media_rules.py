@@ -2,8 +2,7 @@
 
 One is `{"validation_rule": "file_size_mb<", "validation_value": 4.7, "validation_error": "…"}`.
 
-The rules are compiled and listed here. Judging a file's facts by them is another capability's work; a rule
-therefore carries all that a judge needs: a metric, an operator, a number and the vendor's message.
+A rule carries all that a judge needs: a metric, an operator, a number and the vendor's message.
 """
 
 import math

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer, shown
+from app.catalog.media_judge import is_enforced
+from app.catalog.media_rules import MediaKind, MediaRule
 from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
 from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
 
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){1,4}")
 _MAX_MODEL_ID: Final = 200
 _TEXTS: Final = ("display_name", "kind", "description", "price_unit")
-_NOT_YET: Final = "listed for information: this gateway does not check it yet"
+_UNSEEN: Final = "listed for information: only the size of such a file can be told before it is sent"
 _NEVER: Final = "not understood by this gateway, so never checked"
 _NO_PRICING: Final = (
     'has no pricing: add "pricing" with a price list, or "pricing": {"version": "1", "free": true}'
@@ -158,11 +160,21 @@ def _public(
                 "rule": rule.rule,
                 "value": rule.value,
                 "message": rule.message,
-                "enforced": False,
-                "note": _NOT_YET if rule.understood else _NEVER,
+                "enforced": is_enforced(rule, media.kind),
+                "note": _note(rule, media.kind),
             }
             for media in compiled.media
             for rule in media.rules
         ],
+        "media_inputs": [
+            {"pointer": media.pointer, "kind": media.kind, "types": sorted(media.types)}
+            for media in compiled.media
+        ],
         "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in warnings],
     }
+
+
+def _note(rule: MediaRule, kind: MediaKind) -> str | None:
+    if not rule.understood:
+        return _NEVER
+    return None if is_enforced(rule, kind) else _UNSEEN

@@ -13,11 +13,15 @@ from app.catalog.standard import JsonObject, build_validator, strict
 
 @dataclass(frozen=True, slots=True)
 class MediaInput:
-    """A place in a request body that holds a file; None in `path` stands for every element there."""
+    """A place in a request body that holds a file; None in `path` stands for every element there.
+
+    `types` are the media types that are taken; none: whatever is of the kind.
+    """
 
     path: tuple[str | None, ...]
     kind: MediaKind
     rules: tuple[MediaRule, ...]
+    types: frozenset[str]
 
     @property
     def pointer(self) -> str:
@@ -62,7 +66,7 @@ def compile_schema(input_schema: Any, at: tuple[str | int, ...] = ("input_schema
     return CompiledSchema(
         schema=schema,
         published=walked.published,
-        media=tuple(MediaInput(path, kind, rules) for path, (kind, rules) in walked.media.items()),
+        media=tuple(MediaInput(path, one.kind, one.rules, one.types) for path, one in walked.media.items()),
         warnings=tuple(sorted(set(walked.warnings))),
         validator=validator,
     )

@@ -11,8 +11,9 @@ import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind
 
 from app.catalog.findings import clipped, fragment, listed, shown
-from app.catalog.media_values import media_fault
+from app.catalog.media_values import MediaPolicy, media_fault
 from app.catalog.model import Model
+from app.catalog.schema import MediaInput
 from app.catalog.standard import known_fields
 
 MAX_VIOLATIONS: Final = 1_000
@@ -21,6 +22,7 @@ _MAX_INT_BITS: Final = 10_000  # Python writes out integers of up to 4,300 digit
 _MAX_SUGGESTIONS: Final = 20  # looking for near names costs time, and a hostile body may have thousands
 _MAX_NEAR_CHARS: Final = 64
 
+_ANY_HTTPS: Final = MediaPolicy()
 _Path: TypeAlias = tuple[str | int, ...]
 _NAMES: Final = {
     "string": "a string",
@@ -56,27 +58,29 @@ class _Fault:
         return steps, self.code, self.detail
 
 
-def violations(
-    model: Model, body: Any, *, http_hosts: frozenset[str] = frozenset(), data_uris: bool = True
-) -> list[Violation]:
+def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> list[Violation]:
     """All that the model's schema forbids in the body, sorted by place (elements by number); at most 1,000.
 
-    `http_hosts` are the `host:port`, in lower case, for which plain http URLs pass. Never raises, whatever
-    the body is.
+    Never raises, whatever the body is.
     """
     faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
     wrong = {fault.path for fault in faults if fault.code in _FIRST}
     for media in model.media if isinstance(body, dict) else ():
         for path, value in _strings_at(body, media.path):
-            reason = (
-                None if path in wrong else media_fault(value, media.kind, http_hosts, data_uris=data_uris)
-            )
+            reason = None if path in wrong else media_fault(value, media.kind, policy)
             if reason is not None:
                 faults.append(_Fault(path, "media_uri", reason))
             if len(faults) > MAX_VIOLATIONS * 2:
                 break
     ordered = sorted(_one_per_cause(faults), key=lambda fault: fault.order)[:MAX_VIOLATIONS]
     return [Violation(fragment(fault.path), fault.code, fault.detail) for fault in ordered]
+
+
+def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaInput, str, str]]:
+    """Every media input of the body: which it is, its pointer in fragment form, and its value."""
+    for media in model.media:
+        for path, value in _strings_at(body, media.path):
+            yield media, fragment(path), value
 
 
 def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[_Path, str]]:

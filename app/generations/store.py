@@ -1,6 +1,6 @@
 """The generations table: making, finding and listing rows. Changing their state is `advance`'s alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,8 +41,9 @@ class Intent:
     """What a caller wants, validated and priced: a generation that does not exist yet.
 
     `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
-    counts in; `settles_in` the states, separated by commas, that make its price final: any other end gives it
-    back. Both stay as they were when it was made.
+    counts in; `media` is what was seen of its files, None where nobody looked; `settles_in` the states,
+    separated by commas, that make its price final: any other end gives it back. All stay as they were when
+    it was made.
     """
 
     generation_id: str
@@ -59,6 +60,7 @@ class Intent:
     choices: tuple[Choice, ...]
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    media: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ class Generation:
     mode: Mode
     model_id: str
     input_text: str
+    media_text: str | None
     price_microcredits: int | None
     price_version: str | None
     state: State
@@ -128,6 +131,11 @@ class Generation:
     def input(self) -> Any:
         """What the caller sent."""
         return from_column(self.input_text)
+
+    @property
+    def media(self) -> Any:
+        """What was seen of its files; None where nobody looked."""
+        return from_column(self.media_text)
 
     @property
     def output(self) -> Any:
@@ -208,7 +216,7 @@ _LIVE_OF_CREDENTIAL = (
     .where(generations.c.credential == bindparam("of_credential"), _IS_LIVE, COUNTS_AS_LIVE)
 )
 
-_TEXTS = {"input": "input_text", "output": "output_text", "error": "error_text", "evidence": "evidence_text"}
+_TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
 
 
 def add(
@@ -232,6 +240,7 @@ def add(
             "model_id": intent.model_id,
             "credential": credential,
             "input": to_column(intent.input_document),
+            "media": to_column(intent.media),
             "price_microcredits": intent.price_microcredits,
             "price_version": intent.price_version,
             "state": state,

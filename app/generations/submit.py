@@ -7,21 +7,19 @@ from typing import Any
 from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
-from app.catalog.validate import violations
 from app.db.engine import Database, NotBegunProblem
 from app.errors import (
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_IN_PROGRESS,
-    INVALID_INPUT,
     MODEL_NOT_ALLOWED,
     MODEL_NOT_FOUND,
     UPSTREAM_NOT_CONFIGURED,
-    FieldError,
     Problem,
 )
 from app.generations import intent, refusals
 from app.generations.admission import Admission
 from app.generations.dispatch import Dispatcher
+from app.generations.inspect import Inspector
 from app.generations.intent import Recorded, Terms, fingerprint
 from app.generations.lifecycle import State
 from app.generations.store import Choice, Generation, Intent
@@ -34,14 +32,6 @@ from app.quotas.limits import Account, Standing
 from app.upstream.credentials import Pool
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
-
-
-@dataclass(frozen=True, slots=True)
-class MediaPolicy:
-    """Which media values a body may hold: plain http from these host:port pairs, and data: URIs or not."""
-
-    http_hosts: frozenset[str]
-    data_uris: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Submits jobs, within `deadline_s`. `lease_s` is how long a silent one is believed to be under way."""
+    """Submits jobs, within `deadline_s` from the look at their files to RunComfy's answer.
+
+    `lease_s` is how long a silent one is believed to be under way.
+    """
 
     db: Database
     clock: Clock
@@ -68,7 +61,7 @@ class Submitter:
     tasks: Tasks
     admission: Admission
     dispatcher: Dispatcher
-    media_policy: MediaPolicy
+    inspector: Inspector
     terms: Terms
     lease_s: float
     deadline_s: float
@@ -97,14 +90,9 @@ class Submitter:
             if earlier is not None:
                 return _replay(earlier)
         model = self.model(principal, model_id)
-        violated = self.violations(model, body)
-        if violated:
-            count = "1 violation" if len(violated) == 1 else f"{len(violated)} violations"
-            raise Problem(
-                INVALID_INPUT,
-                f"{count} of the input schema of {model.model_id}; see `errors`.",
-                errors=violated,
-            )
+        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        inspection = await self.inspector.inspect(principal, model, body)
+        inspection.check(model.model_id)
         choices = self.credentials(principal)
         now_ms = self.clock.now_ms()
         wish = Intent(
@@ -115,6 +103,7 @@ class Submitter:
             mode=principal.mode,
             model_id=model.model_id,
             input_document=body,
+            media=inspection.media,
             price_microcredits=model.price(body),
             price_version=model.pricing.version,
             settles_in=self.terms.settles_in,
@@ -124,9 +113,9 @@ class Submitter:
             fingerprint=wanted,
         )
         recorded = asyncio.Event()
-        task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded), name="submit")
+        task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded, deadline), name="submit")
         try:
-            async with asyncio.timeout(self.deadline_s + _RECORD_WAIT_S):
+            async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
         except TimeoutError:
             if not recorded.is_set():
@@ -142,9 +131,10 @@ class Submitter:
             return _replay(written.generation)
         return replace(_answer(written.generation), standings=written.standings)
 
-    async def _record_and_send(self, wish: Intent, body: bytes, recorded: asyncio.Event) -> Recorded:
+    async def _record_and_send(
+        self, wish: Intent, body: bytes, recorded: asyncio.Event, deadline: float
+    ) -> Recorded:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
-        deadline = asyncio.get_running_loop().time() + self.deadline_s
         now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
@@ -180,12 +170,6 @@ class Submitter:
         if not principal.may_use(model.model_id):
             raise Problem(MODEL_NOT_ALLOWED, f"This API key may not use {model.model_id}.")
         return model
-
-    def violations(self, model: Model, body: dict[str, Any]) -> list[FieldError]:
-        """Everything that is wrong with a body."""
-        policy = self.media_policy
-        found = violations(model, body, http_hosts=policy.http_hosts, data_uris=policy.data_uris)
-        return [FieldError(one.pointer, one.code, one.detail) for one in found]
 
     async def account(self, principal: Principal, model_id: str | None) -> Account:
         """What the principal has and uses, of one model or of all, as it stands now."""

@@ -31,6 +31,7 @@ HEADERS = {
     "preference-applied",
     "ratelimit",
     "ratelimit-policy",
+    "reelgate-media-warnings",
     "reelgate-stale",
     "reelgate-trace-id",
     "retry-after",

@@ -9,6 +9,7 @@ import pytest
 from app.catalog.catalog import SHIPPED
 from tests.api.published import problem_of
 from tests.harness import World
+from tests.pictures import data_uri, png
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
@@ -38,14 +39,17 @@ async def test_a_model_has_its_schema_verbatim_and_its_price(world: World) -> No
     assert document["pricing"] == source["pricing"]
 
 
-async def test_media_rules_are_listed_and_visibly_not_enforced(world: World) -> None:
-    rules = (await world.get(f"/v1/models/{DREAMINA}"))["media_rules"]
+async def test_media_rules_are_listed_with_whether_they_are_enforced(world: World) -> None:
+    document = await world.get(f"/v1/models/{DREAMINA}")
     source = _file(SHIPPED, DREAMINA)["input_schema"]["properties"]["image_urls"]["validations"]
-    assert [(one["rule"], one["value"], one["message"]) for one in rules] == [
+    assert [(one["rule"], one["value"], one["message"]) for one in document["media_rules"]] == [
         (one["validation_rule"], one["validation_value"], one["validation_error"]) for one in source
     ]
-    assert {(one["pointer"], one["enforced"]) for one in rules} == {("/image_urls/*", False)}
-    assert all("not check" in one["note"] for one in rules)
+    listed = {(one["pointer"], one["enforced"], one["note"]) for one in document["media_rules"]}
+    assert listed == {("/image_urls/*", True, None)}
+    assert document["media_inputs"] == [
+        {"pointer": "/image_urls/*", "kind": "image", "types": ["image/jpeg", "image/png"]}
+    ]
 
 
 async def test_a_model_is_found_under_the_same_spellings_as_for_a_submit(world: World) -> None:
@@ -98,7 +102,7 @@ class TestMany:
         ("model_id", "more", "price"),
         [
             ("bytedance/seed-audio-1.0/text-to-audio", {}, 40_000),
-            ("wan-ai/wan-2.7/edit", {"image_urls": ["https://example.com/a.png"]}, 0),
+            ("wan-ai/wan-2.7/edit", {"image_urls": [data_uri(png())]}, 0),
             ("kling/kling-video-o3/4K/reference-to-video", {}, 500_000),
             ("kling/kling-video-o3/4K/reference-to-video", {"sound": True}, 2_000_000),
         ],

@@ -45,6 +45,16 @@ async def test_a_quote_has_the_price_the_limits_and_the_verdict(world: World) ->
         "price_version": "example-1",
         "admissible": True,
         "errors": [],
+        "media": [
+            {
+                "pointer": "#/image_urls/0",
+                "type": "image/jpeg",
+                "size_bytes": len(world.sandbox.client.get("/samples/harbour.jpg").content),
+                "width": 1600,
+                "height": 900,
+                "errors": [],
+            }
+        ],
         "limits": [one for one in limits if one["policy"] in policies],
         "refusal": None,
     }

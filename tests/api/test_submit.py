@@ -13,6 +13,7 @@ from app.db.tables import generation_events, generations
 from app.upstream.client import Upstream
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
+from tests.pictures import data_uri, png
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +91,7 @@ async def test_a_prompt_is_as_long_as_it_has_code_points(world: World) -> None:
 
 
 async def test_a_picture_by_value_is_accepted(world: World) -> None:
-    picture = "data:image/png;base64,iVBORw0KGgo="
+    picture = data_uri(png())
     await world.submitted("canned", image_urls=[picture])
     assert world.received()[0]["input"]["image_urls"] == [picture]
 

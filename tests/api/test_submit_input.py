@@ -8,11 +8,12 @@ import pytest
 from app.kit.strict_json import dumps
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
+from tests.pictures import data_uri, png
 
 pytestmark = pytest.mark.anyio
 
 MISSING = object()
-PICTURE = "https://pictures.example/a.jpg"
+PICTURE = data_uri(png())
 Faults = tuple[tuple[Any, frozenset[tuple[str, str]]], ...]
 
 
@@ -165,11 +166,6 @@ async def test_pointers_lead_to_the_value_and_a_near_name_is_suggested(world: Wo
     assert set(errors) == {"#/resolutoin", "#/seed"}
     assert "did you mean resolution?" in errors["#/resolutoin"]["detail"]
     assert errors["#/seed"]["detail"] == "must be an integer, is a string"
-
-
-async def test_a_media_rule_is_not_a_violation(world: World) -> None:
-    """The rules are about the file, which is not fetched: nothing here may pretend that it was."""
-    await world.submitted(image_urls=["https://pictures.example/far-too-large.gif"])
 
 
 async def test_thousands_of_violations_are_answered_briefly(world: World) -> None:

@@ -14,6 +14,7 @@ from app.generations import store
 from app.upstream.client import Upstream
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
+from tests.pictures import data_uri, png
 from tests.sandbox.harness import Running
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +121,7 @@ class TestUnreachable:
 
     async def test_what_never_left_may_be_sent_again(self, world: World) -> None:
         async with world.clock.flowing():
-            answer = await world.submit()
+            answer = await world.submit(image_urls=[data_uri(png())])
         problem = problem_of(answer, 503, "upstream_unreachable")
         assert problem["retryable"] is True
         assert problem["retry_after_s"] >= 1

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
+from app.catalog.media_values import MediaPolicy
 from app.catalog.model import Model, build_model
 from app.catalog.validate import MAX_VIOLATIONS, Violation, violations
 
@@ -141,7 +142,7 @@ def test_places_are_ordered_by_number_then_name() -> None:
 )
 def test_media_that_pass(url: str) -> None:
     hosts = frozenset({"store.local:9000", "plain.local:80", "[::1]:80"})
-    assert violations(SEED, {**GOOD, "image_urls": [url]}, http_hosts=hosts) == []
+    assert violations(SEED, {**GOOD, "image_urls": [url]}, MediaPolicy(hosts)) == []
 
 
 @pytest.mark.parametrize(
@@ -194,16 +195,16 @@ def test_media_that_pass(url: str) -> None:
 )
 def test_media_that_do_not(value: str, says: str) -> None:
     hosts = frozenset({"store.local:9000"})
-    found = violations(SEED, {**GOOD, "image_urls": [value]}, http_hosts=hosts)
+    found = violations(SEED, {**GOOD, "image_urls": [value]}, MediaPolicy(hosts))
     assert [(v.pointer, v.code) for v in found] == [("#/image_urls/0", "media_uri")]
     assert says in found[0].detail
     assert len(found[0].detail) < 200
 
 
 def test_data_uris_only_where_allowed() -> None:
-    found = violations(SEED, {**GOOD, "image_urls": [PNG]}, data_uris=False)
+    found = violations(SEED, {**GOOD, "image_urls": [PNG]}, MediaPolicy(data_uris=False))
     assert [v.detail for v in found] == ["must be an absolute https:// URL, not a data: URI"]
-    found = violations(SEED, {**GOOD, "image_urls": ["x"]}, data_uris=False)
+    found = violations(SEED, {**GOOD, "image_urls": ["x"]}, MediaPolicy(data_uris=False))
     assert [v.detail for v in found] == ["must be an absolute https:// URL"]
 
 

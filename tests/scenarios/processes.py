@@ -153,6 +153,7 @@ def place_for(folder: Path, database_url: str, sandbox_url: str, **settings: str
             "PORT": str(free_port()),
             "SANDBOX_URL": sandbox_url,
             "SANDBOX_TOKEN": TOKEN,
+            "HTTP_MEDIA_HOSTS": sandbox_url.removeprefix("http://"),  # for live keys too
             **settings,
         },
     )

@@ -1,0 +1,1 @@
+"""Media that others host: probed by their first bytes, never decoded."""
