@@ -1,14 +1,17 @@
 """A stand-in for RunComfy that costs next to nothing: `python -m bench.standin PORT`.
 
-Raw ASGI, no state but two counters. A job whose body holds `FINISHES` is finished when first asked about;
-one whose body says `[bench:ends=2.5]` is in progress for so many seconds; any other is in the queue for ever.
-Jobs are told apart by their id alone, which holds the millisecond of the end. It checks no token.
+Raw ASGI, no state but two counters, and a picture. A job whose body holds `FINISHES` is finished when first
+asked about; one whose body says `[bench:ends=2.5]` is in progress for so many seconds; any other is in the
+queue for ever. Jobs are told apart by their id alone, which holds the millisecond of the end. It checks no
+token.
 """
 
 import itertools
 import os
 import re
+import struct
 import time
+import zlib
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -17,6 +20,7 @@ from bench.children import serve_until_parent_ends
 
 FINISHES = "[bench:finishes]"
 COUNT_PATH = "/count"
+PICTURE_PATH = "/picture.png"
 
 _JSON = (b"content-type", b"application/json")
 _OUTPUT = b'{"video":"https://example.com/reelgate-bench.mp4"}'
@@ -55,6 +59,9 @@ class StandIn:
         path: str = scope["path"]
         if path == COUNT_PATH:
             status, answer = 200, b'{"submits":%d,"looks":%d}' % (self._received, self._looks)
+        elif path == PICTURE_PATH:
+            await _send_picture(send)
+            return
         elif path.startswith("/v1/models/") and scope["method"] == "POST":
             status, answer = 200, self._submit(await _body(receive))
         else:
@@ -72,6 +79,28 @@ class StandIn:
         elif found := _ENDS.search(body):
             kind, end_ms = _ENDING, time.time_ns() // 1_000_000 + int(float(found[1]) * 1000)
         return b'{"request_id":"%s"}' % f"{kind}-{self._run}-{end_ms}-{next(self._numbers)}".encode()
+
+
+async def _send_picture(send: Send) -> None:
+    """The first 64 KiB of a picture of 2 MB, as a store answers a range."""
+    headers = [
+        (b"content-type", b"image/png"),
+        (b"content-range", b"bytes 0-65535/2000000"),
+        (b"content-length", b"65536"),
+    ]
+    await send({"type": "http.response.start", "status": 206, "headers": headers})
+    await send({"type": "http.response.body", "body": _PICTURE})
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+_PICTURE: Final = (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1600, 900, 8, 2, 0, 0, 0))
+    + _chunk(b"IDAT", b"")
+).ljust(65_536, b"\0")
 
 
 def _look(path: str) -> tuple[int, bytes]:

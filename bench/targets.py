@@ -62,21 +62,22 @@ def traffic(gateway: Gateway, baseline_port: int) -> dict[str, Traffic]:
     key = gateway.key
 
     def status_of(jobs: list[str], place: str) -> list[str]:
-        return [_wire("GET", place.format(job), key) for job in jobs]
+        return [wire("GET", place.format(job), key) for job in jobs]
 
     baseline = status_of(gateway.finished, "/jobs/{}/status")
     ours = "/v1/requests/{}/status"
     return {
         "baseline-get": Traffic(baseline_port, baseline, '"status":"completed"'),
-        "model": Traffic(gateway.port, [_wire("GET", SUBMIT, key)], f'"model_id":"{MODEL}"'),
+        "model": Traffic(gateway.port, [wire("GET", SUBMIT, key)], f'"model_id":"{MODEL}"'),
         "status-finished": Traffic(gateway.port, status_of(gateway.finished, ours), '"status":"completed"'),
         "status-live": Traffic(gateway.port, status_of(gateway.live, ours), '"status":"in_queue"'),
-        "baseline-post": Traffic(baseline_port, [_wire("POST", "/jobs", key, body)], '"members":4'),
-        "submit": Traffic(gateway.port, [_wire("POST", SUBMIT, key, body)], '"request_id":"'),
+        "baseline-post": Traffic(baseline_port, [wire("POST", "/jobs", key, body)], '"members":4'),
+        "submit": Traffic(gateway.port, [wire("POST", SUBMIT, key, body)], '"request_id":"'),
     }
 
 
-def _wire(method: str, path: str, key: str, body: bytes | None = None) -> str:
+def wire(method: str, path: str, key: str, body: bytes | None = None) -> str:
+    """A request as it is sent, in base64."""
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: {HOST}",

@@ -79,13 +79,15 @@ class World:
     tenant_id: str
     key: str
     marks: list[str] = field(default_factory=list)
+    picture: str = ""
+    """What its bodies hold; by default a sample that the sandbox serves."""
 
     def body(self, directive: str = "canned", **fields: Any) -> dict[str, Any]:
         """A valid body with a mark of its own in the prompt, and a directive to the sandbox."""
         mark = uuid.uuid4().hex
         self.marks.append(mark)
         bracket = f" [sandbox:{directive}]" if directive else ""
-        picture = f"{self.sandbox.options.public_url}/samples/harbour.jpg"
+        picture = self.picture or f"{self.sandbox.options.public_url}/samples/harbour.jpg"
         return {"image_urls": [picture], "prompt": f"a boat {mark}{bracket}", **fields}
 
     async def submit(self, directive: str = "canned", **fields: Any) -> httpx2.Response:

@@ -19,8 +19,8 @@ import uvicorn
 
 from app.cli.entry import main
 from app.config import Settings
+from app.kit.tls import system_trust
 from app.main import create_app
-from app.upstream.client import _tls
 from tests.scenarios.processes import PATIENCE_S, Place, bare_environment
 
 
@@ -110,7 +110,7 @@ def _warm() -> None:
         import_module(name)
     app = create_app(Settings(_env_file=None))
     uvicorn.Config(app, http="httptools", loop="uvloop", lifespan="on", ws="none", log_config=None).load()
-    _tls()
+    system_trust()
     gc.collect()
     gc.freeze()
 

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import httpx2
 
+from tests.pictures import data_uri, png
 from tests.scenarios.machine import Place, Server
 from tests.scenarios.machine_model import LIVE, Job, Line, Model, Options
 from tests.scenarios.machine_upstream import UpstreamJob
 
-_IMAGE = ["https://pictures.test/a.jpg"]
+_IMAGE = [data_uri(png())]
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("bytedance/dreamina-3-0/image-to-video", {"image_urls": _IMAGE}),
     "large": ("bytedance/dreamina-3-0/image-to-video", {"image_urls": _IMAGE, "resolution": "1080P"}),

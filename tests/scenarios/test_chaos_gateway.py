@@ -16,6 +16,7 @@ from app.sandbox.options import SandboxOptions
 from tests import chaos as wire
 from tests.chaos import GOOD, GOOD_BODY, JOB, Behaviour, Chaos, answer, chaos, job, response
 from tests.harness import World, open_world, settings_for
+from tests.pictures import data_uri, png
 from tests.sandbox.harness import TOKEN, ManualClock, Running
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +32,7 @@ async def world_at(url: str, database_url: str, folder: Path, **settings: Any) -
     with httpx2.Client(trust_env=False) as client:
         place = Running(SandboxOptions(token=TOKEN, public_url=url, data_dir=folder), ManualClock(), client)
         async with open_world(settings_for(database_url, folder, url, **chosen), place) as world:
+            world.picture = data_uri(png())  # what stands there serves none
             yield world
 
 
