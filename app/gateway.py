@@ -120,7 +120,7 @@ async def open_gateway(
             most=settings.streams_per_tenant,
         )
         terms = terms_of(settings)
-        inspector = _inspector(settings, clock, tasks, stack)
+        inspector = _inspector(settings, clock, tasks)
         if serving:
             await pool.begin(db)
             await spool.replay(db, clock)
@@ -193,12 +193,10 @@ def reaches_of(settings: Settings) -> dict[str, Reach]:
     }
 
 
-def _inspector(settings: Settings, clock: Clock, tasks: Tasks, stack: AsyncExitStack) -> Inspector:
-    egress = Egress()
-    stack.callback(egress.close)
+def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
     reaches = reaches_of(settings)
     prober = Prober(
-        egress,
+        Egress(),
         clock,
         tasks,
         reaches,

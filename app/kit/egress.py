@@ -8,10 +8,7 @@ What failed is for the operator's log alone: to the caller all of it looks alike
 """
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +17,7 @@ from urllib.parse import urljoin
 import httpcore2
 
 from app.kit.addresses import Address, AllowedNetwork, is_public, unmapped
+from app.kit.resolver import Resolver
 from app.kit.tls import system_trust
 from app.kit.urls import URL, URLRefused, parse_url
 
@@ -29,7 +27,6 @@ _MOST_ADDRESSES: Final = 4  # tried, of those that a name has
 _MOST_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CLOSE_S: Final = 1.0
-_RESOLVERS: Final = 32  # threads: a name server that never answers keeps one for its own time-out
 
 
 class EgressError(Exception):
@@ -101,12 +98,7 @@ class Egress:
     """The client. It has no deadline of its own but for connecting: whoever waits sets one over all."""
 
     def __init__(self) -> None:
-        # The event loop's own resolver threads are few, and the upstream's connections need them.
-        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="egress-dns")
-
-    def close(self) -> None:
-        """Forget the look-ups that are under way."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._resolver = Resolver()
 
     @asynccontextmanager
     async def get(
@@ -131,7 +123,7 @@ class Egress:
     async def _answer(self, url: URL, reach: Reach, headers: Mapping[str, str]) -> AsyncIterator[Fetched]:
         origin = httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port)
         connection = httpcore2.AsyncHTTPConnection(
-            origin, system_trust(), network_backend=_Guard(self._threads, url, reach)
+            origin, system_trust(), network_backend=_Guard(self._resolver, url, reach)
         )
         request = httpcore2.Request(
             "GET",
@@ -205,8 +197,8 @@ def _word(error: Exception) -> str:
 class _Guard(httpcore2.AsyncNetworkBackend):
     """Connects to judged addresses alone, over TCP alone."""
 
-    def __init__(self, threads: ThreadPoolExecutor, url: URL, reach: Reach) -> None:
-        self._threads = threads
+    def __init__(self, resolver: Resolver, url: URL, reach: Reach) -> None:
+        self._resolver = resolver
         self._url = url
         self._reach = reach
         self._inner = httpcore2.AnyIOBackend()
@@ -220,9 +212,10 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """A connection to the first of the host's addresses that takes it."""
-        addresses = await self._resolve(host, port)
-        if not addresses:
-            raise EgressError("unresolvable")
+        try:
+            addresses = await self._resolver.addresses(host, port)
+        except OSError as error:
+            raise EgressError("unresolvable") from error
         if not all(self._reach.allows(self._url, address) for address in addresses):
             raise EgressError("forbidden_address")
         tried = addresses[:_MOST_ADDRESSES]
@@ -241,16 +234,3 @@ class _Guard(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         """Never."""
         raise EgressError("unix_socket")
-
-    async def _resolve(self, host: str, port: int) -> Sequence[Address]:
-        with suppress(ValueError):
-            return [ipaddress.ip_address(host)]
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(
-                self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            )
-        except (OSError, UnicodeError) as error:
-            raise EgressError("unresolvable") from error
-        # An IPv4 host in hex, octal or one number is read by the resolver, and so judged as what it is.
-        return list(dict.fromkeys(ipaddress.ip_address(address[0]) for *_, address in found))

@@ -75,10 +75,8 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    client = Egress()
-    yield client
-    client.close()
+def egress() -> Egress:
+    return Egress()
 
 
 async def reason(egress: Egress, url: str, reach: Reach) -> str:
