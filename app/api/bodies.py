@@ -1,5 +1,6 @@
 """Reading a body: JSON, one object, within the limit."""
 
+import re
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -29,10 +30,13 @@ async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
 
 
 def _check_type(request: Request) -> None:
-    content_type = request.headers.get("content-type", "application/json")
-    media_type = content_type.partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "application/json").lower()
+    media_type, _, parameters = (part.strip() for part in content_type.partition(";"))
     if media_type != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not application/json.")
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
+    if charset is not None and charset[1] not in {"utf-8", "utf8"}:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; JSON is UTF-8.")
     coding = request.headers.get("content-encoding", "identity")
     if coding.strip().lower() != "identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not taken.")

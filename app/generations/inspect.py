@@ -54,9 +54,9 @@ class Inspection:
 
     @property
     def errors(self) -> list[FieldError]:
-        """Everything that refuses the input, at most a thousand."""
+        """Everything that refuses the input, by place, at most a thousand."""
         of_files = [one for file in self.files or () for one in file.errors] if self.binding else []
-        return [*self.violations, *of_files][:MAX_VIOLATIONS]
+        return sorted([*self.violations, *of_files], key=_place)[:MAX_VIOLATIONS]
 
     @property
     def media(self) -> list[dict[str, Any]] | None:
@@ -140,3 +140,9 @@ class Inspector:
             size_up_to=size_limit(media),
             within_s=self.within_s,
         )
+
+
+def _place(error: FieldError) -> list[tuple[int, int, str]]:
+    """Where it stands: elements by their number."""
+    tokens = error.pointer.split("/")[1:]
+    return [(0, int(one), "") if one.isdecimal() and len(one) < 10 else (1, 0, one) for one in tokens]  # noqa: PLR2004 - no array is that long

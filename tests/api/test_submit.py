@@ -298,6 +298,8 @@ NOT_JSON = (
     {"Content-Type": "application/vnd.api+json"},
     {"Content-Type": ""},
     {"Content-Type": "text/html; application/json"},
+    {"Content-Type": "application/json; charset=iso-8859-1"},
+    {"Content-Type": 'application/json; charset="utf-16"'},
     {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     {"Content-Type": "application/json", "Content-Encoding": "identity, br"},
 )
