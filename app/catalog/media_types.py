@@ -33,6 +33,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "flac": "audio/flac",
     "aac": "audio/aac",
     "m4a": "audio/mp4",
+    "aiff": "audio/aiff",
 }
 _NAMES: Final = {
     "image/jpeg": "JPEG",
@@ -48,12 +49,14 @@ _NAMES: Final = {
     "video/webm": "WebM",
     "video/x-matroska": "Matroska",
     "video/x-msvideo": "AVI",
+    "video/mpeg": "MPEG",
     "audio/mpeg": "MP3",
     "audio/wav": "WAV",
     "audio/ogg": "Ogg",
     "audio/flac": "FLAC",
     "audio/aac": "AAC",
     "audio/mp4": "M4A",
+    "audio/aiff": "AIFF",
 }
 _WORD = re.compile(rf"(?<![a-z0-9])\.?({'|'.join(sorted(_TYPES, key=len, reverse=True))})s?(?![a-z0-9])")
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
