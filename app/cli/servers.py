@@ -9,12 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from app.api.protocol import GuardedProtocol, Limits
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
 from app.db.engine import is_sqlite
@@ -103,7 +106,14 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         if hasattr(app.state, "gateway"):
             app.state.gateway.feed.close()  # streams end, and held answers go out
 
-    config = _config(edge, settings.host, settings.port, drain_s=settings.drain_s)
+    config = _config(
+        edge,
+        settings.host,
+        settings.port,
+        drain_s=settings.drain_s,
+        http=partial(GuardedProtocol, Limits.of(settings)),
+        timeout_keep_alive=settings.keep_alive_s,
+    )
     _run(
         Server(
             config,
@@ -172,12 +182,11 @@ async def _try_to_open(settings: Settings) -> None:
         pass
 
 
-def _config(app: ASGIApp, host: str, port: int, *, drain_s: int) -> uvicorn.Config:
+def _config(app: ASGIApp, host: str, port: int, *, drain_s: int, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=host,
         port=port,
-        http="httptools",
         loop="uvloop",
         lifespan="on",
         ws="none",
@@ -186,6 +195,7 @@ def _config(app: ASGIApp, host: str, port: int, *, drain_s: int) -> uvicorn.Conf
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=drain_s,
+        **{"http": "httptools", **more},
     )
 
 
