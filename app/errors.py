@@ -110,6 +110,13 @@ INSUFFICIENT_SCOPE = Fault(
     retryable=False,
     remedy="Use a key that has the scope named in `detail`.",
 )
+ORIGIN_NOT_ALLOWED = Fault(
+    "origin_not_allowed",
+    403,
+    "Pages of this origin may not call.",
+    retryable=False,
+    remedy="Have the operator add the page's exact origin to the tenant (`reelgate tenants set-origins`).",
+)
 MODEL_NOT_ALLOWED = Fault(
     "model_not_allowed",
     403,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from app.auth.origins import Origins
 from app.auth.principal import Authenticator
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.catalog.media_values import MediaPolicy
@@ -57,6 +58,7 @@ class Gateway:
     db: Database
     catalog: Catalog
     authenticator: Authenticator
+    origins: Origins
     inspector: Inspector
     submitter: Submitter
     pool: Pool
@@ -132,6 +134,7 @@ async def open_gateway(
             db=db,
             catalog=catalog,
             authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
+            origins=Origins(db, clock),
             inspector=inspector,
             submitter=Submitter(
                 db,

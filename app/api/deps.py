@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.cors import admit
 from app.api.rate_limits import rate_headers_of
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
@@ -22,7 +23,9 @@ async def _principal(request: Request) -> Principal:
     if scheme.lower() != "bearer" or not key:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
-    return await gateway.authenticator.authenticate(key)
+    principal = await gateway.authenticator.authenticate(key)
+    admit(request.scope, principal, gateway.settings.base_url)
+    return principal
 
 
 async def _can_submit(request: Request) -> Principal:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.api.heads import fault_of_head
+from app.api.middleware import SAFE, TRACE_HEADER
 from app.api.problems import response
 from app.config import Settings
 from app.errors import (
@@ -399,12 +400,9 @@ def _bytes_of(problem: Problem, base_url: str) -> bytes:
     token = trace_id_var.set(new_trace_id())
     try:
         answer = response(problem, base_url=base_url, instance="/")
-        answer.headers["Reelgate-Trace-Id"] = trace_id_var.get()
+        answer.raw_headers += [*SAFE, (TRACE_HEADER, trace_id_var.get().encode()), (b"connection", b"close")]
     finally:
         trace_id_var.reset(token)
-    answer.headers.update(
-        {"Connection": "close", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    )
     status = HTTPStatus(problem.fault.status)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
     lines += [name + b": " + value for name, value in answer.raw_headers]

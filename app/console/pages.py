@@ -27,10 +27,7 @@ def _vendor_folder() -> Path:
 
 
 async def _docs(_request: Request) -> Response:
-    return FileResponse(
-        _STATIC / "docs.html",
-        headers={"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
-    )
+    return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _POLICY})
 
 
 def add_pages(app: Starlette) -> None:

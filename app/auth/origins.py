@@ -1,0 +1,42 @@
+"""The web origins of all tenants: what a page may be told before it has shown whose key it holds."""
+
+import asyncio
+
+from app.auth.tenants import all_origins
+from app.db.engine import Database
+from app.kit.clock import Clock
+
+_REMEMBERED_MS = 1000
+
+
+class Origins:
+    """Reads them at most once a second, however many ask and however it ends.
+
+    A failure is remembered as well: whoever asks has shown no key, and must not be able to cause more reads.
+    """
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._began_ms = 0
+        self._reading: asyncio.Future[frozenset[str]] | None = None
+
+    async def include(self, origin: str) -> bool:
+        """Whether any tenant that is not disabled has it.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE.
+
+        """
+        now_ms = self._clock.now_ms()
+        if self._reading is None or not 0 <= now_ms - self._began_ms < _REMEMBERED_MS:
+            self._began_ms = now_ms
+            self._reading = asyncio.ensure_future(self._db.read(all_origins))
+            self._reading.add_done_callback(_mark_seen)
+        return origin in await asyncio.shield(self._reading)
+
+
+def _mark_seen(reading: asyncio.Future[frozenset[str]]) -> None:
+    """Whoever asked has the error, or has given up; nobody else needs a warning."""
+    if not reading.cancelled():
+        reading.exception()
