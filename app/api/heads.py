@@ -7,39 +7,70 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+Headers = Sequence[tuple[bytes, bytes]]
+
 # Twice even with one value: another reader may take the first, the last, or join them.
 _ONCE: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"transfer-encoding", b"authorization", b"idempotency-key"}
 )
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
-_TARGET: Final = re.compile(rb"(?:https?://[^\x00-\x20/?#\x7f-\xff]+)?/[\x21-\x7e]*")
+# Without a fragment: some readers cut it off, others do not.
+_TARGET: Final = re.compile(rb"(?:https?://([^\x00-\x20/?#@\x7f-\xff]+))?/[!\"$-~]*", re.IGNORECASE)
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
+_OF_UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
-def fault_of_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+def fault_of_head(version: str, target: bytes, headers: Headers) -> str | None:
     """Why this head is refused, in public words that repeat nothing of it; None where it is fine.
 
     `version` is as in `HTTP/1.1`, `target` as in the request line, `headers` have their names in lower case.
     """
     if version not in _VERSIONS:
         return "Only HTTP/1.0 and HTTP/1.1 are spoken here."
-    if not _TARGET.fullmatch(target):
+    place = _TARGET.fullmatch(target)
+    if place is None:
         return "The address is not a path of printable ASCII; everything else in it is percent-encoded."
-    named: dict[bytes, bytes] = {}
+    if not b"".join([value for _, value in headers]).isascii():  # controls: the parser refuses them
+        return "A header holds bytes that are not ASCII."
+    named = dict(headers)
+    if len(named) < len(headers) and (name := _repeated(headers)):
+        return f"The header {name} stands twice."
+    return _fault_of_host(version, place[1], named) or _fault_of_length(version, named)
+
+
+def without_upgrade(method: bytes, version: str, target: bytes, headers: Headers) -> bytes:
+    """The same head, as it goes on the wire, without the wish for another protocol."""
+    lines = [b"%s %s HTTP/%s" % (method, target, version.encode())]
     for name, value in headers:
-        if name in named and name in _ONCE:
-            return f"The header {name.decode('ascii')} stands twice."
-        if not value.isascii() or b"\0" in value:
-            return "A header holds bytes that are not ASCII."
-        named[name] = value
-    return _fault_of_host(version, named) or _fault_of_length(version, named)
+        if name in _OF_UPGRADE:
+            continue
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            kept = b", ".join([token for token in tokens if token.lower() not in _OF_UPGRADE])
+            lines.append(name + b": " + kept)
+        else:
+            lines.append(name + b": " + value)
+    return b"\r\n".join([*lines, b"", b""])
 
 
-def _fault_of_host(version: str, named: dict[bytes, bytes]) -> str | None:
+def _repeated(headers: Headers) -> str | None:
+    seen = set()
+    for name, _ in headers:
+        if name in seen and name in _ONCE:
+            return name.decode("ascii")
+        seen.add(name)
+    return None
+
+
+def _fault_of_host(version: str, place: bytes | None, named: dict[bytes, bytes]) -> str | None:
     host = named.get(b"host")
     if host is None:
         return "There is no Host header." if version == "1.1" else None
-    return None if _HOST.fullmatch(host) else "The Host header is not a host, or a host and a port."
+    if not _HOST.fullmatch(host):
+        return "The Host header is not a host, or a host and a port."
+    if place is not None and place.lower() != host.lower():
+        return "The address and the Host header name different hosts."
+    return None
 
 
 def _fault_of_length(version: str, named: dict[bytes, bytes]) -> str | None:

@@ -7,20 +7,20 @@ document.
 
 import asyncio
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, Never, cast
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.api.heads import fault_of_head
+from app.api.heads import fault_of_head, without_upgrade
 from app.api.middleware import SAFE, TRACE_HEADER
 from app.api.problems import response
+from app.api.wire import Wire
 from app.config import Settings
 from app.errors import (
     ADDRESS_TOO_LONG,
@@ -30,18 +30,20 @@ from app.errors import (
     TOO_MANY_CONNECTIONS,
     Problem,
 )
-from app.kit.telemetry import get_logger, new_trace_id, trace_id_var
+from app.kit.telemetry import get_logger, trace_id_of, trace_id_var
 
 _log = get_logger("http")
 _MOST_HEADERS: Final = 100
-_LINGER_S: Final = 1.0  # for which input is still taken, so that its reset does not overtake our answer
+_MOST_WAITING: Final = 100  # requests of one connection behind the one that is being answered
+_REQUEST_LINE: Final = 32  # bytes of a request line around its address, at most
 _RETRY_AFTER_S: Final = 1
-_FRAMING: Final = 16  # bytes of chunk sizes and line ends for each byte of a body
+_PAUSED_TICK_S: Final = 1.0
+_REFUSED_IN_FULL: Final = 1000  # connections over the limit that still get an answer; more are just cut
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds; seconds, bytes and a number of connections."""
+    """The bounds; seconds, bytes and a number of connections. `base_url` stands in the problems."""
 
     base_url: str
     head_bytes: int
@@ -71,8 +73,14 @@ class _Phase(Enum):
     BODY = auto()
 
 
+class _StopParsing(Exception):  # noqa: N818 - no error: the way out of the parser's callbacks
+    """Nothing more of this connection is looked at."""
+
+
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection. For `uvicorn.Config(http=partial(GuardedProtocol, limits))`."""
+
+    transport: Wire  # type: ignore[assignment]  # it has what uvicorn uses of a transport
 
     def __init__(
         self,
@@ -85,35 +93,41 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self._phase = _Phase.NONE
-        self._deadline = math.inf  # of the loop's time, for what the client has to send now
+        self._deadline = math.inf  # on the client's clock, for what it has to send now
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf  # on the loop's clock
         self._head_bytes = 0
-        self._framing_bytes = 0
+        self._head_at_most = 0
+        self._quiet_bytes = 0  # of a body since the last content: sizes of chunks, and trailers
+        self._has_begun = 0  # messages in this piece of input
+        self._plain_head: bytes | None = None  # of a request that asks for another protocol
         self._running = 0  # requests that the application has and has not answered
-        self._refusal: Problem | None = None
+        self._farewell: bytes | None = None  # a refusal that waits for the answers before it
         self._is_deaf = False
-        self._is_replaying = False
-        self._stalled: asyncio.TimerHandle | None = None
-        self._unwritten = 0
 
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, unless there are too many connections."""
-        closing = _Closing(transport, self.loop, self._is_sending, self._limits.write_s)
-        super().connection_made(cast("asyncio.Transport", closing))
-        if len(self.connections) > self._limits.connections:
+        wire = Wire(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
+        super().connection_made(cast("asyncio.Transport", wire))
+        too_many = len(self.connections) - self._limits.connections
+        if too_many > _REFUSED_IN_FULL:
+            self._is_deaf = True
+            wire.abort()
+        elif too_many > 0:
             detail = "This server has as many connections as it may."
             self._refuse(Problem(TOO_MANY_CONNECTIONS, detail, retry_after_s=_RETRY_AFTER_S))
-            return
-        self._wait_until(self.loop.time() + self._limits.head_s)
+        else:
+            self._grant(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget all timers."""
-        for timer in (self._timer, self._stalled):
-            if timer is not None:
-                timer.cancel()
-        cast("_Closing", self.transport).lost()
+        self._is_deaf = True
+        self._unset_keepalive_if_required()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.transport.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -121,108 +135,121 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._is_deaf or self.transport.is_closing():
             return
+        size = len(data)
         began = self._phase
+        self._has_begun = 0
+        self._head_at_most = size if began is not _Phase.HEAD else self._head_at_most + size
+        self._quiet_bytes += size
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade()
-            self.data_received(data[upgrade.args[0] :])
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._feed_without_upgrade(memoryview(data)[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self._is_deaf:
+                self._refuse(_of_parser(error))
             return
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or Problem(MALFORMED_REQUEST, "The request could not be parsed."))
-            return
-        self._count(data, began)
-        if self._phase is _Phase.NONE and self._is_idle() and self._deadline == math.inf:
+        # What arrives in one piece, as nearly all does, has come this far without a look at the clock.
+        if self._phase is not _Phase.NONE:
+            if self._has_begun or self._phase is not began:
+                self._grant(self._limits.head_s if self._phase is _Phase.HEAD else self._limits.body_s)
+            self._count(size, began)
+        elif self._deadline == math.inf and not self._has_begun and self._is_idle():
             # Line breaks between requests are allowed, but are no sign of life.
-            self._deadline = self.loop.time() + self._limits.head_s
-        self._wait_until(self._deadline)
+            self._grant(self._limits.head_s)
 
-    def _go_on_without_upgrade(self) -> None:
-        """Have the body parsed after all: the parser takes what follows an `Upgrade` for another protocol.
+    def _feed_without_upgrade(self, rest: memoryview) -> None:
+        """Go on in HTTP/1.1 with a request that asks for another protocol, and with what follows.
 
-        Nothing is upgraded here, and a client that offers it (Java's does so on every request without TLS)
-        goes on in HTTP/1.1. A new parser is told how the body is framed, and nothing else.
+        The parser has left out its body. So a fresh one reads the same head without that wish.
         """
-        self.parser = httptools.HttpRequestParser(self)
-        framing = [
-            name + b": " + value
-            for name, value in self.headers
-            if name in {b"content-length", b"transfer-encoding"}
-        ]
-        self._is_replaying = True
-        self.parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"", b""]))
-        self._is_replaying = False
+        while True:
+            plain, self._plain_head = self._plain_head or b"", None
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.parser.feed_data(plain)
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
 
-    def _count(self, data: bytes, began: _Phase) -> None:
-        """Bound what the parser keeps to itself: a header, or the sizes and trailers around chunks."""
-        if self._phase is _Phase.HEAD and began is _Phase.HEAD:
-            self._head_bytes += len(data)
+    def _count(self, size: int, began: _Phase) -> None:
+        """Bound what the parser keeps to itself: a header or an address, or what stands around chunks."""
+        if self._phase is _Phase.HEAD:
+            if not self._has_begun:
+                self._head_bytes += size
+            elif self._has_begun == 1 and began is _Phase.NONE:
+                self._head_bytes = size
             if (problem := self._fault_of_size()) is not None:
                 self._refuse(problem)
-        elif self._phase is _Phase.BODY and began is _Phase.BODY:
-            self._framing_bytes += len(data)
-            if self._framing_bytes > self._limits.head_bytes:
-                self._refuse(Problem(MALFORMED_REQUEST, "The body is more framing than content."))
+        elif began is _Phase.BODY and self._quiet_bytes > self._limits.head_bytes:
+            self._refuse(Problem(MALFORMED_REQUEST, "The body is all chunk sizes or trailers, no content."))
 
     def _fault_of_size(self) -> Problem | None:
         most = self._limits.head_bytes
         if self._head_bytes <= most:
             return None
-        if len(self.url) > most or (not self.headers and len(self.url) > most // 2):
-            return Problem(ADDRESS_TOO_LONG, f"Address and headers may have {most} bytes together.")
-        return Problem(HEADERS_TOO_LARGE, f"Address and headers may have {most} bytes together.")
+        is_address = len(self.url) > most or len(self.url) + _REQUEST_LINE > self._head_bytes
+        fault = ADDRESS_TOO_LONG if is_address else HEADERS_TOO_LARGE
+        return Problem(fault, f"Address and headers may have {most} bytes together.")
 
     # --- what the parser calls
 
     def on_message_begin(self) -> None:
         """Begin a head, which has its time from here."""
-        if self._is_replaying:
-            return
+        if len(self.pipeline) >= _MOST_WAITING:
+            # Input that was read is parsed to its end: without this, thousands would queue up.
+            self._is_deaf = True
+            self._end_after_this()
+            raise _StopParsing
         super().on_message_begin()
         self._phase = _Phase.HEAD
+        self._has_begun += 1
         self._head_bytes = 0
-        self._deadline = self.loop.time() + self._limits.head_s
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
-        if not self._is_replaying:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what comes behind a body is dropped."""
-        if self._phase is not _Phase.HEAD or self._is_replaying:
-            return
-        super().on_header(name, value)
-        if len(self.headers) > _MOST_HEADERS:
-            self._stop(Problem(HEADERS_TOO_LARGE, f"There are more than {_MOST_HEADERS} headers."))
 
     def on_headers_complete(self) -> None:
         """Judge the head, and hand the request on."""
-        if self._is_replaying:
-            return
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if (problem := self._fault_of_size()) is not None:
-            self._stop(problem)
-        fault = fault_of_head(self.parser.get_http_version(), self.url, self.headers)
+        if self._head_at_most > self._limits.head_bytes:
+            self._head_bytes = len(self.url) + sum(
+                [len(name) + len(value) + 4 for name, value in self.headers]
+            )
+            if (problem := self._fault_of_size()) is not None:
+                self._stop(problem)
+        if len(self.headers) > _MOST_HEADERS:
+            self._stop(Problem(HEADERS_TOO_LARGE, f"There may be {_MOST_HEADERS} headers."))
+        version = self.parser.get_http_version()
+        fault = fault_of_head(version, self.url, self.headers)
         if fault is not None:
             self._stop(Problem(MALFORMED_REQUEST, fault))
+        if self.parser.should_upgrade():
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                self._stop(Problem(MALFORMED_REQUEST, "There are no tunnels here."))
+            self._plain_head = without_upgrade(method, version, self.url, self.headers)
+            return
         super().on_headers_complete()
         self._phase = _Phase.BODY
-        self._framing_bytes = 0
-        self._deadline = self.loop.time() + self._limits.body_s
+        self._quiet_bytes = 0
+        self._head_bytes = 0
+        self.headers = []  # what stands behind a body goes there, and so nowhere
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._framing_bytes -= len(body) * _FRAMING
+        self._quiet_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The client has sent everything."""
-        if self.parser.should_upgrade():
-            return  # the body is still to come
+        if self._plain_head is not None:
+            return
         self._phase = _Phase.NONE
         self._deadline = math.inf
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running += 1
@@ -232,89 +259,82 @@ class GuardedProtocol(HttpToolsProtocol):
         """Go on with the next request, or end with the refusal that waited for this answer."""
         self._running -= 1
         super().on_response_complete()
-        if self._refusal is not None and self._is_idle() and not self.transport.is_closing():
-            self._write(self._refusal)
+        if self._phase is not _Phase.NONE:
+            self._unset_keepalive_if_required()  # the deadline of what is being sent holds
+        if self._farewell is not None and self._is_idle() and not self.transport.is_closing():
+            self._leave(self._farewell)
 
     # --- time
 
-    def _wait_until(self, deadline: float) -> None:
+    def _grant(self, seconds: float) -> None:
+        """Give the client so long for what it has to send now."""
+        self._deadline = self.transport.client_time() + seconds
+        self._see_to_deadline()
+
+    def _see_to_deadline(self) -> None:
         """Have the timer fire by then. A later deadline leaves it: it looks again when it fires."""
-        self._deadline = deadline
-        if deadline == math.inf or (self._timer is not None and self._timer.when() <= deadline):
-            return
+        left_s = self._deadline - self.transport.client_time()
+        if self.transport.is_paused:
+            left_s = max(left_s, _PAUSED_TICK_S)
+        at = self.loop.time() + left_s
         if self._timer is not None:
+            if self._timer_at <= at:
+                return
             self._timer.cancel()
-        self._timer = self.loop.call_at(deadline, self._look)
+        self._timer_at = at
+        self._timer = self.loop.call_later(left_s, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        now = self.loop.time()
-        if self._deadline > now or self._refusal is not None or self.transport.is_closing():
-            self._wait_until(self._deadline)
-        elif self.flow.read_paused:  # it is we who do not read
-            self._wait_until(
-                now + (self._limits.body_s if self._phase is _Phase.BODY else self._limits.head_s)
-            )
+        if self._is_deaf or self._deadline == math.inf or self.transport.is_closing():
+            return
+        if self.transport.is_paused or self._deadline > self.transport.client_time():
+            self._see_to_deadline()
         elif self._phase is _Phase.NONE:
             self.transport.close()
         else:
-            what, within_s = (
-                ("headers", self._limits.head_s)
-                if self._phase is _Phase.HEAD
-                else ("body", self._limits.body_s)
-            )
-            self._refuse(Problem(REQUEST_TIMEOUT, f"The {what} did not arrive within {within_s:g} s."))
+            what, within_s = "headers", self._limits.head_s
+            if self._phase is _Phase.BODY:
+                what, within_s = "body", self._limits.body_s
+            detail = f"The {what} did not arrive within {within_s:g} s."
+            self._refuse(Problem(REQUEST_TIMEOUT, detail, retry_after_s=_RETRY_AFTER_S))
 
     def pause_writing(self) -> None:
         """The reader is slower than we are: see to it that it reads at all."""
         super().pause_writing()
-        self._unwritten = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(self._limits.write_s, self._look_at_reader)
+        self.transport.watch()
 
     def resume_writing(self) -> None:
         """The reader has caught up."""
         super().resume_writing()
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
-
-    def _look_at_reader(self) -> None:
-        before, self._unwritten = self._unwritten, self.transport.get_write_buffer_size()
-        if self._unwritten < before:
-            self._stalled = self.loop.call_later(self._limits.write_s, self._look_at_reader)
-            return
-        _log.info("A connection was cut: its reader took nothing.", unwritten_bytes=self._unwritten)
-        self.transport.abort()
+        if not self.transport.is_closing():
+            self.transport.rest()
 
     # --- refusing
 
-    def _stop(self, problem: Problem) -> None:
-        """Leave the parser: it ends with an error, and that with this refusal."""
-        self._refusal = problem
-        raise problem
+    def _stop(self, problem: Problem) -> Never:
+        """Refuse, and leave the parser."""
+        self._refuse(problem)
+        raise _StopParsing
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with the problem and close, after the answers that are still to come before it."""
-        self._refusal = problem
         self._is_deaf = True
-        _log.info(
-            "A request was refused before it was read.",
-            status=problem.fault.status,
-            code=problem.fault.code,
-            reason=problem.detail,
-        )
-        if self._phase is _Phase.BODY and not self._drop_this():
+        if self._phase is _Phase.BODY and not self._take_back():
+            self._end_after_this()  # it has its answer, or a part of it
             return
+        farewell = self._bytes_of(problem)
         if self._is_idle():
-            self._write(problem)
+            self._leave(farewell)
+        else:
+            self._farewell = farewell
 
-    def _drop_this(self) -> bool:
-        """Take the request that is being read from the application. Whether it was not answered yet."""
+    def _take_back(self) -> bool:
+        """Take the request that is being read from the application. Whether it had no answer yet."""
         if self.pipeline and self.pipeline[0][0] is self.cycle:
             self.pipeline.popleft()  # it had not begun
             return True
         if self.cycle.response_started:
-            self._end_after_this()
             return False
         self.cycle.disconnected = True
         self.cycle.message_event.set()
@@ -328,10 +348,39 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False
 
-    def _write(self, problem: Problem) -> None:
+    def _leave(self, farewell: bytes) -> None:
+        self._farewell = farewell  # whoever is refused may still be sending
         self._unset_keepalive_if_required()
-        self.transport.write(_bytes_of(problem, self._limits.base_url))
+        self.transport.write(farewell)
         self.transport.close()
+
+    def _bytes_of(self, problem: Problem) -> bytes:
+        """The whole answer as it goes on the wire, with a trace id of its own, under which it is logged."""
+        has_head = self._phase is not _Phase.NONE
+        named = dict(self.scope["headers"]) if has_head else {}
+        path = self.scope["path"] if self._phase is _Phase.BODY else "/"
+        token = trace_id_var.set(trace_id_of(named.get(b"traceparent", b"").decode("latin-1")))
+        try:
+            _log.info(
+                "A request was refused before it was read.",
+                status=problem.fault.status,
+                code=problem.fault.code,
+                reason=problem.detail,
+            )
+            answer = response(problem, base_url=self._limits.base_url, instance=path)
+            answer.raw_headers += [
+                *SAFE,
+                (TRACE_HEADER, trace_id_var.get().encode()),
+                (b"connection", b"close"),
+            ]
+        finally:
+            trace_id_var.reset(token)
+        status = HTTPStatus(problem.fault.status)
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
+        lines += [name + b": " + value for name, value in self.server_state.default_headers]
+        lines += [name + b": " + value for name, value in answer.raw_headers]
+        body = b"" if has_head and self.parser.get_method() == b"HEAD" else bytes(answer.body)
+        return b"\r\n".join([*lines, b"", body])
 
     def send_400_response(self, msg: str) -> None:
         """Answer with a problem where uvicorn would in bare text."""
@@ -343,67 +392,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_sending(self) -> bool:
         """Whether the client may still be sending."""
-        return self._phase is not _Phase.NONE or self._refusal is not None
+        return self._phase is not _Phase.NONE or self._is_deaf
 
 
-class _Closing:
-    """A transport that closes without losing its last answer, and for certain.
-
-    Input that nobody has read makes the kernel reset the connection at a close, and the reset may overtake
-    what was written. So while the client may still be sending, our end is closed first and input dropped for
-    a moment.
-    """
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        is_sending: Callable[[], bool],
-        write_s: float,
-    ) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._is_sending = is_sending
-        self._write_s = write_s
-        self._end: asyncio.TimerHandle | None = None
-        self._is_lost = False
-        self.write = transport.write
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        return self._end is not None or self._transport.is_closing()
-
-    def close(self) -> None:
-        if self._end is not None or self._is_lost:
-            return
-        if self._is_sending() and not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._transport.resume_reading()
-            self._end = self._loop.call_later(_LINGER_S, self._close)
-        else:
-            self._close()
-
-    def _close(self) -> None:
-        self._transport.close()
-        self._end = self._loop.call_later(self._write_s, self._transport.abort)  # whoever never reads
-
-    def lost(self) -> None:
-        self._is_lost = True
-        if self._end is not None:
-            self._end.cancel()
-
-
-def _bytes_of(problem: Problem, base_url: str) -> bytes:
-    """The whole answer, as it goes on the wire."""
-    token = trace_id_var.set(new_trace_id())
-    try:
-        answer = response(problem, base_url=base_url, instance="/")
-        answer.raw_headers += [*SAFE, (TRACE_HEADER, trace_id_var.get().encode()), (b"connection", b"close")]
-    finally:
-        trace_id_var.reset(token)
-    status = HTTPStatus(problem.fault.status)
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
-    lines += [name + b": " + value for name, value in answer.raw_headers]
-    return b"\r\n".join([*lines, b"", bytes(answer.body)])
+def _of_parser(error: httptools.HttpParserError) -> Problem:
+    # A callback's error may repeat what it was given; the parser's own are constant sentences.
+    is_ours = isinstance(error, httptools.HttpParserCallbackError)
+    reason = "its address is none" if is_ours else f"the parser says {str(error)!r}"
+    return Problem(MALFORMED_REQUEST, f"The request is no HTTP/1.1: {reason}.")

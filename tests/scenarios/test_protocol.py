@@ -3,22 +3,27 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.api.protocol import GuardedProtocol, Limits
+from app.kit.telemetry import _add_trace_id
+from tests.scenarios.processes import place_for, started
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits("http://gateway.test", head_bytes=4096, head_s=60, body_s=60, write_s=60, connections=1000)
 PATIENCE_S = 20
+AT_ONCE = 12_000_000  # bytes; more than the kernel takes
 GET = b"GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 4\r\n\r\nbody"
 
@@ -32,8 +37,8 @@ class App:
     disconnected: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/early":
-            await _answer(send, b"early", (b"connection", b"close"))
+        if (special := self.specials().get(scope["path"])) is not None:
+            await special(receive, send)
             return
         body, more = b"", True
         while more:
@@ -53,6 +58,30 @@ class App:
             await send({"type": "http.response.body", "body": b""})
             return
         await _answer(send, b"seen " + body)
+
+    def specials(self) -> dict[str, Callable[[Receive, Send], Awaitable[None]]]:
+        return {"/early": _early, "/at-once": _at_once, "/half": self._half, "/stubborn": self._stubborn}
+
+    async def _half(self, _: Receive, send: Send) -> None:
+        length = (b"content-length", b"4")
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b"ha", "more_body": True})
+        await self.gate.wait()
+        await send({"type": "http.response.body", "body": b"lf"})
+
+    async def _stubborn(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.disconnected += 1
+        await _answer(send, b"too late")
+
+
+async def _early(_: Receive, send: Send) -> None:
+    await _answer(send, b"early", (b"connection", b"close"))
+
+
+async def _at_once(_: Receive, send: Send) -> None:
+    await _answer(send, b"z" * AT_ONCE)
 
 
 async def _answer(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None:
@@ -469,3 +498,176 @@ async def test_hundreds_of_slow_clients_do_not_keep_others_from_an_answer() -> N
             assert answers_in(said)[0][0] == 200
         for _, writer in slow:
             writer.transport.abort()
+
+
+# --- what else could go wrong
+
+
+LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+
+
+async def test_a_slow_but_moving_reader_gets_all_of_an_answer_behind_which_we_close() -> None:
+    async with serving(write_s=0.4) as place, place.connect() as (reader, writer):
+        writer.write(b"GET /at-once HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        said = b""
+        async with asyncio.timeout(4 * PATIENCE_S):
+            while part := await reader.read(200_000):
+                said += part
+                await asyncio.sleep(0.01)
+        ((status, _, body),) = answers_in(said)
+        assert (status, len(body)) == (200, AT_ONCE)
+
+
+async def test_a_reader_that_takes_nothing_of_a_last_answer_is_cut() -> None:
+    async with serving(write_s=0.3) as place, place.connect() as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # as each that reads has it
+        writer.write(b"GET /at-once HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            while place.state.total_requests == 0 or place.state.connections:  # noqa: ASYNC110 - the other side
+                await asyncio.sleep(0.02)
+
+
+async def test_bodies_behind_an_upgrade_that_is_not_made_are_bodies_and_no_requests() -> None:
+    inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    first = b"POST /1 HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n%s" % (UPGRADE, len(inner), inner)
+    second = b"POST /2 HTTP/1.1\r\nHost: a\r\n%sTransfer-Encoding: chunked\r\n\r\n" % UPGRADE
+    second += b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(inner), inner)
+    for piece in (1, 50, 10_000):
+        text = first + second + LAST
+        async with serving() as place:
+            said = await place.talk(*(text[at : at + piece] for at in range(0, len(text), piece)))
+            assert [one[0] for one in answers_in(said)] == [200] * 3
+            assert place.app.seen == [("POST", "/1", inner), ("POST", "/2", inner), ("GET", "/", b"")]
+
+
+@pytest.mark.parametrize("head", ["POST / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.0\r\n"])
+async def test_an_upgrade_does_not_open_what_is_closed_without(head: str) -> None:
+    start = head.encode() + UPGRADE
+    lengths = [
+        b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+        b"Transfer-Encoding: x, chunked\r\n\r\n",
+    ]
+    for length in lengths:
+        async with serving() as place:
+            refusal_in(await place.talk(start + length + GET), 400, "malformed_request")
+            assert place.app.seen == []
+    async with serving(body_s=0.3) as place:
+        said = await place.talk(start + b"Content-Length: 4\r\n\r\nbo")
+        refusal_in(said, 408, "request_timeout")
+        assert place.app.disconnected == 1
+
+
+@pytest.mark.parametrize(
+    "target", [b"/a#b", b"http://u:p@a/", b"http://b/", b"http://a", b"//\x7f", b"ftp://a/", b"?q"]
+)
+async def test_an_address_that_two_readers_could_read_differently_is_refused(target: bytes) -> None:
+    async with serving() as place:
+        said = await place.talk(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % target + GET)
+        refusal_in(said, 400, "malformed_request")
+
+
+async def test_requests_that_wait_on_a_connection_are_bounded_and_those_taken_are_answered() -> None:
+    async with serving() as place, place.connect() as (reader, writer):
+        writer.write(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\n" + GET * 20_000)
+        async with asyncio.timeout(PATIENCE_S):
+            while not place.app.seen:  # noqa: ASYNC110 - the application is the other side
+                await asyncio.sleep(0.005)
+            (connection,) = place.state.connections
+            assert len(connection.pipeline) <= 100  # type: ignore[union-attr]  # it is ours
+            place.app.gate.set()
+            said = await reader.read()
+        statuses = [one[0] for one in answers_in(said)]
+        assert statuses == [200] * len(place.app.seen)
+        assert 1 < len(statuses) <= 101
+
+
+async def test_a_large_head_behind_another_request_is_refused_too() -> None:
+    async with serving() as place:
+        head = b"GET /2 HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20_000
+        refusal_in(await place.talk(GET + head, b"y\r\n\r\n"), 431, "headers_too_large", before=1)
+        assert len(place.app.seen) == 1
+
+
+async def test_a_trailer_is_bounded_however_long_the_body_was() -> None:
+    async with serving() as place, place.connect() as (reader, writer):
+        writer.write(CHUNKED + b"%x\r\n%s\r\n0\r\nX: " % (3_000_000, b"x" * 3_000_000))
+        async with asyncio.timeout(PATIENCE_S):
+            while not reader.at_eof() and not place.app.disconnected:
+                with suppress(OSError):
+                    writer.write(b"y" * 1000)
+                    await writer.drain()
+                await asyncio.sleep(0.001)
+            refusal_in(await reader.read(), 400, "malformed_request")
+
+
+async def test_a_body_that_stays_out_while_its_answer_is_under_way_ends_behind_that_answer() -> None:
+    async with serving(body_s=0.2) as place, place.connect() as (reader, writer):
+        writer.write(b"POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nx")
+        with capture_logs() as lines:
+            await asyncio.sleep(0.6)
+            place.app.gate.set()
+            async with asyncio.timeout(PATIENCE_S):
+                ((status, _, body),) = answers_in(await reader.read())
+        assert (status, body, lines) == (200, b"half", [])
+
+
+async def test_what_an_application_says_after_the_refusal_stays_unsaid() -> None:
+    async with serving(body_s=0.2) as place:
+        said = await place.talk(b"POST /stubborn HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nx")
+        refusal_in(said, 408, "request_timeout")
+        assert place.app.disconnected == 1
+        assert not place.state.tasks
+
+
+async def test_a_refusal_is_logged_once_under_the_trace_id_that_the_caller_has() -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    async with serving() as place:
+        with capture_logs(processors=[_add_trace_id]) as lines:  # type: ignore[list-item]  # narrower than it need be
+            problem = refusal_in(await place.talk(b"nonsense\r\n\r\n" * 2), 400, "malformed_request")
+        (line,) = lines
+        assert (line["log_level"], line["status"], line["trace_id"]) == ("info", 400, problem["trace_id"])
+        assert line["reason"] == problem["detail"]
+        parent = f"traceparent: 00-{trace_id}-b7ad6b7169203331-01\r\n\r\n".encode()
+        said = await place.talk(b"GET / HTTP/1.1\r\n" + parent)  # without a host
+        assert refusal_in(said, 400, "malformed_request")["trace_id"] == trace_id
+
+
+async def test_no_refusal_repeats_what_was_sent() -> None:
+    secret = b"s3cr3t"
+    for text in (
+        b"GET /%s\xff HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: %s@a\r\n\r\n",
+        b"%s\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: %s\0\r\n\r\n",
+        b"GET /%s#x HTTP/1.1\r\nHost: a\r\n\r\n",
+    ):
+        async with serving() as place:
+            assert secret not in await place.talk(text % secret)
+
+
+async def test_a_refused_head_request_gets_no_body() -> None:
+    async with serving() as place:
+        said = await place.talk(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert said.endswith(b"\r\n\r\n")
+        assert b"{" not in said
+
+
+async def test_the_gateway_itself_refuses_in_problem_documents(tmp_path: Path, sqlite_url: str) -> None:
+    place = place_for(
+        tmp_path, sqlite_url, "http://127.0.0.1:9", HEADER_TIMEOUT_S="0.5", PUBLIC_URL="http://gateway.test"
+    )
+    with started(place) as running:
+        server = Place(int(place.settings["PORT"]), App(), ServerState())
+        refusal_in(await server.talk(b"GET / HTTP/1.1\r\n\r\n"), 400, "malformed_request")
+        refusal_in(await server.talk(b"GET / HTTP/1.1\r\nX: "), 408, "request_timeout")
+        upgrade = UPGRADE.replace(b"Upgrade, ", b"Upgrade, close, ", 1)
+        said = await server.talk(b"GET /livez HTTP/1.1\r\nHost: a\r\n" + upgrade + b"\r\n")
+        assert answers_in(said)[0][0] == 200
+        body = b"POST /v1/models/x/y HTTP/1.1\r\nHost: a\r\n" + upgrade + b"Content-Length: 2\r\n\r\n{}"
+        assert answers_in(await server.talk(body))[0][0] == 401
+        log = running.text()
+        assert log.count("A request was refused before it was read.") == 2
+        assert "Traceback" not in log
+        assert "WARNING" not in log.upper()
