@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -447,6 +447,24 @@ class Settings(BaseSettings):
     def sandbox_media_hosts(self) -> frozenset[str]:
         """The sandbox's own host:port pairs."""
         return frozenset({_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)})
+
+    def secrets(self) -> list[str]:
+        """Everything that must not be seen in a log; the pepper that was made on the spot among it.
+
+        Raises:
+            SettingsError: as `current_pepper`.
+
+        """
+        single = (self.upstream_token, self.upstream_credentials, self.sandbox_token, self.metrics_token)
+        tokens = [one.get_secret_value() for one in single if one is not None]
+        password = urlsplit(self.database).password
+        return [
+            self.current_pepper(),
+            *self.older_peppers(),
+            *tokens,
+            *(one.token.get_secret_value() for one in self.live_credentials),
+            *([password, unquote(password)] if password else []),
+        ]
 
     def older_peppers(self) -> list[str]:
         """The peppers that are being rotated out."""

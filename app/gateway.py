@@ -34,6 +34,7 @@ from app.generations.track import Tracker
 from app.kit.addresses import parse_network
 from app.kit.clock import Clock, SystemClock
 from app.kit.egress import Egress, Reach
+from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.limits import parse_limit
@@ -93,6 +94,7 @@ async def open_gateway(
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         pepper = settings.current_pepper()
+        redactor.remember(settings.secrets())
         catalog = open_catalog(settings)
         url = settings.database
         if serving and is_sqlite(url):

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import structlog
 
+from app.kit import redaction
+
 trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
@@ -53,7 +55,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, renderer, _redacted],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -62,7 +64,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer, _redacted],
         )
     )
     root = logging.getLogger()
@@ -77,6 +79,11 @@ def _add_trace_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
     if trace_id := trace_id_var.get():
         event.setdefault("trace_id", trace_id)
     return event
+
+
+def _redacted(_logger: Any, _method: str, line: Any) -> str:
+    """The finished line, tracebacks and all, without secrets."""
+    return redaction.redactor.redact(line)
 
 
 def _serialize(event: Any, default: Any = str, **_: Any) -> str:
