@@ -1,3 +1,4 @@
+import logging
 import os
 import tempfile
 import uuid
@@ -7,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from app.db import schema
 from app.db.engine import Database, open_database, sync_url
-from tests.harness import World, open_world, settings_for
-from tests.sandbox.harness import Running, running
+from tests.canary import canary
+from tests.harness import PEPPER, World, open_world, settings_for
+from tests.sandbox.harness import TOKEN, Running, running
 
 TEMPLATE = "reelgate_template"
 
@@ -30,6 +33,27 @@ def _no_settings_of_this_machine() -> None:
     for name in list(os.environ):
         if name.startswith("REELGATE_") and name != "REELGATE_TEST_POSTGRES_URL":
             del os.environ[name]
+
+
+class _OfLibraries(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = "" if record.exc_info is None else str(record.exc_info[1])
+        canary.inspect(f"a line of {record.name}", f"{record.getMessage()} {trace}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _secrets_are_watched() -> None:
+    """What every gateway of the tests is given, and must keep to itself."""
+    canary.plant(PEPPER, TOKEN)
+    processors = [canary.log, *structlog.get_config()["processors"]]
+    structlog.configure(processors=processors)
+    logging.getLogger().addHandler(_OfLibraries())
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_leaves() -> Iterator[None]:
+    yield
+    assert canary.take() == [], "a secret was seen where none may be"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from app import worker
 from app.auth import keys, tenants
 from app.auth.keys import Mode
 from app.config import Settings
+from app.errors import Problem
 from app.gateway import Gateway
 from app.main import create_server_app
+from tests.canary import WatchedTransport, canary
 from tests.sandbox.harness import DREAMINA, TOKEN, Running
 
 MOST_LOOKS = 15_000  # some 30 s and more: only a hung test ever sees them all
@@ -187,6 +189,7 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
 async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[World]:
     """Open a gateway with a fresh tenant."""
     clock = FakeClock()
+    canary.plant(*settings.secrets())
     app, edge = create_server_app(settings, clock=clock)
     async with app.router.lifespan_context(app):
         gateway: Gateway = app.state.gateway
@@ -195,9 +198,11 @@ async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[Worl
         _, key = await gateway.db.write(
             keys.create, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=clock.now_ms()
         )
-        transport = httpx2.ASGITransport(edge, raise_app_exceptions=False)
+        transport = WatchedTransport(edge, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://gateway.test", headers=headers
         ) as client:
             yield World(app, gateway, clock, sandbox, client, tenant.id, key)
+        with suppress(Problem):  # some tests leave none that could be read
+            await gateway.db.read(canary.dump)

@@ -14,6 +14,7 @@ import structlog
 
 from app.api.routes import ROUTES, Route
 from app.errors import CATALOGUE
+from tests.canary import canary
 
 FAULTS = {fault.code: fault for fault in CATALOGUE}
 OURS = "http://gateway.test"
@@ -193,6 +194,6 @@ def plain_logs() -> Iterator[None]:
     """Stack traces without the values of every local, whose drawing takes seconds for a whole gateway."""
     before = structlog.get_config()
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+    structlog.configure(processors=[canary.log, structlog.processors.add_log_level, renderer])
     yield
     structlog.configure(**before)

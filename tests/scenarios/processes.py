@@ -20,6 +20,7 @@ from app.auth import keys, tenants
 from app.db.engine import Database, open_database
 from app.generations import store
 from app.generations.store import Event, Generation
+from tests.canary import canary
 from tests.harness import PEPPER
 from tests.sandbox.harness import TOKEN
 
@@ -210,6 +211,7 @@ def started(place: Place, command: str = "serve", *, ready: bool = True) -> Iter
         if process.poll() is None:
             process.kill()
         process.wait(PATIENCE_S)
+        canary.inspect(f"the log of `{command}`", log.read_text(errors="replace"))
 
 
 def eventually(condition: Callable[[], R]) -> R:
