@@ -61,7 +61,7 @@ _ADDRESSES: dict[str, Schema] = {
 _SUMMARY: dict[str, Schema] = {
     **_ADDRESSES,
     "status": _STATUS_WORD,
-    "state": _text("Where the request is, in Reelgate's finer words.", enum=[state.value for state in State]),
+    "state": _ref("State"),
     "model_id": _text(),
     "mode": _text("Which kind of key made it.", enum=["live", "test"]),
     "kid": _text("Which key made it."),
@@ -79,7 +79,7 @@ _EVENT = _object(
     {
         "version": _INTEGER,
         "number": _INTEGER | {"description": "Its place among all of the tenant's: 1, 2, 3 …"},
-        "state": _text(),
+        "state": _ref("State"),
         "at": _MOMENT,
         "reason": _text(),
     }
@@ -133,6 +133,7 @@ _FILES: Schema = {
 _POLICIES = _array(_text()) | {"description": "The names of the limits that refuse."}
 
 SCHEMAS: dict[str, Schema] = {
+    "State": _text("Where a request is, in Reelgate's finer words.", enum=[state.value for state in State]),
     "Submitted": _object(_ADDRESSES),
     "Status": _object(
         {
@@ -284,7 +285,7 @@ SCHEMAS: dict[str, Schema] = {
             "request_id": _ID,
             "number": _INTEGER | {"description": "Its place among all of the tenant's: 1, 2, 3 …"},
             "version": _INTEGER | {"description": "Its place among this request's."},
-            "state": _text(enum=list(State)),
+            "state": _ref("State"),
             "status": _text("RunComfy's word.", enum=sorted(set(STATUS_WORDS.values()))),
             "at": _MOMENT,
             "reason": _text(),

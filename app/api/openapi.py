@@ -20,8 +20,12 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": "A repetition with the same key is answered with the first one's job,"
-    " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+    " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant. Bare or quoted.",
+    "schema": {
+        "type": "string",
+        "pattern": r"^(?:[!#-~](?:[ -~]{0,%d}[!-~])?|\"(?:[ !#-\[\]-~]|\\[\"\\]){1,%d}\")$"
+        % (LONGEST - 2, LONGEST),
+    },
 }
 _RATE_HEADERS = {
     "RateLimit-Policy": {
@@ -33,16 +37,54 @@ _RATE_HEADERS = {
         "schema": {"type": "string"},
     },
 }
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": '`Bearer`, and with `error="invalid_token"` where the key is none of ours.',
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
+_EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,15}$"}
+_PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "model_id": ("A model's id, with its slashes.", {}),
+    "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
+    "slug": ("The last part of a problem's `type`.", {"type": "string"}),
+    "limit": ("How many a page has at most.", {}),
+    "offset": ("How many are passed over.", {}),
+    "cursor": ("The `next_cursor` of the page before.", {}),
+    "state": ("Only requests in this state.", {}),
+    "include_cost": ("Whether the result has a `cost`, once that is final.", {}),
+    "after": ("As `Last-Event-ID`, for clients that cannot send it.", _EVENT_ID),
+}
+"""What the parameters of handlers mean, and a schema where FastAPI's says too little."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})  # what stands there is no schema
+_TAGS = (
+    {"name": "models", "description": "The catalogue, and the submit to one of its models."},
+    {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
+    {"name": "events", "description": "Every change of a request's state as it happens."},
+    {"name": "requests", "description": "What became of the jobs."},
+    {"name": "service", "description": "What the gateway says of itself; needs no key."},
+)
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
-    " Every error is a problem document (RFC 9457); `GET /problems` lists them all."
+    " Every error is a problem document (RFC 9457); `GET /problems` lists them all. What is no acceptable HTTP"
+    " is refused at every address alike: 400 `malformed_request`, 408 `request_timeout`, 414"
+    " `address_too_long`, 431 `headers_too_large`, 503 `too_many_connections`; another method with 405."
 )
 
 
 def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     """The OpenAPI document of this application serving this catalogue."""
-    document = get_openapi(title="Reelgate", version=app.version, description=_DESCRIPTION, routes=app.routes)
+    document = get_openapi(
+        title="Reelgate",
+        version=app.version,
+        description=_DESCRIPTION,
+        contact={"name": "The operator of this gateway"},
+        servers=[{"url": "/", "description": "The gateway that serves this document."}],
+        tags=[dict(tag) for tag in _TAGS],
+        routes=app.routes,
+    )
     document["components"] = {
         "schemas": dict(SCHEMAS),
         "securitySchemes": {
@@ -63,7 +105,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     generic = document["paths"][_SUBMIT_PATH]["post"]
     for status, answer in generic["responses"].items():
         if status != str(HTTPStatus.UNAUTHORIZED.value):
-            answer["headers"] = _RATE_HEADERS
+            answer["headers"] = {**answer.get("headers", {}), **_RATE_HEADERS}
     generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY]
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {"post": _submit_to(model, generic)}
@@ -77,8 +119,12 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
         }
     } | _refusals(route.faults)
-    operation.pop("description", None)  # FastAPI repeats the docstring that is the summary
-    operation["parameters"] = [*operation.get("parameters", ()), *_parameters(route)]
+    operation["description"] = route.text
+    operation["security"] = [{"APIKey": []}] if route.needs_key else []
+    operation["parameters"] = [
+        *(_parameter(one) for one in operation.get("parameters", ())),
+        *_parameters(route),
+    ]
     if not operation["parameters"]:
         del operation["parameters"]
     success = operation["responses"][str(route.status)]
@@ -92,10 +138,23 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         if "{request_id}" in route.path:  # what is of one request comes to an end
             operation["responses"]["204"] = {"description": "Everything was seen, and nothing is to come."}
     if route.tagged:
-        success["headers"] = {"ETag": {"description": "Strong.", "schema": {"type": "string"}}}
-        operation["responses"]["304"] = {"description": "The caller has it already (`If-None-Match`)."}
-    if route.needs_key:
-        operation["security"] = [{"APIKey": []}]
+        tag = {"ETag": {"description": "Strong.", "required": True, "schema": {"type": "string"}}}
+        success["headers"] = tag
+        operation["responses"]["304"] = {
+            "description": "The caller has it already (`If-None-Match`).",
+            "headers": tag,
+        }
+
+
+def _parameter(given: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's description of a parameter, with ours. None, which no caller can send, is left out."""
+    description, schema = _PARAMETERS[given["name"]]
+    if given["in"] == "query" and given["name"] == "model_id":
+        description = "Only requests to this model."
+    own = {name: value for name, value in given["schema"].items() if name != "title"}
+    if "anyOf" in own:
+        (own,) = (one for one in own["anyOf"] if one != {"type": "null"})
+    return {**given, "description": description, "schema": schema or own}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -117,7 +176,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     if route.strict:
         parameters.append(_header("Prefer", "`handling=strict`: a 409 where nothing is cancelled."))
     if route.streams:
-        parameters.append(_header("Last-Event-ID", "The id of the last event that the caller has seen."))
+        text = "The id of the last event that the caller has seen."
+        parameters.append(_header("Last-Event-ID", text) | {"schema": _EVENT_ID})
     return parameters
 
 
@@ -138,6 +198,7 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
     return {
         str(status): {
             "description": " ".join(lines),
+            **({"headers": _CHALLENGE} if status == HTTPStatus.UNAUTHORIZED else {}),
             "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status, lines in sorted(by_status.items())
@@ -151,8 +212,21 @@ def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
         character if character.isalnum() else "_" for character in model.model_id
     )
     operation["summary"] = f"Submit to {model.display_name}"
-    operation["requestBody"] = _body(standard_json_schema(model.document["input_schema"]))
+    operation["requestBody"] = _body(_told(standard_json_schema(model.document["input_schema"])))
     return operation
+
+
+def _told(schema: Any) -> Any:
+    """The schema without texts that say nothing, of which the vendor's forms have many."""
+    if isinstance(schema, list):
+        return [_told(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: value if name in _VALUES else _told(value)
+        for name, value in schema.items()
+        if not (name in {"title", "description"} and value == "")
+    }
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Route:
     tag: str
     answer: str
     faults: tuple[Fault, ...]
+    text: str
+    """What the published contract says of it beside the handler's first line."""
     status: int = 200
     tagged: bool = False
     """Whether it has an entity tag, and answers 304."""
@@ -90,8 +92,24 @@ class Route:
 
 
 ROUTES = (
-    Route("GET", "/v1/models", models.list_models, "models", "ModelPage", (*_KEY, INVALID_PARAMETER)),
-    Route("GET", "/v1/models/{model_id:path}", models.get_model, "models", "Model", (*_KEY, MODEL_NOT_FOUND)),
+    Route(
+        "GET",
+        "/v1/models",
+        models.list_models,
+        "models",
+        "ModelPage",
+        (*_KEY, INVALID_PARAMETER),
+        text="In pages. A key may be limited to some models.",
+    ),
+    Route(
+        "GET",
+        "/v1/models/{model_id:path}",
+        models.get_model,
+        "models",
+        "Model",
+        (*_KEY, MODEL_NOT_FOUND),
+        text="`media_rules` are the vendor's, each with whether it is `enforced`.",
+    ),
     Route(
         "POST",
         "/v1/models/{model_id:path}",
@@ -117,6 +135,7 @@ ROUTES = (
             INVALID_PARAMETER,
         ),
         waits=True,
+        text="With a `wait` the answer is held until the job is over, or the time is. Every answer to a valid key has the `RateLimit` headers.",
     ),
     Route(
         "POST",
@@ -125,6 +144,7 @@ ROUTES = (
         "quota",
         "Quote",
         (*_KEY, *_BODY, UPSTREAM_NOT_CONFIGURED),
+        text="Nothing is sent, held or spent. Files of the input are looked at as for a submit.",
     ),
     Route(
         "GET",
@@ -134,10 +154,25 @@ ROUTES = (
         "Event",
         (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
+        text="An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream begins with what comes next. It does not end by itself.",
     ),
-    Route("GET", "/v1/quota", quota.get_quota, "quota", "Quota", _KEY),
     Route(
-        "GET", "/v1/requests", requests.list_requests, "requests", "RequestPage", (*_KEY, INVALID_PARAMETER)
+        "GET",
+        "/v1/quota",
+        quota.get_quota,
+        "quota",
+        "Quota",
+        _KEY,
+        text="A test key and a live key have accounts of their own.",
+    ),
+    Route(
+        "GET",
+        "/v1/requests",
+        requests.list_requests,
+        "requests",
+        "RequestPage",
+        (*_KEY, INVALID_PARAMETER),
+        text="The next page is also in `Link`.",
     ),
     Route(
         "GET",
@@ -147,6 +182,7 @@ ROUTES = (
         "Request",
         (*_KEY, REQUEST_NOT_FOUND),
         tagged=True,
+        text="Asks RunComfy where the record may be out of date; `Reelgate-Stale` says that it could not be asked.",
     ),
     Route(
         "GET",
@@ -156,6 +192,7 @@ ROUTES = (
         "Event",
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
+        text="An event's id is the request's `version`. The stream ends after the last event.",
     ),
     Route(
         "GET",
@@ -166,6 +203,7 @@ ROUTES = (
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
         tagged=True,
         waits=True,
+        text="With a `wait` the answer is held until it is another one.",
     ),
     Route(
         "GET",
@@ -176,6 +214,7 @@ ROUTES = (
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, RESULT_ERASED),
         tagged=True,
         waits=True,
+        text="With a `wait` the answer is held until it is another one. Outputs are erased after a time: then it is a 410.",
     ),
     Route(
         "POST",
@@ -195,11 +234,44 @@ ROUTES = (
         ),
         status=202,
         strict=True,
+        text="What runs already, is over or of unknown fate is `not_cancellable`. Repeating it is harmless.",
     ),
-    Route("GET", "/livez", service.livez, "service", "Health", ()),
-    Route("GET", "/readyz", service.readyz, "service", "Health", (DATABASE_UNAVAILABLE, SHUTTING_DOWN)),
-    Route("GET", "/problems", service.list_problems, "service", "ProblemKinds", ()),
-    Route("GET", "/problems/{slug}", service.get_problem, "service", "ProblemKind", (ROUTE_NOT_FOUND,)),
+    Route(
+        "GET",
+        "/livez",
+        service.livez,
+        "service",
+        "Health",
+        (),
+        text="For probes; it asks nothing of the database.",
+    ),
+    Route(
+        "GET",
+        "/readyz",
+        service.readyz,
+        "service",
+        "Health",
+        (DATABASE_UNAVAILABLE, SHUTTING_DOWN),
+        text="For probes and for the proxy in front.",
+    ),
+    Route(
+        "GET",
+        "/problems",
+        service.list_problems,
+        "service",
+        "ProblemKinds",
+        (),
+        text="In the order of their statuses, each with its remedy.",
+    ),
+    Route(
+        "GET",
+        "/problems/{slug}",
+        service.get_problem,
+        "service",
+        "ProblemKind",
+        (ROUTE_NOT_FOUND,),
+        text="The problem's `type` is this address.",
+    ),
 )
 
 

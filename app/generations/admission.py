@@ -57,7 +57,7 @@ class Admission:
         """What an earlier submit with the same key made; a repetition takes nothing, so it is not refused."""
         if wish.idempotency_key is not None:
             existing = await self.db.read(
-                intent.find, wish.tenant_id, wish.idempotency_key, wish.fingerprint or ""
+                intent.find, wish.tenant_id, wish.mode, wish.idempotency_key, wish.fingerprint or ""
             )
             if existing is not None:
                 return Recorded(existing, is_new=False)

@@ -48,7 +48,7 @@ def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
 
 
 def find(
-    connection: Connection, tenant_id: str, idempotency_key: str, wanted_fingerprint: str
+    connection: Connection, tenant_id: str, mode: Mode, idempotency_key: str, wanted_fingerprint: str
 ) -> Generation | None:
     """The generation that a submit with this key made before.
 
@@ -61,7 +61,8 @@ def find(
         raise Problem(
             IDEMPOTENCY_MISMATCH,
             "Another model, input or kind of API key was sent with this Idempotency-Key before.",
-            extra={"request_id": generation.id},
+            # What the other kind of key made is nobody's to see from here.
+            extra={"request_id": generation.id} if generation.mode == mode else {},
         )
     return generation
 
@@ -96,7 +97,9 @@ def record(
         connection, owner, intent.root_kid, intent.model_id, terms, now_ms=now_ms, to_take=True
     )
     if intent.idempotency_key is not None:
-        existing = find(connection, intent.tenant_id, intent.idempotency_key, intent.fingerprint or "")
+        existing = find(
+            connection, intent.tenant_id, intent.mode, intent.idempotency_key, intent.fingerprint or ""
+        )
         if existing is not None:
             return Recorded(existing, is_new=False)
     refusal = refused(before.standings(intent.price_microcredits))

@@ -86,7 +86,9 @@ class Submitter:
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
         if idempotency_key is not None and wanted is not None:
             # First of all: what was accepted before stays so, whatever the catalogue says by now.
-            earlier = await self.db.read(intent.find, principal.tenant_id, idempotency_key, wanted)
+            earlier = await self.db.read(
+                intent.find, principal.tenant_id, principal.mode, idempotency_key, wanted
+            )
             if earlier is not None:
                 return _replay(earlier)
         model = self.model(principal, model_id)
