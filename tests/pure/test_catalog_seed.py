@@ -53,7 +53,7 @@ def test_the_seed_is_public_in_the_vendors_shape() -> None:
     assert json.loads(json.dumps(document)) == document
 
 
-def test_media_rules_are_listed_as_not_enforced() -> None:
+def test_media_rules_are_listed_as_enforced() -> None:
     rules = CATALOG.models[SEED].document["media_rules"]
     assert [(rule["rule"], rule["value"]) for rule in rules] == [
         ("file_size_mb<", 4.7),
@@ -64,9 +64,9 @@ def test_media_rules_are_listed_as_not_enforced() -> None:
         ("width/height>", 0.33),
     ]
     assert {(rule["pointer"], rule["kind"], rule["enforced"]) for rule in rules} == {
-        ("/image_urls/*", "image", False)
+        ("/image_urls/*", "image", True)
     }
-    assert all("does not check it yet" in rule["note"] for rule in rules)
+    assert all(rule["note"] is None for rule in rules)
 
 
 def test_all_models_load_sorted_and_without_warnings() -> None:
