@@ -3,20 +3,33 @@
 Log lines are looked at before they are redacted: the redactor is a net, and nothing is meant to fall into it.
 """
 
+import copy
+import json
+import logging
 import re
+import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
 
 import httpx2
+import structlog
 from sqlalchemy import Connection, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog import BoundLoggerBase
 
 from app.auth import keys
 from app.db.tables import metadata
 
 _KEY = re.compile(r"rg_(?:live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
 _LEAST = 8
+_AROUND = 100  # characters that a finding shows to either side
+_LONGEST = 400  # of a secret that comes in two pieces of an answer
+_PLAIN = logging.Formatter()
 
 
 @dataclass
@@ -27,30 +40,79 @@ class Canary:
     leaks: list[str] = field(default_factory=list)
 
     def plant(self, *secrets: str) -> None:
-        self.planted |= {one for one in secrets if len(one) >= _LEAST}
+        """Look for these from now on, also as URLs and JSON write them."""
+        for one in secrets:
+            if len(one) >= _LEAST:
+                self.planted |= {one, quote(one), quote(one, safe=""), json.dumps(one)[1:-1]}
 
-    def inspect(self, where: str, text: str) -> None:
+    def inspect(self, where: str, text: str) -> bool:
+        """Whether something was found."""
         found = [one for one in self.planted if one in text]
         if "rg_" in text:
             found += [one for one in _KEY.findall(text) if keys.parse(one) is not None]
-        self.leaks += [f"{where}: …{one[:6]}… in {text[:300]!r}" for one in found]
+        for one in found:
+            at = text.index(one)
+            around = text[max(0, at - _AROUND) : at + len(one) + _AROUND]
+            self.leaks.append(f"{where}: {one[:12]}… in {around!r}")
+        return bool(found)
 
     def take(self) -> list[str]:
-        """What was found since the last call."""
-        found, self.leaks = self.leaks, []
+        """What was found since the last call, each once."""
+        found, self.leaks = list(dict.fromkeys(self.leaks)), []
         return found
 
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        """Hear every line of structlog's and of logging's, however both are set up meanwhile."""
+        process, make = BoundLoggerBase._process_event, logging.getLogRecordFactory()
+
+        def processed(logger: BoundLoggerBase, method: str, event: str | None, more: dict[str, Any]) -> Any:
+            bound = {**structlog.contextvars.get_contextvars(), **logger._context}
+            self.log(logger, method, {**bound, **more, "event": event})
+            return process(logger, method, event, more)
+
+        def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
+            record = make(*args, **kwargs)
+            self.inspect(f"a line of {record.name}", _whole(record))
+            return record
+
+        logging.setLogRecordFactory(made)
+        try:
+            with patch.object(BoundLoggerBase, "_process_event", processed):
+                yield
+        finally:
+            logging.setLogRecordFactory(make)
+
     def log(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """A processor of structlog's, before any other."""
-        text = " ".join(f"{name}={value}" for name, value in event.items())
-        self.inspect("a log line", text + (traceback.format_exc() if event.get("exc_info") else ""))
+        """Look at one event of structlog's; also a processor, before any other."""
+        told = " ".join(f"{name}={value} {value!r}" for name, value in event.items())
+        self.inspect("a log line", told + _trace(event))
         return event
 
+    def watching(self, app: ASGIApp) -> ASGIApp:
+        """The application, each piece of whose answers is looked at on its way."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            where = f"the answer to {scope.get('method')} {scope.get('path')}"
+            before = ""
+
+            async def seen(message: Message) -> None:
+                nonlocal before
+                for name, value in message.get("headers", ()):
+                    self.inspect(f"{where}, headers", f"{name.decode('latin-1')}: {value.decode('latin-1')}")
+                text = before + message.get("body", b"").decode(errors="replace")
+                before = "" if self.inspect(where, text) else text[-_LONGEST:]
+                await send(message)
+
+            await app(scope, receive, seen)
+
+        return watched
+
     def dump(self, connection: Connection) -> None:
-        """Every row of every table."""
+        """Look at every row of every table."""
         for table in metadata.sorted_tables:
-            for row in connection.execute(select(table)):
-                self.inspect(f"the table {table.name}", " ".join(map(str, row)))
+            rows = connection.execute(select(table)).all()
+            self.inspect(f"the table {table.name}", "\n".join(" ".join(map(str, row)) for row in rows))
 
 
 canary = Canary()
@@ -58,11 +120,24 @@ canary = Canary()
 
 
 class WatchedTransport(httpx2.ASGITransport):
-    """Has every answer looked at, as the client gets it."""
+    """Has every answer looked at; whoever takes its `app` for a stream does, too."""
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        answer = await super().handle_async_request(request)
-        await answer.aread()
-        where = f"the answer to {request.method} {request.url.path}"
-        canary.inspect(where, f"{answer.headers}\n{answer.text}")
-        return answer
+    def __init__(self, app: ASGIApp, **more: Any) -> None:
+        super().__init__(canary.watching(app), **more)
+
+
+def _trace(event: Mapping[str, Any]) -> str:
+    error = event.get("exc_info")
+    if isinstance(error, tuple):
+        error = error[1]
+    elif error and not isinstance(error, BaseException):
+        error = sys.exception()
+    return "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+
+
+def _whole(record: logging.LogRecord) -> str:
+    """The line with its traceback; formatting a copy leaves nothing behind for other formatters."""
+    try:
+        return _PLAIN.format(copy.copy(record))
+    except (TypeError, ValueError, KeyError):  # its arguments do not fit: logging says so itself
+        return f"{record.msg} {record.args}"

@@ -1,4 +1,3 @@
-import logging
 import os
 import tempfile
 import uuid
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
@@ -35,19 +33,13 @@ def _no_settings_of_this_machine() -> None:
             del os.environ[name]
 
 
-class _OfLibraries(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        trace = "" if record.exc_info is None else str(record.exc_info[1])
-        canary.inspect(f"a line of {record.name}", f"{record.getMessage()} {trace}")
-
-
 @pytest.fixture(scope="session", autouse=True)
-def _secrets_are_watched() -> None:
+def _secrets_are_watched() -> Iterator[None]:
     """What every gateway of the tests is given, and must keep to itself."""
     canary.plant(PEPPER, TOKEN)
-    processors = [canary.log, *structlog.get_config()["processors"]]
-    structlog.configure(processors=processors)
-    logging.getLogger().addHandler(_OfLibraries())
+    with canary.hearing():
+        yield
+    assert canary.take() == [], "a secret was seen after the last test"
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import httpx2
 from fastapi import FastAPI
+from sqlalchemy.engine import make_url
 
 from app import worker
 from app.auth import keys, tenants
@@ -189,7 +190,8 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
 async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[World]:
     """Open a gateway with a fresh tenant."""
     clock = FakeClock()
-    canary.plant(*settings.secrets())
+    password = make_url(settings.database).password  # of whoever runs the tests, and may be a usual word
+    canary.plant(*(one for one in settings.secrets() if one != password))
     app, edge = create_server_app(settings, clock=clock)
     async with app.router.lifespan_context(app):
         gateway: Gateway = app.state.gateway

@@ -15,6 +15,8 @@ from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
 from app.errors import Fault
 
+_BARE = f"[!#-~](?:[ -~]{{0,{LONGEST - 2}}}[!-~])?"
+_QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST}}}"'
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -23,8 +25,7 @@ _IDEMPOTENCY_KEY = {
     " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant. Bare or quoted.",
     "schema": {
         "type": "string",
-        "pattern": r"^(?:[!#-~](?:[ -~]{0,%d}[!-~])?|\"(?:[ !#-\[\]-~]|\\[\"\\]){1,%d}\")$"
-        % (LONGEST - 2, LONGEST),
+        "pattern": f"^(?:{_BARE}|{_QUOTED})$",
     },
 }
 _RATE_HEADERS = {
@@ -68,8 +69,8 @@ _TAGS = (
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
-    " Every error is a problem document (RFC 9457); `GET /problems` lists them all. What is no acceptable HTTP"
-    " is refused at every address alike: 400 `malformed_request`, 408 `request_timeout`, 414"
+    " Every error is a problem document (RFC 9457); `GET /problems` lists them all. What is no acceptable"
+    " HTTP is refused at every address alike: 400 `malformed_request`, 408 `request_timeout`, 414"
     " `address_too_long`, 431 `headers_too_large`, 503 `too_many_connections`; another method with 405."
 )
 

@@ -135,7 +135,8 @@ ROUTES = (
             INVALID_PARAMETER,
         ),
         waits=True,
-        text="With a `wait` the answer is held until the job is over, or the time is. Every answer to a valid key has the `RateLimit` headers.",
+        text="With a `wait` the answer is held until the job is over, or the time is. Every answer to a"
+        " valid key has the `RateLimit` headers.",
     ),
     Route(
         "POST",
@@ -154,7 +155,8 @@ ROUTES = (
         "Event",
         (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
-        text="An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream begins with what comes next. It does not end by itself.",
+        text="An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream"
+        " begins with what comes next. It does not end by itself.",
     ),
     Route(
         "GET",
@@ -182,7 +184,8 @@ ROUTES = (
         "Request",
         (*_KEY, REQUEST_NOT_FOUND),
         tagged=True,
-        text="Asks RunComfy where the record may be out of date; `Reelgate-Stale` says that it could not be asked.",
+        text="Asks RunComfy where the record may be out of date; `Reelgate-Stale` says that it could not"
+        " be asked.",
     ),
     Route(
         "GET",
@@ -214,7 +217,8 @@ ROUTES = (
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, RESULT_ERASED),
         tagged=True,
         waits=True,
-        text="With a `wait` the answer is held until it is another one. Outputs are erased after a time: then it is a 410.",
+        text="With a `wait` the answer is held until it is another one. Outputs are erased after a time:"
+        " then it is a 410.",
     ),
     Route(
         "POST",
@@ -261,7 +265,7 @@ ROUTES = (
         "service",
         "ProblemKinds",
         (),
-        text="In the order of their statuses, each with its remedy.",
+        text="Each with its code, whether to try again, and its remedy.",
     ),
     Route(
         "GET",

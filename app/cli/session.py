@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from app.auth.keys import APIKeyError
@@ -20,6 +20,7 @@ from app.errors import Problem
 from app.gateway import Gateway, SchemaError, open_gateway
 from app.generations.reconcile import BillError
 from app.generations.resolve import ResolveError
+from app.kit.redaction import redactor
 from app.kit.telemetry import configure_logging
 from app.quotas.limits import LimitError
 
@@ -42,9 +43,9 @@ _KNOWN = (
 
 
 def settings_or_exit() -> Settings:
-    """The settings, or a line for each that is wrong and exit code 2."""
+    """The settings, or a line for each that is wrong and exit code 2. No log shows their secrets."""
     try:
-        return Settings()
+        settings = Settings()
     except UnicodeError as error:
         typer.echo(f"reelgate: .env is not UTF-8: {error}", err=True)
         raise typer.Exit(2) from error
@@ -54,6 +55,10 @@ def settings_or_exit() -> Settings:
             setting = f"{PREFIX}{name}: " if name else ""
             typer.echo(f"reelgate: {setting}{one['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from error
+    # Whatever the command is: here no pepper is asked for, and none made.
+    given = {"environment": "development", "pepper": settings.pepper or SecretStr("")}
+    redactor.remember(settings.model_copy(update=given).secrets())
+    return settings
 
 
 def log_for_server(settings: Settings) -> None:

@@ -27,6 +27,7 @@ from tests.sandbox.harness import TOKEN
 R = TypeVar("R")
 
 PATIENCE_S = 30.0  # real time: only a hung test ever sees it
+SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN"}
 
 # Imports once, then forks for each command: a process of its own without a second and a half of imports.
 _LAUNCHER = """
@@ -92,6 +93,8 @@ class Commands:
         self.launcher.stdin.write(json.dumps(order) + "\n")
         self.launcher.stdin.flush()
         ended = Ended(*json.loads(self.launcher.stdout.readline()))
+        place.plant()
+        canary.inspect(f"standard error of {arguments}", ended.err)  # the other one is where keys are shown
         assert expect is None or ended.code == expect, ended
         return ended
 
@@ -137,6 +140,10 @@ class Place:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings['PORT']}"
+
+    def plant(self) -> None:
+        """Have the canary look for the secrets of these settings."""
+        canary.plant(*(value for name, value in self.settings.items() if name in SECRETS))
 
     def but(self, **settings: str | None) -> "Place":
         """The same with other settings; None unsets one."""
@@ -211,6 +218,7 @@ def started(place: Place, command: str = "serve", *, ready: bool = True) -> Iter
         if process.poll() is None:
             process.kill()
         process.wait(PATIENCE_S)
+        place.plant()
         canary.inspect(f"the log of `{command}`", log.read_text(errors="replace"))
 
 
