@@ -109,7 +109,10 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             answer["headers"] = {**answer.get("headers", {}), **_RATE_HEADERS}
     generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY]
     for model in catalog.models.values():
-        document["paths"][f"/v1/models/{model.model_id}"] = {"post": _submit_to(model, generic)}
+        document["paths"][f"/v1/models/{model.model_id}"] = {
+            "get": _of_model(model, document["paths"][_SUBMIT_PATH]["get"], "get", "Read"),
+            "post": _submit_to(model, generic),
+        }
     return document
 
 
@@ -206,13 +209,22 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
     }
 
 
+def _of_model(model: Model, generic: dict[str, Any], verb: str, summary: str) -> dict[str, Any]:
+    """A generic operation at the model's own address."""
+    name = "".join(character if character.isalnum() else "_" for character in model.model_id)
+    operation = {
+        **generic,
+        "operationId": f"{verb}_{name}",
+        "summary": f"{summary} {model.display_name}",
+        "parameters": [one for one in generic["parameters"] if one["in"] != "path"],
+    }
+    if not operation["parameters"]:
+        del operation["parameters"]
+    return operation
+
+
 def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
-    own = [one for one in generic["parameters"] if one["in"] != "path"]
-    operation = {**generic, "parameters": own}
-    operation["operationId"] = "submit_" + "".join(
-        character if character.isalnum() else "_" for character in model.model_id
-    )
-    operation["summary"] = f"Submit to {model.display_name}"
+    operation = _of_model(model, generic, "submit", "Submit to")
     operation["requestBody"] = _body(_told(standard_json_schema(model.document["input_schema"])))
     return operation
 
