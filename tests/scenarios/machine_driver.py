@@ -148,7 +148,7 @@ class Submits:
         if not good:
             told(answer, 401, "invalid_api_key")
         elif earlier is not None:
-            self._told_of(answer, earlier, wish.fingerprint(line.mode))
+            self._told_of(answer, earlier, line, wish.fingerprint(line.mode))
         elif violated:
             self._refused(answer, violated, for_ever)
         else:
@@ -171,10 +171,13 @@ class Submits:
             assert made is not None
             job.upstream_id = made.id
 
-    def _told_of(self, answer: httpx2.Response, earlier: Job, fingerprint: str) -> None:
+    def _told_of(self, answer: httpx2.Response, earlier: Job, line: Line, fingerprint: str) -> None:
         """The answer to a repetition."""
         if fingerprint != earlier.body:
             problem = told(answer, 422, "idempotency_mismatch")
+            if line.mode != earlier.line.mode:  # a key of one kind learns nothing of the other's requests
+                assert "request_id" not in problem
+                return
         elif earlier.state == "dispatching":
             problem = told(answer, 409, "idempotency_in_progress")
         else:

@@ -5,6 +5,7 @@ The fuller tests are named where each part begins.
 
 import asyncio
 import gzip
+import itertools
 import json
 import re
 import time
@@ -270,10 +271,12 @@ class TestGallery:
         began_s = time.monotonic()
         answer = await world.submit(image_urls=urls)
         assert answer.status_code == 422
-        assert world.received() == []
-        assert len(answer.json()["errors"]) <= 1000
+        assert most == 0  # the list is refused for its length: nothing is looked at
+        answers = await asyncio.gather(*(world.submit(image_urls=[url]) for url in urls[:100]))
+        assert {answer.status_code for answer in answers} == {422}
         assert most == 4
-        assert time.monotonic() - began_s < 15.0  # a second, and what logging thousands of refusals takes
+        assert world.received() == []
+        assert time.monotonic() - began_s < 15.0  # a second, and what logging the refusals takes
 
     async def test_api10_unsafe_consumption_of_media_servers(self, world: World, gallery: Gallery) -> None:
         bomb = gzip.compress(b"\0" * 20_000_000)
@@ -505,8 +508,9 @@ async def test_api9_improper_inventory_management(world: World) -> None:
     }
     served = {(method, path.replace(":path", "")) for method, path in _served(world.app.router.routes)}
     assert served - listed == set(UNDOCUMENTED)
-    # A model's own path is served by that of all models.
-    models = {("POST", f"/v1/models/{model_id}") for model_id in world.gateway.catalog.models}
+    # A model's own path is served by those of all models.
+    own = itertools.product(("GET", "POST"), world.gateway.catalog.models)
+    models = {(method, f"/v1/models/{model_id}") for method, model_id in own}
     assert listed - served == models
     assert {path.split("/")[1] for _, path in listed} == {"v1", "livez", "readyz", "problems"}
     assert document["info"]["version"] == world.app.version
