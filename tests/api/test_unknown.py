@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 DAY_S = 86_400
 
 
-@pytest.fixture
-def world_settings() -> dict[str, Any]:
-    return {"submit_deadline_s": 0.6}
-
-
 async def unknown(world: World) -> str:
     answer = await world.submit("html,canned")
     assert answer.status_code == 504
