@@ -288,6 +288,26 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Most connections to a server at a time."
     )
+    queueing: bool = Field(
+        default=False,
+        description="Whether jobs that may not be sent yet wait instead of being refused. Of tenants and keys"
+        " that have no own word on it.",
+    )
+    waiting_per_tenant: int = Field(
+        default=1_000,
+        ge=0,
+        le=1_000_000,
+        description="Most jobs of a tenant that wait at a time, by kind of key, where it has no own number.",
+    )
+    most_waiting: int = Field(
+        default=10_000,
+        ge=0,
+        le=10_000_000,
+        description="Most jobs of all tenants that wait at a time, by kind of key.",
+    )
+    dispatches_at_once: int = Field(
+        default=16, ge=1, le=1000, description="Most jobs that wait and are being sent, on each server."
+    )
     drain_s: int = Field(
         default=20, ge=0, le=600, description="Seconds that a stopping server waits for what is under way."
     )

@@ -309,6 +309,27 @@ UPSTREAM_BUSY = Fault(
     retryable=True,
     remedy="Send it again after `Retry-After`; no job was made.",
 )
+QUEUE_FULL = Fault(
+    "queue_full",
+    429,
+    "As many requests of your tenant wait to be sent as may.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`, once some of them went or were cancelled; nothing was made.",
+)
+GATEWAY_QUEUE_FULL = Fault(
+    "gateway_queue_full",
+    503,
+    "As many requests wait to be sent as the gateway keeps.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`; nothing was made.",
+)
+DISPATCH_PAUSED = Fault(
+    "dispatch_paused",
+    503,
+    "The operator has nothing sent to RunComfy for now.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`; no job was made. Requests that may wait are accepted.",
+)
 UPSTREAM_UNREACHABLE = Fault(
     "upstream_unreachable",
     503,

@@ -14,16 +14,19 @@ from app.config import PREFIX, Settings, SettingsError
 from app.db import schema
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
+from app.generations import store
 from app.generations.admission import Admission
 from app.generations.advance import Patience
 from app.generations.cancel import Canceller
 from app.generations.dispatch import Dispatcher
+from app.generations.dispatch_loop import DispatchLoop
 from app.generations.feed import Feed
 from app.generations.inspect import Inspector
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
 from app.generations.notes import Notes
-from app.generations.pace import Pace
+from app.generations.pace import Durations, Pace
+from app.generations.places import Places
 from app.generations.poll import Poller
 from app.generations.rescue import Rescuer
 from app.generations.resolve import Resolver
@@ -68,6 +71,7 @@ class Gateway:
     feed: Feed
     canceller: Canceller
     rescuer: Rescuer
+    dispatch_loop: DispatchLoop
     resolver: Resolver
     retainer: Retainer
     reads: ReadLimiter
@@ -104,6 +108,8 @@ async def open_gateway(
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
+        terms = terms_of(settings)
+        places = Places(db, clock, Durations(), terms)
         tracker = Tracker(
             db,
             clock,
@@ -112,6 +118,7 @@ async def open_gateway(
             Notes(db, tasks),
             Pace(settings.poll_least_s, settings.poll_most_s),
             Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
+            places,
             freshness_s=settings.freshness_s,
             lease_s=2 * settings.read_deadline_s + _LEASE_MARGIN_S,
         )
@@ -123,12 +130,23 @@ async def open_gateway(
             interval_s=max(settings.freshness_s, _LEAST_WATCH_S),
             most=settings.streams_per_tenant,
         )
-        terms = terms_of(settings)
         inspector = _inspector(settings, clock, tasks)
+        dispatcher = Dispatcher(db, clock, pool, terms, spool)
+        dispatch_loop = DispatchLoop(
+            db,
+            dispatcher,
+            tasks,
+            settings.dispatches_at_once,
+            settings.dispatch_lease_s,
+            settings.submit_deadline_s,
+        )
         if serving:
+            for model_id, duration_ms in await db.read(store.durations):
+                places.durations.learn(model_id, duration_ms)
             await pool.begin(db)
             await spool.replay(db, clock)
             feed.listen()
+            dispatch_loop.listen()
             await stack.enter_async_context(db.announcements.heard())
         yield Gateway(
             settings=settings,
@@ -145,11 +163,12 @@ async def open_gateway(
                 pool,
                 tasks,
                 Admission(db),
-                Dispatcher(db, clock, pool, terms, spool),
+                dispatcher,
                 inspector,
                 terms,
                 settings.dispatch_lease_s,
                 settings.submit_deadline_s,
+                settings.queueing,
             ),
             pool=pool,
             tracker=tracker,
@@ -157,6 +176,7 @@ async def open_gateway(
             feed=feed,
             canceller=Canceller(tracker, feed, settings.submit_deadline_s),
             rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
+            dispatch_loop=dispatch_loop,
             resolver=Resolver(db, clock, pool),
             retainer=Retainer(db, clock, settings.result_retention_s),
             reads=ReadLimiter(clock, settings.reads_per_minute),
@@ -175,7 +195,13 @@ def terms_of(settings: Settings) -> Terms:
     settling = [State.COMPLETED, *map(State, settings.charge_for)]
     if settings.settle_on == "acceptance":
         settling.insert(0, State.IN_QUEUE)
-    return Terms(tuple(limits.values()), ",".join(settling), int(settings.unknown_slot_s * 1000))
+    return Terms(
+        tuple(limits.values()),
+        ",".join(settling),
+        int(settings.unknown_slot_s * 1000),
+        settings.most_waiting,
+        settings.waiting_per_tenant,
+    )
 
 
 def reaches_of(settings: Settings) -> dict[str, Reach]:

@@ -10,6 +10,7 @@ from app.kit.loop import Loop
 
 _POLL_S = 0.25  # how late a look may be for the sake of a tick
 _CREDENTIALS_S = 1.0
+_DISPATCH_S = 1.0
 _RETAIN_S = 600.0
 
 
@@ -28,6 +29,13 @@ def loops(gateway: Gateway) -> list[Loop]:
         *(
             Loop(f"poll-{poller.credential.name}", poller.run_once, interval_s=_POLL_S, clock=clock)
             for poller in gateway.pollers
+        ),
+        Loop(
+            "dispatch",
+            gateway.dispatch_loop.run_once,
+            interval_s=_DISPATCH_S,
+            clock=clock,
+            woken=gateway.dispatch_loop.woken,
         ),
         Loop("rescue", gateway.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retain", gateway.retainer.run_once, interval_s=_RETAIN_S, clock=clock),

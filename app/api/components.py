@@ -179,8 +179,15 @@ SCHEMAS: dict[str, Schema] = {
             "media": _FILES,
             "output": _OUTPUT,
             "error": _ERROR,
-            "queue_position": _or_null(_INTEGER),
+            "queue_position": _or_null(
+                _INTEGER | {"description": "How many go before it, here and at RunComfy, as it stands."}
+            ),
             "price_version": _or_null(_text()),
+            "sent_at": _or_null(_MOMENT | {"description": "When it was given to RunComfy."}),
+            "start_deadline": _or_null(_MOMENT | {"description": "When it is cancelled if not started."}),
+            "estimated_start_at": _or_null(
+                _MOMENT | {"description": "While it waits, by what jobs usually take; null: nothing tells."}
+            ),
             "started_at": _or_null(_MOMENT),
             "output_expires_at": _or_null(_MOMENT | {"description": "When the output will be erased."}),
             "output_erased_at": _or_null(_MOMENT | {"description": "When it was."}),
@@ -242,6 +249,18 @@ SCHEMAS: dict[str, Schema] = {
             "at": _MOMENT,
             "time_zone": _text("Whose midnight ends a day."),
             "limits": _array(_ref("Limit")),
+            "queue": _object(
+                {
+                    "may_wait": {
+                        "type": "boolean",
+                        "description": "Whether jobs that may not be sent yet are accepted, and wait.",
+                    },
+                    "waiting": _INTEGER | {"description": "How many of the tenant's do."},
+                    "most_waiting": _INTEGER | {"description": "How many may."},
+                    "weight": _INTEGER | {"description": "The tenant's share while others wait."},
+                    "paused": {"type": "boolean", "description": "Whether nothing is sent for now."},
+                }
+            ),
             "usage": _array(
                 _object(
                     {
@@ -264,7 +283,8 @@ SCHEMAS: dict[str, Schema] = {
             "model_id": _text(),
             "price_microcredits": _or_null(_INTEGER),
             "price_version": _text(),
-            "admissible": {"type": "boolean", "description": "Whether a submit of it would be sent now."},
+            "admissible": {"type": "boolean", "description": "Whether a submit of it would be accepted."},
+            "would_wait": {"type": "boolean", "description": "Whether it would wait before it is sent."},
             "errors": _array(_VIOLATION),
             "media": _FILES,
             "limits": _array(_ref("Limit")),

@@ -30,7 +30,18 @@ _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, Traceparent",
+        b", ".join(
+            (
+                b"Authorization",
+                b"Content-Type",
+                b"Idempotency-Key",
+                b"If-None-Match",
+                b"Last-Event-ID",
+                b"Prefer",
+                b"Reelgate-Start-Deadline",
+                b"Traceparent",
+            )
+        ),
     ),
     (b"access-control-max-age", b"600"),
 )

@@ -12,6 +12,7 @@ from app.api.deps import CanRead, CanSubmit, Open
 from app.api.idempotency import REPLAYED, key_of
 from app.api.preferences import held, preferences_of
 from app.api.rate_limits import rate_headers, rate_headers_of, retry_header
+from app.api.start_deadline import start_deadline_of
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
 from app.kit.telemetry import trace_id_var
@@ -56,6 +57,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     preferences = preferences_of(request, gateway)
     try:
         idempotency_key = key_of(request.headers)
+        start_deadline = start_deadline_of(request.headers, now_ms=gateway.clock.now_ms())
         body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
         submission = await gateway.submitter.submit(
             principal,
@@ -63,6 +65,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             body,
             trace_id=trace_id_var.get(),
             idempotency_key=idempotency_key,
+            start_deadline_ms=start_deadline,
         )
     except Problem as problem:
         if problem.extra.pop("replayed", False):

@@ -10,6 +10,8 @@ from app.api.components import SCHEMAS
 from app.api.idempotency import HEADER, LONGEST
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
+from app.api.start_deadline import HEADER as START_DEADLINE
+from app.api.start_deadline import LONGEST_S
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
@@ -27,6 +29,15 @@ _IDEMPOTENCY_KEY = {
         "type": "string",
         "pattern": f"^(?:{_BARE}|{_QUOTED})$",
     },
+}
+_START_DEADLINE = {
+    "name": START_DEADLINE,
+    "in": "header",
+    "required": False,
+    "description": f"Seconds from now, at most {LONGEST_S}, or a date (of HTTP or RFC 3339) after which the"
+    " job is cancelled, and refunded, if it has not started.",
+    "schema": {"type": "string"},
+    "examples": {"seconds": {"value": "600"}},
 }
 _RATE_HEADERS = {
     "RateLimit-Policy": {
@@ -107,7 +118,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for status, answer in generic["responses"].items():
         if status != str(HTTPStatus.UNAUTHORIZED.value):
             answer["headers"] = {**answer.get("headers", {}), **_RATE_HEADERS}
-    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY]
+    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY, _START_DEADLINE]
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {
             "get": _of_model(model, document["paths"][_SUBMIT_PATH]["get"], "get", "Read"),

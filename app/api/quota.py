@@ -8,12 +8,17 @@ from app.api.answers import json_answer
 from app.api.bodies import read_object
 from app.api.deps import CanAsk, CanRead, Open
 from app.catalog.pricing import NoPriceError
+from app.generations import queue
 
 
 async def get_quota(gateway: Open, principal: CanRead) -> Response:
     """Every limit of this key and its tenant, and what is held and spent in each running window."""
-    account = await gateway.submitter.account(principal, None)
-    return json_answer(schemas.quota(principal, account, gateway.reads.standing(principal.root_kid)))
+    submitter = gateway.submitter
+    account = await submitter.account(principal, None)
+    waiting = await gateway.db.read(queue.waiting, principal.tenant_id, principal.mode, submitter.terms)
+    reads = gateway.reads.standing(principal.root_kid)
+    may_wait = submitter.may_wait(principal)
+    return json_answer(schemas.quota(principal, account, reads, waiting, may_wait=may_wait))
 
 
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
@@ -27,4 +32,12 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
     except NoPriceError:  # the body violates the schema in an input that is priced
         price = None
     account = await gateway.submitter.account(principal, model.model_id)
-    return json_answer(schemas.quote(model, price, inspection, account.standings(price)))
+    standings = account.standings(price)
+    may_wait = gateway.submitter.may_wait(principal)
+    would_wait = may_wait and (
+        not gateway.pool.usable(principal.mode)
+        or not all(one.fits for one in standings)
+        or (await gateway.db.read(queue.gate, principal.tenant_id, principal.mode)).shut
+    )
+    document = schemas.quote(model, price, inspection, standings, may_wait=may_wait, would_wait=would_wait)
+    return json_answer(document)

@@ -11,6 +11,8 @@ from app.api import events, models, quota, requests, service
 from app.errors import (
     BODY_TOO_LARGE,
     DATABASE_UNAVAILABLE,
+    DISPATCH_PAUSED,
+    GATEWAY_QUEUE_FULL,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_MISMATCH,
     INSUFFICIENT_SCOPE,
@@ -27,6 +29,7 @@ from app.errors import (
     NOT_CANCELLABLE,
     ORIGIN_NOT_ALLOWED,
     OUTCOME_UNKNOWN,
+    QUEUE_FULL,
     QUOTA_EXCEEDED,
     QUOTA_EXHAUSTED,
     REQUEST_NOT_FOUND,
@@ -125,6 +128,9 @@ ROUTES = (
             INVALID_INPUT,
             MEDIA_UNREACHABLE,
             QUOTA_EXHAUSTED,
+            QUEUE_FULL,
+            GATEWAY_QUEUE_FULL,
+            DISPATCH_PAUSED,
             UPSTREAM_REJECTED,
             UPSTREAM_UNSERVED,
             UPSTREAM_NOT_CONFIGURED,
@@ -136,7 +142,8 @@ ROUTES = (
         ),
         waits=True,
         text="With a `wait` the answer is held until the job is over, or the time is. Every answer to a"
-        " valid key has the `RateLimit` headers.",
+        " valid key has the `RateLimit` headers. Where the operator lets jobs of this key wait, one that may"
+        " not be sent yet is accepted all the same, and is `in_queue` until it may.",
     ),
     Route(
         "POST",

@@ -8,6 +8,7 @@ from app.catalog.model import Model
 from app.errors import Fault
 from app.generations.inspect import Inspection
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
+from app.generations.queue import Waiting
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
 from app.quotas.ledger import Charge
@@ -119,6 +120,9 @@ def record(
         "error": generation.error,
         "queue_position": generation.queue_position,
         "price_version": generation.price_version,
+        "sent_at": _iso_or_none(generation.sent_at_ms),
+        "start_deadline": _iso_or_none(generation.start_deadline_ms),
+        "estimated_start_at": _iso_or_none(generation.starts_at_ms),
         "started_at": _iso_or_none(generation.started_at_ms),
         "output_expires_at": None if generation.output is None else _iso_or_none(expires_at_ms),
         "output_erased_at": _iso_or_none(generation.erased_at_ms),
@@ -138,7 +142,9 @@ def record(
     }
 
 
-def quota(principal: Principal, account: Account, reads: Standing | None) -> dict[str, Any]:
+def quota(
+    principal: Principal, account: Account, reads: Standing | None, waiting: Waiting, *, may_wait: bool
+) -> dict[str, Any]:
     """Every limit and every running window of a key and its tenant."""
     return {
         "tenant": principal.tenant_name,
@@ -147,6 +153,13 @@ def quota(principal: Principal, account: Account, reads: Standing | None) -> dic
         "at": iso(account.now_ms),
         "time_zone": account.time_zone,
         "limits": [limit(one) for one in (*account.standings(), *([] if reads is None else [reads]))],
+        "queue": {
+            "may_wait": may_wait,
+            "waiting": waiting.jobs,
+            "most_waiting": waiting.most,
+            "weight": waiting.weight,
+            "paused": waiting.paused,
+        },
         "usage": [
             {
                 "holder": scope.holder,
@@ -164,15 +177,22 @@ def quota(principal: Principal, account: Account, reads: Standing | None) -> dic
 
 
 def quote(
-    model: Model, price: int | None, inspection: Inspection, standings: Sequence[Standing]
+    model: Model,
+    price: int | None,
+    inspection: Inspection,
+    standings: Sequence[Standing],
+    *,
+    may_wait: bool,
+    would_wait: bool,
 ) -> dict[str, Any]:
     """What a submit would meet. Without a price the limits are shown and not judged."""
-    refusal, errors = refused(standings), inspection.errors
+    refusal, errors = refused(standings, may_wait=may_wait), inspection.errors
     return {
         "model_id": model.model_id,
         "price_microcredits": price,
         "price_version": model.pricing.version,
         "admissible": not errors and refusal is None,
+        "would_wait": would_wait,
         "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors],
         "media": inspection.media,
         "limits": [limit(one) for one in standings],

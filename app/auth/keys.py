@@ -49,6 +49,7 @@ class APIKey:
     tenant_disabled_at_ms: int | None
     tenant_media_checks: MediaChecks | None
     tenant_origins: frozenset[str]
+    tenant_queueing: bool | None
     name: str
     mode: Mode
     digest: str = field(repr=False)
@@ -62,6 +63,7 @@ class APIKey:
     rotated_to: str | None
     root_kid: str
     last_used_at_ms: int | None
+    queueing: bool | None
 
     def state(self, now_ms: int) -> str:
         """`active`, `revoked`, `expired` or `disabled` (the tenant is)."""
@@ -92,6 +94,7 @@ def create(
     models: Sequence[str] | None = None,
     expires_at_ms: int | None = None,
     root_kid: str | None = None,
+    queueing: bool | None = None,
 ) -> tuple[str, str]:
     """Make a key: its kid and, this once, the key. It shares the limits of `root_kid`, if that is given."""
     kid = random_text(KID_LENGTH)
@@ -111,6 +114,7 @@ def create(
             created_at_ms=now_ms,
             expires_at_ms=expires_at_ms,
             root_kid=root_kid,
+            queueing=queueing,
         )
     )
     return kid, key
@@ -144,6 +148,7 @@ def rotate(
         models=sorted(old.models) if old.models else None,
         expires_at_ms=old.expires_at_ms,
         root_kid=old.root_kid,
+        queueing=old.queueing,
     )
     changed = connection.execute(
         update(api_keys)
@@ -171,6 +176,18 @@ def revoke(connection: Connection, kid: str, *, now_ms: int) -> None:
     )
 
 
+def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> None:
+    """Change whether a key's jobs wait; None leaves it to its tenant.
+
+    Raises:
+        APIKeyError: there is no such key.
+
+    """
+    if find(connection, kid) is None:
+        raise APIKeyError(f"there is no key {kid!r}.")
+    connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(queueing=queueing))
+
+
 def mark_used(connection: Connection, kid: str, *, now_ms: int) -> None:
     """Note that the key is in use."""
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(last_used_at_ms=now_ms))
@@ -196,6 +213,7 @@ _SELECT = select(
     tenants.c.disabled_at_ms.label("tenant_disabled_at_ms"),
     tenants.c.media_checks.label("tenant_media_checks"),
     tenants.c.origins.label("tenant_origins"),
+    tenants.c.queueing.label("tenant_queueing"),
 ).join(tenants, tenants.c.id == api_keys.c.tenant_id)
 
 

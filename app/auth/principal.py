@@ -29,7 +29,8 @@ class Principal:
     """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares.
 
     `media_checks` is how strictly the tenant's files are judged, None as the settings say; `origins` are the
-    web origins whose pages may call with the key.
+    web origins whose pages may call with the key; `queueing` is whether its jobs wait where they may not go
+    yet, None as the settings say.
     """
 
     tenant_id: str
@@ -41,6 +42,7 @@ class Principal:
     models: frozenset[str] | None
     media_checks: MediaChecks | None
     origins: frozenset[str]
+    queueing: bool | None = None
 
     def may_use(self, model_id: str) -> bool:
         """Whether the key's list of models, if it has one, includes this."""
@@ -124,6 +126,7 @@ class Authenticator:
             key.models,
             key.tenant_media_checks,
             key.tenant_origins,
+            key.tenant_queueing if key.queueing is None else key.queueing,
         )
 
     def _note_use(self, key: APIKey, now_ms: int) -> None:

@@ -27,7 +27,9 @@ class Tenant:
     """A customer.
 
     `media_checks` is what becomes of files that break a rule of their model, None as the settings say;
-    `origins` are the web origins whose pages may call with its keys.
+    `origins` are the web origins whose pages may call with its keys. `queueing` is whether its jobs wait
+    where they may not go yet, `most_waiting` how many may, each None as the settings say; `weight` its share
+    of what is sent meanwhile.
     """
 
     id: str
@@ -37,6 +39,10 @@ class Tenant:
     time_zone: str
     media_checks: MediaChecks | None = None
     origins: frozenset[str] = frozenset()
+    queueing: bool | None = None
+    most_waiting: int | None = None
+    weight: int = 1
+    dispatch_paused_at_ms: int | None = None
 
 
 def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "UTC") -> Tenant:
@@ -68,6 +74,22 @@ def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> Non
 def set_media_checks(connection: Connection, tenant_id: str, media_checks: MediaChecks | None) -> None:
     """Change what becomes of files that break a rule; None leaves it to the settings."""
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(media_checks=media_checks))
+
+
+def set_queueing(
+    connection: Connection, tenant_id: str, *, queueing: bool | None, most_waiting: int | None, weight: int
+) -> None:
+    """Change whether a tenant's jobs wait and how many, None as the settings say, and its share."""
+    connection.execute(
+        update(tenants)
+        .where(tenants.c.id == tenant_id)
+        .values(queueing=queueing, most_waiting=most_waiting, weight=weight)
+    )
+
+
+def set_dispatch_paused(connection: Connection, tenant_id: str, at_ms: int | None) -> None:
+    """Stop sending what waits of a tenant's, or go on (None)."""
+    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(dispatch_paused_at_ms=at_ms))
 
 
 def set_origins(connection: Connection, tenant_id: str, origins: Collection[str]) -> frozenset[str]:
@@ -147,4 +169,8 @@ def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
         time_zone=columns.time_zone,
         media_checks=columns.media_checks,
         origins=origins_in(columns.origins),
+        queueing=columns.queueing,
+        most_waiting=columns.most_waiting,
+        weight=columns.weight,
+        dispatch_paused_at_ms=columns.dispatch_paused_at_ms,
     )

@@ -15,7 +15,7 @@ from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of
 from app.errors import Problem
 from app.gateway import open_catalog
-from app.generations import leases
+from app.generations import backlog, leases
 from app.kit.clock import SystemClock, iso
 from app.kit.telemetry import configure_logging
 from app.upstream import credentials
@@ -26,6 +26,7 @@ from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
 _MUCH_TOO_LATE_S = 60
+_MOST_SHOWN = 10  # tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,26 @@ async def _following(settings: Settings, db: Database) -> list[Check]:
         if condition is not Condition.CLOSED and name in configured:
             until = f"until {iso(health.until_ms)}" if condition is Condition.OPEN else "about to be tried"
             checks.append(Check(f"credential {name}", "bad", f"{condition} {until}: {health.reason}"))
-    return checks
+    return [*checks, await _waiting(db, now_ms)]
+
+
+async def _waiting(db: Database, now_ms: int) -> Check:
+    """What waits to be sent, and whether anything is."""
+    found, paused = await db.read(backlog.backlogs), await db.read(backlog.paused)
+    waiting = [one for one in found if one.waiting]
+    finding = "nobody waits"
+    if waiting:
+        oldest_ms = min(one.oldest_at_ms or now_ms for one in waiting)
+        shares = ", ".join(
+            f"{one.tenant} ({one.mode}) {one.waiting}"
+            + (", paused" if one.paused else f" with a share of {backlog.share(one, found):.0%}")
+            for one in sorted(waiting, key=lambda one: -one.waiting)[:_MOST_SHOWN]
+        )
+        count = sum(one.waiting for one in waiting)
+        finding = f"{count} wait, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"
+    for mode, at_ms in paused.items():
+        finding += f"; nothing of rg_{mode}_ keys is sent since {iso(at_ms)}"
+    return Check("queue", "note" if waiting or paused else "good", finding)
 
 
 async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:

@@ -13,6 +13,7 @@ from app.cli import people, servers
 from app.cli.books import books
 from app.cli.jobs import requests
 from app.cli.limits import limits
+from app.cli.queues import dispatch
 from app.cli.session import fail, plain_errors, settings_or_exit
 from app.db import schema
 from app.db.engine import is_sqlite
@@ -26,6 +27,7 @@ cli.add_typer(people.keys, name="keys")
 cli.add_typer(requests, name="requests")
 cli.add_typer(limits, name="limits")
 cli.add_typer(books, name="ledger")
+cli.add_typer(dispatch, name="dispatch")
 
 
 @cli.command()

@@ -13,6 +13,7 @@ from app.auth.tenants import MediaChecks, Tenant
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
+from app.generations.fair import MOST_WEIGHT
 from app.kit.clock import iso
 from app.quotas.account import check_zone
 
@@ -76,6 +77,52 @@ def set_media_checks(name: str, checks: str) -> None:
         return chosen or gateway.settings.media_checks
 
     typer.echo(f"Files of {name}: {with_gateway(work)}, within a second.")
+
+
+@tenants.command("set-queueing")
+def set_tenant_queueing(
+    name: str,
+    queueing: Annotated[str, typer.Argument(help="on, off, or default: as the settings say.")],
+    most: Annotated[
+        int | None, typer.Option(min=0, max=1_000_000, help="How many jobs may wait; default: the settings.")
+    ] = None,
+    weight: Annotated[
+        int, typer.Option(min=1, max=MOST_WEIGHT, help="Its share of what is sent while others wait too.")
+    ] = 1,
+) -> None:
+    """Whether the tenant's jobs that may not be sent yet wait instead of being refused."""
+    chosen = _queueing(queueing)
+
+    async def work(gateway: Gateway) -> bool:
+        found = await gateway.db.read(tenant_rows.by_name, name)
+        await gateway.db.write(
+            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=most, weight=weight
+        )
+        return gateway.settings.queueing if chosen is None else chosen
+
+    waits = "wait" if with_gateway(work) else "are refused"
+    typer.echo(f"Jobs of {name} that may not be sent yet {waits}, within a second; weight {weight}.")
+
+
+@keys.command("set-queueing")
+def set_key_queueing(
+    kid: str, queueing: Annotated[str, typer.Argument(help="on, off, or default: as its tenant.")]
+) -> None:
+    """Whether the key's jobs that may not be sent yet wait instead of being refused."""
+    chosen = _queueing(queueing)
+
+    async def work(gateway: Gateway) -> None:
+        await gateway.db.write(api_keys.set_queueing, kid, queueing=chosen)
+
+    with_gateway(work)
+    typer.echo(f"Queueing of {kid}: {queueing}, within a second.")
+
+
+def _queueing(word: str) -> bool | None:
+    words = {"on": True, "off": False, "default": None}
+    if word not in words:
+        fail(f"{word!r} is none of {', '.join(words)}.")
+    return words[word]
 
 
 @tenants.command("set-origins")
@@ -270,6 +317,10 @@ def _tenant_document(tenant: Tenant) -> dict[str, Any]:
         "time_zone": tenant.time_zone,
         "media_checks": tenant.media_checks,
         "origins": sorted(tenant.origins),
+        "queueing": tenant.queueing,
+        "most_waiting": tenant.most_waiting,
+        "weight": tenant.weight,
+        "dispatch_paused_at": _iso_or_none(tenant.dispatch_paused_at_ms),
     }
 
 
@@ -288,6 +339,7 @@ def _key_document(key: APIKey, now_ms: int) -> dict[str, Any]:
         "revoked_at": _iso_or_none(key.revoked_at_ms),
         "rotated_to": key.rotated_to,
         "last_used_at": _iso_or_none(key.last_used_at_ms),
+        "queueing": key.queueing,
     }
 
 

@@ -32,6 +32,8 @@ metadata = MetaData(
 ID_LENGTH = 36
 _LIVE = "state IN ('dispatching', 'in_queue', 'in_progress', 'unknown')"
 _FOLLOWED = "state IN ('in_queue', 'in_progress')"
+_WAITS = "state = 'accepted'"
+_STARTS = "state = 'accepted' AND start_deadline_ms IS NOT NULL"
 
 tenants = Table(
     "tenants",
@@ -46,6 +48,12 @@ tenants = Table(
     Column("media_checks", String(7)),
     # A JSON list of the web origins whose pages may call with its keys; NULL: none.
     Column("origins", Text),
+    # Whether its jobs wait where they may not go yet, and how many may; NULL as the settings say.
+    Column("queueing", Boolean(create_constraint=False)),
+    Column("most_waiting", Integer),
+    # Its share of what is sent while jobs wait, beside that of the others.
+    Column("weight", Integer, nullable=False, server_default="1"),
+    Column("dispatch_paused_at_ms", BigInteger),
     # How many events its requests had, by kind of key: the number of the last one.
     Column("live_events", BigInteger, nullable=False, server_default="0"),
     Column("test_events", BigInteger, nullable=False, server_default="0"),
@@ -70,6 +78,8 @@ api_keys = Table(
     # The first of the keys that it was rotated from, whose limits it shares; NULL where it is the first.
     Column("root_kid", String(16)),
     Column("last_used_at_ms", BigInteger),
+    # Whether its jobs wait; NULL as its tenant's.
+    Column("queueing", Boolean(create_constraint=False)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
@@ -88,7 +98,7 @@ generations = Table(
     Column("price_version", String(100)),
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),
-    # Which of our credentials it was sent with: only that one can see it upstream.
+    # Which of our credentials it was sent with: only that one can see it upstream. Empty while it waits.
     Column("credential", String(40), nullable=False, server_default="default"),
     Column("upstream_request_id", String(200)),
     Column("queue_position", Integer),
@@ -117,6 +127,13 @@ generations = Table(
     Column("quota_day", String(10)),
     Column("settles_in", String(100)),
     Column("charge", String(8)),
+    # Its place in its tenant's queue, of one that may wait; and how often it came back to it unsent.
+    Column("ticket", BigInteger),
+    Column("returns", Integer, nullable=False, server_default="0"),
+    # When it was last given to the upstream; NULL before, and in rows that are older than the queue.
+    Column("sent_at_ms", BigInteger),
+    # When it is cancelled unless it has started by then.
+    Column("start_deadline_ms", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # A tenant's own, newest first, by cursor; and those in a state, or of a model, however rare they are.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
@@ -168,6 +185,32 @@ generations = Table(
         sqlite_where=text("output IS NOT NULL"),
         postgresql_where=text("output IS NOT NULL"),
     ),
+    # Who waits, in order: of a tenant, and of one of its keys and models.
+    Index(
+        "ix_generations_waiting",
+        "tenant_id",
+        "mode",
+        "ticket",
+        sqlite_where=text(_WAITS),
+        postgresql_where=text(_WAITS),
+    ),
+    Index(
+        "ix_generations_waiting_lane",
+        "tenant_id",
+        "mode",
+        "root_kid",
+        "model_id",
+        "ticket",
+        sqlite_where=text(_WAITS),
+        postgresql_where=text(_WAITS),
+    ),
+    # Which is cancelled next for having waited too long.
+    Index(
+        "ix_generations_start_deadline",
+        "start_deadline_ms",
+        sqlite_where=text(_STARTS),
+        postgresql_where=text(_STARTS),
+    ),
     # The intent record is the idempotency record.
     Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
     # One upstream job belongs to one generation, for ever.
@@ -200,6 +243,42 @@ credentials = Table(
     Column("looks_too", Boolean(create_constraint=False), nullable=False),
     Column("reason", String(64), nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
+    # How many jobs it had in flight when the upstream last refused one more, and when that was.
+    Column("capacity", Integer),
+    Column("capacity_at_ms", BigInteger),
+)
+
+# Who waits: of each tenant and kind of key how many, and whose turn it is (see `generations.fair`).
+queues = Table(
+    "queues",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("waiting", Integer, nullable=False),
+    # The last ticket that was given, and how many jobs went from here.
+    Column("tickets", BigInteger, nullable=False),
+    Column("served", BigInteger, nullable=False),
+    # The virtual time at which its next job may go.
+    Column("tag", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint("waiting >= 0", name="waiting"),
+    Index(
+        "ix_queues_turn",
+        "mode",
+        "tag",
+        sqlite_where=text("waiting > 0"),
+        postgresql_where=text("waiting > 0"),
+    ),
+)
+
+# Of each kind of key: the virtual time, and whether anything is sent.
+turns = Table(
+    "turns",
+    metadata,
+    Column("mode", String(4), primary_key=True),
+    Column("virtual", BigInteger, nullable=False),
+    Column("paused_at_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
 # An empty kid or model id stands for all: the key of a row must not be NULL.

@@ -18,7 +18,7 @@ from app.quotas.limits import Standing
 from app.quotas.refusal import QuotaProblem, refused
 
 _MOST_REMEMBERED: Final = 1_000
-_Question = tuple[str, str, str, str, int]  # tenant, mode, key, model, price: what the answer hangs on
+_Question = tuple[str, str, str, str, int, bool]  # what the answer hangs on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,20 @@ class Admission:
             Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, or DATABASE_UNAVAILABLE.
 
         """
-        question = (wish.tenant_id, wish.mode, wish.root_kid, wish.model_id, wish.price_microcredits)
+        question = (
+            wish.tenant_id,
+            wish.mode,
+            wish.root_kid,
+            wish.model_id,
+            wish.price_microcredits,
+            wish.may_wait,
+        )
         came = next(self._ticket)
         async with self.db.turn(wish.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            if came < decided and (problem := refused(standings)) is not None:
+            problem = refused(standings, may_wait=wish.may_wait)
+            if came < decided and problem is not None:
                 return await self._earlier(wish, problem)
             try:
                 return await self.db.write(

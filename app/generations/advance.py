@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
-from app.generations import leases, store
+from app.generations import leases, queue, store
 from app.generations.leases import Note
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
 from app.generations.store import Generation
@@ -20,12 +20,14 @@ _SWAP = (
     .where(
         generations.c.id == bindparam("of_id"),
         generations.c.state.in_(bindparam("from_states", expanding=True)),
+        generations.c.version <= bindparam("most_version"),
     )
     .values(version=generations.c.version + 1)
     .returning(generations)
 )
 _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
 FIRST_LOOK_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
+_ANY_VERSION = 2**31 - 1
 _JSON = frozenset({"output", "error", "evidence"})
 
 
@@ -38,6 +40,7 @@ def advance(
     reason: str,
     now_ms: int,
     only_from: Collection[State] | None = None,
+    up_to_version: int | None = None,
     spent: bool | None = None,
     **changes: Any,
 ) -> Generation | None:
@@ -46,7 +49,8 @@ def advance(
     A compare-and-swap: None means that somebody else was first, or that there is nothing to move from;
     both are legal answers. In the same transaction the version grows by one, the event is appended, and a
     hold that this state ends is settled or given back: as the generation's own terms say, or as `spent`
-    does. `changes` are columns to set with it; `only_from` narrows the states to start from.
+    does; the queue is told who came back or left. `changes` are columns to set with it; `only_from` narrows
+    the states to start from, `up_to_version` how often it may have changed.
     """
     allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
@@ -54,14 +58,24 @@ def advance(
         values.setdefault("next_poll_at_ms", now_ms + FIRST_LOOK_MS)
     if to in TERMINAL:
         values |= {"finished_at_ms": now_ms, "queue_position": None}
-    values |= {"state": to, "changed_at_ms": now_ms, "lease_until_ms": None, "stale_reason": None}
+    values = {"lease_until_ms": None, **values, "state": to, "changed_at_ms": now_ms, "stale_reason": None}
     row = connection.execute(
-        _SWAP, {"of_id": generation_id, "from_states": sorted(allowed), **values}
+        _SWAP,
+        {
+            "of_id": generation_id,
+            "from_states": sorted(allowed),
+            "most_version": _ANY_VERSION if up_to_version is None else up_to_version,
+            **values,
+        },
     ).one_or_none()
     if row is None:
         return None
     generation = store.generation_of(row)
     store.add_event(connection, generation, at_ms=now_ms, reason=reason)
+    if to is State.ACCEPTED:
+        queue.entered(connection, generation)
+    elif to is State.DISPATCHING or not generation.credential:  # what waits has none
+        queue.left(connection, generation)
     return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
 
 
@@ -150,7 +164,7 @@ def _given_up(
     missing_ms = now_ms - (generation.missing_since_ms or now_ms)
     if observation.seen is Seen.GONE and missing_ms >= patience.missing_ms:
         return _lost("RunComfy no longer knows this request, so its result cannot be had.")
-    if now_ms - generation.created_at_ms >= patience.follow_ms:
+    if now_ms - generation.begun_at_ms >= patience.follow_ms:
         return _lost("It did not end at RunComfy for as long as the gateway follows a request.")
     return None
 

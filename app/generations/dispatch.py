@@ -7,6 +7,7 @@ far it came. Between the two transactions no connection is held.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
 from app.errors import Problem
-from app.generations import intent, refusals, store
+from app.generations import intent, queue, refusals, store
 from app.generations.advance import advance
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
@@ -33,6 +34,9 @@ _PAUSE_S = 0.25  # before sending again what provably never left
 _LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
 _MOST_RECORD_PAUSE_S = 5.0
 _ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
+_MOST_RETURNS = 20  # to the same place in its queue
+_MOST_REFUSALS = 3  # each pauses the credential for longer
+_SURELY_OURS = frozenset({"http_401", "http_402"})  # of every job alike
 _LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
 
 
@@ -53,9 +57,12 @@ class Dispatcher:
         is sent with the next.
         """
         left = [one for one in self.pool.usable(generation.mode) if one.name != generation.credential]
+        keeps_trying = not generation.may_wait
         credential = self.pool.all[generation.credential]
         while True:
-            outcome, exchange = await self._send(generation, credential, body, deadline, is_last=not left)
+            outcome, exchange = await self._send(
+                generation, credential, body, deadline, keeps_trying=keeps_trying and not left
+            )
             if not left or outcome.verdict not in _ANOTHER_MAY or _over(deadline):
                 break
             moved = await self._move(generation, left)
@@ -81,11 +88,17 @@ class Dispatcher:
             )
         return await self.record(generation, credential.upstream, outcome, exchange)
 
+    def _others(self, generation: Generation, connection: Connection) -> int:
+        """How many jobs beside it are in flight with its credential."""
+        since_ms = self.clock.now_ms() - self.terms.unknown_slot_ms
+        return store.live_of_credential(connection, generation.credential, unknown_since_ms=since_ms) - 1
+
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
         """Give it to another credential, in its row first; None where none has room or the row is taken."""
-        choices = [Choice(one.name, one.concurrency) for one in left if one.health.may_submit]
+        now_ms = self.clock.now_ms()
+        choices = [choice_of(one, now_ms) for one in left if one.health.may_submit]
         try:
-            return await self.db.write(repin, generation.id, choices, self.terms, now_ms=self.clock.now_ms())
+            return await self.db.write(repin, generation.id, choices, self.terms, now_ms=now_ms)
         except Problem:
             return None
 
@@ -119,9 +132,12 @@ class Dispatcher:
         body: bytes,
         deadline: float,
         *,
-        is_last: bool,
+        keeps_trying: bool,
     ) -> tuple[Outcome, Exchange]:
-        """Send it, and again before the deadline only where the last try provably made no job."""
+        """Send it, and again before the deadline only where the last try provably made no job.
+
+        What another credential may take, or waits here instead, does not wait for this one.
+        """
         loop = asyncio.get_running_loop()
         upstream = credential.upstream
         tries = 1
@@ -129,10 +145,12 @@ class Dispatcher:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
             outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
             pause_s = _pause_before_another(outcome, tries)
-            if outcome.verdict in _ANOTHER_MAY and not is_last:
+            if outcome.verdict in _ANOTHER_MAY and not keeps_trying:
                 pause_s = None
             if pause_s is None or deadline - loop.time() - pause_s < _LEAST_TO_TRY_S:
                 self.pool.note_submit(credential, outcome)
+                if outcome.reason == "http_429":
+                    await self.pool.note_capacity(self.db, credential, partial(self._others, generation))
                 return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
             await self.clock.sleep(pause_s)
             tries += 1
@@ -223,14 +241,23 @@ def repin(
     return store.repin(connection, generation_id, intent.pick(connection, choices, terms, now_ms=now_ms))
 
 
+def choice_of(credential: Credential, now_ms: int) -> Choice:
+    """A credential to send with, and how many it may have in flight now."""
+    return Choice(credential.name, credential.room(now_ms))
+
+
 def close_as_not_sent(connection: Connection, generation_id: str, outcome: Outcome, now_ms: int) -> None:
-    """Reject what was recorded and never sent, and free its key."""
+    """Reject what was recorded to be sent at once and never was, and free its key.
+
+    What waited first is not of this server alone: whoever took it from the queue sends it.
+    """
     advance(
         connection,
         generation_id,
         State.REJECTED,
         reason=outcome.reason,
         now_ms=now_ms,
+        up_to_version=1,
         error=refusals.stored_error(outcome),
         idempotency_key=None,
         fingerprint=None,
@@ -246,6 +273,9 @@ def record_outcome(
     """
     to, changes = _move(outcome, kept)
     if outcome.verdict in refusals.MAY_BE_SENT_AGAIN:
+        back = _back_to_the_queue(connection, generation_id, outcome, now_ms=now_ms)
+        if back is not None:
+            return back
         # It provably made no job, and the caller is told to try again: the key is free for that.
         changes |= {"idempotency_key": None, "fingerprint": None}
     generation = advance(connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, **changes)
@@ -255,6 +285,35 @@ def record_outcome(
     if generation is None:  # rows are never deleted while a submit is under way
         raise LookupError(generation_id)
     return generation
+
+
+def _back_to_the_queue(
+    connection: Connection, generation_id: str, outcome: Outcome, *, now_ms: int
+) -> Generation | None:
+    """The generation where it waits again, at its old place; None where it may not, or no more.
+
+    What is refused for its own sake, though it looks as if our credential were, must not keep the others.
+    """
+    generation = store.find(connection, generation_id, None)
+    if generation is None or not generation.may_wait or generation.state is not State.DISPATCHING:
+        return None
+    is_refusal = outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _SURELY_OURS
+    if is_refusal and generation.returns >= _MOST_REFUSALS:
+        return None
+    ticket = generation.ticket
+    if generation.returns >= _MOST_RETURNS:
+        ticket = queue.draw(connection, generation.tenant_id, generation.mode)  # to the end of its queue
+    return advance(
+        connection,
+        generation_id,
+        State.ACCEPTED,
+        reason=outcome.reason,
+        now_ms=now_ms,
+        credential="",
+        sent_at_ms=None,
+        ticket=ticket,
+        returns=generation.returns + 1,
+    )
 
 
 def _move(outcome: Outcome, kept: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:

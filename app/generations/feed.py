@@ -248,7 +248,7 @@ class Feed:
             for shared in self._all():
                 shared.wake()
             return
-        tenant_id, mode, generation_id = message.split(" ")
+        tenant_id, mode, generation_id, _ = message.split(" ")
         for found in (self._generations.get(generation_id), self._tenants.get((tenant_id, mode))):
             if found is not None:
                 found.wake()

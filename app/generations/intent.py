@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
-from app.generations import refusals, store
+from app.generations import queue, refusals, store
 from app.generations.lifecycle import State
 from app.generations.store import Choice, Generation, Intent
 from app.kit.strict_json import dumps
@@ -30,11 +30,14 @@ class Terms:
 
     `default_limits` hold for every tenant without an own one of that metric, `settles_in` are the states that
     make a price final, separated by commas, and an unknown generation is in flight for `unknown_slot_ms`.
+    `most_waiting` may wait in all, `waiting_per_tenant` of a tenant that has no own number.
     """
 
     default_limits: tuple[Limit, ...] = ()
     settles_in: str = State.COMPLETED
     unknown_slot_ms: int = 900_000
+    most_waiting: int = 10_000
+    waiting_per_tenant: int = 1_000
 
 
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
@@ -85,11 +88,14 @@ def record(
 ) -> Recorded:
     """Tx 1: take all quotas or none, hold the price, and insert the generation of this intent.
 
+    It is inserted as `dispatching`, to be sent by whoever called, or where it may not go yet as `accepted`.
+
     Whoever submits for the same tenant meanwhile waits here, so that there is one row for a key, and what
     is read of the account is what is taken from.
 
     Raises:
-        Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY; nothing was taken.
+        Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY, DISPATCH_PAUSED,
+            QUEUE_FULL, GATEWAY_QUEUE_FULL; nothing was taken.
 
     """
     owner = Owner(intent.tenant_id, intent.mode)
@@ -102,24 +108,59 @@ def record(
         )
         if existing is not None:
             return Recorded(existing, is_new=False)
-    refusal = refused(before.standings(intent.price_microcredits))
+    standings = before.standings(intent.price_microcredits)
+    refusal = refused(standings, may_wait=intent.may_wait)
     if refusal is not None:
         raise refusal
-    credential = pick(connection, intent.choices, terms, now_ms=now_ms)
+    credential = _credential(connection, intent, terms, standings, now_ms=now_ms)
     after = before.with_one_more(intent.price_microcredits)
     account.take(connection, owner, before, after, microcredits=intent.price_microcredits)
     generation = store.add(
         connection,
         intent,
-        state=State.DISPATCHING,
+        state=State.DISPATCHING if credential else State.ACCEPTED,
         credential=credential,
         quota_day=after.periods.day,
+        ticket=_ticket(connection, intent, terms, waits=not credential),
         now_ms=now_ms,
-        lease_until_ms=lease_until_ms,
+        lease_until_ms=lease_until_ms if credential else None,
     )
     if generation.hold is not None:
         ledger.hold(connection, generation.hold, now_ms=now_ms)
+    if not credential:
+        after = replace(after, in_flight=before.in_flight)
     return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
+
+
+def _credential(
+    connection: Connection, intent: Intent, terms: Terms, standings: Sequence[Standing], *, now_ms: int
+) -> str:
+    """What to send it with now; empty where it has to wait, and may.
+
+    It waits behind whoever waits already, whosever turn it is: the dispatch loop knows. Where nobody does,
+    nothing is sent on credit, and fairness is not in question.
+
+    Raises:
+        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it may not wait.
+
+    """
+    gate = queue.gate(connection, intent.tenant_id, intent.mode)
+    if not intent.may_wait:
+        if gate.paused:
+            raise refusals.of_pause()
+        return pick(connection, intent.choices, terms, now_ms=now_ms)
+    if gate.shut or not intent.choices or not all(one.fits for one in standings):
+        return ""
+    try:
+        return pick(connection, intent.choices, terms, now_ms=now_ms)
+    except Problem:
+        return ""
+
+
+def _ticket(connection: Connection, intent: Intent, terms: Terms, *, waits: bool) -> int | None:
+    if waits:
+        return queue.join(connection, intent.tenant_id, intent.mode, terms)
+    return queue.draw(connection, intent.tenant_id, intent.mode) if intent.may_wait else None
 
 
 def pick(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now_ms: int) -> str:

@@ -1,11 +1,11 @@
 """The states of a generation, the moves between them, and the words in which callers see them. Pure.
 
 ```
-accepted ──► dispatching ──► in_queue ──► in_progress ──► completed | failed
+accepted ◄─► dispatching ──► in_queue ──► in_progress ──► completed | failed
     │             │             └────────────────────────► cancelled | lost
     │             ├──► rejected      refused upstream with a complete answer, or never sent
     │             └──► unknown ──► in_queue … (late evidence) | lost (closed by policy)
-    └──► cancelled | expired           while still held here
+    └──► cancelled | expired           while it waits here
 ```
 """
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from app.errors import (
     CATALOGUE,
+    DISPATCH_PAUSED,
     OUTCOME_UNKNOWN,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -62,7 +63,7 @@ def stored_error(outcome: Outcome) -> dict[str, Any]:
 
 def of_record(generation: Generation) -> Problem | None:
     """The problem that a submit ends in whose generation is rejected or unknown; None for any other."""
-    if generation.state is State.UNKNOWN or generation.state is State.DISPATCHING:
+    if generation.state is State.UNKNOWN or generation.is_being_submitted:
         return unknown_outcome(generation.id)
     if generation.state is not State.REJECTED:
         return None
@@ -130,6 +131,25 @@ def of_full() -> Problem:
         UPSTREAM_BUSY,
         "The gateway has as many jobs at RunComfy as it may; no job was made.",
         retry_after_s=_RETRY_AFTER_S,
+    )
+
+
+def of_pause() -> Problem:
+    """The problem while the operator has nothing sent, for a job that may not wait."""
+    return Problem(
+        DISPATCH_PAUSED,
+        "Nothing is sent to RunComfy for now; no job was made.",
+        retry_after_s=_CREDENTIAL_RETRY_AFTER_S,
+    )
+
+
+def maybe_accepted(generation_id: str) -> Problem:
+    """It may wait in the queue: whether it was recorded was not heard in time."""
+    return Problem(
+        OUTCOME_UNKNOWN,
+        f"The database did not answer in time, so the job may have been accepted, as request {generation_id}."
+        " Ask for it there: a 404 says that there is none. With an Idempotency-Key it may be sent again.",
+        extra={"request_id": generation_id},
     )
 
 

@@ -43,7 +43,8 @@ class Intent:
     `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
     counts in; `media` is what was seen of its files, None where nobody looked; `settles_in` the states,
     separated by commas, that make its price final: any other end gives it back. All stay as they were when
-    it was made.
+    it was made. `may_wait` says that it waits where it may not go yet; it is cancelled where it has not
+    started by `start_deadline_ms`.
     """
 
     generation_id: str
@@ -61,6 +62,8 @@ class Intent:
     idempotency_key: str | None = None
     fingerprint: str | None = None
     media: Sequence[Mapping[str, Any]] | None = None
+    may_wait: bool = False
+    start_deadline_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,27 @@ class Generation:
     quota_day: str | None
     settles_in: str | None
     charge: Charge | None
+    ticket: int | None
+    returns: int
+    sent_at_ms: int | None
+    start_deadline_ms: int | None
+    starts_at_ms: int | None = None
+    """When it is likely to be sent, while it waits; of no row."""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it waits where it may not go yet."""
+        return self.ticket is not None
+
+    @property
+    def is_being_submitted(self) -> bool:
+        """Whether its submit has not been answered yet; that of one from the queue was."""
+        return self.state is State.DISPATCHING and self.version == 1
+
+    @property
+    def begun_at_ms(self) -> int:
+        """When it was given to the upstream or, where it is not known or has not been, when it was made."""
+        return self.sent_at_ms or self.created_at_ms
 
     @property
     def hold(self) -> Hold | None:
@@ -216,6 +240,7 @@ _LIVE_OF_CREDENTIAL = (
     .where(generations.c.credential == bindparam("of_credential"), _IS_LIVE, COUNTS_AS_LIVE)
 )
 
+_LEARNT_FROM = 200
 _TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
 
 
@@ -226,6 +251,7 @@ def add(
     state: State,
     credential: str,
     quota_day: str,
+    ticket: int | None = None,
     now_ms: int,
     lease_until_ms: int | None,
 ) -> Generation:
@@ -255,6 +281,9 @@ def add(
             "created_at_ms": now_ms,
             "changed_at_ms": now_ms,
             "lease_until_ms": lease_until_ms,
+            "ticket": ticket,
+            "sent_at_ms": None if state is State.ACCEPTED else now_ms,
+            "start_deadline_ms": intent.start_deadline_ms,
         },
     ).one()
     generation = generation_of(row)
@@ -294,7 +323,7 @@ def add_event(connection: Connection, generation: Generation, *, at_ms: int, rea
             "number": number,
         },
     )
-    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id}")
+    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id} {generation.state}")
 
 
 def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
@@ -413,6 +442,21 @@ def live_of_credential(connection: Connection, credential: str, *, unknown_since
     return connection.execute(
         _LIVE_OF_CREDENTIAL, {"of_credential": credential, "since_ms": unknown_since_ms}
     ).scalar_one()
+
+
+def durations(connection: Connection) -> list[tuple[str, int]]:
+    """Of the jobs that completed last and are still kept: model and milliseconds, the oldest first."""
+    query = (
+        select(
+            generations.c.model_id,
+            generations.c.finished_at_ms
+            - func.coalesce(generations.c.sent_at_ms, generations.c.created_at_ms),
+        )
+        .where(literal_column("output IS NOT NULL"))
+        .order_by(generations.c.finished_at_ms.desc())
+        .limit(_LEARNT_FROM)
+    )
+    return [(model_id, duration_ms) for model_id, duration_ms in connection.execute(query)][::-1]
 
 
 def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit: int) -> int:

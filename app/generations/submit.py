@@ -18,7 +18,7 @@ from app.errors import (
 )
 from app.generations import intent, refusals
 from app.generations.admission import Admission
-from app.generations.dispatch import Dispatcher
+from app.generations.dispatch import Dispatcher, choice_of
 from app.generations.inspect import Inspector
 from app.generations.intent import Recorded, Terms, fingerprint
 from app.generations.lifecycle import State
@@ -51,7 +51,8 @@ class Submission:
 class Submitter:
     """Submits jobs, within `deadline_s` from the look at their files to RunComfy's answer.
 
-    `lease_s` is how long a silent one is believed to be under way.
+    `lease_s` is how long a silent one is believed to be under way, `queueing` whether the jobs of those wait
+    who say nothing of it.
     """
 
     db: Database
@@ -65,6 +66,7 @@ class Submitter:
     terms: Terms
     lease_s: float
     deadline_s: float
+    queueing: bool
 
     async def submit(
         self,
@@ -74,8 +76,12 @@ class Submitter:
         *,
         trace_id: str,
         idempotency_key: str | None = None,
+        start_deadline_ms: int | None = None,
     ) -> Submission:
         """Submit one job, or find the one that the same key made before.
+
+        Where the principal's jobs wait, one that may not go yet is accepted all the same. It is cancelled
+        where it has not started by `start_deadline_ms`.
 
         Raises:
             Problem: it was refused here (nothing recorded); or it was refused or not reached upstream
@@ -95,7 +101,8 @@ class Submitter:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
         inspection = await self.inspector.inspect(principal, model, body)
         inspection.check(model.model_id)
-        choices = self.credentials(principal)
+        may_wait = self.may_wait(principal)
+        choices = self.credentials(principal, may_wait=may_wait)
         now_ms = self.clock.now_ms()
         wish = Intent(
             generation_id=new_id(now_ms),
@@ -113,6 +120,8 @@ class Submitter:
             choices=choices,
             idempotency_key=idempotency_key,
             fingerprint=wanted,
+            may_wait=may_wait,
+            start_deadline_ms=start_deadline_ms,
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded, deadline), name="submit")
@@ -120,6 +129,8 @@ class Submitter:
             async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
         except TimeoutError:
+            if not recorded.is_set() and may_wait:
+                raise refusals.maybe_accepted(wish.generation_id) from None
             if not recorded.is_set():
                 # The deadline is over, so even if it is recorded now it will not be sent.
                 raise Problem(
@@ -148,13 +159,16 @@ class Submitter:
             ):
                 raise
             # The commit may have been carried out though we never heard of it. Nothing was sent, and the
-            # caller is told so: the row must not say otherwise, nor keep the key.
+            # caller is told so: the row must not say otherwise, nor keep the key. One that waits is another
+            # matter: any server may send it.
             self.tasks.start(self.dispatcher.close_unsent(wish.generation_id), name="close-unsent")
             again = self.dispatcher.close_unsent(wish.generation_id, late=True)
             self.tasks.start(again, name="close-unsent", may_be_cut=True)
+            if wish.may_wait and isinstance(error, Problem):
+                raise refusals.maybe_accepted(wish.generation_id) from error
             raise
         recorded.set()
-        if not written.is_new:
+        if not written.is_new or written.generation.state is State.ACCEPTED:
             return written
         sent = await self.dispatcher.dispatch(written.generation, body, deadline=deadline)
         return replace(written, generation=sent)
@@ -173,6 +187,10 @@ class Submitter:
             raise Problem(MODEL_NOT_ALLOWED, f"This API key may not use {model.model_id}.")
         return model
 
+    def may_wait(self, principal: Principal) -> bool:
+        """Whether the principal's jobs wait where they may not go yet."""
+        return self.queueing if principal.queueing is None else principal.queueing
+
     async def account(self, principal: Principal, model_id: str | None) -> Account:
         """What the principal has and uses, of one model or of all, as it stands now."""
         return await self.db.read(
@@ -184,18 +202,20 @@ class Submitter:
             now_ms=self.clock.now_ms(),
         )
 
-    def credentials(self, principal: Principal) -> tuple[Choice, ...]:
+    def credentials(self, principal: Principal, *, may_wait: bool) -> tuple[Choice, ...]:
         """What this kind of key may be sent with now, the one first whose turn it is.
 
         Raises:
             Problem: UPSTREAM_NOT_CONFIGURED; UPSTREAM_CREDENTIAL_REFUSED, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE
-                where all are left alone for a while.
+                where all are left alone for a while, and the job may not wait.
 
         """
-        usable = self.pool.for_submit(principal.mode)
+        usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
         if usable:
-            return tuple(Choice(one.name, one.concurrency) for one in usable)
+            return tuple(choice_of(one, now_ms) for one in usable)
         self.check_configured(principal)
+        if may_wait:
+            return ()
         raise refusals.of_paused(*self.pool.soonest(principal.mode))
 
     def check_configured(self, principal: Principal) -> None:
@@ -220,7 +240,7 @@ def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
 
 def _replay(generation: Generation) -> Submission:
     """The job's current record, as the answer to a repetition of its submit."""
-    if generation.state is State.DISPATCHING:
+    if generation.is_being_submitted:
         raise Problem(
             IDEMPOTENCY_IN_PROGRESS,
             "The first submit with this Idempotency-Key has not been answered yet.",

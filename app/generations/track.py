@@ -17,7 +17,8 @@ from app.generations import leases, store
 from app.generations.advance import Patience, apply_observation, note_of
 from app.generations.lifecycle import State
 from app.generations.notes import Notes
-from app.generations.pace import Durations, Pace
+from app.generations.pace import Pace
+from app.generations.places import Places
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.tasks import Tasks
@@ -28,6 +29,7 @@ from app.upstream.outcomes import (
     Exchange,
     Observation,
     Seen,
+    observe_cancel,
     observe_result,
     observe_status,
     parse_retry_after,
@@ -53,17 +55,19 @@ class Tracker:
     notes: Notes
     pace: Pace
     patience: Patience
+    places: Places
     freshness_s: float
     lease_s: float
-    durations: Durations = field(default_factory=Durations)
     _under_way: dict[str, asyncio.Task[Generation | None]] = field(default_factory=dict, init=False)
 
     async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
         """The generation, looked at upstream where it is live and its row not fresh (or by `force`).
 
         What the upstream cannot tell changes nothing: the row is returned as it stands, with its
-        `stale_reason`. A terminal row never causes a call.
+        `stale_reason`. A terminal row never causes a call. One that waits here is told its place.
         """
+        if generation.state is State.ACCEPTED:
+            return await self.places.placed(generation)
         if not self._due(generation, force=force):
             return generation
         credential = self.pool.of(generation.credential)
@@ -140,16 +144,20 @@ class Tracker:
         if changed is None:
             return generation
         if changed.state is State.COMPLETED and not generation.terminal:
-            self.durations.learn(changed.model_id, changed.changed_at_ms - changed.created_at_ms)
+            self.places.durations.learn(changed.model_id, changed.changed_at_ms - changed.begun_at_ms)
         return changed
 
     def _next_poll_ms(self, generation: Generation, now_ms: int, retry_after_s: int) -> int:
         gap_ms = self.pace.gap_ms(
-            age_ms=now_ms - generation.created_at_ms,
-            usual_ms=self.durations.usual_ms(generation.model_id),
+            age_ms=now_ms - generation.begun_at_ms,
+            usual_ms=self.places.durations.usual_ms(generation.model_id),
             chance=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
-        return now_ms + max(gap_ms, retry_after_s * 1000)
+        next_ms = now_ms + max(gap_ms, retry_after_s * 1000)
+        deadline_ms = generation.start_deadline_ms or 0
+        if generation.state is State.IN_QUEUE and now_ms < deadline_ms:
+            return min(next_ms, max(deadline_ms, now_ms + retry_after_s * 1000))
+        return next_ms
 
     async def find(self, generation_id: str, tenant_id: str | None) -> Generation | None:
         """The tenant's generation as its row says."""
@@ -225,6 +233,8 @@ class Tracker:
         if observation.seen is Seen.FINISHED:
             exchange = await upstream.result(upstream_request_id)
             observation = observe_result(exchange)
+        elif observation.seen is Seen.IN_QUEUE and self._should_have_started(generation):
+            exchange, observation = await self._cancel(credential, upstream_request_id, exchange, observation)
         self.pool.note_look(credential, exchange, observation)
         retry_after_s = self._retry_after_s(exchange) if observation.seen in BLIND else 0
         if observation.error is None:
@@ -235,6 +245,22 @@ class Tracker:
             return upstream.redact(text).replace(upstream_request_id, generation.id)
 
         return replace(observation, error=_reworded(observation.error, reword)), retry_after_s
+
+    def _should_have_started(self, generation: Generation) -> bool:
+        deadline_ms = generation.start_deadline_ms
+        return deadline_ms is not None and deadline_ms <= self.clock.now_ms()
+
+    async def _cancel(
+        self,
+        credential: Credential,
+        upstream_request_id: str,
+        looked: Exchange,
+        observation: Observation,
+    ) -> tuple[Exchange, Observation]:
+        """Cancel what waits at RunComfy past its start deadline; what was seen before, if that fails."""
+        exchange = await credential.upstream.cancel(upstream_request_id)
+        cancelled = observe_cancel(exchange)
+        return (exchange, cancelled) if cancelled.seen is Seen.CANCELLED else (looked, observation)
 
     def _retry_after_s(self, exchange: Exchange) -> int:
         asked = parse_retry_after(exchange.headers.get("retry-after"), now_ms=self.clock.now_ms())

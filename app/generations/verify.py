@@ -199,6 +199,21 @@ _RULES: Final = {
         ELSE ' and never to be looked at' END FROM generations
         WHERE (state = 'dispatching' AND lease_until_ms IS NULL)
         OR (state IN ('in_queue', 'in_progress') AND next_poll_at_ms IS NULL)""",
+    "queue-is-not-its-rows": """
+        SELECT q.tenant_id || ' ' || q.mode, 'says that ' || q.waiting || ' wait, the rows ' || count(g.id)
+        FROM queues q LEFT JOIN generations g ON g.tenant_id = q.tenant_id AND g.mode = q.mode
+        AND g.state = 'accepted' GROUP BY q.tenant_id, q.mode, q.waiting HAVING q.waiting <> count(g.id)
+        UNION ALL SELECT g.id, 'waits, and its tenant has no queue' FROM generations g
+        LEFT JOIN queues q ON q.tenant_id = g.tenant_id AND q.mode = g.mode
+        WHERE g.state = 'accepted' AND q.mode IS NULL""",
+    "waits-out-of-line": """
+        SELECT id, CASE WHEN ticket IS NULL THEN 'waits without a ticket'
+        ELSE 'waits, and is sent with ' || credential END
+        FROM generations WHERE state = 'accepted' AND (ticket IS NULL OR credential <> '')
+        UNION ALL SELECT id, 'is ' || state || ' without a credential' FROM generations
+        WHERE credential = '' AND state NOT IN ('accepted', 'cancelled', 'expired')
+        UNION ALL SELECT min(id), count(*) || ' requests have ticket ' || ticket FROM generations
+        WHERE ticket IS NOT NULL GROUP BY tenant_id, mode, ticket HAVING count(*) > 1""",
     "limit-is-none": f"""
         SELECT tenant_id, metric || ' of ' || coalesce(amount, -1) FROM quota_limits
         WHERE metric NOT IN ({_names(SETTABLE)}) OR amount < 0 OR burst < 1""",

@@ -18,22 +18,30 @@ _MOST_BACKOFF = 30  # times the interval
 class Loop:
     """A background loop.
 
-    `interval_s` is the pause between ticks, of which up to a tenth is jitter, so that replicas spread out.
+    `interval_s` is the pause between ticks, of which up to a tenth is jitter, so that replicas spread out;
+    the event, if there is one, ends it at once.
     """
 
     def __init__(
-        self, name: str, run_once: Callable[[], Awaitable[int]], *, interval_s: float, clock: Clock
+        self,
+        name: str,
+        run_once: Callable[[], Awaitable[int]],
+        *,
+        interval_s: float,
+        clock: Clock,
+        woken: asyncio.Event | None = None,
     ) -> None:
         self.name = name
         self.run_once = run_once
         self.interval_s = interval_s
         self._clock = clock
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._woken = woken or asyncio.Event()
 
     async def run(self) -> None:
         """Tick until `stop`."""
         failures = 0
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 count = await self.run_once()
             except Exception:  # noqa: BLE001 - a loop outlives whatever one tick met
@@ -47,8 +55,10 @@ class Loop:
 
     def stop(self) -> None:
         """Ask the loop to end after its present tick."""
-        self._stopping.set()
+        self._stopping = True
+        self._woken.set()
 
     async def _pause(self, delay_s: float) -> None:
         jittered_s = delay_s * (1 - 0.1 * random.random())  # noqa: S311 - spreads load, guards nothing
-        await happens(self._stopping, self._clock, within_s=jittered_s)
+        if not self._stopping:
+            await happens(self._woken, self._clock, within_s=jittered_s)

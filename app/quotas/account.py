@@ -44,6 +44,11 @@ _LIMITS = select(quota_limits).where(
     _in_either(quota_limits.c.kid, "of_kid"),
 )
 _LIMITS_OF_MODEL = _LIMITS.where(_in_either(quota_limits.c.model_id, "of_model_id"))
+_IN_FLIGHT_LIMITS = select(quota_limits).where(
+    quota_limits.c.tenant_id == bindparam("tenant"),
+    quota_limits.c.mode == bindparam("of_mode"),
+    quota_limits.c.metric == Metric.IN_FLIGHT,
+)
 _OF_A_KEY = (
     quota_usage.c.tenant_id == bindparam("tenant"),
     quota_usage.c.mode == bindparam("of_mode"),
@@ -125,6 +130,13 @@ def open_account(
     limits = _with_defaults([limit_of(row) for row in own], defaults)
     usage = {(Scope(row[0], row[1]), row[2]): Usage(*row[3:]) for row in rows}
     return Account(kid, model_id or "", now_ms, zone.key, periods, limits, usage)
+
+
+def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Limit]) -> list[Limit]:
+    """Every limit of what a tenant may have in flight, of all its keys and models."""
+    rows = connection.execute(_IN_FLIGHT_LIMITS, {"tenant": owner.tenant_id, "of_mode": owner.mode})
+    limits = _with_defaults([limit_of(row) for row in rows], defaults)
+    return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
 
 
 def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:

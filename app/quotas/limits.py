@@ -191,6 +191,11 @@ class Standing:
         return self.wanted <= self.remaining
 
     @property
+    def may_be_waited_for(self) -> bool:
+        """Whether it is a limit of what is in flight, into which the wish fits some day."""
+        return self.limit.metric is Metric.IN_FLIGHT and self.wanted <= self.amount
+
+    @property
     def burst(self) -> int | None:
         """Of a rate whose burst is not a minute's: what is spent and what remains make it, not the amount."""
         return self.limit.burst if self.amount else None

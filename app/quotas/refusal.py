@@ -38,12 +38,14 @@ def document(standing: Standing) -> dict[str, Any]:
     }
 
 
-def refused(standings: Sequence[Standing]) -> QuotaProblem | None:
+def refused(standings: Sequence[Standing], *, may_wait: bool = False) -> QuotaProblem | None:
     """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
+
+    One that `may_wait` is not refused for what is in flight.
 
     The binding limit is the one that waits longest; it is told in words, all are listed.
     """
-    violated = [one for one in standings if not one.fits]
+    violated = [one for one in standings if not one.fits and not (may_wait and one.may_be_waited_for)]
     if not violated:
         return None
     binding = max(violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0))

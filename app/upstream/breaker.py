@@ -48,6 +48,11 @@ class Health:
         return not self.until_ms
 
     @property
+    def on_trial(self) -> bool:
+        """Whether it was left alone, may be used again, and has taken no job since."""
+        return self.may_submit and self.openings > 0
+
+    @property
     def may_look(self) -> bool:
         """Whether jobs may be looked at."""
         return self.may_submit or not self.looks_too

@@ -5,12 +5,12 @@ for a while; a look that costs nothing tells when it is well again. The rows of 
 and for servers that start: they never decide about money.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from app.db.engine import Database
 from app.db.tables import credentials
@@ -18,6 +18,7 @@ from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.telemetry import get_logger
 from app.upstream.breaker import Condition, Health
+from app.upstream.capacity import Capacity
 from app.upstream.client import Upstream
 from app.upstream.outcomes import (
     BLIND,
@@ -46,8 +47,9 @@ class Credential:
     """One credential, with the client that carries it.
 
     Of the `weight`s of all that may be used, its own is its share of the submits. `concurrency` is how many
-    jobs it may have in flight; None is as many as come. One that is not `guarded` is never left alone: the
-    sandbox fails when a caller asks it to, and that is not to be felt by another.
+    jobs it may have in flight; None is as many as come. `capacity` is what was learnt of that. One that is
+    not `guarded` is never left alone: the sandbox fails when a caller asks it to, and that is not to be felt
+    by another.
     """
 
     name: str
@@ -58,8 +60,15 @@ class Credential:
     guarded: bool = True
     health: Health = _WELL
     saved: Health = _WELL
+    capacity: Capacity | None = None
     credit: int = field(default=0, repr=False)
     """Of the weighted round-robin."""
+
+    def room(self, now_ms: int) -> int | None:
+        """How many jobs it may have in flight now: as configured or, where that is less, as was learnt."""
+        learnt = None if self.capacity is None else self.capacity.at(now_ms)
+        known = [one for one in (self.concurrency, learnt) if one is not None]
+        return min(known) if known else None
 
 
 class Pool:
@@ -139,6 +148,21 @@ class Pool:
             learnt = health.answered()
         self._learn(credential, learnt)
 
+    async def note_capacity(
+        self, db: Database, credential: Credential, in_flight: Callable[[Connection], int]
+    ) -> None:
+        """Learn how many jobs the upstream lets a credential have, as it has just refused one more."""
+        if not credential.guarded:
+            return
+        now_ms = self._clock.now_ms()
+        with suppress(Problem):  # it will refuse again
+            credential.capacity = await db.write(learn_capacity, credential.name, in_flight, now_ms=now_ms)
+            _log.warning(
+                "The upstream takes no more jobs at a time; the others wait for a place.",
+                credential=credential.name,
+                capacity=credential.capacity.learnt,
+            )
+
     def _learn(self, credential: Credential, learnt: Health) -> None:
         if not credential.guarded:
             return
@@ -151,6 +175,7 @@ class Pool:
     async def run_once(self, db: Database) -> int:
         """Try those whose pause is over, and store what changed. How many were tried."""
         tried = 0
+        await self.refresh(db)
         for one in self._all.values():
             if one.health.condition(self._clock.now_ms()) is Condition.HALF_OPEN:
                 tried += 1
@@ -174,9 +199,17 @@ class Pool:
         credential.health = credential.health.recovered()
         _log.info("A credential is in use again.", credential=credential.name)
 
+    async def refresh(self, db: Database) -> None:
+        """Learn what other servers learnt of capacities."""
+        with suppress(Problem):
+            known = await db.read(capacities)
+            for one in self._all.values():
+                one.capacity = known.get(one.name)
+
     async def begin(self, db: Database) -> None:
         """Begin with what another server, or this one before, knew; every credential has its row then."""
         known = await db.read(stored)
+        await self.refresh(db)
         for one in self._all.values():
             if one.name in known:
                 one.health = one.saved = known[one.name]
@@ -215,6 +248,29 @@ def stored(connection: Connection) -> dict[str, Health]:
         row.name: Health(**{column: getattr(row, column) for column in _COLUMNS})
         for row in connection.execute(select(credentials))
     }
+
+
+def learn_capacity(
+    connection: Connection, name: str, in_flight: Callable[[Connection], int], *, now_ms: int
+) -> Capacity:
+    """Store how many jobs a credential has in flight: one more was refused."""
+    learnt = Capacity(max(1, in_flight(connection)), now_ms)
+    connection.execute(
+        update(credentials)
+        .where(credentials.c.name == name)
+        .values(capacity=learnt.learnt, capacity_at_ms=learnt.at_ms)
+    )
+    return learnt
+
+
+def capacities(connection: Connection) -> dict[str, Capacity]:
+    """What was learnt of each credential that was ever refused one more job."""
+    rows = connection.execute(
+        select(credentials.c.name, credentials.c.capacity, credentials.c.capacity_at_ms).where(
+            credentials.c.capacity.is_not(None)
+        )
+    )
+    return {name: Capacity(capacity, at_ms) for name, capacity, at_ms in rows}
 
 
 def hold(connection: Connection, names: Collection[str]) -> None:

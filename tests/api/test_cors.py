@@ -173,7 +173,7 @@ async def test_a_tenants_pages_call_with_its_keys_and_read_every_answer(world: W
             "access-control-allow-methods": "GET, POST",
             "access-control-allow-headers": (
                 "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer,"
-                " Traceparent"
+                " Reelgate-Start-Deadline, Traceparent"
             ),
             "access-control-max-age": "600",
         }

@@ -156,6 +156,13 @@ async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World)
         "at": NOW,
         "time_zone": "UTC",
         "limits": [submits, reads],
+        "queue": {
+            "may_wait": False,
+            "waiting": 0,
+            "most_waiting": 1000,
+            "weight": 1,
+            "paused": False,
+        },
         "usage": [],
     }
 

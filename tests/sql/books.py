@@ -85,6 +85,8 @@ class Books:
         *seen: Observation,
         terms: Terms = SUCCESS,
         other_model: bool = False,
+        may_wait: bool = False,
+        choices: tuple[store.Choice, ...] = (store.Choice("default"),),
     ) -> str:
         """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
         model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
@@ -101,7 +103,8 @@ class Books:
             price_version="1",
             settles_in=terms.settles_in,
             trace_id="0" * 32,
-            choices=(store.Choice("default"),),
+            choices=choices,
+            may_wait=may_wait,
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
         )
@@ -230,11 +233,11 @@ def keep_books(connection: Connection) -> dict[str, str]:
     books.move("closed_and_charged", State.LOST, "unknown_for_too_long")
     books.request("attached", first, LOST_ANSWER)
     books.move("attached", State.IN_QUEUE, "resolved_attached", upstream_request_id="job-found-later")
-    for name, end in (("accepted", None), ("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
-        books.request(name, first, None)
-        books.move(name, State.ACCEPTED, "held_here")
-        if end is not None:
-            books.move(name, end, "while_held")
+    for name, end in (("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
+        books.request(name, first, BUSY, may_wait=True)
+        books.move(name, end, "while_it_waited")
+    books.request("accepted", first, None, may_wait=True, choices=())
+    books.request("waiting_too", sibling, None, may_wait=True)
     books.request("live_completed", live, ACCEPTED, DONE, other_model=True)
     books.request("live_in_queue", live)
     books.request("strangers", stranger, ACCEPTED, RUNNING, DONE)

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, select, update
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import api_keys, generations
-from app.generations import store
+from app.generations import queue, store
+from app.generations.intent import Terms
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import new_id
@@ -36,13 +37,15 @@ def add_generation(
     owner: tuple[str, str] | None = None,
     lease_until_ms: int | None = None,
     now_ms: int = NOW_MS,
+    may_wait: bool = False,
     **columns: Any,
 ) -> Generation:
-    """A generation that is in a state from its first version."""
+    """A generation that is in a state from its first version; `may_wait`: it may come back to the queue."""
     tenant_id, kid = owner or add_owner(connection)
     account = Owner(tenant_id, "test")
     before = open_account(connection, account, kid, "a/b", defaults=(), now_ms=now_ms, to_take=True)
     take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
+    waits = state is State.ACCEPTED
     generation = store.add(
         connection,
         store.Intent(
@@ -60,8 +63,13 @@ def add_generation(
             choices=(),
         ),
         state=state,
-        credential="sandbox",
+        credential="" if waits else "sandbox",
         quota_day=before.periods.day,
+        ticket=queue.join(connection, tenant_id, "test", Terms())
+        if waits
+        else queue.draw(connection, tenant_id, "test")
+        if may_wait
+        else None,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
     )

@@ -146,6 +146,26 @@ HISTORIES = {
     "a job is never looked at": found_by(
         "nobody-will-move-it", "in_queue", row_changed("in_queue", "next_poll_at_ms = NULL")
     ),
+    "a queue says that another waits": found_by(
+        "queue-is-not-its-rows", "acme", "UPDATE queues SET waiting = waiting + 1 WHERE tenant_id = :acme"
+    ),
+    "a queue is removed": found_by(
+        "queue-is-not-its-rows", "accepted", "DELETE FROM queues WHERE tenant_id = :acme"
+    ),
+    "a ticket is removed": found_by(
+        "waits-out-of-line", "accepted", row_changed("accepted", "ticket = NULL")
+    ),
+    "what waits has a credential": found_by(
+        "waits-out-of-line", "accepted", row_changed("accepted", "credential = 'default'")
+    ),
+    "what runs has no credential": found_by(
+        "waits-out-of-line", "in_progress", row_changed("in_progress", "credential = ''")
+    ),
+    "a ticket is another's": found_by(
+        "waits-out-of-line",
+        "accepted",
+        row_changed("waiting_too", "ticket = (SELECT ticket FROM generations WHERE id = :accepted)"),
+    ),
     "a limit is of nothing": found_by(
         "limit-is-none",
         "acme",

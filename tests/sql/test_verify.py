@@ -81,7 +81,15 @@ def test_books_of_every_state_and_charge_are_right(kept: Kept) -> None:
 
 
 def test_books_with_nothing_in_them_are_right(kept: Kept) -> None:
-    tables = ("ledger_entries", "generation_events", "generations", "quota_usage", "api_keys", "tenants")
+    tables = (
+        "ledger_entries",
+        "generation_events",
+        "generations",
+        "quota_usage",
+        "queues",
+        "api_keys",
+        "tenants",
+    )
     with tampering(kept.engine, *(f"DELETE FROM {table}" for table in tables)) as connection:  # noqa: S608
         report = verify(connection)
     assert (report.generations, report.entries, report.findings) == (0, 0, [])

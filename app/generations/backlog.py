@@ -1,0 +1,82 @@
+"""What waits, as the operator sees it: how much, since when, and whose share it is. Pausing and going on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, func, literal_column, select, update
+
+from app.auth.keys import Mode
+from app.db.tables import generations, queues, tenants, turns
+from app.generations.lifecycle import IN_FLIGHT
+from app.generations.store import is_in
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """A tenant's queue for a kind of key. `served` counts the jobs that ever went from it."""
+
+    tenant: str
+    mode: Mode
+    weight: int
+    waiting: int
+    oldest_at_ms: int | None
+    in_flight: int
+    served: int
+    paused: bool
+
+
+def backlogs(connection: Connection) -> list[Backlog]:
+    """Every queue that there is, by kind of key and the tenant's name."""
+    of_queue = and_(generations.c.tenant_id == queues.c.tenant_id, generations.c.mode == queues.c.mode)
+    oldest = (
+        select(generations.c.created_at_ms)
+        .where(of_queue, literal_column("state = 'accepted'"))
+        .order_by(generations.c.ticket)
+        .limit(1)
+        .correlate(queues)
+        .scalar_subquery()
+    )
+    in_flight = (
+        select(func.count())
+        .select_from(generations)
+        .where(of_queue, is_in(IN_FLIGHT))
+        .correlate(queues)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            tenants.c.name,
+            queues.c.mode,
+            tenants.c.weight,
+            queues.c.waiting,
+            oldest,
+            in_flight,
+            queues.c.served,
+            tenants.c.dispatch_paused_at_ms.is_not(None),
+        )
+        .join(tenants, tenants.c.id == queues.c.tenant_id)
+        .order_by(queues.c.mode, tenants.c.name)
+    )
+    return [Backlog(*row) for row in connection.execute(query)]
+
+
+def share(one: Backlog, all_of_them: Sequence[Backlog]) -> float:
+    """A tenant's share of what is sent while those wait that wait now, from 0 to 1."""
+    weights = sum(
+        other.weight for other in all_of_them if other.mode == one.mode and other.waiting and not other.paused
+    )
+    return one.weight / weights if one.waiting and not one.paused else 0.0
+
+
+def paused(connection: Connection) -> dict[Mode, int]:
+    """The kinds of key of which nothing is sent, and since when."""
+    rows = connection.execute(select(turns.c.mode, turns.c.paused_at_ms).where(turns.c.paused_at_ms > 0))
+    return {row.mode: row.paused_at_ms for row in rows}
+
+
+def pause(connection: Connection, modes: Sequence[Mode], at_ms: int | None) -> None:
+    """Stop sending with these kinds of key, or go on (None). It counts from the first stop."""
+    query = update(turns).where(turns.c.mode.in_(modes))
+    if at_ms is not None:
+        query = query.where(turns.c.paused_at_ms.is_(None))
+    connection.execute(query.values(paused_at_ms=at_ms))

@@ -1,0 +1,54 @@
+"""Whose turn it is among tenants who wait: start-time fair queueing (Goyal, Vin and Cheng 1996). Pure.
+
+Every tenant who waits has a tag, the virtual time at which its next job may go, and the lowest tag goes first
+(of equal ones the lowest id).
+A job that goes costs its tenant STEP / weight of virtual time, so that over time tenants are served as their
+weights say. The virtual time itself is where the last job went that was served. Whoever did not wait, or was
+kept back by a limit of its own, begins at the virtual time: nothing is saved up, and nothing is owed.
+
+What counts is jobs, whatever they cost and however long they run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+STEP: Final = 1_000_000
+"""What a job costs a tenant of weight 1, in units of virtual time; whole numbers for every weight."""
+MOST_WEIGHT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A tenant who waits: its tag, its weight from 1 to MOST_WEIGHT, and how many of its jobs wait."""
+
+    tenant_id: str
+    tag: int
+    weight: int
+    waiting: int
+
+    @property
+    def step(self) -> int:
+        """What one job costs it."""
+        return STEP // self.weight
+
+    def starts_at(self, virtual: int) -> int:
+        """The virtual time at which its next job goes."""
+        return max(self.tag, virtual)
+
+
+def ahead_of(own: Turn, before: int, others: Iterable[Turn], virtual: int) -> int:
+    """How many jobs go before a tenant's, `before` of which are its own, if nobody else comes."""
+    starts_at = own.starts_at(virtual) + before * own.step
+    return before + sum(_until(other, starts_at, own, virtual) for other in others)
+
+
+def _until(other: Turn, starts_at: int, own: Turn, virtual: int) -> int:
+    """How many of another tenant's jobs go before a job of ours that starts at that virtual time."""
+    room = starts_at - other.starts_at(virtual)
+    if room < 0:
+        return 0
+    earlier = -(-room // other.step)
+    if room % other.step == 0 and (other.tag, other.tenant_id) < (own.tag, own.tenant_id):
+        earlier += 1  # the same start, and it is the first of the two
+    return min(other.waiting, earlier)
