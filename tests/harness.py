@@ -26,6 +26,7 @@ from tests.sandbox.harness import DREAMINA, TOKEN, Running
 MOST_LOOKS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
 SUBMIT = f"/v1/models/{DREAMINA}"
+MORE_MODELS = Path(__file__).parent / "data" / "models"
 
 
 class FakeClock:

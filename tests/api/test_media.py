@@ -4,7 +4,6 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,13 +12,12 @@ import pytest
 from app.auth import tenants
 from tests.api.published import problem_of
 from tests.gallery import Gallery, Picture, open_gallery
-from tests.harness import SUBMIT, World, until
+from tests.harness import MORE_MODELS, SUBMIT, World, until
 from tests.pictures import data_uri, jpeg, png
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
 
-MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
 QUOTE = f"/v1/quotes/{DREAMINA}"
 SIZE = "File size must be less than 4.7 MB."
 RESOLUTION = "Maximum resolution is 4096×4096."  # noqa: RUF001 - the vendor's own sign

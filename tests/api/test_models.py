@@ -8,13 +8,12 @@ import pytest
 
 from app.catalog.catalog import SHIPPED
 from tests.api.published import problem_of
-from tests.harness import World
+from tests.harness import MORE_MODELS, World
 from tests.pictures import data_uri, png
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
 
-MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
 """Model files beside the shipped one."""
 
 

@@ -15,8 +15,8 @@ from app.kit.clock import iso
 from app.quotas.limits import Scope
 from app.upstream.outcomes import Outcome, Verdict
 from tests.api.accounts import AUDIO, limited
-from tests.api.published import MORE_MODELS, problem_of
-from tests.harness import SUBMIT, World, until
+from tests.api.published import problem_of
+from tests.harness import MORE_MODELS, SUBMIT, World, until
 from tests.sandbox.harness import DREAMINA
 from tests.streams import moving, streaming
 
@@ -199,18 +199,14 @@ class TestWaiting:
             await moving(world, lambda: "in_queue" in stream.states)
             assert stream.states == ["accepted", "dispatching", "in_queue"]
 
-    async def test_a_wait_for_it_ends_when_it_does(self, world: World) -> None:
+    async def test_an_answer_is_held_while_it_waits(self, world: World) -> None:
         (first,) = await full(world)
-        body = world.body("canned")
-        async with world.clock.flowing():
-            held = asyncio.create_task(world.client.post(f"{SUBMIT}?wait=30", json=body))
-            await until(lambda: world.gateway.feed.watchers)
-            await cancelled(world, first)
-            await tick(world)
-            world.sandbox.clock.now += world.sandbox.options.queue_s + world.sandbox.options.run_s
-            answer = await held
-        request_id = answer.json()["request_id"]
-        assert await state_of(world, request_id) == "completed"
+        waiting = await world.submitted("queued")
+        held = asyncio.create_task(world.client.get(f"/v1/requests/{waiting}/status?wait=30"))
+        await until(lambda: world.gateway.feed.watchers)
+        await cancelled(world, first)
+        await moving(world, held.done)
+        assert (await held).json()["queue_position"] == 0
 
 
 class TestLimitsOfTheQueue:

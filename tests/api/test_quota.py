@@ -9,12 +9,11 @@ from app.kit.clock import iso
 from app.quotas import ledger
 from app.quotas.limits import Scope
 from tests.api.accounts import DAY, MONTH, PRICE, Usage, everywhere, limited, usage
-from tests.harness import World, open_world, settings_for
+from tests.harness import MORE_MODELS, World, open_world, settings_for
 from tests.sandbox.harness import DREAMINA, Running
 
 pytestmark = pytest.mark.anyio
 
-MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
 AUDIO, AUDIO_PRICE = "bytedance/seed-audio-1.0/text-to-audio", 40_000
 NOW = "2026-09-21T14:13:20.000Z"  # of the tests' clock
 HELD, SPENT, GIVEN_BACK = (1, 0, PRICE, 0, 0), (0, 1, 0, PRICE, 0), (0, 0, 0, 0, 0)

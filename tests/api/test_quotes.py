@@ -1,6 +1,5 @@
 """POST /v1/quotes/{model_id}: what a submit would cost and meet, and that asking changes nothing."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +8,12 @@ from app.quotas import ledger
 from app.quotas.limits import Scope
 from tests.api.accounts import PRICE, kid_of, limited
 from tests.api.published import problem_of
-from tests.harness import SUBMIT, World
+from tests.harness import MORE_MODELS, SUBMIT, World
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
 
 QUOTE = f"/v1/quotes/{DREAMINA}"
-MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
 AUDIO, AUDIO_PRICE = "bytedance/seed-audio-1.0/text-to-audio", 40_000
 
 

@@ -10,11 +10,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.db.engine import sync_url
-from tests.harness import SUBMIT
+from tests.harness import MORE_MODELS, SUBMIT
 from tests.sandbox.harness import DREAMINA, Running
 from tests.scenarios.processes import Commands, Place, place_for, started
 
-MORE_MODELS = Path(__file__).parents[1] / "data" / "models"
 AUDIO = "bytedance/seed-audio-1.0/text-to-audio"
 
 
