@@ -156,11 +156,14 @@ class Pool:
             return
         now_ms = self._clock.now_ms()
         with suppress(Problem):  # it will refuse again
-            credential.capacity = await db.write(learn_capacity, credential.name, in_flight, now_ms=now_ms)
+            learnt = await db.write(learn_capacity, credential.name, in_flight, now_ms=now_ms)
+            if learnt is None:
+                return
+            credential.capacity = learnt
             _log.warning(
                 "The upstream takes no more jobs at a time; the others wait for a place.",
                 credential=credential.name,
-                capacity=credential.capacity.learnt,
+                capacity=learnt.learnt,
             )
 
     def _learn(self, credential: Credential, learnt: Health) -> None:
@@ -252,9 +255,15 @@ def stored(connection: Connection) -> dict[str, Health]:
 
 def learn_capacity(
     connection: Connection, name: str, in_flight: Callable[[Connection], int], *, now_ms: int
-) -> Capacity:
-    """Store how many jobs a credential has in flight: one more was refused."""
-    learnt = Capacity(max(1, in_flight(connection)), now_ms)
+) -> Capacity | None:
+    """Store how many jobs a credential has in flight: one more was refused. None where it has none.
+
+    Then it was refused for something else, such as too many calls a minute.
+    """
+    count = in_flight(connection)
+    if count < 1:
+        return None
+    learnt = Capacity(count, now_ms)
     connection.execute(
         update(credentials)
         .where(credentials.c.name == name)
