@@ -40,15 +40,18 @@ class Turn:
 def ahead_of(own: Turn, before: int, others: Iterable[Turn], virtual: int) -> int:
     """How many jobs go before a tenant's, `before` of which are its own, if nobody else comes."""
     starts_at = own.starts_at(virtual) + before * own.step
-    return before + sum(_until(other, starts_at, own, virtual) for other in others)
+    tag = starts_at if before else own.tag
+    return before + sum(_earlier(other, starts_at, (tag, own.tenant_id), virtual) for other in others)
 
 
-def _until(other: Turn, starts_at: int, own: Turn, virtual: int) -> int:
-    """How many of another tenant's jobs go before a job of ours that starts at that virtual time."""
+def _earlier(other: Turn, starts_at: int, own: tuple[int, str], virtual: int) -> int:
+    """How many of another tenant's jobs go before a job that starts at that virtual time."""
     room = starts_at - other.starts_at(virtual)
     if room < 0:
         return 0
-    earlier = -(-room // other.step)
-    if room % other.step == 0 and (other.tag, other.tenant_id) < (own.tag, own.tenant_id):
-        earlier += 1  # the same start, and it is the first of the two
-    return min(other.waiting, earlier)
+    count, rest = divmod(room, other.step)
+    if rest:
+        return min(other.waiting, count + 1)
+    # The next one has the same start: the lower tag goes first.
+    tag = starts_at if count else other.tag
+    return min(other.waiting, count + ((tag, other.tenant_id) < own))
