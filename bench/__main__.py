@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import following, plans, probing, watching
+from bench import following, plans, probing, queueing, watching
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -15,7 +15,13 @@ _QUICK_S = 0.2
 _MOST_SECONDS = 60.0
 _MOST_ROUNDS = 50
 _MOST_RATE = 5000.0
-_PARTS = {"following": following, "watching": watching, "plans": plans, "probing": probing}
+_PARTS = {
+    "following": following,
+    "watching": watching,
+    "plans": plans,
+    "probing": probing,
+    "queueing": queueing,
+}
 
 
 def main() -> int:

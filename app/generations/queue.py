@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
-from app.db.tables import generations, queues, tenants, turns
+from app.db.tables import credentials, generations, queues, tenants, turns
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.fair import Turn, ahead_of
 from app.generations.lifecycle import IN_FLIGHT, State
@@ -154,7 +154,12 @@ _AT_UPSTREAM = (
         func.count(),
     )
     .select_from(generations)
-    .where(generations.c.mode == bindparam("of_mode"), is_in(IN_FLIGHT))
+    # By credential, though the kind of key says it all: that is what the index of what is live begins with.
+    .where(
+        generations.c.credential.in_(select(credentials.c.name)),
+        generations.c.mode == bindparam("of_mode"),
+        is_in(IN_FLIGHT),
+    )
 )
 
 

@@ -1,0 +1,192 @@
+"""`python -m bench queueing`: what admitting a job that waits costs, and choosing the next, by how many wait.
+
+Each step runs as in the gateway, in a transaction of its own with its commit; ten tenants wait, of weights 1
+to 10, and the credential has five places. What was taken is out of the way before the next is.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, insert, select, text, update
+
+from app.auth import keys, tenants
+from app.db import schema
+from app.db.engine import is_sqlite, sync_url
+from app.db.sqlite import path_of, writer_engine
+from app.db.tables import generations
+from app.generations import intent, queue, take
+from app.generations.advance import advance
+from app.generations.intent import Terms
+from app.generations.lifecycle import State
+from app.generations.places import place_of
+from app.generations.store import Choice, Generation, Intent
+from app.kit.ids import new_id
+from bench.children import RunError
+from bench.databases import database_of_its_own
+
+_DEPTHS: Final = (100, 1_000, 10_000, 100_000)
+_TENANTS: Final = 10
+_CHOICES: Final = (Choice("default", 5),)
+_TERMS: Final = Terms(most_waiting=10**9, waiting_per_tenant=10**9)
+_MODEL: Final = "a/b"
+_NOW_MS: Final = 1_790_000_000_000
+_BATCH: Final = 5_000
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this part."""
+    parser.add_argument("--times", type=int, default=300, help="of each step at each depth (300)")
+    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (from its wheel) or a URL")
+
+
+def main(given: argparse.Namespace) -> list[str]:
+    """Measure and print."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgate-bench-")))
+        url = stack.enter_context(database_of_its_own(given.database, folder))
+        schema.upgrade(url)
+        engine = writer_engine(path_of(url)) if is_sqlite(url) else create_engine(sync_url(url))
+        stack.callback(engine.dispose)
+        line = _Line(engine)
+        found: dict[str, list[float]] = {}
+        for depth in _DEPTHS:
+            line.fill(depth)
+            for name, times_ms in line.measured(given.times).items():
+                found.setdefault(name, []).append(statistics.median(times_ms))
+    print(f"{'jobs that wait':24}" + "".join(f"{depth:>12,}" for depth in _DEPTHS) + "   last/first")
+    for name, medians in found.items():
+        row = "".join(f"{one:12.3f}" for one in medians)
+        print(f"{name + ', ms':24}{row}   x{medians[-1] / medians[0]:.2f}")
+    return []
+
+
+class _Line:
+    """Tenants who wait, in a database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._count = 0
+        with engine.begin() as connection:
+            self._owners = list(self._make(connection))
+
+    def _make(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        for number in range(_TENANTS):
+            made = tenants.create(connection, f"tenant {number}", now_ms=_NOW_MS)
+            tenants.set_queueing(connection, made.id, queueing=True, most_waiting=None, weight=number + 1)
+            kid, _ = keys.create(
+                connection, made.id, mode="live", name="", pepper="of nobody", now_ms=_NOW_MS
+            )
+            yield made.id, kid
+
+    def fill(self, depth: int) -> None:
+        """Have so many wait, evenly spread, written by the thousand."""
+        with self._engine.begin() as connection:
+            if self._count == 0:
+                self._record(connection)
+            waiting = connection.execute(text("SELECT sum(waiting) FROM queues")).scalar_one()
+            (like,) = connection.execute(select(generations).limit(1)).mappings()
+            missing = depth - waiting
+            for first in range(0, missing, _BATCH):
+                rows = []
+                for number in range(first, min(first + _BATCH, missing)):
+                    tenant_id, kid = self._owners[number % _TENANTS]
+                    rows.append(
+                        {
+                            **like,
+                            "id": new_id(_NOW_MS),
+                            "state": State.ACCEPTED,
+                            "credential": "",
+                            "tenant_id": tenant_id,
+                            "kid": kid,
+                            "root_kid": kid,
+                            "ticket": self._tickets(connection, tenant_id),
+                            "idempotency_key": None,
+                            "fingerprint": None,
+                        }
+                    )
+                if rows:
+                    connection.execute(insert(generations), rows)
+        with self._engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
+
+    def _tickets(self, connection: Connection, tenant_id: str) -> int:
+        return queue.join(connection, tenant_id, "live", _TERMS)
+
+    def _record(self, connection: Connection) -> Generation:
+        tenant_id, kid = self._owners[self._count % _TENANTS]
+        self._count += 1
+        wish = Intent(
+            generation_id=new_id(_NOW_MS),
+            tenant_id=tenant_id,
+            kid=kid,
+            root_kid=kid,
+            mode="live",
+            model_id=_MODEL,
+            input_document={"prompt": "a harbour at dawn"},
+            price_microcredits=150_000,
+            price_version="1",
+            settles_in="completed",
+            trace_id="0" * 32,
+            choices=(),
+            may_wait=True,
+        )
+        return intent.record(connection, wish, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
+
+    def measured(self, times: int) -> dict[str, list[float]]:
+        """Milliseconds of each step, so many times."""
+        steps: dict[str, Callable[[Connection, Generation], object]] = {
+            "admit": lambda connection, _: self._record(connection),
+            "tell its place": self._place,
+            "choose the next": lambda connection, _: self._next(connection),
+            "cancel": self._cancel,
+        }
+        found: dict[str, list[float]] = {name: [] for name in steps}
+        last = self._timed(steps["admit"], None)[1]
+        for _ in range(times):
+            for name, step in steps.items():
+                took_ms, result = self._timed(step, last)
+                found[name].append(took_ms)
+                if name == "admit":
+                    last = result
+            with self._engine.begin() as connection:
+                connection.execute(
+                    update(generations)
+                    .where(generations.c.state == State.DISPATCHING)
+                    .values(state=State.COMPLETED)
+                )
+            self._timed(steps["admit"], None)  # as many wait as before
+        return found
+
+    def _timed(
+        self, step: Callable[[Connection, Generation], object], last: Generation | None
+    ) -> tuple[float, Generation]:
+        began_s = time.perf_counter()
+        with self._engine.begin() as connection:
+            result = step(connection, last)  # type: ignore[arg-type]  # the first has none, and needs none
+        return (time.perf_counter() - began_s) * 1000, result  # type: ignore[return-value]  # of admit alone
+
+    def _place(self, connection: Connection, last: Generation) -> object:
+        return place_of(connection, last, queue.line(connection, "live"), _TERMS, now_ms=_NOW_MS)
+
+    def _next(self, connection: Connection) -> Generation:
+        turn = take.turns(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
+        taken = take.take(connection, "live", turn, _CHOICES, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS)
+        if not isinstance(taken, Generation):
+            raise RunError(f"Nothing was taken: {taken}.")
+        return taken
+
+    def _cancel(self, connection: Connection, last: Generation) -> object:
+        return advance(
+            connection,
+            last.id,
+            State.CANCELLED,
+            reason="cancelled",
+            now_ms=_NOW_MS,
+            only_from={State.ACCEPTED},
+        )
