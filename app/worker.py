@@ -52,5 +52,6 @@ async def running(gateway: Gateway) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            gateway.dispatch_loop.close()
             for loop in started:
                 loop.stop()

@@ -5,6 +5,7 @@ to 10, and the credential has five places. What was taken is out of the way befo
 """
 
 import argparse
+import secrets
 import statistics
 import tempfile
 import time
@@ -176,7 +177,17 @@ class _Line:
 
     def _next(self, connection: Connection) -> Generation:
         turn = take.turns(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
-        taken = take.take(connection, "live", turn, _CHOICES, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS)
+        attempt = secrets.token_hex(16)
+        taken = take.take(
+            connection,
+            "live",
+            turn,
+            _CHOICES,
+            _TERMS,
+            attempt=attempt,
+            now_ms=_NOW_MS,
+            lease_until_ms=_NOW_MS,
+        )
         if not isinstance(taken, Generation):
             raise RunError(f"Nothing was taken: {taken}.")
         return taken

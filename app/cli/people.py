@@ -84,24 +84,29 @@ def set_tenant_queueing(
     name: str,
     queueing: Annotated[str, typer.Argument(help="on, off, or default: as the settings say.")],
     most: Annotated[
-        int | None, typer.Option(min=0, max=1_000_000, help="How many jobs may wait; default: the settings.")
+        int | None, typer.Option(min=0, max=1_000_000, help="How many may wait; as it is unless given.")
     ] = None,
     weight: Annotated[
-        int, typer.Option(min=1, max=MOST_WEIGHT, help="Its share of what is sent while others wait too.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, max=MOST_WEIGHT, help="Its share while others wait too; as it is unless given."),
+    ] = None,
 ) -> None:
     """Whether the tenant's jobs that may not be sent yet wait instead of being refused."""
     chosen = _queueing(queueing)
 
-    async def work(gateway: Gateway) -> bool:
+    async def work(gateway: Gateway) -> tuple[bool, int, int]:
         found = await gateway.db.read(tenant_rows.by_name, name)
+        own_most = found.most_waiting if most is None else most
+        own_weight = found.weight if weight is None else weight
         await gateway.db.write(
-            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=most, weight=weight
+            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=own_most, weight=own_weight
         )
-        return gateway.settings.queueing if chosen is None else chosen
+        waits = gateway.settings.queueing if chosen is None else chosen
+        return waits, gateway.settings.waiting_per_tenant if own_most is None else own_most, own_weight
 
-    waits = "wait" if with_gateway(work) else "are refused"
-    typer.echo(f"Jobs of {name} that may not be sent yet {waits}, within a second; weight {weight}.")
+    waits, own_most, own_weight = with_gateway(work)
+    done = f"wait, {own_most} at most, with weight {own_weight}" if waits else "are refused"
+    typer.echo(f"Jobs of {name} that may not be sent yet {done}; within a second.")
 
 
 @keys.command("set-queueing")

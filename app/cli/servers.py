@@ -105,6 +105,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         app.state.stopping_since = time.monotonic()
         if hasattr(app.state, "gateway"):
             app.state.gateway.feed.close()  # streams end, and held answers go out
+            app.state.gateway.dispatch_loop.close()  # what waits is sent by another server, or the next
 
     config = _config(
         edge,

@@ -132,6 +132,8 @@ generations = Table(
     Column("returns", Integer, nullable=False, server_default="0"),
     # When it was last given to the upstream; NULL before, and in rows that are older than the queue.
     Column("sent_at_ms", BigInteger),
+    # Which take from the queue it is being sent for.
+    Column("attempt", String(32)),
     # When it is cancelled unless it has started by then.
     Column("start_deadline_ms", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),

@@ -35,12 +35,17 @@ class Canceller:
             Problem: the upstream gave no usable answer; the cancel may or may not have been carried out.
 
         """
-        if generation.state is State.ACCEPTED:
-            generation = await self._cancel_held(generation)
-        if generation.state is State.DISPATCHING:
-            generation = await self.feed.until(
-                generation, lambda one: one.state not in _TO_BE_SENT, within_s=self.patience_s
-            )
+        clock = self.tracker.clock
+        until_ms = clock.now_ms() + int(self.patience_s * 1000)
+        while generation.state in _TO_BE_SENT:
+            if generation.state is State.ACCEPTED:
+                generation = await self._cancel_held(generation)
+            elif (left_ms := until_ms - clock.now_ms()) > 0:  # it may come back to the queue
+                generation = await self.feed.until(
+                    generation, lambda one: one.state is not State.DISPATCHING, within_s=left_ms / 1000
+                )
+            else:
+                break
         credential = self.tracker.pool.of(generation.credential)
         if not generation.followable or credential is None:
             return generation

@@ -34,8 +34,9 @@ _PAUSE_S = 0.25  # before sending again what provably never left
 _LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
 _MOST_RECORD_PAUSE_S = 5.0
 _ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
-_MOST_RETURNS = 20  # to the same place in its queue
-_MOST_REFUSALS = 3  # each pauses the credential for longer
+_MOST_RETURNS = 100  # of a job that was refused, to the queue
+_MOST_IN_PLACE = 5  # of them, to its old place
+_MOST_REFUSALS = 3  # of one that may be refused for its own sake; each pauses the credential for longer
 _SURELY_OURS = frozenset({"http_401", "http_402"})  # of every job alike
 _LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
 
@@ -96,7 +97,9 @@ class Dispatcher:
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
         """Give it to another credential, in its row first; None where none has room or the row is taken."""
         now_ms = self.clock.now_ms()
-        choices = [choice_of(one, now_ms) for one in left if one.health.may_submit]
+        choices = [
+            choice_of(one, now_ms, may_wait=generation.may_wait) for one in left if one.health.may_submit
+        ]
         try:
             return await self.db.write(repin, generation.id, choices, self.terms, now_ms=now_ms)
         except Problem:
@@ -107,18 +110,14 @@ class Dispatcher:
         if late:
             await self.clock.sleep(_LATE_COMMIT_S)
         outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
-        await self._until_done(close_as_not_sent, generation_id, outcome)
+        await self.until_done(partial(close_as_not_sent, generation_id, outcome))
 
-    async def _until_done(
-        self,
-        change: Callable[[Connection, str, Outcome, int], object],
-        generation_id: str,
-        outcome: Outcome,
-    ) -> None:
+    async def until_done(self, change: Callable[[Connection, int], object]) -> None:
+        """Make a change of the database, given the time, trying for as long as this process lives."""
         pause_s = _PAUSE_S
         while True:
             try:
-                await self.db.write(change, generation_id, outcome, self.clock.now_ms())
+                await self.db.write(change, self.clock.now_ms())
             except Problem:
                 await self.clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
@@ -165,7 +164,12 @@ class Dispatcher:
             kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
                 recorded = await self.db.write(
-                    record_outcome, generation.id, outcome, kept, now_ms=self.clock.now_ms()
+                    record_outcome,
+                    generation.id,
+                    outcome,
+                    kept,
+                    now_ms=self.clock.now_ms(),
+                    version=generation.version,
                 )
             except asyncio.CancelledError:
                 if not spooled:  # a stop that may wait no longer: the disk is the last to know
@@ -241,12 +245,15 @@ def repin(
     return store.repin(connection, generation_id, intent.pick(connection, choices, terms, now_ms=now_ms))
 
 
-def choice_of(credential: Credential, now_ms: int) -> Choice:
-    """A credential to send with, and how many it may have in flight now."""
-    return Choice(credential.name, credential.room(now_ms))
+def choice_of(credential: Credential, now_ms: int, *, may_wait: bool) -> Choice:
+    """A credential to send with, and how many it may have in flight now.
+
+    What was learnt of that keeps back what may wait; for what may not the upstream is to say it itself.
+    """
+    return Choice(credential.name, credential.room(now_ms) if may_wait else credential.concurrency)
 
 
-def close_as_not_sent(connection: Connection, generation_id: str, outcome: Outcome, now_ms: int) -> None:
+def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:
     """Reject what was recorded to be sent at once and never was, and free its key.
 
     What waited first is not of this server alone: whoever took it from the queue sends it.
@@ -265,20 +272,31 @@ def close_as_not_sent(connection: Connection, generation_id: str, outcome: Outco
 
 
 def record_outcome(
-    connection: Connection, generation_id: str, outcome: Outcome, kept: Mapping[str, Any], *, now_ms: int
+    connection: Connection,
+    generation_id: str,
+    outcome: Outcome,
+    kept: Mapping[str, Any],
+    *,
+    now_ms: int,
+    version: int | None = None,
 ) -> Generation:
     """Tx 2: what became of a submit, and the row after it.
 
     An outcome that comes after the rescue loop took the row for unknown is late evidence and still counts.
+    One that was recorded before, though nobody heard of it, changes nothing: `version` is the row's when it
+    was sent, and by now it may be under way again.
     """
+    last = None if version is None else version + 1  # the rescue loop's
     to, changes = _move(outcome, kept)
     if outcome.verdict in refusals.MAY_BE_SENT_AGAIN:
-        back = _back_to_the_queue(connection, generation_id, outcome, now_ms=now_ms)
+        back = _back_to_the_queue(connection, generation_id, outcome, now_ms=now_ms, last=last)
         if back is not None:
             return back
         # It provably made no job, and the caller is told to try again: the key is free for that.
         changes |= {"idempotency_key": None, "fingerprint": None}
-    generation = advance(connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, **changes)
+    generation = advance(
+        connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, up_to_version=last, **changes
+    )
     if generation is None and to is State.UNKNOWN:
         store.keep_evidence(connection, generation_id, kept)
     generation = generation or store.find(connection, generation_id, None)
@@ -288,32 +306,35 @@ def record_outcome(
 
 
 def _back_to_the_queue(
-    connection: Connection, generation_id: str, outcome: Outcome, *, now_ms: int
+    connection: Connection, generation_id: str, outcome: Outcome, *, now_ms: int, last: int | None
 ) -> Generation | None:
-    """The generation where it waits again, at its old place; None where it may not, or no more.
+    """The generation where it waits again; None where it may not, or no more.
 
-    What is refused for its own sake, though it looks as if our credential were, must not keep the others.
+    What could not be sent keeps its place. What was refused does so a few times: then it goes to the end of
+    its tenant's queue, and is rejected in the end, lest what is refused for its own sake keeps the others.
     """
     generation = store.find(connection, generation_id, None)
-    if generation is None or not generation.may_wait or generation.state is not State.DISPATCHING:
+    if generation is None or not generation.may_wait:
         return None
-    is_refusal = outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _SURELY_OURS
-    if is_refusal and generation.returns >= _MOST_REFUSALS:
+    refused = outcome.verdict is not Verdict.NOT_SENT
+    returns = generation.returns + refused
+    may_be_its_own = outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _SURELY_OURS
+    if returns > (_MOST_REFUSALS if may_be_its_own else _MOST_RETURNS):
         return None
-    ticket = generation.ticket
-    if generation.returns >= _MOST_RETURNS:
-        ticket = queue.draw(connection, generation.tenant_id, generation.mode)  # to the end of its queue
-    return advance(
+    back = advance(
         connection,
         generation_id,
         State.ACCEPTED,
         reason=outcome.reason,
         now_ms=now_ms,
+        up_to_version=last,
         credential="",
         sent_at_ms=None,
-        ticket=ticket,
-        returns=generation.returns + 1,
+        returns=returns,
     )
+    if back is None or not refused or returns <= _MOST_IN_PLACE:
+        return back
+    return store.set_ticket(connection, back, queue.draw(connection, back.tenant_id, back.mode))
 
 
 def _move(outcome: Outcome, kept: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
 from app.generations import queue, refusals, store
+from app.generations.eligible import anybody_may_go
 from app.generations.lifecycle import State
 from app.generations.store import Choice, Generation, Intent
 from app.kit.strict_json import dumps
@@ -148,6 +149,15 @@ def _credential(
     if not intent.may_wait:
         if gate.paused:
             raise refusals.of_pause()
+        limited = all(one.concurrency is not None for one in intent.choices)
+        since_ms = now_ms - terms.unknown_slot_ms
+        # A place that is free now is free for a moment: those who wait for it come first.
+        if (
+            limited
+            and gate.anybody_waits
+            and anybody_may_go(connection, intent.mode, terms.default_limits, unknown_since_ms=since_ms)
+        ):
+            raise refusals.of_full()
         return pick(connection, intent.choices, terms, now_ms=now_ms)
     if gate.shut or not intent.choices or not all(one.fits for one in standings):
         return ""

@@ -46,11 +46,7 @@ _TICKET = text(
 )
 _OF_QUEUE = (queues.c.tenant_id == bindparam("tenant"), queues.c.mode == bindparam("of_mode"))
 _CHANGE = update(queues).where(*_OF_QUEUE).values(waiting=queues.c.waiting + bindparam("more"))
-_SERVE = (
-    update(queues)
-    .where(*_OF_QUEUE)
-    .values(tag=bindparam("to_tag"), served=queues.c.served + bindparam("one_served"))
-)
+_SERVE = update(queues).where(*_OF_QUEUE).values(tag=bindparam("to_tag"), served=queues.c.served + 1)
 _WAITS: ColumnElement[bool] = literal_column("state = 'accepted'")
 _OF_TENANT = (
     generations.c.tenant_id == bindparam("tenant"),
@@ -58,17 +54,13 @@ _OF_TENANT = (
     _WAITS,
 )
 _LANE = (generations.c.root_kid, generations.c.model_id)
-# A row that somebody is cancelling is passed over: whoever waited for it here would hold what that one needs.
-_HEAD = (
-    select(generations)
-    .where(*_OF_TENANT)
-    .order_by(generations.c.ticket)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
+_HEAD = select(generations).where(*_OF_TENANT).order_by(generations.c.ticket).limit(1)
 _HEAD_OF_LANE = _HEAD.where(
     generations.c.root_kid == bindparam("of_kid"), generations.c.model_id == bindparam("of_model_id")
 )
+# A row that somebody is cancelling is passed over: whoever waited for it here would hold what that one needs.
+_HEAD_TO_TAKE = _HEAD.with_for_update(skip_locked=True)
+_HEAD_OF_LANE_TO_TAKE = _HEAD_OF_LANE.with_for_update(skip_locked=True)
 _FIRST_LANE = select(*_LANE).where(*_OF_TENANT).order_by(*_LANE).limit(1)
 _NEXT_LANE = _FIRST_LANE.where(tuple_(*_LANE) > tuple_(bindparam("after_kid"), bindparam("after_model_id")))
 _FIRST_TICKET = select(func.min(generations.c.ticket)).where(*_OF_TENANT)
@@ -90,8 +82,13 @@ _TURNS = _TURN.where(queues.c.mode == bindparam("of_mode"), literal_column("wait
 _PAGE_OF_TURNS = _TURNS.where(
     tuple_(queues.c.tag, queues.c.tenant_id) > tuple_(bindparam("after_tag"), bindparam("after_tenant"))
 ).limit(_PAGE)
+# Of whom something may be sent: whoever is disabled or paused keeps nobody waiting.
 _ANYBODY: Select[Any] = (
-    select(literal_column("1")).select_from(queues).where(literal_column("waiting > 0")).limit(1)
+    select(literal_column("1"))
+    .select_from(queues)
+    .join(tenants, tenants.c.id == queues.c.tenant_id)
+    .where(literal_column("waiting > 0"), *_MAY_GO)
+    .limit(1)
 )
 _ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
 _IS_OVERDUE: tuple[ColumnElement[bool], ...] = (
@@ -116,7 +113,8 @@ _OVERDUE = (
 )
 _GATE = (
     select(
-        func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms), _ANYBODY_OF.scalar_subquery()
+        func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms),
+        _ANYBODY_OF.correlate(None).scalar_subquery(),
     )
     .select_from(tenants.join(turns, turns.c.mode == bindparam("of_mode")))
     .where(tenants.c.id == bindparam("tenant"))
@@ -244,10 +242,8 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: Room) -> int:
 
 
 def entered(connection: Connection, generation: Generation) -> None:
-    """Count a generation that came back unsent, and give its tenant the turn back."""
+    """Count a generation that came back unsent. Its tenant had its turn all the same."""
     connection.execute(_CHANGE, _of(generation) | {"more": 1})
-    turn = _turn(connection.execute(_TURN_OF_ANY, _of(generation)).one())
-    connection.execute(_SERVE, _of(generation) | {"to_tag": max(0, turn.tag - turn.step), "one_served": -1})
 
 
 def left(connection: Connection, generation: Generation) -> None:
@@ -260,7 +256,7 @@ def serve(connection: Connection, mode: Mode, turn: Turn) -> None:
     virtual = connection.execute(_LOCK, {"of_mode": mode}).one().virtual
     starts_at = turn.starts_at(virtual)
     of_queue = {"tenant": turn.tenant_id, "of_mode": mode}
-    connection.execute(_SERVE, of_queue | {"to_tag": starts_at + turn.step, "one_served": 1})
+    connection.execute(_SERVE, of_queue | {"to_tag": starts_at + turn.step})
     connection.execute(_MOVE_ON, {"of_mode": mode, "to_virtual": starts_at})
 
 
@@ -280,20 +276,22 @@ def turn_of(connection: Connection, tenant_id: str, mode: Mode) -> Turn | None:
     return None if row is None or not row.waiting else _turn(row)
 
 
-def head(connection: Connection, tenant_id: str, mode: Mode) -> Generation | None:
-    """Which of a tenant's jobs came first."""
-    row = connection.execute(_HEAD, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
+def head(connection: Connection, tenant_id: str, mode: Mode, *, to_take: bool) -> Generation | None:
+    """Which of a tenant's jobs came first; `to_take`, of those that nobody else works on."""
+    query = _HEAD_TO_TAKE if to_take else _HEAD
+    row = connection.execute(query, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
     return None if row is None else generation_of(row)
 
 
-def heads(connection: Connection, tenant_id: str, mode: Mode) -> list[Generation]:
+def heads(connection: Connection, tenant_id: str, mode: Mode, *, to_take: bool) -> list[Generation]:
     """Which came first of each of a tenant's keys and models, in order: as many look-ups as these."""
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
+    query = _HEAD_OF_LANE_TO_TAKE if to_take else _HEAD_OF_LANE
     found = []
     lane = connection.execute(_FIRST_LANE, of_tenant).one_or_none()
     while lane is not None:
         of_lane = {"of_kid": lane.root_kid, "of_model_id": lane.model_id}
-        row = connection.execute(_HEAD_OF_LANE, of_tenant | of_lane).one_or_none()
+        row = connection.execute(query, of_tenant | of_lane).one_or_none()
         if row is not None:
             found.append(generation_of(row))
         after = {"after_kid": lane.root_kid, "after_model_id": lane.model_id}

@@ -1,7 +1,7 @@
 """The generations table: making, finding and listing rows. Changing their state is `advance`'s alone."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -300,6 +300,12 @@ def repin(connection: Connection, generation_id: str, credential: str) -> Genera
         .returning(generations)
     ).one_or_none()
     return None if row is None else generation_of(row)
+
+
+def set_ticket(connection: Connection, generation: Generation, ticket: int) -> Generation:
+    """Give a generation that waits another place in its tenant's queue."""
+    connection.execute(update(generations).where(generations.c.id == generation.id).values(ticket=ticket))
+    return replace(generation, ticket=ticket)
 
 
 def add_event(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:

@@ -212,7 +212,7 @@ class Submitter:
         """
         usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
         if usable:
-            return tuple(choice_of(one, now_ms) for one in usable)
+            return tuple(choice_of(one, now_ms, may_wait=may_wait) for one in usable)
         self.check_configured(principal)
         if may_wait:
             return ()

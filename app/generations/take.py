@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal_column, select
 
 from app.auth.keys import Mode
+from app.db.tables import generations
 from app.errors import Problem
 from app.generations import intent, queue, store
 from app.generations.advance import advance
+from app.generations.eligible import first_that_may_go
 from app.generations.fair import Turn
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
 from app.generations.store import Choice, Generation
 from app.quotas import account
-from app.quotas.account import Owner
-from app.quotas.limits import Limit, Scope, scopes_of
 
 
 class Nothing(StrEnum):
@@ -47,20 +47,30 @@ def take(
     choices: Sequence[Choice],
     terms: Terms,
     *,
+    attempt: str,
     now_ms: int,
     lease_until_ms: int,
 ) -> Generation | Nothing:
     """Take the first of a tenant's jobs that may go now; it is `dispatching` then, with a lease.
 
-    `turn` is as it was read before: where it is another one by now, somebody else was faster. A job that
-    should have started by now is returned as `expired`.
+    `turn` is as it was read before: where it is another one by now, somebody else was faster. `attempt` is a
+    word of this take alone. A job that should have started by now is returned as `expired`.
     """
     account.hold_tenant(connection, turn.tenant_id)
     own = queue.turn_of(connection, turn.tenant_id, mode)
     if own is None or own.tag != turn.tag:
         return Nothing.MOVED
-    chosen = _first_that_fits(connection, Owner(turn.tenant_id, mode), mode, terms, now_ms=now_ms)
+    chosen = first_that_may_go(
+        connection,
+        turn.tenant_id,
+        mode,
+        terms.default_limits,
+        unknown_since_ms=now_ms - terms.unknown_slot_ms,
+        to_take=True,
+    )
     if chosen is None:
+        if queue.head(connection, turn.tenant_id, mode, to_take=False) is None:
+            queue.recount(connection, turn.tenant_id, mode)
         return Nothing.KEPT_BACK
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
         return expire(connection, chosen.id, now_ms=now_ms) or Nothing.MOVED
@@ -76,12 +86,34 @@ def take(
         now_ms=now_ms,
         credential=credential,
         sent_at_ms=now_ms,
+        attempt=attempt,
         lease_until_ms=lease_until_ms,
     )
     if taken is None:
         return Nothing.MOVED
     queue.serve(connection, mode, own)
     return taken
+
+
+def give_back(attempt: str, connection: Connection, now_ms: int) -> None:
+    """Undo a take of which nobody heard, if it was carried out: nothing was sent."""
+    row = connection.execute(
+        select(generations.c.id, generations.c.version).where(
+            literal_column("state = 'dispatching'"), generations.c.attempt == attempt
+        )
+    ).one_or_none()
+    if row is not None:
+        advance(
+            connection,
+            row.id,
+            State.ACCEPTED,
+            reason="not_sent",
+            now_ms=now_ms,
+            only_from={State.DISPATCHING},
+            up_to_version=row.version,
+            credential="",
+            sent_at_ms=None,
+        )
 
 
 def expire(connection: Connection, generation_id: str, *, now_ms: int) -> Generation | None:
@@ -103,34 +135,3 @@ def _has_room(connection: Connection, choices: Sequence[Choice], terms: Terms, *
         or store.live_of_credential(connection, one.name, unknown_since_ms=since_ms) < one.concurrency
         for one in choices
     )
-
-
-def _first_that_fits(
-    connection: Connection, owner: Owner, mode: Mode, terms: Terms, *, now_ms: int
-) -> Generation | None:
-    """The first that no limit of its tenant, key or model keeps back."""
-    first = queue.head(connection, owner.tenant_id, mode)
-    if first is None:
-        queue.recount(connection, owner.tenant_id, mode)
-        return None
-    limits = account.in_flight_limits(connection, owner, terms.default_limits)
-    if not limits:
-        return first
-    since_ms = now_ms - terms.unknown_slot_ms
-    full = _full(limits, store.in_flight(connection, owner, unknown_since_ms=since_ms))
-    if Scope() in full:
-        return None
-    if _fits(first, full):
-        return first
-    return next((one for one in queue.heads(connection, owner.tenant_id, mode) if _fits(one, full)), None)
-
-
-def _full(limits: Sequence[Limit], in_flight: dict[Scope, int]) -> set[Scope]:
-    """The scopes in which one more would be too many."""
-    return {
-        one.scope for one in limits if one.amount is not None and in_flight.get(one.scope, 0) >= one.amount
-    }
-
-
-def _fits(generation: Generation, full: set[Scope]) -> bool:
-    return full.isdisjoint(scopes_of(generation.root_kid or "", generation.model_id))

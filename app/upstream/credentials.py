@@ -95,15 +95,23 @@ class Pool:
         """Those that may be used now."""
         return [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
 
-    def for_submit(self, mode: str) -> list[Credential]:
+    def in_turn(self, mode: str) -> list[Credential]:
         """Those that may be used now, the one first whose turn it is (smooth weighted round-robin)."""
+        return sorted(self.usable(mode), key=lambda one: one.credit + one.weight, reverse=True)
+
+    def spend_turn(self, mode: str, name: str) -> None:
+        """Note that one of those that may be used now had its turn."""
         usable = self.usable(mode)
-        if not usable:
-            return []
         for one in usable:
             one.credit += one.weight
-        usable.sort(key=lambda one: one.credit, reverse=True)
-        usable[0].credit -= sum(one.weight for one in usable)
+        if name in self._all:
+            self._all[name].credit -= sum(one.weight for one in usable)
+
+    def for_submit(self, mode: str) -> list[Credential]:
+        """As `in_turn`, for whoever uses the first of them."""
+        usable = self.in_turn(mode)
+        if usable:
+            self.spend_turn(mode, usable[0].name)
         return usable
 
     def soonest(self, mode: str) -> tuple[Health, int]:

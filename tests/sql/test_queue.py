@@ -1,0 +1,216 @@
+"""The queue's rows: one job is taken once, whoever hears of it; and what comes back does so once."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import Connection, func, select, update
+
+from app.auth import keys, tenants
+from app.db.engine import Database
+from app.db.tables import generations, queues, turns
+from app.generations import intent, queue, store, take
+from app.generations.dispatch import record_outcome
+from app.generations.fair import Turn
+from app.generations.intent import Terms
+from app.generations.lifecycle import State
+from app.generations.store import Choice, Generation
+from app.generations.take import Nothing
+from app.kit.ids import new_id
+from app.quotas.account import Owner, put_limit
+from app.quotas.limits import Scope, parse_limit
+from app.upstream.outcomes import Outcome, Verdict
+from tests.sql.rows import NOW_MS, PEPPER, PRICE, row_of
+
+pytestmark = pytest.mark.anyio
+
+TERMS = Terms()
+ANY = (Choice("default"),)
+BUSY = Outcome(Verdict.BUSY, "http_429")
+LEASE_MS = NOW_MS + 30_000
+
+
+def add_tenant(connection: Connection, name: str, weight: int = 1) -> tuple[str, str]:
+    made = tenants.create(connection, name, now_ms=NOW_MS)
+    tenants.set_queueing(connection, made.id, queueing=True, most_waiting=None, weight=weight)
+    kid, _ = keys.create(connection, made.id, mode="live", name="", pepper=PEPPER, now_ms=NOW_MS)
+    return made.id, kid
+
+
+def submit(
+    connection: Connection,
+    owner: tuple[str, str],
+    *,
+    choices: tuple[Choice, ...] = (),
+    may_wait: bool = True,
+    terms: Terms = TERMS,
+) -> Generation:
+    wish = store.Intent(
+        generation_id=new_id(NOW_MS),
+        tenant_id=owner[0],
+        kid=owner[1],
+        root_kid=owner[1],
+        mode="live",
+        model_id="a/b",
+        input_document={},
+        price_microcredits=PRICE,
+        price_version="1",
+        settles_in="completed",
+        trace_id="0" * 32,
+        choices=choices,
+        may_wait=may_wait,
+    )
+    return intent.record(connection, wish, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
+
+
+async def first_turn(db: Database) -> Turn:
+    return (await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS))[0]
+
+
+async def taken(
+    db: Database, turn: Turn, attempt: str = "a", choices: tuple[Choice, ...] = ANY
+) -> Generation | Nothing:
+    return await db.write(
+        take.take,
+        "live",
+        turn,
+        choices,
+        TERMS,
+        attempt=attempt,
+        now_ms=NOW_MS,
+        lease_until_ms=LEASE_MS,
+    )
+
+
+async def waiting(db: Database) -> int:
+    def count(connection: Connection) -> int:
+        return int(connection.scalar(select(func.sum(queues.c.waiting))) or 0)
+
+    return await db.read(count)
+
+
+async def test_of_fifty_who_take_at_once_each_job_is_had_by_one(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    made = [await db.write(submit, owner) for _ in range(5)]
+    turn = await first_turn(db)
+    found = await asyncio.gather(*(taken(db, turn, str(number)) for number in range(50)))
+    assert [one.id for one in found if isinstance(one, Generation)] == [made[0].id]
+    assert set(found) - {one for one in found if isinstance(one, Generation)} == {Nothing.MOVED}
+    assert await waiting(db) == 4
+
+
+async def test_a_place_is_given_once_however_many_take_for_it(db: Database) -> None:
+    owners = [await db.write(add_tenant, f"tenant {number}") for number in range(8)]
+    for owner in owners:
+        await db.write(submit, owner)
+    turns_now = await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    two = (Choice("default", 2),)
+    await db.write(_credential)
+    found = await asyncio.gather(*(taken(db, turn, str(at), two) for at, turn in enumerate(turns_now)))
+    assert sum(isinstance(one, Generation) for one in found) == 2
+    assert found.count(Nothing.NO_ROOM) == 6
+
+
+def _credential(connection: Connection) -> None:
+    from app.upstream import credentials  # noqa: PLC0415 - beside its one use
+    from app.upstream.breaker import Health  # noqa: PLC0415 - as above
+
+    credentials.save(connection, "default", Health(), now_ms=NOW_MS)
+
+
+async def test_an_outcome_that_is_recorded_twice_counts_once(db: Database) -> None:
+    """The answer to the first commit was lost; by now another server has the job under way."""
+    owner = await db.write(add_tenant, "acme")
+    await db.write(submit, owner)
+    first = await taken(db, await first_turn(db))
+    assert isinstance(first, Generation)
+    back = await db.write(record_outcome, first.id, BUSY, {}, now_ms=NOW_MS, version=first.version)
+    assert back.state is State.ACCEPTED
+    second = await taken(db, await first_turn(db), "b")
+    assert isinstance(second, Generation)
+    for outcome in (BUSY, Outcome(Verdict.REJECTED_INPUT, "http_422"), Outcome(Verdict.UNKNOWN, "timeout")):
+        row = await db.write(record_outcome, first.id, outcome, {}, now_ms=NOW_MS, version=first.version)
+        assert (row.state, row.version) == (State.DISPATCHING, second.version)
+    assert await waiting(db) == 0
+
+
+async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    await db.write(submit, owner)
+    first = await taken(db, await first_turn(db), "first")
+    assert isinstance(first, Generation)
+    await db.write(_undo, "another")
+    assert (await row_of(db, first.id)).state is State.DISPATCHING
+    await db.write(_undo, "first")
+    assert (await row_of(db, first.id)).state is State.ACCEPTED
+    second = await taken(db, await first_turn(db), "second")
+    assert isinstance(second, Generation)
+    await db.write(_undo, "first")
+    assert (await row_of(db, first.id)).state is State.DISPATCHING
+    assert await waiting(db) == 0
+
+
+def _undo(connection: Connection, attempt: str) -> None:
+    take.give_back(attempt, connection, NOW_MS)
+
+
+async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    made = await db.write(submit, owner)
+
+    def cancel_as_before(connection: Connection) -> None:
+        connection.execute(update(generations).where(generations.c.id == made.id).values(state="cancelled"))
+
+    await db.write(cancel_as_before)
+    assert await taken(db, await first_turn(db)) is Nothing.KEPT_BACK
+    assert await waiting(db) == 0
+    assert await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS) == []
+
+
+async def test_who_may_not_wait_does_not_pass_those_who_do(db: Database) -> None:
+    waits, passing = await db.write(add_tenant, "waits"), await db.write(add_tenant, "passing")
+    await db.write(_credential)
+    one = (Choice("default", 1),)
+    await db.write(submit, waits)
+    with pytest.raises(Exception, match="as many jobs"):
+        await db.write(submit, passing, choices=one, may_wait=False)
+    # What its own limit keeps back keeps nobody else.
+    await db.write(_limit, waits[0])
+    await db.write(submit, waits, choices=one)
+    first = await taken(db, await first_turn(db), "a", (Choice("default"),))
+    assert isinstance(first, Generation)
+    two = (Choice("default", 2),)
+    assert (await db.write(submit, passing, choices=two, may_wait=False)).state is State.DISPATCHING
+
+
+def _limit(connection: Connection, tenant_id: str) -> None:
+    put_limit(connection, Owner(tenant_id, "live"), parse_limit("in-flight=1", Scope()), now_ms=NOW_MS)
+
+
+async def test_whoever_is_disabled_or_paused_keeps_nobody_waiting(db: Database) -> None:
+    idle, other = await db.write(add_tenant, "idle"), await db.write(add_tenant, "other")
+    await db.write(submit, idle)
+    assert (await db.write(submit, other, choices=ANY)).state is State.ACCEPTED
+    await db.write(tenants.set_dispatch_paused, idle[0], NOW_MS)
+    await db.write(tenants.set_dispatch_paused, other[0], NOW_MS)
+    third = await db.write(add_tenant, "third")
+    assert (await db.write(submit, third, choices=ANY)).state is State.DISPATCHING
+
+
+async def test_virtual_time_goes_on_with_what_is_served(db: Database) -> None:
+    heavy, light = await db.write(add_tenant, "heavy", 4), await db.write(add_tenant, "light")
+    for owner in (heavy, light):
+        for _ in range(6):
+            await db.write(submit, owner)
+    order = []
+    for number in range(10):
+        one = await taken(db, await first_turn(db), str(number))
+        assert isinstance(one, Generation)
+        order.append(one.tenant_id)
+    assert order.count(heavy[0]) == 6
+    assert order[:8].count(heavy[0]) >= 6
+
+    def virtual(connection: Connection) -> int:
+        return int(connection.scalar(select(turns.c.virtual).where(turns.c.mode == "live")) or 0)
+
+    assert await db.read(virtual) > 0
+    assert (await db.read(queue.line, "live")).paused is False
