@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.add_column("generations", sa.Column("ticket", sa.BigInteger))
     op.add_column("generations", sa.Column("returns", sa.Integer, nullable=False, server_default="0"))
     op.add_column("generations", sa.Column("sent_at_ms", sa.BigInteger))
+    op.add_column("generations", sa.Column("attempt", sa.String(32)))
     op.add_column("generations", sa.Column("start_deadline_ms", sa.BigInteger))
     op.add_column("credentials", sa.Column("capacity", sa.Integer))
     op.add_column("credentials", sa.Column("capacity_at_ms", sa.BigInteger))
@@ -75,7 +76,7 @@ def downgrade() -> None:
         op.drop_index(f"ix_generations_{name}", "generations")
     op.drop_column("credentials", "capacity_at_ms")
     op.drop_column("credentials", "capacity")
-    for name in ("start_deadline_ms", "sent_at_ms", "returns", "ticket"):
+    for name in ("start_deadline_ms", "attempt", "sent_at_ms", "returns", "ticket"):
         op.drop_column("generations", name)
     op.drop_column("api_keys", "queueing")
     for name in ("dispatch_paused_at_ms", "weight", "most_waiting", "queueing"):

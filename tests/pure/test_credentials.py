@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.upstream.breaker import Condition
+from app.upstream.capacity import Capacity
 from app.upstream.credentials import Credential, Pool
 from app.upstream.outcomes import Exchange, Sent, observe_status
 from tests.harness import FakeClock
@@ -38,3 +39,28 @@ def test_what_is_wrong_with_one_job_holds_nobody_up(
 ) -> None:
     health = after_a_look(status, body).health
     assert (health.may_submit, health.may_look) == (may_submit, may_look)
+
+
+def test_whoever_looks_whose_turn_it_is_takes_no_turn() -> None:
+    nobody: Any = None  # it is not called
+    pool = Pool(FakeClock(), [Credential("a", "live", nobody, weight=2), Credential("b", "live", nobody)])
+    order = []
+    for _ in range(30):
+        first = [pool.in_turn("live")[0].name for _ in range(3)]
+        assert len(set(first)) == 1
+        pool.spend_turn("live", first[0])
+        order.append(first[0])
+    assert (order.count("a"), order.count("b")) == (20, 10)
+    assert "aaa" not in "".join(order)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "room"), [(0, 3), (299, 3), (300, 4), (1500, 8), (1799, 8), (1800, None), (-1, None)]
+)
+def test_what_was_learnt_of_a_capacity_grows_and_is_forgotten(after_s: int, room: int | None) -> None:
+    nobody: Any = None  # it is not called
+    learnt = Capacity(3, 1_000_000)
+    now_ms = 1_000_000 + after_s * 1000
+    assert learnt.at(now_ms) == room
+    assert Credential("a", "live", nobody, capacity=learnt).room(now_ms) == room
+    assert Credential("a", "live", nobody, concurrency=2, capacity=learnt).room(now_ms) == 2
