@@ -20,7 +20,7 @@ from app.auth import keys, tenants
 from app.db import schema
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
-from app.db.tables import generations
+from app.db.tables import generations, queues
 from app.generations import intent, queue, take
 from app.generations.advance import advance
 from app.generations.intent import Terms
@@ -92,32 +92,35 @@ class _Line:
                 self._record(connection)
             waiting = connection.execute(text("SELECT sum(waiting) FROM queues")).scalar_one()
             (like,) = connection.execute(select(generations).limit(1)).mappings()
-            missing = depth - waiting
-            for first in range(0, missing, _BATCH):
-                rows = []
-                for number in range(first, min(first + _BATCH, missing)):
-                    tenant_id, kid = self._owners[number % _TENANTS]
-                    rows.append(
-                        {
-                            **like,
-                            "id": new_id(_NOW_MS),
-                            "state": State.ACCEPTED,
-                            "credential": "",
-                            "tenant_id": tenant_id,
-                            "kid": kid,
-                            "root_kid": kid,
-                            "ticket": self._tickets(connection, tenant_id),
-                            "idempotency_key": None,
-                            "fingerprint": None,
-                        }
-                    )
-                if rows:
-                    connection.execute(insert(generations), rows)
+            for at, (tenant_id, kid) in enumerate(self._owners):
+                count = (depth - waiting) // _TENANTS + (at < (depth - waiting) % _TENANTS)
+                own = queues.c.tenant_id == tenant_id, queues.c.mode == "live"
+                queue.join(connection, tenant_id, "live", _TERMS)  # a row to begin with
+                first = connection.scalar(select(queues.c.tickets).where(*own)) or 0
+                rows = [
+                    {
+                        **like,
+                        "id": new_id(_NOW_MS),
+                        "state": State.ACCEPTED,
+                        "credential": "",
+                        "tenant_id": tenant_id,
+                        "kid": kid,
+                        "root_kid": kid,
+                        "ticket": first + number,
+                        "idempotency_key": None,
+                        "fingerprint": None,
+                    }
+                    for number in range(count)
+                ]
+                for start in range(0, count, _BATCH):
+                    connection.execute(insert(generations), rows[start : start + _BATCH])
+                connection.execute(
+                    update(queues)
+                    .where(*own)
+                    .values(waiting=queues.c.waiting + count - 1, tickets=queues.c.tickets + count - 1)
+                )
         with self._engine.begin() as connection:
             connection.execute(text("ANALYZE"))
-
-    def _tickets(self, connection: Connection, tenant_id: str) -> int:
-        return queue.join(connection, tenant_id, "live", _TERMS)
 
     def _record(self, connection: Connection) -> Generation:
         tenant_id, kid = self._owners[self._count % _TENANTS]

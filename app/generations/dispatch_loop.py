@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth.keys import Mode
 from app.db.engine import Database, NotBegunProblem
-from app.errors import Problem
 from app.generations import queue, take
 from app.generations.dispatch import Dispatcher, choice_of
 from app.generations.fair import Turn
@@ -165,14 +164,14 @@ class DispatchLoop:
             )
         except NotBegunProblem:
             raise
-        except Problem:
+        except IntegrityError:
+            _log.exception("A job could not be taken: its books are wrong.", tenant=turn.tenant_id)
+            return Nothing.KEPT_BACK
+        except Exception:
             # It may have been carried out though we never heard of it: nobody would send it.
             back = self.dispatcher.until_done(partial(take.give_back, attempt))
             self.tasks.start(back, name="give-back")
             raise
-        except IntegrityError:
-            _log.exception("A job could not be taken: its books are wrong.", tenant=turn.tenant_id)
-            return Nothing.KEPT_BACK
 
     def _choices(self, mode: Mode, now_ms: int) -> Sequence[Choice]:
         """What may be sent with now. One that is new after a pause is tried with one job at a time."""

@@ -18,8 +18,12 @@ ENDS = {
     "cancelled": State.CANCELLED,
     "refused": State.REJECTED,
     "unclear": State.LOST,
+    "ahead": State.CANCELLED,
+    "waited": State.COMPLETED,
+    "let_go": State.CANCELLED,
 }
 """How a submit ends that was answered as it should be."""
+WAITED = ("waited", "let_go")
 
 
 async def complaints(stage: Stage, stories: list[Story]) -> list[tuple[Story | None, str]]:
@@ -33,7 +37,11 @@ async def complaints(stage: Stage, stories: list[Story]) -> list[tuple[Story | N
         rows, histories = await stage.gateway.db.read(_rows, story.tenant_id)
         quota = await (await stage.client(story)).get("/v1/quota")
         completed = sum(row.state is State.COMPLETED for row in rows)
-        of_story = _of_jobs(story, rows, bodies), _of_rows(rows, histories), _of_money(quota, completed)
+        of_story = (
+            _of_jobs(story, rows, histories, bodies),
+            _of_rows(rows, histories),
+            _of_money(story, quota, completed),
+        )
         found.extend((story, complaint) for complaint in chain(*of_story))
     return found
 
@@ -43,7 +51,9 @@ def _rows(connection: Connection, tenant_id: str) -> tuple[list[Generation], dic
     return rows, {row.id: store.events_of(connection, row.id) for row in rows}
 
 
-def _of_jobs(story: Story, rows: list[Generation], came: list[dict[str, Any]]) -> Iterator[str]:
+def _of_jobs(
+    story: Story, rows: list[Generation], histories: dict[str, list[Event]], came: list[dict[str, Any]]
+) -> Iterator[str]:
     """Of each submit: what the upstream received, what the client was told, and what the books say."""
     for job, mark in story.marks.items():
         bodies = [one for one in came if mark in one["input"]["prompt"]]
@@ -54,17 +64,29 @@ def _of_jobs(story: Story, rows: list[Generation], came: list[dict[str, Any]]) -
             yield f"{job}: the upstream received it {len(bodies)} times"
         if bodies and all(row.idempotency_key is None for row in own):
             yield f"{job}: it was received upstream, and its key is free for another"
+        if bodies and all(row.sent_at_ms is None for row in own):
+            yield f"{job}: it was received upstream, and the books say that it was never sent"
+        paths = [[event.state for event in histories[row.id]] for row in own]
+        if job in WAITED and any(path[0] is not State.ACCEPTED for path in paths):
+            yield f"{job}: it did not wait: {paths}"
+        if any(path.count(State.DISPATCHING) > max(1, path.count(State.ACCEPTED)) for path in paths):
+            yield f"{job}: it left the queue more than once: {paths}"
         if charged and all(row.state is State.REJECTED for row in own):
             yield f"{job}: the upstream has a job for it, and the books say that it was rejected"
         if invented := {row.upstream_request_id for row in own} - charged - {None}:
             yield f"{job}: the upstream never gave the ids {invented}"
         if len({one["request_id"] for one in told if one["status"] == 200}) > 1:
             yield f"{job}: one key was told two ids: {told}"
-        yield from _of_answer(job, story.final(job), {row.id: row for row in own}, charged)
+        end = State.LOST if job == "waited" and story.lost_while_sending else ENDS[job]
+        yield from _of_answer(job, story.final(job), end, {row.id: row for row in own}, charged)
 
 
 def _of_answer(
-    job: str, answer: dict[str, Any] | None, rows: dict[str, Generation], charged: set[str]
+    job: str,
+    answer: dict[str, Any] | None,
+    end: State,
+    rows: dict[str, Generation],
+    charged: set[str],
 ) -> Iterator[str]:
     """Of a submit that was answered: it is in the books for ever, as the upstream has it."""
     if answer is None:
@@ -73,11 +95,11 @@ def _of_answer(
     row = rows.get(answer["request_id"])
     if row is None:
         yield f"{job}: it is not in the books: {answer}"
-    elif answer["code"] == "outcome_unknown":
+    elif answer["code"] == "outcome_unknown" and job not in WAITED:  # which no submit sent
         return
     elif answer["code"] not in {None, "upstream_rejected"}:
         yield f"{job}: it was refused: {answer}"
-    elif row.state is not ENDS[job]:
+    elif row.state is not end:
         yield f"{job}: {row.id} was answered, and ended as {row.state}"
     elif row.state is not State.LOST and {row.upstream_request_id} - {None} != charged:
         yield f"{job}: {row.id} is {row.upstream_request_id} upstream, not {charged}"
@@ -96,13 +118,13 @@ def _of_rows(rows: list[Generation], histories: dict[str, list[Event]]) -> Itera
             yield f"{row.id} is {row.state} and {row.charge}"
 
 
-def _of_money(quota: dict[str, Any], completed: int) -> Iterator[str]:
+def _of_money(story: Story, quota: dict[str, Any], completed: int) -> Iterator[str]:
     """The tenant's own view of its account beside what it must be, counted by hand."""
     limits = {one["policy"]: (one["held"], one["spent"], one["remaining"]) for one in quota["limits"]}
     right = {
         "tenant-credits-total": (0, completed * PRICE, TOP_UP - completed * PRICE),
         "tenant-generations-total": (0, completed, MOST - completed),
-        "tenant-in-flight": (0, 0, MOST),
+        "tenant-in-flight": (0, 0, story.most_in_flight),
     }
     for policy, wanted in right.items():
         if limits[policy] != wanted:

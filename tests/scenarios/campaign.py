@@ -29,7 +29,7 @@ from app.quotas.ledger import Kind
 from app.quotas.limits import Limit, Metric, Scope
 from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.sandbox.harness import TOKEN
-from tests.scenarios.events import Events, Fault, counting
+from tests.scenarios.events import Events, Fault, bug, counting
 from tests.scenarios.processes import PATIENCE_S
 from tests.scenarios.story import LEASE_S, MOST, MOST_LOOKS, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
 
@@ -59,12 +59,13 @@ class Client:
         answer = await self.http.post(SUBMIT, json=body, headers=self.headers | {"Idempotency-Key": mark})
         document = answer.json()
         accepted = answer.status_code == 200
+        in_doubt = "may have been accepted" in document.get("detail", "")  # with a key it may be sent again
         told = {
             "job": job,
             "status": answer.status_code,
             "code": document.get("code"),
             "request_id": document.get("request_id"),
-            "final": accepted or not (document["retryable"] or answer.status_code == 500),
+            "final": accepted or not (in_doubt or document["retryable"] or answer.status_code == 500),
         }
         self.story.note(told=told, now_ms=self.clock.now_ms())
         return str(document["request_id"]) if accepted else None
@@ -109,21 +110,38 @@ class Client:
         if request_id and job == "cancelled":
             await self.look(request_id, "status")
             await self.cancel(request_id)
+        if request_id and job == "let_go":
+            await self.cancel(request_id)
+            await self._send_what_waits(events)
         if job == "unclear":
             self.clock.advance(UNKNOWN_S + 60)
             self.story.note(now_ms=self.clock.now_ms())
             with suppress(Exception):  # as its loop does
                 await self.gateway.rescuer.run_once()
 
+    async def _send_what_waits(self, events: Events) -> None:
+        """Free the only place, for the job that waits for it; with a fault it may have to wait on."""
+        (ahead,), (waited,) = self.story.ids("ahead"), self.story.ids("waited")
+        await self.cancel(ahead)
+        with suppress(Exception):  # as its loop does
+            await dispatched(self.gateway)
+        mark = self.story.marks["waited"]
+        with events.paused():
+            if any(mark in one["input"]["prompt"] for one in received(self.sandbox) if one["recorded"]):
+                await self._until_finished_upstream(mark)
+        await self.look(waited, "result")
+
     async def end_all(self) -> None:
-        """Follow what is live to its end; what waits upstream for ever is cancelled."""
+        """Follow what is live to its end; what waits for ever is cancelled, the rest is sent in its turn."""
         for _ in range(MOST_LOOKS):
+            await dispatched(self.gateway)
             listed = (await self.get("/v1/requests?limit=100"))["requests"]
             live = [one["request_id"] for one in listed if one["state"] in {"in_queue", "in_progress"}]
             if not live:
                 return
             for request_id in live:
-                if (await self.look(request_id, "status"))["status"] == "in_queue":
+                status = (await self.look(request_id, "status"))["status"]
+                if status == "in_queue" and request_id not in self.story.ids("waited"):
                     await self.cancel(request_id)
             await asyncio.sleep(0.002)
         raise AssertionError(live)
@@ -133,6 +151,12 @@ class Client:
         (submission,) = [one for one in received(self.sandbox) if mark in one["input"]["prompt"]]
         status = f"/v1/requests/{submission['request_id']}/status"
         await until(lambda: self.sandbox.get(status).json()["status"] == "completed")
+
+
+async def dispatched(gateway: Gateway) -> None:
+    """What the dispatch loop does when it is woken, to its end."""
+    await gateway.dispatch_loop.run_once()
+    await until(lambda: not gateway.dispatch_loop.under_way)
 
 
 def received(sandbox: httpx2.Client) -> list[dict[str, Any]]:
@@ -153,7 +177,7 @@ class Stage:
     async def client(self, story: Story) -> Client:
         """The story's client; a story that begins is given a tenant of its own."""
         if not story.key:
-            tenant_id, key = await self.gateway.db.write(_tenant, self.clock.now_ms())
+            tenant_id, key = await self.gateway.db.write(_tenant, story, self.clock.now_ms())
             story.note(tenant_id=tenant_id, key=key, now_ms=self.clock.now_ms())
         return Client(self.gateway, self.clock, self.http, self.sandbox, story)
 
@@ -171,6 +195,7 @@ class Stage:
         for pause_s in (0, latest_s + LEASE_S + 60, UNKNOWN_S + 60):
             self.clock.advance(pause_s)
             await self.gateway.rescuer.run_once()
+            await dispatched(self.gateway)
             for client in clients:
                 await client.repeat()
         for client in clients:
@@ -213,6 +238,7 @@ class Theatre:
     async def play(self, stories: Iterable[Story], fault: Fault) -> None:
         """Tell each story in this process, by a gateway of its own, with the fault at its event."""
         for story in stories:
+            story.foreseen = fault is not bug
             events = Events(fault, story.at)
             with counting(events):
                 async with self.stage(story.now_ms) as stage:
@@ -228,6 +254,7 @@ def _built(theatre: Theatre) -> tuple[FastAPI, ASGIApp, BriskClock]:
         theatre.sandbox_url,
         dispatch_lease_s=LEASE_S,
         unknown_refund_after_s=UNKNOWN_S,
+        dispatches_at_once=1,  # beside a second its events would not stay
     )
     clock = BriskClock()
     return *create_server_app(settings, clock=clock), clock
@@ -244,11 +271,12 @@ def _keep_compiled(db: Database) -> None:
             engine.dialect, engine._compiled_cache = _COMPILED.setdefault(engine.dialect.driver, mine)
 
 
-def _tenant(connection: Connection, now_ms: int) -> tuple[str, str]:
+def _tenant(connection: Connection, story: Story, now_ms: int) -> tuple[str, str]:
     tenant = tenants.create(connection, f"tenant-{uuid.uuid4().hex[:12]}", now_ms=now_ms)
     _, key = keys.create(connection, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms)
     owner = Owner(tenant.id, "test")
-    for metric in (Metric.GENERATIONS_TOTAL, Metric.IN_FLIGHT):
-        set_limit(connection, owner, Limit(Scope(), metric, MOST), now_ms=now_ms)
+    tenants.set_queueing(connection, tenant.id, queueing=story.queueing, most_waiting=None, weight=1)
+    for metric, most in ((Metric.GENERATIONS_TOTAL, MOST), (Metric.IN_FLIGHT, story.most_in_flight)):
+        set_limit(connection, owner, Limit(Scope(), metric, most), now_ms=now_ms)
     ledger.add(connection, owner, Scope(), Kind.TOP_UP, TOP_UP, now_ms=now_ms)
     return tenant.id, key

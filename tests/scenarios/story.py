@@ -20,9 +20,17 @@ STEERING = {
     "cancelled": "queued",
     "refused": "reject=422",
     "unclear": "malformed,canned",  # a job is made upstream, and the answer cannot be read
+    "ahead": "queued",  # it has the only place
+    "waited": "canned,queue=0,run=0",
+    "let_go": "queued",
 }
-STORIES = (("made", "cancelled"), ("refused", "unclear"))
+QUEUEING = ("ahead", "waited", "let_go")
+"""The second and the third wait: the third is cancelled, then the first, and the second is sent."""
+STORIES = (("made", "cancelled"), ("refused", "unclear"), QUEUEING)
 """Told one after the other by one client: the second job of each finds the account in use."""
+_TAKES = "statement: UPDATE turns SET"  # the last one with which a job leaves the queue
+_COMMITTED = "commit: after"
+_SENT = "network: http11.send_request_body.complete"
 
 
 class BriskClock(FakeClock):
@@ -43,7 +51,8 @@ class BriskClock(FakeClock):
 class Story:
     """One tenant with one client, and all that the client was ever told, on a disk that outlives it.
 
-    `at` is the number of the event at which the fault happens, `now_ms` how far the story's time has come.
+    `at` is the number of the event at which the fault happens, `now_ms` how far the story's time has come;
+    `foreseen` is false for an error that nobody foresaw.
     """
 
     path: Path
@@ -53,6 +62,7 @@ class Story:
     key: str = ""
     marks: dict[str, str] = field(default_factory=dict)
     now_ms: int = START_MS
+    foreseen: bool = True
     told: list[dict[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
@@ -76,9 +86,44 @@ class Story:
                 setattr(self, name, value)
 
     @property
+    def queueing(self) -> bool:
+        """Whether its tenant's jobs wait, with one in flight at a time."""
+        return self.jobs == QUEUEING
+
+    @property
+    def most_in_flight(self) -> int:
+        return 1 if self.queueing else MOST
+
+    @property
     def fault(self) -> str | None:
         """What the fault happened at; None where the story was over before, or had none."""
         return None if self.at is None or len(self.events) < self.at else self.events[self.at - 1]
+
+    @property
+    def died(self) -> bool:
+        """Whether the fault was the end of the process: an error is not the end of the story."""
+        return self.fault is not None and len(self.events) == self.at
+
+    @property
+    def lost_while_sending(self) -> bool:
+        """Whether it can never be known if the job that waited was sent, so that it is lost.
+
+        The fault came after its leaving the queue was committed and before its outcome was. An error that was
+        foreseen loses no more than what had wholly gone out, and none loses what was not begun to be sent.
+        """
+        before = self.events[: self.at] if self.fault else []
+        if _TAKES not in before:
+            return False
+        since = before[before.index(_TAKES) :]
+        if since.count(_COMMITTED) != 1:
+            return False
+        if self.died:
+            return True
+        return since[-1].startswith("network: ") and (not self.foreseen or _SENT in since)
+
+    def ids(self, job: str) -> set[str]:
+        """What the client was told that the job is called, where it was accepted."""
+        return {one["request_id"] for one in self.told if one["job"] == job and one["status"] == 200}
 
     def final(self, job: str) -> dict[str, Any] | None:
         """The first answer to this submit that a client need not, and may not, ask for again."""
