@@ -1,8 +1,10 @@
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sandbox.harness import ManualClock, Running, running
 from tests.scenarios.processes import Commands, commands
 
 
@@ -19,3 +21,15 @@ def reelgate() -> Iterator[Commands]:
     """The `reelgate` command."""
     with commands() as started:
         yield started
+
+
+class RealClock(ManualClock):
+    def __call__(self) -> float:
+        return time.time()
+
+
+@pytest.fixture
+def brisk(tmp_path: Path) -> Iterator[Running]:
+    """A sandbox whose jobs end by themselves, soon."""
+    with running(tmp_path / "brisk", RealClock(), concurrency=100, queue_s=0.1, run_s=0.1) as served:
+        yield served

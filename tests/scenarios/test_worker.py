@@ -1,8 +1,6 @@
 """Servers and workers as processes: jobs are followed by whoever is there, and a stop is noticed in time."""
 
 import signal
-import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 
 from app.generations.lifecycle import State
 from tests.harness import SUBMIT
-from tests.sandbox.harness import ManualClock, Running, running
+from tests.sandbox.harness import Running
 from tests.scenarios.processes import (
     Commands,
     Place,
@@ -27,18 +25,6 @@ from tests.scenarios.processes import (
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 AT_WORK = "The worker is at work."
-
-
-class RealClock(ManualClock):
-    def __call__(self) -> float:
-        return time.time()
-
-
-@pytest.fixture
-def brisk(tmp_path: Path) -> Iterator[Running]:
-    """A sandbox whose jobs end by themselves, soon."""
-    with running(tmp_path / "brisk", RealClock(), concurrency=100, queue_s=0.1, run_s=0.1) as served:
-        yield served
 
 
 def submitted(place: Place, key: str, sandbox: Running, directive: str = "canned") -> str:
