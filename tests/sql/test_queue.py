@@ -214,3 +214,60 @@ async def test_virtual_time_goes_on_with_what_is_served(db: Database) -> None:
 
     assert await db.read(virtual) > 0
     assert (await db.read(queue.line, "live")).paused is False
+
+
+async def test_submits_and_takes_at_once_never_have_more_in_flight_than_may_be(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    await db.write(_limit, owner[0])
+    await asyncio.gather(
+        *(db.write(submit, owner, choices=ANY) for _ in range(20)),
+        *(_take_if_there(db, str(number)) for number in range(20)),
+    )
+
+    def in_flight(connection: Connection) -> int:
+        counts = store.in_flight(connection, Owner(owner[0], "live"), unknown_since_ms=0)
+        return counts[Scope()]
+
+    assert await db.read(in_flight) == 1
+    assert await waiting(db) == 19
+
+
+async def _take_if_there(db: Database, attempt: str) -> None:
+    found = await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    if found:
+        await taken(db, found[0], attempt)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_nothing_that_is_asked_of_the_queue_reads_all_who_wait(db: Database) -> None:
+    """The plans name an index for every look at the jobs, whatever their number."""
+    mine = {"tenant": "t", "of_mode": "live"}
+    asked = {
+        "_HEAD": mine,
+        "_HEAD_OF_LANE": mine | {"of_kid": "k", "of_model_id": "m"},
+        "_FIRST_LANE": mine,
+        "_NEXT_LANE": mine | {"after_kid": "k", "after_model_id": "m"},
+        "_FIRST_TICKET": mine,
+        "_COUNT_BEFORE": mine | {"before": 5, "most": 3},
+        "_DUE": {"now_ms": 1},
+        "_OVERDUE": {"now_ms": 1, "most": 3},
+        "_AT_UPSTREAM": {"of_mode": "live"},
+    }
+
+    def plans(connection: Connection) -> dict[str, list[str]]:
+        found = {}
+        for name, parameters in asked.items():
+            statement = str(
+                getattr(queue, name).compile(connection, compile_kwargs={"render_postcompile": True})
+            )
+            bound = getattr(queue, name).compile(connection).construct_params(parameters)
+            rows = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}",
+                tuple(bound[one] for one in getattr(queue, name).compile(connection).positiontup or ()),
+            )
+            found[name] = [str(row.detail) for row in rows if "generations" in str(row.detail)]
+        return found
+
+    for name, steps in (await db.read(plans)).items():
+        assert steps, name
+        assert all("SEARCH" in step and "USING" in step and "INDEX" in step for step in steps), (name, steps)
