@@ -256,19 +256,22 @@ def choice_of(credential: Credential, now_ms: int, *, may_wait: bool) -> Choice:
 def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:
     """Reject what was recorded to be sent at once and never was, and free its key.
 
-    What waited first is not of this server alone: whoever took it from the queue sends it.
+    That is its first version, or the second where the rescue loop took it for unknown. What waited first is
+    not of this server alone: whoever took it from the queue sends it.
     """
-    advance(
-        connection,
-        generation_id,
-        State.REJECTED,
-        reason=outcome.reason,
-        now_ms=now_ms,
-        up_to_version=1,
-        error=refusals.stored_error(outcome),
-        idempotency_key=None,
-        fingerprint=None,
-    )
+    for source, version in ((State.DISPATCHING, 1), (State.UNKNOWN, 2)):
+        advance(
+            connection,
+            generation_id,
+            State.REJECTED,
+            reason=outcome.reason,
+            now_ms=now_ms,
+            only_from={source},
+            up_to_version=version,
+            error=refusals.stored_error(outcome),
+            idempotency_key=None,
+            fingerprint=None,
+        )
 
 
 def record_outcome(

@@ -9,7 +9,8 @@ from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import generations, queues, turns
 from app.generations import intent, queue, store, take
-from app.generations.dispatch import record_outcome
+from app.generations.advance import advance
+from app.generations.dispatch import close_as_not_sent, record_outcome
 from app.generations.fair import Turn
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
@@ -131,6 +132,24 @@ async def test_an_outcome_that_is_recorded_twice_counts_once(db: Database) -> No
         row = await db.write(record_outcome, first.id, outcome, {}, now_ms=NOW_MS, version=first.version)
         assert (row.state, row.version) == (State.DISPATCHING, second.version)
     assert await waiting(db) == 0
+
+
+async def test_what_was_never_sent_is_closed_and_what_somebody_took_from_the_queue_is_not(
+    db: Database,
+) -> None:
+    owner = await db.write(add_tenant, "acme")
+    first, second = [await db.write(submit, owner, choices=ANY) for _ in range(2)]
+    await db.write(advance, second.id, State.UNKNOWN, reason="lease_over", now_ms=NOW_MS)
+    third = await db.write(submit, owner)
+    assert isinstance(await taken(db, await first_turn(db)), Generation)
+    for one in (first, second, third):
+        await db.write(_close, one.id)
+    states = [(await row_of(db, one.id)).state for one in (first, second, third)]
+    assert states == [State.REJECTED, State.REJECTED, State.DISPATCHING]
+
+
+def _close(connection: Connection, generation_id: str) -> None:
+    close_as_not_sent(generation_id, Outcome(Verdict.NOT_SENT, "x"), connection, NOW_MS)
 
 
 async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database) -> None:
