@@ -137,8 +137,9 @@ async def test_a_kill_at_any_event_loses_doubles_and_miscounts_nothing(
     async def play(told: list[Story]) -> None:
         launcher.play(theatre, told)
 
-    # Of the longest story at every second event, to save time.
-    await holds(theatre, jobs, play, record_property, step=2 if jobs == QUEUEING else 1)
+    # The longest story at every second event on the slower database, to save time.
+    is_slow = jobs == QUEUEING and theatre.database_url.startswith("postgresql")
+    await holds(theatre, jobs, play, record_property, step=2 if is_slow else 1)
 
 
 @of_jobs
