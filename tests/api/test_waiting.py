@@ -155,7 +155,8 @@ async def test_a_place_in_the_queue_is_a_change_of_the_status_and_not_of_the_res
     status = await _held(world, _get(world, request_id, "/status?wait=20"), for_s=20)
     result = await _held(world, _get(world, request_id, "/result?wait=20"), for_s=20)
     await world.client.post(f"/v1/requests/{before}/cancel")
-    await moving(world, status.done, step_s=0.02)  # whoever looks may not sleep yet, and see it a second later
+    # Whoever looks for it may not sleep yet, and see the change a second later.
+    await moving(world, status.done, step_s=0.02)
     assert (await _answer(status)).json()["queue_position"] == place - 1
     await _assert_waits(world, result)
     world.clock.advance(20)
