@@ -155,7 +155,7 @@ async def test_what_is_sent_while_it_was_to_be_cancelled_here_is_cancelled_upstr
     read_before = await world.gateway.tracker.find(request_id, world.tenant_id)
     assert read_before is not None
     steps: list[tuple[State, dict[str, Any]]] = [
-        (State.DISPATCHING, {}),
+        (State.DISPATCHING, {"credential": "sandbox"}),
         (State.IN_QUEUE, {"upstream_request_id": upstream_request_id}),
     ]
     for to, changes in steps:
