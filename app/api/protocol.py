@@ -107,7 +107,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- the connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn names no wider one
         """Begin to wait for a request, unless there are too many connections."""
         wire = Wire(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
         super().connection_made(cast("asyncio.Transport", wire))
