@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,10 @@ async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[Worl
     password = make_url(settings.database).password  # of whoever runs the tests, and may be a usual word
     canary.plant(*(one for one in settings.secrets() if one != password))
     app, edge = create_server_app(settings, clock=clock)
-    async with app.router.lifespan_context(app):
+    quiet = nullcontext() if settings.run_loops else without_loops()  # the credentials' loop too
+    async with AsyncExitStack() as stack:
+        with quiet:
+            await stack.enter_async_context(app.router.lifespan_context(app))
         gateway: Gateway = app.state.gateway
         name = f"tenant-{uuid.uuid4().hex[:8]}"
         tenant = await gateway.db.write(tenants.create, name, now_ms=clock.now_ms())
