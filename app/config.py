@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Most event streams and held answers of a tenant at a time, on each server.",
     )
+    streams_per_token: int = Field(
+        default=10,
+        ge=1,
+        description="Most event streams and held answers of a client token at a time, on each server.",
+    )
     heartbeat_s: Seconds = Field(
         default=15.0, gt=0, le=60, description="Seconds between two signs of life in an event stream."
     )
@@ -208,6 +213,23 @@ class Settings(BaseSettings):
         ge=0,
         le=1_000_000,
         description="Most calls a minute and key that are no submits, on each server; 0 for no limit.",
+    )
+    token_calls_per_minute: int = Field(
+        default=600,
+        ge=0,
+        le=1_000_000,
+        description="Most calls a minute and client token, submits too, on each server; 0 for no limit.",
+    )
+    tokens_per_minute: int = Field(
+        default=600,
+        ge=0,
+        le=1_000_000,
+        description="Most client tokens that are minted a minute and key, on each server; 0 for no limit.",
+    )
+    token_retention_s: Seconds = Field(
+        default=2_592_000.0,
+        ge=0,
+        description="Seconds for which a client token without requests is kept after its end; 0 for ever.",
     )
     settle_on: Literal["success", "acceptance"] = Field(
         default="success",
@@ -340,6 +362,15 @@ class Settings(BaseSettings):
         default=None,
         description="What callers reach the sandbox by, for the URLs of its pictures and videos."
         " Default: SANDBOX_URL.",
+    )
+    playground_kid: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-Za-z]{12}$",
+        description="The kid of the API key whose client tokens the page at /playground gets; whoever reaches"
+        " the page spends that key's credits. No page unless set; `reelgate dev` sets its test key's.",
+    )
+    playground_requests: int = Field(
+        default=20, ge=0, description="Most requests of one token of the playground, which lives ten minutes."
     )
     sandbox_token: SecretStr = Field(
         default=SecretStr(DEMO_SANDBOX_TOKEN), description="The token between the gateway and its sandbox."

@@ -94,7 +94,7 @@ MISSING_API_KEY = Fault(
     401,
     "No API key was sent.",
     retryable=False,
-    remedy="Send `Authorization: Bearer rg_live_…` (or rg_test_…).",
+    remedy="Send `Authorization: Bearer rg_live_…` (or rg_test_…, or from a page rg_client_…).",
 )
 INVALID_API_KEY = Fault(
     "invalid_api_key",
@@ -103,26 +103,48 @@ INVALID_API_KEY = Fault(
     retryable=False,
     remedy="Check the key for typing errors; it may have been revoked, rotated or expired.",
 )
+INVALID_CLIENT_TOKEN = Fault(
+    "invalid_client_token",
+    401,
+    "The client token is not valid.",
+    retryable=False,
+    remedy="Get a new one from your backend; this one, or the API key that made it, may have been revoked.",
+)
+EXPIRED_CLIENT_TOKEN = Fault(
+    "expired_client_token",
+    401,
+    "The client token has expired.",
+    retryable=False,
+    remedy="Get a new one from your backend and go on: jobs are not affected.",
+)
 INSUFFICIENT_SCOPE = Fault(
     "insufficient_scope",
     403,
-    "The API key may not do this.",
+    "The API key or client token may not do this.",
     retryable=False,
     remedy="Use a key that has the scope named in `detail`.",
+)
+OUT_OF_BOUNDS = Fault(
+    "out_of_bounds",
+    403,
+    "The client token does not allow this input.",
+    retryable=False,
+    remedy="Keep to what `errors` says, or get a token with wider bounds from your backend.",
 )
 ORIGIN_NOT_ALLOWED = Fault(
     "origin_not_allowed",
     403,
     "Pages of this origin may not call.",
     retryable=False,
-    remedy="Have the operator add the page's exact origin to the tenant (`reelgate tenants set-origins`).",
+    remedy="Have the operator add the page's exact origin to the tenant (`reelgate tenants set-origins`),"
+    " and the backend mint its tokens for it.",
 )
 MODEL_NOT_ALLOWED = Fault(
     "model_not_allowed",
     403,
-    "The API key may not use this model.",
+    "The API key or client token may not use this model.",
     retryable=False,
-    remedy="Use a key whose list of models includes it.",
+    remedy="Use a key or a token whose list of models includes it.",
 )
 ROUTE_NOT_FOUND = Fault(
     "route_not_found",
@@ -143,7 +165,15 @@ REQUEST_NOT_FOUND = Fault(
     404,
     "There is no such request.",
     retryable=False,
-    remedy="Check the request id; a request is visible only to the tenant that made it.",
+    remedy="Check the request id; a request is visible only to the tenant that made it, and to those client"
+    " tokens that may see it.",
+)
+CLIENT_TOKEN_NOT_FOUND = Fault(
+    "client_token_not_found",
+    404,
+    "There is no such client token.",
+    retryable=False,
+    remedy="Check the token_id (not the token): GET /v1/client-tokens lists them.",
 )
 METHOD_NOT_ALLOWED = Fault(
     "method_not_allowed",
@@ -207,6 +237,13 @@ INVALID_INPUT = Fault(
     "The input does not fit the model's schema.",
     retryable=False,
     remedy="Correct every violation in `errors`; nothing was sent and nothing was charged.",
+)
+INVALID_TOKEN_TERMS = Fault(
+    "invalid_token_terms",
+    422,
+    "A client token cannot be made on these terms.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; no token was made.",
 )
 MEDIA_UNREACHABLE = Fault(
     "media_unreachable",

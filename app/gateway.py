@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from app.auth.origins import Origins
 from app.auth.principal import Authenticator
+from app.auth.refusals import Refusals
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.catalog.media_values import MediaPolicy
 from app.config import PREFIX, Settings, SettingsError
@@ -24,6 +25,7 @@ from app.generations.feed import Feed
 from app.generations.inspect import Inspector
 from app.generations.intent import Terms
 from app.generations.lifecycle import State
+from app.generations.minting import Minter
 from app.generations.notes import Notes
 from app.generations.pace import Durations, Pace
 from app.generations.places import Places
@@ -40,8 +42,8 @@ from app.kit.egress import Egress, Reach
 from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
-from app.quotas.limits import parse_limit
-from app.quotas.reads import ReadLimiter
+from app.quotas.calls import CallLimiter
+from app.quotas.limits import Metric, parse_limit
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 
@@ -74,7 +76,10 @@ class Gateway:
     dispatch_loop: DispatchLoop
     resolver: Resolver
     retainer: Retainer
-    reads: ReadLimiter
+    reads: CallLimiter
+    calls: CallLimiter
+    minter: Minter
+    refusals: Refusals
     tasks: Tasks
 
 
@@ -129,6 +134,7 @@ async def open_gateway(
             tasks,
             interval_s=max(settings.freshness_s, _LEAST_WATCH_S),
             most=settings.streams_per_tenant,
+            most_of_token=settings.streams_per_token,
         )
         inspector = _inspector(settings, clock, tasks)
         dispatcher = Dispatcher(db, clock, pool, terms, spool)
@@ -178,8 +184,17 @@ async def open_gateway(
             rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
             dispatch_loop=dispatch_loop,
             resolver=Resolver(db, clock, pool),
-            retainer=Retainer(db, clock, settings.result_retention_s),
-            reads=ReadLimiter(clock, settings.reads_per_minute),
+            retainer=Retainer(db, clock, settings.result_retention_s, settings.token_retention_s),
+            reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
+            calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),
+            minter=Minter(
+                db,
+                clock,
+                catalog,
+                pepper,
+                CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
+            ),
+            refusals=Refusals(db, clock),
             tasks=tasks,
         )
 

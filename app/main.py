@@ -18,6 +18,7 @@ from app.api import openapi
 from app.api.answers import json_answer
 from app.api.metrics import get_metrics
 from app.api.middleware import Edge
+from app.api.playground import create_playground_token, list_playground_samples
 from app.api.problems import (
     answer_exception,
     answer_http_exception,
@@ -66,7 +67,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
     # For the operator, and so not in the contract.
     app.add_api_route("/metrics", get_metrics, include_in_schema=False)
-    add_pages(app)
+    if settings.playground_kid is not None:
+        app.add_api_route(
+            "/playground/token", create_playground_token, methods=["POST"], include_in_schema=False
+        )
+        app.add_api_route("/playground/samples", list_playground_samples, include_in_schema=False)
+    add_pages(app, settings)
     return app
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from app.auth.tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S
 from app.errors import CATALOGUE
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
 from app.quotas.ledger import Charge
-from app.quotas.limits import Metric
+from app.quotas.limits import MICROCREDITS, MOST, Metric
 
 Schema = dict[str, Any]
 
@@ -65,6 +66,8 @@ _SUMMARY: dict[str, Schema] = {
     "model_id": _text(),
     "mode": _text("Which kind of key made it.", enum=["live", "test"]),
     "kid": _text("Which key made it."),
+    "token_id": _or_null(_text("Which client token of that key made it.")),
+    "end_user": _or_null(_text("Whom that token was for.")),
     "price_microcredits": _or_null(_INTEGER),
     "charge": {
         "type": ["string", "null"],
@@ -93,13 +96,16 @@ _KIND: dict[str, Schema] = {
     "remedy": _text("What to do."),
 }
 
+_HOLDERS = ["tenant", "key", "end-user", "token"]
 _LIMIT = _object(
     {
         "policy": _text("As in `RateLimit-Policy` and `violated-policies`."),
-        "holder": _text("Whose it is.", enum=["tenant", "key"]),
+        "holder": _text("Whose it is.", enum=_HOLDERS),
         "model_id": _or_null(_text("The only model that it is about; null: all.")),
         "metric": _text(enum=list(Metric)),
-        "unit": _text(enum=["generations", "microcredits", "reads", "requests", "submits"]),
+        "unit": _text(
+            enum=["calls", "generations", "microcredits", "reads", "requests", "submits", "tokens"]
+        ),
         "limit": _INTEGER,
         "burst": _or_null(
             _INTEGER | {"description": "Of a rate: how many may come at once, where that is not `limit`."}
@@ -131,6 +137,72 @@ _FILES: Schema = {
     "description": "What was seen of the input's files; null where nobody looked.",
 }
 _POLICIES = _array(_text()) | {"description": "The names of the limits that refuse."}
+
+_BOUNDS: Schema = {
+    "type": "object",
+    "description": "By the name of an input. What is left out counts as its default.",
+    "additionalProperties": {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "enum": {"type": "array", "minItems": 1, "description": "The only values that are allowed."},
+            "minimum": {"type": "number"},
+            "maximum": {"type": "number"},
+            "max_length": {"type": "integer", "minimum": 0, "description": "Of a text or a list."},
+        },
+        "additionalProperties": False,
+    },
+}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TERMS_OF_TOKEN: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "lifetime_s": {
+            "type": "integer",
+            "minimum": SHORTEST_S,
+            "maximum": LONGEST_S,
+            "default": USUAL_S,
+            "description": "Seconds until it ends; its key's end is its end too.",
+        },
+        "models": _array(_text()) | {"minItems": 1, "description": "The only ones that it may use."},
+        "bounds": _BOUNDS | {"minProperties": 1, "description": "Of the inputs of `models`."},
+        "most_generations": _COUNT | {"maximum": MOST, "description": "How many jobs it may make in all."},
+        "most_microcredits": _COUNT
+        | {"maximum": MOST * MICROCREDITS, "description": "What they may cost in all."},
+        "origins": _array(_text())
+        | {"minItems": 1, "description": "The only pages that may use it; all of them the tenant's."},
+        "end_user": _text(
+            "Whom it is for: a label of yours. Has quotas of its own.", pattern=f"^{END_USER}$"
+        ),
+        "sees": _text(
+            "Whose requests it can read: its own, or all that tokens of its end user made, which is what a"
+            " token with an end user does unless this says otherwise.",
+            enum=["token", "end_user"],
+        ),
+        "request_id": _text("To watch: it reads this request, and does nothing else."),
+    },
+}
+_CLIENT_TOKEN: dict[str, Schema] = {
+    "token_id": _text("Names it; it is not the token."),
+    "state": _text(enum=["active", "expired", "revoked"]),
+    "kid": _text("The key that made it."),
+    "mode": _text(enum=["live", "test"]),
+    "scopes": _array(_text(enum=["read", "submit"])),
+    "models": {"type": ["array", "null"], "items": _text()},
+    "bounds": _or_null(_BOUNDS),
+    "most_generations": _or_null(_INTEGER),
+    "most_microcredits": _or_null(_INTEGER),
+    "origins": {"type": ["array", "null"], "items": _text()},
+    "end_user": _or_null(_text()),
+    "sees": _text(enum=["token", "end_user", "request"]),
+    "request_id": _or_null(_ID),
+    "created_at": _MOMENT,
+    "expires_at": _MOMENT,
+    "revoked_at": _or_null(_MOMENT),
+    "last_used_at": _or_null(_MOMENT | {"description": "To the minute."}),
+    "refusals": _INTEGER | {"description": "How often it was refused."},
+}
 
 SCHEMAS: dict[str, Schema] = {
     "State": _text("Where a request is, in Reelgate's finer words.", enum=[state.value for state in State]),
@@ -245,6 +317,8 @@ SCHEMAS: dict[str, Schema] = {
         {
             "tenant": _text(),
             "kid": _text("The key whose limits these are: the first of those that it was rotated from."),
+            "token_id": _or_null(_text("Of a client token: which. It is shown its own limits alone.")),
+            "end_user": _or_null(_text("Whom that token is for.")),
             "mode": _text(enum=["live", "test"]),
             "at": _MOMENT,
             "time_zone": _text("Whose midnight ends a day."),
@@ -259,12 +333,14 @@ SCHEMAS: dict[str, Schema] = {
                     "most_waiting": _INTEGER | {"description": "How many may."},
                     "weight": _INTEGER | {"description": "The tenant's share while others wait."},
                     "paused": {"type": "boolean", "description": "Whether nothing is sent for now."},
-                }
+                },
+                optional=("waiting", "most_waiting", "weight"),
+                text="What waits. How much is told to API keys alone.",
             ),
             "usage": _array(
                 _object(
                     {
-                        "holder": _text(enum=["tenant", "key"]),
+                        "holder": _text(enum=_HOLDERS),
                         "model_id": _or_null(_text()),
                         "period": _text("A day, a month, or `total`."),
                         **{
@@ -295,6 +371,38 @@ SCHEMAS: dict[str, Schema] = {
                         "detail": _text(),
                         "retry_after_s": _or_null(_INTEGER),
                         "violated-policies": _POLICIES,
+                    }
+                )
+            ),
+        }
+    ),
+    "ClientTokenTerms": _TERMS_OF_TOKEN,
+    "ClientToken": _object(_CLIENT_TOKEN),
+    "MintedClientToken": _object({"token": _text("`rg_client_…`: shown this once."), **_CLIENT_TOKEN}),
+    "ClientTokenPage": _object(
+        {"client_tokens": _array(_ref("ClientToken")), "next_cursor": _or_null(_text("For `cursor`."))}
+    ),
+    "ClientTokenInFull": _object(
+        {
+            **_CLIENT_TOKEN,
+            "usage": _object(
+                {
+                    f"{what}_{unit}": _INTEGER
+                    for unit in ("generations", "microcredits")
+                    for what in ("held", "spent")
+                },
+                text="All that it used; what was given back counts no more.",
+            ),
+            "newest_requests": _array(_ID) | {"description": "What it made, the newest first."},
+            "newest_refusals": _array(
+                _object(
+                    {
+                        "at": _MOMENT,
+                        "code": _text("Of the problem."),
+                        "detail": _text(),
+                        "call": _text("Method and path."),
+                        "origin": _or_null(_text("The page's.")),
+                        "trace_id": _text(),
                     }
                 )
             ),

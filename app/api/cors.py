@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from app.auth.principal import Principal
+from app.auth.principal import Principal, TokenProblem
 from app.auth.tenants import TenantError, origin_of
 from app.errors import ORIGIN_NOT_ALLOWED, Problem
 from app.gateway import Gateway
@@ -46,6 +46,8 @@ _PREFLIGHT: Final = (
     (b"access-control-max-age", b"600"),
 )
 _CLOSED: Final = frozenset({"/metrics"})  # to every page
+PUBLIC: Final = frozenset({"/client.js", "/client.d.ts"})
+"""What any page may load."""
 _LONGEST_S: Final = 0.5  # for which an answer that is known waits, to learn whether a page may read it
 _log = get_logger("http")
 
@@ -81,28 +83,40 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
 def admit(scope: Scope, principal: Principal, base_url: str) -> None:
     """Note whose key the request carries, and refuse a page that holds it and is none of its tenant's.
 
+    A client token may be for fewer pages than its tenant has; then it is for those alone.
+
     Raises:
         Problem: ORIGIN_NOT_ALLOWED.
 
     """
     state = scope.setdefault("state", {})
+    origin, token = state.get("origin"), principal.token
+    if origin is not None and origin not in principal.origins:
+        if token is not None and token.origins is not None and origin not in token.origins:
+            raise TokenProblem(
+                ORIGIN_NOT_ALLOWED, "This client token is not for pages of this origin.", token.token_id
+            )
+        if not is_own(scope, origin, base_url):
+            detail = "The origin is none of this tenant's."
+            if token is not None:
+                raise TokenProblem(ORIGIN_NOT_ALLOWED, detail, token.token_id)
+            raise Problem(ORIGIN_NOT_ALLOWED, detail)
     state["principal"] = principal
-    origin = state.get("origin")
-    if origin is None or origin in principal.origins or _is_own(scope, origin, base_url):
-        return
-    raise Problem(ORIGIN_NOT_ALLOWED, "The origin is none of this tenant's.")
 
 
 async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
     """What lets the page read this answer; nothing where it may not, or where nobody can say.
 
-    Of whoever has shown a key its tenant's origins count; an answer to nobody in particular may be read by
-    any tenant's page, so that it learns what is wrong.
+    Of whoever has shown a key its tenant's origins count; an answer to nobody in particular, and the refusal
+    of a page itself, may be read by any tenant's page, so that it learns what is wrong. The client module is
+    open to all.
     """
     state = scope["state"]
     origin: str | None = state.get("origin")
     if origin is None or scope["path"] in _CLOSED:
         return ()
+    if scope["path"] in PUBLIC:
+        return ((b"access-control-allow-origin", b"*"),)
     principal: Principal | None = state.get("principal")
     is_known = await _is_anybodys(gateway, origin) if principal is None else origin in principal.origins
     if not is_known:
@@ -122,9 +136,9 @@ async def _is_anybodys(gateway: Gateway, origin: str) -> bool:
         return False
 
 
-def _is_own(scope: Scope, origin: str, base_url: str) -> bool:
+def is_own(scope: Scope, origin: str, base_url: str) -> bool:
     """Whether it is the address that callers have of us, or the one that this request was sent to."""
-    public = _public_origin(base_url)
+    public = public_origin(base_url)
     if origin == public:
         return True
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
@@ -134,7 +148,8 @@ def _is_own(scope: Scope, origin: str, base_url: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _public_origin(base_url: str) -> str | None:
+def public_origin(base_url: str) -> str | None:
+    """The web origin of the address that callers have of us."""
     parts = urlsplit(base_url)
     try:
         return origin_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")

@@ -6,9 +6,11 @@ from fastapi import Depends, Request
 
 from app.api.cors import admit
 from app.api.rate_limits import rate_headers_of
+from app.auth.keys import MAY_MINT
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
+from app.quotas.limits import Scope
 
 
 async def gateway_of(request: Request) -> Gateway:
@@ -31,6 +33,8 @@ async def _principal(request: Request) -> Principal:
 async def _can_submit(request: Request) -> Principal:
     principal = await _principal(request)
     try:
+        if principal.token is not None:  # a key is not limited in what it sends and is refused for
+            await _counted(request, principal)
         return _with_scope(principal, "submit")
     except Problem as problem:  # an answer to a submit like any other
         gateway = await gateway_of(request)
@@ -47,13 +51,33 @@ async def _can_ask(request: Request) -> Principal:
 
 
 async def _counted(request: Request, principal: Principal) -> Principal:
-    (await gateway_of(request)).reads.check(principal.root_kid)
+    gateway = await gateway_of(request)
+    if principal.token is None:
+        gateway.reads.check(Scope(principal.root_kid))
+    else:
+        gateway.calls.check(Scope(token_id=principal.token.token_id))
     return principal
+
+
+async def _can_mint(request: Request) -> Principal:
+    return await _counted(request, _with_key(_with_scope(await _principal(request), MAY_MINT)))
+
+
+async def _can_read_all(request: Request) -> Principal:
+    return _with_key(await _can_read(request))
 
 
 def _with_scope(principal: Principal, scope: str) -> Principal:
     if scope not in principal.scopes:
-        raise Problem(INSUFFICIENT_SCOPE, f"This API key lacks the scope `{scope}`.")
+        raise Problem(INSUFFICIENT_SCOPE, f"This {principal.noun} lacks the scope `{scope}`.")
+    return principal
+
+
+def _with_key(principal: Principal) -> Principal:
+    if principal.token is not None:
+        raise Problem(
+            INSUFFICIENT_SCOPE, "This takes an API key: a client token sees its own requests alone."
+        )
     return principal
 
 
@@ -63,5 +87,9 @@ CanAsk = Annotated[Principal, Depends(_can_ask)]
 """A caller with the right to submit who does something that is none: it counts like a read."""
 CanRead = Annotated[Principal, Depends(_can_read)]
 """A caller who may read the tenant's own."""
+CanReadAll = Annotated[Principal, Depends(_can_read_all)]
+"""A caller who may read all that is the tenant's: with an API key."""
+CanMint = Annotated[Principal, Depends(_can_mint)]
+"""A caller who may make client tokens, and end them."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

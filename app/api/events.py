@@ -11,12 +11,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api import schemas
-from app.api.deps import CanRead, Open
+from app.api.deps import CanRead, CanReadAll, Open
+from app.api.preferences import watcher_of
 from app.api.requests import own
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import store
-from app.generations.feed import Feed
+from app.generations.feed import Feed, Watcher
 from app.generations.store import Event, Generation
 from app.kit.telemetry import get_logger
 
@@ -39,11 +40,11 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, messages: AsyncGenerator[bytes], feed: Feed, tenant_id: str) -> None:
+    def __init__(self, messages: AsyncGenerator[bytes], feed: Feed, watcher: Watcher) -> None:
         super().__init__(messages, headers=HEADERS)
         self._messages = messages
         self._feed = feed
-        self._tenant_id = tenant_id
+        self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the end.
@@ -57,13 +58,13 @@ class EventStream(StreamingResponse):
             async with asyncio.timeout(_SLOWEST_S):
                 await send(message)
 
-        with self._feed.place(self._tenant_id):
+        with self._feed.place(self._watcher):
             # Closed here: left to the collector, what nobody reads any more would go on being watched.
             async with aclosing(self._messages):
                 try:
                     await super().__call__(scope, receive, send_in_time)
                 except* TimeoutError:
-                    _log.warning("A reader was too slow and was dropped.", tenant=self._tenant_id)
+                    _log.warning("A reader was too slow and was dropped.", tenant=self._watcher.tenant_id)
 
 
 async def stream_request_events(
@@ -78,11 +79,11 @@ async def stream_request_events(
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
     seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
-    return EventStream(_of_request(gateway, generation, seen), gateway.feed, principal.tenant_id)
+    return EventStream(_of_request(gateway, generation, seen), gateway.feed, watcher_of(principal))
 
 
 async def stream_events(
-    request: Request, gateway: Open, principal: CanRead, *, after: After = None
+    request: Request, gateway: Open, principal: CanReadAll, *, after: After = None
 ) -> Response:
     """Every change of all of the tenant's requests, of this kind of key, as an event stream.
 
@@ -92,7 +93,7 @@ async def stream_events(
     if seen is None:
         seen = await gateway.db.read(store.last_number, principal.tenant_id, principal.mode)
     return EventStream(
-        _of_tenant(gateway, principal.tenant_id, principal.mode, seen), gateway.feed, principal.tenant_id
+        _of_tenant(gateway, principal.tenant_id, principal.mode, seen), gateway.feed, watcher_of(principal)
     )
 
 

@@ -27,6 +27,7 @@ FROM_HANDLERS: Final = frozenset(
         b"content-range",
         b"content-security-policy",
         b"content-type",
+        b"cross-origin-resource-policy",
         b"etag",
         b"idempotent-replayed",
         b"last-modified",
@@ -48,8 +49,8 @@ SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
+    # An answer may have its own of these four.
     (b"cross-origin-resource-policy", b"same-origin"),
-    # An answer may have its own of these three.
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"vary", b"Origin"),

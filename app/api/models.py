@@ -16,7 +16,7 @@ from app.api.start_deadline import start_deadline_of
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
 from app.kit.telemetry import trace_id_var
-from app.quotas.refusal import QuotaProblem
+from app.quotas.refusal import QuotaProblem, shown_to
 
 WARNINGS_HEADER = "Reelgate-Media-Warnings"
 
@@ -75,11 +75,12 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = schemas.submitted(submission.generation, gateway.settings.base_url)
-    await held(gateway, submission.generation, preferences.wait_s, lambda one: one.terminal)
+    await held(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
-        headers = rate_headers(submission.standings) | retry_header(submission.standings)
+        shown = shown_to(submission.standings, to_client=principal.token is not None)
+        headers = rate_headers(shown) | retry_header(submission.standings)
     return json_answer(
         document, headers=headers | preferences.headers | _media_warnings(submission.generation)
     )

@@ -60,6 +60,8 @@ _EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "model_id": ("A model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
+    "token_id": ("The `token_id` of a client token, which is not the token.", {"type": "string"}),
+    "end_user": ("Only what was made for this end user.", {}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
     "limit": ("How many a page has at most.", {}),
     "offset": ("How many are passed over.", {}),
@@ -74,9 +76,11 @@ _TAGS = (
     {"name": "models", "description": "The catalogue, and the submit to one of its models."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
     {"name": "events", "description": "Every change of a request's state as it happens."},
+    {"name": "client tokens", "description": "What a page may hold in place of a key."},
     {"name": "requests", "description": "What became of the jobs."},
     {"name": "service", "description": "What the gateway says of itself; needs no key."},
 )
+_DONE = {200: "Done.", 201: "Made.", 202: "Answered; see `outcome`."}
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
@@ -103,7 +107,8 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             "APIKey": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "`rg_live_…` reaches RunComfy, `rg_test_…` the sandbox.",
+                "description": "`rg_live_…` reaches RunComfy, `rg_test_…` the sandbox; from a page"
+                " `rg_client_…`, which a key's owner mints.",
             }
         },
     }
@@ -130,11 +135,13 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
 def _describe(operation: dict[str, Any], route: Route) -> None:
     operation["responses"] = {
         str(route.status): {
-            "description": "Done." if route.status == HTTPStatus.OK else "Answered; see `outcome`.",
+            "description": _DONE[route.status],
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
         }
     } | _refusals(route.faults)
     operation["description"] = route.text
+    if route.body:
+        operation["requestBody"] = _body({"$ref": f"#/components/schemas/{route.body}"})
     operation["security"] = [{"APIKey": []}] if route.needs_key else []
     operation["parameters"] = [
         *(_parameter(one) for one in operation.get("parameters", ())),
@@ -166,6 +173,8 @@ def _parameter(given: dict[str, Any]) -> dict[str, Any]:
     description, schema = _PARAMETERS[given["name"]]
     if given["in"] == "query" and given["name"] == "model_id":
         description = "Only requests to this model."
+    if given["in"] == "query" and given["name"] == "token_id":
+        description = "Only requests that this client token made."
     own = {name: value for name, value in given["schema"].items() if name != "title"}
     if "anyOf" in own:
         (own,) = (one for one in own["anyOf"] if one != {"type": "null"})

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from app.auth.principal import Principal
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
+from app.generations.feed import Watcher
 from app.generations.store import Generation
 
 APPLIED = "Preference-Applied"
@@ -59,15 +61,24 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
     return Preferences(wait_s, strict, tuple(applied))
 
 
+def watcher_of(principal: Principal) -> Watcher:
+    """Who waits, of whom the feed takes so many."""
+    return Watcher(principal.tenant_id, principal.token.token_id if principal.token else None)
+
+
 async def held(
-    gateway: Gateway, generation: Generation, wait_s: int, done: Callable[[Generation], bool]
+    gateway: Gateway,
+    principal: Principal,
+    generation: Generation,
+    wait_s: int,
+    done: Callable[[Generation], bool],
 ) -> Generation:
     """The generation once it is `done`, or as it is when the time is over.
 
-    Where the tenant holds as many answers as it may, or the server stops, nothing is waited for.
+    Where the caller holds as many answers as it may, or the server stops, nothing is waited for.
     """
-    feed = gateway.feed
-    if not wait_s or generation.terminal or done(generation) or feed.full(generation.tenant_id):
+    feed, watcher = gateway.feed, watcher_of(principal)
+    if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
         return generation
-    with feed.place(generation.tenant_id):
+    with feed.place(watcher):
         return await feed.until(generation, done, within_s=wait_s)

@@ -1,7 +1,9 @@
 """Problem documents (RFC 9457) for every error, also those that the framework raises by itself."""
 
+import asyncio
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,10 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app.api.rate_limits import rate_headers
+from app.auth.principal import Principal, TokenProblem
+from app.auth.tokens import Refusal
 from app.errors import (
     CATALOGUE,
+    DATABASE_UNAVAILABLE,
+    EXPIRED_CLIENT_TOKEN,
     HTTP_ERROR,
     INTERNAL_ERROR,
+    INVALID_API_KEY,
+    INVALID_CLIENT_TOKEN,
     INVALID_PARAMETER,
     METHOD_NOT_ALLOWED,
     ROUTE_NOT_FOUND,
@@ -21,11 +29,16 @@ from app.errors import (
     FieldError,
     Problem,
 )
+from app.gateway import Gateway
 from app.kit.strict_json import dumps
 from app.kit.telemetry import trace_id_var
 from app.quotas.refusal import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
+_MOST_DETAIL: Final = 500
+_MOST_CALL: Final = 300
+_LONGEST_S: Final = 0.5
+_BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN)  # RFC 6750's word for them
 
 
 def problem_type(base_url: str, fault: Fault) -> str:
@@ -66,7 +79,7 @@ def response(problem: Problem, *, base_url: str, instance: str) -> Response:
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
     if problem.fault.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 demands a challenge with it
-        error = ' error="invalid_token"' if problem.fault.code == "invalid_api_key" else ""
+        error = ' error="invalid_token"' if problem.fault in _BAD_TOKENS else ""
         headers["WWW-Authenticate"] = f'Bearer realm="reelgate"{"," + error if error else ""}'
     return Response(
         dumps(document(problem, base_url=base_url, instance=instance)),
@@ -81,8 +94,32 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
         raise problem
     if isinstance(problem, QuotaProblem):
-        problem.headers |= rate_headers(problem.standings)
+        problem.headers |= rate_headers(problem.shown)
+    await _note(request, problem)
     return response(problem, base_url=_base_url(request), instance=request.url.path)
+
+
+async def _note(request: Request, problem: Problem) -> None:
+    """Keep what a client token is refused with its record; an answer waits for that, but not for long."""
+    principal: Principal | None = request.scope.get("state", {}).get("principal")
+    token_id = principal.token.token_id if principal is not None and principal.token is not None else None
+    if isinstance(problem, TokenProblem):
+        token_id = problem.token_id
+    if token_id is None or problem.fault is DATABASE_UNAVAILABLE:
+        return
+    gateway: Gateway = request.app.state.gateway
+    refusal = Refusal(
+        gateway.clock.now_ms(),
+        problem.fault.code,
+        problem.detail[:_MOST_DETAIL],
+        f"{request.method} {request.url.path}"[:_MOST_CALL],
+        (request.headers.get("origin") or "")[:_MOST_CALL] or None,
+        trace_id_var.get(),
+    )
+    task = gateway.tasks.start(gateway.refusals.note(token_id, refusal), name="note-refusal")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_S):
+            await asyncio.shield(task)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

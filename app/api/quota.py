@@ -9,6 +9,7 @@ from app.api.bodies import read_object
 from app.api.deps import CanAsk, CanRead, Open
 from app.catalog.pricing import NoPriceError
 from app.generations import queue
+from app.quotas.limits import Scope
 
 
 async def get_quota(gateway: Open, principal: CanRead) -> Response:
@@ -16,7 +17,9 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
     submitter = gateway.submitter
     account = await submitter.account(principal, None)
     waiting = await gateway.db.read(queue.waiting, principal.tenant_id, principal.mode, submitter.terms)
-    reads = gateway.reads.standing(principal.root_kid)
+    reads = gateway.reads.standing(Scope(principal.root_kid))
+    if principal.token is not None:
+        reads = gateway.calls.standing(Scope(token_id=principal.token.token_id))
     may_wait = submitter.may_wait(principal)
     return json_answer(schemas.quota(principal, account, reads, waiting, may_wait=may_wait))
 
@@ -39,5 +42,13 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
         or not all(one.fits for one in standings)
         or (await gateway.db.read(queue.gate, principal.tenant_id, principal.mode)).shut
     )
-    document = schemas.quote(model, price, inspection, standings, may_wait=may_wait, would_wait=would_wait)
+    document = schemas.quote(
+        model,
+        price,
+        inspection,
+        standings,
+        may_wait=may_wait,
+        would_wait=would_wait,
+        to_client=principal.token is not None,
+    )
     return json_answer(document)

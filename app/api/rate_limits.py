@@ -12,7 +12,7 @@ from app.auth.principal import Principal
 from app.errors import Problem
 from app.gateway import Gateway
 from app.quotas.limits import Metric, Standing
-from app.quotas.refusal import refused
+from app.quotas.refusal import refused, shown_to
 
 _LONGEST_S = 0.5
 _UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own word; its default is "requests"
@@ -43,7 +43,7 @@ async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str)
     with suppress(Problem, TimeoutError):
         async with asyncio.timeout(_LONGEST_S):
             account = await gateway.submitter.account(principal, model.model_id if model else "")
-        return rate_headers(account.standings())
+        return rate_headers(shown_to(account.standings(), to_client=principal.token is not None))
     return {}
 
 

@@ -1,24 +1,23 @@
 """Requests: what became of a job."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
 from app.api import schemas
 from app.api.answers import json_answer, tag_of, tagged_answer, tags_of
+from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanRead, Open
 from app.api.preferences import APPLIED, held, preferences_of
 from app.auth.principal import Principal
+from app.auth.tokens import END_USER, ClientToken
 from app.errors import (
-    INVALID_PARAMETER,
     NOT_CANCELLABLE,
     REQUEST_NOT_FOUND,
     RESULT_ERASED,
-    FieldError,
     Problem,
 )
 from app.gateway import Gateway
@@ -28,7 +27,6 @@ from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.ids import is_id
 
-_MOST_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
 STALE_HEADER = "Reelgate-Stale"
 
 
@@ -38,7 +36,7 @@ async def get_status(request: Request, gateway: Open, principal: CanRead, reques
     def document(generation: Generation) -> dict[str, Any]:
         return schemas.status(generation, gateway.settings.base_url)
 
-    return await _answer(request, gateway, await own(gateway, principal, request_id), document)
+    return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
 
 
 async def get_result(
@@ -56,7 +54,7 @@ async def get_result(
             raise Problem(RESULT_ERASED, f"The output was erased at {iso(generation.erased_at_ms)}.")
         return schemas.result(generation, include_cost=include_cost)
 
-    return await _answer(request, gateway, await own(gateway, principal, request_id), document)
+    return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
 
 
 async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
@@ -93,6 +91,7 @@ async def get_request(request: Request, gateway: Open, principal: CanRead, reque
 async def _answer(
     request: Request,
     gateway: Gateway,
+    principal: Principal,
     generation: Generation,
     document: Callable[[Generation], dict[str, Any]],
 ) -> Response:
@@ -105,7 +104,7 @@ async def _answer(
     if preferences.wait_s and not generation.terminal:
         known = tags_of(request) - {"*"} or {tag_of(document(generation))}
         generation = await held(
-            gateway, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
+            gateway, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
         )
     headers = _staleness(generation) | preferences.headers
     return tagged_answer(request, document(generation), headers=headers)
@@ -120,24 +119,35 @@ async def list_requests(
     state: Annotated[State | None, Query()] = None,
     # PostgreSQL takes no NUL in a text, and no model id has any other than these.
     model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
+    token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
+    end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
 ) -> Response:
     """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
+    seen = {"token_id": token_id, "end_user": end_user} | _seen_by(principal.token)
     found = await gateway.db.read(
         store.page,
         principal.tenant_id,
         limit=limit + 1,
         mode=principal.mode,
-        before=None if cursor is None else _decode_cursor(cursor),
+        before=None if cursor is None else decode_cursor(cursor, is_id),
         states=None if state is None else frozenset({state}),
         model_id=model_id,
+        **seen,
     )
     shown = found[:limit]
-    next_cursor = _encode_cursor(shown[-1]) if len(found) > limit else None
+    next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].id) if len(found) > limit else None
     base_url = gateway.settings.base_url
     headers = {}
     if next_cursor is not None:
         filters = "".join(
-            f"&{name}={value}" for name, value in (("state", state), ("model_id", model_id)) if value
+            f"&{name}={quote(value)}"
+            for name, value in (
+                ("state", state),
+                ("model_id", model_id),
+                ("token_id", token_id),
+                ("end_user", end_user),
+            )
+            if value
         )
         address = f"{base_url}/v1/requests?limit={limit}&cursor={next_cursor}{filters}"
         headers["Link"] = f'<{address}>; rel="next"'
@@ -150,36 +160,39 @@ async def list_requests(
 async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
     """The tenant's generation; another tenant's is as missing as one that never was.
 
-    So is one of the other kind of key: whatever a test key names, RunComfy never hears of it.
+    So is one of the other kind of key (whatever a test key names, RunComfy never hears of it), and one that
+    is none of the client token's.
     """
     generation = None
     if is_id(request_id):
         generation = await gateway.tracker.find(request_id, principal.tenant_id)
-    if generation is None or generation.mode != principal.mode:
+    if generation is None or generation.mode != principal.mode or not _sees(principal.token, generation):
         raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
     return generation
+
+
+def _sees(token: ClientToken | None, generation: Generation) -> bool:
+    seen = {
+        "generation_id": generation.id,
+        "token_id": generation.token_id,
+        "end_user": generation.end_user,
+    }
+    return all(seen[name] == value for name, value in _seen_by(token).items())
+
+
+def _seen_by(token: ClientToken | None) -> dict[str, str | None]:
+    """What a request has that the holder of a client token may see; all of it has to agree."""
+    if token is None:
+        return {}
+    match token.sees:
+        case "request":
+            return {"generation_id": token.request_id}
+        case "end_user":
+            return {"end_user": token.end_user}
+        case "token":
+            return {"token_id": token.token_id}
 
 
 def _staleness(generation: Generation) -> dict[str, str]:
     """A header where the row is answered because the upstream could not be asked."""
     return {} if generation.stale_reason is None else {STALE_HEADER: generation.stale_reason}
-
-
-def _encode_cursor(generation: Generation) -> str:
-    raw = f"{generation.created_at_ms}.{generation.id}".encode()
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode(
-            "ascii"
-        )
-        created, _, generation_id = raw.partition(".")
-        at_ms = int(created) if created.isdigit() and len(created) <= _MOST_DIGITS else -1
-    except (binascii.Error, ValueError):
-        at_ms, generation_id = -1, ""
-    if at_ms < 0 or not is_id(generation_id):
-        error = FieldError("#/query/cursor", "cursor", "is not a `next_cursor` of this listing")
-        raise Problem(INVALID_PARAMETER, "The cursor is not one of ours.", errors=[error])
-    return at_ms, generation_id

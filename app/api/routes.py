@@ -7,27 +7,32 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from app.api import events, models, quota, requests, service
+from app.api import client_tokens, events, models, quota, requests, service
 from app.errors import (
     BODY_TOO_LARGE,
+    CLIENT_TOKEN_NOT_FOUND,
     DATABASE_UNAVAILABLE,
     DISPATCH_PAUSED,
+    EXPIRED_CLIENT_TOKEN,
     GATEWAY_QUEUE_FULL,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_MISMATCH,
     INSUFFICIENT_SCOPE,
     INTERNAL_ERROR,
     INVALID_API_KEY,
+    INVALID_CLIENT_TOKEN,
     INVALID_IDEMPOTENCY_KEY,
     INVALID_INPUT,
     INVALID_JSON,
     INVALID_PARAMETER,
+    INVALID_TOKEN_TERMS,
     MEDIA_UNREACHABLE,
     MISSING_API_KEY,
     MODEL_NOT_ALLOWED,
     MODEL_NOT_FOUND,
     NOT_CANCELLABLE,
     ORIGIN_NOT_ALLOWED,
+    OUT_OF_BOUNDS,
     OUTCOME_UNKNOWN,
     QUEUE_FULL,
     QUOTA_EXCEEDED,
@@ -52,6 +57,8 @@ from app.errors import (
 _KEY = (
     MISSING_API_KEY,
     INVALID_API_KEY,
+    INVALID_CLIENT_TOKEN,
+    EXPIRED_CLIENT_TOKEN,
     INSUFFICIENT_SCOPE,
     ORIGIN_NOT_ALLOWED,
     QUOTA_EXCEEDED,
@@ -80,6 +87,8 @@ class Route:
     """Whether its answer can be held."""
     strict: bool = False
     """Whether it takes `Prefer: handling=strict`."""
+    body: str = ""
+    """The schema of its body, where that is no model's."""
     streams: bool = False
     """Whether it answers with an event stream of `answer`s."""
 
@@ -126,6 +135,7 @@ ROUTES = (
             IDEMPOTENCY_IN_PROGRESS,
             IDEMPOTENCY_MISMATCH,
             INVALID_INPUT,
+            OUT_OF_BOUNDS,
             MEDIA_UNREACHABLE,
             QUOTA_EXHAUSTED,
             QUEUE_FULL,
@@ -162,8 +172,48 @@ ROUTES = (
         "Event",
         (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
-        text="An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream"
+        text="Not for client tokens, which watch requests one by one. An event's id is its number: 1, 2, 3 …"
+        " without a gap. Without `Last-Event-ID` the stream"
         " begins with what comes next. It does not end by itself.",
+    ),
+    Route(
+        "POST",
+        "/v1/client-tokens",
+        client_tokens.create_client_token,
+        "client tokens",
+        "MintedClientToken",
+        (*_KEY, INVALID_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOKEN_TERMS),
+        status=201,
+        body="ClientTokenTerms",
+        text="For a page, which must not hold a key: for minutes, within bounds, and with a budget of its own"
+        " if you like. What the key itself may not do, its tokens may not either; its limits hold on top.",
+    ),
+    Route(
+        "GET",
+        "/v1/client-tokens",
+        client_tokens.list_client_tokens,
+        "client tokens",
+        "ClientTokenPage",
+        (*_KEY, INVALID_PARAMETER),
+        text="The next page is also in `Link`.",
+    ),
+    Route(
+        "GET",
+        "/v1/client-tokens/{token_id}",
+        client_tokens.get_client_token,
+        "client tokens",
+        "ClientTokenInFull",
+        (*_KEY, CLIENT_TOKEN_NOT_FOUND),
+        text="Every request that a token made also names it.",
+    ),
+    Route(
+        "POST",
+        "/v1/client-tokens/{token_id}/revoke",
+        client_tokens.revoke_client_token,
+        "client tokens",
+        "ClientTokenInFull",
+        (*_KEY, CLIENT_TOKEN_NOT_FOUND),
+        text="Jobs that it made are not affected. Revoking its API key ends it too.",
     ),
     Route(
         "GET",

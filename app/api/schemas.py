@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.auth.principal import Principal
+from app.auth.tokens import ClientToken, Refusal
 from app.catalog.model import Model
 from app.errors import Fault
 from app.generations.inspect import Inspection
@@ -12,9 +13,9 @@ from app.generations.queue import Waiting
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
 from app.quotas.ledger import Charge
-from app.quotas.limits import MICROCREDITS, Account, Standing
+from app.quotas.limits import MICROCREDITS, Account, Standing, Usage
 from app.quotas.refusal import document as limit
-from app.quotas.refusal import refused
+from app.quotas.refusal import refused, shown_to
 
 
 def _address(generation: Generation, base_url: str, what: str) -> str:
@@ -85,6 +86,8 @@ def summary(generation: Generation, base_url: str) -> dict[str, Any]:
         "model_id": generation.model_id,
         "mode": generation.mode,
         "kid": generation.kid,
+        "token_id": generation.token_id,
+        "end_user": generation.end_user,
         "price_microcredits": generation.price_microcredits,
         "charge": generation.charge,
         "created_at": iso(generation.created_at_ms),
@@ -145,21 +148,24 @@ def record(
 def quota(
     principal: Principal, account: Account, reads: Standing | None, waiting: Waiting, *, may_wait: bool
 ) -> dict[str, Any]:
-    """Every limit and every running window of a key and its tenant."""
+    """Every limit and every running window of a key and its tenant; of a client token its own alone."""
+    to_client = principal.token is not None
+    standings = [*account.standings(), *([] if reads is None else [reads])]
+    queue = {
+        "waiting": waiting.jobs,
+        "most_waiting": waiting.most,
+        "weight": waiting.weight,
+    }
     return {
         "tenant": principal.tenant_name,
         "kid": principal.root_kid,
+        "token_id": principal.token.token_id if principal.token else None,
+        "end_user": principal.end_user,
         "mode": principal.mode,
         "at": iso(account.now_ms),
         "time_zone": account.time_zone,
-        "limits": [limit(one) for one in (*account.standings(), *([] if reads is None else [reads]))],
-        "queue": {
-            "may_wait": may_wait,
-            "waiting": waiting.jobs,
-            "most_waiting": waiting.most,
-            "weight": waiting.weight,
-            "paused": waiting.paused,
-        },
+        "limits": [limit(one) for one in shown_to(standings, to_client=to_client)],
+        "queue": {"may_wait": may_wait, **({} if to_client else queue), "paused": waiting.paused},
         "usage": [
             {
                 "holder": scope.holder,
@@ -172,6 +178,7 @@ def quota(
                 "added_microcredits": usage.added_microcredits,
             }
             for (scope, period), usage in sorted(account.usage.items())
+            if scope.is_of_client or not to_client
         ],
     }
 
@@ -184,9 +191,10 @@ def quote(
     *,
     may_wait: bool,
     would_wait: bool,
+    to_client: bool = False,
 ) -> dict[str, Any]:
     """What a submit would meet. Without a price the limits are shown and not judged."""
-    refusal, errors = refused(standings, may_wait=may_wait), inspection.errors
+    refusal, errors = refused(standings, may_wait=may_wait, to_client=to_client), inspection.errors
     return {
         "model_id": model.model_id,
         "price_microcredits": price,
@@ -195,7 +203,7 @@ def quote(
         "would_wait": would_wait,
         "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors],
         "media": inspection.media,
-        "limits": [limit(one) for one in standings],
+        "limits": [limit(one) for one in shown_to(standings, to_client=to_client)],
         "refusal": None
         if refusal is None
         else {
@@ -204,6 +212,57 @@ def quote(
             "retry_after_s": refusal.retry_after_s,
             "violated-policies": refusal.extra["violated-policies"],
         },
+    }
+
+
+def client_token(token: ClientToken, now_ms: int) -> dict[str, Any]:
+    """A client token's record, without the token."""
+    return {
+        "token_id": token.token_id,
+        "state": token.state(now_ms),
+        "kid": token.kid,
+        "mode": token.mode,
+        "scopes": sorted(token.scopes),
+        "models": _sorted_or_none(token.models),
+        "bounds": token.bounds,
+        "most_generations": token.most_generations,
+        "most_microcredits": token.most_microcredits,
+        "origins": _sorted_or_none(token.origins),
+        "end_user": token.end_user,
+        "sees": token.sees,
+        "request_id": token.request_id,
+        "created_at": iso(token.created_at_ms),
+        "expires_at": iso(token.expires_at_ms),
+        "revoked_at": _iso_or_none(token.revoked_at_ms),
+        "last_used_at": _iso_or_none(token.last_used_at_ms),
+        "refusals": token.refusals,
+    }
+
+
+def client_token_in_full(
+    token: ClientToken, usage: Usage, request_ids: Sequence[str], refusals: Sequence[Refusal], now_ms: int
+) -> dict[str, Any]:
+    """A client token's record with what it was used for, and what it was refused lately."""
+    return {
+        **client_token(token, now_ms),
+        "usage": {
+            "held_generations": usage.held_generations,
+            "spent_generations": usage.spent_generations,
+            "held_microcredits": usage.held_microcredits,
+            "spent_microcredits": usage.spent_microcredits,
+        },
+        "newest_requests": list(request_ids),
+        "newest_refusals": [
+            {
+                "at": iso(one.at_ms),
+                "code": one.code,
+                "detail": one.detail,
+                "call": one.call,
+                "origin": one.origin,
+                "trace_id": one.trace_id,
+            }
+            for one in refusals
+        ],
     }
 
 
@@ -217,6 +276,10 @@ def problem_kind(fault: Fault, address: str) -> dict[str, Any]:
         "retryable": fault.retryable,
         "remedy": fault.remedy,
     }
+
+
+def _sorted_or_none(names: frozenset[str] | None) -> list[str] | None:
+    return None if names is None else sorted(names)
 
 
 def _iso_or_none(at_ms: int | None) -> str | None:

@@ -1,4 +1,4 @@
-"""API keys: `rg_<mode>_<kid>_<secret><check>`.
+"""API keys: `rg_<mode>_<kid>_<secret><check>`, and what they have in common with client tokens: the form.
 
 The kid names the row, the secret opens it, the check finds typing errors without the database. Stored is
 an HMAC under the server's pepper; the key itself is shown once, when it is made.
@@ -17,12 +17,14 @@ from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, ran
 from app.kit.strict_json import from_column, to_column
 
 Mode = Literal["live", "test"]
-SCOPES = ("submit", "read")
+DEFAULT_SCOPES = ("submit", "read")
+MAY_MINT = "tokens:create"
+SCOPES = (*DEFAULT_SCOPES, MAY_MINT)
 
 KID_LENGTH = 12
 SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits
 _SHAPE = re.compile(
-    rf"rg_(live|test)_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
+    rf"rg_(live|test|client)_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
 )
 
 
@@ -32,9 +34,12 @@ class APIKeyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
-    """A key as a caller sends it, of the right form but not yet believed."""
+    """A key or a client token as a caller sends it, of the right form but not yet believed.
 
-    mode: Mode
+    `kid` is the row's name, of either.
+    """
+
+    kind: Literal["live", "test", "client"]
     kid: str
     text: str = field(repr=False)
 
@@ -79,7 +84,14 @@ def parse(text: str) -> PresentedKey | None:
     match = _SHAPE.match(text)
     if match is None or checksum(text[:-CHECK_LENGTH]) != match[4]:
         return None
-    return PresentedKey(cast("Mode", match[1]), match[2], text)
+    return PresentedKey(cast("Literal['live', 'test', 'client']", match[1]), match[2], text)
+
+
+def forge(kind: Literal["live", "test", "client"]) -> tuple[str, str]:
+    """A new kid, and the key or token with a secret of its own that it belongs to."""
+    kid = random_text(KID_LENGTH)
+    body = f"rg_{kind}_{kid}_{random_text(SECRET_LENGTH)}"
+    return kid, body + checksum(body)
 
 
 def create(
@@ -90,16 +102,14 @@ def create(
     name: str,
     pepper: str,
     now_ms: int,
-    scopes: Sequence[str] = SCOPES,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
     models: Sequence[str] | None = None,
     expires_at_ms: int | None = None,
     root_kid: str | None = None,
     queueing: bool | None = None,
 ) -> tuple[str, str]:
     """Make a key: its kid and, this once, the key. It shares the limits of `root_kid`, if that is given."""
-    kid = random_text(KID_LENGTH)
-    body = f"rg_{mode}_{kid}_{random_text(SECRET_LENGTH)}"
-    key = body + checksum(body)
+    kid, key = forge(mode)
     connection.execute(
         insert(api_keys).values(
             kid=kid,

@@ -2,16 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
-from app.auth import keys
-from app.auth.keys import APIKey, Mode
+from app.auth import keys, tokens
+from app.auth.keys import APIKey, Mode, PresentedKey
 from app.auth.tenants import MediaChecks
+from app.auth.tokens import ClientToken
 from app.db.engine import Database
-from app.errors import INVALID_API_KEY, Problem
+from app.errors import (
+    EXPIRED_CLIENT_TOKEN,
+    INVALID_API_KEY,
+    INVALID_CLIENT_TOKEN,
+    Fault,
+    Problem,
+)
 from app.kit.clock import Clock
 from app.kit.secrets import keyed_digest, pepper_id, same
 from app.kit.tasks import Tasks
@@ -22,6 +29,7 @@ _log = get_logger("auth")
 REMEMBERED_MS = 1000  # a revocation acts within this on every replica; the promise is 5 s
 _MOST_REMEMBERED = 10_000
 _USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and key
+_TOKEN_USED_EVERY_MS = 60_000  # of a token, which lives an hour at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,8 @@ class Principal:
 
     `media_checks` is how strictly the tenant's files are judged, None as the settings say; `origins` are the
     web origins whose pages may call with the key; `queueing` is whether its jobs wait where they may not go
-    yet, None as the settings say.
+    yet, None as the settings say. Of whoever holds a client token, `token` is that, and the rest is its
+    key's, less what the token leaves out.
     """
 
     tenant_id: str
@@ -43,10 +52,29 @@ class Principal:
     media_checks: MediaChecks | None
     origins: frozenset[str]
     queueing: bool | None = None
+    token: ClientToken | None = None
+
+    @property
+    def noun(self) -> str:
+        """What they hold."""
+        return "API key" if self.token is None else "client token"
+
+    @property
+    def end_user(self) -> str | None:
+        """Whom a client token was made for."""
+        return None if self.token is None else self.token.end_user
 
     def may_use(self, model_id: str) -> bool:
-        """Whether the key's list of models, if it has one, includes this."""
+        """Whether the list of models, if there is one, includes this."""
         return self.models is None or model_id in self.models
+
+
+class TokenProblem(Problem):
+    """A client token that is refused, and is one of ours."""
+
+    def __init__(self, fault: Fault, detail: str, token_id: str) -> None:
+        super().__init__(fault, detail)
+        self.token_id = token_id
 
 
 class Authenticator:
@@ -76,7 +104,8 @@ class Authenticator:
         """The principal behind a key.
 
         Raises:
-            Problem: INVALID_API_KEY, in the same words for an unknown and a wrong key.
+            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, in the same words for an unknown and a wrong one;
+                EXPIRED_CLIENT_TOKEN.
 
         """
         now_ms = self._clock.now_ms()
@@ -106,42 +135,82 @@ class Authenticator:
         presented = keys.parse(text)
         if presented is None:
             raise Problem(INVALID_API_KEY, "This is not an API key of this gateway, or it was mistyped.")
+        if presented.kind == "client":
+            return await self._of_token(presented, now_ms)
         key = await self._db.read(keys.find, presented.kid)
-        pepper = self._peppers.get(key.pepper_id, self._dummy_pepper) if key else self._dummy_pepper
-        # An unknown kid costs the same digest and comparison as a known one.
-        right = same(keyed_digest(pepper, text), key.digest if key else "0" * 64)
-        if key is None or not right:
+        if not self._is_right(presented, key) or key is None:
             raise Problem(INVALID_API_KEY, "This API key is not known here.")
         state = key.state(now_ms)
         if state != "active":
             raise Problem(INVALID_API_KEY, f"This API key is {state}.")
-        self._note_use(key, now_ms)
-        return Principal(
-            key.tenant_id,
-            key.tenant_name,
-            key.kid,
-            key.root_kid,
-            key.mode,
-            key.scopes,
-            key.models,
-            key.tenant_media_checks,
-            key.tenant_origins,
-            key.tenant_queueing if key.queueing is None else key.queueing,
-        )
+        self._note_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
+        return _principal_of(key)
 
-    def _note_use(self, key: APIKey, now_ms: int) -> None:
+    async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
+        found = await self._db.read(tokens.find, presented.kid)
+        if not self._is_right(presented, found[0] if found else None) or found is None:
+            raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+        token, parent = found
+        state, of_parent = token.state(now_ms), parent.state(now_ms)
+        if state == "expired":
+            raise TokenProblem(EXPIRED_CLIENT_TOKEN, "This client token has expired.", token.token_id)
+        if state != "active":
+            raise TokenProblem(INVALID_CLIENT_TOKEN, f"This client token is {state}.", token.token_id)
+        if of_parent != "active":
+            detail = f"The API key that made this client token is {of_parent}."
+            raise TokenProblem(INVALID_CLIENT_TOKEN, detail, token.token_id)
+        self._note_use(tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms)
+        return _narrowed(_principal_of(parent), token)
+
+    def _is_right(self, presented: PresentedKey, row: APIKey | ClientToken | None) -> bool:
+        """Whether the secret is the row's. An unknown kid costs the same digest and comparison."""
+        pepper = self._peppers.get(row.pepper_id, self._dummy_pepper) if row else self._dummy_pepper
+        return same(keyed_digest(pepper, presented.text), row.digest if row else "0" * 64)
+
+    def _note_use(
+        self, mark: Callable[..., None], kid: str, last_ms: int | None, every_ms: int, now_ms: int
+    ) -> None:
         """Note the use now and then, beside the request: it is no condition of service."""
-        noted_ms = max(key.last_used_at_ms or 0, self._noted_ms.get(key.kid, 0))
-        if now_ms - noted_ms < _USED_EVERY_MS:
+        noted_ms = max(last_ms or 0, self._noted_ms.get(kid, 0))
+        if now_ms - noted_ms < every_ms:
             return
         if len(self._noted_ms) >= _MOST_REMEMBERED:
             self._noted_ms.clear()
-        self._noted_ms[key.kid] = now_ms
-        self._tasks.start(self._write_use(key.kid, now_ms), name="note-use", may_be_cut=True)
+        self._noted_ms[kid] = now_ms
+        self._tasks.start(self._write_use(mark, kid, now_ms), name="note-use", may_be_cut=True)
 
-    async def _write_use(self, kid: str, now_ms: int) -> None:
+    async def _write_use(self, mark: Callable[..., None], kid: str, now_ms: int) -> None:
         try:
-            await self._db.write(keys.mark_used, kid, now_ms=now_ms)
+            await self._db.write(mark, kid, now_ms=now_ms)
         except Problem:
             self._noted_ms.pop(kid, None)
             _log.warning("A key's use could not be noted.", kid=kid)
+
+
+def _principal_of(key: APIKey) -> Principal:
+    return Principal(
+        key.tenant_id,
+        key.tenant_name,
+        key.kid,
+        key.root_kid,
+        key.mode,
+        key.scopes,
+        key.models,
+        key.tenant_media_checks,
+        key.tenant_origins,
+        key.tenant_queueing if key.queueing is None else key.queueing,
+    )
+
+
+def _narrowed(principal: Principal, token: ClientToken) -> Principal:
+    """What the holder of a client token may do: as its key, less what the token leaves out."""
+    models = principal.models
+    if token.models is not None:
+        models = token.models if models is None else models & token.models
+    return replace(
+        principal,
+        scopes=principal.scopes & token.scopes,
+        models=models,
+        origins=principal.origins if token.origins is None else token.origins & principal.origins,
+        token=token,
+    )

@@ -1,5 +1,6 @@
 """Accounts as options of a command, and as tables."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -7,16 +8,21 @@ import typer
 from app.auth import keys as api_keys
 from app.auth import tenants as tenant_rows
 from app.auth.keys import Mode
+from app.auth.tokens import END_USER
 from app.cli.session import fail
 from app.cli.tables import print_table
 from app.gateway import Gateway
 from app.generations import intent
 from app.kit.clock import iso
 from app.quotas.account import Owner
-from app.quotas.limits import Metric, Scope, Standing, credits_text
+from app.quotas.limits import EVERY_END_USER, Metric, Payer, Scope, Standing, credits_text
 
 Tenant = Annotated[str, typer.Option(help="The tenant's name.")]
 Key = Annotated[str | None, typer.Option(metavar="KID", help="Of this key alone.")]
+EndUser = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="Of this end user of client tokens; '*' is each without an own one."),
+]
 Model = Annotated[str | None, typer.Option(help="Of this model alone.")]
 Test = Annotated[bool, typer.Option("--test", help="Of test keys; they have an account of their own.")]
 
@@ -32,7 +38,14 @@ async def id_of(gateway: Gateway, tenant: str | None) -> str | None:
 
 
 async def account_of(
-    gateway: Gateway, tenant: str, key: str | None, model: str | None, *, test: bool, served: bool
+    gateway: Gateway,
+    tenant: str,
+    key: str | None,
+    model: str | None,
+    *,
+    test: bool,
+    served: bool,
+    end_user: str | None = None,
 ) -> tuple[Owner, Scope]:
     """Whose account the options name, and which part of it.
 
@@ -42,6 +55,10 @@ async def account_of(
     found = await gateway.db.read(tenant_rows.by_name, tenant)
     mode: Mode = "test" if test else "live"
     kid = ""
+    if end_user is not None and key is not None:
+        fail("--key and --end-user are limits of two kinds; give one of them.")
+    if end_user not in {None, EVERY_END_USER} and not re.fullmatch(END_USER, end_user or ""):
+        fail(f"{end_user!r} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each.")
     if key is not None:
         known = await gateway.db.read(api_keys.find, key)
         if known is None or known.tenant_id != found.id:
@@ -51,7 +68,7 @@ async def account_of(
         kid, mode = known.root_kid, known.mode
     if served and model is not None and gateway.catalog.get(model) is None:
         fail(f"the catalogue has no model {model!r}.")
-    return Owner(found.id, mode), Scope(kid, model or "")
+    return Owner(found.id, mode), Scope(kid, model or "", end_user or "")
 
 
 async def standings_of(gateway: Gateway, owner: Owner, scope: Scope) -> list[Standing]:
@@ -59,7 +76,7 @@ async def standings_of(gateway: Gateway, owner: Owner, scope: Scope) -> list[Sta
     now = await gateway.db.read(
         intent.account_of,
         owner,
-        scope.kid,
+        Payer(scope.kid, scope.end_user),
         scope.model_id or None,
         gateway.submitter.terms,
         now_ms=gateway.clock.now_ms(),

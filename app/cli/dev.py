@@ -39,6 +39,9 @@ def dev() -> None:
     with plain_errors():
         _migrate(settings)
         key = asyncio.run(_demo_key(settings))
+    presented = keys.parse(key)
+    if settings.playground_kid is None and presented is not None:
+        settings = settings.model_copy(update={"playground_kid": presented.kid})
     with _sandbox(settings):
         serve(settings, on_start=lambda: typer.echo(first_job(settings, key)))
 
@@ -48,6 +51,7 @@ def first_job(settings: Settings, key: str) -> str:
     base, sandbox = settings.base_url, settings.sandbox_public_base_url
     return f"""
 Reelgate is listening on {base} (reference: {base}/docs), its sandbox on {sandbox}.
+Try it in a browser: {base}/playground
 Pictures to try: {sandbox}/samples. Paste this into another terminal:
 
 export REELGATE_KEY={key}
@@ -96,6 +100,7 @@ async def _demo_key(settings: Settings) -> str:
             tenant.id,
             mode="test",
             name="made by reelgate dev",
+            scopes=keys.SCOPES,
             pepper=settings.current_pepper(),
             now_ms=now_ms,
         )

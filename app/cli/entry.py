@@ -11,6 +11,7 @@ from app.cli import dev as demo
 from app.cli import doctor as checks
 from app.cli import people, servers
 from app.cli.books import books
+from app.cli.client_tokens import client_tokens
 from app.cli.jobs import requests
 from app.cli.limits import limits
 from app.cli.queues import dispatch
@@ -24,6 +25,7 @@ from app.main import contract
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 cli.add_typer(people.tenants, name="tenants")
 cli.add_typer(people.keys, name="keys")
+cli.add_typer(client_tokens, name="client-tokens")
 cli.add_typer(requests, name="requests")
 cli.add_typer(limits, name="limits")
 cli.add_typer(books, name="ledger")

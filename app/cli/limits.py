@@ -1,4 +1,4 @@
-"""Limits: what a tenant, one of its keys, or either with one model may use."""
+"""Limits: what a tenant, one of its keys or end users, or one of these with one model may use."""
 
 from typing import Annotated, Any
 
@@ -6,6 +6,7 @@ import typer
 from sqlalchemy import Connection
 
 from app.cli.accounts import (
+    EndUser,
     Key,
     Model,
     Tenant,
@@ -26,7 +27,9 @@ from app.quotas.account import Owner
 from app.quotas.limits import SETTABLE, Limit, LimitError, Metric, Scope, Standing, parse_limit
 from app.quotas.refusal import document
 
-limits = typer.Typer(no_args_is_help=True, help="What a tenant, a key, or either with one model may use.")
+limits = typer.Typer(
+    no_args_is_help=True, help="What a tenant, a key or an end user, or one of them with one model, may use."
+)
 
 
 @limits.command("set")
@@ -42,12 +45,15 @@ def set_limits(
     tenant: Tenant,
     key: Key = None,
     model: Model = None,
+    end_user: EndUser = None,
     test: Test = False,
 ) -> None:
     """Set limits, and show how they stand."""
 
     async def work(gateway: Gateway) -> list[Standing]:
-        owner, scope = await account_of(gateway, tenant, key, model, test=test, served=True)
+        owner, scope = await account_of(
+            gateway, tenant, key, model, test=test, served=True, end_user=end_user
+        )
         wanted = [parse_limit(one, scope) for one in given]
         _each_once([one.metric for one in wanted])
         await gateway.db.write(_set_all, owner, wanted, now_ms=gateway.clock.now_ms())
@@ -69,6 +75,7 @@ def unset_limits(
     tenant: Tenant,
     key: Key = None,
     model: Model = None,
+    end_user: EndUser = None,
     test: Test = False,
 ) -> None:
     """Remove limits; a default of the settings holds again."""
@@ -78,7 +85,9 @@ def unset_limits(
     _each_once(metrics)
 
     async def work(gateway: Gateway) -> list[Standing]:
-        owner, scope = await account_of(gateway, tenant, key, model, test=test, served=False)
+        owner, scope = await account_of(
+            gateway, tenant, key, model, test=test, served=False, end_user=end_user
+        )
         await gateway.db.write(_unset_all, owner, scope, metrics)
         return await standings_of(gateway, owner, scope)
 
@@ -116,12 +125,25 @@ def list_limits(
         print_json([_limit_document(names[owner.tenant_id], owner, one, now) for owner, one, now in found])
         return
     print_table(
-        ("TENANT", "KEYS", "KID", "MODEL", "METRIC", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
+        (
+            "TENANT",
+            "KEYS",
+            "KID",
+            "END USER",
+            "MODEL",
+            "METRIC",
+            "LIMIT",
+            "HELD",
+            "SPENT",
+            "REMAINING",
+            "RESETS",
+        ),
         [
             (
                 names[owner.tenant_id],
                 owner.mode,
-                one.scope.kid or "*",
+                one.scope.kid or "-",
+                one.scope.end_user or "-",
                 one.scope.model_id or "*",
                 one.metric,
                 *(cells_of(now) if now else ("none", "-", "-", "-", "-")),
@@ -141,6 +163,7 @@ def _limit_document(tenant: str, owner: Owner, limit: Limit, standing: Standing 
         "tenant": tenant,
         "mode": owner.mode,
         "kid": limit.scope.kid or None,
+        "end_user": limit.scope.end_user or None,
         "model_id": limit.scope.model_id or None,
         "metric": limit.metric,
         "amount": limit.amount,

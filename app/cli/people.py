@@ -8,7 +8,7 @@ import typer
 
 from app.auth import keys as api_keys
 from app.auth import tenants as tenant_rows
-from app.auth.keys import SCOPES, APIKey, Mode
+from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode
 from app.auth.tenants import MediaChecks, Tenant
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
@@ -174,7 +174,9 @@ def create_key(
     tenant: Annotated[str, typer.Option(help="The tenant's name.")],
     test: Annotated[bool, typer.Option("--test", help="Reaches the sandbox and never RunComfy.")] = False,
     name: Annotated[str, typer.Option(help="A note of what it is for.")] = "",
-    scope: Annotated[list[str] | None, typer.Option(help="submit or read; both unless given.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="submit, read, tokens:create; the first two unless given.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that it may use; all unless given.")
     ] = None,
@@ -186,9 +188,9 @@ def create_key(
 ) -> None:
     """Make an API key."""
     mode: Mode = "test" if test else "live"
-    scopes = scope or list(SCOPES)
+    scopes = scope or list(DEFAULT_SCOPES)
     if unknown := sorted(set(scopes) - set(SCOPES)):
-        fail(f"there is no scope {unknown[0]!r}; there are {' and '.join(SCOPES)}.")
+        fail(f"there is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
 
     if len(name) > _MOST_NAME or not name.isprintable():
         fail(f"a key's name is at most {_MOST_NAME} printable characters.")

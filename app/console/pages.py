@@ -1,13 +1,17 @@
-"""The API's reference page: Swagger UI from files of this installation, under a strict policy."""
+"""The pages and the client module: static files of this installation, under strict policies."""
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
+from app.config import Settings
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -16,6 +20,13 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# The playground shows files of everywhere, and runs nothing but its own.
+_PLAYGROUND_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:{sandbox};"
+    " media-src https:{sandbox}; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_MODULES = {"/client.js": "text/javascript; charset=utf-8", "/client.d.ts": "text/plain; charset=utf-8"}
 
 
 def _vendor_folder() -> Path:
@@ -26,12 +37,39 @@ def _vendor_folder() -> Path:
     return Path(spec.origin).parent / "static"
 
 
-async def _docs(_request: Request) -> Response:
-    return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _POLICY})
+def _page(name: str, policy: str) -> Route:
+    async def answer(_request: Request) -> Response:
+        return FileResponse(_STATIC / f"{name}.html", headers={"Content-Security-Policy": policy})
+
+    return Route(f"/{name}", answer, methods=["GET"])
 
 
-def add_pages(app: Starlette) -> None:
-    """Mount the pages on the application."""
-    app.router.routes.append(Route("/docs", _docs, methods=["GET"]))
-    app.router.routes.append(Mount("/docs/files", StaticFiles(directory=_STATIC)))
-    app.router.routes.append(Mount("/docs/vendor", StaticFiles(directory=_vendor_folder())))
+def _module(path: str) -> Route:
+    """A file that pages of every origin may import; a browser asks each time whether it has changed."""
+    content = (_STATIC / path[1:]).read_bytes()
+    headers = {
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        "Cache-Control": "public, no-cache",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+
+    async def answer(request: Request) -> Response:
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=_MODULES[path])
+
+    return Route(path, answer, methods=["GET"])
+
+
+def add_pages(app: Starlette, settings: Settings) -> None:
+    """Mount the pages on the application; the playground where the settings have one."""
+    routes = app.router.routes
+    routes.append(_page("docs", _POLICY))
+    routes.append(Mount("/docs/files", StaticFiles(directory=_STATIC)))
+    routes.append(Mount("/docs/vendor", StaticFiles(directory=_vendor_folder())))
+    routes.extend(_module(path) for path in _MODULES)
+    if settings.playground_kid is not None:
+        parts = urlsplit(settings.sandbox_public_base_url)
+        policy = _PLAYGROUND_POLICY.format(sandbox=f" {parts.scheme}://{parts.netloc}")
+        routes.append(_page("playground", policy))
+        routes.append(Mount("/playground/files", StaticFiles(directory=_STATIC)))

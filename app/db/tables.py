@@ -30,10 +30,16 @@ metadata = MetaData(
 )
 
 ID_LENGTH = 36
+END_USER_LENGTH = 64
 _LIVE = "state IN ('dispatching', 'in_queue', 'in_progress', 'unknown')"
 _FOLLOWED = "state IN ('in_queue', 'in_progress')"
 _WAITS = "state = 'accepted'"
 _STARTS = "state = 'accepted' AND start_deadline_ms IS NOT NULL"
+_OF_A_TOKEN = "token_id IS NOT NULL"  # noqa: S105 - a condition
+_OF_AN_END_USER = "end_user IS NOT NULL"
+_UNFINISHED = (
+    "end_user IS NOT NULL AND state IN ('accepted', 'dispatching', 'in_queue', 'in_progress', 'unknown')"
+)
 
 tenants = Table(
     "tenants",
@@ -81,6 +87,56 @@ api_keys = Table(
     # Whether its jobs wait; NULL as its tenant's.
     Column("queueing", Boolean(create_constraint=False)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# What a page may hold in place of a key: a key's child, for a while, within bounds.
+client_tokens = Table(
+    "client_tokens",
+    metadata,
+    Column("token_id", String(16), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("kid", String(16), ForeignKey("api_keys.kid"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("pepper_id", String(8), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    # JSON: a list of model ids, bounds of their inputs, a list of web origins; NULL as its key and tenant.
+    Column("models", Text),
+    Column("bounds", Text),
+    Column("origins", Text),
+    # Its own budget; NULL is none but its key's.
+    Column("most_generations", BigInteger),
+    Column("most_microcredits", BigInteger),
+    Column("end_user", String(END_USER_LENGTH)),
+    # What it may see: what it made itself, what its end user's tokens made, or one request (to watch).
+    Column("sees", String(8), nullable=False),
+    Column("request_id", String(ID_LENGTH)),
+    Column("last_used_at_ms", BigInteger),
+    # How often it was refused.
+    Column("refusals", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint("sees IN ('token', 'end_user', 'request')", name="sees"),
+    Index("ix_client_tokens_listed", "tenant_id", "mode", "created_at_ms", "token_id"),
+    Index(
+        "ix_client_tokens_listed_by_end_user", "tenant_id", "mode", "end_user", "created_at_ms", "token_id"
+    ),
+    Index("ix_client_tokens_expires_at_ms", "expires_at_ms"),
+)
+
+# The newest of what a client token was refused.
+client_token_refusals = Table(
+    "client_token_refusals",
+    metadata,
+    Column("token_id", String(16), ForeignKey("client_tokens.token_id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("detail", String(500), nullable=False),
+    Column("call", String(300), nullable=False),
+    Column("origin", String(300)),
+    Column("trace_id", String(32), nullable=False),
 )
 
 generations = Table(
@@ -136,6 +192,11 @@ generations = Table(
     Column("attempt", String(32)),
     # When it is cancelled unless it has started by then.
     Column("start_deadline_ms", BigInteger),
+    # Which client token made it, and for whom.
+    Column("token_id", String(16)),
+    Column("end_user", String(END_USER_LENGTH)),
+    # Within what its Idempotency-Key is one: all of the tenant's keys or, of client tokens, an end user.
+    Column("key_space", String(80), nullable=False, server_default=""),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # A tenant's own, newest first, by cursor; and those in a state, or of a model, however rare they are.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
@@ -213,8 +274,43 @@ generations = Table(
         sqlite_where=text(_STARTS),
         postgresql_where=text(_STARTS),
     ),
+    # What a client token, or its end user, made, newest first.
+    Index(
+        "ix_generations_listed_by_token",
+        "token_id",
+        "created_at_ms",
+        "id",
+        sqlite_where=text(_OF_A_TOKEN),
+        postgresql_where=text(_OF_A_TOKEN),
+    ),
+    Index(
+        "ix_generations_listed_by_end_user",
+        "tenant_id",
+        "mode",
+        "end_user",
+        "created_at_ms",
+        "id",
+        sqlite_where=text(_OF_AN_END_USER),
+        postgresql_where=text(_OF_AN_END_USER),
+    ),
+    # What an end user has under way, counted.
+    Index(
+        "ix_generations_unfinished_end_user",
+        "tenant_id",
+        "mode",
+        "end_user",
+        "model_id",
+        sqlite_where=text(_UNFINISHED),
+        postgresql_where=text(_UNFINISHED),
+    ),
     # The intent record is the idempotency record.
-    Index("uq_generations_tenant_id_idempotency_key", "tenant_id", "idempotency_key", unique=True),
+    Index(
+        "uq_generations_tenant_id_key_space_idempotency_key",
+        "tenant_id",
+        "key_space",
+        "idempotency_key",
+        unique=True,
+    ),
     # One upstream job belongs to one generation, for ever.
     Index("uq_generations_upstream_request_id", "mode", "upstream_request_id", unique=True),
 )
@@ -283,7 +379,8 @@ turns = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
-# An empty kid or model id stands for all: the key of a row must not be NULL.
+# An empty kid, model id or end user stands for all: the key of a row must not be NULL. An end user `*` is
+# each that has no own limit.
 quota_limits = Table(
     "quota_limits",
     metadata,
@@ -291,6 +388,7 @@ quota_limits = Table(
     Column("mode", String(4), primary_key=True),
     Column("kid", String(16), primary_key=True),
     Column("model_id", String(200), primary_key=True),
+    Column("end_user", String(END_USER_LENGTH), primary_key=True, server_default=""),
     Column("metric", String(20), primary_key=True),
     Column("amount", BigInteger),
     Column("burst", Integer),
@@ -306,6 +404,7 @@ quota_usage = Table(
     Column("mode", String(4), primary_key=True),
     Column("kid", String(16), primary_key=True),
     Column("model_id", String(200), primary_key=True),
+    Column("end_user", String(END_USER_LENGTH), primary_key=True, server_default=""),
     Column("period", String(10), primary_key=True),
     Column("held_generations", BigInteger, nullable=False),
     Column("spent_generations", BigInteger, nullable=False),

@@ -14,11 +14,11 @@ from app.db.engine import Database
 from app.generations import intent
 from app.generations.intent import Recorded, Terms
 from app.generations.store import Intent
-from app.quotas.limits import Standing
+from app.quotas.limits import Payer, Standing
 from app.quotas.refusal import QuotaProblem, refused
 
 _MOST_REMEMBERED: Final = 1_000
-_Question = tuple[str, str, str, str, int, bool]  # what the answer hangs on
+_Question = tuple[str, str, Payer, str, int, bool]  # what the answer hangs on
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Admission:
         question = (
             wish.tenant_id,
             wish.mode,
-            wish.root_kid,
+            wish.payer,
             wish.model_id,
             wish.price_microcredits,
             wish.may_wait,
@@ -50,7 +50,7 @@ class Admission:
         async with self.db.turn(wish.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            problem = refused(standings, may_wait=wish.may_wait)
+            problem = refused(standings, may_wait=wish.may_wait, to_client=wish.token_id is not None)
             if came < decided and problem is not None:
                 return await self._earlier(wish, problem)
             try:
@@ -65,7 +65,12 @@ class Admission:
         """What an earlier submit with the same key made; a repetition takes nothing, so it is not refused."""
         if wish.idempotency_key is not None:
             existing = await self.db.read(
-                intent.find, wish.tenant_id, wish.mode, wish.idempotency_key, wish.fingerprint or ""
+                intent.find,
+                wish.tenant_id,
+                wish.mode,
+                wish.idempotency_key,
+                wish.fingerprint or "",
+                key_space=wish.key_space,
             )
             if existing is not None:
                 return Recorded(existing, is_new=False)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.auth.keys import Mode
 from app.db.engine import Database
@@ -29,6 +29,13 @@ _RETRY_AFTER_S = 5
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Watcher(NamedTuple):
+    """Who watches: a tenant, with an API key or with one of its client tokens."""
+
+    tenant_id: str
+    token_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class Shared(Generic[V]):
 class Feed:
     """What is watched in this process. `interval_s` is how long a lost announcement may go unnoticed.
 
-    A tenant may have `most` watchers at a time.
+    A tenant may have `most` watchers at a time, of which a client token may be `most_of_token`.
     """
 
     db: Database
@@ -123,10 +130,12 @@ class Feed:
     tasks: Tasks
     interval_s: float
     most: int
+    most_of_token: int
     closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _generations: dict[str, Shared[View]] = field(default_factory=dict, init=False)
     _tenants: dict[tuple[str, str], Shared[Tail]] = field(default_factory=dict, init=False)
     _watchers: Counter[str] = field(default_factory=Counter, init=False)
+    _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
 
     def listen(self) -> None:
         """Take what is announced for a sign to look."""
@@ -144,7 +153,7 @@ class Feed:
         return self._watchers.total()
 
     @contextmanager
-    def place(self, tenant_id: str) -> Iterator[None]:
+    def place(self, watcher: Watcher) -> Iterator[None]:
         """Be one of the tenant's watchers for the block.
 
         Raises:
@@ -153,23 +162,35 @@ class Feed:
         """
         if self.closing.is_set():
             raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
-        if self._watchers[tenant_id] >= self.most:
+        if self.full(watcher):
+            alone = watcher.token_id is not None and self._watchers[watcher.tenant_id] < self.most
+            who, most = ("This client token", self.most_of_token) if alone else ("Your tenant", self.most)
             raise Problem(
                 TOO_MANY_STREAMS,
-                f"Your tenant has {self.most} event streams and held answers on this server.",
+                f"{who} has {most} event streams and held answers on this server.",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        self._watchers[tenant_id] += 1
+        counted = [(self._watchers, watcher.tenant_id)]
+        if watcher.token_id is not None:
+            counted.append((self._of_tokens, watcher.token_id))
+        for counter, name in counted:
+            counter[name] += 1
         try:
             yield
         finally:
-            self._watchers[tenant_id] -= 1
-            if not self._watchers[tenant_id]:
-                del self._watchers[tenant_id]
+            for counter, name in counted:
+                counter[name] -= 1
+                if not counter[name]:
+                    del counter[name]
 
-    def full(self, tenant_id: str) -> bool:
+    def full(self, watcher: Watcher) -> bool:
         """Whether `place` would refuse."""
-        return self.closing.is_set() or self._watchers[tenant_id] >= self.most
+        of_token = self._of_tokens[watcher.token_id] if watcher.token_id is not None else 0
+        return (
+            self.closing.is_set()
+            or self._watchers[watcher.tenant_id] >= self.most
+            or of_token >= self.most_of_token
+        )
 
     async def until(
         self, generation: Generation, done: Callable[[Generation], bool], *, within_s: float

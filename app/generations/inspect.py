@@ -10,12 +10,14 @@ from typing import Any
 
 from app.auth.principal import Principal
 from app.auth.tenants import MediaChecks
+from app.catalog import bounds
+from app.catalog.bounds import beyond
 from app.catalog.media_judge import faults_of, size_limit
 from app.catalog.media_values import MediaPolicy, data_of, is_data_uri
 from app.catalog.model import Model
 from app.catalog.schema import MediaInput
 from app.catalog.validate import MAX_VIOLATIONS, media_values, violations
-from app.errors import INVALID_INPUT, MEDIA_UNREACHABLE, FieldError, Problem
+from app.errors import INVALID_INPUT, MEDIA_UNREACHABLE, OUT_OF_BOUNDS, FieldError, Problem
 from app.media.facts import Facts, UnreadableError, facts_of
 from app.media.probe import Prober, UnreachableError
 
@@ -67,14 +69,20 @@ class Inspection:
         """Refuse what is wrong.
 
         Raises:
-            Problem: INVALID_INPUT; MEDIA_UNREACHABLE where nothing else is wrong, so that another try may do.
+            Problem: INVALID_INPUT; OUT_OF_BOUNDS where a client token allows less than the model; and
+                MEDIA_UNREACHABLE where nothing else is wrong, so that another try may do.
 
         """
         errors = self.errors
         if not errors:
             return
         count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
-        if any(one.code != MEDIA_UNREACHABLE.code for one in errors):
+        codes = {one.code for one in errors}
+        if bounds.CODE in codes <= {bounds.CODE, MEDIA_UNREACHABLE.code}:
+            raise Problem(
+                OUT_OF_BOUNDS, f"{count} of the bounds of this client token; see `errors`.", errors=errors
+            )
+        if codes != {MEDIA_UNREACHABLE.code}:
             raise Problem(
                 INVALID_INPUT, f"{count} of the input schema of {model_id}; see `errors`.", errors=errors
             )
@@ -104,6 +112,8 @@ class Inspector:
     async def inspect(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
         """Everything that is wrong with an input, and what was seen of its files."""
         found = violations(model, body, self.policies[principal.mode])
+        if principal.token is not None and principal.token.bounds is not None:
+            found += beyond(model, principal.token.bounds, body)
         errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
         checks = principal.media_checks or self.checks
         if checks == "off":

@@ -13,14 +13,14 @@ from sqlalchemy import Connection
 
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
-from app.generations import queue, refusals, store
+from app.generations import clients, queue, refusals, store
 from app.generations.eligible import anybody_may_go
 from app.generations.lifecycle import State
 from app.generations.store import Choice, Generation, Intent
 from app.kit.strict_json import dumps
 from app.quotas import account, ledger
 from app.quotas.account import Owner
-from app.quotas.limits import Account, Limit, Standing
+from app.quotas.limits import TOTAL, Account, Limit, Metric, Payer, Scope, Standing
 from app.quotas.refusal import refused
 from app.upstream import credentials
 
@@ -52,7 +52,13 @@ def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
 
 
 def find(
-    connection: Connection, tenant_id: str, mode: Mode, idempotency_key: str, wanted_fingerprint: str
+    connection: Connection,
+    tenant_id: str,
+    mode: Mode,
+    idempotency_key: str,
+    wanted_fingerprint: str,
+    *,
+    key_space: str = "",
 ) -> Generation | None:
     """The generation that a submit with this key made before.
 
@@ -60,7 +66,7 @@ def find(
         Problem: IDEMPOTENCY_MISMATCH, it was another submit.
 
     """
-    generation = store.find_by_key(connection, tenant_id, idempotency_key)
+    generation = store.find_by_key(connection, tenant_id, idempotency_key, key_space=key_space)
     if generation is not None and generation.fingerprint != wanted_fingerprint:
         raise Problem(
             IDEMPOTENCY_MISMATCH,
@@ -101,16 +107,28 @@ def record(
     """
     owner = Owner(intent.tenant_id, intent.mode)
     before = account_of(
-        connection, owner, intent.root_kid, intent.model_id, terms, now_ms=now_ms, to_take=True
+        connection,
+        owner,
+        intent.payer,
+        intent.model_id,
+        terms,
+        token_limits=intent.token_limits,
+        now_ms=now_ms,
+        to_take=True,
     )
     if intent.idempotency_key is not None:
         existing = find(
-            connection, intent.tenant_id, intent.mode, intent.idempotency_key, intent.fingerprint or ""
+            connection,
+            intent.tenant_id,
+            intent.mode,
+            intent.idempotency_key,
+            intent.fingerprint or "",
+            key_space=intent.key_space,
         )
         if existing is not None:
             return Recorded(existing, is_new=False)
     standings = before.standings(intent.price_microcredits)
-    refusal = refused(standings, may_wait=intent.may_wait)
+    refusal = refused(standings, may_wait=intent.may_wait, to_client=intent.token_id is not None)
     if refusal is not None:
         raise refusal
     credential = _credential(connection, intent, terms, standings, now_ms=now_ms)
@@ -128,8 +146,9 @@ def record(
     )
     if generation.hold is not None:
         ledger.hold(connection, generation.hold, now_ms=now_ms)
-    if not credential:
-        after = replace(after, in_flight=before.in_flight)
+    if not credential:  # of an end user what waits counts all the same
+        of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
+        after = replace(after, in_flight={**before.in_flight, **of_end_user})
     return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
 
 
@@ -196,18 +215,38 @@ def pick(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now
 def account_of(
     connection: Connection,
     owner: Owner,
-    kid: str,
+    payer: Payer,
     model_id: str | None,
     terms: Terms,
     *,
+    token_limits: Sequence[Limit] = (),
     now_ms: int,
     to_take: bool = False,
 ) -> Account:
-    """A key's account with its live generations counted, to look at or, holding the tenant, to take from."""
+    """A payer's account with what is live counted, to look at or, holding the tenant, to take from."""
     opened = account.open_account(
-        connection, owner, kid, model_id, defaults=terms.default_limits, now_ms=now_ms, to_take=to_take
+        connection, owner, payer, model_id, defaults=terms.default_limits, now_ms=now_ms, to_take=to_take
     )
-    if not opened.counts_in_flight:
-        return opened
+    if token_limits:
+        used = clients.used(connection, payer.token_id)
+        usage = {**opened.usage, (Scope(token_id=payer.token_id), TOTAL): used}
+        opened = replace(opened, limits=(*opened.limits, *token_limits), usage=usage)
+    limited = [one.scope for one in opened.limits if one.metric is Metric.IN_FLIGHT]
     since_ms = now_ms - terms.unknown_slot_ms
-    return replace(opened, in_flight=store.in_flight(connection, owner, unknown_since_ms=since_ms))
+    in_flight: dict[Scope, int] = {}
+    if not all(scope.end_user for scope in limited):
+        in_flight |= store.in_flight(connection, owner, unknown_since_ms=since_ms)
+    if any(scope.end_user for scope in limited):
+        in_flight |= clients.unfinished(connection, owner, payer.end_user, unknown_since_ms=since_ms)
+    return replace(opened, in_flight=in_flight) if in_flight else opened
+
+
+def key_space_of(*, token_id: str | None, end_user: str | None, root_kid: str) -> str:
+    """Within what an Idempotency-Key is one: the tenant or, of client tokens, their end user.
+
+    Where they name none it is their API key: a page that goes on with a new token must find its job, not
+    make another.
+    """
+    if token_id is None:
+        return ""
+    return f"key:{root_kid}" if end_user is None else f"user:{end_user}"

@@ -25,7 +25,7 @@ from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.strict_json import from_column, to_column
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge, Hold
-from app.quotas.limits import Scope, scopes_of
+from app.quotas.limits import Limit, Payer, Scope, scopes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class Intent:
     separated by commas, that make its price final: any other end gives it back. All stay as they were when
     it was made. `may_wait` says that it waits where it may not go yet; it is cancelled where it has not
     started by `start_deadline_ms`.
+
+    Of one that is made with a client token, `token_id` names that, `token_limits` are its budget and
+    `end_user` is whom it is made for. `key_space` is within what the Idempotency-Key is one.
     """
 
     generation_id: str
@@ -64,6 +67,15 @@ class Intent:
     media: Sequence[Mapping[str, Any]] | None = None
     may_wait: bool = False
     start_deadline_ms: int | None = None
+    token_id: str | None = None
+    token_limits: tuple[Limit, ...] = ()
+    end_user: str | None = None
+    key_space: str = ""
+
+    @property
+    def payer(self) -> Payer:
+        """Whom it counts for."""
+        return Payer(self.root_kid, self.end_user or "", self.token_id or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +121,8 @@ class Generation:
     returns: int
     sent_at_ms: int | None
     start_deadline_ms: int | None
+    token_id: str | None
+    end_user: str | None
     starts_at_ms: int | None = None
     """When it is likely to be sent, while it waits; of no row."""
 
@@ -135,7 +149,7 @@ class Generation:
         return Hold(
             self.id,
             Owner(self.tenant_id, self.mode),
-            self.root_kid or self.kid,
+            Payer(self.root_kid or self.kid, self.end_user or "", self.token_id or ""),
             self.model_id,
             self.quota_day or "",
             self.price_microcredits or 0,
@@ -199,7 +213,9 @@ _NEXT_NUMBER = {
 }
 _BY_ID = select(generations).where(generations.c.id == bindparam("id"))
 _BY_KEY = select(generations).where(
-    generations.c.tenant_id == bindparam("tenant"), generations.c.idempotency_key == bindparam("key")
+    generations.c.tenant_id == bindparam("tenant"),
+    generations.c.key_space == bindparam("space"),
+    generations.c.idempotency_key == bindparam("key"),
 )
 _EVENTS_AFTER = (
     select(generation_events)
@@ -284,6 +300,9 @@ def add(
             "ticket": ticket,
             "sent_at_ms": None if state is State.ACCEPTED else now_ms,
             "start_deadline_ms": intent.start_deadline_ms,
+            "token_id": intent.token_id,
+            "end_user": intent.end_user,
+            "key_space": intent.key_space,
         },
     ).one()
     generation = generation_of(row)
@@ -341,9 +360,12 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
     return None if row is None else generation_of(row)
 
 
-def find_by_key(connection: Connection, tenant_id: str, idempotency_key: str) -> Generation | None:
+def find_by_key(
+    connection: Connection, tenant_id: str, idempotency_key: str, *, key_space: str = ""
+) -> Generation | None:
     """The tenant's generation that this Idempotency-Key made."""
-    row = connection.execute(_BY_KEY, {"tenant": tenant_id, "key": idempotency_key}).one_or_none()
+    wanted = {"tenant": tenant_id, "space": key_space, "key": idempotency_key}
+    row = connection.execute(_BY_KEY, wanted).one_or_none()
     return None if row is None else generation_of(row)
 
 
@@ -386,8 +408,14 @@ def page(
     before: tuple[int, str] | None = None,
     states: frozenset[State] | None = None,
     model_id: str | None = None,
+    generation_id: str | None = None,
+    token_id: str | None = None,
+    end_user: str | None = None,
 ) -> list[Generation]:
-    """A tenant's live or test generations, newest first, older than the (created_at_ms, id) `before`."""
+    """A tenant's live or test generations, newest first, older than the (created_at_ms, id) `before`.
+
+    Those alone that are what the others say.
+    """
     query = (
         select(generations)
         .where(generations.c.tenant_id == tenant_id, generations.c.mode == mode)
@@ -400,6 +428,12 @@ def page(
         query = query.where(generations.c.state.in_(states))
     if model_id is not None:
         query = query.where(generations.c.model_id == model_id)
+    if generation_id is not None:
+        query = query.where(generations.c.id == generation_id)
+    if token_id is not None:
+        query = query.where(literal_column("token_id IS NOT NULL"), generations.c.token_id == token_id)
+    if end_user is not None:
+        query = query.where(literal_column("end_user IS NOT NULL"), generations.c.end_user == end_user)
     return [generation_of(row) for row in connection.execute(query)]
 
 

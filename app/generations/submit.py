@@ -16,7 +16,7 @@ from app.errors import (
     UPSTREAM_NOT_CONFIGURED,
     Problem,
 )
-from app.generations import intent, refusals
+from app.generations import clients, intent, refusals
 from app.generations.admission import Admission
 from app.generations.dispatch import Dispatcher, choice_of
 from app.generations.inspect import Inspector
@@ -28,7 +28,7 @@ from app.kit.ids import new_id
 from app.kit.strict_json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
-from app.quotas.limits import Account, Standing
+from app.quotas.limits import Account, Payer, Standing
 from app.upstream.credentials import Pool
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
@@ -90,10 +90,21 @@ class Submitter:
 
         """
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
+        token = principal.token
+        key_space = intent.key_space_of(
+            token_id=token.token_id if token else None,
+            end_user=principal.end_user,
+            root_kid=principal.root_kid,
+        )
         if idempotency_key is not None and wanted is not None:
             # First of all: what was accepted before stays so, whatever the catalogue says by now.
             earlier = await self.db.read(
-                intent.find, principal.tenant_id, principal.mode, idempotency_key, wanted
+                intent.find,
+                principal.tenant_id,
+                principal.mode,
+                idempotency_key,
+                wanted,
+                key_space=key_space,
             )
             if earlier is not None:
                 return _replay(earlier)
@@ -122,6 +133,10 @@ class Submitter:
             fingerprint=wanted,
             may_wait=may_wait,
             start_deadline_ms=start_deadline_ms,
+            token_id=token.token_id if token else None,
+            token_limits=clients.budget_of(token) if token else (),
+            end_user=principal.end_user,
+            key_space=key_space,
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded, deadline), name="submit")
@@ -184,7 +199,7 @@ class Submitter:
         if model is None:
             raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
         if not principal.may_use(model.model_id):
-            raise Problem(MODEL_NOT_ALLOWED, f"This API key may not use {model.model_id}.")
+            raise Problem(MODEL_NOT_ALLOWED, f"This {principal.noun} may not use {model.model_id}.")
         return model
 
     def may_wait(self, principal: Principal) -> bool:
@@ -193,12 +208,14 @@ class Submitter:
 
     async def account(self, principal: Principal, model_id: str | None) -> Account:
         """What the principal has and uses, of one model or of all, as it stands now."""
+        token = principal.token
         return await self.db.read(
             intent.account_of,
             Owner(principal.tenant_id, principal.mode),
-            principal.root_kid,
+            Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
             model_id,
             self.terms,
+            token_limits=clients.budget_of(token) if token else (),
             now_ms=self.clock.now_ms(),
         )
 

@@ -146,7 +146,8 @@ _RULES: Final = {
         WHERE upstream_request_id IS NOT NULL GROUP BY mode, upstream_request_id HAVING count(*) > 1""",
     "idempotency-key-is-twice": """
         SELECT min(id), count(*) || ' requests share ' || idempotency_key FROM generations
-        WHERE idempotency_key IS NOT NULL GROUP BY tenant_id, idempotency_key HAVING count(*) > 1""",
+        WHERE idempotency_key IS NOT NULL GROUP BY tenant_id, key_space, idempotency_key
+        HAVING count(*) > 1""",
     "idempotency-key-is-half": """
         SELECT id, 'has one of key and fingerprint' FROM generations
         WHERE (idempotency_key IS NULL) <> (fingerprint IS NULL)""",
@@ -154,6 +155,19 @@ _RULES: Final = {
         SELECT g.id, 'made by key ' || g.kid FROM generations g LEFT JOIN api_keys k ON k.kid = g.kid
         WHERE k.kid IS NULL OR k.tenant_id <> g.tenant_id OR k.mode <> g.mode
         OR (g.charge IS NOT NULL AND g.root_kid <> coalesce(k.root_kid, k.kid))""",
+    "client-token-is-not-its-makers": """
+        SELECT g.id, 'made with token ' || g.token_id FROM generations g
+        LEFT JOIN client_tokens t ON t.token_id = g.token_id WHERE g.token_id IS NOT NULL
+        AND (t.token_id IS NULL OR t.kid <> g.kid OR t.tenant_id <> g.tenant_id OR t.mode <> g.mode
+        OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.sees = 'request')
+        UNION ALL SELECT id, 'is for ' || end_user || ' and of no client token' FROM generations
+        WHERE end_user IS NOT NULL AND token_id IS NULL""",
+    "client-token-spent-too-much": f"""
+        SELECT t.token_id, 'has ' || count(g.id) || ' requests for ' || coalesce(sum(g.price_microcredits), 0)
+        FROM client_tokens t JOIN generations g ON g.token_id = t.token_id
+        WHERE g.charge IN ('{Charge.HELD}', '{Charge.SETTLED}')
+        GROUP BY t.token_id, t.most_generations, t.most_microcredits
+        HAVING count(g.id) > t.most_generations OR sum(g.price_microcredits) > t.most_microcredits""",
     "key-is-not-of-its-line": """
         SELECT n.kid, 'counts as ' || coalesce(n.root_kid, 'itself') FROM api_keys n
         LEFT JOIN api_keys k ON k.rotated_to = n.kid WHERE coalesce(n.root_kid, '')
@@ -263,7 +277,7 @@ def _day_on_earth(day: str) -> tuple[int, int]:
     return int(from_.timestamp() * 1000), int(until.timestamp() * 1000)
 
 
-_Key = tuple[str, str, str, str, str]  # tenant, mode, key, model, period
+_Key = tuple[str, str, str, str, str, str]  # tenant, mode, key, model, end user, period
 _COUNTERS: Final = (
     "held_generations",
     "spent_generations",
@@ -278,7 +292,7 @@ def _wrong_sums(connection: Connection) -> Iterator[Finding]:
     right = _sums(connection)
     kept: dict[_Key, tuple[int, ...]] = {}
     for row in connection.execute(select(quota_usage)):
-        key = (row.tenant_id, row.mode, row.kid, row.model_id, row.period)
+        key = (row.tenant_id, row.mode, row.kid, row.model_id, row.end_user, row.period)
         kept[key] = tuple(int(getattr(row, name)) for name in _COUNTERS)
     zero = (0,) * len(_COUNTERS)
 
@@ -303,7 +317,15 @@ def _wrong_sums(connection: Connection) -> Iterator[Finding]:
 def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
     sums: dict[_Key, list[int]] = defaultdict(lambda: [0] * len(_COUNTERS))
     table = generations.c
-    group = (table.tenant_id, table.mode, table.root_kid, table.model_id, table.quota_day, table.charge)
+    group = (
+        table.tenant_id,
+        table.mode,
+        table.root_kid,
+        table.model_id,
+        table.end_user,
+        table.quota_day,
+        table.charge,
+    )
     query = select(*group, func.count(), func.sum(table.price_microcredits)).group_by(*group)
     # What has no key or no day is a finding of its own.
     counted = query.where(
@@ -311,11 +333,13 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
         table.root_kid.is_not(None),
         table.quota_day.is_not(None),
     )
-    for tenant_id, mode, kid, model_id, day, charge, count, microcredits in connection.execute(counted):
+    for tenant_id, mode, kid, model_id, end_user, day, charge, count, microcredits in connection.execute(
+        counted
+    ):
         first = 0 if charge == Charge.HELD else 1
-        for scope in scopes_of(kid, model_id):
+        for scope in scopes_of(kid, model_id, end_user or ""):
             for period in periods_of_day(day):
-                row = sums[tenant_id, mode, scope.kid, scope.model_id, period]
+                row = sums[tenant_id, mode, *scope[:3], period]
                 row[first] += count
                 row[first + 2] += int(microcredits or 0)
     entry = ledger_entries.c
@@ -324,5 +348,5 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
     for tenant_id, mode, kid, model_id, microcredits in connection.execute(
         added.where(entry.kind.in_((Kind.TOP_UP, Kind.ADJUSTMENT)))
     ):
-        sums[tenant_id, mode, kid, model_id, TOTAL][4] += int(microcredits)
+        sums[tenant_id, mode, kid, model_id, "", TOTAL][4] += int(microcredits)
     return {key: tuple(row) for key, row in sums.items()}

@@ -5,7 +5,7 @@ server and on many, and keeps two changes of the same dozen rows from meeting ha
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -15,11 +15,13 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.telemetry import get_logger
 from app.quotas.limits import (
+    EVERY_END_USER,
     TOTAL,
     Account,
     Limit,
     LimitError,
     Metric,
+    Payer,
     Scope,
     Usage,
     periods_at,
@@ -42,25 +44,29 @@ _LIMITS = select(quota_limits).where(
     quota_limits.c.tenant_id == bindparam("tenant"),
     quota_limits.c.mode == bindparam("of_mode"),
     _in_either(quota_limits.c.kid, "of_kid"),
+    quota_limits.c.end_user.in_([literal(""), literal(EVERY_END_USER), bindparam("of_end_user")]),
 )
 _LIMITS_OF_MODEL = _LIMITS.where(_in_either(quota_limits.c.model_id, "of_model_id"))
 _IN_FLIGHT_LIMITS = select(quota_limits).where(
     quota_limits.c.tenant_id == bindparam("tenant"),
     quota_limits.c.mode == bindparam("of_mode"),
     quota_limits.c.metric == Metric.IN_FLIGHT,
+    quota_limits.c.end_user == literal(""),
 )
 _OF_A_KEY = (
     quota_usage.c.tenant_id == bindparam("tenant"),
     quota_usage.c.mode == bindparam("of_mode"),
     _in_either(quota_usage.c.kid, "of_kid"),
+    _in_either(quota_usage.c.end_user, "of_end_user"),
     quota_usage.c.period.in_([literal(TOTAL), bindparam("of_month"), bindparam("of_day")]),
 )
-# All that one generation counts in: four scopes in three periods.
+# All that one generation counts in: four scopes, or six with an end user, in three periods.
 _OF_A_GENERATION = (*_OF_A_KEY, _in_either(quota_usage.c.model_id, "of_model_id"))
 _COUNTERS = tuple(field.name for field in fields(Usage))
 _COLUMNS = (
     quota_usage.c.kid,
     quota_usage.c.model_id,
+    quota_usage.c.end_user,
     quota_usage.c.period,
     *(quota_usage.c[name] for name in _COUNTERS),
 )
@@ -82,6 +88,7 @@ _THE_TOTAL = (
     quota_usage.c.mode == bindparam("of_mode"),
     quota_usage.c.kid == bindparam("of_kid"),
     quota_usage.c.model_id == bindparam("of_model_id"),
+    quota_usage.c.end_user == bindparam("of_end_user"),
     quota_usage.c.period == TOTAL,
 )
 _SET_TAT = update(quota_usage).where(*_THE_TOTAL).values(tat_us=bindparam("now_tat_us"))
@@ -103,14 +110,14 @@ class Owner:
 def open_account(
     connection: Connection,
     owner: Owner,
-    kid: str,
+    payer: Payer,
     model_id: str | None,
     *,
     defaults: Sequence[Limit],
     now_ms: int,
     to_take: bool = False,
 ) -> Account:
-    """The account of a key and a model (None: all models), to look at or, holding the tenant, to take from.
+    """The account of a payer and a model (None: all models), to look at or, holding the tenant, to take from.
 
     `defaults` are limits of every tenant that has no own one of that metric.
     """
@@ -118,18 +125,23 @@ def open_account(
     zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
     zone = zone_of(zone_name)
     periods = periods_at(now_ms, zone)
-    of_key = {"tenant": owner.tenant_id, "of_mode": owner.mode, "of_kid": kid}
+    of_payer = {
+        "tenant": owner.tenant_id,
+        "of_mode": owner.mode,
+        "of_kid": payer.kid,
+        "of_end_user": payer.end_user,
+    }
     of_periods = {"of_month": periods.month, "of_day": periods.day}
     if model_id is None:
-        own = connection.execute(_LIMITS, of_key)
-        rows = connection.execute(_USAGE, of_key | of_periods)
+        own = connection.execute(_LIMITS, of_payer)
+        rows = connection.execute(_USAGE, of_payer | of_periods)
     else:
         of_model = {"of_model_id": model_id}
-        own = connection.execute(_LIMITS_OF_MODEL, of_key | of_model)
-        rows = connection.execute(_USAGE_OF_MODEL, of_key | of_model | of_periods)
-    limits = _with_defaults([limit_of(row) for row in own], defaults)
-    usage = {(Scope(row[0], row[1]), row[2]): Usage(*row[3:]) for row in rows}
-    return Account(kid, model_id or "", now_ms, zone.key, periods, limits, usage)
+        own = connection.execute(_LIMITS_OF_MODEL, of_payer | of_model)
+        rows = connection.execute(_USAGE_OF_MODEL, of_payer | of_model | of_periods)
+    limits = _with_defaults(_of_end_user([limit_of(row) for row in own], payer.end_user), defaults)
+    usage = {(Scope(*row[:3]), row[3]): Usage(*row[4:]) for row in rows}
+    return Account(payer, model_id or "", now_ms, zone.key, periods, limits, usage)
 
 
 def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Limit]) -> list[Limit]:
@@ -137,6 +149,21 @@ def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Li
     rows = connection.execute(_IN_FLIGHT_LIMITS, {"tenant": owner.tenant_id, "of_mode": owner.mode})
     limits = _with_defaults([limit_of(row) for row in rows], defaults)
     return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
+
+
+def _of_end_user(own: list[Limit], end_user: str) -> list[Limit]:
+    """The limits with those of every end user as this one's, where it has no own one."""
+    said = {(one.scope, one.metric) for one in own}
+    found = []
+    for one in own:
+        if one.scope.end_user != EVERY_END_USER:
+            found.append(one)
+        elif end_user not in {"", EVERY_END_USER}:
+            its = replace(one, scope=one.scope._replace(end_user=end_user))
+            found += [] if (its.scope, its.metric) in said else [its]
+        elif end_user:
+            found.append(one)
+    return found
 
 
 def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:
@@ -158,7 +185,7 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     if missing:
         connection.execute(_INSERT_USAGE, missing)
     _move(
-        connection, owner, after.kid, after.model_id, after.periods.day, held=1, spent=0, price=microcredits
+        connection, owner, after.payer, after.model_id, after.periods.day, held=1, spent=0, price=microcredits
     )
     for scope in after.scopes:
         tat_us = after.usage[scope, TOTAL].tat_us
@@ -167,16 +194,24 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
 
 
 def end_hold(
-    connection: Connection, owner: Owner, *, kid: str, model_id: str, day: str, microcredits: int, spent: bool
+    connection: Connection,
+    owner: Owner,
+    *,
+    payer: Payer,
+    model_id: str,
+    day: str,
+    microcredits: int,
+    spent: bool,
 ) -> None:
     """Take a generation's hold out of every window that it counts in; into what is spent, or back."""
     hold_tenant(connection, owner.tenant_id)
-    _move(connection, owner, kid, model_id, day, held=-1, spent=int(spent), price=microcredits)
+    _move(connection, owner, payer, model_id, day, held=-1, spent=int(spent), price=microcredits)
 
 
-def _move(connection: Connection, owner: Owner, kid: str, model_id: str, day: str, **change: int) -> None:
+def _move(connection: Connection, owner: Owner, payer: Payer, model_id: str, day: str, **change: int) -> None:
     _, of_month, _ = periods_of_day(day)
-    of_generation = {"of_kid": kid, "of_model_id": model_id, "of_day": day, "of_month": of_month}
+    of_payer = {"of_kid": payer.kid, "of_end_user": payer.end_user}
+    of_generation = {**of_payer, "of_model_id": model_id, "of_day": day, "of_month": of_month}
     connection.execute(_MOVE, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
 
 
@@ -207,6 +242,7 @@ def put_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int
             mode=owner.mode,
             kid=limit.scope.kid,
             model_id=limit.scope.model_id,
+            end_user=limit.scope.end_user,
             metric=limit.metric,
             amount=limit.amount,
             burst=limit.burst,
@@ -228,6 +264,7 @@ def _remove(connection: Connection, owner: Owner, scope: Scope, metric: Metric) 
             quota_limits.c.mode == owner.mode,
             quota_limits.c.kid == scope.kid,
             quota_limits.c.model_id == scope.model_id,
+            quota_limits.c.end_user == scope.end_user,
             quota_limits.c.metric == metric,
         )
     )
@@ -244,7 +281,7 @@ def limits_of(connection: Connection, tenant_id: str | None = None) -> list[tupl
 
 def limit_of(row: Row[Any]) -> Limit:
     """The limit in a row of the table."""
-    return Limit(Scope(row.kid, row.model_id), Metric(row.metric), row.amount, row.burst)
+    return Limit(Scope(row.kid, row.model_id, row.end_user), Metric(row.metric), row.amount, row.burst)
 
 
 @lru_cache(maxsize=700)
@@ -275,7 +312,7 @@ def check_zone(name: str) -> None:
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:
     """A row of the table in which nothing is used yet."""
     named = {"tenant_id": owner.tenant_id, "mode": owner.mode, "kid": scope.kid, "model_id": scope.model_id}
-    return {**named, "period": period, **asdict(Usage())}
+    return {**named, "end_user": scope.end_user, "period": period, **asdict(Usage())}
 
 
 def _total_of(owner: Owner, scope: Scope) -> dict[str, Any]:
@@ -284,4 +321,5 @@ def _total_of(owner: Owner, scope: Scope) -> dict[str, Any]:
         "of_mode": owner.mode,
         "of_kid": scope.kid,
         "of_model_id": scope.model_id,
+        "of_end_user": scope.end_user,
     }

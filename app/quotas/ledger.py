@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, insert, select
 from app.db.tables import ledger_entries, quota_limits
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import Limit, LimitError, Metric, Scope
+from app.quotas.limits import Limit, LimitError, Metric, Payer, Scope
 
 
 class Charge(StrEnum):
@@ -38,11 +38,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A price that is held for a generation, and what it counts in: a key, a model and a day."""
+    """A price that is held for a generation, and what it counts in: a payer, a model and a day."""
 
     generation_id: str
     owner: Owner
-    kid: str
+    payer: Payer
     model_id: str
     day: str
     microcredits: int
@@ -78,7 +78,7 @@ def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Char
     account.end_hold(
         connection,
         held.owner,
-        kid=held.kid,
+        payer=held.payer,
         model_id=held.model_id,
         day=held.day,
         microcredits=held.microcredits,
@@ -154,6 +154,7 @@ def _is_prepaid(connection: Connection, owner: Owner, scope: Scope) -> bool:
         quota_limits.c.mode == owner.mode,
         quota_limits.c.kid == scope.kid,
         quota_limits.c.model_id == scope.model_id,
+        quota_limits.c.end_user == scope.end_user,
         quota_limits.c.metric == Metric.CREDITS_TOTAL,
     )
     return connection.execute(query).scalar_one_or_none() is not None

@@ -1,7 +1,7 @@
 """Limits, and whether one more generation fits into them. Pure: usage and time come from the caller.
 
-A limit belongs to a tenant or to one of its API keys, for all models or for one, and is one metric with one
-amount. Money is integer micro-credits, 1,000,000 to a credit.
+A limit belongs to a tenant, to one of its API keys or end users, for all models or for one, or to a client
+token. It is one metric with one amount. Money is integer micro-credits, 1,000,000 to a credit.
 """
 
 import re
@@ -31,6 +31,8 @@ class Metric(StrEnum):
     CREDITS_MONTH = "credits-month"
     CREDITS_TOTAL = "credits-total"
     READS_MINUTE = "reads-minute"
+    CALLS_MINUTE = "calls-minute"
+    TOKENS_MINUTE = "tokens-minute"
 
     @property
     def of_credits(self) -> bool:
@@ -48,8 +50,11 @@ class Metric(StrEnum):
         return None if self is Metric.IN_FLIGHT else self.rpartition("-")[2]
 
 
-SETTABLE: Final = tuple(metric for metric in Metric if metric is not Metric.READS_MINUTE)
-"""The limit on reads is the operator's, in the settings."""
+_OF_SETTINGS: Final = frozenset({Metric.READS_MINUTE, Metric.CALLS_MINUTE, Metric.TOKENS_MINUTE})
+SETTABLE: Final = tuple(metric for metric in Metric if metric not in _OF_SETTINGS)
+"""Limits on anything but submits are the operator's, in the settings."""
+EVERY_END_USER: Final = "*"
+"""In place of a label: a limit of each end user that has no own one of that metric."""
 
 
 class LimitError(ValueError):
@@ -57,18 +62,29 @@ class LimitError(ValueError):
 
 
 class Scope(NamedTuple):
-    """Whose usage: a key's or, where `kid` is empty, the whole tenant's; of one model or, empty, of all.
+    """Whose usage: a key's, an end user's or a client token's or, where all are empty, the whole tenant's.
 
-    A key that was made by a rotation counts as the first of its line.
+    Of one model or, empty, of all. A key that was made by a rotation counts as the first of its line.
     """
 
     kid: str = ""
     model_id: str = ""
+    end_user: str = ""
+    token_id: str = ""
 
     @property
     def holder(self) -> str:
-        """`tenant` or `key`."""
+        """`tenant`, `key`, `end-user` or `token`."""
+        if self.token_id:
+            return "token"
+        if self.end_user:
+            return "end-user"
         return "key" if self.kid else "tenant"
+
+    @property
+    def is_of_client(self) -> bool:
+        """Whether whoever holds a client token may see it: what its tenant and key have is not theirs."""
+        return bool(self.token_id or self.end_user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,17 @@ class Usage:
     spent_microcredits: int = 0
     added_microcredits: int = 0
     tat_us: int | None = None
+
+
+class Payer(NamedTuple):
+    """Whom a generation counts for beside its tenant.
+
+    A key and, where it was made with a client token, that and the end user whom it names.
+    """
+
+    kid: str
+    end_user: str = ""
+    token_id: str = ""
 
 
 TOTAL: Final = "total"
@@ -192,8 +219,12 @@ class Standing:
 
     @property
     def may_be_waited_for(self) -> bool:
-        """Whether it is a limit of what is in flight, into which the wish fits some day."""
-        return self.limit.metric is Metric.IN_FLIGHT and self.wanted <= self.amount
+        """Whether it is a limit of what is in flight, into which the wish fits some day.
+
+        Of an end user what waits counts as in flight, so that nobody fills the queue alone.
+        """
+        is_in_flight = self.limit.metric is Metric.IN_FLIGHT and not self.limit.scope.end_user
+        return is_in_flight and self.wanted <= self.amount
 
     @property
     def burst(self) -> int | None:
@@ -209,9 +240,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Everything that decides about one more generation of a key and a model."""
+    """Everything that decides about one more generation of a payer and a model."""
 
-    kid: str
+    payer: Payer
     model_id: str
     now_ms: int
     time_zone: str
@@ -222,13 +253,14 @@ class Account:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """The four that a generation counts in, in a fixed order."""
-        return scopes_of(self.kid, self.model_id)
+        """Those with sums of their own that a generation counts in, in a fixed order."""
+        return scopes_of(self.payer.kid, self.model_id, self.payer.end_user)
 
     @property
-    def counts_in_flight(self) -> bool:
-        """Whether some limit needs the number of live generations."""
-        return any(one.metric is Metric.IN_FLIGHT for one in self.limits)
+    def cells(self) -> list[tuple[Scope, str]]:
+        """Every scope and period that a generation counts in; of a client token all that it ever made."""
+        sums = [(scope, label) for scope in self.scopes for label in self.periods.labels]
+        return [*sums, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
 
     def standings(self, microcredits: int | None = None) -> list[Standing]:
         """Every limit as it stands; with a price, also whether one more generation at that price fits."""
@@ -241,18 +273,17 @@ class Account:
         now_us = self.now_ms * 1000
         rates = {one.scope: one for one in self.limits if one.metric is Metric.SUBMITS_MINUTE and one.amount}
         usage = dict(self.usage)
-        for scope in self.scopes:
-            for label in self.periods.labels:
-                before = usage.get((scope, label), Usage())
-                rate = rates.get(scope) if label == TOTAL else None
-                usage[scope, label] = Usage(
-                    before.held_generations + 1,
-                    before.spent_generations,
-                    before.held_microcredits + microcredits,
-                    before.spent_microcredits,
-                    before.added_microcredits,
-                    before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us),
-                )
+        for scope, label in self.cells:
+            before = usage.get((scope, label), Usage())
+            rate = rates.get(scope) if label == TOTAL else None
+            usage[scope, label] = Usage(
+                before.held_generations + 1,
+                before.spent_generations,
+                before.held_microcredits + microcredits,
+                before.spent_microcredits,
+                before.added_microcredits,
+                before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us),
+            )
         in_flight = {scope: self.in_flight.get(scope, 0) + 1 for scope in self.scopes}
         return replace(self, usage=usage, in_flight=in_flight)
 
@@ -292,9 +323,12 @@ class Account:
         )
 
 
-def scopes_of(kid: str, model_id: str) -> tuple[Scope, Scope, Scope, Scope]:
-    """The scopes that a generation counts in, always in the order in which their rows are locked."""
-    return Scope(), Scope("", model_id), Scope(kid, ""), Scope(kid, model_id)
+def scopes_of(kid: str, model_id: str, end_user: str = "") -> tuple[Scope, ...]:
+    """The scopes with sums that a generation counts in, always in the order in which rows are locked."""
+    of_key = (Scope(), Scope("", model_id), Scope(kid, ""), Scope(kid, model_id))
+    if not end_user:
+        return of_key
+    return (*of_key, Scope(end_user=end_user), Scope(model_id=model_id, end_user=end_user))
 
 
 class Rate(NamedTuple):

@@ -8,14 +8,36 @@ from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED, Problem
 from app.kit.clock import iso
 from app.quotas.limits import MICROCREDITS, Metric, Standing, credits_text
 
+_HOLDERS = {
+    "tenant": "Your tenant",
+    "key": "This API key",
+    "end-user": "This user",
+    "token": "This client token",
+}
+_UNITS = {
+    Metric.SUBMITS_MINUTE: "submits",
+    Metric.READS_MINUTE: "reads",
+    Metric.CALLS_MINUTE: "calls",
+    Metric.TOKENS_MINUTE: "tokens",
+    Metric.IN_FLIGHT: "requests",
+}
 _SPANS = {"day": "a day", "month": "a month", "total": "in all"}
 
 
 @dataclass(eq=False)
 class QuotaProblem(Problem):
-    """A refusal by a quota, with every limit as it stood at that moment."""
+    """A refusal by a quota, with every limit as it stood at that moment.
+
+    Whoever holds a client token is told those of its own alone (`shown`).
+    """
 
     standings: Sequence[Standing] = ()
+    to_client: bool = False
+
+    @property
+    def shown(self) -> Sequence[Standing]:
+        """The limits that may be told."""
+        return shown_to(self.standings, to_client=self.to_client)
 
 
 def document(standing: Standing) -> dict[str, Any]:
@@ -38,10 +60,17 @@ def document(standing: Standing) -> dict[str, Any]:
     }
 
 
-def refused(standings: Sequence[Standing], *, may_wait: bool = False) -> QuotaProblem | None:
+def shown_to(standings: Sequence[Standing], *, to_client: bool) -> Sequence[Standing]:
+    """The limits that a caller may see: what a tenant and its keys have is no matter of a page's."""
+    return [one for one in standings if one.limit.scope.is_of_client] if to_client else standings
+
+
+def refused(
+    standings: Sequence[Standing], *, may_wait: bool = False, to_client: bool = False
+) -> QuotaProblem | None:
     """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
 
-    One that `may_wait` is not refused for what is in flight.
+    One that `may_wait` is not refused for what is in flight; a client token is told no amounts but its own.
 
     The binding limit is the one that waits longest; it is told in words, all are listed.
     """
@@ -51,23 +80,40 @@ def refused(standings: Sequence[Standing], *, may_wait: bool = False) -> QuotaPr
     binding = max(violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0))
     return QuotaProblem(
         QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
-        sentence(binding),
+        sentence(binding) if binding in shown_to([binding], to_client=to_client) else _bare(binding),
         retry_after_s=binding.retry_after_s,
         extra={
             "violated-policies": [one.limit.policy for one in violated],
-            "limits": [document(one) | {"wanted": one.wanted} for one in violated],
+            "limits": [
+                document(one) | {"wanted": one.wanted} for one in shown_to(violated, to_client=to_client)
+            ],
         },
         standings=standings,
+        to_client=to_client,
+    )
+
+
+def _bare(standing: Standing) -> str:
+    """The refusal by a limit that the caller may not see."""
+    policy = standing.limit.policy
+    if standing.retry_after_s is None:
+        return (
+            f"The application's own quota (`{policy}`) is used up."
+            " Waiting does not help: it has to be raised."
+        )
+    return (
+        f"The application's own quota (`{policy}`) does not allow this now."
+        f" Try again in {standing.retry_after_s} s."
     )
 
 
 def sentence(standing: Standing) -> str:
     """The state of a limit that refuses, and when to come back, for a person who has never seen it."""
     limit, metric = standing.limit, standing.limit.metric
-    holder = "This API key" if limit.scope.kid else "Your tenant"
+    holder = _HOLDERS[limit.scope.holder]
     of_model = f" of {limit.scope.model_id}" if limit.scope.model_id else ""
     if metric.is_rate:
-        allowed = _count(standing.amount, "read" if metric is Metric.READS_MINUTE else "submit")
+        allowed = _count(standing.amount, _unit(metric).removesuffix("s"))
         what = f"{holder} may make {allowed}{of_model} a minute"
         burst = limit.burst or standing.amount
         at_once = f", at most {burst} at once" if burst != standing.amount else ""
@@ -101,17 +147,7 @@ def sentence(standing: Standing) -> str:
 def _when(standing: Standing) -> str:
     metric = standing.limit.metric
     if standing.retry_after_s is None:
-        can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
-        back = " unless what is held comes back" if can_come_back else ""
-        if metric is Metric.CREDITS_TOTAL:
-            missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
-            return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
-        if standing.wanted > standing.amount:
-            fits_never = (
-                "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
-            )
-            return f"{fits_never}: waiting does not help."
-        return f"Waiting does not help{back}: it has to be raised."
+        return _never(standing)
     if metric is Metric.IN_FLIGHT:
         return (
             f"Try again when one of them has ended (`GET /v1/requests` lists them),"
@@ -122,12 +158,26 @@ def _when(standing: Standing) -> str:
     return f"It begins anew at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
 
 
+def _never(standing: Standing) -> str:
+    can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
+    back = " unless what is held comes back" if can_come_back else ""
+    if standing.limit.scope.token_id:
+        return f"Waiting does not help{back}: it is all that this token may use."
+    if standing.limit.metric is Metric.CREDITS_TOTAL:
+        missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
+        return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
+    if standing.wanted > standing.amount:
+        fits_never = (
+            "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
+        )
+        return f"{fits_never}: waiting does not help."
+    return f"Waiting does not help{back}: it has to be raised."
+
+
 def _unit(metric: Metric) -> str:
     if metric.of_credits:
         return "microcredits"
-    return {Metric.SUBMITS_MINUTE: "submits", Metric.READS_MINUTE: "reads", Metric.IN_FLIGHT: "requests"}.get(
-        metric, "generations"
-    )
+    return _UNITS.get(metric, "generations")
 
 
 def _amount(standing: Standing, value: int) -> str:

@@ -38,7 +38,7 @@ def test_a_key_has_its_form_and_is_read_back(key: str) -> None:
     presented = parse(key)
     assert FORM.match(key)
     assert presented is not None
-    assert (presented.mode, presented.kid, presented.text) == (key[3:7], key[8 : 8 + KID_LENGTH], key)
+    assert (presented.kind, presented.kid, presented.text) == (key[3:7], key[8 : 8 + KID_LENGTH], key)
 
 
 def test_the_secret_has_at_least_192_bits() -> None:

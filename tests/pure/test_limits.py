@@ -16,6 +16,7 @@ from app.quotas.limits import (
     Account,
     Limit,
     Metric,
+    Payer,
     Scope,
     Standing,
     Usage,
@@ -50,7 +51,7 @@ def account(
     zone: str = "UTC",
 ) -> Account:
     periods = periods_at(now_ms, ZoneInfo(zone))
-    return Account(KID, MODEL, now_ms, zone, periods, limits, usage or {}, in_flight or {})
+    return Account(Payer(KID), MODEL, now_ms, zone, periods, limits, usage or {}, in_flight or {})
 
 
 def only(opened: Account, price: int | None = None) -> Standing:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from app.errors import QUOTA_EXCEEDED, Problem
 from app.kit.clock import iso
+from app.quotas.calls import CallLimiter
 from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
-from app.quotas.reads import ReadLimiter
 from app.quotas.refusal import document
 from tests.harness import FakeClock
 
@@ -249,11 +249,11 @@ def test_a_rate_of_nought_never_lets_in_and_says_that_waiting_does_not_help(tat_
 # --- reads
 
 
-def let_in_reads(limiter: ReadLimiter, kid: str, tries: int) -> int:
+def let_in_reads(limiter: CallLimiter, kid: str, tries: int) -> int:
     count = 0
     for _ in range(tries):
         try:
-            limiter.check(kid)
+            limiter.check(Scope(kid))
         except Problem as problem:
             assert problem.fault is QUOTA_EXCEEDED  # noqa: PT017 - the others are counted
         else:
@@ -262,14 +262,14 @@ def let_in_reads(limiter: ReadLimiter, kid: str, tries: int) -> int:
 
 
 def test_reads_are_counted_for_each_key_apart() -> None:
-    limiter = ReadLimiter(FakeClock(), 3)
+    limiter = CallLimiter(FakeClock(), Metric.READS_MINUTE, 3)
     assert let_in_reads(limiter, "one", 5) == 3
     assert let_in_reads(limiter, "other", 5) == 3
 
 
 def test_a_refused_read_is_not_counted() -> None:
     clock = FakeClock()
-    limiter = ReadLimiter(clock, 3)
+    limiter = CallLimiter(clock, Metric.READS_MINUTE, 3)
     assert let_in_reads(limiter, "one", 100) == 3
     clock.advance(20)
     assert let_in_reads(limiter, "one", 100) == 1
@@ -279,11 +279,11 @@ def test_a_refused_read_is_not_counted() -> None:
 
 def test_a_refused_read_is_told_when_to_come_back() -> None:
     clock = FakeClock()
-    limiter = ReadLimiter(clock, 3)
+    limiter = CallLimiter(clock, Metric.READS_MINUTE, 3)
     let_in_reads(limiter, "one", 3)
     clock.advance(0.5)
     with pytest.raises(Problem) as refused:
-        limiter.check("one")
+        limiter.check(Scope("one"))
     assert refused.value.retry_after_s == 20
     assert refused.value.extra["limits"][0]["resets_at"] == iso(clock.now_ms() + 19_500)
     assert refused.value.detail == (
@@ -292,33 +292,33 @@ def test_a_refused_read_is_told_when_to_come_back() -> None:
 
 
 def test_looking_at_the_limit_on_reads_counts_nothing() -> None:
-    limiter = ReadLimiter(FakeClock(), 3)
+    limiter = CallLimiter(FakeClock(), Metric.READS_MINUTE, 3)
     for _ in range(10):
-        standing = limiter.standing("one")
+        standing = limiter.standing(Scope("one"))
         assert standing is not None
         assert (standing.remaining, standing.fits, standing.limit.policy) == (3, True, "key-reads-minute")
 
 
 def test_nought_is_no_limit_on_reads() -> None:
-    limiter = ReadLimiter(FakeClock(), 0)
-    assert limiter.standing("one") is None
+    limiter = CallLimiter(FakeClock(), Metric.READS_MINUTE, 0)
+    assert limiter.standing(Scope("one")) is None
     assert let_in_reads(limiter, "one", 1000) == 1000
 
 
 def test_however_many_keys_read_the_memory_is_bounded() -> None:
-    limiter = ReadLimiter(FakeClock(), 3)
+    limiter = CallLimiter(FakeClock(), Metric.READS_MINUTE, 3)
     for number in range(25_000):
-        limiter.check(str(number))
+        limiter.check(Scope(str(number)))
         assert len(limiter._tats_us) <= 10_000
 
 
 def test_keys_that_are_idle_are_forgotten_before_those_that_are_not() -> None:
     clock = FakeClock()
-    limiter = ReadLimiter(clock, 3)
+    limiter = CallLimiter(clock, Metric.READS_MINUTE, 3)
     for number in range(9_999):
-        limiter.check(str(number))
+        limiter.check(Scope(str(number)))
     clock.advance(60)
     assert let_in_reads(limiter, "busy", 5) == 3
-    limiter.check("new")
-    assert set(limiter._tats_us) == {"busy", "new"}
+    limiter.check(Scope("new"))
+    assert set(limiter._tats_us) == {Scope("busy"), Scope("new")}
     assert let_in_reads(limiter, "busy", 5) == 0

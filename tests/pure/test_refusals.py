@@ -20,6 +20,7 @@ from app.quotas.limits import (
     Limit,
     LimitError,
     Metric,
+    Payer,
     Scope,
     Standing,
     Usage,
@@ -136,7 +137,7 @@ def standing(limit: Limit, used: Usage | int = Usage(), price: int = 150_000) ->
     """The limit beside a usage or, as a number, so many in flight."""
     usage = {(limit.scope, PERIODS.label(limit.metric)): used} if isinstance(used, Usage) else {}
     in_flight = {limit.scope: used} if isinstance(used, int) else {}
-    account = Account(KID, MODEL, NOW_MS, "UTC", PERIODS, (limit,), usage, in_flight)
+    account = Account(Payer(KID), MODEL, NOW_MS, "UTC", PERIODS, (limit,), usage, in_flight)
     [found] = account.standings(price)
     return found
 

@@ -8,13 +8,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text, update
 from sqlalchemy.pool import NullPool
 
-from app.auth import keys, tenants
+from app.auth import keys, tenants, tokens
 from app.auth.keys import Mode
+from app.auth.tokens import ClientToken
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generation_events, generations
 from app.db.tables import tenants as tenants_table
-from app.generations import intent, store
+from app.generations import clients, intent, store
 from app.generations.advance import Patience, advance, apply_observation
 from app.generations.dispatch import record_outcome
 from app.generations.intent import Terms, fingerprint
@@ -87,6 +88,7 @@ class Books:
         other_model: bool = False,
         may_wait: bool = False,
         choices: tuple[store.Choice, ...] = (store.Choice("default"),),
+        token: ClientToken | None = None,
     ) -> str:
         """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
         model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
@@ -107,6 +109,14 @@ class Books:
             may_wait=may_wait,
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
+            token_id=token.token_id if token else None,
+            token_limits=clients.budget_of(token) if token else (),
+            end_user=token.end_user if token else None,
+            key_space=intent.key_space_of(
+                token_id=token.token_id if token else None,
+                end_user=token.end_user if token else None,
+                root_kid=key.root_kid,
+            ),
         )
         lease_ms = self.now_ms + 30_000
         made = intent.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
@@ -126,6 +136,15 @@ class Books:
                 patience=Patience(HOUR_MS, 10**9),
             )
         return generation_id
+
+    def token(self, name: str, key: Key, **terms: Any) -> ClientToken:
+        parent = keys.find(self.connection, key.kid)
+        assert parent is not None
+        token, _ = tokens.create(
+            self.connection, parent, tokens.Terms(**terms), pepper=PEPPER, now_ms=self.tick()
+        )
+        self.names[name] = token.token_id
+        return token
 
     def move(self, name: str, to: State, reason: str, **more: Any) -> None:
         moved = advance(self.connection, self.names[name], to, reason=reason, now_ms=self.tick(), **more)
@@ -238,6 +257,12 @@ def keep_books(connection: Connection) -> dict[str, str]:
         books.move(name, end, "while_it_waited")
     books.request("accepted", first, None, may_wait=True, choices=())
     books.request("waiting_too", sibling, None, may_wait=True)
+    of_user = books.token("token", first, end_user="user-1", sees="end_user", most_generations=2)
+    books.request("of_a_page", first, ACCEPTED, RUNNING, DONE, token=of_user)
+    books.request("of_a_page_failed", first, ACCEPTED, FAILED, token=of_user)
+    books.request("of_a_page_running", first, ACCEPTED, RUNNING, token=of_user)
+    books.request("of_nobody", sibling, ACCEPTED, DONE, token=books.token("token_2", sibling))
+    books.token("token_that_watches", first, sees="request", request_id=books.names["in_queue"])
     books.request("live_completed", live, ACCEPTED, DONE, other_model=True)
     books.request("live_in_queue", live)
     books.request("strangers", stranger, ACCEPTED, RUNNING, DONE)
@@ -264,7 +289,7 @@ def _disarming(connection: Connection) -> Sequence[str]:
         "uq_ledger_entries_end",
         "uq_ledger_entries_generation_id_kind",
         "uq_ledger_entries_reference",
-        "uq_generations_tenant_id_idempotency_key",
+        "uq_generations_tenant_id_key_space_idempotency_key",
         "uq_generations_upstream_request_id",
     )
     dropped = [f"DROP INDEX {name}" for name in indexes]

@@ -16,6 +16,7 @@ from app.generations.store import Generation
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner, open_account, take
+from app.quotas.limits import Payer
 
 PRICE = 250_000
 NOW_MS = 1_790_000_000_000
@@ -43,7 +44,7 @@ def add_generation(
     """A generation that is in a state from its first version; `may_wait`: it may come back to the queue."""
     tenant_id, kid = owner or add_owner(connection)
     account = Owner(tenant_id, "test")
-    before = open_account(connection, account, kid, "a/b", defaults=(), now_ms=now_ms, to_take=True)
+    before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, to_take=True)
     take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
     waits = state is State.ACCEPTED
     generation = store.add(

@@ -46,7 +46,7 @@ def payment_changed(number: int, what: str) -> str:
 
 
 def total_changed(what: str) -> str:
-    of_all = "tenant_id = :acme AND mode = 'test' AND kid = '' AND model_id = '' AND period = 'total'"
+    of_all = "tenant_id = :acme AND mode = 'test' AND kid = '' AND model_id = '' AND end_user = '' AND period = 'total'"
     return changed("quota_usage", what, of_all)
 
 
@@ -57,7 +57,7 @@ def spent_changed(name: str, sign: str) -> str:
         "quota_usage",
         f"spent_generations = spent_generations {sign} 1,"
         f" spent_microcredits = spent_microcredits {sign} 150000",
-        "tenant_id = :acme AND mode = 'test' AND kid IN ('', :first)"
+        "tenant_id = :acme AND mode = 'test' AND kid IN ('', :first) AND end_user = ''"
         f" AND model_id IN ('', 'bytedance/dreamina') AND (period = 'total' OR {day} LIKE period || '%')",
     )
 

@@ -28,6 +28,42 @@ def _key_changed(name: str, what: str) -> str:
     return changed("api_keys", what, f"kid = :{name}")
 
 
+_TOKEN = "client-token-is-not-its-makers"
+_BUDGET = "client-token-spent-too-much"
+
+
+def _token_changed(name: str, what: str) -> str:
+    return changed("client_tokens", what, f"token_id = :{name}")
+
+
+TOKENS = {
+    "a request is of no token": found_by(_TOKEN, "of_a_page", row_changed("of_a_page", "token_id = 'none'")),
+    "a request is of another key's token": found_by(
+        _TOKEN, "of_a_page", row_changed("of_a_page", "token_id = :token_2")
+    ),
+    "a request is for another user": found_by(
+        _TOKEN, "of_a_page", row_changed("of_a_page", "end_user = 'user-2'")
+    ),
+    "what was for another user counts for this one": found_by(
+        _SUM, "user-1", row_changed("of_a_page", "end_user = 'user-2'")
+    ),
+    "a request has a user and no token": found_by(
+        _TOKEN, "completed", row_changed("completed", "end_user = 'user-1'")
+    ),
+    "a request is of a token that watches": found_by(
+        _TOKEN, "of_a_page", row_changed("of_a_page", "token_id = :token_that_watches")
+    ),
+    "a token is another tenant's": found_by(
+        _TOKEN, "of_a_page", _token_changed("token", "tenant_id = :other")
+    ),
+    "a token made more than it may": found_by(
+        _BUDGET, "token", _token_changed("token", "most_generations = 1")
+    ),
+    "a token spent more than it may": found_by(
+        _BUDGET, "token", _token_changed("token", "most_microcredits = 299999")
+    ),
+}
+
 CHARGES = {
     **{
         f"the charge of {name} is {charge}": found_by(
@@ -220,4 +256,4 @@ HISTORIES = {
     ),
 }
 
-ROWS = CHARGES | OWNERS | IDS | HISTORIES
+ROWS = TOKENS | CHARGES | OWNERS | IDS | HISTORIES

@@ -76,7 +76,7 @@ def test_books_of_every_state_and_charge_are_right(kept: Kept) -> None:
         sum(row.price_microcredits for row in rows if row.charge == charge) for charge in ("held", "settled")
     )
     assert (report.held_microcredits, report.spent_microcredits) == (held, spent)
-    assert spent == 2 * OTHER_PRICE + 7 * PRICE
+    assert spent == 2 * OTHER_PRICE + 9 * PRICE
     assert report.added_microcredits == 113_000_000
 
 
@@ -87,6 +87,7 @@ def test_books_with_nothing_in_them_are_right(kept: Kept) -> None:
         "generations",
         "quota_usage",
         "queues",
+        "client_tokens",
         "api_keys",
         "tenants",
     )

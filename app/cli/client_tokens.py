@@ -1,0 +1,135 @@
+"""Client tokens, for the operator: who holds one, what it may do, and how to end it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from app.auth import tenants as tenant_rows
+from app.auth import tokens as token_rows
+from app.auth.tokens import ClientToken, Refusal
+from app.cli.session import fail, with_gateway
+from app.cli.tables import AsJson, print_json, print_table
+from app.gateway import Gateway
+from app.generations import clients
+from app.kit.clock import iso
+from app.quotas.limits import Usage, credits_text
+
+client_tokens = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
+
+_MOST = 10_000
+
+
+@client_tokens.command("list")
+def list_client_tokens(
+    tenant: Annotated[str, typer.Option(help="The tenant's name.")],
+    end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Of this end user alone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show a tenant's client tokens, without their secrets."""
+
+    async def work(gateway: Gateway) -> tuple[list[ClientToken], int]:
+        found = await gateway.db.read(tenant_rows.by_name, tenant)
+        listed = await gateway.db.read(token_rows.page, found.id, mode=None, limit=limit, end_user=end_user)
+        return listed, gateway.clock.now_ms()
+
+    found, now_ms = with_gateway(work)
+    if as_json:
+        print_json([_document(one, now_ms) for one in found])
+        return
+    print_table(
+        ("TOKEN ID", "KEYS", "KID", "STATE", "SEES", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
+        [
+            (
+                one.token_id,
+                one.mode,
+                one.kid,
+                one.state(now_ms),
+                one.request_id or one.sees,
+                one.end_user or "-",
+                iso(one.created_at_ms),
+                iso(one.expires_at_ms),
+                str(one.refusals),
+            )
+            for one in found
+        ],
+    )
+
+
+@client_tokens.command("show")
+def show_client_token(token_id: str) -> None:
+    """Show all of a client token, as JSON: its terms, what it used, made and was refused."""
+
+    async def work(gateway: Gateway) -> tuple[ClientToken, Usage, list[str], list[Refusal], int]:
+        token = await _found(gateway, token_id)
+        return (
+            token,
+            await gateway.db.read(clients.used, token_id),
+            await gateway.db.read(clients.newest, token_id, most=_MOST),
+            await gateway.db.read(token_rows.refusals_of, token_id),
+            gateway.clock.now_ms(),
+        )
+
+    token, usage, request_ids, refusals, now_ms = with_gateway(work)
+    print_json(
+        {
+            **_document(token, now_ms),
+            "held_generations": usage.held_generations,
+            "spent_generations": usage.spent_generations,
+            "held_credits": credits_text(usage.held_microcredits),
+            "spent_credits": credits_text(usage.spent_microcredits),
+            "requests": request_ids,
+            "newest_refusals": [
+                {
+                    "at": iso(one.at_ms),
+                    "code": one.code,
+                    "detail": one.detail,
+                    "call": one.call,
+                    "origin": one.origin,
+                    "trace_id": one.trace_id,
+                }
+                for one in refusals
+            ],
+        }
+    )
+
+
+@client_tokens.command("revoke")
+def revoke_client_token(token_id: str) -> None:
+    """End a client token now, on every server within five seconds; its jobs go on."""
+
+    async def work(gateway: Gateway) -> None:
+        await _found(gateway, token_id)
+        await gateway.db.write(token_rows.revoke, token_id, now_ms=gateway.clock.now_ms())
+
+    with_gateway(work)
+    typer.echo(f"Revoked {token_id}.")
+
+
+async def _found(gateway: Gateway, token_id: str) -> ClientToken:
+    found = await gateway.db.read(token_rows.find, token_id)
+    if found is None:
+        fail(f"there is no client token {token_id!r}; `reelgate client-tokens list` shows them.")
+    return found[0]
+
+
+def _document(token: ClientToken, now_ms: int) -> dict[str, Any]:
+    return {
+        "token_id": token.token_id,
+        "kid": token.kid,
+        "mode": token.mode,
+        "state": token.state(now_ms),
+        "sees": token.sees,
+        "request_id": token.request_id,
+        "end_user": token.end_user,
+        "models": sorted(token.models) if token.models is not None else None,
+        "bounds": token.bounds,
+        "origins": sorted(token.origins) if token.origins is not None else None,
+        "most_generations": token.most_generations,
+        "most_microcredits": token.most_microcredits,
+        "created_at": iso(token.created_at_ms),
+        "expires_at": iso(token.expires_at_ms),
+        "revoked_at": None if token.revoked_at_ms is None else iso(token.revoked_at_ms),
+        "last_used_at": None if token.last_used_at_ms is None else iso(token.last_used_at_ms),
+        "refusals": token.refusals,
+    }

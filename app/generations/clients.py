@@ -1,0 +1,85 @@
+"""What client tokens and end users made: what it used, and what of it is not over."""
+
+from sqlalchemy import Connection, bindparam, func, literal_column, select
+
+from app.auth.tokens import ClientToken
+from app.db.tables import generations
+from app.generations.lifecycle import IN_FLIGHT, State
+from app.generations.store import COUNTS_AS_LIVE, is_in
+from app.quotas.account import Owner
+from app.quotas.ledger import Charge
+from app.quotas.limits import Limit, Metric, Scope, Usage
+
+_USED = (
+    select(
+        generations.c.charge,
+        func.count(),
+        func.coalesce(func.sum(generations.c.price_microcredits), 0),
+    )
+    .where(
+        literal_column("token_id IS NOT NULL"),
+        generations.c.token_id == bindparam("of_token"),
+        generations.c.charge.in_((Charge.HELD, Charge.SETTLED)),
+    )
+    .group_by(generations.c.charge)
+)
+_UNFINISHED = (
+    select(generations.c.model_id, func.count())
+    .where(
+        generations.c.tenant_id == bindparam("tenant"),
+        generations.c.mode == bindparam("of_mode"),
+        literal_column("end_user IS NOT NULL"),
+        generations.c.end_user == bindparam("of_end_user"),
+        is_in((State.ACCEPTED, *IN_FLIGHT)),
+        COUNTS_AS_LIVE,
+    )
+    .group_by(generations.c.model_id)
+)
+_NEWEST = (
+    select(generations.c.id)
+    .where(literal_column("token_id IS NOT NULL"), generations.c.token_id == bindparam("of_token"))
+    .order_by(generations.c.created_at_ms.desc(), generations.c.id.desc())
+    .limit(bindparam("most"))
+)
+
+
+def budget_of(token: ClientToken) -> tuple[Limit, ...]:
+    """What a client token may use in all, as limits."""
+    scope = Scope(token_id=token.token_id)
+    amounts = {
+        Metric.GENERATIONS_TOTAL: token.most_generations,
+        Metric.CREDITS_TOTAL: token.most_microcredits,
+    }
+    return tuple(Limit(scope, metric, amount) for metric, amount in amounts.items() if amount is not None)
+
+
+def used(connection: Connection, token_id: str) -> Usage:
+    """All that a client token's generations hold and spent. What was given back counts no more."""
+    sums = {
+        charge: (int(count), int(price))
+        for charge, count, price in connection.execute(_USED, {"of_token": token_id})
+    }
+    held, spent = sums.get(Charge.HELD, (0, 0)), sums.get(Charge.SETTLED, (0, 0))
+    return Usage(held[0], spent[0], held[1], spent[1])
+
+
+def unfinished(
+    connection: Connection, owner: Owner, end_user: str, *, unknown_since_ms: int
+) -> dict[Scope, int]:
+    """How many of an end user's generations are not over, in all and by model; those that wait count too."""
+    rows = connection.execute(
+        _UNFINISHED,
+        {
+            "tenant": owner.tenant_id,
+            "of_mode": owner.mode,
+            "of_end_user": end_user,
+            "since_ms": unknown_since_ms,
+        },
+    )
+    by_model = {Scope(model_id=model_id, end_user=end_user): int(count) for model_id, count in rows}
+    return {**by_model, Scope(end_user=end_user): sum(by_model.values())}
+
+
+def newest(connection: Connection, token_id: str, *, most: int) -> list[str]:
+    """The ids of what a client token made, the newest first."""
+    return list(connection.scalars(_NEWEST, {"of_token": token_id, "most": most}))

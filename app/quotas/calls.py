@@ -1,0 +1,44 @@
+"""Limits on calls that are no submits: by key or client token, in this server's memory."""
+
+from app.kit.clock import Clock
+from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
+from app.quotas.refusal import refused
+
+_MOST_REMEMBERED = 10_000
+
+
+class CallLimiter:
+    """At most `per_minute` calls a minute and scope; 0 is no limit. `metric` names the limit."""
+
+    def __init__(self, clock: Clock, metric: Metric, per_minute: int) -> None:
+        self._clock = clock
+        self._metric = metric
+        self._per_minute = per_minute
+        self._tats_us: dict[Scope, int] = {}
+
+    def standing(self, scope: Scope, *, wanted: int = 0) -> Standing | None:
+        """The limit as it stands; None where there is none."""
+        if not self._per_minute:
+            return None
+        limit = Limit(scope, self._metric, self._per_minute)
+        return rate_standing(limit, self._tats_us.get(scope), self._clock.now_ms(), wanted)
+
+    def check(self, scope: Scope) -> None:
+        """Count one call.
+
+        Raises:
+            Problem: QUOTA_EXCEEDED, and it is not counted.
+
+        """
+        standing = self.standing(scope, wanted=1)
+        if standing is None:
+            return
+        problem = refused([standing])
+        if problem is not None:
+            raise problem
+        now_us, tat_us = self._clock.now_ms() * 1000, self._tats_us.get(scope)
+        if tat_us is None and len(self._tats_us) >= _MOST_REMEMBERED:
+            self._tats_us = {one: tat for one, tat in self._tats_us.items() if tat > now_us}
+            if len(self._tats_us) >= _MOST_REMEMBERED:
+                self._tats_us.clear()
+        self._tats_us[scope] = Rate.of(standing.limit).take(tat_us, now_us)
