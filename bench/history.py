@@ -20,6 +20,7 @@ TABLES: Final = (
     "api_keys",
     "quota_limits",
     "quota_usage",
+    "client_tokens",
     "generations",
     "generation_events",
     "ledger_entries",
@@ -28,6 +29,7 @@ _FIRST_MS: Final = 1_700_000_000_000
 _APART_MS: Final = 6000
 _TENANTS: Final = 2000  # the first of them has half of everything
 _MODELS: Final = 4
+_TOKENS: Final = 1000  # of client tokens, which made a quarter of everything, and as many end users
 _FIRST_DAY: Final = date(2000, 1, 1)
 _INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
 _OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
@@ -64,6 +66,8 @@ class History:
             number=chance.randrange(max(1, self.rows // _TENANTS)),
             created_at_ms=_FIRST_MS + number * _APART_MS,
             now_ms=self.now_ms,
+            token=f"{number % _TOKENS:012x}",
+            end_user=f"user-{number % _TOKENS}",
             day=(_FIRST_DAY + timedelta(days=chance.randrange(self._days))).isoformat(),
         )
 
@@ -100,10 +104,15 @@ class History:
             f" SELECT {words.kid('n')}, {words.tenant('n')}, '', 'live', '', '', '', '[]', 0 FROM {tenants}",
             "quota_limits": "tenant_id, mode, kid, model_id, metric, amount, changed_at_ms AS SELECT "
             f"{words.tenant('n')}, 'live', '', '', 'generations-total', 900000000, 0 FROM {tenants}",
+            "client_tokens": "token_id, tenant_id, kid, mode, digest, pepper_id, created_at_ms,"
+            f" expires_at_ms, end_user, sees AS SELECT {words.hex('n')}, {words.tenant('0')},"
+            f" {words.kid('0')}, 'live', '', '',"
+            f" {made}, {made} + 600000, {words.join('user-', 'n')}, 'end_user'"
+            f" FROM {words.series(_TOKENS)}",
             "generations": "id, tenant_id, kid, root_kid, mode, model_id, input, price_microcredits,"
             " price_version, state, version, credential, upstream_request_id, output, idempotency_key,"
             " fingerprint, trace_id, created_at_ms, changed_at_ms, finished_at_ms, lease_until_ms,"
-            " next_poll_at_ms, quota_day, settles_in, charge AS SELECT "
+            " next_poll_at_ms, quota_day, settles_in, charge, token_id, end_user AS SELECT "
             f"{words.id('n')}, {tenant}, {kid}, {kid}, 'live', {words.join('a/', f'n % {_MODELS}')},"
             f" '{_INPUT}', 250000, '1', {state}, 2, {words.join('c', 'n % 2')},"
             f" CASE WHEN n < {self._odd_from} THEN {words.join('upstream-of-it-', words.hex('n'))} END,"
@@ -113,7 +122,9 @@ class History:
             f" CASE WHEN n < {self._live_from} THEN {made} + 60000 END,"
             f" CASE WHEN n >= {self._odd_from} AND n % 2 = 0 THEN {made} + 30000 END,"
             f" CASE WHEN {followed} THEN {self.now_ms} - 5000 + n % 1000 * 40 END,"
-            f" '2026-11-24', 'completed', {charge} FROM {numbers}",
+            f" '2026-11-24', 'completed', {charge},"
+            f" CASE WHEN n % 4 = 2 THEN {words.hex(f'n % {_TOKENS}')} END,"
+            f" CASE WHEN n % 4 = 2 THEN {words.join('user-', f'n % {_TOKENS}')} END FROM {numbers}",
             "generation_events": "generation_id, version, state, at_ms, reason, tenant_id, mode, number"
             f" AS SELECT {words.id('n')}, v, CASE WHEN v = 1 THEN 'dispatching' ELSE {state} END,"
             f" {made} + (v - 1) * 1000, 'filled', {tenant}, 'live', {of_tenant} * 2 + v FROM {twice}",

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event, text
 
-from app.auth import keys
-from app.generations import leases, store
+from app.auth import keys, tokens
+from app.generations import clients, leases, store
 from app.generations.leases import Note
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -40,6 +40,8 @@ class Draw:
     number: int
     created_at_ms: int
     now_ms: int
+    token: str
+    end_user: str
     day: str
 
     @property
@@ -55,6 +57,7 @@ class Draw:
             "of_mode": "live",
             "of_kid": self.kid,
             "of_model_id": self.model,
+            "of_end_user": self.end_user,
             "of_month": self.day[:7],
             "of_day": self.day,
         }
@@ -93,7 +96,8 @@ def _number(connection: Connection, draw: Draw) -> Any:
 STATEMENTS: Final[dict[str, Statement]] = {
     "store.find": Statement(lambda c, d: store.find(c, d.generation, None), "pk_generations"),
     "store.find_by_key": Statement(
-        lambda c, d: store.find_by_key(c, d.tenant, "none"), "uq_generations_tenant_id_idempotency_key"
+        lambda c, d: store.find_by_key(c, d.tenant, "none"),
+        "uq_generations_tenant_id_key_space_idempotency_key",
     ),
     "store.events_of": Statement(lambda c, d: store.events_of(c, d.generation), "pk_generation_events"),
     "store.events_after": Statement(
@@ -121,6 +125,39 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "store.page by a state that is rare": Statement(
         lambda c, d: store.page(c, d.tenant, limit=20, mode="live", states=frozenset({State.LOST})),
         _BY_EITHER,
+    ),
+    "store.page of a client token": Statement(
+        lambda c, d: store.page(c, d.tenant, limit=20, mode="live", token_id=d.token),
+        "ix_generations_listed_by_token",
+    ),
+    "store.page of an end user": Statement(
+        lambda c, d: store.page(c, d.tenant, limit=20, mode="live", end_user=d.end_user),
+        "ix_generations_listed_by_end_user",
+    ),
+    "clients.used": Statement(
+        lambda c, d: clients.used(c, d.owner, d.token),
+        "ix_generations_listed_by_token",
+        sorts=True,  # three groups
+    ),
+    "clients.unfinished": Statement(
+        lambda c, d: clients.unfinished(c, d.owner, d.end_user, unknown_since_ms=d.now_ms - HOUR_MS),
+        "ix_generations_unfinished_end_user",
+        sorts=True,  # as many as are not over
+    ),
+    "clients.newest": Statement(
+        lambda c, d: clients.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
+    ),
+    "tokens.find": Statement(lambda c, d: tokens.find(c, d.token), "pk_client_tokens"),
+    "tokens.page": Statement(
+        lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20), "ix_client_tokens_listed"
+    ),
+    "tokens.page of an end user": Statement(
+        lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20, end_user=d.end_user),
+        "ix_client_tokens_listed_by_end_user",
+    ),
+    "tokens.remove_unused": Statement(
+        lambda c, d: tokens.remove_unused(c, ended_before_ms=d.now_ms - 10**12, limit=200),
+        "ix_client_tokens_expires_at_ms",
     ),
     "store.waiting_since a lease": Statement(
         lambda c, d: store.waiting_since(c, State.DISPATCHING, before_ms=d.now_ms, limit=20),

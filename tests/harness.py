@@ -202,7 +202,13 @@ async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[Worl
         name = f"tenant-{uuid.uuid4().hex[:8]}"
         tenant = await gateway.db.write(tenants.create, name, now_ms=clock.now_ms())
         _, key = await gateway.db.write(
-            keys.create, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=clock.now_ms()
+            keys.create,
+            tenant.id,
+            mode="test",
+            name="",
+            pepper=PEPPER,
+            now_ms=clock.now_ms(),
+            scopes=keys.SCOPES,
         )
         transport = WatchedTransport(edge, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {key}"}

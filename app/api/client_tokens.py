@@ -21,6 +21,7 @@ from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import clients
 from app.generations.minting import invalid
+from app.quotas.account import Owner
 from app.quotas.limits import MICROCREDITS, MOST
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
@@ -102,8 +103,9 @@ async def revoke_client_token(gateway: Open, principal: CanMint, token_id: str) 
 
 
 async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
-    usage = await gateway.db.read(clients.used, token.token_id)
-    request_ids = await gateway.db.read(clients.newest, token.token_id, most=_MOST_REQUESTS)
+    owner = Owner(token.tenant_id, token.mode)
+    usage = await gateway.db.read(clients.used, owner, token.token_id)
+    request_ids = await gateway.db.read(clients.newest, owner, token.token_id, most=_MOST_REQUESTS)
     refusals = await gateway.db.read(tokens.refusals_of, token.token_id)
     return json_answer(
         schemas.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())

@@ -5,6 +5,7 @@ used by pages of somebody else's, and lets those of a tenant's own read the answ
 """
 
 import asyncio
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -123,6 +124,12 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
         return ()
     allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
     return (allowed, *_PREFLIGHT) if is_preflight(scope) else (allowed, _EXPOSED)
+
+
+def opened(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of what any page may load, from wherever it is."""
+    name = b"cross-origin-resource-policy"
+    return [*(pair for pair in pairs if pair[0] != name), (name, b"cross-origin")]
 
 
 async def _is_anybodys(gateway: Gateway, origin: str) -> bool:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.cors import Pairs, answer_headers, check_preflight, is_preflight, note_origin
+from app.api.cors import PUBLIC, Pairs, answer_headers, check_preflight, is_preflight, note_origin, opened
 from app.api.problems import internal_error, response
 from app.errors import ROUTE_NOT_FOUND, Problem
 from app.kit.telemetry import get_logger, trace_id_of, trace_id_var
@@ -27,7 +27,6 @@ FROM_HANDLERS: Final = frozenset(
         b"content-range",
         b"content-security-policy",
         b"content-type",
-        b"cross-origin-resource-policy",
         b"etag",
         b"idempotent-replayed",
         b"last-modified",
@@ -49,8 +48,8 @@ SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
-    # An answer may have its own of these four.
     (b"cross-origin-resource-policy", b"same-origin"),
+    # An answer may have its own of these three.
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"vary", b"Origin"),
@@ -95,7 +94,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 told = () if origin is None else await answer_headers(self._app.state.gateway, scope)
-                message["headers"] = self._marked(message.get("headers", ()), trace_id, told)
+                marked = self._marked(message.get("headers", ()), trace_id, told)
+                message["headers"] = opened(marked) if scope["path"] in PUBLIC else marked
             elif message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
             await send(message)

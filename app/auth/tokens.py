@@ -243,7 +243,10 @@ def remove_unused(connection: Connection, *, ended_before_ms: int, limit: int) -
             .where(
                 client_tokens.c.expires_at_ms < ended_before_ms,
                 ~exists().where(
-                    generations.c.token_id.is_not(None), generations.c.token_id == client_tokens.c.token_id
+                    generations.c.tenant_id == client_tokens.c.tenant_id,
+                    generations.c.mode == client_tokens.c.mode,
+                    generations.c.token_id.is_not(None),
+                    generations.c.token_id == client_tokens.c.token_id,
                 ),
             )
             .order_by(client_tokens.c.expires_at_ms)

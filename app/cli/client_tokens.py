@@ -12,6 +12,7 @@ from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
 from app.generations import clients
 from app.kit.clock import iso
+from app.quotas.account import Owner
 from app.quotas.limits import Usage, credits_text
 
 client_tokens = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
@@ -62,10 +63,11 @@ def show_client_token(token_id: str) -> None:
 
     async def work(gateway: Gateway) -> tuple[ClientToken, Usage, list[str], list[Refusal], int]:
         token = await _found(gateway, token_id)
+        owner = Owner(token.tenant_id, token.mode)
         return (
             token,
-            await gateway.db.read(clients.used, token_id),
-            await gateway.db.read(clients.newest, token_id, most=_MOST),
+            await gateway.db.read(clients.used, owner, token_id),
+            await gateway.db.read(clients.newest, owner, token_id, most=_MOST),
             await gateway.db.read(token_rows.refusals_of, token_id),
             gateway.clock.now_ms(),
         )

@@ -29,6 +29,7 @@ DEMO_TENANT = "demo"
 DEMO_MODEL = "bytedance/dreamina-3-0/image-to-video"
 DEMO_PICTURE = "harbour.jpg"
 DEMO_PROMPT = "the boats rock gently as the sun goes down behind the harbour"
+DEMO_ORIGINS = ("http://127.0.0.1:5173", "http://localhost:5173")  # of docs/examples, and of Vite
 _SANDBOX_START_S = 30
 
 
@@ -84,15 +85,16 @@ def _migrate(settings: Settings) -> None:
 
 
 async def _demo_key(settings: Settings) -> str:
-    """The demo tenant's test key: the one in the data folder while it is valid, else a new one."""
+    """The demo tenant's test key: the one in the data folder while it is of use, else a new one."""
     configure_logging(level="ERROR", as_json=False)
     path = settings.data_dir / "demo-key"
     async with open_gateway(settings) as gateway:
         if path.exists():
             key = path.read_text(encoding="utf-8").strip()
             with suppress(Problem):
-                await gateway.authenticator.authenticate(key)
-                return key
+                principal = await gateway.authenticator.authenticate(key)
+                if keys.MAY_MINT in principal.scopes:  # else it is older than client tokens
+                    return key
         now_ms = gateway.clock.now_ms()
         tenant = await _demo_tenant(gateway, now_ms)
         _, key = await gateway.db.write(
@@ -112,7 +114,9 @@ async def _demo_tenant(gateway: Gateway, now_ms: int) -> Tenant:
     try:
         return await gateway.db.read(tenants.by_name, DEMO_TENANT)
     except TenantError:
-        return await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
+        made = await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
+        await gateway.db.write(tenants.set_origins, made.id, DEMO_ORIGINS)
+        return made
 
 
 def _write_private(path: Path, text: str) -> None:

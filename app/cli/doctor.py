@@ -8,6 +8,7 @@ from typing import Literal
 
 import typer
 
+from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError
 from app.config import Settings, SettingsError
 from app.db import schema
@@ -134,7 +135,21 @@ async def _following(settings: Settings, db: Database) -> list[Check]:
         if condition is not Condition.CLOSED and name in configured:
             until = f"until {iso(health.until_ms)}" if condition is Condition.OPEN else "about to be tried"
             checks.append(Check(f"credential {name}", "bad", f"{condition} {until}: {health.reason}"))
-    return [*checks, await _waiting(db, now_ms)]
+    return [*checks, await _waiting(db, now_ms), *await _playground(settings, db, now_ms)]
+
+
+async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Check]:
+    """Whose credits the playground spends, where there is one."""
+    kid = settings.playground_kid
+    if kid is None:
+        return []
+    key = await db.read(keys.find, kid)
+    if key is None or key.state(now_ms) != "active":
+        state = "there is no such key" if key is None else f"it is {key.state(now_ms)}"
+        finding = f"REELGATE_PLAYGROUND_KID names {kid}: {state}; the page gets no token"
+        return [Check("playground", "bad", finding)]
+    finding = f"whoever reaches /playground spends what {kid} of {key.tenant_name} may ({key.mode})"
+    return [Check("playground", "note" if key.mode == "live" else "good", finding)]
 
 
 async def _waiting(db: Database, now_ms: int) -> Check:

@@ -50,7 +50,6 @@ def _module(path: str) -> Route:
     headers = {
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
         "Cache-Control": "public, no-cache",
-        "Cross-Origin-Resource-Policy": "cross-origin",
     }
 
     async def answer(request: Request) -> Response:

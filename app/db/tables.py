@@ -277,6 +277,8 @@ generations = Table(
     # What a client token, or its end user, made, newest first.
     Index(
         "ix_generations_listed_by_token",
+        "tenant_id",
+        "mode",
         "token_id",
         "created_at_ms",
         "id",

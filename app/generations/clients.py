@@ -1,6 +1,8 @@
 """What client tokens and end users made: what it used, and what of it is not over."""
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select
 
 from app.auth.tokens import ClientToken
 from app.db.tables import generations
@@ -10,6 +12,12 @@ from app.quotas.account import Owner
 from app.quotas.ledger import Charge
 from app.quotas.limits import Limit, Metric, Scope, Usage
 
+_OF_A_TOKEN: tuple[ColumnElement[Any], ...] = (
+    generations.c.tenant_id == bindparam("tenant"),
+    generations.c.mode == bindparam("of_mode"),
+    literal_column("token_id IS NOT NULL"),
+    generations.c.token_id == bindparam("of_token"),
+)
 _USED = (
     select(
         generations.c.charge,
@@ -17,8 +25,7 @@ _USED = (
         func.coalesce(func.sum(generations.c.price_microcredits), 0),
     )
     .where(
-        literal_column("token_id IS NOT NULL"),
-        generations.c.token_id == bindparam("of_token"),
+        *_OF_A_TOKEN,
         generations.c.charge.in_((Charge.HELD, Charge.SETTLED)),
     )
     .group_by(generations.c.charge)
@@ -37,7 +44,7 @@ _UNFINISHED = (
 )
 _NEWEST = (
     select(generations.c.id)
-    .where(literal_column("token_id IS NOT NULL"), generations.c.token_id == bindparam("of_token"))
+    .where(*_OF_A_TOKEN)
     .order_by(generations.c.created_at_ms.desc(), generations.c.id.desc())
     .limit(bindparam("most"))
 )
@@ -53,12 +60,10 @@ def budget_of(token: ClientToken) -> tuple[Limit, ...]:
     return tuple(Limit(scope, metric, amount) for metric, amount in amounts.items() if amount is not None)
 
 
-def used(connection: Connection, token_id: str) -> Usage:
+def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
     """All that a client token's generations hold and spent. What was given back counts no more."""
-    sums = {
-        charge: (int(count), int(price))
-        for charge, count, price in connection.execute(_USED, {"of_token": token_id})
-    }
+    rows = connection.execute(_USED, _of(owner, token_id))
+    sums = {charge: (int(count), int(price)) for charge, count, price in rows}
     held, spent = sums.get(Charge.HELD, (0, 0)), sums.get(Charge.SETTLED, (0, 0))
     return Usage(held[0], spent[0], held[1], spent[1])
 
@@ -80,6 +85,10 @@ def unfinished(
     return {**by_model, Scope(end_user=end_user): sum(by_model.values())}
 
 
-def newest(connection: Connection, token_id: str, *, most: int) -> list[str]:
+def newest(connection: Connection, owner: Owner, token_id: str, *, most: int) -> list[str]:
     """The ids of what a client token made, the newest first."""
-    return list(connection.scalars(_NEWEST, {"of_token": token_id, "most": most}))
+    return list(connection.scalars(_NEWEST, {**_of(owner, token_id), "most": most}))
+
+
+def _of(owner: Owner, token_id: str) -> dict[str, str]:
+    return {"tenant": owner.tenant_id, "of_mode": owner.mode, "of_token": token_id}

@@ -228,7 +228,7 @@ def account_of(
         connection, owner, payer, model_id, defaults=terms.default_limits, now_ms=now_ms, to_take=to_take
     )
     if token_limits:
-        used = clients.used(connection, payer.token_id)
+        used = clients.used(connection, owner, payer.token_id)
         usage = {**opened.usage, (Scope(token_id=payer.token_id), TOTAL): used}
         opened = replace(opened, limits=(*opened.limits, *token_limits), usage=usage)
     limited = [one.scope for one in opened.limits if one.metric is Metric.IN_FLIGHT]

@@ -82,7 +82,7 @@ def upgrade() -> None:
     op.add_column("generations", sa.Column("end_user", sa.String(64)))
     op.add_column("generations", sa.Column("key_space", sa.String(80), nullable=False, server_default=""))
     for name, columns, where in (
-        ("listed_by_token", ["token_id", "created_at_ms", "id"], _OF_A_TOKEN),
+        ("listed_by_token", ["tenant_id", "mode", "token_id", "created_at_ms", "id"], _OF_A_TOKEN),
         (
             "listed_by_end_user",
             ["tenant_id", "mode", "end_user", "created_at_ms", "id"],

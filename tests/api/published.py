@@ -19,7 +19,9 @@ from tests.canary import canary
 FAULTS = {fault.code: fault for fault in CATALOGUE}
 OURS = "http://gateway.test"
 STREAM = "text/event-stream"
-OUTSIDE = re.compile(r"/openapi\.json|/metrics|/docs(/.*)?")  # documents for people and tools, not of the API
+OUTSIDE = re.compile(
+    r"/openapi\.json|/metrics|/client\.(js|d\.ts)|/(docs|playground)(/.*)?"
+)  # documents for people and tools, not of the API
 HEADERS = {
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -56,6 +58,7 @@ _PATTERNS = {
     route: re.compile(
         route.path.replace("{model_id:path}", ".*")
         .replace("{request_id}", "[^/]+")
+        .replace("{token_id}", "[^/]+")
         .replace("{slug}", "[^/]+"),
         re.DOTALL,
     )

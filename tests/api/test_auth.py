@@ -32,7 +32,12 @@ async def _accepted(world: World, key: str) -> bool:
 
 def _addresses() -> list[tuple[str, str]]:
     return [
-        (one.method, one.path.replace("{model_id:path}", DREAMINA).replace("{request_id}", "0" * 36))
+        (
+            one.method,
+            one.path.replace("{model_id:path}", DREAMINA)
+            .replace("{request_id}", "0" * 36)
+            .replace("{token_id}", "A" * 12),
+        )
         for one in ROUTES
         if one.needs_key
     ]
@@ -190,7 +195,9 @@ async def test_each_route_demands_its_scope(world: World) -> None:
     calls = world.sandbox.ledger()["calls"]
     for method, path in _addresses():
         needed = "submit" if method == "POST" else "read"
-        lacking = holders["read" if needed == "submit" else "submit"]
+        if path.startswith("/v1/client-tokens"):
+            needed = "tokens:create"
+        lacking = holders["read" if method == "POST" else "submit"]
         answer = await world.client.request(
             method, path.replace("0" * 36, request_id), headers=lacking, json={} if method == "POST" else None
         )

@@ -388,6 +388,7 @@ class TestUpstream:
         assert await state_of(world, poisoned) == "accepted"
         for _ in range(3):
             world.clock.advance(60)
+            await world.gateway.pool.run_once(world.gateway.db)
             assert await tick(world) == 1
         record = await world.get(f"/v1/requests/{poisoned}")
         assert (record["state"], record["charge"]) == ("rejected", "refunded")

@@ -151,6 +151,8 @@ async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World)
     reads = shown("key-reads-minute", "reads", (6000, 0, 1, 5999), resets_at=NOW.replace("000Z", "010Z"))
     assert document == {
         "kid": world.key.split("_")[2],
+        "token_id": None,
+        "end_user": None,
         "mode": "test",
         "at": NOW,
         "time_zone": "UTC",

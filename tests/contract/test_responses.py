@@ -88,24 +88,34 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
 ) -> None:
     world = ask.world
     request_id = await world.submitted("queued")
+    made = (await ask("POST", "/v1/client-tokens", json={})).json()
     reader = world.with_key(await world.another_key(scopes=["read"]))
     submitter = world.with_key(await world.another_key(scopes=["submit"]))
     live = world.with_key(await world.another_key(mode="live"))
     for route in ROUTES:
         path = PATHS[route.operation_id]
-        own, foreign = (path.replace("{request_id}", one) for one in (request_id, MISSING))
+        own, foreign = (
+            path.replace("{request_id}", one).replace("{token_id}", token_id)
+            for one, token_id in ((request_id, made["token_id"]), (MISSING, "A" * 12))
+        )
         takes_input = route.method == "POST" and path.endswith(DREAMINA)
-        body = {"json": world.body("canned")} if takes_input else {}
+        body = {"json": world.body("canned") if takes_input else {}} if route.method == "POST" else {}
         if not route.streams:  # which do not end by themselves
             await ask(route.method, own, **body)
         if route.needs_key:
             await ask(route.method, own, headers={"Authorization": ""})
             await ask(route.method, own, headers={"Authorization": "Bearer rg_test_x"})
             await ask(route.method, own, headers=submitter if route.method == "GET" else reader, **body)
-        if "{request_id}" in path:
+        if "_id}" in path:
             await ask(route.method, foreign)
     await _submits(ask, live)
-    for path in ("/v1/models?limit=0", "/v1/requests?limit=0", "/v1/requests?cursor=x"):
+    await _client_tokens(ask)
+    for path in (
+        "/v1/models?limit=0",
+        "/v1/client-tokens?limit=0",
+        "/v1/requests?limit=0",
+        "/v1/requests?cursor=x",
+    ):
         await ask("GET", path)
     await ask("GET", f"/v1/requests/{request_id}/result?include_cost=maybe")
     await ask("GET", f"/v1/models/{DREAMINA}x")
@@ -144,6 +154,30 @@ async def _submits(ask: Watched, live: dict[str, str]) -> None:
     await ask("POST", SUBMIT, json=world.body("canned"), headers={"Idempotency-Key": '"'})
 
 
+async def _client_tokens(ask: Watched) -> None:
+    """What minting refuses, and what a token is refused."""
+    world, path = ask.world, PATHS["create_client_token"]
+    await ask("POST", path, content=b"{")
+    await ask("POST", path, content=b" " * 300_000)
+    await ask("POST", path, content=b"{}", headers={"Content-Type": "text/plain"})
+    await ask("POST", path, json={"lifetime_s": 1, "other": 1})
+    terms = {"models": [DREAMINA], "bounds": {"seed": {"maximum": 5}}, "end_user": "u", "most_generations": 2}
+    made = (await ask("POST", path, json=terms)).json()
+    page = world.with_key(made["token"])
+    await ask("POST", SUBMIT, json=world.body("canned"), headers=page)
+    await ask("POST", SUBMIT, json=world.body("canned", seed=6), headers=page)
+    for route in ROUTES:
+        if not route.streams or "{request_id}" not in route.path:
+            body = {"json": world.body()} if route.method == "POST" else {}
+            own = PATHS[route.operation_id].replace("{request_id}", MISSING)
+            await ask(route.method, own.replace("{token_id}", made["token_id"]), headers=page, **body)
+    for _ in range(2):
+        await ask("POST", SUBMIT, json=world.body("canned"), headers=page)
+    await ask("GET", f"/v1/client-tokens/{made['token_id']}")
+    await ask("GET", "/v1/client-tokens?limit=1")
+    await ask("POST", f"/v1/client-tokens/{made['token_id']}/revoke")
+
+
 async def _quotas(ask: Watched, request_id: str) -> None:
     """Bodies that a quote refuses, then every refusal by a limit."""
     world = ask.world
@@ -161,7 +195,8 @@ async def _quotas(ask: Watched, request_id: str) -> None:
     await ask("GET", "/v1/quota")
     for route in ROUTES:
         if route.needs_key:
-            await ask(route.method, PATHS[route.operation_id].replace("{request_id}", request_id))
+            path = PATHS[route.operation_id].replace("{request_id}", request_id)
+            await ask(route.method, path.replace("{token_id}", "A" * 12))
     world.gateway.reads._per_minute = 0
 
 

@@ -30,9 +30,18 @@ WITHOUT_OWNER = {
     "submit": "as above",
     "quote": "as above",
     "get_problem": "what errors mean",
+    "get_client_token": "swept in tests/api/test_client_tokens.py: they have ids of their own kind",
+    "revoke_client_token": "as above",
 }
-"""Operations with an id in their path that is nobody's in particular."""
-TENANT_WIDE = {"list_models", "list_requests", "get_quota", "stream_events"}
+"""Operations with an id in their path that is nobody's in particular, or no request's."""
+TENANT_WIDE = {
+    "list_models",
+    "list_requests",
+    "get_quota",
+    "stream_events",
+    "create_client_token",
+    "list_client_tokens",
+}
 """Operations of a key without an id in their path; a test below for each."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}
 _INSTANCE = re.compile(rb'"instance":"(?:[^"\\]|\\.)*"')

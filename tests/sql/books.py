@@ -252,6 +252,12 @@ def keep_books(connection: Connection) -> dict[str, str]:
     books.move("closed_and_charged", State.LOST, "unknown_for_too_long")
     books.request("attached", first, LOST_ANSWER)
     books.move("attached", State.IN_QUEUE, "resolved_attached", upstream_request_id="job-found-later")
+    _keep_the_rest(books, first, sibling, live, stranger)
+    return books.names
+
+
+def _keep_the_rest(books: Books, first: Key, sibling: Key, live: Key, stranger: Key) -> None:
+    """What waited, what pages made, what is of others, and what is old."""
     for name, end in (("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
         books.request(name, first, BUSY, may_wait=True)
         books.move(name, end, "while_it_waited")
@@ -271,7 +277,6 @@ def keep_books(connection: Connection) -> dict[str, str]:
     books.request("a_month_later", stranger_2, ACCEPTED, FAILED)
     books.old("old", first, State.DISPATCHING, State.IN_QUEUE, State.COMPLETED)
     books.old("old_and_live", first, State.DISPATCHING, State.IN_QUEUE)
-    return books.names
 
 
 @contextmanager

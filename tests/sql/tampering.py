@@ -46,7 +46,10 @@ def payment_changed(number: int, what: str) -> str:
 
 
 def total_changed(what: str) -> str:
-    of_all = "tenant_id = :acme AND mode = 'test' AND kid = '' AND model_id = '' AND end_user = '' AND period = 'total'"
+    of_all = (
+        "tenant_id = :acme AND mode = 'test' AND kid = '' AND model_id = '' AND end_user = ''"
+        " AND period = 'total'"
+    )
     return changed("quota_usage", what, of_all)
 
 
