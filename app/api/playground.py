@@ -19,8 +19,9 @@ from app.api.deps import Open
 from app.auth import keys
 from app.auth.keys import APIKey
 from app.auth.tokens import Terms
-from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, Problem
+from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
+from app.generations.minting import invalid
 from app.kit.telemetry import get_logger
 
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
@@ -38,9 +39,9 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
     parent = await _parent(gateway)
     origin = _page_of(request, gateway)
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
-    session = str(body.get("session"))
-    if not _SESSION.fullmatch(session):
-        raise Problem(ROUTE_NOT_FOUND, "`session` is not 32 hexadecimal digits.")
+    session = body.get("session")
+    if not isinstance(session, str) or not _SESSION.fullmatch(session):
+        raise invalid([FieldError("#/session", "pattern", "is not 32 hexadecimal digits")])
     terms = Terms(
         lifetime_s=_LIFETIME_S,
         origins=[origin],

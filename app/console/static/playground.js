@@ -1,0 +1,308 @@
+// The playground: choose a model, fill in its form, see the price, submit, watch, play. Nothing but /client.js.
+
+import { Reelgate, ReelgateError } from "/client.js";
+import { codePanel } from "./playground-code.js";
+import { showNoQuote, showQuote } from "./playground-checkout.js";
+import { buildForm } from "./playground-form.js";
+import { Jobs, newJob } from "./playground-jobs.js";
+import { announce, credits, el, goTo, humanised, icon, randomKey, showFrom } from "./playground-kit.js";
+import { Shelf, titleOf } from "./playground-media.js";
+
+const part = (id) => document.getElementById(id);
+const PROMPTS = {
+  harbour: "the boats rock gently as the sun goes down behind the harbour",
+  mountains: "mist drifts between the ridges while the light moves slowly across them",
+  city: "evening traffic flows through the streets as the windows light up one by one",
+  lighthouse: "waves roll against the rocks and the beam of the lighthouse sweeps by",
+};
+const SCENARIOS = [
+  ["", "It goes well"],
+  ["queue=20", "It waits 20 seconds in the queue"],
+  ["queued", "It stays in the queue until it is cancelled"],
+  ["run=30", "It takes 30 seconds to render"],
+  ["fail", "It fails"],
+  ["reject=422", "RunComfy refuses the input"],
+  ["rate-limit=15", "RunComfy takes no more for 15 seconds"],
+  ["hang", "RunComfy’s answer is lost on the way"],
+];
+
+const tokens = { mode: null };
+const client = new Reelgate({ getToken });
+const showCode = codePanel(part("code"));
+const jobs = new Jobs(client, { stage: part("stage"), list: part("history") }, {
+  begun: () => setBusy(false),
+  ended: () => requote(0),
+  again: (job) => send(newJob({ key: job.key, model: job.model, input: job.input, price: job.price })),
+  reuse,
+  nameOf: (id) => models.filter(({ model_id: own }) => own === id).map(nameOf)[0] ?? id,
+});
+let models = [];
+let samples = [];
+let model = null;
+let form = null;
+let quoting = null; // the AbortController of the quote that is under way
+let quoteTimer = 0;
+let quoted = []; // what the last quote complained of
+
+/** The page's own token: who it is for is a number that this tab keeps. */
+async function getToken() {
+  const answer = await fetch("/playground/token", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ session: session() }),
+  });
+  if (!answer.ok) throw new ReelgateError(await answer.json().catch(() => ({ title: "No token was given.", status: answer.status })));
+  const token = await answer.json();
+  tokens.mode = token.mode ?? null;
+  return token;
+}
+
+function session() {
+  let id = sessionStorage.getItem("reelgate-playground-session");
+  if (!id) {
+    id = randomKey();
+    sessionStorage.setItem("reelgate-playground-session", id);
+  }
+  return id;
+}
+
+// --- start
+
+async function start() {
+  setUpTheme();
+  try {
+    const [catalogue] = await Promise.all([client.models(), loadSamples()]);
+    models = catalogue.models;
+  } catch (error) {
+    showStartFailure(error);
+    return;
+  }
+  fillModels();
+  fillScenarios();
+  const known = models.some(({ model_id: id }) => id === decodeURIComponent(location.hash.slice(1)));
+  chooseModel(known ? decodeURIComponent(location.hash.slice(1)) : models[0]?.model_id);
+  part("model").addEventListener("change", () => chooseModel(part("model").value));
+  part("scenario").addEventListener("change", () => requote(0));
+  part("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit();
+  });
+  part("form").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) part("form").requestSubmit();
+  });
+  await jobs.restore();
+}
+
+async function loadSamples() {
+  const answer = await fetch("/playground/samples").catch(() => null);
+  samples = answer?.ok ? ((await answer.json()).samples ?? []) : []; // without them there are addresses and files
+  for (const { url } of samples) showFrom(url);
+}
+
+function showStartFailure(error) {
+  part("model").replaceChildren(el("option", { text: "No catalogue" }));
+  part("inputs").replaceChildren(el("div", { class: "notice bad" }, icon("alert"), el("div", {},
+    el("strong", { text: error.title ?? "The catalogue could not be loaded." }),
+    el("p", { text: error.detail ?? error.message }),
+    error.remedy && el("p", { text: error.remedy }),
+    error.traceId && el("p", {}, "Trace ", el("code", { text: error.traceId })),
+    el("button", { type: "button", class: "button solid", text: "Try again", onclick: () => location.reload() }))));
+  document.title = "Not available · Reelgate Playground";
+}
+
+function fillModels() {
+  const vendors = Map.groupBy(models, ({ model_id: id }) => id.split("/")[0]);
+  const options = [...vendors].map(([vendor, ofVendor]) =>
+    el("optgroup", { label: vendor }, ...ofVendor.map((one) => el("option", { value: one.model_id, text: nameOf(one) }))));
+  part("model").replaceChildren(...options);
+  part("model").disabled = models.length === 0;
+}
+
+function nameOf(one) {
+  if (one.display_name && one.display_name !== one.model_id) return `${one.display_name} — ${one.kind ?? one.model_id}`;
+  return one.model_id.split("/").slice(1).join(" / ");
+}
+
+function chooseModel(id) {
+  model = models.find(({ model_id: own }) => own === id) ?? null;
+  if (!model) {
+    part("inputs").replaceChildren(el("p", { class: "hint", text: "The catalogue is empty." }));
+    return;
+  }
+  part("model").value = id;
+  history.replaceState(null, "", `#${id}`);
+  part("about").textContent = model.description ?? "";
+  part("tags").replaceChildren(...[model.kind, `from ${credits(Math.round(model.base_price_usd * 1_000_000))}`]
+    .filter(Boolean).map((text) => el("span", { class: "tag", text })));
+  part("summary").hidden = true;
+  form = buildForm(model, part("inputs"), {
+    samples,
+    shelf: new Shelf(),
+    changed,
+    earlier: (kind) => jobs.made.filter((one) => one.kind === kind || kind === "any").map(({ url }) => url),
+  });
+  suggest();
+  const steerable = form.prose() !== null && tokens.mode === "test";
+  part("rehearse").hidden = !steerable;
+  part("scenario").value = "";
+  part("go").disabled = false;
+  document.querySelector("main").dataset.ready = "";
+  part("go").lastElementChild.textContent = verb(model);
+  part("mode").textContent = tokens.mode === "test"
+    ? "Real requests, a real queue, a rendered result: all in this gateway’s sandbox, so nothing here costs money."
+    : "Real requests through this gateway, exactly as your own program would send them.";
+  requote(0);
+}
+
+function verb({ kind, model_id: id }) {
+  const output = /to-(\w+)$/.exec(kind ?? id.split("/").find((piece) => /-to-\w+$/.test(piece)) ?? "")?.[1];
+  return output ? `Generate ${output}` : "Generate";
+}
+
+function fillScenarios() {
+  part("scenario").replaceChildren(...SCENARIOS.map(([value, text]) => el("option", { value, text })));
+}
+
+// --- the form, and what the gateway says of it
+
+function changed(control) {
+  if (control.isMedia) {
+    control.waits();
+    suggest();
+  }
+  requote(control.isMedia ? 150 : 350);
+}
+
+/** A sample brings a prompt that suits it, for as long as nobody has written an own one. */
+function suggest() {
+  const prose = form?.prose();
+  const sample = form?.slots().map((slot) => slot.sample?.()).find(Boolean);
+  const prompt = sample && PROMPTS[titleOf(sample).toLowerCase()];
+  if (prose && prompt && !prose.touched) prose.fill(prompt);
+}
+
+/** The body as it is sent: with the scenario that was chosen, which only the sandbox understands. */
+function body() {
+  const value = form.value();
+  const scenario = part("scenario").value;
+  part("scenario-hint").textContent = scenario
+    ? `Adds [sandbox:${scenario}] to the prompt, which only the sandbox understands.`
+    : "See what your program will meet when things go otherwise.";
+  if (scenario && !part("rehearse").hidden) {
+    const name = form.prose().node.dataset.name;
+    if (name in value) value[name] = `${value[name]} [sandbox:${scenario}]`;
+  }
+  return value;
+}
+
+function requote(delay) {
+  clearTimeout(quoteTimer);
+  quoting?.abort();
+  showQuote(null);
+  showCode({ base: location.origin, model: model.model_id, body: body() });
+  const isHeavy = JSON.stringify(body()).length > 50_000; // not for each letter of a prompt
+  quoteTimer = setTimeout(quoteNow, isHeavy ? Math.max(delay, 900) : delay);
+}
+
+async function quoteNow() {
+  quoting = new AbortController();
+  const { signal } = quoting;
+  try {
+    const quote = await client.quote(model.model_id, body(), { signal });
+    if (signal.aborted) return;
+    showQuote(quote);
+    quoted = quote.errors;
+    form.judge(quote.errors, quote.media);
+    if (!part("summary").hidden) summarise(quote.errors, { focus: false });
+    const price = String(quote.price_microcredits ?? "");
+    const { price: before } = part("form").dataset;
+    part("form").dataset.price = price;
+    if (before && price && price !== before) announce(`Price: ${credits(Number(price))}`);
+  } catch (error) {
+    if (signal.aborted) return;
+    showNoQuote(error);
+    form.judge(error.errors ?? [], null);
+  }
+}
+
+/** The list of what is wrong, above the form, each a link to its field. Whether there is anything. */
+function summarise(errors, { focus = true } = {}) {
+  const told = form.judge(errors);
+  part("summary").hidden = told.length === 0;
+  if (told.length === 0) return false;
+  part("summary-title").textContent = told.length === 1 ? "One thing to correct" : `${told.length} things to correct`;
+  part("summary").querySelector("ul").replaceChildren(...told.map(({ control, detail, pointer }) => {
+    const name = control?.label ?? humanised(pointer?.replace(/^#\/?/, "") || "The input");
+    const words = `${name}: ${detail}`;
+    if (!control) return el("li", { text: words });
+    const link = el("a", { href: `#${control.target.id || "inputs"}`, text: words });
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      control.node.scrollIntoView({ block: "center" });
+      control.target.focus({ preventScroll: true });
+    });
+    return el("li", {}, link);
+  }));
+  if (focus) {
+    document.title = `${part("summary-title").textContent} · Reelgate Playground`;
+    goTo(part("summary"));
+  }
+  return true;
+}
+
+// --- one job
+
+function submit() {
+  if (part("go").getAttribute("aria-disabled") === "true") return;
+  form.touchAll();
+  if (form.faults().length > 0) {
+    summarise(quoted);
+    return;
+  }
+  const { price } = part("form").dataset;
+  send(newJob({ model: model.model_id, input: body(), price: price ? Number(price) : null }));
+}
+
+/** Submits and follows. With its key a job that is sent again finds itself, should it exist already. */
+async function send(job) {
+  const before = jobs.current;
+  part("summary").hidden = true;
+  setBusy(true);
+  await jobs.run(job, (options) => client.subscribe(job.model, job.input, { idempotencyKey: job.key, ...options }));
+  setBusy(false);
+  const isWrong = jobs.current === job && !job.requestId && job.error?.errors?.length > 0;
+  if (isWrong && job.model === model.model_id) {
+    jobs.show(before);
+    summarise(job.error.errors);
+  }
+}
+
+function setBusy(isBusy) {
+  part("go").setAttribute("aria-disabled", String(isBusy));
+}
+
+function reuse(job) {
+  if (job.model !== model.model_id) chooseModel(job.model);
+  part("scenario").value = "";
+  form.fill(job.input);
+  form.touchAll();
+  requote(0);
+  goTo(part("model"));
+}
+
+function setUpTheme() {
+  const apply = (theme) => {
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+  };
+  const kept = localStorage.getItem("reelgate-theme") ?? "auto";
+  const radio = part(`theme-${kept}`) ?? part("theme-auto");
+  radio.checked = true;
+  apply(radio.value);
+  part("theme").addEventListener("change", (event) => {
+    localStorage.setItem("reelgate-theme", event.target.value);
+    apply(event.target.value);
+  });
+}
+
+start();
