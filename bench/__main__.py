@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import following, plans, probing, queueing, watching
+from bench import following, plans, probing, queueing, tokens, watching
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -21,6 +21,7 @@ _PARTS = {
     "plans": plans,
     "probing": probing,
     "queueing": queueing,
+    "tokens": tokens,
 }
 
 

@@ -7,32 +7,22 @@ store adds to the last is its own round trip and TLS.
 
 import argparse
 import itertools
-import statistics
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench.beside import CONNECTIONS, Kind, print_kinds
 from bench.children import HOST, Child, Children, RunError, free_port, split_cores
 from bench.databases import database_of_its_own
 from bench.gateway import SUBMIT, Site, prepare, submit_body
-from bench.load import Order, Tally
+from bench.load import Order
 from bench.rounds import measured
 from bench.standin import COUNT_PATH, PICTURE_PATH
 from bench.targets import wire
 
 _MOST_A_SECOND: Final = 3_000  # different pictures
-_CONNECTIONS: Final = (1, 16)
 _OFF, _SEEN, _NEW = "not looked at", "seen before", "not seen before"
-
-
-@dataclass(slots=True)
-class Kind:
-    """A tenant's key, and what its rounds measured by the number of connections."""
-
-    key: str
-    tallies: dict[int, list[tuple[Tally, float]]] = field(default_factory=dict)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +48,13 @@ def main(given: argparse.Namespace) -> list[str]:
         server, port = site.serve(children, "gateway", cores=served)
         numbers = itertools.count()
         for one_round in range(given.rounds + 1):  # the first warms up
-            for connections in _CONNECTIONS:
+            for connections in CONNECTIONS:
                 for name, kind in kinds.items():
                     most = int(_MOST_A_SECOND * given.seconds) if name == _NEW else 1
                     picture = f"http://{HOST}:{upstream_port}{PICTURE_PATH}"
                     urls = [f"{picture}?{next(numbers)}" if name == _NEW else picture for _ in range(most)]
                     bodies = (submit_body("a harbour", url) for url in urls)
-                    requests = [wire("POST", SUBMIT, kind.key, body) for body in bodies]
+                    requests = [wire("POST", SUBMIT, kind.bearer, body) for body in bodies]
                     before_s = server.cpu_s()
                     order = Order(port, requests, '"request_id":"', connections, given.seconds)
                     tally = measured(load, order)
@@ -73,7 +63,7 @@ def main(given: argparse.Namespace) -> list[str]:
                     if one_round:
                         cpu_us = (server.cpu_s() - before_s) / tally.requests * 1e6
                         kind.tallies.setdefault(connections, []).append((tally, cpu_us))
-    _print(kinds)
+    print_kinds(kinds)
     return []
 
 
@@ -81,21 +71,3 @@ def _tenant(site: Site, name: str) -> Kind:
     site.command("tenants", "create", name, "--quiet")
     site.command("tenants", "set-media-checks", name, "enforce")
     return Kind(site.command("keys", "create", "--tenant", name, "--test", "--quiet"))
-
-
-def _print(kinds: dict[str, Kind]) -> None:
-    for connections in _CONNECTIONS:
-        title = f"{connections} connections"
-        print(f"\n{title:26}{'submits/s':>12}{'median ms':>12}{'p99 ms':>10}{'cpu us':>10}")
-        base = kinds[_OFF].tallies[connections]
-        for name, kind in kinds.items():
-            tallies = kind.tallies[connections]
-            rps, p50, p99 = (
-                statistics.median(getattr(one, what) for one, _ in tallies)
-                for what in ("rps", "p50_ms", "p99_ms")
-            )
-            cpu_us = statistics.median(cpu for _, cpu in tallies)
-            ratio = statistics.median(
-                one.rps / other.rps for (one, _), (other, _) in zip(tallies, base, strict=True)
-            )
-            print(f"{name:26}{rps:12.0f}{p50:12.2f}{p99:10.2f}{cpu_us:10.0f}   x{ratio:.2f}")
