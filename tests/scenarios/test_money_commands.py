@@ -127,7 +127,7 @@ def test_a_balance_that_binds_nobody_and_one_below_nothing_are_called_so(
     assert not_prepaid not in reelgate.run(place.but(DEFAULT_LIMITS="credits-total=1"), *take_away).out
     reelgate.run(place, "limits", "set", "credits-total=0", "--tenant", "acme")
     row = reelgate.run(place, "limits", "list").out.splitlines()[-1].split()
-    assert row[4:9] == ["credits-total", "-7.7", "0", "0", "-7.7"]
+    assert row[5:10] == ["credits-total", "-7.7", "0", "0", "-7.7"]
     assert not_prepaid in reelgate.run(place, "limits", "unset", "credits-total", "--tenant", "acme").out
 
 

@@ -64,6 +64,7 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{request_id}": request_id or new_id(world.clock.now_ms()),
         "{model_id}": DREAMINA,
         "{slug}": "invalid-json",
+        "{token_id}": "A" * 12,
     }
     found = []
     for path, operations in (await contract(world))["paths"].items():
@@ -477,6 +478,10 @@ UNDOCUMENTED = {
     ("HEAD", "/docs"): "as above",
     ("*", "/docs/files"): "the page's own files",
     ("*", "/docs/vendor"): "Swagger UI's files",
+    ("GET", "/client.js"): "the module for pages",
+    ("HEAD", "/client.js"): "as above",
+    ("GET", "/client.d.ts"): "its types",
+    ("HEAD", "/client.d.ts"): "as above",
 }
 """All that is served and not in the contract, with the reason."""
 
