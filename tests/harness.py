@@ -165,6 +165,16 @@ async def until(condition: Callable[[], object]) -> None:
     raise AssertionError("this never came true")
 
 
+async def trying(world: World, done: Callable[[], object]) -> None:
+    """Let time pass, a second at a time, and the server try its credentials, until something has come true."""
+    for _ in range(MOST_LOOKS):
+        if done():
+            return
+        world.clock.advance(1)
+        await world.gateway.pool.run_once(world.gateway.db)
+    raise AssertionError("this never came true")
+
+
 @contextmanager
 def without_loops() -> Iterator[None]:
     """Gateways that are opened inside the block do nothing by themselves."""

@@ -19,10 +19,9 @@ from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
 from app.upstream.credentials import NOBODYS_ID, Credential, Pool
 from tests.api.published import problem_of
-from tests.harness import SUBMIT, FakeClock, World, open_world, settings_for, until
+from tests.harness import SUBMIT, FakeClock, World, open_world, settings_for, trying, until
 from tests.sandbox.harness import Running
 from tests.scenarios.vendor import REFUSALS, Account, Vendor, vendor_with
-from tests.streams import moving
 
 pytestmark = pytest.mark.anyio
 
@@ -272,7 +271,7 @@ async def test_while_all_are_left_alone_nothing_is_recorded_or_sent_and_callers_
         assert (await _rows(world), vendor.bodies) == (rows, bodies)
         for account in vendor.accounts.values():
             account.submits = None
-        await moving(world, lambda: {_condition(world, one) for one in "ab"} == {Condition.CLOSED})
+        await trying(world, lambda: {_condition(world, one) for one in "ab"} == {Condition.CLOSED})
     await world.submitted()
 
 
@@ -306,7 +305,7 @@ async def test_only_a_look_that_costs_nothing_brings_one_back(world: World, vend
     for _ in range(3):
         await world.submitted()
     assert len(_a(vendor).bodies) == 1, "no submit is the trial"
-    await moving(world, lambda: _condition(world, "a") is Condition.CLOSED)
+    await trying(world, lambda: _condition(world, "a") is Condition.CLOSED)
     assert _a(vendor).calls == [("POST", ""), TRIAL]
     for _ in range(4):
         await world.submitted()
@@ -327,7 +326,7 @@ async def test_a_trial_that_fails_makes_the_pause_longer_each_time(
     await _until_a_was_tried(world, vendor)
     pauses_ms = []
     for tries in range(1, 5):
-        await moving(world, lambda tries=tries: _a(vendor).calls.count(TRIAL) >= tries)  # type: ignore[misc]
+        await trying(world, lambda tries=tries: _a(vendor).calls.count(TRIAL) >= tries)  # type: ignore[misc]
         await until(lambda: _condition(world, "a") is Condition.OPEN)
         pauses_ms.append(world.gateway.pool.all["a"].health.until_ms - world.clock.now_ms())
         assert _a(vendor).calls.count(TRIAL) == tries
@@ -344,7 +343,7 @@ async def test_one_that_passes_its_trial_and_is_refused_again_pauses_for_longer(
     for tries, pause_s in enumerate((5, 10, 20, 40), start=1):
         await _submitted_until(world, lambda tries=tries: len(_a(vendor).bodies) >= tries)  # type: ignore[misc]
         assert world.gateway.pool.all["a"].health.until_ms == world.clock.now_ms() + pause_s * 1000
-        await moving(world, lambda: _condition(world, "a") is Condition.CLOSED)
+        await trying(world, lambda: _condition(world, "a") is Condition.CLOSED)
     _a(vendor).submits = None
     await _submitted_until(world, lambda: _a(vendor).jobs)
     assert world.gateway.pool.all["a"].health.openings == 0
@@ -379,7 +378,7 @@ async def test_a_paused_credential_is_not_looked_with_only_where_looks_are_refus
 ) -> None:
     for how, stale in (("402", None), ("401", "upstream_paused")):
         _refuse(vendor, how)
-        await moving(world, lambda: _condition(world, "a") is Condition.CLOSED)
+        await trying(world, lambda: _condition(world, "a") is Condition.CLOSED)
         _a(vendor).submits = None
         jobs = len(_a(vendor).jobs)
         await _submitted_until(world, lambda jobs=jobs: len(_a(vendor).jobs) > jobs)  # type: ignore[misc]

@@ -18,9 +18,9 @@ from app.upstream.breaker import MOST_FAILURES, Condition, Health
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange
 from tests.api.published import problem_of
-from tests.harness import MOST_LOOKS, SUBMIT, World, open_world, settings_for, until
+from tests.harness import MOST_LOOKS, SUBMIT, World, open_world, settings_for, trying, until
 from tests.sandbox.harness import TOKEN, Running
-from tests.streams import moving, streaming
+from tests.streams import streaming
 
 pytestmark = pytest.mark.anyio
 
@@ -507,7 +507,7 @@ class TestPaused:
         assert self._health(world) == health
         problem_of(await world.submit(), 503, "upstream_unreachable")
 
-        await moving(world, lambda: self._condition(world) is Condition.CLOSED)
+        await trying(world, lambda: self._condition(world) is Condition.CLOSED)
         assert await self._live_tick(world) == 1
         answer = await world.client.get(f"/v1/requests/{request_id}/status")
         assert "reelgate-stale" not in answer.headers
