@@ -166,7 +166,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def trying(world: World, done: Callable[[], object]) -> None:
-    """Let time pass, a second at a time, and the server try its credentials, until something has come true."""
+    """Let time pass, and the server try its credentials each second, until something has come true."""
     for _ in range(MOST_LOOKS):
         if done():
             return

@@ -1,5 +1,6 @@
 """A real browser with a page of another origin, a wire that can be cut, and a real gateway with a sandbox."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from tests.streams import moving
 _NAMED = os.environ.get("REELGATE_TEST_BROWSER")  # read now: the tests clear such variables
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _PAGE = Path(__file__).parent / "page.html"
+PATIENCE_S = 30.0  # real time: only a hung test ever sees it
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -121,7 +123,8 @@ class Bench:
 
     async def ask(self, script: str, value: Any = None) -> Any:
         """What an expression such as `gate.quota()` gives, or `{"error": …}`; `value` is its `value`."""
-        return await self.page.evaluate(f"(value) => ask(async () => {script})", value)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.page.evaluate(f"(value) => ask(async () => {script})", value)
 
     async def subscribe(self, directive: str = "canned", **options: Any) -> str:
         """Have the page submit a job and watch it: the request id, once the page sees it in the queue."""

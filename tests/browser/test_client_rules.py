@@ -1,5 +1,6 @@
 """/client.js against answers of every kind: what is tried again, how often and when, and what is not."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route
 
-from tests.browser.bench import HURRY
+from tests.browser.bench import HURRY, PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +28,10 @@ window.scripted = (answers) => {
     calls.push({ url, method, headers: Object.fromEntries(headers), body });
     const answer = answers.length > 1 ? answers.shift() : answers[0];
     if (answer === "lost") throw new TypeError("Failed to fetch");
-    const { status = 200, stream, json, html, retryAfter, type = "application/json" } = answer;
+    const { status = 200, stream, json, html, retryAfter, tag, type = "application/json" } = answer;
     const more = { "Content-Type": html ? "text/html" : status > 399 ? "application/problem+json" : type };
     if (retryAfter) more["Retry-After"] = retryAfter;
+    if (tag) more.ETag = tag;
     const pieces = stream && new ReadableStream({
       start(controller) {
         for (const byte of bytesOf(stream)) controller.enqueue(byte);
@@ -85,7 +87,8 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 async def play(page: Page, answers: list[Any], call: str) -> dict[str, Any]:
     """What came of a call, such as `gate.quota()`, to these answers, of which the last one goes on."""
     script = f"(answers) => play(answers, (gate, onUpdate, client) => {call})"
-    outcome = await page.evaluate(script, answers)
+    async with asyncio.timeout(PATIENCE_S):
+        outcome = await page.evaluate(script, answers)
     assert isinstance(outcome, dict)
     return outcome
 
@@ -254,6 +257,27 @@ async def test_where_bodies_do_not_stream_the_job_is_polled(page: Page) -> None:
     assert [one["status"] for one in outcome["updates"]] == words
     assert outcome["calls"][2]["headers"]["prefer"] == "wait=25"
     assert outcome["error"]["message"] == "The job failed. gone"
+
+
+async def test_a_poll_that_broke_off_before_it_told_anything_is_asked_again(page: Page) -> None:
+    changed, record = OK | {"tag": '"a"'}, {"json": {"events": [{"version": 1, "state": "completed"}]}}
+    answers = [UNTAGGED, UNTAGGED, changed, "lost", changed, record, DONE]
+    outcome = await play(page, answers, "gate.follow('r', { onUpdate })")
+    assert [one["state"] for one in outcome["updates"]] == ["completed"]
+    tags = [one["headers"].get("if-none-match") for one in outcome["calls"]]
+    assert tags == [None, None, '"none"', None, '"none"', None, None]
+
+
+async def test_a_poll_says_what_the_page_knows(page: Page) -> None:
+    begun = {"json": {"events": [{"version": 1, "state": "in_queue"}], "queue_position": 4}}
+    over = {"json": {"events": [{"version": 1, "state": "in_queue"}, {"version": 2, "state": "completed"}]}}
+    same = {"status": 304, "tag": '"a"'}
+    answers = [UNTAGGED, UNTAGGED, OK | {"tag": '"a"'}, begun, same, OK | {"tag": '"b"'}, over, DONE]
+    outcome = await play(page, answers, "gate.follow('r', { onUpdate })")
+    told = [(one["version"], one["queuePosition"]) for one in outcome["updates"]]
+    assert told == [(1, None), (1, 4), (2, None)]
+    tags = [one["headers"].get("if-none-match") for one in outcome["calls"] if "/status" in one["url"]]
+    assert tags == ['"none"', '"a"', '"a"']
 
 
 @pytest.mark.parametrize(
