@@ -1,10 +1,21 @@
 """Kinds of submits that are measured beside one another, in interleaved rounds: the first is the baseline."""
 
+import argparse
 import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from bench.load import Tally
+from bench.children import Child, Children, RunError, free_port, split_cores
+from bench.databases import database_of_its_own
+from bench.gateway import SUBMIT, Site, prepare
+from bench.load import Order, Tally
+from bench.rounds import measured
+from bench.standin import COUNT_PATH
+from bench.targets import wire
 
 CONNECTIONS: Final = (1, 16)
 
@@ -15,6 +26,67 @@ class Kind:
 
     bearer: str
     tallies: dict[int, list[tuple[Tally, float]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Stage:
+    """A prepared database, a stand-in for RunComfy at `upstream_port`, a load; `serve` starts the server."""
+
+    site: Site
+    upstream_port: int
+    _children: Children
+    _cores: tuple[frozenset[int], Child]
+    port: int = 0
+    _server: Child | None = None
+
+    def serve(self) -> None:
+        """Start the gateway, at `port`."""
+        self._server, self.port = self.site.serve(self._children, "gateway", cores=self._cores[0])
+
+    def run(
+        self, given: argparse.Namespace, kinds: Mapping[str, Kind], bodies_of: Callable[[str], list[bytes]]
+    ) -> None:
+        """All rounds: of each kind its bodies one after the other or, where there is one, that again."""
+        server, load = self._server, self._cores[1]
+        if server is None:
+            raise RunError("nothing is served")
+        for one_round in range(given.rounds + 1):  # the first warms up
+            for connections in CONNECTIONS:
+                for name, kind in kinds.items():
+                    requests = [wire("POST", SUBMIT, kind.bearer, body) for body in bodies_of(name)]
+                    before_s = server.cpu_s()
+                    order = Order(self.port, requests, '"request_id":"', connections, given.seconds)
+                    tally = measured(load, order)
+                    if tally.errors or tally.requests > len(requests) > 1:
+                        raise RunError(f"{name}: {tally.requests} answers, {tally.first_error}")
+                    if one_round:
+                        cpu_us = (server.cpu_s() - before_s) / tally.requests * 1e6
+                        kind.tallies.setdefault(connections, []).append((tally, cpu_us))
+
+
+@contextmanager
+def staged(given: argparse.Namespace, **settings: str) -> Iterator[Stage]:
+    """Everything but the server, which starts when the tenants are made."""
+    with (
+        tempfile.TemporaryDirectory(prefix="reelgate-bench-") as made,
+        database_of_its_own(given.database, Path(made)) as database,
+        Children() as children,
+    ):
+        folder = Path(made)
+        served, other = split_cores(pin=True)
+        upstream_port = free_port()
+        load = children.add(Child("load", ["bench.load"], folder=folder, cores=other, talks=True))
+        upstream = Child("standin", ["bench.standin", str(upstream_port)], folder=folder, cores=other)
+        children.add(upstream).wait_until_it_answers(upstream_port, COUNT_PATH)
+        site = prepare(folder, database, upstream_port, RUN_LOOPS="false", **settings)
+        yield Stage(site, upstream_port, children, (served, load))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of such a part."""
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each kind, loop and round (1)")
+    parser.add_argument("--rounds", type=int, default=5, help="to take medians over (5)")
+    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (from its wheel) or a URL")
 
 
 def print_kinds(kinds: dict[str, Kind]) -> None:
