@@ -228,8 +228,8 @@ class Settings(BaseSettings):
     )
     token_retention_s: Seconds = Field(
         default=2_592_000.0,
-        ge=0,
-        description="Seconds for which a client token without requests is kept after its end; 0 for ever.",
+        ge=3600,
+        description="Seconds for which a client token without requests is kept after its end.",
     )
     settle_on: Literal["success", "acceptance"] = Field(
         default="success",

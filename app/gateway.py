@@ -109,6 +109,8 @@ async def open_gateway(
         if serving and is_sqlite(url):
             stack.callback(server_lock(url).release)
         db = await _open_checked(url, settings.database_pool, stack)
+        refusals = Refusals(db, clock)
+        stack.push_async_callback(refusals.close)
         pool = Pool(clock, await _open_credentials(settings, stack))
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
@@ -194,7 +196,7 @@ async def open_gateway(
                 pepper,
                 CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
             ),
-            refusals=Refusals(db, clock),
+            refusals=refusals,
             tasks=tasks,
         )
 

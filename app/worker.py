@@ -11,16 +11,18 @@ from app.kit.loop import Loop
 _POLL_S = 0.25  # how late a look may be for the sake of a tick
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
+_REFUSALS_S = 10.0
 _RETAIN_S = 600.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
-    """Every loop of this gateway. The credentials are its own to try; the rest is anybody's work."""
+    """Every loop of this gateway. Its credentials and counts are its own; the rest is anybody's work."""
     clock, settings = gateway.clock, gateway.settings
     own = [
         Loop(
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
-        )
+        ),
+        Loop("refusals", gateway.refusals.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]
     if not settings.run_loops:
         return own

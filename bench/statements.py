@@ -147,17 +147,22 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "clients.newest": Statement(
         lambda c, d: clients.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
     ),
-    "tokens.find": Statement(lambda c, d: tokens.find(c, d.token), "pk_client_tokens"),
+    "tokens.find": Statement(
+        lambda c, d: tokens.find(c, d.token),
+        "pk_client_tokens",
+        sorts=True,  # one
+    ),
     "tokens.page": Statement(
         lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20), "ix_client_tokens_listed"
     ),
     "tokens.page of an end user": Statement(
         lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20, end_user=d.end_user),
         "ix_client_tokens_listed_by_end_user",
+        sorts=True,  # few are one end user's
     ),
-    "tokens.remove_unused": Statement(
-        lambda c, d: tokens.remove_unused(c, ended_before_ms=d.now_ms - 10**12, limit=200),
-        "ix_client_tokens_expires_at_ms",
+    "tokens.ended": Statement(
+        lambda c, d: tokens.ended(c, before_ms=d.now_ms, after=(d.created_at_ms, d.token), limit=200),
+        "ix_client_tokens_ended",
     ),
     "store.waiting_since a lease": Statement(
         lambda c, d: store.waiting_since(c, State.DISPATCHING, before_ms=d.now_ms, limit=20),

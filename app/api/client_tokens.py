@@ -16,7 +16,9 @@ from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanMint, Open
 from app.auth import tokens
 from app.auth.principal import Principal
-from app.auth.tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S, ClientToken, Terms
+from app.auth.tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S, ClientToken, TokenTerms
+from app.catalog.findings import fragment
+from app.catalog.validate import MAX_VIOLATIONS
 from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import clients
@@ -25,10 +27,10 @@ from app.quotas.account import Owner
 from app.quotas.limits import MICROCREDITS, MOST
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
-_MOST_LISTED: Final = 50
+_MOST_LISTED: Final = 20
 _MOST_REQUESTS: Final = 20  # of a token's own, in its record
 _TEXT: Final = 300
-_WATCHES: Final = ("models", "bounds", "most_generations", "most_microcredits", "sees")
+_WATCHES: Final = ("models", "bounds", "most_generations", "most_microcredits", "end_user", "sees")
 
 Text = Annotated[str, Field(max_length=_TEXT)]
 
@@ -126,7 +128,7 @@ def _is_token_id(text: str) -> bool:
     return _TOKEN_ID.fullmatch(text) is not None
 
 
-def _terms_of(body: dict[str, Any]) -> Terms:
+def _terms_of(body: dict[str, Any]) -> TokenTerms:
     """The terms in a body.
 
     Raises:
@@ -138,11 +140,9 @@ def _terms_of(body: dict[str, Any]) -> Terms:
     except ValidationError as error:
         raise invalid(
             [
-                FieldError(
-                    "".join(["#", *(f"/{part}" for part in one["loc"])]), str(one["type"]), str(one["msg"])
-                )
+                FieldError(fragment(one["loc"]), str(one["type"]), str(one["msg"]))
                 for one in error.errors(include_url=False, include_input=False, include_context=False)
-            ]
+            ][:MAX_VIOLATIONS]
         ) from None
     errors = []
     if wish.request_id is not None:
@@ -156,7 +156,7 @@ def _terms_of(body: dict[str, Any]) -> Terms:
     if errors:
         raise invalid(errors)
     usual: Literal["token", "end_user"] = "token" if wish.end_user is None else "end_user"
-    return Terms(
+    return TokenTerms(
         lifetime_s=wish.lifetime_s,
         models=wish.models,
         bounds=wish.bounds,

@@ -185,7 +185,7 @@ _TERMS_OF_TOKEN: Schema = {
 }
 _CLIENT_TOKEN: dict[str, Schema] = {
     "token_id": _text("Names it; it is not the token."),
-    "state": _text(enum=["active", "expired", "revoked"]),
+    "state": _text("Its own, or its key's.", enum=["active", "expired", "revoked", "disabled"]),
     "kid": _text("The key that made it."),
     "mode": _text(enum=["live", "test"]),
     "scopes": _array(_text(enum=["read", "submit"])),

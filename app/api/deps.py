@@ -11,6 +11,7 @@ from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
 from app.quotas.limits import Scope
+from app.quotas.refusal import QuotaProblem
 
 
 async def gateway_of(request: Request) -> Gateway:
@@ -36,14 +37,23 @@ async def _can_submit(request: Request) -> Principal:
         if principal.token is not None:  # a key is not limited in what it sends and is refused for
             await _counted(request, principal)
         return _with_scope(principal, "submit")
+    except QuotaProblem:  # of the calls of a client token: it must cost nothing more
+        raise
     except Problem as problem:  # an answer to a submit like any other
         gateway = await gateway_of(request)
         problem.headers |= await rate_headers_of(gateway, principal, request.path_params["model_id"])
         raise
 
 
-async def _can_read(request: Request) -> Principal:
+async def _can_see(request: Request) -> Principal:
     return await _counted(request, _with_scope(await _principal(request), "read"))
+
+
+async def _can_read(request: Request) -> Principal:
+    principal = await _can_see(request)
+    if principal.token is not None and principal.token.sees == "request":
+        raise Problem(INSUFFICIENT_SCOPE, "This client token watches one request, and reads nothing else.")
+    return principal
 
 
 async def _can_ask(request: Request) -> Principal:
@@ -85,6 +95,8 @@ CanSubmit = Annotated[Principal, Depends(_can_submit)]
 """A caller who may submit."""
 CanAsk = Annotated[Principal, Depends(_can_ask)]
 """A caller with the right to submit who does something that is none: it counts like a read."""
+CanSee = Annotated[Principal, Depends(_can_see)]
+"""A caller who may read requests: those that it sees."""
 CanRead = Annotated[Principal, Depends(_can_read)]
 """A caller who may read the tenant's own."""
 CanReadAll = Annotated[Principal, Depends(_can_read_all)]

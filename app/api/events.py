@@ -11,10 +11,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api import schemas
-from app.api.deps import CanRead, CanReadAll, Open
+from app.api.deps import CanReadAll, CanSee, Open
 from app.api.preferences import watcher_of
 from app.api.requests import own
-from app.errors import INVALID_PARAMETER, FieldError, Problem
+from app.auth.principal import Principal
+from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import store
 from app.generations.feed import Feed, Watcher
@@ -25,6 +26,7 @@ _log = get_logger("events")
 _HELLO: Final = b"retry: 1000\n\n"  # how soon a browser connects again, in milliseconds
 _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
+_CHECKED_MS: Final = 4000  # how often a stream that tells something asks whether it may: 5 s are promised
 _SLOWEST_S: Final = 20.0  # for a reader to take what was sent to it
 _MOST_DIGITS: Final = 15
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -68,7 +70,7 @@ class EventStream(StreamingResponse):
 
 
 async def stream_request_events(
-    request: Request, gateway: Open, principal: CanRead, request_id: str, *, after: After = None
+    request: Request, gateway: Open, principal: CanSee, request_id: str, *, after: After = None
 ) -> Response:
     """Every change of this request's state as an event stream, from `Last-Event-ID` on.
 
@@ -79,7 +81,8 @@ async def stream_request_events(
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
     seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
-    return EventStream(_of_request(gateway, generation, seen), gateway.feed, watcher_of(principal))
+    messages = _of_request(gateway, principal, generation, seen)
+    return EventStream(messages, gateway.feed, watcher_of(principal))
 
 
 async def stream_events(
@@ -92,9 +95,7 @@ async def stream_events(
     seen = _last_seen(request, after)
     if seen is None:
         seen = await gateway.db.read(store.last_number, principal.tenant_id, principal.mode)
-    return EventStream(
-        _of_tenant(gateway, principal.tenant_id, principal.mode, seen), gateway.feed, watcher_of(principal)
-    )
+    return EventStream(_of_tenant(gateway, principal, seen), gateway.feed, watcher_of(principal))
 
 
 def _last_seen(request: Request, after: str | None) -> int | None:
@@ -108,13 +109,40 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     return int(text)
 
 
-async def _of_request(gateway: Gateway, generation: Generation, seen: int) -> AsyncGenerator[bytes]:
+class _Right:
+    """The right to go on: whose key or token has ended is told nothing more, some seconds later at most."""
+
+    def __init__(self, gateway: Gateway, principal: Principal) -> None:
+        self._gateway = gateway
+        self._principal = principal
+        self._checked_ms = gateway.clock.now_ms()
+
+    async def ended(self) -> bool:
+        """Whether it has. A database that is away ends nothing."""
+        now_ms = self._gateway.clock.now_ms()
+        if 0 <= now_ms - self._checked_ms < _CHECKED_MS:
+            return False
+        self._checked_ms = now_ms
+        try:
+            await self._gateway.authenticator.check(self._principal)
+        except Problem as problem:
+            return problem.fault is not DATABASE_UNAVAILABLE
+        return False
+
+
+async def _of_request(
+    gateway: Gateway, principal: Principal, generation: Generation, seen: int
+) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    right = _Right(gateway, principal)
     yield _HELLO
     async with feed.of_generation(generation.id) as shared:
         serial, position = 0, None
         while not feed.closing.is_set():
-            if not await shared.beyond(serial, within_s=heartbeat_s):
+            came = await shared.beyond(serial, within_s=heartbeat_s)
+            if await right.ended():
+                return
+            if not came:
                 yield _PING
                 continue
             serial, view = shared.serial, shared.value
@@ -131,13 +159,18 @@ async def _of_request(gateway: Gateway, generation: Generation, seen: int) -> As
                 return
 
 
-async def _of_tenant(gateway: Gateway, tenant_id: str, mode: Any, seen: int) -> AsyncGenerator[bytes]:
+async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    tenant_id, mode = principal.tenant_id, principal.mode
+    right = _Right(gateway, principal)
     yield _HELLO
     async with feed.of_tenant(tenant_id, mode) as shared:
         serial = 0
         while not feed.closing.is_set():
-            if not await shared.beyond(serial, within_s=heartbeat_s):
+            came = await shared.beyond(serial, within_s=heartbeat_s)
+            if await right.ended():
+                return
+            if not came:
                 yield _PING
                 continue
             serial, tail = shared.serial, shared.value

@@ -18,7 +18,7 @@ from app.api.cors import is_own, public_origin
 from app.api.deps import Open
 from app.auth import keys
 from app.auth.keys import APIKey
-from app.auth.tokens import Terms
+from app.auth.tokens import TokenTerms
 from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations.minting import invalid
@@ -42,7 +42,7 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
     session = body.get("session")
     if not isinstance(session, str) or not _SESSION.fullmatch(session):
         raise invalid([FieldError("#/session", "pattern", "is not 32 hexadecimal digits")])
-    terms = Terms(
+    terms = TokenTerms(
         lifetime_s=_LIFETIME_S,
         origins=[origin],
         most_generations=gateway.settings.playground_requests,

@@ -76,9 +76,15 @@ async def held(
     """The generation once it is `done`, or as it is when the time is over.
 
     Where the caller holds as many answers as it may, or the server stops, nothing is waited for.
+
+    Raises:
+        Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
+
     """
     feed, watcher = gateway.feed, watcher_of(principal)
     if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
         return generation
     with feed.place(watcher):
-        return await feed.until(generation, done, within_s=wait_s)
+        found = await feed.until(generation, done, within_s=wait_s)
+    await gateway.authenticator.check(principal)  # it may have ended meanwhile
+    return found

@@ -18,12 +18,14 @@ from app.errors import (
     CATALOGUE,
     DATABASE_UNAVAILABLE,
     EXPIRED_CLIENT_TOKEN,
+    GATEWAY_QUEUE_FULL,
     HTTP_ERROR,
     INTERNAL_ERROR,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
     INVALID_PARAMETER,
     METHOD_NOT_ALLOWED,
+    QUEUE_FULL,
     ROUTE_NOT_FOUND,
     Fault,
     FieldError,
@@ -37,7 +39,11 @@ from app.quotas.refusal import QuotaProblem
 PROBLEM_JSON = "application/problem+json"
 _MOST_DETAIL: Final = 500
 _MOST_CALL: Final = 300
+_MOST_NAMED: Final = 5  # of the places that an input is refused for
 _LONGEST_S: Final = 0.5
+_OF_THE_APPLICATION: Final = dict.fromkeys(
+    (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."
+)
 _BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN)  # RFC 6750's word for them
 
 
@@ -95,31 +101,44 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
         raise problem
     if isinstance(problem, QuotaProblem):
         problem.headers |= rate_headers(problem.shown)
+    if problem.fault in _OF_THE_APPLICATION and _token_of(request, problem) is not None:
+        problem.detail = _OF_THE_APPLICATION[problem.fault]  # how much others have is no matter of a page's
     await _note(request, problem)
     return response(problem, base_url=_base_url(request), instance=request.url.path)
 
 
 async def _note(request: Request, problem: Problem) -> None:
     """Keep what a client token is refused with its record; an answer waits for that, but not for long."""
-    principal: Principal | None = request.scope.get("state", {}).get("principal")
-    token_id = principal.token.token_id if principal is not None and principal.token is not None else None
-    if isinstance(problem, TokenProblem):
-        token_id = problem.token_id
+    token_id = _token_of(request, problem)
     if token_id is None or problem.fault is DATABASE_UNAVAILABLE:
         return
     gateway: Gateway = request.app.state.gateway
+    where = ", ".join(f"{one.pointer} {one.code}" for one in problem.errors[:_MOST_NAMED])
     refusal = Refusal(
         gateway.clock.now_ms(),
         problem.fault.code,
-        problem.detail[:_MOST_DETAIL],
-        f"{request.method} {request.url.path}"[:_MOST_CALL],
-        (request.headers.get("origin") or "")[:_MOST_CALL] or None,
+        _printable(problem.detail + (f" ({where})" if where else ""))[:_MOST_DETAIL],
+        _printable(f"{request.method} {request.url.path}")[:_MOST_CALL],
+        _printable(request.headers.get("origin") or "")[:_MOST_CALL] or None,
         trace_id_var.get(),
     )
     task = gateway.tasks.start(gateway.refusals.note(token_id, refusal), name="note-refusal")
     with suppress(TimeoutError):
         async with asyncio.timeout(_LONGEST_S):
             await asyncio.shield(task)
+
+
+def _token_of(request: Request, problem: Problem) -> str | None:
+    """The client token that is refused, if it is one."""
+    if isinstance(problem, TokenProblem):
+        return problem.token_id
+    principal: Principal | None = request.scope.get("state", {}).get("principal")
+    return principal.token.token_id if principal is not None and principal.token is not None else None
+
+
+def _printable(text: str) -> str:
+    """The text with what no database keeps, and no terminal should see, written out."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from app.api import schemas
 from app.api.answers import json_answer, tag_of, tagged_answer, tags_of
 from app.api.cursors import decode_cursor, encode_cursor
-from app.api.deps import CanAsk, CanRead, Open
+from app.api.deps import CanAsk, CanSee, Open
 from app.api.preferences import APPLIED, held, preferences_of
 from app.auth.principal import Principal
-from app.auth.tokens import END_USER, ClientToken
+from app.auth.tokens import END_USER
 from app.errors import (
     NOT_CANCELLABLE,
     REQUEST_NOT_FOUND,
@@ -21,7 +21,7 @@ from app.errors import (
     Problem,
 )
 from app.gateway import Gateway
-from app.generations import store
+from app.generations import clients, store
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -30,7 +30,7 @@ from app.kit.ids import is_id
 STALE_HEADER = "Reelgate-Stale"
 
 
-async def get_status(request: Request, gateway: Open, principal: CanRead, request_id: str) -> Response:
+async def get_status(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """RunComfy's status. `completed` means finished: success or failure is in the result."""
 
     def document(generation: Generation) -> dict[str, Any]:
@@ -42,7 +42,7 @@ async def get_status(request: Request, gateway: Open, principal: CanRead, reques
 async def get_result(
     request: Request,
     gateway: Open,
-    principal: CanRead,
+    principal: CanSee,
     request_id: str,
     *,
     include_cost: Annotated[bool, Query()] = False,
@@ -75,7 +75,7 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
     return json_answer(schemas.cancelled(generation), status_code=202, headers=headers)
 
 
-async def get_request(request: Request, gateway: Open, principal: CanRead, request_id: str) -> Response:
+async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
     generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(store.events_of, generation.id)
@@ -112,7 +112,7 @@ async def _answer(
 
 async def list_requests(
     gateway: Open,
-    principal: CanRead,
+    principal: CanSee,
     *,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -123,7 +123,7 @@ async def list_requests(
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
 ) -> Response:
     """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
-    seen = {"token_id": token_id, "end_user": end_user} | _seen_by(principal.token)
+    seen = {"token_id": token_id, "end_user": end_user} | clients.seen_by(principal.token)
     found = await gateway.db.read(
         store.page,
         principal.tenant_id,
@@ -166,31 +166,13 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
     generation = None
     if is_id(request_id):
         generation = await gateway.tracker.find(request_id, principal.tenant_id)
-    if generation is None or generation.mode != principal.mode or not _sees(principal.token, generation):
+    if (
+        generation is None
+        or generation.mode != principal.mode
+        or not clients.sees(principal.token, generation)
+    ):
         raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
     return generation
-
-
-def _sees(token: ClientToken | None, generation: Generation) -> bool:
-    seen = {
-        "generation_id": generation.id,
-        "token_id": generation.token_id,
-        "end_user": generation.end_user,
-    }
-    return all(seen[name] == value for name, value in _seen_by(token).items())
-
-
-def _seen_by(token: ClientToken | None) -> dict[str, str | None]:
-    """What a request has that the holder of a client token may see; all of it has to agree."""
-    if token is None:
-        return {}
-    match token.sees:
-        case "request":
-            return {"generation_id": token.request_id}
-        case "end_user":
-            return {"end_user": token.end_user}
-        case "token":
-            return {"token_id": token.token_id}
 
 
 def _staleness(generation: Generation) -> dict[str, str]:

@@ -232,7 +232,7 @@ def client_token(token: ClientToken, now_ms: int) -> dict[str, Any]:
         "sees": token.sees,
         "request_id": token.request_id,
         "created_at": iso(token.created_at_ms),
-        "expires_at": iso(token.expires_at_ms),
+        "expires_at": iso(token.ends_at_ms),
         "revoked_at": _iso_or_none(token.revoked_at_ms),
         "last_used_at": _iso_or_none(token.last_used_at_ms),
         "refusals": token.refusals,

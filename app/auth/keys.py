@@ -72,11 +72,18 @@ class APIKey:
 
     def state(self, now_ms: int) -> str:
         """`active`, `revoked`, `expired` or `disabled` (the tenant is)."""
-        if self.revoked_at_ms is not None:
-            return "revoked"
-        if self.expires_at_ms is not None and self.expires_at_ms <= now_ms:
-            return "expired"
-        return "active" if self.tenant_disabled_at_ms is None else "disabled"
+        return state_of(self.revoked_at_ms, self.expires_at_ms, self.tenant_disabled_at_ms, now_ms=now_ms)
+
+
+def state_of(
+    revoked_at_ms: int | None, expires_at_ms: int | None, tenant_disabled_at_ms: int | None, *, now_ms: int
+) -> str:
+    """`active`, `revoked`, `expired` or `disabled` (the tenant is), of a key with these."""
+    if revoked_at_ms is not None:
+        return "revoked"
+    if expires_at_ms is not None and expires_at_ms <= now_ms:
+        return "expired"
+    return "active" if tenant_disabled_at_ms is None else "disabled"
 
 
 def parse(text: str) -> PresentedKey | None:

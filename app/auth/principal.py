@@ -138,27 +138,33 @@ class Authenticator:
         if presented.kind == "client":
             return await self._of_token(presented, now_ms)
         key = await self._db.read(keys.find, presented.kid)
-        if not self._is_right(presented, key) or key is None:
-            raise Problem(INVALID_API_KEY, "This API key is not known here.")
-        state = key.state(now_ms)
-        if state != "active":
-            raise Problem(INVALID_API_KEY, f"This API key is {state}.")
+        key = _check_key(key if self._is_right(presented, key) else None, now_ms)
         self._note_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
         return _principal_of(key)
+
+    async def check(self, principal: Principal) -> None:
+        """Refuse whose key or client token has ended since, for what goes on for longer than a call.
+
+        Raises:
+            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN.
+
+        """
+        now_ms = self._clock.now_ms()
+        if principal.token is not None:
+            found = await self._db.read(tokens.find, principal.token.token_id)
+            if found is None:
+                raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+            check_token(found[0], now_ms)
+            return
+        key = await self._db.read(keys.find, principal.kid)
+        _check_key(key, now_ms)
 
     async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
         found = await self._db.read(tokens.find, presented.kid)
         if not self._is_right(presented, found[0] if found else None) or found is None:
             raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
         token, parent = found
-        state, of_parent = token.state(now_ms), parent.state(now_ms)
-        if state == "expired":
-            raise TokenProblem(EXPIRED_CLIENT_TOKEN, "This client token has expired.", token.token_id)
-        if state != "active":
-            raise TokenProblem(INVALID_CLIENT_TOKEN, f"This client token is {state}.", token.token_id)
-        if of_parent != "active":
-            detail = f"The API key that made this client token is {of_parent}."
-            raise TokenProblem(INVALID_CLIENT_TOKEN, detail, token.token_id)
+        check_token(token, now_ms)
         self._note_use(tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms)
         return _narrowed(_principal_of(parent), token)
 
@@ -185,6 +191,32 @@ class Authenticator:
         except Problem:
             self._noted_ms.pop(kid, None)
             _log.warning("A key's use could not be noted.", kid=kid)
+
+
+def check_token(token: ClientToken, now_ms: int) -> None:
+    """Refuse a token that has ended, or whose key has.
+
+    Raises:
+        Problem: INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN.
+
+    """
+    state, of_key = token.own_state(now_ms), token.state_of_key(now_ms)
+    if state == "expired":
+        raise TokenProblem(EXPIRED_CLIENT_TOKEN, "This client token has expired.", token.token_id)
+    if state != "active":
+        raise TokenProblem(INVALID_CLIENT_TOKEN, f"This client token is {state}.", token.token_id)
+    if of_key != "active":
+        detail = f"The API key that made this client token is {of_key}."
+        raise TokenProblem(INVALID_CLIENT_TOKEN, detail, token.token_id)
+
+
+def _check_key(key: APIKey | None, now_ms: int) -> APIKey:
+    if key is None:
+        raise Problem(INVALID_API_KEY, "This API key is not known here.")
+    state = key.state(now_ms)
+    if state != "active":
+        raise Problem(INVALID_API_KEY, f"This API key is {state}.")
+    return key
 
 
 def _principal_of(key: APIKey) -> Principal:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, tuple_, update
 
 from app.auth import keys
-from app.auth.keys import APIKey, Mode
-from app.db.tables import client_token_refusals, client_tokens, generations
+from app.auth.keys import APIKey, Mode, state_of
+from app.db.tables import api_keys, client_token_refusals, client_tokens, generations, tenants
 from app.kit.secrets import keyed_digest, pepper_id
 from app.kit.strict_json import from_column, to_column
 
@@ -24,7 +24,7 @@ MOST_REFUSALS_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class TokenTerms:
     """What a token allows.
 
     `models` are the ids that it may use and `origins` the pages that may hold it, None: as its key and its
@@ -46,7 +46,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class ClientToken:
-    """A token's record; the secret is not in it."""
+    """A token's record, with the end of its key and its tenant's state; the secret is not in it."""
 
     token_id: str
     tenant_id: str
@@ -67,12 +67,31 @@ class ClientToken:
     request_id: str | None
     last_used_at_ms: int | None
     refusals: int
+    key_expires_at_ms: int | None
+    key_revoked_at_ms: int | None
+    tenant_disabled_at_ms: int | None
 
     def state(self, now_ms: int) -> str:
-        """`active`, `revoked` or `expired`. Its key may have ended all the same."""
+        """`active`, `revoked` or `expired` (it or its key is), or `disabled` (its tenant is)."""
+        own = self.own_state(now_ms)
+        return own if own != "active" else self.state_of_key(now_ms)
+
+    def own_state(self, now_ms: int) -> str:
+        """The same of the token alone."""
         if self.revoked_at_ms is not None:
             return "revoked"
         return "expired" if self.expires_at_ms <= now_ms else "active"
+
+    def state_of_key(self, now_ms: int) -> str:
+        """The same of its key."""
+        return state_of(
+            self.key_revoked_at_ms, self.key_expires_at_ms, self.tenant_disabled_at_ms, now_ms=now_ms
+        )
+
+    @property
+    def ends_at_ms(self) -> int:
+        """When it ends by itself: a key that was rotated may end sooner."""
+        return min(self.expires_at_ms, self.key_expires_at_ms or self.expires_at_ms)
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -93,14 +112,13 @@ class Refusal:
 
 
 def create(
-    connection: Connection, parent: APIKey, terms: Terms, *, pepper: str, now_ms: int
+    connection: Connection, parent: APIKey, terms: TokenTerms, *, pepper: str, now_ms: int
 ) -> tuple[ClientToken, str]:
     """Make a token: its record and, this once, the token. It ends with its key at the latest."""
     token_id, token = keys.forge("client")
     expires_at_ms = now_ms + terms.lifetime_s * 1000
-    row = connection.execute(
-        insert(client_tokens)
-        .values(
+    connection.execute(
+        insert(client_tokens).values(
             token_id=token_id,
             tenant_id=parent.tenant_id,
             kid=parent.kid,
@@ -118,12 +136,21 @@ def create(
             sees=terms.sees,
             request_id=terms.request_id,
         )
-        .returning(client_tokens)
-    ).one()
-    return _token_of(row), token
+    )
+    return _token_of(connection.execute(_BY_ID, {"wanted": token_id}).one()), token
 
 
-_BY_ID = select(client_tokens).where(client_tokens.c.token_id == bindparam("wanted"))
+_SELECT = (
+    select(
+        client_tokens,
+        api_keys.c.expires_at_ms.label("key_expires_at_ms"),
+        api_keys.c.revoked_at_ms.label("key_revoked_at_ms"),
+        tenants.c.disabled_at_ms.label("tenant_disabled_at_ms"),
+    )
+    .join(api_keys, api_keys.c.kid == client_tokens.c.kid)
+    .join(tenants, tenants.c.id == client_tokens.c.tenant_id)
+)
+_BY_ID = _SELECT.where(client_tokens.c.token_id == bindparam("wanted"))
 
 
 def find(connection: Connection, token_id: str) -> tuple[ClientToken, APIKey] | None:
@@ -159,8 +186,7 @@ def page(
     """A tenant's tokens, the newest first, older than the (created_at_ms, token_id) `before`."""
     table = client_tokens.c
     query = (
-        select(client_tokens)
-        .where(table.tenant_id == tenant_id)
+        _SELECT.where(table.tenant_id == tenant_id)
         .order_by(table.created_at_ms.desc(), table.token_id.desc())
         .limit(limit)
     )
@@ -190,14 +216,9 @@ def mark_used(connection: Connection, token_id: str, *, now_ms: int) -> None:
     )
 
 
-def note_refusal(connection: Connection, token_id: str, refusal: Refusal, *, count: int = 1) -> None:
-    """Count refusals, and keep the last of them; of each token the newest are kept."""
-    number = connection.execute(
-        update(client_tokens)
-        .where(client_tokens.c.token_id == token_id)
-        .values(refusals=client_tokens.c.refusals + count)
-        .returning(client_tokens.c.refusals)
-    ).scalar_one_or_none()
+def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> None:
+    """Count a refusal and keep it; of each token the newest are kept."""
+    number = _count(connection, token_id, 1)
     if number is None:
         return
     connection.execute(
@@ -225,6 +246,21 @@ def note_refusal(connection: Connection, token_id: str, refusal: Refusal, *, cou
     )
 
 
+def count_refusals(connection: Connection, counts: Mapping[str, int]) -> None:
+    """Count refusals of several tokens, of which nothing else is kept."""
+    for token_id in sorted(counts):  # always in one order: two servers must not meet half-way
+        _count(connection, token_id, counts[token_id])
+
+
+def _count(connection: Connection, token_id: str, more: int) -> int | None:
+    return connection.execute(
+        update(client_tokens)
+        .where(client_tokens.c.token_id == token_id)
+        .values(refusals=client_tokens.c.refusals + more)
+        .returning(client_tokens.c.refusals)
+    ).scalar_one_or_none()
+
+
 def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
     """What a token was refused lately, the newest first."""
     rows = connection.execute(
@@ -235,28 +271,32 @@ def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
     return [Refusal(row.at_ms, row.code, row.detail, row.call, row.origin, row.trace_id) for row in rows]
 
 
-def remove_unused(connection: Connection, *, ended_before_ms: int, limit: int) -> int:
-    """Remove tokens that ended before that moment and made no request; how many there were."""
-    old = list(
-        connection.scalars(
-            select(client_tokens.c.token_id)
-            .where(
-                client_tokens.c.expires_at_ms < ended_before_ms,
-                ~exists().where(
-                    generations.c.tenant_id == client_tokens.c.tenant_id,
-                    generations.c.mode == client_tokens.c.mode,
-                    generations.c.token_id.is_not(None),
-                    generations.c.token_id == client_tokens.c.token_id,
-                ),
-            )
-            .order_by(client_tokens.c.expires_at_ms)
-            .limit(limit)
-        )
+def ended(
+    connection: Connection, *, before_ms: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str, bool]]:
+    """Tokens that ended before that moment, in order, from `after` on: when, which, and if it made any."""
+    table = client_tokens.c
+    made = exists().where(
+        generations.c.tenant_id == table.tenant_id,
+        generations.c.mode == table.mode,
+        generations.c.token_id.is_not(None),
+        generations.c.token_id == table.token_id,
     )
-    if old:
-        for table in (client_token_refusals, client_tokens):
-            connection.execute(delete(table).where(table.c.token_id.in_(old)))
-    return len(old)
+    rows = connection.execute(
+        select(table.expires_at_ms, table.token_id, made.label("made"))
+        .where(table.expires_at_ms < before_ms, tuple_(table.expires_at_ms, table.token_id) > tuple_(*after))
+        .order_by(table.expires_at_ms, table.token_id)
+        .limit(limit)
+    )
+    return [(at_ms, token_id, bool(has_made)) for at_ms, token_id, has_made in rows]
+
+
+def remove(connection: Connection, token_ids: Sequence[str]) -> None:
+    """Remove tokens that ended long ago and made nothing, with what they were refused."""
+    lock = select(client_tokens.c.token_id).where(client_tokens.c.token_id.in_(token_ids))
+    connection.execute(lock.order_by(client_tokens.c.token_id).with_for_update())
+    for table in (client_token_refusals, client_tokens):
+        connection.execute(delete(table).where(table.c.token_id.in_(token_ids)))
 
 
 def _token_of(row: Row[tuple[object, ...]]) -> ClientToken:

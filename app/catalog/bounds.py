@@ -4,6 +4,7 @@ A bound is of one top-level input: `enum`, `minimum`, `maximum`, `max_length`. A
 counts as its default; where it has none, nobody here knows what the vendor would take, and it is refused.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,27 +14,36 @@ from app.catalog.validate import Violation, violations
 
 CODE: Final = "out_of_bounds"
 _OF_NUMBERS: Final = ("minimum", "maximum")
+_TYPES: Final = {
+    **dict.fromkeys(_OF_NUMBERS, frozenset({"integer", "number"})),
+    "max_length": frozenset({"array", "string"}),
+}
+MOST_VALUES: Final = 100  # each is judged by the model's whole schema, in some 70 microseconds
 _KEYWORDS: Final = ("enum", *_OF_NUMBERS, "max_length")
 _LEFT_OUT: Final = {True: "left out, it counts as its default", False: "it was left out, and has no default"}
 
 Bounds = Mapping[str, Mapping[str, Any]]
 
 
-def faults_of_bounds(model: Model, bounds: Any) -> list[Violation]:
+def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
     """What is wrong with bounds for this model; their pointers begin with `#/bounds`."""
-    if not isinstance(bounds, dict):
-        return [Violation("#/bounds", "type", "must be an object of inputs, each with its bound")]
+    values = sum(len(one["enum"]) for one in bounds.values() if isinstance(one.get("enum"), list))
+    if values > MOST_VALUES:
+        return [Violation("#/bounds", "enum", f"has {values} values, and may have {MOST_VALUES} in all")]
     faults: list[Violation | None] = []
     inputs = _inputs(model)
     for name, bound in bounds.items():
+        place = fragment(("bounds", name))
         if name not in inputs:
             known = f"is not an input of {model.model_id}; inputs: {listed(list(inputs))}"
-            faults.append(Violation(fragment(("bounds", name)), "unknown_field", known))
-        elif not isinstance(bound, dict) or not bound:
-            text = f"must be an object of {', '.join(_KEYWORDS)}"
-            faults.append(Violation(fragment(("bounds", name)), "type", text))
+            faults.append(Violation(place, "unknown_field", known))
+        elif not bound:
+            faults.append(Violation(place, "type", f"must be an object of {', '.join(_KEYWORDS)}"))
         else:
-            faults += (_fault_of(model, name, keyword, value) for keyword, value in bound.items())
+            own = [_fault_of(model, name, keyword, value) for keyword, value in bound.items()]
+            faults += own
+            if not any(own) and bound.get("minimum", -math.inf) > bound.get("maximum", math.inf):
+                faults.append(Violation(place, "minimum", "has a minimum above its maximum"))
     return [one for one in faults if one is not None]
 
 
@@ -56,6 +66,12 @@ def _inputs(model: Model) -> Mapping[str, Any]:
     return properties
 
 
+def _types(schema: Any) -> frozenset[str]:
+    """The types that an input may have, as far as its schema says at once; none where it does not."""
+    named = schema.get("type") if isinstance(schema, dict) else None
+    return frozenset([named] if isinstance(named, str) else named or ())
+
+
 def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | None:
     place = ("bounds", name, keyword)
     if keyword not in _KEYWORDS:
@@ -65,6 +81,12 @@ def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | 
             return Violation(fragment(place), "type", "must be a list of the values that are allowed")
         wrong = [reason for one in value if (reason := _refusal(model, name, one))]
         return Violation(fragment(place), "enum", wrong[0]) if wrong else None
+    types = _types(_inputs(model)[name])
+    if types and types.isdisjoint(_TYPES[keyword]):
+        wanted = " or ".join(sorted(_TYPES[keyword]))
+        return Violation(
+            fragment(place), "type", f"is a bound of {wanted}, and {name} is {listed(sorted(types))}"
+        )
     least = 0 if keyword == "max_length" else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or (least is not None and (not isinstance(value, int) or value < least)):
@@ -93,8 +115,12 @@ def _excess(bound: Mapping[str, Any], value: Any) -> str | None:
         if not within:
             least = "at least" if keyword == "minimum" else "at most"
             return f"must be {least} {bound[keyword]} with this client token, is {shown(value)}"
-    if "max_length" in bound and isinstance(value, str | list) and len(value) > bound["max_length"]:
-        return f"may be {bound['max_length']} long at most with this client token, is {len(value)}"
+    if "max_length" not in bound or value is None:  # what is not there has no length
+        return None
+    length = len(value) if isinstance(value, str | list) else math.inf
+    if length > bound["max_length"]:
+        told = length if isinstance(length, int) else shown(value)
+        return f"may be {bound['max_length']} long at most with this client token, is {told}"
     return None
 
 

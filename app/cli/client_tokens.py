@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
+from app.api import schemas
 from app.auth import tenants as tenant_rows
 from app.auth import tokens as token_rows
-from app.auth.tokens import ClientToken, Refusal
+from app.auth.tokens import ClientToken
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
 from app.generations import clients
 from app.kit.clock import iso
 from app.quotas.account import Owner
-from app.quotas.limits import Usage, credits_text
 
 client_tokens = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
 
@@ -36,7 +36,7 @@ def list_client_tokens(
 
     found, now_ms = with_gateway(work)
     if as_json:
-        print_json([_document(one, now_ms) for one in found])
+        print_json([schemas.client_token(one, now_ms) for one in found])
         return
     print_table(
         ("TOKEN ID", "KEYS", "KID", "STATE", "SEES", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
@@ -49,7 +49,7 @@ def list_client_tokens(
                 one.request_id or one.sees,
                 one.end_user or "-",
                 iso(one.created_at_ms),
-                iso(one.expires_at_ms),
+                iso(one.ends_at_ms),
                 str(one.refusals),
             )
             for one in found
@@ -61,10 +61,10 @@ def list_client_tokens(
 def show_client_token(token_id: str) -> None:
     """Show all of a client token, as JSON: its terms, what it used, made and was refused."""
 
-    async def work(gateway: Gateway) -> tuple[ClientToken, Usage, list[str], list[Refusal], int]:
+    async def work(gateway: Gateway) -> dict[str, Any]:
         token = await _found(gateway, token_id)
         owner = Owner(token.tenant_id, token.mode)
-        return (
+        return schemas.client_token_in_full(
             token,
             await gateway.db.read(clients.used, owner, token_id),
             await gateway.db.read(clients.newest, owner, token_id, most=_MOST),
@@ -72,28 +72,7 @@ def show_client_token(token_id: str) -> None:
             gateway.clock.now_ms(),
         )
 
-    token, usage, request_ids, refusals, now_ms = with_gateway(work)
-    print_json(
-        {
-            **_document(token, now_ms),
-            "held_generations": usage.held_generations,
-            "spent_generations": usage.spent_generations,
-            "held_credits": credits_text(usage.held_microcredits),
-            "spent_credits": credits_text(usage.spent_microcredits),
-            "requests": request_ids,
-            "newest_refusals": [
-                {
-                    "at": iso(one.at_ms),
-                    "code": one.code,
-                    "detail": one.detail,
-                    "call": one.call,
-                    "origin": one.origin,
-                    "trace_id": one.trace_id,
-                }
-                for one in refusals
-            ],
-        }
-    )
+    print_json(with_gateway(work))
 
 
 @client_tokens.command("revoke")
@@ -113,25 +92,3 @@ async def _found(gateway: Gateway, token_id: str) -> ClientToken:
     if found is None:
         fail(f"there is no client token {token_id!r}; `reelgate client-tokens list` shows them.")
     return found[0]
-
-
-def _document(token: ClientToken, now_ms: int) -> dict[str, Any]:
-    return {
-        "token_id": token.token_id,
-        "kid": token.kid,
-        "mode": token.mode,
-        "state": token.state(now_ms),
-        "sees": token.sees,
-        "request_id": token.request_id,
-        "end_user": token.end_user,
-        "models": sorted(token.models) if token.models is not None else None,
-        "bounds": token.bounds,
-        "origins": sorted(token.origins) if token.origins is not None else None,
-        "most_generations": token.most_generations,
-        "most_microcredits": token.most_microcredits,
-        "created_at": iso(token.created_at_ms),
-        "expires_at": iso(token.expires_at_ms),
-        "revoked_at": None if token.revoked_at_ms is None else iso(token.revoked_at_ms),
-        "last_used_at": None if token.last_used_at_ms is None else iso(token.last_used_at_ms),
-        "refusals": token.refusals,
-    }

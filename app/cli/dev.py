@@ -112,11 +112,12 @@ async def _demo_key(settings: Settings) -> str:
 
 async def _demo_tenant(gateway: Gateway, now_ms: int) -> Tenant:
     try:
-        return await gateway.db.read(tenants.by_name, DEMO_TENANT)
+        found = await gateway.db.read(tenants.by_name, DEMO_TENANT)
     except TenantError:
-        made = await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
-        await gateway.db.write(tenants.set_origins, made.id, DEMO_ORIGINS)
-        return made
+        found = await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
+    if not found.origins:
+        await gateway.db.write(tenants.set_origins, found.id, DEMO_ORIGINS)
+    return found
 
 
 def _write_private(path: Path, text: str) -> None:

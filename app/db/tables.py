@@ -117,12 +117,16 @@ client_tokens = Table(
     # How often it was refused.
     Column("refusals", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
-    CheckConstraint("sees IN ('token', 'end_user', 'request')", name="sees"),
+    CheckConstraint(
+        "(sees = 'token' AND request_id IS NULL) OR (sees = 'end_user' AND end_user IS NOT NULL"
+        " AND request_id IS NULL) OR (sees = 'request' AND request_id IS NOT NULL)",
+        name="sees",
+    ),
     Index("ix_client_tokens_listed", "tenant_id", "mode", "created_at_ms", "token_id"),
     Index(
         "ix_client_tokens_listed_by_end_user", "tenant_id", "mode", "end_user", "created_at_ms", "token_id"
     ),
-    Index("ix_client_tokens_expires_at_ms", "expires_at_ms"),
+    Index("ix_client_tokens_ended", "expires_at_ms", "token_id"),
 )
 
 # The newest of what a client token was refused.

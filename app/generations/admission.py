@@ -71,6 +71,7 @@ class Admission:
                 wish.idempotency_key,
                 wish.fingerprint or "",
                 key_space=wish.key_space,
+                token=wish.token,
             )
             if existing is not None:
                 return Recorded(existing, is_new=False)

@@ -163,13 +163,14 @@ class Feed:
         if self.closing.is_set():
             raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
         if self.full(watcher):
-            alone = watcher.token_id is not None and self._watchers[watcher.tenant_id] < self.most
-            who, most = ("This client token", self.most_of_token) if alone else ("Your tenant", self.most)
-            raise Problem(
-                TOO_MANY_STREAMS,
-                f"{who} has {most} event streams and held answers on this server.",
-                retry_after_s=_RETRY_AFTER_S,
-            )
+            detail = f"Your tenant has {self.most} event streams and held answers on this server."
+            if watcher.token_id is not None:
+                alone = self._watchers[watcher.tenant_id] < self.most
+                has = (
+                    f"This client token has {self.most_of_token}" if alone else "The application has too many"
+                )
+                detail = f"{has} event streams and held answers on this server."
+            raise Problem(TOO_MANY_STREAMS, detail, retry_after_s=_RETRY_AFTER_S)
         counted = [(self._watchers, watcher.tenant_id)]
         if watcher.token_id is not None:
             counted.append((self._of_tokens, watcher.token_id))

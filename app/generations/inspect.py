@@ -150,6 +150,7 @@ class Inspector:
             mode=principal.mode,
             size_up_to=size_limit(media),
             within_s=self.within_s,
+            part=None if principal.token is None else principal.end_user or principal.token.token_id,
         )
 
 

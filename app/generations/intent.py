@@ -11,8 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.auth import tokens
 from app.auth.keys import Mode
-from app.errors import IDEMPOTENCY_MISMATCH, Problem
+from app.auth.principal import check_token
+from app.auth.tokens import ClientToken
+from app.errors import IDEMPOTENCY_MISMATCH, INVALID_CLIENT_TOKEN, Problem
 from app.generations import clients, queue, refusals, store
 from app.generations.eligible import anybody_may_go
 from app.generations.lifecycle import State
@@ -59,14 +62,21 @@ def find(
     wanted_fingerprint: str,
     *,
     key_space: str = "",
+    token: ClientToken | None = None,
 ) -> Generation | None:
-    """The generation that a submit with this key made before.
+    """The generation that a submit with this key made before, where the caller may see it.
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, it was another submit.
 
     """
     generation = store.find_by_key(connection, tenant_id, idempotency_key, key_space=key_space)
+    if generation is not None and not clients.sees(token, generation):
+        raise Problem(
+            IDEMPOTENCY_MISMATCH,
+            "This Idempotency-Key was sent before with another client token, whose requests this one does not"
+            " see. Tokens that follow one another need an `end_user`.",
+        )
     if generation is not None and generation.fingerprint != wanted_fingerprint:
         raise Problem(
             IDEMPOTENCY_MISMATCH,
@@ -102,17 +112,19 @@ def record(
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY, DISPATCH_PAUSED,
-            QUEUE_FULL, GATEWAY_QUEUE_FULL; nothing was taken.
+            QUEUE_FULL, GATEWAY_QUEUE_FULL, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; nothing was taken.
 
     """
     owner = Owner(intent.tenant_id, intent.mode)
+    if intent.token is not None:
+        _check_token(connection, intent.token.token_id, now_ms)
     before = account_of(
         connection,
         owner,
         intent.payer,
         intent.model_id,
         terms,
-        token_limits=intent.token_limits,
+        token_limits=clients.budget_of(intent.token),
         now_ms=now_ms,
         to_take=True,
     )
@@ -124,6 +136,7 @@ def record(
             intent.idempotency_key,
             intent.fingerprint or "",
             key_space=intent.key_space,
+            token=intent.token,
         )
         if existing is not None:
             return Recorded(existing, is_new=False)
@@ -150,6 +163,14 @@ def record(
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
     return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
+
+
+def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:
+    """Whoever authenticated may have waited for a file, and its token may have ended meanwhile."""
+    found = tokens.find(connection, token_id)
+    if found is None:
+        raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+    check_token(found[0], now_ms)
 
 
 def _credential(
@@ -239,14 +260,3 @@ def account_of(
     if any(scope.end_user for scope in limited):
         in_flight |= clients.unfinished(connection, owner, payer.end_user, unknown_since_ms=since_ms)
     return replace(opened, in_flight=in_flight) if in_flight else opened
-
-
-def key_space_of(*, token_id: str | None, end_user: str | None, root_kid: str) -> str:
-    """Within what an Idempotency-Key is one: the tenant or, of client tokens, their end user.
-
-    Where they name none it is their API key: a page that goes on with a new token must find its job, not
-    make another.
-    """
-    if token_id is None:
-        return ""
-    return f"key:{root_kid}" if end_user is None else f"user:{end_user}"

@@ -9,9 +9,10 @@ from app.auth import keys, tokens
 from app.auth.keys import APIKey
 from app.auth.principal import Principal
 from app.auth.tenants import TenantError, origin_of
-from app.auth.tokens import ClientToken, Terms
+from app.auth.tokens import ClientToken, TokenTerms
 from app.catalog.bounds import faults_of_bounds
 from app.catalog.catalog import Catalog
+from app.catalog.validate import MAX_VIOLATIONS
 from app.db.engine import Database
 from app.errors import INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS, FieldError, Problem
 from app.generations import store
@@ -32,7 +33,7 @@ class Minter:
     limiter: CallLimiter
 
     async def mint(
-        self, principal: Principal, terms: Terms, *, own_origins: Sequence[str] = ()
+        self, principal: Principal, terms: TokenTerms, *, own_origins: Sequence[str] = ()
     ) -> tuple[ClientToken, str]:
         """Make a token of the principal's key: its record and, this once, the token.
 
@@ -42,12 +43,13 @@ class Minter:
             Problem: INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS; QUOTA_EXCEEDED, too many a minute.
 
         """
-        needed = "read" if terms.request_id is not None else "submit"
-        if needed not in principal.scopes:
+        needed = {"read"} if terms.request_id is not None else {"read", "submit"}
+        if missing := sorted(needed - principal.scopes):
             raise Problem(
                 INSUFFICIENT_SCOPE,
-                f"This API key lacks the scope `{needed}`, so a client token of it would too.",
+                f"This API key lacks the scope `{missing[0]}`, so a client token of it would too.",
             )
+        self.limiter.check(Scope(principal.root_kid))
         errors, origins = [], []
         for number, text in enumerate(terms.origins or ()):
             try:
@@ -62,27 +64,28 @@ class Minter:
         if terms.request_id is not None and not await self._is_own(principal, terms.request_id):
             errors.append(FieldError("#/request_id", "request_id", "is none of this tenant's requests"))
         if errors:
-            raise invalid(errors)
-        self.limiter.check(Scope(principal.root_kid))
+            raise invalid(errors[:MAX_VIOLATIONS])
         if terms.origins is not None:
             terms = replace(terms, origins=origins)
         return await self.db.write(_make, principal.kid, terms, self.pepper, self.clock.now_ms())
 
-    async def mint_of(self, parent: APIKey, terms: Terms) -> tuple[ClientToken, str]:
-        """Make a token of a key on terms that are known to be right.
+    async def mint_of(self, parent: APIKey, terms: TokenTerms) -> tuple[ClientToken, str]:
+        """Make a token for the playground, of a key, on terms that are known to be right.
 
         Raises:
-            Problem: QUOTA_EXCEEDED, too many a minute.
+            Problem: QUOTA_EXCEEDED, too many a minute; the key's own backend has a minute of its own.
 
         """
-        self.limiter.check(Scope(parent.root_kid))
+        self.limiter.check(Scope(parent.root_kid, "playground"))
         return await self.db.write(_make, parent.kid, terms, self.pepper, self.clock.now_ms())
 
-    def _faults_of_models(self, principal: Principal, terms: Terms) -> Iterator[FieldError]:
+    def _faults_of_models(self, principal: Principal, terms: TokenTerms) -> Iterator[FieldError]:
         known = []
         for number, model_id in enumerate(terms.models or ()):
             model = self.catalog.get(model_id)
-            if model is None:
+            if model_id in (terms.models or ())[:number]:
+                yield FieldError(f"#/models/{number}", "model", "is there twice")
+            elif model is None:
                 detail = f"the catalogue has no model {model_id[:200]!r}"
                 yield FieldError(f"#/models/{number}", "model", detail)
             elif not principal.may_use(model_id):
@@ -111,7 +114,7 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 
 def _make(
-    connection: Connection, kid: str, terms: Terms, pepper: str, now_ms: int
+    connection: Connection, kid: str, terms: TokenTerms, pepper: str, now_ms: int
 ) -> tuple[ClientToken, str]:
     parent = keys.find(connection, kid)
     if parent is None:

@@ -3,7 +3,7 @@
 So are client tokens that made nothing: what made a request is kept as long as that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.auth import tokens
 from app.db.engine import Database
@@ -21,6 +21,7 @@ class Retainer:
     clock: Clock
     keep_s: float
     keep_tokens_s: float
+    _looked_to: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
         """When an output is erased."""
@@ -28,17 +29,31 @@ class Retainer:
 
     async def run_once(self) -> int:
         """Erase what has been kept for long enough. How many there were."""
-        erased = 0
-        for keep_s, erase in ((self.keep_s, self._outputs), (self.keep_tokens_s, self._tokens)):
-            count = _BATCH if keep_s else 0
-            while count >= _BATCH:
-                now_ms = self.clock.now_ms()
-                count = await erase(now_ms - int(keep_s * 1000), now_ms)
-                erased += count
+        return await self._outputs() + await self._tokens()
+
+    async def _outputs(self) -> int:
+        erased, count = 0, _BATCH if self.keep_s else 0
+        while count >= _BATCH:
+            now_ms = self.clock.now_ms()
+            before_ms = now_ms - int(self.keep_s * 1000)
+            count = await self.db.write(
+                store.erase, finished_before_ms=before_ms, now_ms=now_ms, limit=_BATCH
+            )
+            erased += count
         return erased
 
-    async def _outputs(self, before_ms: int, now_ms: int) -> int:
-        return await self.db.write(store.erase, finished_before_ms=before_ms, now_ms=now_ms, limit=_BATCH)
-
-    async def _tokens(self, before_ms: int, _now_ms: int) -> int:
-        return await self.db.write(tokens.remove_unused, ended_before_ms=before_ms, limit=_BATCH)
+    async def _tokens(self) -> int:
+        """Each token is looked at once by a server: one that made a request by its end stays for ever."""
+        removed, found = 0, _BATCH if self.keep_tokens_s else 0
+        while found >= _BATCH:
+            before_ms = self.clock.now_ms() - int(self.keep_tokens_s * 1000)
+            old = await self.db.read(
+                tokens.ended, before_ms=before_ms, after=self._looked_to[0], limit=_BATCH
+            )
+            unused = [token_id for _, token_id, made in old if not made]
+            if unused:
+                await self.db.write(tokens.remove, unused)
+            if old:
+                self._looked_to[0] = old[-1][:2]
+            removed, found = removed + len(unused), len(old)
+        return removed

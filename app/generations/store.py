@@ -19,13 +19,14 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
+from app.auth.tokens import ClientToken
 from app.db.announcements import announce
 from app.db.tables import generation_events, generations, tenants
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.strict_json import from_column, to_column
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge, Hold
-from app.quotas.limits import Limit, Payer, Scope, scopes_of
+from app.quotas.limits import Payer, Scope, scopes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Intent:
     it was made. `may_wait` says that it waits where it may not go yet; it is cancelled where it has not
     started by `start_deadline_ms`.
 
-    Of one that is made with a client token, `token_id` names that, `token_limits` are its budget and
-    `end_user` is whom it is made for. `key_space` is within what the Idempotency-Key is one.
+    `token` is the client token that it is made with, None where it is made with an API key. `key_space` is
+    within what its Idempotency-Key is one.
     """
 
     generation_id: str
@@ -67,10 +68,18 @@ class Intent:
     media: Sequence[Mapping[str, Any]] | None = None
     may_wait: bool = False
     start_deadline_ms: int | None = None
-    token_id: str | None = None
-    token_limits: tuple[Limit, ...] = ()
-    end_user: str | None = None
+    token: ClientToken | None = None
     key_space: str = ""
+
+    @property
+    def token_id(self) -> str | None:
+        """The client token's."""
+        return None if self.token is None else self.token.token_id
+
+    @property
+    def end_user(self) -> str | None:
+        """Whom the client token is for."""
+        return None if self.token is None else self.token.end_user
 
     @property
     def payer(self) -> Payer:

@@ -90,12 +90,7 @@ class Submitter:
 
         """
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
-        token = principal.token
-        key_space = intent.key_space_of(
-            token_id=token.token_id if token else None,
-            end_user=principal.end_user,
-            root_kid=principal.root_kid,
-        )
+        key_space = clients.key_space_of(principal.token, principal.root_kid)
         if idempotency_key is not None and wanted is not None:
             # First of all: what was accepted before stays so, whatever the catalogue says by now.
             earlier = await self.db.read(
@@ -105,6 +100,7 @@ class Submitter:
                 idempotency_key,
                 wanted,
                 key_space=key_space,
+                token=principal.token,
             )
             if earlier is not None:
                 return _replay(earlier)
@@ -133,9 +129,7 @@ class Submitter:
             fingerprint=wanted,
             may_wait=may_wait,
             start_deadline_ms=start_deadline_ms,
-            token_id=token.token_id if token else None,
-            token_limits=clients.budget_of(token) if token else (),
-            end_user=principal.end_user,
+            token=principal.token,
             key_space=key_space,
         )
         recorded = asyncio.Event()
@@ -215,7 +209,7 @@ class Submitter:
             Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
             model_id,
             self.terms,
-            token_limits=clients.budget_of(token) if token else (),
+            token_limits=clients.budget_of(token),
             now_ms=self.clock.now_ms(),
         )
 

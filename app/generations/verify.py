@@ -148,6 +148,10 @@ _RULES: Final = {
         SELECT min(id), count(*) || ' requests share ' || idempotency_key FROM generations
         WHERE idempotency_key IS NOT NULL GROUP BY tenant_id, key_space, idempotency_key
         HAVING count(*) > 1""",
+    "idempotency-key-is-another-callers": """
+        SELECT id, 'is kept in ' || coalesce(nullif(key_space, ''), 'its tenant') FROM generations
+        WHERE key_space <> CASE WHEN token_id IS NULL THEN ''
+        WHEN end_user IS NULL THEN 'key:' || coalesce(root_kid, kid) ELSE 'user:' || end_user END""",
     "idempotency-key-is-half": """
         SELECT id, 'has one of key and fingerprint' FROM generations
         WHERE (idempotency_key IS NULL) <> (fingerprint IS NULL)""",
@@ -159,7 +163,9 @@ _RULES: Final = {
         SELECT g.id, 'made with token ' || g.token_id FROM generations g
         LEFT JOIN client_tokens t ON t.token_id = g.token_id WHERE g.token_id IS NOT NULL
         AND (t.token_id IS NULL OR t.kid <> g.kid OR t.tenant_id <> g.tenant_id OR t.mode <> g.mode
-        OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.sees = 'request')
+        OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.sees = 'request'
+        OR g.created_at_ms < t.created_at_ms OR g.created_at_ms >= t.expires_at_ms
+        OR (t.models IS NOT NULL AND t.models NOT LIKE '%"' || g.model_id || '"%'))
         UNION ALL SELECT id, 'is for ' || end_user || ' and of no client token' FROM generations
         WHERE end_user IS NOT NULL AND token_id IS NULL""",
     "client-token-spent-too-much": f"""
@@ -230,7 +236,8 @@ _RULES: Final = {
         WHERE ticket IS NOT NULL GROUP BY tenant_id, mode, ticket HAVING count(*) > 1""",
     "limit-is-none": f"""
         SELECT tenant_id, metric || ' of ' || coalesce(amount, -1) FROM quota_limits
-        WHERE metric NOT IN ({_names(SETTABLE)}) OR amount < 0 OR burst < 1""",
+        WHERE metric NOT IN ({_names(SETTABLE)}) OR amount < 0 OR burst < 1
+        OR (kid <> '' AND end_user <> '')""",
     "top-up-takes-away": f"""
         SELECT 'entry ' || id, 'is ' || microcredits FROM ledger_entries
         WHERE kind = '{Kind.TOP_UP}' AND microcredits <= 0""",

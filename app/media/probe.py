@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakValueDictionary
@@ -23,6 +24,7 @@ from app.media.formats import NeedMoreError
 _log = get_logger("media")
 FIRST_BYTES: Final = 65_536
 MOST_BYTES: Final = 524_288  # of a head that is long for its thumbnails and profiles
+_PARTS: Final = 4  # of a tenant's places one end user, or client token, has one in so many
 _ROWS: Final = 4_096  # that are remembered
 _MOST_ASKS: Final = 3  # for the first range, for the longer one, and for all of it
 _ASKED_AFTER: Final = 20  # so many times the time for which it is believed, a validator is worth asking by
@@ -61,7 +63,7 @@ class _MoreWantedError(Exception):
 
 
 class Prober:
-    """Looks at files by URL, side by side, `per_tenant` at a time.
+    """Looks at files by URL, side by side, `per_tenant` at a time, of which somebody of its may have a part.
 
     `reaches` is what each kind of key may reach. One look takes `deadline_s` at most, and what it saw is
     believed for `believed_ms`.
@@ -90,9 +92,18 @@ class Prober:
         self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def look(
-        self, url: str, *, tenant_id: str, mode: str, size_up_to: int | None, within_s: float
+        self,
+        url: str,
+        *,
+        tenant_id: str,
+        mode: str,
+        size_up_to: int | None,
+        within_s: float,
+        part: str | None = None,
     ) -> Facts:
         """The facts of the file at a URL. Its size matters up to so many bytes; None where it does not.
+
+        `part` names whoever of the tenant's must leave room for the others.
 
         Raises:
             UnreadableError: it is no media file.
@@ -110,7 +121,7 @@ class Prober:
         key = (place, size_up_to)
         task = self._looking.get(key)
         if task is None:
-            look = self._look(url, place, tenant_id, mode, size_up_to)
+            look = self._look(url, place, tenant_id, mode, size_up_to, part=part)
             task = self._looking[key] = self._tasks.start(look, name="probe", may_be_cut=True)
             task.add_done_callback(lambda _: self._looking.pop(key, None))
         try:
@@ -120,10 +131,23 @@ class Prober:
             raise UnreachableError from None
         return row.told()
 
-    async def _look(self, url: str, place: bytes, tenant_id: str, mode: str, size_up_to: int | None) -> _Row:
+    async def _look(
+        self,
+        url: str,
+        place: bytes,
+        tenant_id: str,
+        mode: str,
+        size_up_to: int | None,
+        *,
+        part: str | None,
+    ) -> _Row:
         room = self._rooms.setdefault(tenant_id, asyncio.Semaphore(self._per_tenant))
+        own = room
+        if part is not None:
+            most = max(1, self._per_tenant // _PARTS)
+            own = self._rooms.setdefault(f"{tenant_id} {part}", asyncio.Semaphore(most))
         try:
-            async with asyncio.timeout(self._deadline_s), room:
+            async with asyncio.timeout(self._deadline_s), own, room if own is not room else nullcontext():
                 row = await self._fetch(url, self._reaches[mode], self._known(place, size_up_to), size_up_to)
         except (EgressError, TimeoutError) as error:
             reason = error.reason if isinstance(error, EgressError) else "timeout"

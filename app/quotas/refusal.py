@@ -163,7 +163,7 @@ def _never(standing: Standing) -> str:
     back = " unless what is held comes back" if can_come_back else ""
     if standing.limit.scope.token_id:
         return f"Waiting does not help{back}: it is all that this token may use."
-    if standing.limit.metric is Metric.CREDITS_TOTAL:
+    if standing.limit.metric is Metric.CREDITS_TOTAL and not standing.limit.scope.end_user:
         missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
         return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
     if standing.wanted > standing.amount:

@@ -1,7 +1,7 @@
 """Client tokens: what pages hold in place of a key, whom they are for, and what each end user may use.
 
-Rolling: servers of the version before go on beside it, and know no client token. Mint none that name an end
-user until they are gone: their sums of a tenant would be added to its end users' as well.
+Not rolling: servers of the version before know neither whose Idempotency-Key is whose nor what is an end
+user's. Stop them first.
 """
 
 import sqlalchemy as sa
@@ -49,7 +49,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_client_tokens_tenant_id"),
         sa.ForeignKeyConstraint(["kid"], ["api_keys.kid"], name="fk_client_tokens_kid"),
         sa.CheckConstraint("mode IN ('live', 'test')", name=op.f("ck_client_tokens_mode")),
-        sa.CheckConstraint("sees IN ('token', 'end_user', 'request')", name=op.f("ck_client_tokens_sees")),
+        sa.CheckConstraint(
+            "(sees = 'token' AND request_id IS NULL) OR (sees = 'end_user' AND end_user IS NOT NULL"
+            " AND request_id IS NULL) OR (sees = 'request' AND request_id IS NOT NULL)",
+            name=op.f("ck_client_tokens_sees"),
+        ),
     )
     for name, columns in {
         "ix_client_tokens_listed": ["tenant_id", "mode", "created_at_ms", "token_id"],
@@ -60,7 +64,7 @@ def upgrade() -> None:
             "created_at_ms",
             "token_id",
         ],
-        "ix_client_tokens_expires_at_ms": ["expires_at_ms"],
+        "ix_client_tokens_ended": ["expires_at_ms", "token_id"],
     }.items():
         op.create_index(name, "client_tokens", columns)
     op.create_table(

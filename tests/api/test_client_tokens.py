@@ -83,7 +83,11 @@ class TestMinting:
 
     @pytest.mark.parametrize(
         ("scopes", "terms", "missing"),
-        [(["read"], {}, "submit"), (["submit"], {"request_id": "0" * 36}, "read")],
+        [
+            (["read"], {}, "submit"),
+            (["submit"], {}, "read"),
+            (["submit"], {"request_id": "0" * 36}, "read"),
+        ],
     )
     async def test_nor_one_that_could_not_itself_what_the_token_could(
         self, world: World, scopes: list[str], terms: dict[str, Any], missing: str
@@ -191,7 +195,15 @@ class TestTermsThatCannotBe:
         wrong = await unmintable(
             world, request_id=request_id, most_generations=1, models=[DREAMINA], end_user="u", sees="end_user"
         )
-        assert wrong == [(f"#/{name}", "watches") for name in ("models", "most_generations", "sees")]
+        assert wrong == [
+            (f"#/{name}", "watches") for name in ("models", "most_generations", "end_user", "sees")
+        ]
+
+    async def test_a_wish_that_would_cost_much_to_judge_is_refused_at_once(self, world: World) -> None:
+        assert await unmintable(world, models=[DREAMINA, DREAMINA]) == [("#/models/1", "model")]
+        assert await unmintable(world, models=[DREAMINA] * 21) == [("#/models", "too_long")]
+        many = {"resolution": {"enum": ["720P"] * 60}, "number_of_frames": {"enum": [121] * 41}}
+        assert await unmintable(world, **ONLY, bounds=many) == [("#/bounds", "enum")]
 
     async def test_what_is_no_json_object_is_refused_as_everywhere(self, world: World) -> None:
         answer = await world.client.post(MINT, content=b"[]", headers={"Content-Type": "application/json"})
@@ -286,10 +298,12 @@ class TestReading:
             problem_of(await made.get(f"/v1/requests/{number}"), 404, "request_not_found")
         full = await made.in_full()
         assert (full["refusals"], len(full["newest_refusals"])) == (60, 50)
+        assert await world.gateway.refusals.run_once() == 140
+        assert await world.gateway.refusals.run_once() == 0
         world.clock.advance(61)
         await made.get("/v1/requests/last", Origin="null")
         full = await made.in_full()
-        assert (full["refusals"], len(full["newest_refusals"])) == (201, 50), "those between were counted"
+        assert (full["refusals"], len(full["newest_refusals"])) == (201, 50)
         newest = full["newest_refusals"][0]
         assert newest["code"] == "origin_not_allowed"
         assert (newest["call"], newest["origin"]) == ("GET /v1/requests/last", "null")

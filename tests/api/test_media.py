@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from app.auth import tenants
+from tests.api.pages import page
 from tests.api.published import problem_of
 from tests.gallery import Gallery, Picture, open_gallery
 from tests.harness import MORE_MODELS, SUBMIT, World, until
@@ -379,3 +380,19 @@ class TestMany:
         answer = await world.client.post("/v1/quotes/bytedance/seed-audio-1.0/text-to-audio", json=body)
         (error,) = answer.json()["errors"]
         assert error["detail"] == "must be audio, is PNG"
+
+
+async def test_a_page_leaves_room_for_the_files_of_others(world: World, gallery: Gallery) -> None:
+    gate = asyncio.Event()
+    slow, other = await page(world), await page(world)
+    urls = [gallery.hang(f"slow{number}", Picture(jpeg(), gate=gate)) for number in range(20)]
+    quotes = [
+        asyncio.create_task(slow.post(f"/v1/quotes/{DREAMINA}", world.body() | {"image_urls": [url]}))
+        for url in urls
+    ]
+    await until(lambda: gallery.at_once == 4)
+    answer = await other.submit(image_urls=[gallery.hang("good", Picture(jpeg()))])
+    assert answer.status_code == 200, answer.text
+    assert gallery.most_at_once == 5
+    gate.set()
+    assert {one.status_code for one in await asyncio.gather(*quotes)} == {200}

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import Connection
 
-from app.auth import keys, tenants
+from app.auth import keys, tenants, tokens
+from app.errors import Problem
 from app.generations.verify import verify
 from app.quotas.limits import EVERY_END_USER, Scope
 from tests.api.accounts import limited, members, policies
@@ -16,7 +17,7 @@ from tests.api.pages import HOME, ONLY, PRICE, SECOND, Page, page, with_origins
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World, until
 from tests.sandbox.harness import DREAMINA
-from tests.streams import begin, finish, streaming
+from tests.streams import begin, finish, moving, streaming
 
 pytestmark = pytest.mark.anyio
 QUOTE = f"/v1/quotes/{DREAMINA}"
@@ -173,6 +174,45 @@ class TestBudget:
         assert (await (await page(world)).get("/v1/quota")).status_code == 200
 
 
+class TestRefusalsInTheRecord:
+    @pytest.mark.parametrize(
+        "path", ["/v1/models/x%00y", "/v1/requests/x%00y", "/nowhere%1B[2J", "/%F0%9F%9A%A4"]
+    )
+    async def test_whatever_was_called_is_kept_in_print(self, world: World, path: str) -> None:
+        made = await page(world)
+        answer = await made.get(path)
+        assert answer.status_code == 404
+        newest = (await made.in_full())["newest_refusals"]
+        assert all(one["call"].isprintable() for one in newest)
+        assert len(newest) == int(path.startswith("/v1"))
+
+    async def test_a_database_that_does_not_take_one_keeps_nobody_from_the_answer(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = await page(world)
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise ValueError
+
+        monkeypatch.setattr(tokens, "note_refusal", broken)
+        problem_of(await made.get("/v1/requests/none"), 404, "request_not_found")
+        monkeypatch.undo()
+        assert await world.gateway.refusals.run_once() == 1
+        assert (await made.in_full())["refusals"] == 1
+
+    async def test_how_much_others_have_is_not_told(self, world: World) -> None:
+        world.gateway.pool.all["sandbox"].concurrency = 1
+        key = await world.another_key(scopes=keys.SCOPES, queueing=True)
+        await world.gateway.db.write(
+            tenants.set_queueing, world.tenant_id, queueing=True, most_waiting=1, weight=1
+        )
+        made = await page(world, key)
+        for _ in range(2):
+            await made.submitted()
+        problem = await made.refused(429, "queue_full", await made.submit())
+        assert problem["detail"] == "Too many requests wait to be sent already."
+
+
 class TestEndUsers:
     async def test_a_limit_of_every_end_user_holds_for_each_alone(self, world: World) -> None:
         await limited(world, "generations-day=2", scopes=(Scope(end_user=EVERY_END_USER),))
@@ -290,6 +330,8 @@ class TestSight:
         problem_of(await watcher.get(f"/v1/requests/{other}/status"), 404, "request_not_found")
         for path in (SUBMIT, QUOTE, f"/v1/requests/{request_id}/cancel"):
             await watcher.refused(403, "insufficient_scope", await watcher.post(path, world.body()))
+        for path in ("/v1/quota", "/v1/models", f"/v1/models/{DREAMINA}", "/v1/events"):
+            await watcher.refused(403, "insufficient_scope", await watcher.get(path))
         async with streaming(
             world, f"/v1/requests/{request_id}/events", authorization=f"Bearer {watcher.token}"
         ) as stream:
@@ -317,11 +359,20 @@ class TestRepeating:
         assert again.headers["idempotent-replayed"] == "true"
         assert len(world.received()) == 1
 
-    async def test_so_does_one_that_names_nobody(self, world: World) -> None:
+    @pytest.mark.parametrize("terms", [{}, {"end_user": "alice", "sees": "token"}])
+    async def test_one_that_does_not_see_the_first_makes_no_second_and_learns_nothing_of_it(
+        self, world: World, terms: dict[str, Any]
+    ) -> None:
         body = world.body("queued")
-        answers = [await (await page(world)).post(SUBMIT, body, Idempotency_Key="k") for _ in range(2)]
-        assert answers[0].json() == answers[1].json()
-        assert len(world.received()) == 1
+        first = (await (await page(world, **terms)).post(SUBMIT, body, Idempotency_Key="k")).json()
+        for again in (body, world.body("queued")):
+            other = await page(world, **terms)
+            answer = await other.post(SUBMIT, again, Idempotency_Key="k")
+            problem = await other.refused(422, "idempotency_mismatch", answer)
+            assert first["request_id"] not in answer.text
+            assert "need an `end_user`" in problem["detail"]
+        assert len(world.received(world.marks[0])) == 1
+        assert world.received(world.marks[1]) == []
 
     async def test_keys_of_other_users_and_of_the_tenant_are_other_keys(self, world: World) -> None:
         body = world.body("queued")
@@ -333,6 +384,58 @@ class TestRepeating:
         assert len({one.json()["request_id"] for one in answers}) == 4
         problem = await alice.refused(422, "idempotency_mismatch", await alice.submit(Idempotency_Key="k"))
         assert problem["request_id"] == answers[0].json()["request_id"]
+
+
+class TestEnding:
+    """What goes on for longer than a call ends with the right to it."""
+
+    @pytest.mark.parametrize("how", ["revoked", "expired", "its key"])
+    async def test_a_stream_tells_nothing_more(self, world: World, how: str) -> None:
+        key = await world.another_key(scopes=keys.SCOPES)
+        made = await page(world, key, lifetime_s=3600)
+        request_id = await made.submitted()
+        path = f"/v1/requests/{request_id}/events"
+        async with streaming(world, path, authorization=f"Bearer {made.token}") as stream:
+            await stream.has(2)
+            match how:
+                case "revoked":
+                    await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
+                case "expired":
+                    world.clock.advance(3600)
+                case "its key":
+                    kid = key.split("_")[2]
+                    await world.gateway.db.write(keys.revoke, kid, now_ms=world.clock.now_ms())
+            world.clock.advance(5)
+            await world.client.post(f"/v1/requests/{request_id}/cancel")
+            await moving(world, lambda: stream.over)
+            assert "cancelled" not in stream.text
+
+    async def test_nor_does_one_of_an_api_key(self, world: World) -> None:
+        key = await world.another_key()
+        async with streaming(world, "/v1/events", authorization=f"Bearer {key}") as stream:
+            await world.gateway.db.write(keys.revoke, key.split("_")[2], now_ms=world.clock.now_ms())
+            world.clock.advance(5)
+            await world.submitted("queued")
+            await moving(world, lambda: stream.over)
+            assert stream.events == []
+
+    async def test_a_held_answer_is_refused(self, world: World) -> None:
+        made = await page(world)
+        request_id = await made.submitted()
+        held = asyncio.create_task(made.get(f"/v1/requests/{request_id}/status?wait=60"))
+        await until(lambda: world.gateway.feed.watchers)
+        await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
+        await moving(world, held.done)
+        await made.refused(401, "invalid_client_token", held.result())
+
+    async def test_a_submit_that_waited_for_its_file_makes_no_job(self, world: World) -> None:
+        made = await page(world)
+        principal = await world.gateway.authenticator.authenticate(made.token)
+        await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
+        with pytest.raises(Problem, match="revoked"):
+            await world.gateway.submitter.submit(principal, DREAMINA, world.body("queued"), trace_id="0" * 32)
+        assert (await world.get("/v1/requests"))["requests"] == []
+        assert world.received() == []
 
 
 class TestStreams:

@@ -41,13 +41,15 @@ async def test_a_token_that_ends_is_renewed_and_the_same_job_goes_on(bench: Benc
     assert len(bench.world.received()) == 1
 
 
-async def test_a_stream_outlives_its_token(bench: Bench) -> None:
+async def test_a_stream_ends_with_its_token_and_goes_on_with_the_next(bench: Bench) -> None:
     bench.terms["lifetime_s"] = 60
     await bench.subscribe()
     bench.world.clock.advance(61)
     bench.begin()
     await moving(bench.world, lambda: "in_progress" in bench.told.states, step_s=0.1)
-    assert len(bench.minted) == 1
+    assert len(bench.minted) == 2
+    await bench.live()
+    assert bench.told.states == LIFE
 
 
 async def test_five_calls_at_once_and_a_token_that_is_refused_ask_for_one_token_each_time(

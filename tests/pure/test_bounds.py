@@ -16,6 +16,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+NAMES = st.sampled_from(["enum", "minimum", "maximum", "max_length", "other"])
 RESOLUTION = st.sampled_from(["720P", "1080P"])
 FRAMES = st.sampled_from([121, 241])
 
@@ -26,8 +27,8 @@ def pointers(bounds: Any, body: dict[str, Any]) -> list[str]:
     return [one.pointer for one in found]
 
 
-@given(JSON)
-def test_bounds_of_whatever_form_are_judged_and_never_raise(bounds: Any) -> None:
+@given(st.dictionaries(st.sampled_from(["resolution", "seed", "x"]), st.dictionaries(NAMES, JSON)))
+def test_bounds_of_whatever_form_are_judged_and_never_raise(bounds: dict[str, dict[str, Any]]) -> None:
     for one in faults_of_bounds(MODEL, bounds):
         assert one.pointer.startswith("#/bounds")
         assert one.detail
@@ -35,7 +36,7 @@ def test_bounds_of_whatever_form_are_judged_and_never_raise(bounds: Any) -> None
 
 @given(st.dictionaries(st.sampled_from(["resolution", "number_of_frames", "seed", "prompt", "x"]), JSON))
 def test_what_is_no_fault_can_be_used_on_any_body(body: dict[str, Any]) -> None:
-    bounds = {
+    bounds: dict[str, dict[str, Any]] = {
         "resolution": {"enum": ["720P"]},
         "number_of_frames": {"enum": [121], "minimum": 1, "maximum": 200},
         "seed": {"minimum": -1, "maximum": 5},
@@ -65,6 +66,7 @@ def test_an_input_that_is_left_out_counts_as_its_default(allowed: list[str], sen
         ({"seed": {"maximum": 5}}, {"seed": None}, "must be at most 5"),
         ({"number_of_frames": {"enum": [121]}}, {"number_of_frames": True}, "must be 121"),
         ({"prompt": {"max_length": 2}}, {"prompt": "abc"}, "may be 2 long at most"),
+        ({"prompt": {"max_length": 5}}, {"prompt": {"a": 1}}, "may be 5 long at most"),
         ({"image_urls": {"max_length": 0}}, {"image_urls": ["a"]}, "may be 0 long at most"),
         (
             {"resolution": {"enum": ["720P", "1080P"]}},
@@ -106,3 +108,17 @@ def test_an_input_without_a_default_must_be_sent_where_its_value_is_bound() -> N
     (found,) = beyond(model, {"seed": {"maximum": 5}}, {})
     assert found.detail.endswith("(it was left out, and has no default)")
     assert beyond(model, {"seed": {"maximum": 5}}, {"seed": 5}) == []
+
+
+@pytest.mark.parametrize(
+    ("bounds", "place"),
+    [
+        ({"seed": {"max_length": 1}}, "#/bounds/seed/max_length"),
+        ({"prompt": {"minimum": 3}}, "#/bounds/prompt/minimum"),
+        ({"image_urls": {"maximum": 3}}, "#/bounds/image_urls/maximum"),
+        ({"seed": {"minimum": 5, "maximum": 1}}, "#/bounds/seed"),
+        ({"resolution": {"enum": ["720P"] * 101}}, "#/bounds"),
+    ],
+)
+def test_a_bound_that_would_mean_nothing_is_a_fault(bounds: Any, place: str) -> None:
+    assert [one.pointer for one in faults_of_bounds(MODEL, bounds)] == [place]

@@ -109,14 +109,8 @@ class Books:
             may_wait=may_wait,
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
-            token_id=token.token_id if token else None,
-            token_limits=clients.budget_of(token) if token else (),
-            end_user=token.end_user if token else None,
-            key_space=intent.key_space_of(
-                token_id=token.token_id if token else None,
-                end_user=token.end_user if token else None,
-                root_kid=key.root_kid,
-            ),
+            token=token,
+            key_space=clients.key_space_of(token, key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
         made = intent.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
@@ -141,7 +135,7 @@ class Books:
         parent = keys.find(self.connection, key.kid)
         assert parent is not None
         token, _ = tokens.create(
-            self.connection, parent, tokens.Terms(**terms), pepper=PEPPER, now_ms=self.tick()
+            self.connection, parent, tokens.TokenTerms(**terms), pepper=PEPPER, now_ms=self.tick()
         )
         self.names[name] = token.token_id
         return token
@@ -252,22 +246,26 @@ def keep_books(connection: Connection) -> dict[str, str]:
     books.move("closed_and_charged", State.LOST, "unknown_for_too_long")
     books.request("attached", first, LOST_ANSWER)
     books.move("attached", State.IN_QUEUE, "resolved_attached", upstream_request_id="job-found-later")
-    _keep_the_rest(books, first, sibling, live, stranger)
+    _keep_the_rest(books, first, sibling, third=third, live=live, stranger=stranger)
     return books.names
 
 
-def _keep_the_rest(books: Books, first: Key, sibling: Key, live: Key, stranger: Key) -> None:
+def _keep_the_rest(books: Books, first: Key, sibling: Key, *, third: Key, live: Key, stranger: Key) -> None:
     """What waited, what pages made, what is of others, and what is old."""
     for name, end in (("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
         books.request(name, first, BUSY, may_wait=True)
         books.move(name, end, "while_it_waited")
     books.request("accepted", first, None, may_wait=True, choices=())
     books.request("waiting_too", sibling, None, may_wait=True)
-    of_user = books.token("token", first, end_user="user-1", sees="end_user", most_generations=2)
-    books.request("of_a_page", first, ACCEPTED, RUNNING, DONE, token=of_user)
-    books.request("of_a_page_failed", first, ACCEPTED, FAILED, token=of_user)
-    books.request("of_a_page_running", first, ACCEPTED, RUNNING, token=of_user)
-    books.request("of_nobody", sibling, ACCEPTED, DONE, token=books.token("token_2", sibling))
+    of_user = books.token(
+        "token", third, end_user="user-1", sees="end_user", most_generations=2, lifetime_s=10**7
+    )
+    books.request("of_a_page", third, ACCEPTED, RUNNING, DONE, token=of_user)
+    books.request("of_a_page_failed", third, ACCEPTED, FAILED, token=of_user)
+    books.request("of_a_page_running", third, ACCEPTED, RUNNING, token=of_user)
+    books.request(
+        "of_nobody", sibling, ACCEPTED, DONE, token=books.token("token_2", sibling, lifetime_s=10**7)
+    )
     books.token("token_that_watches", first, sees="request", request_id=books.names["in_queue"])
     books.request("live_completed", live, ACCEPTED, DONE, other_model=True)
     books.request("live_in_queue", live)

@@ -29,6 +29,7 @@ def _key_changed(name: str, what: str) -> str:
 
 
 _TOKEN = "client-token-is-not-its-makers"
+_SPACE = "idempotency-key-is-another-callers"
 _BUDGET = "client-token-spent-too-much"
 
 
@@ -52,6 +53,24 @@ TOKENS = {
     ),
     "a request is of a token that watches": found_by(
         _TOKEN, "of_a_page", row_changed("of_a_page", "token_id = :token_that_watches")
+    ),
+    "a request is older than its token": found_by(
+        _TOKEN, "of_a_page", _token_changed("token", "created_at_ms = created_at_ms + 10000000000")
+    ),
+    "a request is younger than its token's end": found_by(
+        _TOKEN, "of_a_page", _token_changed("token", "expires_at_ms = created_at_ms + 1")
+    ),
+    "a token may not use the model": found_by(
+        _TOKEN, "of_a_page", _token_changed("token", """models = '["kling/video"]'""")
+    ),
+    "an Idempotency-Key is kept as another user's": found_by(
+        _SPACE, "of_a_page", row_changed("of_a_page", "key_space = 'user:user-2'")
+    ),
+    "an Idempotency-Key of a page is kept as its tenant's": found_by(
+        _SPACE, "of_nobody", row_changed("of_nobody", "key_space = ''")
+    ),
+    "an Idempotency-Key of a key is kept as a page's": found_by(
+        _SPACE, "completed", row_changed("completed", "key_space = 'user:user-1'")
     ),
     "a token is another tenant's": found_by(
         _TOKEN, "of_a_page", _token_changed("token", "tenant_id = :other")
