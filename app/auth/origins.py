@@ -5,6 +5,7 @@ import asyncio
 from app.auth.tenants import all_origins
 from app.db.engine import Database
 from app.kit.clock import Clock
+from app.kit.tasks import mark_seen
 
 _REMEMBERED_MS = 1000
 
@@ -32,11 +33,5 @@ class Origins:
         if self._reading is None or not 0 <= now_ms - self._began_ms < _REMEMBERED_MS:
             self._began_ms = now_ms
             self._reading = asyncio.ensure_future(self._db.read(all_origins))
-            self._reading.add_done_callback(_mark_seen)
+            self._reading.add_done_callback(mark_seen)
         return origin in await asyncio.shield(self._reading)
-
-
-def _mark_seen(reading: asyncio.Future[frozenset[str]]) -> None:
-    """Whoever asked has the error, or has given up; nobody else needs a warning."""
-    if not reading.cancelled():
-        reading.exception()

@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.kit.clock import Clock
 from app.kit.secrets import keyed_digest, pepper_id, same
-from app.kit.tasks import Tasks
+from app.kit.tasks import Tasks, mark_seen
 from app.kit.telemetry import get_logger
 
 _log = get_logger("auth")
@@ -92,6 +92,7 @@ class Authenticator:
         self._remembered: dict[bytes, tuple[int, Principal]] = {}
         self._looking: dict[bytes, tuple[int, asyncio.Future[Principal]]] = {}
         self._noted_ms: dict[str, int] = {}
+        self._checking: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
     @classmethod
     def with_peppers(
@@ -146,10 +147,23 @@ class Authenticator:
         """Refuse whose key or client token has ended since, for what goes on for longer than a call.
 
         Raises:
-            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN.
+            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
         """
         now_ms = self._clock.now_ms()
+        name = principal.kid if principal.token is None else principal.token.token_id
+        began_ms, checking = self._checking.get(name, (0, None))
+        if checking is None or not 0 <= now_ms - began_ms < REMEMBERED_MS:
+            if len(self._checking) >= _MOST_REMEMBERED:
+                self._checking.clear()
+            checking = asyncio.ensure_future(
+                self._check(principal, now_ms)
+            )  # one look for a thousand streams
+            checking.add_done_callback(mark_seen)
+            self._checking[name] = (now_ms, checking)
+        await asyncio.shield(checking)
+
+    async def _check(self, principal: Principal, now_ms: int) -> None:
         if principal.token is not None:
             found = await self._db.read(tokens.find, principal.token.token_id)
             if found is None:

@@ -48,3 +48,9 @@ class Tasks:
         self._cuttable.discard(task)
         if not task.cancelled():
             task.exception()  # it was raised to whoever awaited; nobody else needs a warning
+
+
+def mark_seen(future: "asyncio.Future[Any]") -> None:
+    """Whoever waits for it has its error, or has given up; nobody else needs a warning."""
+    if not future.cancelled():
+        future.exception()

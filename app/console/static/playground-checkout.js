@@ -13,6 +13,11 @@ const METRICS = {
   "credits-total": "Credits in all",
 };
 
+const TOKEN_METRICS = {
+  "generations-total": "Jobs of this page’s token",
+  "credits-total": "Credits of this page’s token",
+};
+
 const part = (id) => document.getElementById(id);
 
 /** Shows a quote; null while it is asked for. */
@@ -32,7 +37,8 @@ function showPrice(price) {
 }
 
 function termsOf({ price_microcredits: price, errors, would_wait: waits }) {
-  if (errors.length > 0) return `${errors.length === 1 ? "One input" : `${errors.length} inputs`} to fill in or correct.`;
+  if (errors.length > 0)
+    return `${errors.length === 1 ? "One input" : `${errors.length} inputs`} to fill in or correct.`;
   if (waits) return "No place is free just now: it will wait in the gateway’s queue first.";
   return price === 0 ? "This model costs nothing." : "Held when you submit, spent once it has completed.";
 }
@@ -57,7 +63,10 @@ function showRefusal({ refusal }) {
 
 function notice(title, text) {
   part("refusal").hidden = false;
-  part("refusal").replaceChildren(icon("alert"), el("div", {}, el("strong", { text: title }), el("p", {}, ...prose(text))));
+  part("refusal").replaceChildren(
+    icon("alert"),
+    el("div", {}, el("strong", { text: title }), el("p", {}, ...prose(text))),
+  );
 }
 
 function showLimits(limits) {
@@ -65,18 +74,27 @@ function showLimits(limits) {
   part("limits").hidden = shown.length === 0;
   if (shown.length === 0) return;
   const tightest = shown.reduce((one, other) => (other.used > one.used ? other : one));
-  part("limits").querySelector("summary").replaceChildren(
-    el("span", { text: shown.length === 1 ? "1 limit" : `${shown.length} limits` }),
-    el("span", { class: "hint", text: `${tightest.name}: ${tightest.left}` }),
-  );
-  part("limits").querySelector("ul").replaceChildren(...shown.map(({ name, left, used, owner }) => {
-    const fill = el("span", { class: used >= 1 ? "fill full" : "fill" });
-    fill.style.width = `${Math.round(Math.min(1, used) * 100)}%`;
-    return el("li", {},
-      el("span", {}, el("span", { text: name }), el("span", { class: "hint", text: ` ${owner}` })),
-      el("span", { class: "number", text: left }),
-      el("span", { class: "meter", "aria-hidden": "true" }, fill));
-  }));
+  part("limits")
+    .querySelector("summary")
+    .replaceChildren(
+      el("span", { text: shown.length === 1 ? "1 limit" : `${shown.length} limits` }),
+      el("span", { class: "hint", text: `${tightest.name}: ${tightest.left}` }),
+    );
+  part("limits")
+    .querySelector("ul")
+    .replaceChildren(
+      ...shown.map(({ name, left, used, owner }) => {
+        const fill = el("span", { class: used >= 1 ? "fill full" : "fill" });
+        fill.style.width = `${Math.round(Math.min(1, used) * 100)}%`;
+        return el(
+          "li",
+          {},
+          el("span", {}, el("span", { text: name }), el("span", { class: "hint", text: ` ${owner}` })),
+          el("span", { class: "number", text: left }),
+          el("span", { class: "meter", "aria-hidden": "true" }, fill),
+        );
+      }),
+    );
 }
 
 function described(limit) {
@@ -84,10 +102,13 @@ function described(limit) {
   const word = limit.unit === "microcredits" ? plainAmount : (count) => count.toLocaleString("en");
   const most = limit.burst ?? limit.limit;
   const fallback = metric.replaceAll("-", " ");
+  const known = limit.holder === "token" ? TOKEN_METRICS[metric] : METRICS[metric];
+  const ofModel = limit.model_id ? ", for this model" : "";
   const atOnce = limit.burst && `Submits at once, ${word(limit.limit)} a minute`;
   return {
-    name: atOnce || METRICS[metric] || fallback.charAt(0).toUpperCase() + fallback.slice(1),
-    owner: `of this ${limit.holder}${limit.model_id ? ", for this model" : ""}`,
+    name: atOnce || known || fallback.charAt(0).toUpperCase() + fallback.slice(1),
+    owner:
+      limit.holder === "token" ? "" : `of this ${limit.holder}${limit.model_id ? ", for this model" : ""}`,
     left: `${word(Math.max(0, limit.remaining))} of ${word(most)} left`,
     used: most > 0 ? 1 - limit.remaining / most : 1,
   };

@@ -10,8 +10,16 @@ export function codePanel(place) {
   let codes = samplesFor({ base: "", model: "", body: {} });
   let open = 0;
   const tabs = codes.map(({ name }, index) =>
-    el("button", { type: "button", role: "tab", id: freshId("tab"), "aria-controls": panel.id, text: name,
-      onclick: () => show(index), onkeydown: (event) => move(event, index) }));
+    el("button", {
+      type: "button",
+      role: "tab",
+      id: freshId("tab"),
+      "aria-controls": panel.id,
+      text: name,
+      onclick: () => show(index),
+      onkeydown: (event) => move(event, index),
+    }),
+  );
   const show = (index) => {
     open = index;
     tabs.forEach((tab, at) => {
@@ -29,9 +37,12 @@ export function codePanel(place) {
     tabs[open].focus();
   };
   place.replaceChildren(
-    el("div", { class: "code-bar" },
+    el(
+      "div",
+      { class: "code-bar" },
       el("div", { class: "tabs", role: "tablist", "aria-label": "Language" }, ...tabs),
-      copyButton(() => codes[open].code, { what: "the code", small: true })),
+      copyButton(() => codes[open].code, { what: "the code", small: true }),
+    ),
     panel,
   );
   return (job) => {
@@ -70,10 +81,11 @@ function samplesFor({ base, model, body }) {
 }
 
 function curl(base, model, json) {
-  return `# 1. Submit. The Idempotency-Key makes it safe to send this again.
+  return `# 1. Submit. With the same Idempotency-Key it may be sent again, and is one job all the same.
+ONCE=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
 curl -s ${base}/v1/models/${model} \\
   -H "Authorization: Bearer ${KEY}" -H "Content-Type: application/json" \\
-  -H "Idempotency-Key: $(uuidgen)" --data-binary @- <<'JSON' | tee job.json
+  -H "Idempotency-Key: $ONCE" --data-binary @- <<'JSON' | tee job.json
 ${json}
 JSON
 ID=$(sed -n 's/.*"request_id":"\\([^"]*\\)".*/\\1/p' job.json)
@@ -136,10 +148,19 @@ print(call(f"{place}/result"))
 function literal(value, indent = "") {
   const inner = `${indent}    `;
   const block = (open, lines, close) =>
-    lines.length === 0 ? open + close : `${open}\n${lines.map((line) => `${inner}${line},\n`).join("")}${indent}${close}`;
-  if (Array.isArray(value)) return block("[", value.map((one) => literal(one, inner)), "]");
+    lines.length === 0
+      ? open + close
+      : `${open}\n${lines.map((line) => `${inner}${line},\n`).join("")}${indent}${close}`;
+  if (Array.isArray(value))
+    return block(
+      "[",
+      value.map((one) => literal(one, inner)),
+      "]",
+    );
   if (value !== null && typeof value === "object") {
-    const lines = Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${literal(one, inner)}`);
+    const lines = Object.entries(value).map(
+      ([name, one]) => `${JSON.stringify(name)}: ${literal(one, inner)}`,
+    );
     return block("{", lines, "}");
   }
   if (value === null) return "None";

@@ -7,48 +7,11 @@
 //   route(tokens)      the control that a JSON pointer's rest leads to
 //   target, label, touched
 
-import { el, freshId, humanised } from "./playground-kit.js";
+import { el, frame, freshId } from "./playground-kit.js";
 
 const LONG_TEXT = /prompt|text|lyrics|script|caption|description/i;
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
-
-/** What stands around an input: label or legend, what to know, what is wrong. */
-export function frame(spec, { group = false, wide = false, aside = null, inputId = "", role = null } = {}) {
-  const label = spec.schema.title || humanised(spec.name);
-  const mark = spec.required && el("span", { class: "needed", text: "required" });
-  const problem = el("p", { class: "problem", id: freshId("problem"), hidden: true });
-  const { description } = spec.schema;
-  const hints = [description && sentence(description), spec.note].filter(Boolean).join(" ");
-  const hint = hints && el("p", { class: "hint", id: freshId("hint"), text: hints });
-  const head = group
-    ? el("legend", {}, el("span", { text: label }), mark)
-    : el("label", { for: inputId }, el("span", { text: label }), mark);
-  const node = el(
-    group ? "fieldset" : "div",
-    { class: `field${wide ? " wide" : ""}`, role, "data-name": spec.name },
-    group ? head : el("div", { class: "field-head" }, head, aside),
-    group && aside,
-  );
-  /** Ties the texts to an input, and shows or hides the problem. */
-  const describe = (input, texts, { invalid = true } = {}) => {
-    const ids = [hint && hint.id, texts.length > 0 && problem.id].filter(Boolean).join(" ");
-    if (ids) input.setAttribute("aria-describedby", ids);
-    else input.removeAttribute("aria-describedby");
-    if (invalid && texts.length > 0) input.setAttribute("aria-invalid", "true");
-    else input.removeAttribute("aria-invalid");
-    problem.textContent = texts.map(sentence).join(" ");
-    problem.hidden = texts.length === 0;
-    node.classList.toggle("wrong", texts.length > 0);
-  };
-  return { node, label, hint, problem, describe };
-}
-
-/** The server's words as a sentence: "is required" becomes "Is required." */
-export function sentence(text) {
-  const upper = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
-}
 
 /** Leaves out what says no more than the default does. */
 function chosen(spec, value) {
@@ -103,6 +66,7 @@ export function text(spec, context) {
     problems: (texts) => describe(input, texts),
   });
   input.addEventListener("input", () => {
+    made.isOwn = true;
     count();
     made.touch();
   });
@@ -116,15 +80,26 @@ export function number(spec, context) {
   const low = schema.minimum ?? schema.exclusiveMinimum;
   const high = schema.maximum ?? schema.exclusiveMaximum;
   const step = schema.multipleOf ?? (whole ? 1 : stepOf(high - low));
-  const input = el("input", { id, type: "number", step: whole ? 1 : "any", min: low, max: high, class: "number" });
+  const input = el("input", {
+    id,
+    type: "number",
+    step: whole ? 1 : "any",
+    min: low,
+    max: high,
+    class: "number",
+  });
   input.inputMode = whole && !(low < 0) && schema.default !== -1 ? "numeric" : "text";
   if (required) input.setAttribute("aria-required", "true");
   const slides = low !== undefined && high !== undefined && (high - low) / step <= 400;
   const bounds = boundsOf(low, high);
   const note = [bounds, !required && defaultOf(schema)].filter(Boolean).join(" ");
   const { node, label, hint, problem, describe } = frame({ ...spec, note }, { inputId: id });
-  const slider = slides && el("input", { type: "range", min: low, max: high, step, "aria-label": `${label}, slider` });
-  node.append(slides ? el("div", { class: "slide" }, slider, input) : input, ...[hint, problem].filter(Boolean));
+  const slider =
+    slides && el("input", { type: "range", min: low, max: high, step, "aria-label": `${label}, slider` });
+  node.append(
+    slides ? el("div", { class: "slide" }, slider, input) : input,
+    ...[hint, problem].filter(Boolean),
+  );
   const made = control(context, {
     node,
     label,
@@ -201,7 +176,8 @@ function segments(spec, context, values, optional) {
     },
     fill: (value) => {
       const wanted = value ?? spec.schema.default;
-      for (const radio of radios) radio.checked = same(radio.choice, wanted) && (optional || wanted !== undefined);
+      for (const radio of radios)
+        radio.checked = same(radio.choice, wanted) && (optional || wanted !== undefined);
     },
     problems: (texts) => describe(node, texts),
   });
@@ -263,7 +239,10 @@ export function rawJson(spec, context) {
   const input = el("textarea", { id, rows: 4, class: "code-input", autocapitalize: "off" });
   input.spellcheck = false;
   if (spec.required) input.setAttribute("aria-required", "true");
-  const { node, label, hint, problem, describe } = frame({ ...spec, note: "As JSON." }, { wide: true, inputId: id });
+  const { node, label, hint, problem, describe } = frame(
+    { ...spec, note: "As JSON." },
+    { wide: true, inputId: id },
+  );
   node.append(input, ...[hint, problem].filter(Boolean));
   const read = () => {
     try {

@@ -1,8 +1,18 @@
 // The form of a model, made from its own input schema; and where each of the server's complaints belongs.
 
-import { el, humanised, icon } from "./playground-kit.js";
-import { choice, frame, number, rawJson, text, toggle } from "./playground-fields.js";
+import { el, frame, humanised, icon } from "./playground-kit.js";
+import { choice, number, rawJson, text, toggle } from "./playground-fields.js";
 import { mediaSlot } from "./playground-media.js";
+import {
+  countNote,
+  escaped,
+  hasBranches,
+  isScalar,
+  mediaOf,
+  resolved,
+  singular,
+  tokensOf,
+} from "./playground-schema.js";
 
 /**
  * The whole form. `context` has: samples, shelf, changed(control), earlier(kind).
@@ -32,13 +42,16 @@ export function buildForm(model, element, context) {
     prose: () => all().find((control) => control.isProse) ?? null,
     slots: () => all().filter((control) => control.isMedia),
     first: () => body[0]?.control.target ?? null,
-    /** Puts every complaint where its pointer leads. Gives them back with their control, null where none is. */
+    /** Puts every complaint where its pointer leads, and gives them back, each with its control or null. */
     judge(errors, media = seen) {
       seen = media;
       const faults = this.faults();
       const placed = errors.map((one) => ({ ...one, control: route(tokensOf(one.pointer)) }));
       // What cannot be read is not also complained about as missing.
-      const told = [...faults, ...placed.filter((one) => !faults.some(({ control }) => control === one.control))];
+      const told = [
+        ...faults,
+        ...placed.filter((one) => !faults.some(({ control }) => control === one.control)),
+      ];
       const place = new Map(all().map((control, index) => [control, index]));
       told.sort((one, other) => (place.get(one.control) ?? -1) - (place.get(other.control) ?? -1));
       for (const control of all()) {
@@ -52,44 +65,7 @@ export function buildForm(model, element, context) {
   };
 }
 
-/** `#/image_urls/0` as its tokens. */
-export function tokensOf(pointer) {
-  const decode = (token) => decodeURIComponent(token).replaceAll("~1", "/").replaceAll("~0", "~");
-  return pointer.replace(/^#/, "").split("/").slice(1).map(decode);
-}
-
 const descendants = (control) => control.children().flatMap((child) => [child, ...descendants(child)]);
-
-/** Where files stand, by their template (`/image_urls/*`), as the server compiled it. */
-function mediaOf(model) {
-  const rulesAt = (pointer) => {
-    const words = (model.media_rules ?? []).filter((one) => one.pointer === pointer).map((one) => one.message);
-    return [...new Set(words.filter(Boolean))];
-  };
-  return new Map((model.media_inputs ?? []).map((one) => [one.pointer, { ...one, rules: rulesAt(one.pointer) }]));
-}
-
-/** A schema without detours: references followed, "or null" taken off. */
-function resolved(schema, root, depth = 0) {
-  if (depth > 16 || schema === null || typeof schema !== "object") return {};
-  if (typeof schema.$ref === "string") {
-    const { $ref, ...rest } = schema;
-    const target = tokensOf($ref).reduce((node, token) => node?.[token], root);
-    return resolved({ ...target, ...rest }, root, depth + 1);
-  }
-  for (const word of ["anyOf", "oneOf", "allOf"]) {
-    const branches = schema[word]?.filter((one) => one.type !== "null");
-    if (branches?.length === 1) {
-      const { [word]: _dropped, ...rest } = schema;
-      return resolved({ ...branches[0], ...rest }, root, depth + 1);
-    }
-  }
-  if (Array.isArray(schema.type)) {
-    const types = schema.type.filter((one) => one !== "null");
-    return { ...schema, type: types.length === 1 ? types[0] : undefined };
-  }
-  return schema.type === "float" ? { ...schema, type: "number" } : schema;
-}
 
 function objectParts(schema, template, context) {
   const needed = new Set(schema.required ?? []);
@@ -102,8 +78,6 @@ function objectParts(schema, template, context) {
       control: make({ name, required, schema: child, template: `${template}/${escaped(name)}` }, context),
     }));
 }
-
-const escaped = (name) => name.replaceAll("~", "~0").replaceAll("/", "~1");
 
 function valueOf(parts) {
   const body = {};
@@ -127,13 +101,11 @@ function make(given, context) {
   if (schema.type === "boolean") return toggle(spec, context);
   if (schema.type === "string") return text(spec, context);
   if (schema.type === "integer" || schema.type === "number") return number(spec, context);
-  if (schema.type === "array" && (schema.items || context.media.has(`${template}/*`))) return listOf(spec, context);
+  if (schema.type === "array" && (schema.items || context.media.has(`${template}/*`)))
+    return listOf(spec, context);
   if (schema.properties && !hasBranches(schema)) return group(spec, context);
   return rawJson(spec, context);
 }
-
-const isScalar = (value) => value === null || ["string", "number", "boolean"].includes(typeof value);
-const hasBranches = (schema) => ["anyOf", "oneOf", "if"].some((word) => word in schema);
 
 /** An object within the body. One that may be left out is left out while nothing in it is said. */
 function group(spec, context) {
@@ -196,8 +168,12 @@ function many(spec, row, context) {
   );
   const noun = singular(spec.schema.title || humanised(spec.name));
   const place = el("ol", { class: "rows" });
-  const add = el("button", { type: "button", class: "button ghost small", onclick: () => grow() }, icon("plus"),
-    el("span", { text: `Add ${noun.toLowerCase()}` }));
+  const add = el(
+    "button",
+    { type: "button", class: "button ghost small", onclick: () => grow() },
+    icon("plus"),
+    el("span", { text: `Add ${noun.toLowerCase()}` }),
+  );
   let rows = [];
   node.classList.add("list");
   node.append(...[hint].filter(Boolean), place, add, problem);
@@ -210,10 +186,17 @@ function many(spec, row, context) {
     const schema = { title: noun, ...resolved(row.schema, context.root) };
     const media = row.media && { ...row.media, rules: [] }; // the list says them, once
     const element = { name: spec.name, required: false, fixed: true, schema, template: row.template, media };
-    const control = media ? mediaSlot(element, { ...context, changed }) : make(element, { ...context, changed });
+    const control = media
+      ? mediaSlot(element, { ...context, changed })
+      : make(element, { ...context, changed });
     control.fill(value);
-    const remove = el("button", { type: "button", class: "button ghost small remove" }, icon("close"),
-      el("span", { text: "Remove" }), el("span", { class: "sr-only", text: ` ${noun.toLowerCase()}` }));
+    const remove = el(
+      "button",
+      { type: "button", class: "button ghost small remove" },
+      icon("close"),
+      el("span", { text: "Remove" }),
+      el("span", { class: "sr-only", text: ` ${noun.toLowerCase()}` }),
+    );
     const entry = { control, at: -1, item: el("li", {}, control.node, remove) };
     remove.addEventListener("click", () => shrink(entry));
     return entry;
@@ -275,10 +258,3 @@ function many(spec, row, context) {
 }
 
 const firstOf = (row, context) => (row.media?.kind === "image" ? context.samples[0]?.url : undefined);
-
-function countNote(least, most) {
-  if (most !== Infinity) return least > 0 ? `${least} to ${most}.` : `Up to ${most}.`;
-  return least > 1 ? `At least ${least}.` : "";
-}
-
-const singular = (words) => words.replace(/ urls?$/i, "").replace(/ies$/, "y").replace(/([^s])s$/, "$1");

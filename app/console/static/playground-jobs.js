@@ -2,14 +2,25 @@
 
 import { isUnfinished, remember, showHistory } from "./playground-history.js";
 import { announce, goTo, randomKey } from "./playground-kit.js";
-import { filesOf, isLive, phaseOf, Stage, wordOf } from "./playground-stage.js";
+import { isLive, phaseOf, wordOf } from "./playground-phases.js";
+import { Stage } from "./playground-stage.js";
+import { filesOf } from "./playground-views.js";
 
 const LAST = "reelgate-playground-job"; // what a reload brings back
 
 /** A job that nothing is known of yet but what is to be sent. */
 export const newJob = (members) => ({
-  key: randomKey(), phase: "sending", updates: [], began: Date.now(), queuePosition: null,
-  requestId: null, price: null, result: null, record: null, error: null, ...members,
+  key: randomKey(),
+  phase: "sending",
+  updates: [],
+  began: Date.now(),
+  queuePosition: null,
+  requestId: null,
+  price: null,
+  result: null,
+  record: null,
+  error: null,
+  ...members,
 });
 
 export class Jobs {
@@ -21,7 +32,7 @@ export class Jobs {
   #watching = null; // the AbortController of the job on the stage
   #timer = 0;
 
-  /** `hooks`: begun(job), ended(job), again(job), reuse(job), nameOf(modelId). */
+  /** `hooks`: begun(job), ended(job), correct(job), again(job), reuse(job), nameOf(modelId). */
   constructor(client, { stage, list }, hooks) {
     this.#client = client;
     this.#hooks = hooks;
@@ -40,9 +51,10 @@ export class Jobs {
   }
 
   /** Shows a job, and says its phase to whoever does not look. */
-  show(job) {
+  show(job, { silently = false } = {}) {
     const before = this.#stage.job;
     this.#stage.show(job);
+    if (silently) return;
     const word = wordOf(job);
     document.title = job ? `${word} · Reelgate Playground` : "Reelgate Playground";
     if (!job) return;
@@ -54,6 +66,7 @@ export class Jobs {
 
   /** Shows the job and follows it to its end; `begin` starts that, with a client's options. */
   async run(job, begin, { visit = true } = {}) {
+    const before = this.current;
     this.#watching?.abort();
     const controller = (this.#watching = job.controller = new AbortController());
     const isCurrent = () => this.#watching === controller;
@@ -70,6 +83,7 @@ export class Jobs {
       job.error = job.isStopped ? STOPPED : error;
       job.result = error.result ?? null;
       if (error.requestId) remember(error.requestId, job.input);
+      else if (this.#hooks.correct(job)) return this.#return(before);
       job.phase = { job_failed: "failed", job_cancelled: "cancelled" }[error.code] ?? "refused";
     }
     if (job.requestId) job.record = await this.#client.request(job.requestId).catch(() => null);
@@ -79,6 +93,13 @@ export class Jobs {
     this.show(job);
     this.#hooks.ended(job);
     this.refresh();
+  }
+
+  /** Shows again what was there before a submit that came to nothing. */
+  #return(job) {
+    this.#watching = null;
+    if (job && isLive(job.phase) && job.requestId) this.open(job.requestId, { quietly: true });
+    else this.show(job, { silently: true });
   }
 
   #take(job, update) {
@@ -116,8 +137,14 @@ export class Jobs {
       return;
     }
     const job = newJob({
-      key: requestId, requestId, model: record.model_id, input: record.input, updates: record.events,
-      began: Date.parse(record.created_at), price: record.price_microcredits, queuePosition: record.queue_position,
+      key: requestId,
+      requestId,
+      model: record.model_id,
+      input: record.input,
+      updates: record.events,
+      began: Date.parse(record.created_at),
+      price: record.price_microcredits,
+      queuePosition: record.queue_position,
       result: record.output ? { output: record.output } : null,
       phase: phaseOf({ state: record.state, status: record.status, final: record.finished_at !== null }),
     });
@@ -136,14 +163,15 @@ export class Jobs {
   }
 
   async #cancel(job, button) {
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return; // not `disabled`: that would take the focus away
+    button.ariaDisabled = "true";
     try {
       const { outcome } = await this.#client.cancel(job.requestId);
       if (outcome !== "cancelled") announce("It can no longer be cancelled.");
     } catch (error) {
       announce(error.detail ?? error.message);
     }
-    button.disabled = false;
+    button.ariaDisabled = "false";
   }
 
   #stop(job) {
@@ -178,5 +206,6 @@ export class Jobs {
 
 const STOPPED = {
   title: "Stopped",
-  detail: "The page no longer waits for an answer. A job may have been made all the same: see the list below.",
+  detail:
+    "The page no longer waits for an answer. A job may have been made all the same: see the list below.",
 };

@@ -28,7 +28,9 @@ export function icon(name) {
 
 /** 32 hexadecimal digits; crypto.randomUUID is not for pages over plain http. */
 export const randomKey = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
 
 let ids = 0;
 /** An id that nothing else on the page has. */
@@ -65,7 +67,9 @@ export function span(ms) {
 export function slate(ms) {
   const tenths = Math.floor(Math.max(0, ms) / 100);
   const minutes = Math.floor(tenths / 600);
-  return `${String(minutes).padStart(2, "0")}:${String((tenths % 600) / 10 | 0).padStart(2, "0")}.${tenths % 10}`;
+  const seconds = Math.floor(tenths / 10) % 60;
+  const twoDigits = (number) => String(number).padStart(2, "0");
+  return `${twoDigits(minutes)}:${twoDigits(seconds)}.${tenths % 10}`;
 }
 
 /** The time of day of an ISO text, in the visitor's own zone. */
@@ -74,7 +78,11 @@ export const timeOfDay = (iso) =>
 
 /** "number_of_frames" as a title: "Number of frames"; "image_urls" as "Image". */
 export function humanised(name) {
-  const words = String(name).replace(/[_-]+/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").replace(/ urls?$/i, "").trim();
+  const words = String(name)
+    .replace(/[_-]+/g, " ")
+    .replace(/([a-z])([A-Z])/g, "$1 $2")
+    .replace(/ urls?$/i, "")
+    .trim();
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
@@ -94,7 +102,8 @@ export const showFrom = (address) => httpOrigins.add(new URL(address).origin);
 
 /** The same of what a visitor may have typed: whatever the policy would block is not even tried. */
 export const isShowable = (address) =>
-  isMedia(address) && (!/^http:/i.test(address) || (URL.canParse(address) && httpOrigins.has(new URL(address).origin)));
+  isMedia(address) &&
+  (!/^http:/i.test(address) || (URL.canParse(address) && httpOrigins.has(new URL(address).origin)));
 
 export const prefersStillness = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -121,7 +130,13 @@ export function copyButton(text, { label = "Copy", what = "", bare = false, smal
   const kind = bare ? "button plain" : `button ghost${small ? " small" : ""}`;
   const drawing = icon("copy");
   const about = what && el("span", { class: "sr-only", text: ` ${what}` });
-  const button = el("button", { type: "button", class: kind, title: bare ? `${label} ${what}` : null }, drawing, word, about);
+  const button = el(
+    "button",
+    { type: "button", class: kind, title: bare ? `${label} ${what}` : null },
+    drawing,
+    word,
+    about,
+  );
   const draw = (outcome, shape) => {
     word.textContent = outcome;
     drawing.firstChild.setAttribute("href", `#i-${shape}`);
@@ -144,4 +159,43 @@ export function copyButton(text, { label = "Copy", what = "", bare = false, smal
 
 /** Text with what stands in `backticks` as code. */
 export const prose = (text) =>
-  String(text).split("`").map((piece, index) => (index % 2 === 1 ? el("code", { text: piece }) : piece));
+  String(text)
+    .split("`")
+    .map((piece, index) => (index % 2 === 1 ? el("code", { text: piece }) : piece));
+
+/** What stands around an input: label or legend, what to know, what is wrong. */
+export function frame(spec, { group = false, wide = false, aside = null, inputId = "", role = null } = {}) {
+  const label = spec.schema.title || humanised(spec.name);
+  const mark = spec.required && el("span", { class: "needed", text: " required" });
+  const problem = el("p", { class: "problem", id: freshId("problem"), hidden: true });
+  const { description } = spec.schema;
+  const hints = [description && sentence(description), spec.note].filter(Boolean).join(" ");
+  const hint = hints && el("p", { class: "hint", id: freshId("hint"), text: hints });
+  const head = group
+    ? el("legend", {}, el("span", { text: label }), mark)
+    : el("label", { for: inputId }, el("span", { text: label }), mark);
+  const node = el(
+    group ? "fieldset" : "div",
+    { class: `field${wide ? " wide" : ""}`, role, "data-name": spec.name },
+    group ? head : el("div", { class: "field-head" }, head, aside),
+    group && aside,
+  );
+  /** Ties the texts to an input, and shows or hides the problem. */
+  const describe = (input, texts, { invalid = true } = {}) => {
+    const ids = [hint && hint.id, texts.length > 0 && problem.id].filter(Boolean).join(" ");
+    if (ids) input.setAttribute("aria-describedby", ids);
+    else input.removeAttribute("aria-describedby");
+    if (invalid && texts.length > 0) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+    problem.textContent = texts.map(sentence).join(" ");
+    problem.hidden = texts.length === 0;
+    node.classList.toggle("wrong", texts.length > 0);
+  };
+  return { node, label, hint, problem, describe };
+}
+
+/** The server's words as a sentence: "is required" becomes "Is required." */
+export function sentence(text) {
+  const upper = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
+}

@@ -1,91 +1,7 @@
 // A file of the form: one of the samples, an address, or a file of the visitor's own as a data: URI.
 
-import { announce, bytes, el, freshId, humanised, icon, isShowable } from "./playground-kit.js";
-import { frame } from "./playground-fields.js";
-
-const BODY = 262_144; // what a request may hold, base64 and all
-const ROOM = Math.floor(((BODY - 16_384) * 3) / 4); // for the files of a request together, as files
-const LONGEST = 2048; // pixels of a picture that is made smaller
-const QUALITIES = [0.9, 0.8, 0.68];
-const NOUN = { image: "picture", video: "video", audio: "sound", any: "file" };
-
-/** The visitor's own files in a form. They share the room; each change makes them fit anew. */
-export class Shelf {
-  #places = new Map(); // control -> { file, types, kind, tell }
-
-  async put(place, order) {
-    this.#places.set(place, order);
-    await this.#fit();
-  }
-
-  async remove(place) {
-    if (this.#places.delete(place)) await this.#fit();
-  }
-
-  /** The small ones first: what they leave over is shared by the others. */
-  async #fit() {
-    const orders = [...this.#places.values()].sort((one, other) => one.file.size - other.file.size);
-    let room = ROOM;
-    for (const [index, order] of orders.entries()) {
-      const made = await fitted(order, Math.floor(room / (orders.length - index)));
-      room -= made.size ?? 0;
-      if ([...this.#places.values()].includes(order)) order.tell(made);
-    }
-  }
-}
-
-/** The file as a data: URI within so many bytes; a picture is made smaller where need be. */
-async function fitted({ file, types, kind }, most) {
-  const isRight = types.length > 0 ? types.includes(file.type) : kind === "any" || file.type.startsWith(`${kind}/`);
-  try {
-    if (isRight && file.size <= most) return { value: await dataUri(file), size: file.size, note: "" };
-    if (file.type.startsWith("image/") && (kind === "image" || kind === "any")) return await smaller(file, most, isRight);
-  } catch {
-    return { fault: `cannot be read as a ${NOUN[kind]}: ${file.name}` };
-  }
-  const fault = isRight
-    ? `has ${bytes(file.size)}, and a request holds ${bytes(ROOM)} of files. Give its https address instead`
-    : `is no ${NOUN[kind]}: ${file.name}`;
-  return { fault };
-}
-
-async function smaller(file, most, isRight) {
-  const bitmap = await createImageBitmap(file);
-  const { width, height } = bitmap;
-  const canvas = el("canvas");
-  for (let scale = Math.min(1, LONGEST / Math.max(width, height)); scale * width > 16; scale *= 0.8) {
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.max(1, Math.round(height * scale));
-    const brush = canvas.getContext("2d");
-    brush.fillStyle = "#fff"; // a JPEG has no transparency
-    brush.fillRect(0, 0, canvas.width, canvas.height);
-    brush.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    for (const quality of QUALITIES) {
-      const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
-      if (!blob || blob.size > most) continue;
-      const why = isRight ? "Made smaller to fit into a request" : "Made a JPEG";
-      const from = `${width}×${height}, ${bytes(file.size)}`;
-      const to = `${canvas.width}×${canvas.height}, ${bytes(blob.size)}`;
-      return { value: await dataUri(blob), size: blob.size, note: `${why}: ${from} → ${to}. An address keeps the original.` };
-    }
-  }
-  return { fault: "cannot be made small enough" };
-}
-
-const dataUri = (blob) =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
-
-/** What was seen of a file, in a line: "JPEG · 1600×900 · 279 kB". */
-export function factsLine(seen) {
-  const type = seen.type?.split("/").pop().toUpperCase();
-  const pixels = seen.width && seen.height && `${seen.width}×${seen.height}`;
-  return [type, pixels, seen.size_bytes && bytes(seen.size_bytes)].filter(Boolean).join(" · ");
-}
+import { announce, el, frame, freshId, humanised, icon, isShowable } from "./playground-kit.js";
+import { factsLine, NOUN } from "./playground-files.js";
 
 /** A control, as those of playground-fields.js; also `facts(seen)` and `waits()` for what a quote sees. */
 export function mediaSlot(spec, context) {
@@ -104,23 +20,67 @@ export function mediaSlot(spec, context) {
   const told = el("p", { class: "hint note", hidden: true });
   const earlier = el("datalist", { id: ids.list });
   const address = el("input", {
-    id: ids.address, type: "url", list: ids.list, placeholder: "https://…", autocomplete: "off", inputmode: "url",
+    id: ids.address,
+    type: "url",
+    list: ids.list,
+    placeholder: "https://…",
+    autocomplete: "off",
+    inputmode: "url",
   });
   address.spellcheck = false;
   const file = el("input", { type: "file", class: "sr-only", accept: kind === "any" ? null : `${kind}/*` });
-  const clear = el("button", { type: "button", class: "button ghost square", "aria-label": `Clear ${label}`, hidden: true },
-    icon("close"));
-  const radios = samples.map((sample) => el("input", { type: "radio", name: ids.sample, class: "sr-only", value: sample.url }));
+  const clear = el(
+    "button",
+    { type: "button", class: "button ghost square", "aria-label": `Clear ${label}`, hidden: true },
+    icon("close"),
+  );
+  const radios = samples.map((sample) =>
+    el("input", { type: "radio", name: ids.sample, class: "sr-only", value: sample.url }),
+  );
   const row = el("div", { class: "samples", role: "radiogroup", "aria-label": `${label}: samples` });
   samples.forEach((sample, index) =>
-    row.append(el("label", { class: "sample" }, radios[index],
-      el("img", { src: sample.url, alt: "", loading: "lazy", width: 96, height: 54 }), el("span", { text: titleOf(sample) }))));
-  const box = el("div", { class: `slot slot-${kind}` }, screen, samples.length > 0 && row, line,
-    el("div", { class: "slot-inputs" },
-      el("label", { class: "hint", for: ids.address, text: `${samples.length > 0 ? "Or an" : "An"} address, or a file of your own` }),
-      el("div", { class: "row" }, address, earlier,
-        el("label", { class: "button ghost" }, file, icon("file"), el("span", { text: "Choose file" }),
-          el("span", { class: "sr-only", text: ` for ${label}` })), clear)), told);
+    row.append(
+      el(
+        "label",
+        { class: "sample" },
+        radios[index],
+        el("img", { src: sample.url, alt: "", loading: "lazy", width: 96, height: 54 }),
+        el("span", { text: titleOf(sample) }),
+      ),
+    ),
+  );
+  const box = el(
+    "div",
+    { class: `slot slot-${kind}` },
+    screen,
+    samples.length > 0 && row,
+    line,
+    el(
+      "div",
+      { class: "slot-inputs" },
+      el("label", {
+        class: "hint",
+        for: ids.address,
+        text: `${samples.length > 0 ? "Or an" : "An"} address, or a file of your own`,
+      }),
+      el(
+        "div",
+        { class: "row" },
+        address,
+        earlier,
+        el(
+          "label",
+          { class: "button ghost" },
+          file,
+          icon("file"),
+          el("span", { text: "Choose file" }),
+          el("span", { class: "sr-only", text: ` for ${label}` }),
+        ),
+        clear,
+      ),
+    ),
+    told,
+  );
   node.append(box, ...[hint, problem].filter(Boolean));
 
   /** Takes a new value and shows it, wherever it came from. */
@@ -142,7 +102,8 @@ export function mediaSlot(spec, context) {
   const show = () => {
     const sample = samples.find((one) => one.url === value);
     const name = sample ? `the sample ${titleOf(sample)}` : `your ${noun}`;
-    const blank = value === "" ? nothing(noun) : el("p", { class: "hint", text: "There is no preview of this." });
+    const blank =
+      value === "" ? nothing(noun) : el("p", { class: "hint", text: "There is no preview of this." });
     screen.replaceChildren(isShowable(value) ? player(kind, value, name) : blank);
     screen.classList.toggle("filled", isShowable(value));
   };
@@ -151,7 +112,9 @@ export function mediaSlot(spec, context) {
     if (!chosen) return;
     line.textContent = "Reading the file …";
     await context.shelf.put(made, {
-      file: chosen, types, kind,
+      file: chosen,
+      types,
+      kind,
       tell: (fit) => {
         take(fit.value ?? "", { from: "file", silent: true });
         fault = fit.fault ?? null;
@@ -165,9 +128,14 @@ export function mediaSlot(spec, context) {
   };
 
   const made = {
-    node, label, target: address, touched: false, isMedia: true,
+    node,
+    label,
+    target: address,
+    touched: false,
+    isMedia: true,
     value: () => (value.trim() === "" ? undefined : value.trim()),
-    fill: (given) => take(given ?? (spec.required && samples.length > 0 ? samples[0].url : ""), { silent: true }),
+    fill: (given) =>
+      take(given ?? (spec.required && samples.length > 0 ? samples[0].url : ""), { silent: true }),
     problems: (texts) => describe(address, texts),
     fault: () => fault,
     route: () => made,
@@ -192,7 +160,9 @@ export function mediaSlot(spec, context) {
 
   radios.forEach((radio) => radio.addEventListener("change", () => take(radio.value)));
   address.addEventListener("input", () => take(address.value, { from: "address" }));
-  address.addEventListener("focus", () => earlier.replaceChildren(...context.earlier(kind).map((url) => el("option", { value: url }))));
+  address.addEventListener("focus", () =>
+    earlier.replaceChildren(...context.earlier(kind).map((url) => el("option", { value: url }))),
+  );
   file.addEventListener("change", () => {
     takeFile(file.files[0]);
     file.value = "";
@@ -211,15 +181,21 @@ export function mediaSlot(spec, context) {
 export const titleOf = (sample) => humanised(sample.name.replace(/\.[a-z0-9]+$/i, ""));
 
 function nothing(noun) {
-  return el("p", { class: "hint" }, icon(noun === "picture" ? "picture" : "file"),
-    el("span", { text: `No ${noun} yet. Choose one, paste it or drop it here.` }));
+  return el(
+    "p",
+    { class: "hint" },
+    icon(noun === "picture" ? "picture" : "file"),
+    el("span", { text: `No ${noun} yet. Choose one, paste it or drop it here.` }),
+  );
 }
 
 function player(kind, url, name) {
-  const failed = () => screenOf(media)?.replaceChildren(el("p", { class: "hint", text: "There is no preview of this." }));
-  const media = kind === "video" || kind === "audio"
-    ? el(kind, { src: url, controls: true, preload: "metadata", "aria-label": `Preview of ${name}` })
-    : el("img", { src: url, alt: `Preview of ${name}`, referrerpolicy: "no-referrer" });
+  const failed = () =>
+    screenOf(media)?.replaceChildren(el("p", { class: "hint", text: "There is no preview of this." }));
+  const media =
+    kind === "video" || kind === "audio"
+      ? el(kind, { src: url, controls: true, preload: "metadata", "aria-label": `Preview of ${name}` })
+      : el("img", { src: url, alt: `Preview of ${name}`, referrerpolicy: "no-referrer" });
   media.addEventListener("error", failed);
   return media;
 }

@@ -1,12 +1,21 @@
-// The playground: choose a model, fill in its form, see the price, submit, watch, play. Nothing but /client.js.
+// The playground: choose a model, fill in its form, see the price, submit, watch, play. By /client.js alone.
 
 import { Reelgate, ReelgateError } from "/client.js";
 import { codePanel } from "./playground-code.js";
 import { showNoQuote, showQuote } from "./playground-checkout.js";
 import { buildForm } from "./playground-form.js";
 import { Jobs, newJob } from "./playground-jobs.js";
-import { announce, credits, el, goTo, humanised, icon, randomKey, showFrom } from "./playground-kit.js";
-import { Shelf, titleOf } from "./playground-media.js";
+import { announce, credits, el, goTo, randomKey, showFrom } from "./playground-kit.js";
+import { Shelf } from "./playground-files.js";
+import { titleOf } from "./playground-media.js";
+import {
+  describeModel,
+  fillModels,
+  nameOf,
+  setUpTheme,
+  showStartFailure,
+  showSummary,
+} from "./playground-page.js";
 
 const part = (id) => document.getElementById(id);
 const PROMPTS = {
@@ -26,16 +35,22 @@ const SCENARIOS = [
   ["hang", "RunComfy’s answer is lost on the way"],
 ];
 
+const ASK_AGAIN_S = 120; // a refusal that is over so soon is looked at again by itself
 const tokens = { mode: null };
 const client = new Reelgate({ getToken });
 const showCode = codePanel(part("code"));
-const jobs = new Jobs(client, { stage: part("stage"), list: part("history") }, {
-  begun: () => setBusy(false),
-  ended: () => requote(0),
-  again: (job) => send(newJob({ key: job.key, model: job.model, input: job.input, price: job.price })),
-  reuse,
-  nameOf: (id) => models.filter(({ model_id: own }) => own === id).map(nameOf)[0] ?? id,
-});
+const jobs = new Jobs(
+  client,
+  { stage: part("stage"), list: part("history") },
+  {
+    begun: () => setBusy(false),
+    ended: () => requote(0),
+    correct,
+    again: (job) => send(newJob({ key: job.key, model: job.model, input: job.input, price: job.price })),
+    reuse,
+    nameOf: (id) => models.filter(({ model_id: own }) => own === id).map(nameOf)[0] ?? id,
+  },
+);
 let models = [];
 let samples = [];
 let model = null;
@@ -51,7 +66,10 @@ async function getToken() {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ session: session() }),
   });
-  if (!answer.ok) throw new ReelgateError(await answer.json().catch(() => ({ title: "No token was given.", status: answer.status })));
+  if (!answer.ok)
+    throw new ReelgateError(
+      await answer.json().catch(() => ({ title: "No token was given.", status: answer.status })),
+    );
   const token = await answer.json();
   tokens.mode = token.mode ?? null;
   return token;
@@ -77,12 +95,13 @@ async function start() {
     showStartFailure(error);
     return;
   }
-  fillModels();
+  fillModels(models);
   fillScenarios();
-  const known = models.some(({ model_id: id }) => id === decodeURIComponent(location.hash.slice(1)));
-  chooseModel(known ? decodeURIComponent(location.hash.slice(1)) : models[0]?.model_id);
+  const inviting = models.find(({ kind }) => kind === "image-to-video") ?? models[0]; // the samples fit
+  chooseModel(named() ?? inviting?.model_id);
+  addEventListener("hashchange", () => named() && chooseModel(named()));
   part("model").addEventListener("change", () => chooseModel(part("model").value));
-  part("scenario").addEventListener("change", () => requote(0));
+  part("scenario").addEventListener("change", () => rehearse(part("scenario").value));
   part("form").addEventListener("submit", (event) => {
     event.preventDefault();
     submit();
@@ -93,34 +112,13 @@ async function start() {
   await jobs.restore();
 }
 
+/** The model that the address names: a link may lead to one. */
+const named = () => models.map(({ model_id: id }) => id).find((id) => location.hash === `#${id}`);
+
 async function loadSamples() {
   const answer = await fetch("/playground/samples").catch(() => null);
-  samples = answer?.ok ? ((await answer.json()).samples ?? []) : []; // without them there are addresses and files
+  if (answer?.ok) ({ samples } = await answer.json()); // without them there are addresses and files
   for (const { url } of samples) showFrom(url);
-}
-
-function showStartFailure(error) {
-  part("model").replaceChildren(el("option", { text: "No catalogue" }));
-  part("inputs").replaceChildren(el("div", { class: "notice bad" }, icon("alert"), el("div", {},
-    el("strong", { text: error.title ?? "The catalogue could not be loaded." }),
-    el("p", { text: error.detail ?? error.message }),
-    error.remedy && el("p", { text: error.remedy }),
-    error.traceId && el("p", {}, "Trace ", el("code", { text: error.traceId })),
-    el("button", { type: "button", class: "button solid", text: "Try again", onclick: () => location.reload() }))));
-  document.title = "Not available · Reelgate Playground";
-}
-
-function fillModels() {
-  const vendors = Map.groupBy(models, ({ model_id: id }) => id.split("/")[0]);
-  const options = [...vendors].map(([vendor, ofVendor]) =>
-    el("optgroup", { label: vendor }, ...ofVendor.map((one) => el("option", { value: one.model_id, text: nameOf(one) }))));
-  part("model").replaceChildren(...options);
-  part("model").disabled = models.length === 0;
-}
-
-function nameOf(one) {
-  if (one.display_name && one.display_name !== one.model_id) return `${one.display_name} — ${one.kind ?? one.model_id}`;
-  return one.model_id.split("/").slice(1).join(" / ");
 }
 
 function chooseModel(id) {
@@ -129,11 +127,8 @@ function chooseModel(id) {
     part("inputs").replaceChildren(el("p", { class: "hint", text: "The catalogue is empty." }));
     return;
   }
-  part("model").value = id;
   history.replaceState(null, "", `#${id}`);
-  part("about").textContent = model.description ?? "";
-  part("tags").replaceChildren(...[model.kind, `from ${credits(Math.round(model.base_price_usd * 1_000_000))}`]
-    .filter(Boolean).map((text) => el("span", { class: "tag", text })));
+  describeModel(model, tokens.mode);
   part("summary").hidden = true;
   form = buildForm(model, part("inputs"), {
     samples,
@@ -144,23 +139,21 @@ function chooseModel(id) {
   suggest();
   const steerable = form.prose() !== null && tokens.mode === "test";
   part("rehearse").hidden = !steerable;
-  part("scenario").value = "";
   part("go").disabled = false;
   document.querySelector("main").dataset.ready = "";
-  part("go").lastElementChild.textContent = verb(model);
-  part("mode").textContent = tokens.mode === "test"
-    ? "Real requests, a real queue, a rendered result: all in this gateway’s sandbox, so nothing here costs money."
-    : "Real requests through this gateway, exactly as your own program would send them.";
   requote(0);
-}
-
-function verb({ kind, model_id: id }) {
-  const output = /to-(\w+)$/.exec(kind ?? id.split("/").find((piece) => /-to-\w+$/.test(piece)) ?? "")?.[1];
-  return output ? `Generate ${output}` : "Generate";
 }
 
 function fillScenarios() {
   part("scenario").replaceChildren(...SCENARIOS.map(([value, text]) => el("option", { value, text })));
+}
+
+function rehearse(scenario) {
+  part("scenario").value = scenario;
+  part("scenario-hint").textContent = scenario
+    ? `Adds [sandbox:${scenario}] to the prompt, which only the sandbox understands.`
+    : "See what your program will meet when things go otherwise.";
+  requote(0);
 }
 
 // --- the form, and what the gateway says of it
@@ -176,18 +169,18 @@ function changed(control) {
 /** A sample brings a prompt that suits it, for as long as nobody has written an own one. */
 function suggest() {
   const prose = form?.prose();
-  const sample = form?.slots().map((slot) => slot.sample?.()).find(Boolean);
+  const sample = form
+    ?.slots()
+    .map((slot) => slot.sample?.())
+    .find(Boolean);
   const prompt = sample && PROMPTS[titleOf(sample).toLowerCase()];
-  if (prose && prompt && !prose.touched) prose.fill(prompt);
+  if (prose && prompt && !prose.isOwn) prose.fill(prompt);
 }
 
 /** The body as it is sent: with the scenario that was chosen, which only the sandbox understands. */
 function body() {
   const value = form.value();
   const scenario = part("scenario").value;
-  part("scenario-hint").textContent = scenario
-    ? `Adds [sandbox:${scenario}] to the prompt, which only the sandbox understands.`
-    : "See what your program will meet when things go otherwise.";
   if (scenario && !part("rehearse").hidden) {
     const name = form.prose().node.dataset.name;
     if (name in value) value[name] = `${value[name]} [sandbox:${scenario}]`;
@@ -217,6 +210,8 @@ async function quoteNow() {
     const price = String(quote.price_microcredits ?? "");
     const { price: before } = part("form").dataset;
     part("form").dataset.price = price;
+    const wait = quote.refusal?.retry_after_s;
+    if (wait <= ASK_AGAIN_S) quoteTimer = setTimeout(requote, wait * 1000, 0);
     if (before && price && price !== before) announce(`Price: ${credits(Number(price))}`);
   } catch (error) {
     if (signal.aborted) return;
@@ -230,19 +225,7 @@ function summarise(errors, { focus = true } = {}) {
   const told = form.judge(errors);
   part("summary").hidden = told.length === 0;
   if (told.length === 0) return false;
-  part("summary-title").textContent = told.length === 1 ? "One thing to correct" : `${told.length} things to correct`;
-  part("summary").querySelector("ul").replaceChildren(...told.map(({ control, detail, pointer }) => {
-    const name = control?.label ?? humanised(pointer?.replace(/^#\/?/, "") || "The input");
-    const words = `${name}: ${detail}`;
-    if (!control) return el("li", { text: words });
-    const link = el("a", { href: `#${control.target.id || "inputs"}`, text: words });
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      control.node.scrollIntoView({ block: "center" });
-      control.target.focus({ preventScroll: true });
-    });
-    return el("li", {}, link);
-  }));
+  showSummary(told);
   if (focus) {
     document.title = `${part("summary-title").textContent} · Reelgate Playground`;
     goTo(part("summary"));
@@ -265,16 +248,17 @@ function submit() {
 
 /** Submits and follows. With its key a job that is sent again finds itself, should it exist already. */
 async function send(job) {
-  const before = jobs.current;
   part("summary").hidden = true;
   setBusy(true);
-  await jobs.run(job, (options) => client.subscribe(job.model, job.input, { idempotencyKey: job.key, ...options }));
+  await jobs.run(job, (options) =>
+    client.subscribe(job.model, job.input, { idempotencyKey: job.key, ...options }),
+  );
   setBusy(false);
-  const isWrong = jobs.current === job && !job.requestId && job.error?.errors?.length > 0;
-  if (isWrong && job.model === model.model_id) {
-    jobs.show(before);
-    summarise(job.error.errors);
-  }
+}
+
+/** Takes a refusal to the form, where that is what has to be corrected. Whether it did. */
+function correct(job) {
+  return job.model === model.model_id && job.error.errors?.length > 0 && summarise(job.error.errors);
 }
 
 function setBusy(isBusy) {
@@ -283,26 +267,11 @@ function setBusy(isBusy) {
 
 function reuse(job) {
   if (job.model !== model.model_id) chooseModel(job.model);
-  part("scenario").value = "";
   form.fill(job.input);
   form.touchAll();
-  requote(0);
+  if (form.prose()) form.prose().isOwn = true;
+  rehearse("");
   goTo(part("model"));
-}
-
-function setUpTheme() {
-  const apply = (theme) => {
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-  };
-  const kept = localStorage.getItem("reelgate-theme") ?? "auto";
-  const radio = part(`theme-${kept}`) ?? part("theme-auto");
-  radio.checked = true;
-  apply(radio.value);
-  part("theme").addEventListener("change", (event) => {
-    localStorage.setItem("reelgate-theme", event.target.value);
-    apply(event.target.value);
-  });
 }
 
 start();
