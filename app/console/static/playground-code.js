@@ -81,7 +81,7 @@ function samplesFor({ base, model, body }) {
 }
 
 function curl(base, model, json) {
-  return `# 1. Submit. With the same Idempotency-Key it may be sent again, and is one job all the same.
+  return `# 1. Submit. Sent again with the same Idempotency-Key it is still one job.
 ONCE=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')
 curl -s ${base}/v1/models/${model} \\
   -H "Authorization: Bearer ${KEY}" -H "Content-Type: application/json" \\

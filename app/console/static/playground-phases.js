@@ -27,6 +27,7 @@ const PHASE_WORDS = {
 };
 export const UNKNOWN = "Fate unknown";
 const ENDED = { completed: "done", cancelled: "cancelled", expired: "cancelled" };
+const LONG_MS = 4000; // of a submit: it is refused for now, or the gateway cannot be reached
 const LIVE = { in_queue: "queued", in_progress: "running" };
 
 /** The phase that a state of the record, or a status of the client, amounts to. */
@@ -56,7 +57,11 @@ export function elapsed(job) {
 
 /** What a live job waits for. */
 export function placeWords(job) {
-  if (job.phase === "sending") return "The gateway checks it, holds its price and sends it on.";
+  if (job.phase === "sending") {
+    return elapsed(job) < LONG_MS
+      ? "The gateway checks it, holds its price and sends it on."
+      : "Not taken yet. It is tried again, with one Idempotency-Key, while that can help.";
+  }
   if (job.updates.at(-1)?.state === "unknown")
     return "Its answer was lost. The gateway finds out what became of it.";
   if (job.phase === "running") return "It is being made, and can no longer be cancelled.";
