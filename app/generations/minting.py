@@ -1,7 +1,7 @@
 """Minting client tokens: their terms judged against what their maker may do itself."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -29,7 +29,7 @@ class Minter:
     db: Database
     clock: Clock
     catalog: Catalog
-    pepper: str
+    pepper: str = field(repr=False)
     limiter: CallLimiter
 
     async def mint(

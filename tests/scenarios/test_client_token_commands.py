@@ -58,9 +58,9 @@ def test_a_page_is_limited_shown_and_ended_beside_a_running_server(
             assert len(run("client-tokens", "list", "--tenant", "acme").splitlines()) == 2
             assert len(run("client-tokens", "list", "--tenant", "acme", "--end-user", "u2").splitlines()) == 1
             shown = json.loads(run("client-tokens", "show", made["token_id"]))
-            assert shown["requests"] == [answers[0].json()["request_id"]]
+            assert shown["newest_requests"] == [answers[0].json()["request_id"]]
             assert [one["code"] for one in shown["newest_refusals"]] == ["quota_exceeded"]
-            assert shown["held_credits"] == "0.15"
+            assert shown["usage"]["held_microcredits"] == 150_000
             assert made["token"] not in json.dumps([listed, shown])
             assert run("client-tokens", "revoke", made["token_id"]) == f"Revoked {made['token_id']}.\n"
             missing = reelgate.run(place, "client-tokens", "revoke", "nosuchtoken0", expect=1)
