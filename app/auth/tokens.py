@@ -199,14 +199,13 @@ def page(
     return [_token_of(row) for row in connection.execute(query)]
 
 
-def revoke(connection: Connection, token_id: str, *, now_ms: int) -> bool:
-    """End a token now. Repeating it changes nothing. Whether there is one."""
+def revoke(connection: Connection, token_id: str, *, now_ms: int) -> None:
+    """End a token now. Repeating it changes nothing."""
     connection.execute(
         update(client_tokens)
         .where(client_tokens.c.token_id == token_id, client_tokens.c.revoked_at_ms.is_(None))
         .values(revoked_at_ms=now_ms)
     )
-    return connection.execute(_BY_ID, {"wanted": token_id}).one_or_none() is not None
 
 
 def mark_used(connection: Connection, token_id: str, *, now_ms: int) -> None:
