@@ -72,12 +72,16 @@ def refused(
 
     One that `may_wait` is not refused for what is in flight; a client token is told no amounts but its own.
 
-    The binding limit is the one that waits longest; it is told in words, all are listed.
+    The binding limit is the one that waits longest; it is told in words, all are listed. Of two that end at
+    the same moment, as a day and a month do on a month's last day, it is the one with the longer window: the
+    same limit is named on every day of the month.
     """
     violated = [one for one in standings if not one.fits and not (may_wait and one.may_be_waited_for)]
     if not violated:
         return None
-    binding = max(violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0))
+    binding = max(
+        violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0, one.window_s or 0)
+    )
     return QuotaProblem(
         QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
         sentence(binding) if binding in shown_to([binding], to_client=to_client) else _bare(binding),

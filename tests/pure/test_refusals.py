@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final
 
 import pytest
@@ -262,12 +262,29 @@ def test_what_fits_everywhere_is_not_refused() -> None:
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(range(len(REFUSED)), 2)))
 def test_the_limit_that_waits_longest_is_told_and_all_that_refuse_are_listed(one: int, other: int) -> None:
     violated = [REFUSED[one][0], REFUSED[other][0]]
-    told = max((REFUSED[one], REFUSED[other]), key=lambda each: math.inf if each[1] is None else each[1])
+    told = max(
+        (REFUSED[one], REFUSED[other]),
+        key=lambda each: (math.inf if each[1] is None else each[1], each[0].window_s or 0),
+    )
     problem = refusal(violated[0], ROOMY, violated[1])
     assert (problem.retry_after_s, problem.detail) == told[1:]
     assert problem.extra["violated-policies"] == [each.limit.policy for each in violated]
     assert problem.extra["limits"] == [{**document(each), "wanted": each.wanted} for each in violated]
     assert list(problem.standings) == [violated[0], ROOMY, violated[1]]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_limits_that_end_together_the_one_with_the_longer_window_is_told(order: int) -> None:
+    """On a month's last day its day and the month end at one moment; the other days name the month."""
+    last_day = periods_at(int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp() * 1000), UTC)
+    limits = (Limit(Scope(), Metric.GENERATIONS_DAY, 1), Limit(Scope(), Metric.CREDITS_MONTH, 150_000))
+    usage = {(Scope(), label): Usage(1, 0, 150_000) for label in last_day.labels}
+    now_ms = last_day.day_ends_ms - 1000
+    account = Account(Payer(KID), MODEL, now_ms, "UTC", last_day, limits, usage)
+    problem = refusal(*account.standings(150_000)[::order])
+    assert problem.retry_after_s == 1
+    assert "tenant-credits-month" in problem.detail
+    assert len(problem.extra["violated-policies"]) == 2
 
 
 @given(
