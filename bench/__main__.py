@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import following, plans, probing, queueing, tokens, watching
+from bench import crossings, following, plans, probing, queueing, tokens, watching
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -16,6 +16,7 @@ _MOST_SECONDS = 60.0
 _MOST_ROUNDS = 50
 _MOST_RATE = 5000.0
 _PARTS = {
+    "crossings": crossings,
     "following": following,
     "watching": watching,
     "plans": plans,

@@ -1,0 +1,146 @@
+"""How far a reader has to go to follow one submit: files, functions, and changes of file.
+
+Counts what the simplest accepted submit runs of `app/`, from the edge to the answer: no media checks, no
+`Idempotency-Key`, limits set, SQLite. Nothing is timed, so the numbers are the same on every machine.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.children import ROOT, Child, Children, RunError, free_port, split_cores
+from bench.gateway import SUBMIT, prepare, submit_body
+
+_APP = f"{ROOT / 'app'}{os.sep}"
+_OK = 200
+
+
+@dataclass(slots=True)
+class Crossings:
+    """What was run: every function by its file, and how often the next one was in another file."""
+
+    functions: set[tuple[str, str]] = field(default_factory=set)
+    changes: int = 0
+    counting: bool = False
+    _last: str = ""
+
+    def note(self, frame: FrameType, event: str, _argument: object) -> None:
+        """Take one event of the interpreter's profiler."""
+        name = frame.f_code.co_filename
+        if event != "call" or not self.counting or not name.startswith(_APP):
+            return
+        file = name.removeprefix(_APP)
+        self.functions.add((file, frame.f_code.co_qualname))
+        self.changes += file != self._last
+        self._last = file
+
+    @property
+    def files(self) -> dict[str, int]:
+        """How many functions of each file were run."""
+        found: dict[str, int] = {}
+        for file, _ in sorted(self.functions):
+            found[file] = found.get(file, 0) + 1
+        return found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The part's own options."""
+    parser.add_argument("--files", action="store_true", help="list the files, with their functions")
+
+
+def main(options: argparse.Namespace) -> list[str]:
+    """Submit twice, count the second one, and print the counts. What is wrong; nothing here."""
+    with tempfile.TemporaryDirectory() as folder, Children() as children:
+        found = _count(Path(folder), children)
+    if options.files:
+        for file, count in found.files.items():
+            print(f"{count:4}  {file}")
+    print(
+        f"A simplest submit runs {len(found.functions)} functions of {len(found.files)} files"
+        f" and changes the file {found.changes} times."
+    )
+    return []
+
+
+def _count(folder: Path, children: Children) -> Crossings:
+    port = free_port()
+    _, others = split_cores(pin=False)
+    standin = Child("standin", ["bench.standin", str(port)], folder=folder, cores=others)
+    children.add(standin).wait_until_it_answers(port, "/count")
+    site = prepare(folder, f"sqlite:///{folder / 'crossings.db'}", port, RUN_LOOPS="false")
+    return asyncio.run(_submit_twice(site.environment, site.key))
+
+
+async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
+    os.environ.update(environment)
+    # Here: the settings are read from this process's environment.
+    from app.config import Settings  # noqa: PLC0415
+    from app.kit.telemetry import configure_logging  # noqa: PLC0415
+    from app.main import create_server_app  # noqa: PLC0415
+
+    configure_logging(level="INFO", as_json=True)
+    app, edge = create_server_app(Settings())
+    found = Crossings()
+    threading.setprofile(found.note)  # of threads that start from now on: the database's among them
+    async with app.router.lifespan_context(app):
+        await _submit(edge, key)
+        found.counting = True
+        sys.setprofile(found.note)
+        try:
+            await _submit(edge, key)
+        finally:
+            sys.setprofile(None)
+            found.counting = False
+    return found
+
+
+async def _submit(edge: Any, key: str) -> None:
+    body = submit_body("a harbour")
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    answer: dict[str, Any] = {"body": b""}
+
+    async def receive() -> dict[str, Any]:
+        if incoming:
+            return incoming.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            answer["status"] = message["status"]
+        else:
+            answer["body"] += message.get("body", b"")
+
+    headers = {
+        "host": "127.0.0.1",
+        "authorization": f"Bearer {key}",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": SUBMIT,
+        "raw_path": SUBMIT.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    await edge(scope, receive, send)
+    if answer["status"] != _OK or "request_id" not in json.loads(answer["body"]):
+        raise RunError(f"the submit was answered {answer}")
