@@ -8,37 +8,37 @@ from pydantic import SecretStr
 
 from app.auth.origins import Origins
 from app.auth.principal import Authenticator
-from app.auth.refusals import Refusals
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
-from app.catalog.media_values import MediaPolicy
+from app.catalog.media.policy import MediaPolicy
+from app.client_tokens.mint import Minter
+from app.client_tokens.rejection_log import Refusals
 from app.config import PREFIX, Settings, SettingsError
-from app.db import schema
+from app.db import revision
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of, server_lock
+from app.egress.addresses import parse_network
+from app.egress.client import Egress, Reach
 from app.generations import store
-from app.generations.admission import Admission
 from app.generations.advance import Patience
-from app.generations.cancel import Canceller
-from app.generations.dispatch import Dispatcher
-from app.generations.dispatch_loop import DispatchLoop
-from app.generations.feed import Feed
-from app.generations.inspect import Inspector
-from app.generations.intent import Terms
+from app.generations.dispatch.dispatcher import Dispatcher
+from app.generations.dispatch.loop import DispatchLoop
+from app.generations.dispatch.rescue import Rescuer
+from app.generations.dispatch.spool import Spool
+from app.generations.following.cancel import Canceller
+from app.generations.following.poll_buffer import Notes
+from app.generations.following.poller import Poller
+from app.generations.following.position import Places
+from app.generations.following.schedule import Durations, Pace
+from app.generations.following.tracker import Tracker
+from app.generations.following.watch import Feed
 from app.generations.lifecycle import State
-from app.generations.minting import Minter
-from app.generations.notes import Notes
-from app.generations.pace import Durations, Pace
-from app.generations.places import Places
-from app.generations.poll import Poller
-from app.generations.rescue import Rescuer
 from app.generations.resolve import Resolver
-from app.generations.retain import Retainer
-from app.generations.spool import Spool
-from app.generations.submit import Submitter
-from app.generations.track import Tracker
-from app.kit.addresses import parse_network
+from app.generations.retention import Retainer
+from app.generations.submit.admission import Admission
+from app.generations.submit.inspection import Inspector
+from app.generations.submit.record import Terms
+from app.generations.submit.submitter import Submitter
 from app.kit.clock import Clock, SystemClock
-from app.kit.egress import Egress, Reach
 from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
@@ -272,10 +272,10 @@ async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
         raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
     db = open_database(url, pool=pool)
     stack.push_async_callback(db.close)
-    revision = await db.read(schema.revision_of)
-    if revision != schema.head():
+    found = await db.read(revision.revision_of)
+    if found != revision.head():
         raise SchemaError(
-            f"the database's schema is at {revision or 'nothing'}, this code needs {schema.head()};"
+            f"the database's schema is at {found or 'nothing'}, this code needs {revision.head()};"
             " run `reelgate migrate`."
         )
     return db

@@ -15,16 +15,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from app.api import openapi
-from app.api.answers import json_answer
-from app.api.metrics import get_metrics
-from app.api.middleware import Edge
-from app.api.playground import create_playground_token, list_playground_samples
+from app.api.internal.metrics import get_metrics
+from app.api.internal.playground import create_playground_token, list_playground_samples
 from app.api.problems import (
     answer_exception,
     answer_http_exception,
     answer_problem,
     answer_validation_error,
 )
+from app.api.responses import json_answer
 from app.api.routes import add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
@@ -32,6 +31,7 @@ from app.console.pages import add_pages
 from app.errors import Problem
 from app.gateway import open_gateway
 from app.kit.clock import Clock
+from app.server.edge import Edge
 from app.worker import running
 
 

@@ -84,7 +84,7 @@ async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
     os.environ.update(environment)
     # Here: the settings are read from this process's environment.
     from app.config import Settings  # noqa: PLC0415
-    from app.kit.telemetry import configure_logging  # noqa: PLC0415
+    from app.kit.log import configure_logging  # noqa: PLC0415
     from app.main import create_server_app  # noqa: PLC0415
 
     configure_logging(level="INFO", as_json=True)

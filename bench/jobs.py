@@ -14,7 +14,7 @@ from app.db.tables import generation_events, generations, ledger_entries, quota_
 from app.generations.lifecycle import State
 from app.kit.clock import iso
 from app.kit.ids import new_id
-from app.kit.strict_json import to_column
+from app.kit.json import to_column
 from app.quotas.ledger import Charge, Kind
 from app.quotas.limits import periods_of_day, scopes_of
 from bench.gateway import MODEL

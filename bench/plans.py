@@ -22,7 +22,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import StaticPool
 
-from app.db import schema
+from app.db import revision
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
@@ -73,7 +73,7 @@ def _run(given: argparse.Namespace, choice: str, rows: int) -> tuple[dict[str, f
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plans-", dir=given.folder)))
         url = stack.enter_context(database_of_its_own(choice, folder))
-        schema.upgrade(url)
+        revision.upgrade(url)
         with _bulk(url) as connection:
             _load(connection, history)
             connection.exec_driver_sql("ANALYZE")

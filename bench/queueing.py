@@ -17,16 +17,18 @@ from typing import Final
 from sqlalchemy import Connection, Engine, create_engine, insert, select, text, update
 
 from app.auth import keys, tenants
-from app.db import schema
+from app.db import revision
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generations, queues
-from app.generations import intent, queue, take
 from app.generations.advance import advance
-from app.generations.intent import Terms
+from app.generations.dispatch import dequeue
+from app.generations.following.position import place_of
 from app.generations.lifecycle import State
-from app.generations.places import place_of
+from app.generations.queue import rows as queue
 from app.generations.store import Choice, Generation, Intent
+from app.generations.submit import record
+from app.generations.submit.record import Terms
 from app.kit.ids import new_id
 from bench.children import RunError
 from bench.databases import database_of_its_own
@@ -51,7 +53,7 @@ def main(given: argparse.Namespace) -> list[str]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgate-bench-")))
         url = stack.enter_context(database_of_its_own(given.database, folder))
-        schema.upgrade(url)
+        revision.upgrade(url)
         engine = writer_engine(path_of(url)) if is_sqlite(url) else create_engine(sync_url(url))
         stack.callback(engine.dispose)
         line = _Line(engine)
@@ -140,7 +142,7 @@ class _Line:
             choices=(),
             may_wait=True,
         )
-        return intent.record(connection, wish, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
+        return record.record(connection, wish, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
 
     def measured(self, times: int) -> dict[str, list[float]]:
         """Milliseconds of each step, so many times."""
@@ -179,9 +181,9 @@ class _Line:
         return place_of(connection, last, queue.line(connection, "live"), _TERMS, now_ms=_NOW_MS)
 
     def _next(self, connection: Connection) -> Generation:
-        turn = take.turns(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
+        turn = dequeue.turns(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
         attempt = secrets.token_hex(16)
-        taken = take.take(
+        taken = dequeue.take(
             connection,
             "live",
             turn,

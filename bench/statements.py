@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event, text
 
-from app.auth import keys, tokens
-from app.generations import clients, leases, store
+from app.auth import client_tokens, keys
+from app.generations import leases, store, token_limits
 from app.generations.leases import Note
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -135,33 +135,33 @@ STATEMENTS: Final[dict[str, Statement]] = {
         "ix_generations_listed_by_end_user",
     ),
     "clients.used": Statement(
-        lambda c, d: clients.used(c, d.owner, d.token),
+        lambda c, d: token_limits.used(c, d.owner, d.token),
         "ix_generations_listed_by_token",
         sorts=True,  # three groups
     ),
     "clients.unfinished": Statement(
-        lambda c, d: clients.unfinished(c, d.owner, d.end_user, unknown_since_ms=d.now_ms - HOUR_MS),
+        lambda c, d: token_limits.unfinished(c, d.owner, d.end_user, unknown_since_ms=d.now_ms - HOUR_MS),
         "ix_generations_unfinished_end_user",
         sorts=True,  # as many as are not over
     ),
     "clients.newest": Statement(
-        lambda c, d: clients.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
+        lambda c, d: token_limits.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
     ),
     "tokens.find": Statement(
-        lambda c, d: tokens.find(c, d.token),
+        lambda c, d: client_tokens.find(c, d.token),
         "pk_client_tokens",
         sorts=True,  # one
     ),
     "tokens.page": Statement(
-        lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20), "ix_client_tokens_listed"
+        lambda c, d: client_tokens.page(c, d.tenant, mode="live", limit=20), "ix_client_tokens_listed"
     ),
     "tokens.page of an end user": Statement(
-        lambda c, d: tokens.page(c, d.tenant, mode="live", limit=20, end_user=d.end_user),
+        lambda c, d: client_tokens.page(c, d.tenant, mode="live", limit=20, end_user=d.end_user),
         "ix_client_tokens_listed_by_end_user",
         sorts=True,  # few are one end user's
     ),
     "tokens.ended": Statement(
-        lambda c, d: tokens.ended(c, before_ms=d.now_ms, after=(d.created_at_ms, d.token), limit=200),
+        lambda c, d: client_tokens.ended(c, before_ms=d.now_ms, after=(d.created_at_ms, d.token), limit=200),
         "ix_client_tokens_ended",
     ),
     "store.waiting_since a lease": Statement(

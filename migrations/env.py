@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `app.db.schema` hands over."""
+"""Alembic's entry: runs on the connection that `app.db.revision` hands over."""
 
 from alembic import context
 

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.db import schema
+from app.db import revision
 from app.db.engine import Database, open_database, sync_url
 from tests.canary import canary
 from tests.harness import PEPPER, World, open_world, settings_for
@@ -71,7 +71,7 @@ def postgres_template(postgres_server: str) -> str:
     """The server's URL, with a migrated database to copy."""
     template = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
     _administer(postgres_server, f'CREATE DATABASE "{template}"')
-    schema.upgrade(_named(postgres_server, template))
+    revision.upgrade(_named(postgres_server, template))
     return template
 
 
@@ -79,7 +79,7 @@ def postgres_template(postgres_server: str) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated file to copy."""
     path = tmp_path_factory.mktemp("template") / "reelgate.db"
-    schema.upgrade(f"sqlite:///{path}")
+    revision.upgrade(f"sqlite:///{path}")
     return path
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from app.auth import keys, tenants
-from app.db import schema
+from app.db import revision
 from app.db.engine import Database, sync_url
 from app.db.tables import api_keys, generation_events, generations
 from app.generations.verify import Report, verify
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _soak(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
-    schema.upgrade(url)
+    revision.upgrade(url)
     tenant_keys = [_tenant(url, limited=limited) for limited in (False, True)]
     with running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **UPSTREAM) as sandbox:
         place = place_for(folder, url, sandbox.options.public_url, **SETTINGS)
@@ -147,7 +147,7 @@ def _callers(
 
 
 def _soak_replicas(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
-    schema.upgrade(url)
+    revision.upgrade(url)
     more = RELIEVED if chosen.rolling else KILLED
     tenant_keys = [_tenant(url, limited=limited) for limited in (False, True)]
     with (

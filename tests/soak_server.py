@@ -19,7 +19,7 @@ import uvicorn
 
 from app.cli.entry import main
 from app.config import Settings
-from app.kit.tls import system_trust
+from app.egress.tls import system_trust
 from app.main import create_app
 from tests.scenarios.processes import PATIENCE_S, Place, bare_environment
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.auth.tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S
+from app.auth.client_tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S
 from app.errors import CATALOGUE
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
 from app.quotas.ledger import Charge

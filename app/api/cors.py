@@ -16,7 +16,7 @@ from app.auth.principal import Principal, TokenProblem
 from app.auth.tenants import TenantError, origin_of
 from app.errors import ORIGIN_NOT_ALLOWED, Problem
 from app.gateway import Gateway
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 

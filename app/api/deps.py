@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.api.cors import admit
-from app.api.rate_limits import rate_headers_of
+from app.api.headers.rate_limit import rate_headers_of
 from app.auth.keys import MAY_MINT
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem

@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.components import SCHEMAS
-from app.api.idempotency import HEADER, LONGEST
+from app.api.headers.idempotency import HEADER, LONGEST
+from app.api.headers.start_deadline import HEADER as START_DEADLINE
+from app.api.headers.start_deadline import LONGEST_S
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
-from app.api.start_deadline import HEADER as START_DEADLINE
-from app.api.start_deadline import LONGEST_S
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from app.api.rate_limits import rate_headers
+from app.api.headers.rate_limit import rate_headers
+from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
-from app.auth.tokens import Refusal
 from app.errors import (
     CATALOGUE,
     DATABASE_UNAVAILABLE,
@@ -32,8 +32,8 @@ from app.errors import (
     Problem,
 )
 from app.gateway import Gateway
-from app.kit.strict_json import dumps
-from app.kit.telemetry import trace_id_var
+from app.kit.json import dumps
+from app.kit.log import trace_id_var
 from app.quotas.refusal import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"

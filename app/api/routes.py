@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from app.api import client_tokens, events, models, quota, requests, service
+from app.api.internal import health
+from app.api.v1 import client_tokens, events, models, quota, requests
 from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
@@ -300,7 +301,7 @@ ROUTES = (
     Route(
         "GET",
         "/livez",
-        service.livez,
+        health.livez,
         "service",
         "Health",
         (),
@@ -309,7 +310,7 @@ ROUTES = (
     Route(
         "GET",
         "/readyz",
-        service.readyz,
+        health.readyz,
         "service",
         "Health",
         (DATABASE_UNAVAILABLE, SHUTTING_DOWN),
@@ -318,7 +319,7 @@ ROUTES = (
     Route(
         "GET",
         "/problems",
-        service.list_problems,
+        health.list_problems,
         "service",
         "ProblemKinds",
         (),
@@ -327,7 +328,7 @@ ROUTES = (
     Route(
         "GET",
         "/problems/{slug}",
-        service.get_problem,
+        health.get_problem,
         "service",
         "ProblemKind",
         (ROUTE_NOT_FOUND,),

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from app.auth.client_tokens import ClientToken, Refusal
 from app.auth.principal import Principal
-from app.auth.tokens import ClientToken, Refusal
 from app.catalog.model import Model
 from app.errors import Fault
-from app.generations.inspect import Inspection
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
-from app.generations.queue import Waiting
+from app.generations.queue.rows import Waiting
 from app.generations.store import Event, Generation
+from app.generations.submit.inspection import Inspection
 from app.kit.clock import iso
 from app.quotas.ledger import Charge
 from app.quotas.limits import MICROCREDITS, Account, Standing, Usage

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from app.auth.tenants import MediaChecks, origins_in
 from app.db.tables import api_keys, tenants
+from app.kit.json import from_column, to_column
 from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
-from app.kit.strict_json import from_column, to_column
 
 Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
-from app.auth import keys, tokens
+from app.auth import client_tokens, keys
+from app.auth.client_tokens import ClientToken
 from app.auth.keys import APIKey, Mode, PresentedKey
 from app.auth.tenants import MediaChecks
-from app.auth.tokens import ClientToken
 from app.db.engine import Database
 from app.errors import (
     EXPIRED_CLIENT_TOKEN,
@@ -20,9 +20,9 @@ from app.errors import (
     Problem,
 )
 from app.kit.clock import Clock
+from app.kit.log import get_logger
 from app.kit.secrets import keyed_digest, pepper_id, same
 from app.kit.tasks import Tasks, mark_seen
-from app.kit.telemetry import get_logger
 
 _log = get_logger("auth")
 
@@ -165,7 +165,7 @@ class Authenticator:
 
     async def _check(self, principal: Principal, now_ms: int) -> None:
         if principal.token is not None:
-            found = await self._db.read(tokens.find, principal.token.token_id)
+            found = await self._db.read(client_tokens.find, principal.token.token_id)
             if found is None:
                 raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
             check_token(found[0], now_ms)
@@ -174,12 +174,14 @@ class Authenticator:
         _check_key(key, now_ms)
 
     async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
-        found = await self._db.read(tokens.find, presented.kid)
+        found = await self._db.read(client_tokens.find, presented.kid)
         if not self._is_right(presented, found[0] if found else None) or found is None:
             raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
         token, parent = found
         check_token(token, now_ms)
-        self._note_use(tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms)
+        self._note_use(
+            client_tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms
+        )
         return _narrowed(_principal_of(parent), token)
 
     def _is_right(self, presented: PresentedKey, row: APIKey | ClientToken | None) -> bool:

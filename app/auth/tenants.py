@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.tables import tenants
 from app.kit.ids import new_id
-from app.kit.strict_json import from_column, to_column
+from app.kit.json import from_column, to_column
 
 MediaChecks = Literal["enforce", "warn", "off"]
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)\Z")

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from app.catalog import dialect
 from app.catalog.findings import Finding, pointer, shown
-from app.catalog.media_rules import MalformedRuleError, MediaKind, MediaRule, parse_rule
-from app.catalog.media_types import types_named
+from app.catalog.media.rules import MalformedRuleError, MediaKind, MediaRule, parse_rule
+from app.catalog.media.types import types_named
 from app.catalog.standard import CONSTRAINING, JsonObject, build_validator, is_closed, strict
 
 _MAX_NODES: Final = 5_000  # a chain of `$ref`s may double at each step

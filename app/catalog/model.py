@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer, shown
-from app.catalog.media_judge import is_enforced
-from app.catalog.media_rules import MediaKind, MediaRule
+from app.catalog.media.judge import is_enforced
+from app.catalog.media.rules import MediaKind, MediaRule
 from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
 from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
 

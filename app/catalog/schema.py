@@ -7,7 +7,7 @@ import jsonschema_rs
 
 from app.catalog.compiler import walk
 from app.catalog.findings import Finding, pointer
-from app.catalog.media_rules import MediaKind, MediaRule
+from app.catalog.media.rules import MediaKind, MediaRule
 from app.catalog.standard import JsonObject, build_validator, strict
 
 

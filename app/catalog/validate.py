@@ -11,7 +11,7 @@ import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind
 
 from app.catalog.findings import clipped, fragment, listed, shown
-from app.catalog.media_values import MediaPolicy, media_fault
+from app.catalog.media.policy import MediaPolicy, media_fault
 from app.catalog.model import Model
 from app.catalog.schema import MediaInput
 from app.catalog.standard import known_fields

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from app.api import schemas
+from app.auth import client_tokens as token_rows
 from app.auth import tenants as tenant_rows
-from app.auth import tokens as token_rows
-from app.auth.tokens import ClientToken
+from app.auth.client_tokens import ClientToken
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
-from app.generations import clients
+from app.generations import token_limits
 from app.kit.clock import iso
 from app.quotas.account import Owner
 
@@ -66,8 +66,8 @@ def show_client_token(token_id: str) -> None:
         owner = Owner(token.tenant_id, token.mode)
         return schemas.client_token_in_full(
             token,
-            await gateway.db.read(clients.used, owner, token_id),
-            await gateway.db.read(clients.newest, owner, token_id, most=_MOST),
+            await gateway.db.read(token_limits.used, owner, token_id),
+            await gateway.db.read(token_limits.newest, owner, token_id, most=_MOST),
             await gateway.db.read(token_rows.refusals_of, token_id),
             gateway.clock.now_ms(),
         )

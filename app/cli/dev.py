@@ -18,12 +18,12 @@ from app.auth.tenants import Tenant, TenantError
 from app.cli.servers import claim_port, serve
 from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
 from app.config import Settings
-from app.db import schema
+from app.db import revision
 from app.db.engine import is_sqlite
 from app.db.sqlite import server_lock
 from app.errors import Problem
 from app.gateway import Gateway, open_gateway
-from app.kit.telemetry import configure_logging
+from app.kit.log import configure_logging
 
 DEMO_TENANT = "demo"
 DEMO_MODEL = "bytedance/dreamina-3-0/image-to-video"
@@ -79,7 +79,7 @@ ls -l reelgate-demo.mp4
 
 def _migrate(settings: Settings) -> None:
     lock = server_lock(settings.database) if is_sqlite(settings.database) else None
-    schema.upgrade(settings.database)
+    revision.upgrade(settings.database)
     if lock is not None:
         lock.release()
 

@@ -11,14 +11,15 @@ import typer
 from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError
 from app.config import Settings, SettingsError
-from app.db import schema
+from app.db import revision
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of
 from app.errors import Problem
 from app.gateway import open_catalog
-from app.generations import backlog, leases
+from app.generations import leases
+from app.generations.queue import backlog
 from app.kit.clock import SystemClock, iso
-from app.kit.telemetry import configure_logging
+from app.kit.log import configure_logging
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
@@ -104,13 +105,13 @@ async def _database(settings: Settings) -> list[Check]:
         return [Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")]
     db = open_database(url, pool=1)
     try:
-        revision = await db.read(schema.revision_of)
-        if revision != schema.head():
-            needed = schema.head()
-            finding = f"{kind}: schema {revision or 'nothing'}, needed {needed}; run `reelgate migrate`"
+        found = await db.read(revision.revision_of)
+        if found != revision.head():
+            needed = revision.head()
+            finding = f"{kind}: schema {found or 'nothing'}, needed {needed}; run `reelgate migrate`"
             return [Check("database", "bad", finding)]
         return [
-            Check("database", "good", f"{kind}, schema {revision}"),
+            Check("database", "good", f"{kind}, schema {found}"),
             *await _following(settings, db),
         ]
     except Problem:

@@ -16,7 +16,7 @@ from app.cli.jobs import requests
 from app.cli.limits import limits
 from app.cli.queues import dispatch
 from app.cli.session import fail, plain_errors, settings_or_exit
-from app.db import schema
+from app.db import revision
 from app.db.engine import is_sqlite
 from app.db.sqlite import server_lock
 from app.gateway import open_catalog
@@ -66,7 +66,7 @@ def migrate() -> None:
     settings = settings_or_exit()
     with plain_errors():
         lock = server_lock(settings.database) if is_sqlite(settings.database) else None
-        before, after = schema.upgrade(settings.database)
+        before, after = revision.upgrade(settings.database)
         if lock is not None:
             lock.release()
     if before == after:

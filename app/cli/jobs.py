@@ -12,7 +12,7 @@ from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Event, Generation
 from app.kit.clock import iso
-from app.kit.strict_json import from_column
+from app.kit.json import from_column
 from app.quotas.limits import credits_text
 
 requests = typer.Typer(

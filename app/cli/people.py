@@ -13,7 +13,7 @@ from app.auth.tenants import MediaChecks, Tenant
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
-from app.generations.fair import MOST_WEIGHT
+from app.generations.queue.fair import MOST_WEIGHT
 from app.kit.clock import iso
 from app.quotas.account import check_zone
 

@@ -10,8 +10,8 @@ from app.auth.keys import Mode
 from app.cli.session import with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
-from app.generations import backlog
-from app.generations.backlog import Backlog
+from app.generations.queue import backlog
+from app.generations.queue.backlog import Backlog
 from app.kit.clock import iso
 
 dispatch = typer.Typer(no_args_is_help=True, help="Jobs that wait to be sent.")

@@ -17,13 +17,13 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from app.api.protocol import GuardedProtocol, Limits
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
 from app.db.engine import is_sqlite
 from app.gateway import open_gateway
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 from app.main import create_server_app
+from app.server.protocol import GuardedProtocol, Limits
 from app.worker import running
 
 _log = get_logger("worker")

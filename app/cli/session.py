@@ -20,8 +20,8 @@ from app.errors import Problem
 from app.gateway import Gateway, SchemaError, open_gateway
 from app.generations.reconcile import BillError
 from app.generations.resolve import ResolveError
+from app.kit.log import configure_logging
 from app.kit.redaction import redactor
-from app.kit.telemetry import configure_logging
 from app.quotas.limits import LimitError
 
 R = TypeVar("R")

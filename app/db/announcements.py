@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 
 _log = get_logger("announcements")
 _CHANNEL: Final = "reelgate"

@@ -17,10 +17,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.db.announcements import Announcements, begin
+from app.db.keyed_lock import Turns
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
-from app.db.turns import Turns
 from app.errors import DATABASE_UNAVAILABLE, Problem
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
-from app.generations import leases, queue, store
+from app.generations import leases, store
 from app.generations.leases import Note
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
+from app.generations.queue import rows as queue
 from app.generations.store import Generation
-from app.kit.strict_json import to_column
+from app.kit.json import to_column
 from app.quotas import ledger
 from app.upstream.outcomes import BLIND, Observation, Seen
 

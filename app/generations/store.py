@@ -18,12 +18,12 @@ from sqlalchemy import (
     update,
 )
 
+from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
-from app.auth.tokens import ClientToken
 from app.db.announcements import announce
 from app.db.tables import generation_events, generations, tenants
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
-from app.kit.strict_json import from_column, to_column
+from app.kit.json import from_column, to_column
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge, Hold
 from app.quotas.limits import Payer, Scope, scopes_of

@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from app.kit.clock import Clock, happens
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 
 _log = get_logger("loop")
 _MOST_BACKOFF = 30  # times the interval

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakValueDictionary
 
+from app.egress.client import Egress, EgressError, Fetched, Reach
 from app.kit.clock import Clock
-from app.kit.egress import Egress, EgressError, Fetched, Reach
+from app.kit.log import get_logger
 from app.kit.tasks import Tasks
-from app.kit.telemetry import get_logger
 from app.media.facts import Facts, UnreadableError, facts_of
 from app.media.formats import NeedMoreError
 

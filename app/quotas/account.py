@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
 
 from app.db.tables import quota_limits, quota_usage, tenants
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 from app.quotas.limits import (
     EVERY_END_USER,
     TOTAL,

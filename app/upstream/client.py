@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from app.kit.tls import system_trust
+from app.egress.tls import system_trust
 from app.upstream.outcomes import Exchange, Sent
 
 SUBMIT_CAP_BYTES = 65_536  # a submit's answer is four short fields

@@ -16,7 +16,7 @@ from app.db.engine import Database
 from app.db.tables import credentials
 from app.errors import Problem
 from app.kit.clock import Clock
-from app.kit.telemetry import get_logger
+from app.kit.log import get_logger
 from app.upstream.breaker import Condition, Health
 from app.upstream.capacity import Capacity
 from app.upstream.client import Upstream

@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from sqlalchemy import Connection
 
-from app.api import events as streams_of_events
-from app.generations import feed, store
+from app.api.v1 import events as streams_of_events
+from app.generations import store
+from app.generations.following import watch
 from app.generations.store import Event
 from tests.api.published import Contract, keep_promises, problem_of
 from tests.harness import SUBMIT, World, open_world, settings_for, until
@@ -275,8 +276,8 @@ async def test_what_was_missed_comes_once_beside_another_stream_that_is_up_to_da
 async def test_who_is_further_behind_than_memory_goes_reads_the_rows(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_MOST_KEPT", 3)
-    monkeypatch.setattr(feed, "_PAGE", 2)
+    monkeypatch.setattr(watch, "_MOST_KEPT", 3)
+    monkeypatch.setattr(watch, "_PAGE", 2)
     monkeypatch.setattr(streams_of_events, "_PAGE", 2)
     await world.submitted("queued")
     async with streaming(world, ALL, last_event_id="0") as prompt, streaming(world, ALL) as slow:
@@ -294,7 +295,7 @@ async def test_who_is_further_behind_than_memory_goes_reads_the_rows(
 async def test_a_database_that_fails_half_way_through_a_look_makes_no_event_come_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_PAGE", 2)
+    monkeypatch.setattr(watch, "_PAGE", 2)
     read, failing = store.events_after, True
 
     def half_way(connection: Connection, *args: Any, limit: int) -> list[Event]:

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import console
-from app.api.middleware import FROM_HANDLERS, Edge
 from app.api.problems import answer_http_exception
 from app.api.routes import ROUTES
+from app.server.edge import FROM_HANDLERS, Edge
 from tests.api.published import HEADERS, OURS
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA

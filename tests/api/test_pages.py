@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import Connection
 
-from app.auth import keys, tenants, tokens
+from app.auth import client_tokens, keys, tenants
 from app.errors import Problem
 from app.generations.verify import verify
 from app.quotas.limits import EVERY_END_USER, Scope
@@ -194,7 +194,7 @@ class TestRefusalsInTheRecord:
         def broken(*_: Any, **__: Any) -> None:
             raise ValueError
 
-        monkeypatch.setattr(tokens, "note_refusal", broken)
+        monkeypatch.setattr(client_tokens, "note_refusal", broken)
         problem_of(await made.get("/v1/requests/none"), 404, "request_not_found")
         monkeypatch.undo()
         assert await world.gateway.refusals.run_once() == 1

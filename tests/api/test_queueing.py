@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from app.api.start_deadline import HEADER
+from app.api.headers.start_deadline import HEADER
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import ledger_entries
 from app.db.tables import tenants as tenants_table
 from app.errors import DATABASE_UNAVAILABLE, Problem
-from app.generations import backlog, queue, take
+from app.generations.dispatch import dequeue
 from app.generations.lifecycle import State
+from app.generations.queue import backlog
+from app.generations.queue import rows as queue
 from app.kit.clock import iso
 from app.quotas.limits import Scope
 from app.upstream.outcomes import Outcome, Verdict
@@ -523,7 +525,7 @@ class TestLoop:
 
         async def unheard(db: Database, fn: Any, *given: Any, **more: Any) -> Any:
             done = await write(db, fn, *given, **more)
-            if fn is take.take:
+            if fn is dequeue.take:
                 monkeypatch.undo()
                 raise Problem(DATABASE_UNAVAILABLE, "cut off")
             return done

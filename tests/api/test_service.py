@@ -7,7 +7,7 @@ import pytest
 from app.api.routes import ROUTES
 from app.db import engine
 from app.errors import CATALOGUE
-from app.generations.track import Tracker
+from app.generations.following.tracker import Tracker
 from tests.api.published import OURS, problem_of
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA

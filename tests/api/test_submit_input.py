@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.kit.strict_json import dumps
+from app.kit.json import dumps
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World
 from tests.pictures import data_uri, png

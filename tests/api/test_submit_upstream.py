@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from app.errors import DATABASE_UNAVAILABLE, Problem
-from app.generations import dispatch as dispatching
 from app.generations import store
+from app.generations.dispatch import dispatcher as dispatching
 from app.upstream.client import Upstream
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, World

@@ -8,10 +8,10 @@ import pytest
 
 from app.db.engine import Database
 from app.errors import DATABASE_UNAVAILABLE, Problem
-from app.generations import dispatch as dispatching
-from app.generations import intent
+from app.generations.dispatch import dispatcher as dispatching
+from app.generations.dispatch.spool import Spool
 from app.generations.resolve import ResolveError
-from app.generations.spool import Spool
+from app.generations.submit import record
 from tests.harness import SUBMIT, World, open_world, settings_for
 from tests.sandbox.harness import Running
 
@@ -140,7 +140,7 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
 
     async def deaf(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
         result = await write(self, function, *args, **kwargs)
-        if function is intent.record:
+        if function is record.record:
             raise Problem(DATABASE_UNAVAILABLE, "no answer")
         return result
 

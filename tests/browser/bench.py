@@ -17,8 +17,8 @@ from starlette.requests import Request as Asked
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
-from app.api.protocol import GuardedProtocol, Limits
 from app.auth import tenants
+from app.server.protocol import GuardedProtocol, Limits
 from tests.browser.network import HOST, Relay, relaying, served
 from tests.harness import World, until
 from tests.sandbox.harness import DREAMINA

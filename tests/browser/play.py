@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request
 from sqlalchemy import Connection, text
 
-from app.api.protocol import GuardedProtocol, Limits
+from app.server.protocol import GuardedProtocol, Limits
 from tests.browser.bench import HURRY, PATIENCE_S
 from tests.browser.network import Relay, relaying, served
 from tests.harness import World

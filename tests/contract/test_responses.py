@@ -10,9 +10,9 @@ import pytest
 
 from app.api.routes import ROUTES
 from app.generations import store
-from app.generations.feed import Feed
+from app.generations.following.tracker import Tracker
+from app.generations.following.watch import Feed
 from app.generations.store import erase
-from app.generations.track import Tracker
 from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit

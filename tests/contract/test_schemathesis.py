@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from app.api.protocol import GuardedProtocol, Limits
 from app.auth import keys, tenants
 from app.main import create_server_app
+from app.server.protocol import GuardedProtocol, Limits
 from tests.harness import PEPPER, settings_for
 from tests.sandbox.harness import DEADLINE_S, Running
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from app.kit.addresses import is_public, parse_network
+from app.egress.addresses import is_public, parse_network
 
 FORBIDDEN = (
     "0.0.0.0",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
-from app.catalog.media_values import MediaPolicy
+from app.catalog.media.policy import MediaPolicy
 from app.catalog.model import Model, build_model
 from app.catalog.validate import MAX_VIOLATIONS, Violation, violations
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.generations.fair import MOST_WEIGHT, STEP, Turn, ahead_of
+from app.generations.queue.fair import MOST_WEIGHT, STEP, Turn, ahead_of
 
 weights = st.integers(1, MOST_WEIGHT)
 small_turns = st.lists(

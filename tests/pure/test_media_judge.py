@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from app.catalog.media_judge import breaks, faults_of, is_enforced, size_limit
-from app.catalog.media_rules import MediaKind, MediaRule, parse_rule
-from app.catalog.media_types import types_named
+from app.catalog.media.judge import breaks, faults_of, is_enforced, size_limit
+from app.catalog.media.rules import MediaKind, MediaRule, parse_rule
+from app.catalog.media.types import types_named
 from app.catalog.schema import MediaInput
 from app.media.facts import Facts
 

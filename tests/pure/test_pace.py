@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.generations.pace import Durations, Pace
+from app.generations.following.schedule import Durations, Pace
 
 DAY_MS = 86_400_000
 paces = st.builds(

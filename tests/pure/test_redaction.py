@@ -16,7 +16,7 @@ from app.auth.keys import APIKey
 from app.cli import session
 from app.config import Settings
 from app.gateway import open_gateway
-from app.kit import redaction, telemetry
+from app.kit import log, redaction
 from app.kit.redaction import Redactor
 
 KID = "abcdefABCDEF"
@@ -128,12 +128,12 @@ def test_finished_lines_of_ours_and_of_libraries_are_redacted_with_their_traceba
     monkeypatch.setattr(redaction, "redactor", Redactor())
     redaction.redactor.remember(["a-well-known-secret"])
     try:
-        telemetry.configure_logging(level="INFO", as_json=as_json)
+        log.configure_logging(level="INFO", as_json=as_json)
         key = f"rg_live_{KID}_{SECRET}"
         try:
             raise ValueError(f"{key} a-well-known-secret postgresql://u:word@h/x")  # noqa: TRY301 - to be logged
         except ValueError:
-            telemetry.get_logger("x").exception("It failed.", url="https://h/p?token=abc", key=key)
+            log.get_logger("x").exception("It failed.", url="https://h/p?token=abc", key=key)
             logging.getLogger("library").exception("It failed with %s", key)
     finally:
         root.handlers[:] = before[0]

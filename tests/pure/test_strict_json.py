@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.strict_json import (
+from app.kit.json import (
     MAX_DEPTH,
     MAX_VALUES,
     JSONRefused,

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.kit.telemetry import configure_logging
+from app.kit.log import configure_logging
 from tests.scenarios.campaign import Theatre
 from tests.scenarios.events import Events, kill
 from tests.scenarios.processes import PATIENCE_S, bare_environment

@@ -19,7 +19,7 @@ from app.db.engine import is_sqlite
 from app.db.tables import generations, ledger_entries, quota_usage
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.gateway import Gateway
-from app.generations import dispatch as dispatching
+from app.generations.dispatch import dispatcher as dispatching
 from app.generations.verify import Report, verify
 from app.main import create_server_app
 from app.quotas.limits import credits_text

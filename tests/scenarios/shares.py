@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from app.db import schema
+from app.db import revision
 from tests.scenarios.queueing import market
 
 WEIGHTS = {"flood": 1, "a": 1, "b": 1, "c": 2, "d": 3, "e": 1, "f": 2, "g": 2, "h": 3, "i": 4}
@@ -99,7 +99,7 @@ def _labels(counts: Counter[str], at: Callable[[float, float], str], end_ms: int
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/reelgate.db"
-        schema.upgrade(url)
+        revision.upgrade(url)
         taken = asyncio.run(shares_over_time(url, Path(folder)))
     (Path(__file__).parents[2] / "docs" / "shares.svg").write_text(drawn(taken))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 
-from app.db import schema
+from app.db import revision
 from tests.sandbox.harness import Running
 from tests.scenarios.processes import Commands, Place, eventually, place_for, started
 
@@ -24,7 +24,7 @@ def test_tenants_and_keys_are_made_changed_and_ended_beside_a_running_server(
     def run(*arguments: str) -> str:
         return reelgate.run(place, *arguments).out
 
-    assert run("migrate") == f"The schema went from nothing to {schema.head()}.\n"
+    assert run("migrate") == f"The schema went from nothing to {revision.head()}.\n"
     assert "nothing to do" in run("migrate")
     with started(place):
         assert "reelgate keys create --tenant acme" in run("tenants", "create", "acme")

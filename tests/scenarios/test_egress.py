@@ -14,8 +14,8 @@ from typing import Any
 import httpcore2
 import pytest
 
-from app.kit.addresses import is_public, parse_network
-from app.kit.egress import Egress, EgressError, Reach
+from app.egress.addresses import is_public, parse_network
+from app.egress.client import Egress, EgressError, Reach
 
 pytestmark = pytest.mark.anyio
 

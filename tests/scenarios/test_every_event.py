@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
-from app.generations import advance, dispatch
-from app.generations.dispatch import Dispatcher
-from app.generations.dispatch_loop import DispatchLoop
+from app.generations import advance
+from app.generations.dispatch import dispatcher
+from app.generations.dispatch.dispatcher import Dispatcher
+from app.generations.dispatch.loop import DispatchLoop
+from app.generations.dispatch.rescue import Rescuer
 from app.generations.lifecycle import State
-from app.generations.rescue import Rescuer
 from app.generations.store import Generation
 from app.quotas import ledger
 from app.quotas.ledger import Hold
@@ -162,13 +163,13 @@ def never_ends_a_hold(patch: pytest.MonkeyPatch) -> None:
 
 
 def sends_the_unknown_again(patch: pytest.MonkeyPatch) -> None:
-    pause = dispatch._pause_before_another
+    pause = dispatcher._pause_before_another
 
     def careless(outcome: Outcome, tries: int) -> float | None:
         unclear = outcome.verdict is Verdict.UNKNOWN
         return pause(replace(outcome, verdict=Verdict.NOT_SENT) if unclear else outcome, tries)
 
-    patch.setattr(dispatch, "_pause_before_another", careless)
+    patch.setattr(dispatcher, "_pause_before_another", careless)
 
 
 def holds_the_price_in_a_transaction_of_its_own(patch: pytest.MonkeyPatch) -> None:
@@ -183,7 +184,7 @@ def holds_the_price_in_a_transaction_of_its_own(patch: pytest.MonkeyPatch) -> No
         await self.db.write(hold, held, now_ms=now_ms)
         return await send(self, *arguments, **more)
 
-    patch.setattr("app.generations.intent.ledger.hold", later)
+    patch.setattr("app.generations.submit.record.ledger.hold", later)
     patch.setattr(Dispatcher, "dispatch", hold_and_send)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.generations import leases, retain, store
+from app.generations import leases, retention, store
+from app.generations.following.poller import Poller
+from app.generations.following.schedule import Pace
 from app.generations.lifecycle import TERMINAL, State
-from app.generations.pace import Pace
-from app.generations.poll import Poller
 from app.generations.store import Generation
 from app.upstream.breaker import MOST_FAILURES, Condition, Health
 from app.upstream.client import Upstream
@@ -398,7 +398,7 @@ class TestRetention:
     async def test_more_than_a_batch_is_erased_in_one_tick(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(retain, "_BATCH", 2)
+        monkeypatch.setattr(retention, "_BATCH", 2)
         made = [await world.submitted("canned") for _ in range(5)]
         _pass(world)
         for request_id in made:

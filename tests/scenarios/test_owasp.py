@@ -20,7 +20,7 @@ from starlette.routing import Mount
 
 from app.auth import keys
 from app.db.tables import metadata
-from app.generations.track import Tracker
+from app.generations.following.tracker import Tracker
 from app.kit.ids import new_id
 from app.media.probe import Prober
 from tests.api.accounts import limited

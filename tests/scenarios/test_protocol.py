@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from app.api.protocol import GuardedProtocol, Limits
-from app.kit.telemetry import _add_trace_id
+from app.kit.log import _add_trace_id
+from app.server.protocol import GuardedProtocol, Limits
 from tests.scenarios.processes import place_for, started
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.db import schema
+from app.db import revision
 from tests.scenarios.processes import PATIENCE_S, Commands, Ended, Place, bare_environment, place_for, started
 
 SANDBOX = "http://127.0.0.1:9"
@@ -52,7 +52,7 @@ def test_a_second_server_on_one_sqlite_file_exits_1_and_leaves_the_first_alone(
 def test_a_port_that_is_taken_exits_1(place: Place, tmp_path: Path, reelgate: Commands) -> None:
     with started(place):
         other = place.but(DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}")
-        schema.upgrade(other.settings["DATABASE_URL"])
+        revision.upgrade(other.settings["DATABASE_URL"])
         _one_plain_line(reelgate.run(other, "serve", expect=1), place.settings["PORT"], "REELGATE_PORT")
 
 

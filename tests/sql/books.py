@@ -8,18 +8,19 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text, update
 from sqlalchemy.pool import NullPool
 
-from app.auth import keys, tenants, tokens
+from app.auth import client_tokens, keys, tenants
+from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
-from app.auth.tokens import ClientToken
 from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generation_events, generations
 from app.db.tables import tenants as tenants_table
-from app.generations import clients, intent, store
+from app.generations import store, token_limits
 from app.generations.advance import Patience, advance, apply_observation
-from app.generations.dispatch import record_outcome
-from app.generations.intent import Terms, fingerprint
+from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.lifecycle import FOLLOWABLE, State
+from app.generations.submit import record
+from app.generations.submit.record import Terms, fingerprint
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner
@@ -110,10 +111,10 @@ class Books:
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
             token=token,
-            key_space=clients.key_space_of(token, key.root_kid),
+            key_space=token_limits.key_space_of(token, key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
-        made = intent.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
+        made = record.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
         generation_id = self.names[name] = made.generation.id
         if outcome is not None:
             upstream_id = f"job-{name}" if outcome.verdict is Verdict.ACCEPTED else None
@@ -134,8 +135,8 @@ class Books:
     def token(self, name: str, key: Key, **terms: Any) -> ClientToken:
         parent = keys.find(self.connection, key.kid)
         assert parent is not None
-        token, _ = tokens.create(
-            self.connection, parent, tokens.TokenTerms(**terms), pepper=PEPPER, now_ms=self.tick()
+        token, _ = client_tokens.create(
+            self.connection, parent, client_tokens.TokenTerms(**terms), pepper=PEPPER, now_ms=self.tick()
         )
         self.names[name] = token.token_id
         return token

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, select, update
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import api_keys, generations
-from app.generations import queue, store
-from app.generations.intent import Terms
+from app.generations import store
 from app.generations.lifecycle import State
+from app.generations.queue import rows as queue
 from app.generations.store import Generation
+from app.generations.submit.record import Terms
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner, open_account, take

@@ -13,7 +13,7 @@ from app.db.engine import Database, open_database
 from app.db.tables import generations
 from app.generations import store
 from app.generations.advance import advance
-from app.generations.feed import Tail
+from app.generations.following.watch import Tail
 from app.generations.lifecycle import State
 from app.generations.store import Event, Generation
 from app.kit.ids import new_id

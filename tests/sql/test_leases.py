@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from app.db.engine import Database, open_database
 from app.generations import leases
 from app.generations.advance import FIRST_LOOK_MS, Patience, advance, apply_observation
+from app.generations.following.poll_buffer import Notes
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State
-from app.generations.notes import Notes
 from app.generations.store import Generation
 from app.kit.tasks import Tasks
 from app.upstream.outcomes import Observation, Seen

@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import Connection, Engine, inspect, text
 
 from app.auth import keys
-from app.db import schema
+from app.db import revision
 from app.generations import leases, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
@@ -44,9 +44,9 @@ def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        command.upgrade(schema.alembic_config(connection), "0003")
+        command.upgrade(revision.alembic_config(connection), "0003")
         _work(connection)
-    schema.upgrade(url)
+    revision.upgrade(url)
     yield engine
     engine.dispose()
 
@@ -167,9 +167,9 @@ def test_what_was_under_way_counts_as_in_flight_once(engine: Engine) -> None:
 
 def test_down_and_up_again_finds_the_same(engine: Engine) -> None:
     with engine.begin() as connection:
-        command.downgrade(schema.alembic_config(connection), "0003")
+        command.downgrade(revision.alembic_config(connection), "0003")
     assert "ledger_entries" not in inspect(engine).get_table_names()
     with engine.begin() as connection:
-        command.upgrade(schema.alembic_config(connection), "head")
+        command.upgrade(revision.alembic_config(connection), "head")
         found = {one.kid: one.root_kid for one in keys.of_tenant(connection, TENANT)}
     assert found == {kid: line[0] for line in LINES for kid in line}

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from app.db import schema
+from app.db import revision
 from app.db.engine import sync_url
 from app.db.tables import metadata
 
@@ -36,20 +36,20 @@ def engine(empty_url: str) -> Iterator[Engine]:
 
 
 def test_from_nothing_to_what_the_code_declares_and_no_step_more(empty_url: str, engine: Engine) -> None:
-    assert schema.upgrade(empty_url) == (None, schema.head())
-    assert schema.upgrade(empty_url) == (schema.head(), schema.head())
+    assert revision.upgrade(empty_url) == (None, revision.head())
+    assert revision.upgrade(empty_url) == (revision.head(), revision.head())
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert schema.revision_of(connection) == schema.head()
+        assert revision.revision_of(connection) == revision.head()
 
 
 def test_down_to_nothing_and_up_again(empty_url: str, engine: Engine) -> None:
-    schema.upgrade(empty_url)
+    revision.upgrade(empty_url)
     with engine.begin() as connection:
-        command.downgrade(schema.alembic_config(connection), "base")
+        command.downgrade(revision.alembic_config(connection), "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
-    schema.upgrade(empty_url)
+    revision.upgrade(empty_url)
     assert set(inspect(engine).get_table_names()) == {*metadata.tables, "alembic_version"}
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -57,6 +57,6 @@ def test_down_to_nothing_and_up_again(empty_url: str, engine: Engine) -> None:
 
 def test_the_history_is_one_line() -> None:
     """Two heads would leave it to chance which schema a server finds."""
-    script = ScriptDirectory(str(schema.migrations_folder()))
-    assert script.get_heads() == [schema.head()]
+    script = ScriptDirectory(str(revision.migrations_folder()))
+    assert script.get_heads() == [revision.head()]
     assert len(script.get_bases()) == 1

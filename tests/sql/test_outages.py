@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app.db import engine, schema, sqlite
+from app.db import engine, revision, sqlite
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import ServerRunningError, server_lock
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -239,7 +239,7 @@ async def test_a_database_turned_read_only_is_unavailable_and_then_again_there(
 async def test_a_server_that_is_not_there_is_unavailable(postgres: str) -> None:
     away = open_database("postgresql://nobody:x@127.0.0.1:1/none")
     started_s = time.monotonic()
-    await _refused(away.read(schema.revision_of))
+    await _refused(away.read(revision.revision_of))
     await _refused(away.write(add_counter))
     assert time.monotonic() - started_s < 5
     await away.close()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.db import schema
+from app.db import revision
 from app.db.engine import sync_url
 from app.db.sqlite import writer_engine
 from bench.history import TABLES, History
@@ -32,7 +32,7 @@ def history_engine(
         yield from _postgres(request.getfixturevalue("postgres_server"))
         return
     path: Path = tmp_path_factory.mktemp("plans") / "plans.db"
-    schema.upgrade(f"sqlite:///{path}")
+    revision.upgrade(f"sqlite:///{path}")
     engine = writer_engine(path)
     with engine.begin() as connection:
         list(HISTORY.fill(connection))
@@ -50,7 +50,7 @@ def _postgres(server: str) -> Iterator[Engine]:
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
     with administration.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    schema.upgrade(url)
+    revision.upgrade(url)
     engine = create_engine(sync_url(url), poolclass=NullPool)
     with engine.begin() as connection:
         for table in TABLES:

@@ -8,14 +8,17 @@ from sqlalchemy import Connection, func, select, update
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import generations, queues, turns
-from app.generations import intent, queue, store, take
+from app.generations import store
 from app.generations.advance import advance
-from app.generations.dispatch import close_as_not_sent, record_outcome
-from app.generations.fair import Turn
-from app.generations.intent import Terms
+from app.generations.dispatch import dequeue
+from app.generations.dispatch.dequeue import Nothing
+from app.generations.dispatch.dispatcher import close_as_not_sent, record_outcome
 from app.generations.lifecycle import State
+from app.generations.queue import rows as queue
+from app.generations.queue.fair import Turn
 from app.generations.store import Choice, Generation
-from app.generations.take import Nothing
+from app.generations.submit import record
+from app.generations.submit.record import Terms
 from app.kit.ids import new_id
 from app.quotas.account import Owner, put_limit
 from app.quotas.limits import Scope, parse_limit
@@ -60,18 +63,18 @@ def submit(
         choices=choices,
         may_wait=may_wait,
     )
-    return intent.record(connection, wish, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
+    return record.record(connection, wish, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
 
 
 async def first_turn(db: Database) -> Turn:
-    return (await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS))[0]
+    return (await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS))[0]
 
 
 async def taken(
     db: Database, turn: Turn, attempt: str = "a", choices: tuple[Choice, ...] = ANY
 ) -> Generation | Nothing:
     return await db.write(
-        take.take,
+        dequeue.take,
         "live",
         turn,
         choices,
@@ -103,7 +106,7 @@ async def test_a_place_is_given_once_however_many_take_for_it(db: Database) -> N
     owners = [await db.write(add_tenant, f"tenant {number}") for number in range(8)]
     for owner in owners:
         await db.write(submit, owner)
-    turns_now = await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    turns_now = await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS)
     two = (Choice("default", 2),)
     await db.write(_credential)
     found = await asyncio.gather(*(taken(db, turn, str(at), two) for at, turn in enumerate(turns_now)))
@@ -169,7 +172,7 @@ async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database)
 
 
 def _undo(connection: Connection, attempt: str) -> None:
-    take.give_back(attempt, connection, NOW_MS)
+    dequeue.give_back(attempt, connection, NOW_MS)
 
 
 async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) -> None:
@@ -182,7 +185,7 @@ async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) ->
     await db.write(cancel_as_before)
     assert await taken(db, await first_turn(db)) is Nothing.KEPT_BACK
     assert await waiting(db) == 0
-    assert await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS) == []
+    assert await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS) == []
 
 
 async def test_who_may_not_wait_does_not_pass_those_who_do(db: Database) -> None:
@@ -252,7 +255,7 @@ async def test_submits_and_takes_at_once_never_have_more_in_flight_than_may_be(d
 
 
 async def _take_if_there(db: Database, attempt: str) -> None:
-    found = await db.read(take.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    found = await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS)
     if found:
         await taken(db, found[0], attempt)
 

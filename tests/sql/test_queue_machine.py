@@ -14,12 +14,15 @@ from app.auth import tenants
 from app.db.sqlite import writer_engine
 from app.db.tables import generations, queues
 from app.errors import Problem
-from app.generations import backlog, queue, store, take
+from app.generations import store
 from app.generations.advance import advance
-from app.generations.dispatch import record_outcome
-from app.generations.intent import Terms
+from app.generations.dispatch import dequeue
+from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.lifecycle import TERMINAL, State
+from app.generations.queue import backlog
+from app.generations.queue import rows as queue
 from app.generations.store import Choice, Generation
+from app.generations.submit.record import Terms
 from app.generations.verify import verify
 from app.quotas.account import Owner, put_limit
 from app.quotas.limits import Scope, parse_limit
@@ -93,14 +96,14 @@ class Queue:
         passed: set[str] = set()
         while True:
             with self.engine.begin() as connection:
-                found = take.turns(connection, "live", CHOICES, terms, now_ms=self.now_ms)
+                found = dequeue.turns(connection, "live", CHOICES, terms, now_ms=self.now_ms)
                 turn = next((one for one in found if one.tenant_id not in passed), None)
                 if turn is None:
                     return
                 waits = [
                     one for one in self.rows(connection, State.ACCEPTED) if one.tenant_id == turn.tenant_id
                 ]
-                taken = take.take(
+                taken = dequeue.take(
                     connection,
                     "live",
                     turn,
@@ -164,7 +167,7 @@ class Queue:
                 return
             one = waits[number % len(waits)]
             if how % 2:  # it should have started
-                assert take.expire(connection, one.id, now_ms=self.now_ms) is not None
+                assert dequeue.expire(connection, one.id, now_ms=self.now_ms) is not None
             else:
                 only = {State.ACCEPTED}
                 done = advance(

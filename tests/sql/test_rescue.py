@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from app.db.engine import Database, open_database
-from app.generations import rescue
-from app.generations.dispatch import Dispatcher
-from app.generations.intent import Terms
+from app.generations.dispatch import rescue
+from app.generations.dispatch.dispatcher import Dispatcher
+from app.generations.dispatch.rescue import Rescuer
+from app.generations.dispatch.spool import Spool
 from app.generations.lifecycle import TERMINAL, State
-from app.generations.rescue import Rescuer
-from app.generations.spool import Spool
 from app.generations.store import Generation
+from app.generations.submit.record import Terms
 from app.upstream.client import Upstream
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import Exchange, Outcome, Sent, Verdict

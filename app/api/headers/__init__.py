@@ -1,0 +1,1 @@
+"""Request and response headers that have rules of their own."""

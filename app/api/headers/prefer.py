@@ -1,0 +1,90 @@
+"""What a caller prefers: `?wait=N`, and `Prefer: wait=N, handling=strict` (RFC 7240)."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.auth.principal import Principal
+from app.errors import INVALID_PARAMETER, FieldError, Problem
+from app.gateway import Gateway
+from app.generations.following.watch import Watcher
+from app.generations.store import Generation
+
+APPLIED = "Preference-Applied"
+_WAIT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """`wait_s` is for how long an answer may be held; `strict` asks for an error where nothing was done.
+
+    `applied` are the members of `Prefer` that will be.
+    """
+
+    wait_s: int = 0
+    strict: bool = False
+    applied: tuple[str, ...] = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says of them."""
+        return {APPLIED: ", ".join(self.applied)} if self.applied else {}
+
+
+def preferences_of(request: Request, gateway: Gateway) -> Preferences:
+    """What the caller prefers, within what this gateway grants; an odd `Prefer` is ignored.
+
+    Raises:
+        Problem: INVALID_PARAMETER, for a `wait` in the query that is no number.
+
+    """
+    members: dict[str, str] = {}
+    for member in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = member.partition(";")[0].partition("=")
+        members.setdefault(name.strip().lower(), value.strip().strip('"').lower())
+    applied = []
+    wait_s = 0
+    most_s = gateway.settings.max_wait_s
+    asked = request.query_params.get("wait")
+    if asked is not None:  # it goes first
+        if not _WAIT.fullmatch(asked):
+            error = FieldError("#/query/wait", "wait", "is not a whole number of seconds")
+            raise Problem(INVALID_PARAMETER, "`wait` is not a number of seconds.", errors=[error])
+        wait_s = min(int(asked), most_s)
+    elif _WAIT.fullmatch(members.get("wait", "")):
+        wait_s = min(int(members["wait"]), most_s)
+        applied.append(f"wait={wait_s}")
+    if strict := members.get("handling") == "strict":
+        applied.append("handling=strict")
+    return Preferences(wait_s, strict, tuple(applied))
+
+
+def watcher_of(principal: Principal) -> Watcher:
+    """Who waits, of whom the feed takes so many."""
+    return Watcher(principal.tenant_id, principal.token.token_id if principal.token else None)
+
+
+async def held(
+    gateway: Gateway,
+    principal: Principal,
+    generation: Generation,
+    wait_s: int,
+    done: Callable[[Generation], bool],
+) -> Generation:
+    """The generation once it is `done`, or as it is when the time is over.
+
+    Where the caller holds as many answers as it may, or the server stops, nothing is waited for.
+
+    Raises:
+        Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
+
+    """
+    feed, watcher = gateway.feed, watcher_of(principal)
+    if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
+        return generation
+    with feed.place(watcher):
+        found = await feed.until(generation, done, within_s=wait_s)
+    await gateway.authenticator.check(principal)  # it may have ended meanwhile
+    return found

@@ -1,0 +1,1 @@
+"""Routes for the operator and for the gateway's own pages."""

@@ -1,0 +1,127 @@
+"""`/metrics`, in the format of Prometheus: what this process knows of itself, read when it is asked for."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final, get_args
+
+from fastapi import Request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from starlette.responses import Response
+
+from app.api.deps import Open
+from app.auth.keys import Mode
+from app.errors import INVALID_API_KEY, MISSING_API_KEY, ROUTE_NOT_FOUND, Problem
+from app.gateway import Gateway
+from app.generations.queue import backlog
+from app.generations.queue.backlog import Backlog
+from app.kit.secrets import same
+from app.upstream.breaker import Condition
+
+_MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def get_metrics(request: Request, gateway: Open) -> Response:
+    """Metrics for Prometheus, with the bearer token of REELGATE_METRICS_TOKEN; 404 where none is set."""
+    token = gateway.settings.metrics_token
+    if token is None:
+        raise Problem(ROUTE_NOT_FOUND, "There are no metrics here.")
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not presented.strip():
+        raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
+    if not same(presented.strip(), token.get_secret_value()):
+        raise Problem(INVALID_API_KEY, "This is not the token of the metrics.")
+    registry = CollectorRegistry(auto_describe=False)
+    backlogs, paused = None, None
+    with suppress(Problem):  # what this process knows of itself is worth having without them
+        backlogs, paused = await gateway.db.read(backlog.backlogs), await gateway.db.read(backlog.paused)
+    registry.register(_Collector(gateway, backlogs, paused))
+    return Response(generate_latest(registry), media_type=_TYPE)
+
+
+class _Collector:
+    """The numbers of one gateway."""
+
+    def __init__(
+        self, gateway: Gateway, backlogs: list[Backlog] | None, paused: dict[Mode, int] | None
+    ) -> None:
+        self._gateway = gateway
+        self._backlogs = backlogs
+        self._paused = paused
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric with its present values."""
+        gateway = self._gateway
+        now_ms = gateway.clock.now_ms()
+        condition = _gauge(
+            "credential_condition", "1 for what it is: closed, half_open or open.", "condition"
+        )
+        failures = _gauge("credential_failures", "Calls in a row that got no answer.")
+        for name, credential in gateway.pool.all.items():
+            for one in Condition:
+                is_it = credential.health.condition(now_ms) is one
+                condition.add_metric([name, one], float(is_it))
+            failures.add_metric([name], credential.health.failures)
+        yield condition
+        yield failures
+        lag = _gauge("poll_lag_seconds", "How late the latest job was that the last tick found due.")
+        under_way = _gauge("polls_under_way", "Looks in the background at this moment.")
+        for poller in gateway.pollers:
+            lag.add_metric([poller.credential.name], poller.lag_ms / 1000)
+            under_way.add_metric([poller.credential.name], poller.under_way)
+        yield lag
+        yield under_way
+        yield GaugeMetricFamily(
+            "reelgate_watchers", "Event streams and held answers.", value=gateway.feed.watchers
+        )
+        yield GaugeMetricFamily("reelgate_tasks", "Submits, looks and the like.", value=len(gateway.tasks))
+        capacity = _gauge("credential_capacity", "Most jobs that it may have in flight.")
+        for name, credential in gateway.pool.all.items():
+            if (room := credential.room(now_ms)) is not None:
+                capacity.add_metric([name], room)
+        yield capacity
+        yield GaugeMetricFamily(
+            "reelgate_dispatches_under_way",
+            "Jobs that waited and are being sent at this moment.",
+            value=gateway.dispatch_loop.under_way,
+        )
+        if self._backlogs is not None:
+            yield from _of_queues(self._backlogs, self._paused or {}, now_ms)
+
+
+def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) -> Iterator[Metric]:
+    """What waits, of all servers: read from the database."""
+    depth = GaugeMetricFamily("reelgate_waiting", "Jobs that wait to be sent.", labels=["mode"])
+    oldest = GaugeMetricFamily(
+        "reelgate_waiting_oldest_seconds", "For how long the oldest of them has.", labels=["mode"]
+    )
+    stopped = GaugeMetricFamily(
+        "reelgate_dispatch_paused", "1 while the operator has nothing sent.", labels=["mode"]
+    )
+    for mode in _MODES:
+        own = [one for one in backlogs if one.mode == mode]
+        depth.add_metric([mode], sum(one.waiting for one in own))
+        ages = [max(0, now_ms - one.oldest_at_ms) for one in own if one.oldest_at_ms is not None]
+        oldest.add_metric([mode], max(ages, default=0) / 1000)
+        stopped.add_metric([mode], float(mode in paused))
+    yield depth
+    yield oldest
+    yield stopped
+    whose = ["mode", "tenant"]
+    of_tenant = GaugeMetricFamily("reelgate_tenant_waiting", "Of a tenant that has a queue.", labels=whose)
+    share = GaugeMetricFamily(
+        "reelgate_tenant_share", "Of what is sent while those wait that wait now, from 0 to 1.", labels=whose
+    )
+    sent = CounterMetricFamily("reelgate_tenant_dispatched", "Jobs that waited and were sent.", labels=whose)
+    for one in backlogs:
+        of_tenant.add_metric([one.mode, one.tenant], one.waiting)
+        share.add_metric([one.mode, one.tenant], backlog.share(one, backlogs))
+        sent.add_metric([one.mode, one.tenant], one.served)
+    yield of_tenant
+    yield share
+    yield sent
+
+
+def _gauge(name: str, text: str, *more: str) -> Any:
+    return GaugeMetricFamily(f"reelgate_{name}", text, labels=["credential", *more])

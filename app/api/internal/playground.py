@@ -1,0 +1,97 @@
+"""What the playground page is given besides the API: a client token of its own, and pictures to try.
+
+For the page of this gateway alone, and so not in the contract.
+"""
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx2
+from fastapi import Request
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.cors import is_own, public_origin
+from app.api.deps import Open
+from app.api.request_body import read_object
+from app.api.responses import json_answer
+from app.auth import keys
+from app.auth.client_tokens import TokenTerms
+from app.auth.keys import APIKey
+from app.client_tokens.mint import invalid
+from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, FieldError, Problem
+from app.gateway import Gateway
+from app.kit.log import get_logger
+
+_SESSION: Final = re.compile(r"[0-9a-f]{32}")
+_LIFETIME_S: Final = 600
+_SANDBOX_WAIT_S: Final = 2.0
+_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_log = get_logger("playground")
+
+
+async def create_playground_token(request: Request, gateway: Open) -> Response:
+    """Mint a token for the page, and for nobody else's page.
+
+    Its end user is the page's session: what the one browser made is seen by no other.
+    """
+    parent = await _parent(gateway)
+    origin = _page_of(request, gateway)
+    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
+    session = body.get("session")
+    if not isinstance(session, str) or not _SESSION.fullmatch(session):
+        raise invalid([FieldError("#/session", "pattern", "is not 32 hexadecimal digits")])
+    terms = TokenTerms(
+        lifetime_s=_LIFETIME_S,
+        origins=[origin],
+        most_generations=gateway.settings.playground_requests,
+        end_user=f"playground-{session}",
+        sees="end_user",
+    )
+    token, text = await gateway.minter.mint_of(parent, terms)
+    return json_answer(
+        {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}, status_code=201
+    )
+
+
+async def list_playground_samples(gateway: Open) -> Response:
+    """The sandbox's pictures, where the page's jobs reach it."""
+    parent, settings = await _parent(gateway), gateway.settings
+    samples = []
+    if parent.mode == "test":
+        try:
+            async with httpx2.AsyncClient(trust_env=False, timeout=_SANDBOX_WAIT_S) as client:
+                answer = await client.get(f"{settings.sandbox_base_url}/samples")
+                listed = answer.raise_for_status().json()["samples"]
+            samples = [{"name": str(one["name"]), "url": str(one["url"])} for one in listed]
+        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+            _log.warning("The sandbox's samples could not be listed.")
+    return json_answer({"samples": samples})
+
+
+async def _parent(gateway: Gateway) -> APIKey:
+    """The key whose tokens the page gets."""
+    kid = gateway.settings.playground_kid
+    found = None if kid is None else await gateway.db.read(keys.find, kid)
+    if found is None or found.state(gateway.clock.now_ms()) != "active":
+        raise Problem(ROUTE_NOT_FOUND, "There is no playground here.")
+    return found
+
+
+def _page_of(request: Request, gateway: Gateway) -> str:
+    """The page's origin, which has to be the gateway's own.
+
+    Under a name that somebody else may give to this address (DNS rebinding) it is not.
+    """
+    origin: str | None = request.scope.get("state", {}).get("origin")
+    base_url = gateway.settings.base_url
+    if origin is not None and is_own(request.scope, origin, base_url):
+        known = {urlsplit(base_url).hostname, *(_LOCAL if _is_local(base_url) else ())}
+        if origin == public_origin(base_url) or urlsplit(origin).hostname in known:
+            return origin
+    raise Problem(ORIGIN_NOT_ALLOWED, "Only the playground of this gateway gets its tokens here.")
+
+
+def _is_local(base_url: str) -> bool:
+    return urlsplit(base_url).hostname in _LOCAL

@@ -1,0 +1,39 @@
+"""Answers that are JSON documents."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.kit.json import dumps
+
+
+def json_answer(
+    document: Mapping[str, Any], *, status_code: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON object as an answer."""
+    return Response(dumps(document), status_code=status_code, headers=headers, media_type="application/json")
+
+
+def tag_of(document: Mapping[str, Any]) -> str:
+    """The document's strong entity tag: the same for the same bytes, and for no others."""
+    return f'"{hashlib.sha256(dumps(document)).hexdigest()[:32]}"'
+
+
+def tags_of(request: Request) -> frozenset[str]:
+    """The entity tags in `If-None-Match`, `*` among them; weak ones compare as strong ones do (RFC 9110)."""
+    values = ",".join(request.headers.getlist("if-none-match"))
+    return frozenset(tag.strip().removeprefix("W/") for tag in values.split(",") if tag.strip())
+
+
+def tagged_answer(
+    request: Request, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON object with its entity tag; 304 without a body where the caller has it already."""
+    tag = tag_of(document)
+    headers = {**(headers or {}), "ETag": tag}
+    if tags_of(request) & {tag, "*"}:
+        return Response(status_code=304, headers=headers)
+    return json_answer(document, headers=headers)

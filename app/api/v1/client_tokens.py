@@ -1,0 +1,169 @@
+"""Client tokens: made, listed and ended with an API key; what each was used for and refused."""
+
+import re
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+
+from fastapi import Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.cors import public_origin
+from app.api.cursors import decode_cursor, encode_cursor
+from app.api.deps import CanMint, Open
+from app.api.request_body import read_object
+from app.api.responses import json_answer
+from app.auth import client_tokens
+from app.auth.client_tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S, ClientToken, TokenTerms
+from app.auth.principal import Principal
+from app.catalog.findings import fragment
+from app.catalog.validate import MAX_VIOLATIONS
+from app.client_tokens.mint import invalid
+from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
+from app.gateway import Gateway
+from app.generations import token_limits
+from app.quotas.account import Owner
+from app.quotas.limits import MICROCREDITS, MOST
+
+_TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
+_MOST_LISTED: Final = 20
+_MOST_REQUESTS: Final = 20  # of a token's own, in its record
+_TEXT: Final = 300
+_WATCHES: Final = ("models", "bounds", "most_generations", "most_microcredits", "end_user", "sees")
+
+Text = Annotated[str, Field(max_length=_TEXT)]
+
+
+class _Wish(BaseModel):
+    """The body of a mint: every member may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lifetime_s: Annotated[int, Field(ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
+    models: Annotated[list[Text], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
+    bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
+    most_generations: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    most_microcredits: Annotated[int, Field(ge=0, le=MOST * MICROCREDITS)] | None = None
+    origins: Annotated[list[Text], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
+    end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
+    sees: Literal["token", "end_user"] | None = None
+    request_id: Text | None = None
+
+
+async def create_client_token(request: Request, gateway: Open, principal: CanMint) -> Response:
+    """Mint a token that a page may hold in place of a key. It is shown this once."""
+    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
+    own = public_origin(gateway.settings.base_url)
+    token, text = await gateway.minter.mint(
+        principal, _terms_of(body), own_origins=() if own is None else (own,)
+    )
+    document = {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}
+    return json_answer(document, status_code=201)
+
+
+async def list_client_tokens(
+    gateway: Open,
+    principal: CanMint,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
+) -> Response:
+    """The tenant's client tokens of this kind of key, newest first, without the tokens themselves."""
+    found = await gateway.db.read(
+        client_tokens.page,
+        principal.tenant_id,
+        mode=principal.mode,
+        limit=limit + 1,
+        before=None if cursor is None else decode_cursor(cursor, _is_token_id),
+        end_user=end_user,
+    )
+    shown, headers, next_cursor = found[:limit], {}, None
+    if len(found) > limit:
+        next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].token_id)
+        address = f"{gateway.settings.base_url}/v1/client-tokens?limit={limit}&cursor={next_cursor}"
+        headers["Link"] = f'<{address}{f"&end_user={quote(end_user)}" if end_user else ""}>; rel="next"'
+    now_ms = gateway.clock.now_ms()
+    document = {
+        "client_tokens": [schemas.client_token(one, now_ms) for one in shown],
+        "next_cursor": next_cursor,
+    }
+    return json_answer(document, headers=headers)
+
+
+async def get_client_token(gateway: Open, principal: CanMint, token_id: str) -> Response:
+    """A client token's record: its terms, what it was used for, and what it was refused lately."""
+    return await _in_full(gateway, await _own(gateway, principal, token_id))
+
+
+async def revoke_client_token(gateway: Open, principal: CanMint, token_id: str) -> Response:
+    """End a client token, on every server within five seconds. Repeating it is harmless."""
+    found = await _own(gateway, principal, token_id)
+    await gateway.db.write(client_tokens.revoke, found.token_id, now_ms=gateway.clock.now_ms())
+    return await _in_full(gateway, await _own(gateway, principal, token_id))
+
+
+async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
+    owner = Owner(token.tenant_id, token.mode)
+    usage = await gateway.db.read(token_limits.used, owner, token.token_id)
+    request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MOST_REQUESTS)
+    refusals = await gateway.db.read(client_tokens.refusals_of, token.token_id)
+    return json_answer(
+        schemas.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())
+    )
+
+
+async def _own(gateway: Gateway, principal: Principal, token_id: str) -> ClientToken:
+    """The tenant's token; another tenant's, or one of the other kind of key, is as missing as none."""
+    found = None
+    if _is_token_id(token_id):
+        found = await gateway.db.read(client_tokens.of_tenant, token_id, principal.tenant_id, principal.mode)
+    if found is None:
+        raise Problem(CLIENT_TOKEN_NOT_FOUND, "This tenant has no such client token.")
+    return found
+
+
+def _is_token_id(text: str) -> bool:
+    return _TOKEN_ID.fullmatch(text) is not None
+
+
+def _terms_of(body: dict[str, Any]) -> TokenTerms:
+    """The terms in a body.
+
+    Raises:
+        Problem: INVALID_TOKEN_TERMS.
+
+    """
+    try:
+        wish = _Wish.model_validate(body)
+    except ValidationError as error:
+        raise invalid(
+            [
+                FieldError(fragment(one["loc"]), str(one["type"]), str(one["msg"]))
+                for one in error.errors(include_url=False, include_input=False, include_context=False)
+            ][:MAX_VIOLATIONS]
+        ) from None
+    errors = []
+    if wish.request_id is not None:
+        errors = [
+            FieldError(f"#/{name}", "watches", "has no meaning for a token that watches a request")
+            for name in _WATCHES
+            if getattr(wish, name) is not None
+        ]
+    if wish.sees == "end_user" and wish.end_user is None:
+        errors.append(FieldError("#/sees", "end_user", "needs an `end_user`"))
+    if errors:
+        raise invalid(errors)
+    usual: Literal["token", "end_user"] = "token" if wish.end_user is None else "end_user"
+    return TokenTerms(
+        lifetime_s=wish.lifetime_s,
+        models=wish.models,
+        bounds=wish.bounds,
+        origins=wish.origins,
+        most_generations=wish.most_generations,
+        most_microcredits=wish.most_microcredits,
+        end_user=wish.end_user,
+        sees="request" if wish.request_id is not None else wish.sees or usual,
+        request_id=wish.request_id,
+    )

@@ -1,0 +1,195 @@
+"""Event streams (server-sent events): every change of a request's state, once, numbered and resumable."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import Query, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api import schemas
+from app.api.deps import CanReadAll, CanSee, Open
+from app.api.headers.prefer import watcher_of
+from app.api.v1.requests import own
+from app.auth.principal import Principal
+from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
+from app.gateway import Gateway
+from app.generations import store
+from app.generations.following.watch import Feed, Watcher
+from app.generations.store import Event, Generation
+from app.kit.log import get_logger
+
+_log = get_logger("events")
+_HELLO: Final = b"retry: 1000\n\n"  # how soon a browser connects again, in milliseconds
+_PING: Final = b": ping\n\n"
+_PAGE: Final = 200
+_CHECKED_MS: Final = 4000  # how often a stream that tells something asks whether it may: 5 s are promised
+_SLOWEST_S: Final = 20.0  # for a reader to take what was sent to it
+_MOST_DIGITS: Final = 15
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+After = Annotated[
+    str | None,
+    Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=_MOST_DIGITS),
+]
+
+
+class EventStream(StreamingResponse):
+    """A stream that counts as one of its tenant's, and drops a reader who does not read."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, messages: AsyncGenerator[bytes], feed: Feed, watcher: Watcher) -> None:
+        super().__init__(messages, headers=HEADERS)
+        self._messages = messages
+        self._feed = feed
+        self._watcher = watcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the end.
+
+        Raises:
+            Problem: TOO_MANY_STREAMS, SHUTTING_DOWN, before anything was sent.
+
+        """
+
+        async def send_in_time(message: Any) -> None:
+            async with asyncio.timeout(_SLOWEST_S):
+                await send(message)
+
+        with self._feed.place(self._watcher):
+            # Closed here: left to the collector, what nobody reads any more would go on being watched.
+            async with aclosing(self._messages):
+                try:
+                    await super().__call__(scope, receive, send_in_time)
+                except* TimeoutError:
+                    _log.warning("A reader was too slow and was dropped.", tenant=self._watcher.tenant_id)
+
+
+async def stream_request_events(
+    request: Request, gateway: Open, principal: CanSee, request_id: str, *, after: After = None
+) -> Response:
+    """Every change of this request's state as an event stream, from `Last-Event-ID` on.
+
+    An event's id is the request's version. The stream ends after the last one; 204 when it has been seen.
+    """
+    generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
+    seen = _last_seen(request, after) or 0
+    if generation.terminal and seen >= generation.version:
+        return Response(status_code=204)
+    seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
+    messages = _of_request(gateway, principal, generation, seen)
+    return EventStream(messages, gateway.feed, watcher_of(principal))
+
+
+async def stream_events(
+    request: Request, gateway: Open, principal: CanReadAll, *, after: After = None
+) -> Response:
+    """Every change of all of the tenant's requests, of this kind of key, as an event stream.
+
+    An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` it begins with what comes.
+    """
+    seen = _last_seen(request, after)
+    if seen is None:
+        seen = await gateway.db.read(store.last_number, principal.tenant_id, principal.mode)
+    return EventStream(_of_tenant(gateway, principal, seen), gateway.feed, watcher_of(principal))
+
+
+def _last_seen(request: Request, after: str | None) -> int | None:
+    header = request.headers.get("last-event-id")
+    text, place = (header, "header/Last-Event-ID") if header else (after, "query/after")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        error = FieldError(f"#/{place}", "event_id", "is not an id of an event of this stream")
+        raise Problem(INVALID_PARAMETER, "The last event's id is not one of ours.", errors=[error])
+    return int(text)
+
+
+class _Right:
+    """The right to go on: whose key or token has ended is told nothing more, some seconds later at most."""
+
+    def __init__(self, gateway: Gateway, principal: Principal) -> None:
+        self._gateway = gateway
+        self._principal = principal
+        self._checked_ms = gateway.clock.now_ms()
+
+    async def ended(self) -> bool:
+        """Whether it has. A database that is away ends nothing."""
+        now_ms = self._gateway.clock.now_ms()
+        if 0 <= now_ms - self._checked_ms < _CHECKED_MS:
+            return False
+        self._checked_ms = now_ms
+        try:
+            await self._gateway.authenticator.check(self._principal)
+        except Problem as problem:
+            return problem.fault is not DATABASE_UNAVAILABLE
+        return False
+
+
+async def _of_request(
+    gateway: Gateway, principal: Principal, generation: Generation, seen: int
+) -> AsyncGenerator[bytes]:
+    feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    right = _Right(gateway, principal)
+    yield _HELLO
+    async with feed.of_generation(generation.id) as shared:
+        serial, position = 0, None
+        while not feed.closing.is_set():
+            came = await shared.beyond(serial, within_s=heartbeat_s)
+            if await right.ended():
+                return
+            if not came:
+                yield _PING
+                continue
+            serial, view = shared.serial, shared.value
+            if view is None:
+                continue
+            for event in view.events:
+                if event.version > seen:
+                    yield _message(event, event.version)
+                    seen = event.version
+            if view.generation.queue_position not in {None, position}:
+                position = view.generation.queue_position
+                yield _encoded("position", {"request_id": generation.id, "queue_position": position})
+            if view.generation.terminal:
+                return
+
+
+async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
+    feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    tenant_id, mode = principal.tenant_id, principal.mode
+    right = _Right(gateway, principal)
+    yield _HELLO
+    async with feed.of_tenant(tenant_id, mode) as shared:
+        serial = 0
+        while not feed.closing.is_set():
+            came = await shared.beyond(serial, within_s=heartbeat_s)
+            if await right.ended():
+                return
+            if not came:
+                yield _PING
+                continue
+            serial, tail = shared.serial, shared.value
+            while tail is not None and seen < tail.last and not feed.closing.is_set():
+                events = tail.after(seen)
+                if events is None:  # further behind than what is kept in memory
+                    events = tuple(
+                        await gateway.db.read(store.events_after, tenant_id, mode, seen, limit=_PAGE)
+                    )
+                for event in events:
+                    yield _message(event, event.number)
+                    seen = event.number
+                if not events:
+                    break
+
+
+def _message(event: Event, number: int) -> bytes:
+    return b"id: %d\n" % number + _encoded("state", schemas.event(event))
+
+
+def _encoded(name: str, document: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))

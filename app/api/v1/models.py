@@ -1,0 +1,92 @@
+"""The catalogue, and the submit to one of its models."""
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.deps import CanRead, CanSubmit, Open
+from app.api.headers.idempotency import REPLAYED, key_of
+from app.api.headers.prefer import held, preferences_of
+from app.api.headers.rate_limit import rate_headers, rate_headers_of, retry_header
+from app.api.headers.start_deadline import start_deadline_of
+from app.api.request_body import read_object
+from app.api.responses import json_answer
+from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
+from app.generations.store import Generation
+from app.kit.log import trace_id_var
+from app.quotas.refusal import QuotaProblem, shown_to
+
+WARNINGS_HEADER = "Reelgate-Media-Warnings"
+
+
+async def list_models(
+    gateway: Open,
+    principal: CanRead,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """The models that this key may use, by model id."""
+    documents = [
+        model.document for model in gateway.catalog.models.values() if principal.may_use(model.model_id)
+    ]
+    return json_answer(
+        {
+            "models": documents[offset : offset + limit],
+            "total": len(documents),
+            "limit": limit,
+            "offset": offset,
+        }
+    )
+
+
+async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:
+    """One model: its schema, its price, and its media rules with whether they are enforced."""
+    model = gateway.catalog.get(model_id.strip("/"))
+    if model is None or not principal.may_use(model.model_id):
+        raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
+    return json_answer(model.document)
+
+
+async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
+    """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe.
+
+    With a `wait` the answer comes when the job is over, or the time is.
+    """
+    preferences = preferences_of(request, gateway)
+    try:
+        idempotency_key = key_of(request.headers)
+        start_deadline = start_deadline_of(request.headers, now_ms=gateway.clock.now_ms())
+        body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
+        submission = await gateway.submitter.submit(
+            principal,
+            model_id.strip("/"),
+            body,
+            trace_id=trace_id_var.get(),
+            idempotency_key=idempotency_key,
+            start_deadline_ms=start_deadline,
+        )
+    except Problem as problem:
+        if problem.extra.pop("replayed", False):
+            problem.headers |= REPLAYED
+        # A quota's refusal has them with it; a database that is away has none to give.
+        if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
+            problem.headers |= await rate_headers_of(gateway, principal, model_id)
+        raise
+    document = schemas.submitted(submission.generation, gateway.settings.base_url)
+    await held(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
+    if submission.replayed:
+        headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
+    else:
+        shown = shown_to(submission.standings, to_client=principal.token is not None)
+        headers = rate_headers(shown) | retry_header(submission.standings)
+    return json_answer(
+        document, headers=headers | preferences.headers | _media_warnings(submission.generation)
+    )
+
+
+def _media_warnings(generation: Generation) -> dict[str, str]:
+    """How many rules its files break, where they are let through all the same; the record says which."""
+    count = sum(len(file["errors"]) for file in generation.media or ())
+    return {WARNINGS_HEADER: str(count)} if count else {}

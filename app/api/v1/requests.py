@@ -1,0 +1,180 @@
+"""Requests: what became of a job."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from app.api import schemas
+from app.api.cursors import decode_cursor, encode_cursor
+from app.api.deps import CanAsk, CanSee, Open
+from app.api.headers.prefer import APPLIED, held, preferences_of
+from app.api.responses import json_answer, tag_of, tagged_answer, tags_of
+from app.auth.client_tokens import END_USER
+from app.auth.principal import Principal
+from app.errors import (
+    NOT_CANCELLABLE,
+    REQUEST_NOT_FOUND,
+    RESULT_ERASED,
+    Problem,
+)
+from app.gateway import Gateway
+from app.generations import store, token_limits
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.kit.clock import iso
+from app.kit.ids import is_id
+
+STALE_HEADER = "Reelgate-Stale"
+
+
+async def get_status(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
+    """RunComfy's status. `completed` means finished: success or failure is in the result."""
+
+    def document(generation: Generation) -> dict[str, Any]:
+        return schemas.status(generation, gateway.settings.base_url)
+
+    return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
+
+
+async def get_result(
+    request: Request,
+    gateway: Open,
+    principal: CanSee,
+    request_id: str,
+    *,
+    include_cost: Annotated[bool, Query()] = False,
+) -> Response:
+    """RunComfy's result: always 200, also while the job is not finished."""
+
+    def document(generation: Generation) -> dict[str, Any]:
+        if generation.erased_at_ms is not None:
+            raise Problem(RESULT_ERASED, f"The output was erased at {iso(generation.erased_at_ms)}.")
+        return schemas.result(generation, include_cost=include_cost)
+
+    return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
+
+
+async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
+    """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled.
+
+    With `Prefer: handling=strict` it is a 409 where it is not.
+    """
+    preferences = preferences_of(request, gateway)
+    generation = await gateway.canceller.cancel(await own(gateway, principal, request_id))
+    if preferences.strict and generation.state is not State.CANCELLED:
+        raise Problem(
+            NOT_CANCELLABLE,
+            f"The request is {generation.state}.",
+            extra={"request_id": generation.id},
+            headers={APPLIED: "handling=strict"},
+        )
+    headers = {APPLIED: "handling=strict"} if preferences.strict else None
+    return json_answer(schemas.cancelled(generation), status_code=202, headers=headers)
+
+
+async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
+    """Our full record of a request, with every change of its state."""
+    generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
+    events = await gateway.db.read(store.events_of, generation.id)
+    document = schemas.record(
+        generation,
+        events,
+        gateway.settings.base_url,
+        expires_at_ms=gateway.retainer.expires_at_ms(generation.finished_at_ms),
+    )
+    return tagged_answer(request, document, headers=_staleness(generation))
+
+
+async def _answer(
+    request: Request,
+    gateway: Gateway,
+    principal: Principal,
+    generation: Generation,
+    document: Callable[[Generation], dict[str, Any]],
+) -> Response:
+    """The document of a generation; held, where the caller prefers that, until it is another one.
+
+    Another than the caller has (`If-None-Match`), or else than it was when the call came.
+    """
+    preferences = preferences_of(request, gateway)
+    generation = await gateway.tracker.refresh(generation)
+    if preferences.wait_s and not generation.terminal:
+        known = tags_of(request) - {"*"} or {tag_of(document(generation))}
+        generation = await held(
+            gateway, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
+        )
+    headers = _staleness(generation) | preferences.headers
+    return tagged_answer(request, document(generation), headers=headers)
+
+
+async def list_requests(
+    gateway: Open,
+    principal: CanSee,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    state: Annotated[State | None, Query()] = None,
+    # PostgreSQL takes no NUL in a text, and no model id has any other than these.
+    model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
+    token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
+    end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
+) -> Response:
+    """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
+    seen = {"token_id": token_id, "end_user": end_user} | token_limits.seen_by(principal.token)
+    found = await gateway.db.read(
+        store.page,
+        principal.tenant_id,
+        limit=limit + 1,
+        mode=principal.mode,
+        before=None if cursor is None else decode_cursor(cursor, is_id),
+        states=None if state is None else frozenset({state}),
+        model_id=model_id,
+        **seen,
+    )
+    shown = found[:limit]
+    next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].id) if len(found) > limit else None
+    base_url = gateway.settings.base_url
+    headers = {}
+    if next_cursor is not None:
+        filters = "".join(
+            f"&{name}={quote(value)}"
+            for name, value in (
+                ("state", state),
+                ("model_id", model_id),
+                ("token_id", token_id),
+                ("end_user", end_user),
+            )
+            if value
+        )
+        address = f"{base_url}/v1/requests?limit={limit}&cursor={next_cursor}{filters}"
+        headers["Link"] = f'<{address}>; rel="next"'
+    return json_answer(
+        {"requests": [schemas.summary(one, base_url) for one in shown], "next_cursor": next_cursor},
+        headers=headers,
+    )
+
+
+async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
+    """The tenant's generation; another tenant's is as missing as one that never was.
+
+    So is one of the other kind of key (whatever a test key names, RunComfy never hears of it), and one that
+    is none of the client token's.
+    """
+    generation = None
+    if is_id(request_id):
+        generation = await gateway.tracker.find(request_id, principal.tenant_id)
+    if (
+        generation is None
+        or generation.mode != principal.mode
+        or not token_limits.sees(principal.token, generation)
+    ):
+        raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
+    return generation
+
+
+def _staleness(generation: Generation) -> dict[str, str]:
+    """A header where the row is answered because the upstream could not be asked."""
+    return {} if generation.stale_reason is None else {STALE_HEADER: generation.stale_reason}

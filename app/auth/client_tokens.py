@@ -1,0 +1,307 @@
+"""Client tokens: `rg_client_<token_id>_<secret><check>`, for pages, which must not hold a key.
+
+A token is the child of an API key: it may do what the key may, less what its terms leave out, for an hour at
+most, and ends with the key. It is kept as a key is: an HMAC under the server's pepper, shown once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, tuple_, update
+
+from app.auth import keys
+from app.auth.keys import APIKey, Mode, state_of
+from app.db.tables import api_keys, client_token_refusals, client_tokens, generations, tenants
+from app.kit.json import from_column, to_column
+from app.kit.secrets import keyed_digest, pepper_id
+
+Sees = Literal["token", "end_user", "request"]
+SHORTEST_S, USUAL_S, LONGEST_S = 10, 600, 3600
+END_USER = r"[A-Za-z0-9._~@:+=|-]{1,64}"
+"""A label of whom a token is for: an id of the caller's own, of which nothing is understood here."""
+MOST_REFUSALS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTerms:
+    """What a token allows.
+
+    `models` are the ids that it may use and `origins` the pages that may hold it, None: as its key and its
+    tenant. `bounds` are those of inputs, by name (see `catalog.bounds`). `most_generations` and
+    `most_microcredits` are all that it may use, None: no own limit. `sees` says which requests it can read:
+    those that it made, those that any token of its `end_user` made, or `request_id` alone, which it watches.
+    """
+
+    lifetime_s: int = USUAL_S
+    models: Sequence[str] | None = None
+    bounds: Mapping[str, Mapping[str, Any]] | None = None
+    origins: Sequence[str] | None = None
+    most_generations: int | None = None
+    most_microcredits: int | None = None
+    end_user: str | None = None
+    sees: Sees = "token"
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientToken:
+    """A token's record, with the end of its key and its tenant's state; the secret is not in it."""
+
+    token_id: str
+    tenant_id: str
+    kid: str
+    mode: Mode
+    digest: str = field(repr=False)
+    pepper_id: str
+    created_at_ms: int
+    expires_at_ms: int
+    revoked_at_ms: int | None
+    models: frozenset[str] | None
+    bounds: Mapping[str, Mapping[str, Any]] | None
+    origins: frozenset[str] | None
+    most_generations: int | None
+    most_microcredits: int | None
+    end_user: str | None
+    sees: Sees
+    request_id: str | None
+    last_used_at_ms: int | None
+    refusals: int
+    key_expires_at_ms: int | None
+    key_revoked_at_ms: int | None
+    tenant_disabled_at_ms: int | None
+
+    def state(self, now_ms: int) -> str:
+        """`active`, `revoked` or `expired` (it or its key is), or `disabled` (its tenant is)."""
+        own = self.own_state(now_ms)
+        return own if own != "active" else self.state_of_key(now_ms)
+
+    def own_state(self, now_ms: int) -> str:
+        """The same of the token alone."""
+        if self.revoked_at_ms is not None:
+            return "revoked"
+        return "expired" if self.expires_at_ms <= now_ms else "active"
+
+    def state_of_key(self, now_ms: int) -> str:
+        """The same of its key."""
+        return state_of(
+            self.key_revoked_at_ms, self.key_expires_at_ms, self.tenant_disabled_at_ms, now_ms=now_ms
+        )
+
+    @property
+    def ends_at_ms(self) -> int:
+        """When it ends by itself: a key that was rotated may end sooner."""
+        return min(self.expires_at_ms, self.key_expires_at_ms or self.expires_at_ms)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What it may do at most; a token that watches a request reads."""
+        return frozenset({"read"} if self.sees == "request" else {"read", "submit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a token was refused: the problem's code and detail, the call, and the page's origin, if any."""
+
+    at_ms: int
+    code: str
+    detail: str
+    call: str
+    origin: str | None
+    trace_id: str
+
+
+def create(
+    connection: Connection, parent: APIKey, terms: TokenTerms, *, pepper: str, now_ms: int
+) -> tuple[ClientToken, str]:
+    """Make a token: its record and, this once, the token. It ends with its key at the latest."""
+    token_id, token = keys.forge("client")
+    expires_at_ms = now_ms + terms.lifetime_s * 1000
+    connection.execute(
+        insert(client_tokens).values(
+            token_id=token_id,
+            tenant_id=parent.tenant_id,
+            kid=parent.kid,
+            mode=parent.mode,
+            digest=keyed_digest(pepper, token),
+            pepper_id=pepper_id(pepper),
+            created_at_ms=now_ms,
+            expires_at_ms=min(expires_at_ms, parent.expires_at_ms or expires_at_ms),
+            models=None if terms.models is None else to_column(sorted(terms.models)),
+            bounds=None if terms.bounds is None else to_column(terms.bounds),
+            origins=None if terms.origins is None else to_column(sorted(terms.origins)),
+            most_generations=terms.most_generations,
+            most_microcredits=terms.most_microcredits,
+            end_user=terms.end_user,
+            sees=terms.sees,
+            request_id=terms.request_id,
+        )
+    )
+    return _token_of(connection.execute(_BY_ID, {"wanted": token_id}).one()), token
+
+
+_SELECT = (
+    select(
+        client_tokens,
+        api_keys.c.expires_at_ms.label("key_expires_at_ms"),
+        api_keys.c.revoked_at_ms.label("key_revoked_at_ms"),
+        tenants.c.disabled_at_ms.label("tenant_disabled_at_ms"),
+    )
+    .join(api_keys, api_keys.c.kid == client_tokens.c.kid)
+    .join(tenants, tenants.c.id == client_tokens.c.tenant_id)
+)
+_BY_ID = _SELECT.where(client_tokens.c.token_id == bindparam("wanted"))
+
+
+def find(connection: Connection, token_id: str) -> tuple[ClientToken, APIKey] | None:
+    """A token's record by its id, and that of its key."""
+    row = connection.execute(_BY_ID, {"wanted": token_id}).one_or_none()
+    if row is None:
+        return None
+    token = _token_of(row)
+    parent = keys.find(connection, token.kid)
+    if parent is None:
+        raise LookupError(token.kid)  # a key is never removed
+    return token, parent
+
+
+def of_tenant(connection: Connection, token_id: str, tenant_id: str, mode: Mode) -> ClientToken | None:
+    """A token of this tenant's, and of this kind of key; None for anybody else's."""
+    row = connection.execute(
+        _BY_ID.where(client_tokens.c.tenant_id == tenant_id, client_tokens.c.mode == mode),
+        {"wanted": token_id},
+    ).one_or_none()
+    return None if row is None else _token_of(row)
+
+
+def page(
+    connection: Connection,
+    tenant_id: str,
+    *,
+    mode: Mode | None,
+    limit: int,
+    before: tuple[int, str] | None = None,
+    end_user: str | None = None,
+) -> list[ClientToken]:
+    """A tenant's tokens, the newest first, older than the (created_at_ms, token_id) `before`."""
+    table = client_tokens.c
+    query = (
+        _SELECT.where(table.tenant_id == tenant_id)
+        .order_by(table.created_at_ms.desc(), table.token_id.desc())
+        .limit(limit)
+    )
+    if mode is not None:
+        query = query.where(table.mode == mode)
+    if before is not None:
+        query = query.where(tuple_(table.created_at_ms, table.token_id) < tuple_(*before))
+    if end_user is not None:
+        query = query.where(table.end_user == end_user)
+    return [_token_of(row) for row in connection.execute(query)]
+
+
+def revoke(connection: Connection, token_id: str, *, now_ms: int) -> None:
+    """End a token now. Repeating it changes nothing."""
+    connection.execute(
+        update(client_tokens)
+        .where(client_tokens.c.token_id == token_id, client_tokens.c.revoked_at_ms.is_(None))
+        .values(revoked_at_ms=now_ms)
+    )
+
+
+def mark_used(connection: Connection, token_id: str, *, now_ms: int) -> None:
+    """Note that the token is in use."""
+    connection.execute(
+        update(client_tokens).where(client_tokens.c.token_id == token_id).values(last_used_at_ms=now_ms)
+    )
+
+
+def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> None:
+    """Count a refusal and keep it; of each token the newest are kept."""
+    number = _count(connection, token_id, 1)
+    if number is None:
+        return
+    connection.execute(
+        insert(client_token_refusals).values(
+            token_id=token_id,
+            number=number,
+            at_ms=refusal.at_ms,
+            code=refusal.code,
+            detail=refusal.detail,
+            call=refusal.call,
+            origin=refusal.origin,
+            trace_id=refusal.trace_id,
+        )
+    )
+    kept = (
+        select(client_token_refusals.c.number)
+        .where(client_token_refusals.c.token_id == token_id)
+        .order_by(client_token_refusals.c.number.desc())
+        .limit(MOST_REFUSALS_KEPT)
+    )
+    connection.execute(
+        delete(client_token_refusals).where(
+            client_token_refusals.c.token_id == token_id, client_token_refusals.c.number.not_in(kept)
+        )
+    )
+
+
+def count_refusals(connection: Connection, counts: Mapping[str, int]) -> None:
+    """Count refusals of several tokens, of which nothing else is kept."""
+    for token_id in sorted(counts):  # always in one order: two servers must not meet half-way
+        _count(connection, token_id, counts[token_id])
+
+
+def _count(connection: Connection, token_id: str, more: int) -> int | None:
+    return connection.execute(
+        update(client_tokens)
+        .where(client_tokens.c.token_id == token_id)
+        .values(refusals=client_tokens.c.refusals + more)
+        .returning(client_tokens.c.refusals)
+    ).scalar_one_or_none()
+
+
+def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
+    """What a token was refused lately, the newest first."""
+    rows = connection.execute(
+        select(client_token_refusals)
+        .where(client_token_refusals.c.token_id == token_id)
+        .order_by(client_token_refusals.c.number.desc())
+    )
+    return [Refusal(row.at_ms, row.code, row.detail, row.call, row.origin, row.trace_id) for row in rows]
+
+
+def ended(
+    connection: Connection, *, before_ms: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str, bool]]:
+    """Tokens that ended before that moment, in order, from `after` on: when, which, and if it made any."""
+    table = client_tokens.c
+    made = exists().where(
+        generations.c.tenant_id == table.tenant_id,
+        generations.c.mode == table.mode,
+        generations.c.token_id.is_not(None),
+        generations.c.token_id == table.token_id,
+    )
+    rows = connection.execute(
+        select(table.expires_at_ms, table.token_id, made.label("made"))
+        .where(table.expires_at_ms < before_ms, tuple_(table.expires_at_ms, table.token_id) > tuple_(*after))
+        .order_by(table.expires_at_ms, table.token_id)
+        .limit(limit)
+    )
+    return [(at_ms, token_id, bool(has_made)) for at_ms, token_id, has_made in rows]
+
+
+def remove(connection: Connection, token_ids: Sequence[str]) -> None:
+    """Remove tokens that ended long ago and made nothing, with what they were refused."""
+    lock = select(client_tokens.c.token_id).where(client_tokens.c.token_id.in_(token_ids))
+    connection.execute(lock.order_by(client_tokens.c.token_id).with_for_update())
+    for table in (client_token_refusals, client_tokens):
+        connection.execute(delete(table).where(table.c.token_id.in_(token_ids)))
+
+
+def _token_of(row: Row[tuple[object, ...]]) -> ClientToken:
+    values: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row's names
+    values["bounds"] = from_column(values["bounds"])
+    for name in ("models", "origins"):
+        listed = from_column(values[name])
+        values[name] = None if listed is None else frozenset(listed)
+    return ClientToken(**values)

@@ -1,0 +1,122 @@
+"""Minting client tokens: their terms judged against what their maker may do itself."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Connection
+
+from app.auth import client_tokens, keys
+from app.auth.client_tokens import ClientToken, TokenTerms
+from app.auth.keys import APIKey
+from app.auth.principal import Principal
+from app.auth.tenants import TenantError, origin_of
+from app.catalog.bounds import faults_of_bounds
+from app.catalog.catalog import Catalog
+from app.catalog.validate import MAX_VIOLATIONS
+from app.db.engine import Database
+from app.errors import INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS, FieldError, Problem
+from app.generations import store
+from app.kit.clock import Clock
+from app.kit.ids import is_id
+from app.quotas.calls import CallLimiter
+from app.quotas.limits import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Minter:
+    """Makes client tokens, under the current pepper and so many a minute and key."""
+
+    db: Database
+    clock: Clock
+    catalog: Catalog
+    pepper: str = field(repr=False)
+    limiter: CallLimiter
+
+    async def mint(
+        self, principal: Principal, terms: TokenTerms, *, own_origins: Sequence[str] = ()
+    ) -> tuple[ClientToken, str]:
+        """Make a token of the principal's key: its record and, this once, the token.
+
+        `own_origins` are the gateway's own pages, which any token may be for.
+
+        Raises:
+            Problem: INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS; QUOTA_EXCEEDED, too many a minute.
+
+        """
+        needed = {"read"} if terms.request_id is not None else {"read", "submit"}
+        if missing := sorted(needed - principal.scopes):
+            raise Problem(
+                INSUFFICIENT_SCOPE,
+                f"This API key lacks the scope `{missing[0]}`, so a client token of it would too.",
+            )
+        self.limiter.check(Scope(principal.root_kid))
+        errors, origins = [], []
+        for number, text in enumerate(terms.origins or ()):
+            try:
+                origins.append(origin_of(text))
+            except TenantError as error:
+                errors.append(FieldError(f"#/origins/{number}", "origin", str(error)))
+                continue
+            if origins[-1] not in principal.origins and origins[-1] not in own_origins:
+                detail = f"{origins[-1]} is none of this tenant's (the operator's `tenants set-origins`)"
+                errors.append(FieldError(f"#/origins/{number}", "origin", detail))
+        errors += self._faults_of_models(principal, terms)
+        if terms.request_id is not None and not await self._is_own(principal, terms.request_id):
+            errors.append(FieldError("#/request_id", "request_id", "is none of this tenant's requests"))
+        if errors:
+            raise invalid(errors[:MAX_VIOLATIONS])
+        if terms.origins is not None:
+            terms = replace(terms, origins=origins)
+        return await self.db.write(_make, principal.kid, terms, self.pepper, self.clock.now_ms())
+
+    async def mint_of(self, parent: APIKey, terms: TokenTerms) -> tuple[ClientToken, str]:
+        """Make a token for the playground, of a key, on terms that are known to be right.
+
+        Raises:
+            Problem: QUOTA_EXCEEDED, too many a minute; the key's own backend has a minute of its own.
+
+        """
+        self.limiter.check(Scope(parent.root_kid, "playground"))
+        return await self.db.write(_make, parent.kid, terms, self.pepper, self.clock.now_ms())
+
+    def _faults_of_models(self, principal: Principal, terms: TokenTerms) -> Iterator[FieldError]:
+        known = []
+        for number, model_id in enumerate(terms.models or ()):
+            model = self.catalog.get(model_id)
+            if model_id in (terms.models or ())[:number]:
+                yield FieldError(f"#/models/{number}", "model", "is there twice")
+            elif model is None:
+                detail = f"the catalogue has no model {model_id[:200]!r}"
+                yield FieldError(f"#/models/{number}", "model", detail)
+            elif not principal.may_use(model_id):
+                detail = f"this API key itself may not use {model_id}"
+                yield FieldError(f"#/models/{number}", "model", detail)
+            else:
+                known.append(model)
+        if terms.bounds is not None and not terms.models:
+            yield FieldError("#/bounds", "models", "needs `models`: inputs are those of models")
+        if terms.bounds is not None:
+            found = {one: None for model in known for one in faults_of_bounds(model, terms.bounds)}
+            for one in found:
+                yield FieldError(one.pointer, one.code, one.detail)
+
+    async def _is_own(self, principal: Principal, request_id: str) -> bool:
+        if not is_id(request_id):
+            return False
+        found = await self.db.read(store.find, request_id, principal.tenant_id)
+        return found is not None and found.mode == principal.mode
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """The refusal of terms, with everything that is wrong with them."""
+    count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
+    return Problem(INVALID_TOKEN_TERMS, f"{count}; see `errors`.", errors=errors)
+
+
+def _make(
+    connection: Connection, kid: str, terms: TokenTerms, pepper: str, now_ms: int
+) -> tuple[ClientToken, str]:
+    parent = keys.find(connection, kid)
+    if parent is None:
+        raise LookupError(kid)  # it has just been authenticated, and keys are never removed
+    return client_tokens.create(connection, parent, terms, pepper=pepper, now_ms=now_ms)

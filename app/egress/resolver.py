@@ -1,0 +1,71 @@
+"""Looking names up in threads of its own.
+
+The event loop's resolver threads are few, and the upstream's connections need them; a hostile name server
+that never answers keeps a thread for as long as the system's resolver is patient, up to half a minute.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from contextlib import suppress
+from typing import Final
+
+from app.egress.addresses import Address
+
+_MOST_THREADS: Final = 512
+
+
+class Resolver:
+    """The system's resolver. Its threads are daemons: one that hangs does not keep a process from ending."""
+
+    def __init__(self) -> None:
+        self._room = threading.BoundedSemaphore(_MOST_THREADS)
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """Every address of a host, in the system's order; a number in any notation is an address too.
+
+        Raises:
+            OSError: it has none, or too many look-ups hang.
+
+        """
+        with suppress(ValueError):
+            return [ipaddress.ip_address(host)]
+        if not self._room.acquire(blocking=False):
+            raise OSError("too many look-ups hang")
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[Address]] = loop.create_future()
+        thread = threading.Thread(target=self._look_up, args=(host, port, loop, found), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._room.release()
+            raise OSError("no more threads") from error
+        return await found
+
+    def _look_up(
+        self,
+        host: str,
+        port: int,
+        loop: asyncio.AbstractEventLoop,
+        found: "asyncio.Future[list[Address]]",
+    ) -> None:
+        answer: list[Address] | OSError
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer = list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
+        except (OSError, ValueError) as error:  # UnicodeError, a label that is too long, is a ValueError
+            answer = error if isinstance(error, OSError) else OSError(str(error))
+        finally:
+            self._room.release()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(_tell, found, answer)
+
+
+def _tell(found: "asyncio.Future[list[Address]]", answer: list[Address] | OSError) -> None:
+    if found.done():  # whoever asked has gone
+        return
+    if isinstance(answer, OSError):
+        found.set_exception(answer)
+    else:
+        found.set_result(answer)

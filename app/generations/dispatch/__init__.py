@@ -1,0 +1,1 @@
+"""Sending generations to the upstream, once, and recording the outcome."""

@@ -1,0 +1,139 @@
+"""Taking the next job that waits, to be sent: one transaction, in which every limit is judged again."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import Connection, literal_column, select
+
+from app.auth.keys import Mode
+from app.db.tables import generations
+from app.errors import Problem
+from app.generations import store
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from app.generations.queue import rows as queue
+from app.generations.queue.eligible import first_that_may_go
+from app.generations.queue.fair import Turn
+from app.generations.store import Choice, Generation
+from app.generations.submit import record
+from app.generations.submit.record import Terms
+from app.quotas import account
+
+
+class Nothing(StrEnum):
+    """Why nothing was taken: the queue had changed; the tenant may send nothing now; or nobody may."""
+
+    MOVED = "moved"
+    KEPT_BACK = "kept_back"
+    NO_ROOM = "no_room"
+
+
+def turns(
+    connection: Connection,
+    mode: Mode,
+    choices: Sequence[Choice],
+    terms: Terms,
+    *,
+    now_ms: int,
+    last: Turn | None = None,
+) -> list[Turn]:
+    """Whose turn it is, in order, those after `last`; nobody's where no credential has room."""
+    found = queue.turns_after(connection, mode, last)
+    return found if found and _has_room(connection, choices, terms, now_ms=now_ms) else []
+
+
+def take(
+    connection: Connection,
+    mode: Mode,
+    turn: Turn,
+    choices: Sequence[Choice],
+    terms: Terms,
+    *,
+    attempt: str,
+    now_ms: int,
+    lease_until_ms: int,
+) -> Generation | Nothing:
+    """Take the first of a tenant's jobs that may go now; it is `dispatching` then, with a lease.
+
+    `turn` is as it was read before: where it is another one by now, somebody else was faster. `attempt` is a
+    word of this take alone. A job that should have started by now is returned as `expired`.
+    """
+    account.hold_tenant(connection, turn.tenant_id)
+    own = queue.turn_of(connection, turn.tenant_id, mode)
+    if own is None or own.tag != turn.tag:
+        return Nothing.MOVED
+    chosen = first_that_may_go(
+        connection,
+        turn.tenant_id,
+        mode,
+        terms.default_limits,
+        unknown_since_ms=now_ms - terms.unknown_slot_ms,
+        to_take=True,
+    )
+    if chosen is None:
+        if queue.head(connection, turn.tenant_id, mode, to_take=False) is None:
+            queue.recount(connection, turn.tenant_id, mode)
+        return Nothing.KEPT_BACK
+    if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
+        return expire(connection, chosen.id, now_ms=now_ms) or Nothing.MOVED
+    try:
+        credential = record.pick(connection, choices, terms, now_ms=now_ms)
+    except Problem:
+        return Nothing.NO_ROOM
+    taken = advance(
+        connection,
+        chosen.id,
+        State.DISPATCHING,
+        reason="dispatched",
+        now_ms=now_ms,
+        credential=credential,
+        sent_at_ms=now_ms,
+        attempt=attempt,
+        lease_until_ms=lease_until_ms,
+    )
+    if taken is None:
+        return Nothing.MOVED
+    queue.serve(connection, mode, own)
+    return taken
+
+
+def give_back(attempt: str, connection: Connection, now_ms: int) -> None:
+    """Undo a take of which nobody heard, if it was carried out: nothing was sent."""
+    row = connection.execute(
+        select(generations.c.id, generations.c.version).where(
+            literal_column("state = 'dispatching'"), generations.c.attempt == attempt
+        )
+    ).one_or_none()
+    if row is not None:
+        advance(
+            connection,
+            row.id,
+            State.ACCEPTED,
+            reason="not_sent",
+            now_ms=now_ms,
+            only_from={State.DISPATCHING},
+            up_to_version=row.version,
+            credential="",
+            sent_at_ms=None,
+        )
+
+
+def expire(connection: Connection, generation_id: str, *, now_ms: int) -> Generation | None:
+    """End a job that waits and should have started by now; None where it waits no more."""
+    return advance(
+        connection,
+        generation_id,
+        State.EXPIRED,
+        reason="start_deadline",
+        now_ms=now_ms,
+        error={"code": "expired", "message": "It had not started by its start deadline; nothing was sent."},
+    )
+
+
+def _has_room(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now_ms: int) -> bool:
+    since_ms = now_ms - terms.unknown_slot_ms
+    return any(
+        one.concurrency is None
+        or store.live_of_credential(connection, one.name, unknown_since_ms=since_ms) < one.concurrency
+        for one in choices
+    )

@@ -1,0 +1,73 @@
+"""Submits whose server died become visibly unknown, and the unknown ends by policy. Nothing is sent again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from app.db.engine import Database
+from app.generations import store
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from app.kit.clock import Clock
+from app.kit.log import get_logger
+
+_log = get_logger("rescue")
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Rescuer:
+    """Finds submits without an outcome. Every replica may run one: the state decides who is first."""
+
+    db: Database
+    clock: Clock
+    unknown_refund_after_s: float = 86_400.0
+
+    async def run_once(self) -> int:
+        """Take submits whose lease is over for unknown, and close what stayed so. How many there were."""
+        now_ms = self.clock.now_ms()
+        over = await self._move(
+            State.DISPATCHING,
+            State.UNKNOWN,
+            before_ms=now_ms,
+            reason="lease_over",
+            line="A submit's server died before its outcome was recorded; it is unknown.",
+        )
+        return over + await self._move(
+            State.UNKNOWN,
+            State.LOST,
+            before_ms=now_ms - int(self.unknown_refund_after_s * 1000),
+            reason="unknown_for_too_long",
+            line="A job stayed unknown for too long; it is lost.",
+            error={
+                "code": "lost",
+                "message": "No answer of RunComfy's was ever found; it is taken for lost.",
+            },
+        )
+
+    async def _move(
+        self, source: State, to: State, *, before_ms: int, reason: str, line: str, **changes: Any
+    ) -> int:
+        moved: list[str] = []
+        failed: set[str] = set()
+        while True:
+            waiting = await self.db.read(
+                store.waiting_since, source, before_ms=before_ms, limit=_BATCH + len(failed)
+            )
+            left = [one for one in waiting if one not in failed]
+            if not left:
+                return len(moved)
+            # Each in a transaction of its own: whoever has many keeps no tenant waiting, and one that cannot
+            # be moved stops no other.
+            how = {"reason": reason, "now_ms": self.clock.now_ms(), "only_from": {source}, **changes}
+            for generation_id in left:
+                try:
+                    done = await self.db.write(advance, generation_id, to, **how)
+                except IntegrityError:
+                    failed.add(generation_id)
+                    _log.exception("A job could not be moved: its books are wrong.", generation=generation_id)
+                else:
+                    if done is not None:
+                        moved.append(generation_id)
+                        _log.error(line, generation=generation_id)

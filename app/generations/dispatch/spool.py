@@ -1,0 +1,129 @@
+"""The last resort of an answer that cannot be committed: a local file, replayed at the next start.
+
+A line for each upstream id that tx 2 could not record at once. The process goes on trying while it lives; the
+file is for the case that it does not.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from app.db.engine import Database
+from app.generations import store
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from app.kit.clock import Clock
+from app.kit.log import get_logger
+
+_log = get_logger("spool")
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """The file. Lines are `{"generation": …, "upstream_request_id": …}`."""
+
+    path: Path
+
+    def append(self, generation_id: str, upstream_request_id: str) -> None:
+        """Add a line; it is on the disk when this returns. It blocks: the place for it is a disaster.
+
+        Raises:
+            OSError: it is not.
+
+        """
+        _append(self.path, generation_id, upstream_request_id)
+
+    def reject(self, generation_id: str, upstream_request_id: str) -> None:
+        """Keep an id that fits no waiting job in a file beside: the operator alone can tell whose job it is.
+
+        Raises:
+            OSError: it could not be kept.
+
+        """
+        _log.error(
+            "An answer fits no waiting job.",
+            generation=generation_id,
+            upstream_request_id=upstream_request_id,
+        )
+        _append(self.path.with_suffix(".rejected.jsonl"), generation_id, upstream_request_id)
+
+    async def replay(self, db: Database, clock: Clock) -> int:
+        """Attach every id whose generation still waits for one. How many there were.
+
+        What cannot be attached is kept in a file beside, for the operator.
+        """
+        attached = 0
+        for path in await asyncio.to_thread(self._claim):
+            for generation_id, upstream_request_id in await asyncio.to_thread(_lines, path):
+                if await _attach(db, clock, generation_id, upstream_request_id):
+                    attached += 1
+                    _log.warning("An answer was attached from the spool.", generation=generation_id)
+                elif not await db.read(_has, generation_id, upstream_request_id):
+                    self.reject(generation_id, upstream_request_id)
+            path.unlink(missing_ok=True)
+        return attached
+
+    def _claim(self) -> list[Path]:
+        """Take the file away from whoever may still append, and whatever an earlier replay left half-way."""
+        with suppress(FileNotFoundError):  # a name of its own: in a container every process has the same id
+            self.path.rename(self.path.with_suffix(f".{secrets.token_hex(8)}.replaying"))
+        return sorted(self.path.parent.glob(f"{self.path.stem}.*.replaying"))
+
+
+async def _attach(db: Database, clock: Clock, generation_id: str, upstream_request_id: str) -> bool:
+    try:
+        changed = await db.write(
+            advance,
+            generation_id,
+            State.IN_QUEUE,
+            reason="replayed_from_spool",
+            now_ms=clock.now_ms(),
+            upstream_request_id=upstream_request_id,
+        )
+    except IntegrityError:  # the id is another generation's
+        return False
+    return changed is not None
+
+
+def _has(connection: Connection, generation_id: str, upstream_request_id: str) -> bool:
+    """Whether the id was recorded after all."""
+    generation = store.find(connection, generation_id, None)
+    return generation is not None and generation.upstream_request_id == upstream_request_id
+
+
+def _append(path: Path, generation_id: str, upstream_request_id: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = json.dumps({"generation": generation_id, "upstream_request_id": upstream_request_id})
+    left = f"\n{entry}\n".encode()  # the break before it keeps it whole after a line that was cut
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the file's own name as well
+    finally:
+        os.close(folder)
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            found.append((str(entry["generation"]), str(entry["upstream_request_id"])))
+        except (ValueError, KeyError, TypeError):  # the end of a line that a crash cut
+            _log.error("A line of the spool cannot be read.", line=repr(line[:200]))
+    return found

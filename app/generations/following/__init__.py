@@ -1,0 +1,1 @@
+"""Following generations to their end, and telling whoever watches."""

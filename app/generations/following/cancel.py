@@ -1,0 +1,78 @@
+"""Cancelling: the upstream's truth decides, and a cancel never says more than is known."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from app.generations.advance import advance
+from app.generations.following.tracker import Tracker
+from app.generations.following.watch import Feed
+from app.generations.lifecycle import State
+from app.generations.problems import of_blind_look
+from app.generations.store import Generation
+from app.kit.log import get_logger
+from app.upstream.outcomes import BLIND, Seen, observe_cancel
+
+_log = get_logger("cancel")
+_TO_BE_SENT: Final = frozenset({State.ACCEPTED, State.DISPATCHING})
+
+
+@dataclass(frozen=True, slots=True)
+class Canceller:
+    """Cancels generations. It waits `patience_s` for a submit under way, which has no id to name before."""
+
+    tracker: Tracker
+    feed: Feed
+    patience_s: float
+
+    async def cancel(self, generation: Generation) -> Generation:
+        """Cancel it where that is possible. It is cancelled exactly when the returned state says so.
+
+        Held here it is cancelled at once. While its submit is under way the cancel waits for what comes of
+        it. Repeating a cancel is harmless. A job of unknown fate cannot be cancelled: there is no upstream id
+        to name.
+
+        Raises:
+            Problem: the upstream gave no usable answer; the cancel may or may not have been carried out.
+
+        """
+        clock = self.tracker.clock
+        until_ms = clock.now_ms() + int(self.patience_s * 1000)
+        while generation.state in _TO_BE_SENT:
+            if generation.state is State.ACCEPTED:
+                generation = await self._cancel_held(generation)
+            elif (left_ms := until_ms - clock.now_ms()) > 0:  # it may come back to the queue
+                generation = await self.feed.until(
+                    generation, lambda one: one.state is not State.DISPATCHING, within_s=left_ms / 1000
+                )
+            else:
+                break
+        credential = self.tracker.pool.of(generation.credential)
+        if not generation.followable or credential is None:
+            return generation
+        exchange = await credential.upstream.cancel(generation.upstream_request_id or "")
+        observation = observe_cancel(exchange)
+        self.tracker.pool.note_look(credential, exchange, observation)
+        if observation.seen in BLIND:
+            _log.warning(
+                "A cancel got no usable answer.",
+                generation=generation.id,
+                seen=observation.seen,
+                reason=observation.reason,
+            )
+            raise of_blind_look(observation)
+        if observation.seen is Seen.NOT_CANCELLABLE:
+            return await self.tracker.refresh(generation, force=True)
+        return await self.tracker.apply(generation, observation)
+
+    async def _cancel_held(self, generation: Generation) -> Generation:
+        cancelled = await self.tracker.db.write(
+            advance,
+            generation.id,
+            State.CANCELLED,
+            reason="cancelled_while_held",
+            now_ms=self.tracker.clock.now_ms(),
+            only_from={State.ACCEPTED},
+        )
+        if cancelled is not None:
+            return cancelled
+        return await self.tracker.find(generation.id, generation.tenant_id) or generation

@@ -1,0 +1,80 @@
+"""Following every live job to its end, whether or not anybody asks: one loop for each credential."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from app.generations import leases
+from app.generations.following.tracker import Tracker
+from app.generations.store import Generation
+from app.kit.log import get_logger
+from app.upstream.credentials import Credential
+
+_log = get_logger("poll")
+_WORTH_A_CLAIM = 4  # while more is due than there is room for, a quarter of the room is claimed at a time
+_MOST_FULL = 10  # times the room is filled in one tick: a loop that is to stop stops between ticks
+
+
+@dataclass(slots=True)
+class Poller:
+    """Looks at a credential's live generations when they are due, at most `at_once` at a time.
+
+    `lag_ms` is how late the latest one was that the last tick found due.
+    """
+
+    tracker: Tracker
+    credential: Credential
+    at_once: int
+    lag_ms: int = 0
+    _under_way: set[asyncio.Task[Generation | None]] = field(default_factory=set, init=False)
+
+    @property
+    def under_way(self) -> int:
+        """How many looks have begun and not ended."""
+        return len(self._under_way)
+
+    async def run_once(self) -> int:
+        """Begin to look at whatever is due; with more due than there is room for, until it is less. How many.
+
+        What is still under way at the end goes on beside the next ticks: one slow answer delays no other job.
+        """
+        looked = 0
+        while looked < self.at_once * _MOST_FULL and await self._anything_due():
+            room = self.at_once - len(self._under_way)
+            claimed = await self.tracker.db.write(
+                leases.claim_due,
+                self.credential.name,
+                now_ms=self.tracker.clock.now_ms(),
+                lease_until_ms=self.tracker.lease_until_ms(),
+                limit=room,
+            )
+            for generation in claimed:
+                self._begin(generation)
+            looked += len(claimed)
+            if len(claimed) < room:
+                break
+            while len(self._under_way) > self.at_once - max(1, self.at_once // _WORTH_A_CLAIM):
+                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        return looked
+
+    async def _anything_due(self) -> bool:
+        if not self.credential.health.may_look or len(self._under_way) >= self.at_once:
+            return False
+        span = await self.tracker.db.read(leases.span_of_polls, self.credential.name)
+        if span is None:
+            self.lag_ms = 0
+            return False
+        first_ms, last_ms = span
+        now_ms = self.tracker.clock.now_ms()
+        if last_ms > (furthest_ms := self.tracker.furthest_poll_ms()):
+            count = await self.tracker.db.write(
+                leases.pull_in, self.credential.name, now_ms=now_ms, furthest_ms=furthest_ms
+            )
+            _log.warning("The clock was set back; jobs are looked at again.", count=count)
+            return True
+        self.lag_ms = max(0, now_ms - first_ms)
+        return first_ms <= now_ms
+
+    def _begin(self, generation: Generation) -> None:
+        task = self.tracker.look(generation, self.credential)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)

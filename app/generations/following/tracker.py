@@ -1,0 +1,295 @@
+"""Looking at jobs: one look upstream at a time and per freshness limit, on however many servers people ask.
+
+Whoever looks holds the row's lease. It ends with what was seen, or by itself when its holder died; a look is
+a GET, so that two at once would cost a call and nothing else.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, overload
+
+from app.db.engine import Database
+from app.errors import Problem
+from app.generations import leases, store
+from app.generations.advance import Patience, apply_observation, note_of
+from app.generations.following.poll_buffer import Notes
+from app.generations.following.position import Places
+from app.generations.following.schedule import Pace
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.kit.clock import Clock
+from app.kit.log import get_logger
+from app.kit.tasks import Tasks
+from app.upstream.credentials import Credential, Pool
+from app.upstream.outcomes import (
+    BLIND,
+    Exchange,
+    Observation,
+    Seen,
+    observe_cancel,
+    observe_result,
+    observe_status,
+    parse_retry_after,
+)
+
+_log = get_logger("track")
+_MOST_AT_ONCE: Final = 256  # looks: with more, calls would wait for one another until they are too late
+LONGEST_RETRY_AFTER_S: Final = 300
+"""A Retry-After of a look is obeyed up to this: a job that has ended should not be missed for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """Brings live generations up to date.
+
+    A row younger than `freshness_s` is not asked about again; `lease_s` is how long a look may take.
+    """
+
+    db: Database
+    clock: Clock
+    pool: Pool
+    tasks: Tasks
+    notes: Notes
+    pace: Pace
+    patience: Patience
+    places: Places
+    freshness_s: float
+    lease_s: float
+    _under_way: dict[str, asyncio.Task[Generation | None]] = field(default_factory=dict, init=False)
+
+    async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
+        """The generation, looked at upstream where it is live and its row not fresh (or by `force`).
+
+        What the upstream cannot tell changes nothing: the row is returned as it stands, with its
+        `stale_reason`. A terminal row never causes a call. One that waits here is told its place.
+        """
+        if generation.state is State.ACCEPTED:
+            return await self.places.placed(generation)
+        if not self._due(generation, force=force):
+            return generation
+        credential = self.pool.of(generation.credential)
+        if credential is None:
+            return generation
+        if not credential.health.may_look and not force:
+            return replace(generation, stale_reason="upstream_paused")
+        under_way = self._under_way.get(generation.id)
+        if force and under_way is not None:
+            # It began before whatever makes the caller insist.
+            await asyncio.wait({under_way})
+            under_way = self._under_way.get(generation.id)  # one that began after it will do
+        if under_way is None:
+            if len(self._under_way) >= _MOST_AT_ONCE and not force:
+                return generation  # the next to ask, or the loop, will see
+            under_way = self._start(generation.id, self._look(generation, credential, force=force))
+        seen = await asyncio.shield(under_way)
+        return seen or await self.find(generation.id, generation.tenant_id) or generation
+
+    def look(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
+        """Look at a generation whose lease the caller has taken, for nobody in particular."""
+        return self._start(claimed.id, self._look_at(claimed, credential, in_passing=True))
+
+    def _start(
+        self, generation_id: str, work: Coroutine[Any, Any, Generation | None]
+    ) -> asyncio.Task[Generation | None]:
+        task: asyncio.Task[Generation | None] = self.tasks.start(work, name="look")
+        self._under_way[generation_id] = task
+        task.add_done_callback(partial(self._forget, generation_id))
+        return task
+
+    def _forget(self, generation_id: str, task: asyncio.Task[Generation | None]) -> None:
+        if self._under_way.get(generation_id) is task:
+            del self._under_way[generation_id]
+
+    def _due(self, generation: Generation, *, force: bool) -> bool:
+        """Whether to ask upstream. A job that was never asked about has no queue position yet."""
+        if not generation.followable:
+            return False
+        if force:
+            return True
+        now_ms = self.clock.now_ms()
+        until_ms = generation.lease_until_ms or 0
+        if now_ms < until_ms <= now_ms + self.lease_s * 1000:  # somebody is looking
+            return generation.id in self._under_way
+        if generation.polled_at_ms is None:
+            return True
+        return not 0 <= now_ms - generation.polled_at_ms < self.freshness_s * 1000
+
+    def lease_until_ms(self) -> int:
+        """When a lease that is taken now ends."""
+        return self.clock.now_ms() + int(self.lease_s * 1000)
+
+    def furthest_poll_ms(self) -> int:
+        """No row is to be looked at later than this; one that says so is of a clock that was set back."""
+        longest_s = max(self.pace.most_s, LONGEST_RETRY_AFTER_S, self.lease_s)
+        return self.clock.now_ms() + int(longest_s * 2000)
+
+    async def apply(self, generation: Generation, observation: Observation) -> Generation:
+        """Record an observation; the generation after it."""
+        return await self._apply(generation, observation, self.clock.now_ms(), retry_after_s=0)
+
+    async def _apply(
+        self, generation: Generation, observation: Observation, now_ms: int, *, retry_after_s: int
+    ) -> Generation:
+        changed = await self.db.write(
+            apply_observation,
+            generation.id,
+            observation,
+            now_ms=now_ms,
+            next_poll_at_ms=self._next_poll_ms(generation, now_ms, retry_after_s),
+            patience=self.patience,
+        )
+        if changed is None:
+            return generation
+        if changed.state is State.COMPLETED and not generation.terminal:
+            self.places.durations.learn(changed.model_id, changed.changed_at_ms - changed.begun_at_ms)
+        return changed
+
+    def _next_poll_ms(self, generation: Generation, now_ms: int, retry_after_s: int) -> int:
+        gap_ms = self.pace.gap_ms(
+            age_ms=now_ms - generation.begun_at_ms,
+            usual_ms=self.places.durations.usual_ms(generation.model_id),
+            chance=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+        next_ms = now_ms + max(gap_ms, retry_after_s * 1000)
+        deadline_ms = generation.start_deadline_ms or 0
+        if generation.state is State.IN_QUEUE and now_ms < deadline_ms:
+            return min(next_ms, max(deadline_ms, now_ms + retry_after_s * 1000))
+        return next_ms
+
+    async def find(self, generation_id: str, tenant_id: str | None) -> Generation | None:
+        """The tenant's generation as its row says."""
+        return await self.db.read(store.find, generation_id, tenant_id)
+
+    async def _look(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
+        now_ms = self.clock.now_ms()
+        seen_before_ms = now_ms if force else now_ms - int(self.freshness_s * 1000)
+        claimed = await self.db.write(
+            leases.claim,
+            read_before.id,
+            now_ms=now_ms,
+            lease_until_ms=self.lease_until_ms(),
+            seen_before_ms=seen_before_ms,
+            longest_lease_ms=int(self.lease_s * 1000),
+        )
+        if claimed is not None:
+            return await self._look_at(claimed, credential)
+        # The row is fresher than the caller's, or somebody else is looking.
+        generation = await self.find(read_before.id, read_before.tenant_id) or read_before
+        if force and generation.followable:
+            return await self._look_at(generation, credential)
+        return generation
+
+    @overload
+    async def _look_at(self, generation: Generation, credential: Credential) -> Generation: ...
+
+    @overload
+    async def _look_at(
+        self, generation: Generation, credential: Credential, *, in_passing: bool
+    ) -> Generation | None: ...
+
+    async def _look_at(
+        self, generation: Generation, credential: Credential, *, in_passing: bool = False
+    ) -> Generation | None:
+        """The generation after a look; None after one in passing that changed nothing."""
+        try:
+            observation, retry_after_s = await self._observe(generation, credential)
+            _report(generation, observation)
+            now_ms = self.clock.now_ms()
+            if in_passing:
+                note = note_of(
+                    generation,
+                    observation,
+                    now_ms=now_ms,
+                    next_poll_at_ms=self._next_poll_ms(generation, now_ms, retry_after_s),
+                    patience=self.patience,
+                )
+                if note is not None:
+                    await self.notes.add(note)
+                    return None
+            return await self._apply(generation, observation, now_ms, retry_after_s=retry_after_s)
+        except asyncio.CancelledError:
+            # A stop that may wait no longer: the next server need not wait for the lease to end.
+            await self._release(generation)
+            raise
+
+    async def _release(self, generation: Generation) -> None:
+        try:
+            await self.db.write(leases.release, generation.id, now_ms=self.clock.now_ms())
+        except Problem:
+            _log.warning("A lease could not be given back; it ends by itself.", generation=generation.id)
+
+    async def _observe(self, generation: Generation, credential: Credential) -> tuple[Observation, int]:
+        """Status, and where that says finished, the result: only both together end a job.
+
+        With the seconds that the upstream asks to be left alone for.
+        """
+        upstream = credential.upstream
+        upstream_request_id = generation.upstream_request_id or ""
+        exchange = await upstream.status(upstream_request_id)
+        observation = observe_status(exchange)
+        if observation.seen is Seen.FINISHED:
+            exchange = await upstream.result(upstream_request_id)
+            observation = observe_result(exchange)
+        elif observation.seen is Seen.IN_QUEUE and self._should_have_started(generation):
+            exchange, observation = await self._cancel(credential, upstream_request_id, exchange, observation)
+        self.pool.note_look(credential, exchange, observation)
+        retry_after_s = self._retry_after_s(exchange) if observation.seen in BLIND else 0
+        if observation.error is None:
+            return observation, retry_after_s
+
+        # Its words are relayed; its id of the job and our credential are not.
+        def reword(text: str) -> str:
+            return upstream.redact(text).replace(upstream_request_id, generation.id)
+
+        return replace(observation, error=_reworded(observation.error, reword)), retry_after_s
+
+    def _should_have_started(self, generation: Generation) -> bool:
+        deadline_ms = generation.start_deadline_ms
+        return deadline_ms is not None and deadline_ms <= self.clock.now_ms()
+
+    async def _cancel(
+        self,
+        credential: Credential,
+        upstream_request_id: str,
+        looked: Exchange,
+        observation: Observation,
+    ) -> tuple[Exchange, Observation]:
+        """Cancel what waits at RunComfy past its start deadline; what was seen before, if that fails."""
+        exchange = await credential.upstream.cancel(upstream_request_id)
+        cancelled = observe_cancel(exchange)
+        return (exchange, cancelled) if cancelled.seen is Seen.CANCELLED else (looked, observation)
+
+    def _retry_after_s(self, exchange: Exchange) -> int:
+        asked = parse_retry_after(exchange.headers.get("retry-after"), now_ms=self.clock.now_ms())
+        return min(asked or 0, LONGEST_RETRY_AFTER_S)
+
+
+def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
+    """The JSON value with every text in it, keys too, put in other words."""
+    if isinstance(value, str):
+        return reword(value)
+    if isinstance(value, list):
+        return [_reworded(member, reword) for member in value]
+    if isinstance(value, dict):
+        return {reword(key): _reworded(member, reword) for key, member in value.items()}
+    return value
+
+
+def _report(generation: Generation, observation: Observation) -> None:
+    if observation.seen in BLIND:
+        report = _log.error if observation.seen is Seen.CREDENTIAL_REFUSED else _log.warning
+        report(
+            "A look at a job showed nothing.",
+            generation=generation.id,
+            seen=observation.seen,
+            reason=observation.reason,
+        )
+    if observation.unknown_word is not None:
+        _log.warning(
+            "The upstream uses a status word that is not documented.",
+            generation=generation.id,
+            word=observation.unknown_word,
+        )

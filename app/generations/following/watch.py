@@ -1,0 +1,276 @@
+"""Watching: any number of watchers of a generation, or of all of a tenant's, cost what one does.
+
+Whatever is watched has one task in this process that reads it when a change is announced, and now and then in
+case that an announcement was lost. Watchers wait in memory for what it finds, and hold nothing of their own:
+a slow one delays nobody.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from app.auth.keys import Mode
+from app.db.engine import Database
+from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
+from app.generations import store
+from app.generations.following.tracker import Tracker
+from app.generations.store import Event, Generation
+from app.kit.clock import Clock, happens
+from app.kit.log import get_logger
+from app.kit.tasks import Tasks
+
+_log = get_logger("feed")
+_PAGE = 500
+_MOST_KEPT = 2000  # of a tenant's newest events in memory; who is further behind reads the rows
+_RETRY_AFTER_S = 5
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Watcher(NamedTuple):
+    """Who watches: a tenant, with an API key or with one of its client tokens."""
+
+    tenant_id: str
+    token_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A generation with its history, as of one moment."""
+
+    generation: Generation
+    events: tuple[Event, ...]
+
+    @property
+    def mark(self) -> tuple[int, int | None]:
+        """What is different after a change that a watcher wants to see."""
+        return self.generation.version, self.generation.queue_position
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A tenant's newest events, in order, without a gap; `last` is the number of the last one there is."""
+
+    last: int
+    newest: tuple[Event, ...]
+
+    def after(self, number: int) -> tuple[Event, ...] | None:
+        """The events after that one; None where they are not all kept here."""
+        if not self.newest:
+            return () if number >= self.last else None
+        skipped = number + 1 - self.newest[0].number
+        return None if skipped < 0 else self.newest[skipped:]
+
+
+class Shared(Generic[V]):
+    """Something that is looked at by one task for all who wait for its changes."""
+
+    def __init__(
+        self,
+        look: Callable[[V | None], Awaitable[V]],
+        clock: Clock,
+        interval_s: float,
+        closing: asyncio.Event,
+    ) -> None:
+        self._look = look
+        self._clock = clock
+        self._interval_s = interval_s
+        self._closing = closing
+        self._woken = asyncio.Event()
+        self._next = asyncio.Event()
+        self.value: V | None = None
+        self.serial = 0
+        self.watchers = 0
+
+    def wake(self) -> None:
+        """Look at once: something may have changed."""
+        self._woken.set()
+
+    async def beyond(self, serial: int, *, within_s: float) -> bool:
+        """Wait for a value later than the `serial`-th; False when the time is over, or the server stops."""
+        if self.serial == serial and not self._closing.is_set():
+            await happens(self._next, self._clock, within_s=within_s)
+        return self.serial > serial
+
+    def close(self) -> None:
+        """Let everybody who waits go on."""
+        self._next.set()
+
+    async def run(self) -> None:
+        """Look, again and again, for as long as anybody watches. It ends by itself: a look is never cut."""
+        while self.watchers:
+            self._woken.clear()
+            try:
+                value = await self._look(self.value)
+            except Exception:  # noqa: BLE001 - whoever watches waits for the next one
+                _log.exception("What is watched could not be read; trying again.")
+            else:
+                if self.value is None or value != self.value:
+                    self.value = value
+                    self.serial += 1
+                    due, self._next = self._next, asyncio.Event()
+                    due.set()
+            await happens(self._woken, self._clock, within_s=self._interval_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What is watched in this process. `interval_s` is how long a lost announcement may go unnoticed.
+
+    A tenant may have `most` watchers at a time, of which a client token may be `most_of_token`.
+    """
+
+    db: Database
+    clock: Clock
+    tracker: Tracker
+    tasks: Tasks
+    interval_s: float
+    most: int
+    most_of_token: int
+    closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _generations: dict[str, Shared[View]] = field(default_factory=dict, init=False)
+    _tenants: dict[tuple[str, str], Shared[Tail]] = field(default_factory=dict, init=False)
+    _watchers: Counter[str] = field(default_factory=Counter, init=False)
+    _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
+
+    def listen(self) -> None:
+        """Take what is announced for a sign to look."""
+        self.db.announcements.subscribe(self._hear)
+
+    def close(self) -> None:
+        """End every wait, so that streams end and held answers go out."""
+        self.closing.set()
+        for shared in self._all():
+            shared.close()
+
+    @property
+    def watchers(self) -> int:
+        """How many there are."""
+        return self._watchers.total()
+
+    @contextmanager
+    def place(self, watcher: Watcher) -> Iterator[None]:
+        """Be one of the tenant's watchers for the block.
+
+        Raises:
+            Problem: TOO_MANY_STREAMS; SHUTTING_DOWN.
+
+        """
+        if self.closing.is_set():
+            raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
+        if self.full(watcher):
+            detail = f"Your tenant has {self.most} event streams and held answers on this server."
+            if watcher.token_id is not None:
+                alone = self._watchers[watcher.tenant_id] < self.most
+                has = (
+                    f"This client token has {self.most_of_token}" if alone else "The application has too many"
+                )
+                detail = f"{has} event streams and held answers on this server."
+            raise Problem(TOO_MANY_STREAMS, detail, retry_after_s=_RETRY_AFTER_S)
+        counted = [(self._watchers, watcher.tenant_id)]
+        if watcher.token_id is not None:
+            counted.append((self._of_tokens, watcher.token_id))
+        for counter, name in counted:
+            counter[name] += 1
+        try:
+            yield
+        finally:
+            for counter, name in counted:
+                counter[name] -= 1
+                if not counter[name]:
+                    del counter[name]
+
+    def full(self, watcher: Watcher) -> bool:
+        """Whether `place` would refuse."""
+        of_token = self._of_tokens[watcher.token_id] if watcher.token_id is not None else 0
+        return (
+            self.closing.is_set()
+            or self._watchers[watcher.tenant_id] >= self.most
+            or of_token >= self.most_of_token
+        )
+
+    async def until(
+        self, generation: Generation, done: Callable[[Generation], bool], *, within_s: float
+    ) -> Generation:
+        """The generation once it is `done`; as it is by then when the time is over or the server stops."""
+        until_ms = self.clock.now_ms() + int(within_s * 1000)
+        async with self.of_generation(generation.id) as shared:
+            serial = 0
+            while (left_ms := until_ms - self.clock.now_ms()) > 0:
+                if not await shared.beyond(serial, within_s=left_ms / 1000):
+                    break
+                serial = shared.serial
+                if shared.value is not None and done(shared.value.generation):
+                    return shared.value.generation
+        return await self.tracker.find(generation.id, generation.tenant_id) or generation
+
+    @asynccontextmanager
+    async def of_generation(self, generation_id: str) -> AsyncIterator[Shared[View]]:
+        """Watch one generation for the block."""
+
+        async def look(before: View | None) -> View:
+            found = await self.tracker.find(generation_id, None)
+            if found is None:
+                raise LookupError(generation_id)
+            generation = await self.tracker.refresh(found)
+            if before is not None and before.mark == (generation.version, generation.queue_position):
+                return before
+            events = await self.db.read(store.events_of, generation_id)
+            return View(generation, tuple(one for one in events if one.version <= generation.version))
+
+        async with self._watching(self._generations, generation_id, look) as shared:
+            yield shared
+
+    @asynccontextmanager
+    async def of_tenant(self, tenant_id: str, mode: Mode) -> AsyncIterator[Shared[Tail]]:
+        """Watch all that happens to a tenant's requests of a kind of key for the block."""
+        kept: deque[Event] = deque(maxlen=_MOST_KEPT)
+
+        async def look(before: Tail | None) -> Tail:
+            last = before.last if before else await self.db.read(store.last_number, tenant_id, mode)
+            found: list[Event] = []
+            while page := await self.db.read(store.events_after, tenant_id, mode, last, limit=_PAGE):
+                found += page
+                last = page[-1].number
+            if before and not found:
+                return before
+            kept.extend(found)  # all of them or, where a read fails, none: the next look finds them again
+            return Tail(last, tuple(kept))
+
+        async with self._watching(self._tenants, (tenant_id, mode), look) as shared:
+            yield shared
+
+    @asynccontextmanager
+    async def _watching(
+        self, all_of_them: dict[K, Shared[V]], key: K, look: Callable[[V | None], Awaitable[V]]
+    ) -> AsyncIterator[Shared[V]]:
+        shared = all_of_them.get(key)
+        if shared is None:
+            shared = all_of_them[key] = Shared(look, self.clock, self.interval_s, self.closing)
+        shared.watchers += 1
+        if shared.watchers == 1:
+            self.tasks.start(shared.run(), name="watch", may_be_cut=True)
+        try:
+            yield shared
+        finally:
+            shared.watchers -= 1
+            if not shared.watchers:
+                del all_of_them[key]
+                shared.wake()
+
+    def _all(self) -> "list[Shared[View] | Shared[Tail]]":
+        return [*self._generations.values(), *self._tenants.values()]
+
+    def _hear(self, message: str | None) -> None:
+        if message is None:
+            for shared in self._all():
+                shared.wake()
+            return
+        tenant_id, mode, generation_id, _ = message.split(" ")
+        for found in (self._generations.get(generation_id), self._tenants.get((tenant_id, mode))):
+            if found is not None:
+                found.wake()

@@ -1,0 +1,1 @@
+"""Submits: from a request body to a recorded generation."""

@@ -1,0 +1,266 @@
+"""A submit: from a caller's body to an answer. Recording it is `intent`'s, sending it `dispatch`'s."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.auth.principal import Principal
+from app.catalog.catalog import Catalog
+from app.catalog.model import Model
+from app.db.engine import Database, NotBegunProblem
+from app.errors import (
+    DATABASE_UNAVAILABLE,
+    IDEMPOTENCY_IN_PROGRESS,
+    MODEL_NOT_ALLOWED,
+    MODEL_NOT_FOUND,
+    UPSTREAM_NOT_CONFIGURED,
+    Problem,
+)
+from app.generations import problems, token_limits
+from app.generations.dispatch.dispatcher import Dispatcher, choice_of
+from app.generations.lifecycle import State
+from app.generations.store import Choice, Generation, Intent
+from app.generations.submit import record
+from app.generations.submit.admission import Admission
+from app.generations.submit.inspection import Inspector
+from app.generations.submit.record import Recorded, Terms, fingerprint
+from app.kit.clock import Clock
+from app.kit.ids import new_id
+from app.kit.json import dumps
+from app.kit.tasks import Tasks
+from app.quotas.account import Owner
+from app.quotas.limits import Account, Payer, Standing
+from app.upstream.credentials import Pool
+
+_RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A generation that was accepted, now or by an earlier submit with the same key.
+
+    `standings` are the tenant's limits after it, and whether another one like it would fit; empty for a
+    repetition.
+    """
+
+    generation: Generation
+    replayed: bool
+    standings: tuple[Standing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Submits jobs, within `deadline_s` from the look at their files to RunComfy's answer.
+
+    `lease_s` is how long a silent one is believed to be under way, `queueing` whether the jobs of those wait
+    who say nothing of it.
+    """
+
+    db: Database
+    clock: Clock
+    catalog: Catalog
+    pool: Pool
+    tasks: Tasks
+    admission: Admission
+    dispatcher: Dispatcher
+    inspector: Inspector
+    terms: Terms
+    lease_s: float
+    deadline_s: float
+    queueing: bool
+
+    async def submit(
+        self,
+        principal: Principal,
+        model_id: str,
+        body: dict[str, Any],
+        *,
+        trace_id: str,
+        idempotency_key: str | None = None,
+        start_deadline_ms: int | None = None,
+    ) -> Submission:
+        """Submit one job, or find the one that the same key made before.
+
+        Where the principal's jobs wait, one that may not go yet is accepted all the same. It is cancelled
+        where it has not started by `start_deadline_ms`.
+
+        Raises:
+            Problem: it was refused here (nothing recorded); or it was refused or not reached upstream
+                (recorded as rejected), or its fate is unknown (recorded as unknown), each with the
+                request id in `extra`; or the key is another submit's, or its first is still under way.
+
+        """
+        wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
+        key_space = token_limits.key_space_of(principal.token, principal.root_kid)
+        if idempotency_key is not None and wanted is not None:
+            # First of all: what was accepted before stays so, whatever the catalogue says by now.
+            earlier = await self.db.read(
+                record.find,
+                principal.tenant_id,
+                principal.mode,
+                idempotency_key,
+                wanted,
+                key_space=key_space,
+                token=principal.token,
+            )
+            if earlier is not None:
+                return _replay(earlier)
+        model = self.model(principal, model_id)
+        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        inspection = await self.inspector.inspect(principal, model, body)
+        inspection.check(model.model_id)
+        may_wait = self.may_wait(principal)
+        choices = self.credentials(principal, may_wait=may_wait)
+        now_ms = self.clock.now_ms()
+        wish = Intent(
+            generation_id=new_id(now_ms),
+            tenant_id=principal.tenant_id,
+            kid=principal.kid,
+            root_kid=principal.root_kid,
+            mode=principal.mode,
+            model_id=model.model_id,
+            input_document=body,
+            media=inspection.media,
+            price_microcredits=model.price(body),
+            price_version=model.pricing.version,
+            settles_in=self.terms.settles_in,
+            trace_id=trace_id,
+            choices=choices,
+            idempotency_key=idempotency_key,
+            fingerprint=wanted,
+            may_wait=may_wait,
+            start_deadline_ms=start_deadline_ms,
+            token=principal.token,
+            key_space=key_space,
+        )
+        recorded = asyncio.Event()
+        task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded, deadline), name="submit")
+        try:
+            async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
+                written = await asyncio.shield(task)
+        except TimeoutError:
+            if not recorded.is_set() and may_wait:
+                raise problems.maybe_accepted(wish.generation_id) from None
+            if not recorded.is_set():
+                # The deadline is over, so even if it is recorded now it will not be sent.
+                raise Problem(
+                    DATABASE_UNAVAILABLE,
+                    "The database did not answer in time; nothing was sent.",
+                    retry_after_s=2,
+                ) from None
+            # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
+            raise problems.unknown_outcome(wish.generation_id) from None
+        if not written.is_new:
+            return _replay(written.generation)
+        return replace(_answer(written.generation), standings=written.standings)
+
+    async def _record_and_send(
+        self, wish: Intent, body: bytes, recorded: asyncio.Event, deadline: float
+    ) -> Recorded:
+        """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
+        now_ms = self.clock.now_ms()
+        try:
+            written = await self.admission.record(
+                wish, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+            )
+        except (Problem, asyncio.CancelledError) as error:
+            if isinstance(error, NotBegunProblem) or (
+                isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE
+            ):
+                raise
+            # The commit may have been carried out though we never heard of it. Nothing was sent, and the
+            # caller is told so: the row must not say otherwise, nor keep the key. One that waits is another
+            # matter: any server may send it.
+            self.tasks.start(self.dispatcher.close_unsent(wish.generation_id), name="close-unsent")
+            again = self.dispatcher.close_unsent(wish.generation_id, late=True)
+            self.tasks.start(again, name="close-unsent", may_be_cut=True)
+            if wish.may_wait and isinstance(error, Problem):
+                raise problems.maybe_accepted(wish.generation_id) from error
+            raise
+        recorded.set()
+        if not written.is_new or written.generation.state is State.ACCEPTED:
+            return written
+        sent = await self.dispatcher.dispatch(written.generation, body, deadline=deadline)
+        return replace(written, generation=sent)
+
+    def model(self, principal: Principal, model_id: str) -> Model:
+        """The model of that id.
+
+        Raises:
+            Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED.
+
+        """
+        model = self.catalog.get(model_id)
+        if model is None:
+            raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
+        if not principal.may_use(model.model_id):
+            raise Problem(MODEL_NOT_ALLOWED, f"This {principal.noun} may not use {model.model_id}.")
+        return model
+
+    def may_wait(self, principal: Principal) -> bool:
+        """Whether the principal's jobs wait where they may not go yet."""
+        return self.queueing if principal.queueing is None else principal.queueing
+
+    async def account(self, principal: Principal, model_id: str | None) -> Account:
+        """What the principal has and uses, of one model or of all, as it stands now."""
+        token = principal.token
+        return await self.db.read(
+            record.account_of,
+            Owner(principal.tenant_id, principal.mode),
+            Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
+            model_id,
+            self.terms,
+            budget=token_limits.budget_of(token),
+            now_ms=self.clock.now_ms(),
+        )
+
+    def credentials(self, principal: Principal, *, may_wait: bool) -> tuple[Choice, ...]:
+        """What this kind of key may be sent with now, the one first whose turn it is.
+
+        Raises:
+            Problem: UPSTREAM_NOT_CONFIGURED; UPSTREAM_CREDENTIAL_REFUSED, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE
+                where all are left alone for a while, and the job may not wait.
+
+        """
+        usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
+        if usable:
+            return tuple(choice_of(one, now_ms, may_wait=may_wait) for one in usable)
+        self.check_configured(principal)
+        if may_wait:
+            return ()
+        raise problems.of_paused(*self.pool.soonest(principal.mode))
+
+    def check_configured(self, principal: Principal) -> None:
+        """Refuse a kind of key that there is no credential for.
+
+        Raises:
+            Problem: UPSTREAM_NOT_CONFIGURED.
+
+        """
+        if not self.pool.has(principal.mode):
+            raise Problem(
+                UPSTREAM_NOT_CONFIGURED, "No credential for RunComfy is configured on this gateway."
+            )
+
+
+def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
+    refusal = problems.of_record(generation)
+    if refusal is not None:
+        raise refusal
+    return Submission(generation, replayed)
+
+
+def _replay(generation: Generation) -> Submission:
+    """The job's current record, as the answer to a repetition of its submit."""
+    if generation.is_being_submitted:
+        raise Problem(
+            IDEMPOTENCY_IN_PROGRESS,
+            "The first submit with this Idempotency-Key has not been answered yet.",
+            retry_after_s=1,
+            extra={"request_id": generation.id},
+        )
+    try:
+        return _answer(generation, replayed=True)
+    except Problem as problem:
+        problem.extra["replayed"] = True
+        raise

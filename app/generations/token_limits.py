@@ -1,0 +1,132 @@
+"""What client tokens and end users made: what it used, and what of it is not over."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select
+
+from app.auth.client_tokens import ClientToken
+from app.db.tables import generations
+from app.generations.lifecycle import IN_FLIGHT, State
+from app.generations.store import COUNTS_AS_LIVE, Generation, is_in
+from app.quotas.account import Owner
+from app.quotas.ledger import Charge
+from app.quotas.limits import Limit, Metric, Scope, Usage
+
+_OF_A_TOKEN: tuple[ColumnElement[Any], ...] = (
+    generations.c.tenant_id == bindparam("tenant"),
+    generations.c.mode == bindparam("of_mode"),
+    literal_column("token_id IS NOT NULL"),
+    generations.c.token_id == bindparam("of_token"),
+)
+_USED = (
+    select(
+        generations.c.charge,
+        func.count(),
+        func.coalesce(func.sum(generations.c.price_microcredits), 0),
+    )
+    .where(
+        *_OF_A_TOKEN,
+        generations.c.charge.in_((Charge.HELD, Charge.SETTLED)),
+    )
+    .group_by(generations.c.charge)
+)
+_UNFINISHED = (
+    select(generations.c.model_id, func.count())
+    .where(
+        generations.c.tenant_id == bindparam("tenant"),
+        generations.c.mode == bindparam("of_mode"),
+        literal_column("end_user IS NOT NULL"),
+        generations.c.end_user == bindparam("of_end_user"),
+        is_in((State.ACCEPTED, *IN_FLIGHT)),
+        COUNTS_AS_LIVE,
+    )
+    .group_by(generations.c.model_id)
+)
+_NEWEST = (
+    select(generations.c.id)
+    .where(*_OF_A_TOKEN)
+    .order_by(generations.c.created_at_ms.desc(), generations.c.id.desc())
+    .limit(bindparam("most"))
+)
+
+
+def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
+    """What a client token may use in all, as limits."""
+    if token is None:
+        return ()
+    scope = Scope(token_id=token.token_id)
+    amounts = {
+        Metric.GENERATIONS_TOTAL: token.most_generations,
+        Metric.CREDITS_TOTAL: token.most_microcredits,
+    }
+    return tuple(Limit(scope, metric, amount) for metric, amount in amounts.items() if amount is not None)
+
+
+def seen_by(token: ClientToken | None) -> dict[str, str]:
+    """What a request has that a caller may see, beside its tenant and mode; all of it has to agree."""
+    if token is None:
+        return {}
+    match token.sees:
+        case "request":
+            wanted = {"generation_id": token.request_id}
+        case "end_user":
+            wanted = {"end_user": token.end_user}
+        case "token":
+            wanted = {"token_id": token.token_id}
+    # The table lets none be without: a filter that is not there would show everything.
+    return {name: value or "" for name, value in wanted.items()}
+
+
+def sees(token: ClientToken | None, generation: Generation) -> bool:
+    """Whether a caller may see a request of its tenant and mode."""
+    has = {
+        "generation_id": generation.id,
+        "token_id": generation.token_id,
+        "end_user": generation.end_user,
+    }
+    return all(has[name] == value for name, value in seen_by(token).items())
+
+
+def key_space_of(token: ClientToken | None, root_kid: str) -> str:
+    """Within what an Idempotency-Key is one: the tenant or, of client tokens, their end user.
+
+    Where they name none it is their API key, so that a page that goes on with a new token makes no second
+    job: it is told that the first one is not its own.
+    """
+    if token is None:
+        return ""
+    return f"key:{root_kid}" if token.end_user is None else f"user:{token.end_user}"
+
+
+def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
+    """All that a client token's generations hold and spent. What was given back counts no more."""
+    rows = connection.execute(_USED, _of(owner, token_id))
+    sums = {charge: (int(count), int(price)) for charge, count, price in rows}
+    held, spent = sums.get(Charge.HELD, (0, 0)), sums.get(Charge.SETTLED, (0, 0))
+    return Usage(held[0], spent[0], held[1], spent[1])
+
+
+def unfinished(
+    connection: Connection, owner: Owner, end_user: str, *, unknown_since_ms: int
+) -> dict[Scope, int]:
+    """How many of an end user's generations are not over, in all and by model; those that wait count too."""
+    rows = connection.execute(
+        _UNFINISHED,
+        {
+            "tenant": owner.tenant_id,
+            "of_mode": owner.mode,
+            "of_end_user": end_user,
+            "since_ms": unknown_since_ms,
+        },
+    )
+    by_model = {Scope(model_id=model_id, end_user=end_user): int(count) for model_id, count in rows}
+    return {**by_model, Scope(end_user=end_user): sum(by_model.values())}
+
+
+def newest(connection: Connection, owner: Owner, token_id: str, *, most: int) -> list[str]:
+    """The ids of what a client token made, the newest first."""
+    return list(connection.scalars(_NEWEST, {**_of(owner, token_id), "most": most}))
+
+
+def _of(owner: Owner, token_id: str) -> dict[str, str]:
+    return {"tenant": owner.tenant_id, "of_mode": owner.mode, "of_token": token_id}

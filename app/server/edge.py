@@ -1,0 +1,185 @@
+"""The outermost layer, pure ASGI: trace id, access log, which headers go out, which pages may call.
+
+No exception ever leaves it.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api.cors import PUBLIC, Pairs, answer_headers, check_preflight, is_preflight, note_origin, opened
+from app.api.problems import internal_error, response
+from app.errors import ROUTE_NOT_FOUND, Problem
+from app.kit.log import get_logger, trace_id_of, trace_id_var
+
+FROM_HANDLERS: Final = frozenset(
+    {
+        b"accept-ranges",  # of the reference page's files, as are content-range and last-modified
+        b"allow",
+        b"cache-control",
+        b"connection",
+        b"content-length",
+        b"content-range",
+        b"content-security-policy",
+        b"content-type",
+        b"etag",
+        b"idempotent-replayed",
+        b"last-modified",
+        b"link",
+        b"preference-applied",
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"reelgate-media-warnings",
+        b"reelgate-stale",
+        b"retry-after",
+        b"vary",
+        b"www-authenticate",
+        b"x-accel-buffering",
+    }
+)
+"""All that an answer takes from whoever made it, in lower case; the edge adds its own, and drops the rest."""
+
+SAFE: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # An answer may have its own of these three.
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"vary", b"Origin"),
+)
+"""What every answer says to browsers and caches."""
+
+TRACE_HEADER: Final = b"reelgate-trace-id"
+_OVERRIDABLE: Final = FROM_HANDLERS & {name for name, _ in SAFE}
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+_CLOSE: Final = (b"connection", b"close")
+_QUIET: Final = frozenset({"/livez", "/readyz"})
+_log = get_logger("http")
+
+
+class Edge:
+    """Wraps the whole application. `base_url` stands in the problems that it writes itself."""
+
+    def __init__(self, app: FastAPI, base_url: str) -> None:
+        self._app = app
+        self._base_url = base_url
+        # Over plain http browsers ignore the promise of https, as they should.
+        self._fixed = (*SAFE, _HSTS) if urlsplit(base_url).scheme == "https" else SAFE
+        app.state.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; lifespan passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        traceparent, origin = _read(scope["headers"])
+        trace_id = trace_id_of(traceparent)
+        token = trace_id_var.set(trace_id)
+        started_s = time.perf_counter()
+        scope.setdefault("state", {})  # not every server makes one
+        if origin is not None:
+            note_origin(scope, origin)
+        status = 0
+        complete = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status, complete
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                told = () if origin is None else await answer_headers(self._app.state.gateway, scope)
+                marked = self._marked(message.get("headers", ()), trace_id, told)
+                message["headers"] = opened(marked) if scope["path"] in PUBLIC else marked
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, send_marked)
+        except Exception:
+            _log.exception("A request failed.", method=scope["method"], path=scope["path"])
+            if not status:
+                await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
+            elif not complete:
+                raise  # half an answer has gone out: only closing the connection is honest
+        finally:
+            if scope["path"] not in _QUIET:
+                _log.info(
+                    "A request was answered.",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round((time.perf_counter() - started_s) * 1000, 2),
+                )
+            trace_id_var.reset(token)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("\n"):
+            # Starlette's patterns let one pass at the end, where Python's `$` matches before it.
+            await self._refuse(
+                Problem(ROUTE_NOT_FOUND, "The path ends with a line break."), scope, receive, send
+            )
+        elif is_preflight(scope):
+            await self._answer_preflight(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer_preflight(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await check_preflight(self._app.state.gateway, scope)
+        except Problem as problem:
+            await self._refuse(problem, scope, receive, send)
+        else:
+            await Response(status_code=204)(scope, receive, send)
+
+    def _marked(
+        self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, told: Pairs
+    ) -> list[tuple[bytes, bytes]]:
+        """The headers that go out: those of the ones sent that may, and our own."""
+        kept = [pair for pair in sent if pair[0] in FROM_HANDLERS]
+        if len(kept) != len(sent):
+            dropped = sorted(str(name, "latin-1") for name, _ in sent if name not in FROM_HANDLERS)
+            _log.debug("Headers were left out of an answer.", names=dropped)
+        if self._app.state.draining:
+            kept = [pair for pair in kept if pair[0] != b"connection"]
+            kept.append(_CLOSE)  # and come back by another server
+        own = {name for name, _ in kept} & _OVERRIDABLE
+        if own:
+            kept = _varied(kept)
+            kept.extend(pair for pair in self._fixed if pair[0] not in own)
+        else:
+            kept.extend(self._fixed)
+        kept.append((TRACE_HEADER, trace_id.encode()))
+        kept.extend(told)
+        return kept
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        await response(problem, base_url=self._base_url, instance=scope["path"])(scope, receive, send)
+
+
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
+    """`traceparent` and `Origin` of a request, in one pass."""
+    traceparent = origin = None
+    for name, value in headers:
+        if name == b"origin":
+            origin = value if origin is None else origin + b", " + value
+        elif name == b"traceparent" and traceparent is None:
+            traceparent = value.decode("latin-1")
+    return traceparent, origin
+
+
+def _varied(pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers, where there is a `Vary` with `Origin` among its members."""
+    varies = [value for name, value in pairs if name == b"vary"]
+    if not varies:
+        return list(pairs)
+    members = [one for value in varies for one in map(bytes.strip, value.split(b",")) if one]
+    if not {b"origin", b"*"} & {one.lower() for one in members}:
+        members.append(b"Origin")
+    return [*(pair for pair in pairs if pair[0] != b"vary"), (b"vary", b", ".join(members))]
