@@ -32,11 +32,11 @@ from app.generations.following.schedule import Durations, Pace
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Feed
 from app.generations.lifecycle import State
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.resolve import Resolver
 from app.generations.retention import Retainer
 from app.generations.submit.admission import Admission
 from app.generations.submit.inspection import Inspector
-from app.generations.submit.record import Terms
 from app.generations.submit.submitter import Submitter
 from app.kit.clock import Clock, SystemClock
 from app.kit.redaction import redactor
@@ -201,7 +201,7 @@ async def open_gateway(
         )
 
 
-def terms_of(settings: Settings) -> Terms:
+def terms_of(settings: Settings) -> SubmitPolicy:
     """What the settings say of limits and charges.
 
     Raises:
@@ -212,7 +212,7 @@ def terms_of(settings: Settings) -> Terms:
     settling = [State.COMPLETED, *map(State, settings.charge_for)]
     if settings.settle_on == "acceptance":
         settling.insert(0, State.IN_QUEUE)
-    return Terms(
+    return SubmitPolicy(
         tuple(limits.values()),
         ",".join(settling),
         int(settings.unknown_slot_s * 1000),

@@ -26,17 +26,18 @@ from app.generations.dispatch import dequeue
 from app.generations.following.position import place_of
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
-from app.generations.store import Choice, Generation, Intent
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import record
-from app.generations.submit.record import Terms
 from app.kit.ids import new_id
+from app.upstream.credentials import Choice
 from bench.children import RunError
 from bench.databases import database_of_its_own
 
 _DEPTHS: Final = (100, 1_000, 10_000, 100_000)
 _TENANTS: Final = 10
 _CHOICES: Final = (Choice("default", 5),)
-_TERMS: Final = Terms(most_waiting=10**9, waiting_per_tenant=10**9)
+_TERMS: Final = SubmitPolicy(most_waiting=10**9, waiting_per_tenant=10**9)
 _MODEL: Final = "a/b"
 _NOW_MS: Final = 1_790_000_000_000
 _BATCH: Final = 5_000
@@ -127,7 +128,7 @@ class _Line:
     def _record(self, connection: Connection) -> Generation:
         tenant_id, kid = self._owners[self._count % _TENANTS]
         self._count += 1
-        wish = Intent(
+        wish = SubmitIntent(
             generation_id=new_id(_NOW_MS),
             tenant_id=tenant_id,
             kid=kid,

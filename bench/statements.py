@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, event, text
 
 from app.auth import client_tokens, keys
-from app.generations import leases, store, token_limits
+from app.generations import events, leases, store, token_limits
 from app.generations.leases import Note
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -90,7 +90,7 @@ def _note(draw: Draw) -> Note:
 
 
 def _number(connection: Connection, draw: Draw) -> Any:
-    return connection.execute(store._NEXT_NUMBER["live"], {"of_tenant": draw.tenant})  # noqa: SLF001
+    return connection.execute(events._NEXT_NUMBER["live"], {"of_tenant": draw.tenant})  # noqa: SLF001
 
 
 STATEMENTS: Final[dict[str, Statement]] = {
@@ -99,18 +99,20 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda c, d: store.find_by_key(c, d.tenant, "none"),
         "uq_generations_tenant_id_key_space_idempotency_key",
     ),
-    "store.events_of": Statement(lambda c, d: store.events_of(c, d.generation), "pk_generation_events"),
-    "store.events_after": Statement(
-        lambda c, d: store.events_after(c, d.tenant, "live", d.number, limit=500),
+    "events.of_generation": Statement(
+        lambda c, d: events.of_generation(c, d.generation), "pk_generation_events"
+    ),
+    "events.after": Statement(
+        lambda c, d: events.after(c, d.tenant, "live", d.number, limit=500),
         "uq_generation_events_tenant_id_mode_number",
     ),
-    "store.events_after the last": Statement(
-        lambda c, d: store.events_after(c, d.tenant, "live", 10**9, limit=500),
+    "events.after the last": Statement(
+        lambda c, d: events.after(c, d.tenant, "live", 10**9, limit=500),
         "uq_generation_events_tenant_id_mode_number",
         sorts=True,  # what is new is little
     ),
-    "store.last_number": Statement(lambda c, d: store.last_number(c, d.tenant, "live"), "pk_tenants"),
-    "store.add_event: its number": Statement(_number, "pk_tenants"),
+    "events.last_number": Statement(lambda c, d: events.last_number(c, d.tenant, "live"), "pk_tenants"),
+    "events.append: its number": Statement(_number, "pk_tenants"),
     "store.page": Statement(lambda c, d: store.page(c, d.tenant, limit=20, mode="live"), _LISTED),
     "store.page by cursor": Statement(
         lambda c, d: store.page(c, d.tenant, limit=20, mode="live", before=(d.created_at_ms, d.generation)),

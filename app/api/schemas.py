@@ -7,9 +7,10 @@ from app.auth.client_tokens import ClientToken, Refusal
 from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.errors import Fault
+from app.generations.events import Event
 from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
 from app.generations.queue.rows import Waiting
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.generations.submit.inspection import Inspection
 from app.kit.clock import iso
 from app.quotas.ledger import Charge

@@ -12,7 +12,7 @@ from app.auth.keys import Mode
 from app.cli.session import fail
 from app.cli.tables import print_table
 from app.gateway import Gateway
-from app.generations.submit import record
+from app.generations.queue import decide
 from app.kit.clock import iso
 from app.quotas.account import Owner
 from app.quotas.limits import EVERY_END_USER, Metric, Payer, Scope, Standing, credits_text
@@ -74,7 +74,7 @@ async def account_of(
 async def standings_of(gateway: Gateway, owner: Owner, scope: Scope) -> list[Standing]:
     """The limits of an account's part, as they stand."""
     now = await gateway.db.read(
-        record.account_of,
+        decide.account_of,
         owner,
         Payer(scope.kid, scope.end_user),
         scope.model_id or None,

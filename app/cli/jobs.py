@@ -8,9 +8,11 @@ from app.cli.accounts import id_of, names_of
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
+from app.generations import events as event_rows
 from app.generations import store
+from app.generations.events import Event
 from app.generations.lifecycle import State
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.json import from_column
 from app.quotas.limits import credits_text
@@ -67,7 +69,7 @@ def show_request(request_id: str) -> None:
 
     async def work(gateway: Gateway) -> tuple[dict[str, str], Generation | None, list[Event]]:
         found = await gateway.db.read(store.find, request_id, None)
-        return await names_of(gateway), found, await gateway.db.read(store.events_of, request_id)
+        return await names_of(gateway), found, await gateway.db.read(event_rows.of_generation, request_id)
 
     names, found, events = with_gateway(work)
     if found is None:

@@ -1,4 +1,4 @@
-"""The one function that changes a generation's state, and what an observation changes."""
+"""A generation's state: how it begins, the one function that changes it, and what an observation changes."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
-from app.generations import leases, store
+from app.generations import events, leases, store
 from app.generations.leases import Note
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
 from app.generations.queue import rows as queue
-from app.generations.store import Generation
+from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.quotas import ledger
 from app.upstream.outcomes import BLIND, Observation, Seen
@@ -30,6 +30,32 @@ _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
 FIRST_LOOK_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
 _ANY_VERSION = 2**31 - 1
 _JSON = frozenset({"output", "error", "evidence"})
+
+
+def begin(
+    connection: Connection,
+    intent: SubmitIntent,
+    *,
+    state: State,
+    credential: str,
+    quota_day: str,
+    ticket: int | None = None,
+    now_ms: int,
+    lease_until_ms: int | None,
+) -> Generation:
+    """Insert a generation in its first state, with its first event. The caller enters its hold."""
+    generation = store.insert(
+        connection,
+        intent,
+        state=state,
+        credential=credential,
+        quota_day=quota_day,
+        ticket=ticket,
+        now_ms=now_ms,
+        lease_until_ms=lease_until_ms,
+    )
+    events.append(connection, generation, at_ms=now_ms, reason="submitted")
+    return generation
 
 
 def advance(
@@ -72,7 +98,7 @@ def advance(
     if row is None:
         return None
     generation = store.generation_of(row)
-    store.add_event(connection, generation, at_ms=now_ms, reason=reason)
+    events.append(connection, generation, at_ms=now_ms, reason=reason)
     if to is State.ACCEPTED:
         queue.entered(connection, generation)
     elif to is State.DISPATCHING or not generation.credential:  # what waits has none

@@ -10,35 +10,27 @@ from sqlalchemy import (
     Row,
     bindparam,
     func,
-    insert,
     literal_column,
     or_,
     select,
     tuple_,
     update,
 )
+from sqlalchemy import insert as insert_into
 
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
-from app.db.announcements import announce
-from app.db.tables import generation_events, generations, tenants
+from app.db.tables import generations
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.json import from_column, to_column
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge, Hold
 from app.quotas.limits import Payer, Scope, scopes_of
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A credential to send a generation with, and how many it may have in flight; None: any number."""
-
-    name: str
-    concurrency: int | None = None
+from app.upstream.credentials import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class SubmitIntent:
     """What a caller wants, validated and priced: a generation that does not exist yet.
 
     `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
@@ -195,46 +187,13 @@ class Generation:
         return from_column(self.error_text)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change of a generation's state: its `version`-th, and its tenant's `number`-th of that kind of key.
-
-    `number` is 0 until it is stored.
-    """
-
-    version: int
-    state: State
-    at_ms: int
-    reason: str
-    generation_id: str = ""
-    number: int = 0
-
-
 # Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
-_INSERT = insert(generations).returning(generations)
-_INSERT_EVENT = insert(generation_events)
-_NEXT_NUMBER = {
-    column.name.removesuffix("_events"): update(tenants)
-    .where(tenants.c.id == bindparam("of_tenant"))
-    .values({column: column + 1})
-    .returning(column)
-    for column in (tenants.c.live_events, tenants.c.test_events)
-}
+_INSERT = insert_into(generations).returning(generations)
 _BY_ID = select(generations).where(generations.c.id == bindparam("id"))
 _BY_KEY = select(generations).where(
     generations.c.tenant_id == bindparam("tenant"),
     generations.c.key_space == bindparam("space"),
     generations.c.idempotency_key == bindparam("key"),
-)
-_EVENTS_AFTER = (
-    select(generation_events)
-    .where(
-        generation_events.c.tenant_id == bindparam("tenant"),
-        generation_events.c.mode == bindparam("of_mode"),
-        generation_events.c.number > bindparam("after"),
-    )
-    .order_by(generation_events.c.number)
-    .limit(bindparam("most"))
 )
 _BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
 
@@ -269,9 +228,9 @@ _LEARNT_FROM = 200
 _TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
 
 
-def add(
+def insert(
     connection: Connection,
-    intent: Intent,
+    intent: SubmitIntent,
     *,
     state: State,
     credential: str,
@@ -280,7 +239,7 @@ def add(
     now_ms: int,
     lease_until_ms: int | None,
 ) -> Generation:
-    """Insert a generation in its first state, with its first event. The caller enters its hold."""
+    """Insert the row of a generation in its first state. `advance.begin` appends its first event too."""
     row = connection.execute(
         _INSERT,
         {
@@ -314,9 +273,7 @@ def add(
             "key_space": intent.key_space,
         },
     ).one()
-    generation = generation_of(row)
-    add_event(connection, generation, at_ms=now_ms, reason="submitted")
-    return generation
+    return generation_of(row)
 
 
 def repin(connection: Connection, generation_id: str, credential: str) -> Generation | None:
@@ -336,30 +293,6 @@ def set_ticket(connection: Connection, generation: Generation, ticket: int) -> G
     return replace(generation, ticket=ticket)
 
 
-def add_event(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:
-    """Append the generation's present state to its history and its tenant's, and announce it.
-
-    The tenant's row is held until the commit, so that nobody sees a number whose predecessor is to come.
-    """
-    number = connection.execute(
-        _NEXT_NUMBER[generation.mode], {"of_tenant": generation.tenant_id}
-    ).scalar_one()
-    connection.execute(
-        _INSERT_EVENT,
-        {
-            "generation_id": generation.id,
-            "version": generation.version,
-            "state": generation.state,
-            "at_ms": at_ms,
-            "reason": reason,
-            "tenant_id": generation.tenant_id,
-            "mode": generation.mode,
-            "number": number,
-        },
-    )
-    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id} {generation.state}")
-
-
 def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
     """A generation by its id; of this tenant alone, unless None is said on purpose."""
     if tenant_id is None:
@@ -376,36 +309,6 @@ def find_by_key(
     wanted = {"tenant": tenant_id, "space": key_space, "key": idempotency_key}
     row = connection.execute(_BY_KEY, wanted).one_or_none()
     return None if row is None else generation_of(row)
-
-
-def events_of(connection: Connection, generation_id: str) -> list[Event]:
-    """Every change of a generation's state, in order."""
-    query = (
-        select(generation_events)
-        .where(generation_events.c.generation_id == generation_id)
-        .order_by(generation_events.c.version)
-    )
-    return [_event_of(row) for row in connection.execute(query)]
-
-
-def events_after(
-    connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int
-) -> list[Event]:
-    """A tenant's events after that one, of all its requests of that kind of key, in order."""
-    rows = connection.execute(
-        _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
-    )
-    return [_event_of(row) for row in rows]
-
-
-def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
-    """How many events there are; the number of the last one."""
-    column = tenants.c.live_events if mode == "live" else tenants.c.test_events
-    return int(connection.execute(select(column).where(tenants.c.id == tenant_id)).scalar_one())
-
-
-def _event_of(row: Row[Any]) -> Event:
-    return Event(row.version, State(row.state), row.at_ms, row.reason, row.generation_id, row.number)
 
 
 def page(

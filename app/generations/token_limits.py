@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 from app.auth.client_tokens import ClientToken
 from app.db.tables import generations
 from app.generations.lifecycle import IN_FLIGHT, State
-from app.generations.store import COUNTS_AS_LIVE, Generation, is_in
+from app.generations.store import COUNTS_AS_LIVE, is_in
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge
 from app.quotas.limits import Limit, Metric, Scope, Usage
@@ -60,42 +60,6 @@ def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
         Metric.CREDITS_TOTAL: token.most_microcredits,
     }
     return tuple(Limit(scope, metric, amount) for metric, amount in amounts.items() if amount is not None)
-
-
-def seen_by(token: ClientToken | None) -> dict[str, str]:
-    """What a request has that a caller may see, beside its tenant and mode; all of it has to agree."""
-    if token is None:
-        return {}
-    match token.sees:
-        case "request":
-            wanted = {"generation_id": token.request_id}
-        case "end_user":
-            wanted = {"end_user": token.end_user}
-        case "token":
-            wanted = {"token_id": token.token_id}
-    # The table lets none be without: a filter that is not there would show everything.
-    return {name: value or "" for name, value in wanted.items()}
-
-
-def sees(token: ClientToken | None, generation: Generation) -> bool:
-    """Whether a caller may see a request of its tenant and mode."""
-    has = {
-        "generation_id": generation.id,
-        "token_id": generation.token_id,
-        "end_user": generation.end_user,
-    }
-    return all(has[name] == value for name, value in seen_by(token).items())
-
-
-def key_space_of(token: ClientToken | None, root_kid: str) -> str:
-    """Within what an Idempotency-Key is one: the tenant or, of client tokens, their end user.
-
-    Where they name none it is their API key, so that a page that goes on with a new token makes no second
-    job: it is told that the first one is not its own.
-    """
-    if token is None:
-        return ""
-    return f"key:{root_kid}" if token.end_user is None else f"user:{token.end_user}"
 
 
 def used(connection: Connection, owner: Owner, token_id: str) -> Usage:

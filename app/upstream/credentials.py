@@ -42,6 +42,14 @@ _SERVER_ERROR: Final = 500
 _WELL: Final = Health()
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A credential to send a generation with, and how many it may have in flight; None: any number."""
+
+    name: str
+    concurrency: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Credential:
     """One credential, with the client that carries it.
@@ -69,6 +77,13 @@ class Credential:
         learnt = None if self.capacity is None else self.capacity.at(now_ms)
         known = [one for one in (self.concurrency, learnt) if one is not None]
         return min(known) if known else None
+
+    def choice(self, now_ms: int, *, may_wait: bool) -> Choice:
+        """Returns this credential as a choice, with how many generations it may have in flight now.
+
+        What was learnt of that keeps back what may wait; for what may not the upstream is to say it itself.
+        """
+        return Choice(self.name, self.room(now_ms) if may_wait else self.concurrency)
 
 
 class Pool:

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Connection
 
 from app.api.v1 import events as streams_of_events
-from app.generations import store
+from app.generations import events
+from app.generations.events import Event
 from app.generations.following import watch
-from app.generations.store import Event
 from tests.api.published import Contract, keep_promises, problem_of
 from tests.harness import SUBMIT, World, open_world, settings_for, until
 from tests.sandbox.harness import TOKEN, Running
@@ -296,14 +296,14 @@ async def test_a_database_that_fails_half_way_through_a_look_makes_no_event_come
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_PAGE", 2)
-    read, failing = store.events_after, True
+    read, failing = events.after, True
 
     def half_way(connection: Connection, *args: Any, limit: int) -> list[Event]:
         if failing and args[2] >= 2:
             raise ZeroDivisionError
         return read(connection, *args, limit=limit)
 
-    monkeypatch.setattr(store, "events_after", half_way)
+    monkeypatch.setattr(events, "after", half_way)
     async with streaming(world, ALL, last_event_id="0") as stream:
         for _ in range(3):
             await world.submitted("queued")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.db.engine import Database
-from app.generations.submit import record
+from app.generations.queue import decide
 from app.quotas.limits import Scope
 from tests.api.accounts import (
     EXCEEDED,
@@ -88,7 +88,7 @@ async def test_an_answer_does_not_wait_for_headers_that_cannot_be_had(
     read = Database.read
 
     async def hanging(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if function is record.account_of:
+        if function is decide.account_of:
             await asyncio.Event().wait()
         return await read(self, function, *args, **kwargs)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.generations import store
+from app.generations.advance import begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
 from tests.api.published import OURS, problem_of
@@ -21,8 +22,8 @@ async def _rows(world: World, count: int, **more: Any) -> list[str]:
     ids = [new_id(world.clock.now_ms()) for _ in range(count)]
     for generation_id in ids:
         await world.gateway.db.write(
-            store.add,
-            store.Intent(
+            begin,
+            store.SubmitIntent(
                 generation_id=generation_id,
                 tenant_id=world.tenant_id,
                 kid=world.key.split("_")[2],

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.generations import store
+from app.generations import events, store
+from app.generations.events import Event
 from app.generations.lifecycle import State
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.generations.verify import verify
 from tests.scenarios.campaign import Stage, received
 from tests.scenarios.story import MOST, PRICE, TOP_UP, Story
@@ -48,7 +49,7 @@ async def complaints(stage: Stage, stories: list[Story]) -> list[tuple[Story | N
 
 def _rows(connection: Connection, tenant_id: str) -> tuple[list[Generation], dict[str, list[Event]]]:
     rows = store.page(connection, tenant_id, limit=100, mode="test")
-    return rows, {row.id: store.events_of(connection, row.id) for row in rows}
+    return rows, {row.id: events.of_generation(connection, row.id) for row in rows}
 
 
 def _of_jobs(

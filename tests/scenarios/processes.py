@@ -19,8 +19,10 @@ import httpx2
 
 from app.auth import keys, tenants
 from app.db.engine import Database, open_database
+from app.generations import events as event_rows
 from app.generations import store
-from app.generations.store import Event, Generation
+from app.generations.events import Event
+from app.generations.store import Generation
 from tests.canary import canary
 from tests.harness import PEPPER
 from tests.sandbox.harness import TOKEN
@@ -271,7 +273,7 @@ def rows_of(url: str, tenant_id: str) -> list[Generation]:
 
 def history_of(url: str, generation_id: str) -> list[Event]:
     async def look(db: Database) -> list[Event]:
-        return await db.read(store.events_of, generation_id)
+        return await db.read(event_rows.of_generation, generation_id)
 
     events: list[Event] = in_database(url, look)
     return events

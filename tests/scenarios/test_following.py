@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.generations import events as event_rows
 from app.generations import leases, retention, store
 from app.generations.following.poller import Poller
 from app.generations.following.schedule import Pace
@@ -330,7 +331,7 @@ async def test_the_loops_of_two_servers_end_each_job_once(world: World, sandbox:
             await asyncio.sleep(0.02)  # as above
     assert {one.state for one in rows} == {State.COMPLETED, State.FAILED}
     for row, mark in zip(rows, marks, strict=True):
-        events = await world.gateway.db.read(store.events_of, row.id)
+        events = await world.gateway.db.read(event_rows.of_generation, row.id)
         assert [one.version for one in events] == list(range(1, row.version + 1))
         assert [one.state in TERMINAL for one in events] == [False] * (len(events) - 1) + [True]
         assert _calls(world, mark)["result"] == 1

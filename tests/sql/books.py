@@ -15,17 +15,20 @@ from app.db.engine import is_sqlite, sync_url
 from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generation_events, generations
 from app.db.tables import tenants as tenants_table
-from app.generations import store, token_limits
+from app.generations import events as event_rows
+from app.generations import store
 from app.generations.advance import Patience, advance, apply_observation
 from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.lifecycle import FOLLOWABLE, State
-from app.generations.submit import record
-from app.generations.submit.record import Terms, fingerprint
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.submit import idempotency, record
+from app.generations.submit.idempotency import fingerprint
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
 from app.quotas.limits import Scope
+from app.upstream import credentials
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
 from tests.sql.rows import NOW_MS, PEPPER
 
@@ -33,9 +36,9 @@ MODEL, OTHER_MODEL = "bytedance/dreamina", "kling/video"
 PRICE, OTHER_PRICE = 150_000, 500_000
 HOUR_MS = 3_600_000
 
-SUCCESS = Terms()
-ACCEPTANCE = Terms(settles_in="in_queue,completed")
-ALSO_LOST = Terms(settles_in="completed,lost,cancelled")
+SUCCESS = SubmitPolicy()
+ACCEPTANCE = SubmitPolicy(settles_in="in_queue,completed")
+ALSO_LOST = SubmitPolicy(settles_in="completed,lost,cancelled")
 
 ACCEPTED = Outcome(Verdict.ACCEPTED, "accepted")
 REFUSED = Outcome(Verdict.REJECTED_INPUT, "http_422")
@@ -85,16 +88,16 @@ class Books:
         key: Key,
         outcome: Outcome | None = ACCEPTED,
         *seen: Observation,
-        terms: Terms = SUCCESS,
+        terms: SubmitPolicy = SUCCESS,
         other_model: bool = False,
         may_wait: bool = False,
-        choices: tuple[store.Choice, ...] = (store.Choice("default"),),
+        choices: tuple[credentials.Choice, ...] = (credentials.Choice("default"),),
         token: ClientToken | None = None,
     ) -> str:
         """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
         model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
         body = {"prompt": name}
-        wish = store.Intent(
+        wish = store.SubmitIntent(
             generation_id=new_id(self.tick()),
             tenant_id=key.tenant_id,
             kid=key.kid,
@@ -111,7 +114,7 @@ class Books:
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
             token=token,
-            key_space=token_limits.key_space_of(token, key.root_kid),
+            key_space=idempotency.key_space_of(token, key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
         made = record.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
@@ -158,7 +161,7 @@ class Books:
                 "reason": "x",
                 "tenant_id": key.tenant_id,
                 "mode": key.mode,
-                "number": store.last_number(self.connection, key.tenant_id, key.mode) + at,
+                "number": event_rows.last_number(self.connection, key.tenant_id, key.mode) + at,
             }
             for at, state in enumerate(states, 1)
         ]

@@ -9,11 +9,13 @@ from sqlalchemy import Connection, select, update
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import api_keys, generations
+from app.generations import events as event_rows
 from app.generations import store
+from app.generations.advance import begin
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
-from app.generations.submit.record import Terms
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner, open_account, take
@@ -48,9 +50,9 @@ def add_generation(
     before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, to_take=True)
     take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
     waits = state is State.ACCEPTED
-    generation = store.add(
+    generation = begin(
         connection,
-        store.Intent(
+        store.SubmitIntent(
             generation_id=new_id(now_ms),
             tenant_id=tenant_id,
             kid=kid,
@@ -67,7 +69,7 @@ def add_generation(
         state=state,
         credential="" if waits else "sandbox",
         quota_day=before.periods.day,
-        ticket=queue.join(connection, tenant_id, "test", Terms())
+        ticket=queue.join(connection, tenant_id, "test", SubmitPolicy())
         if waits
         else queue.draw(connection, tenant_id, "test")
         if may_wait
@@ -104,7 +106,7 @@ async def row_of(db: Database, generation_id: str) -> Generation:
 
 async def history_of(db: Database, generation_id: str) -> list[tuple[int, State, str]]:
     """(version, state, reason) of every event, in order."""
-    events = await db.read(store.events_of, generation_id)
+    events = await db.read(event_rows.of_generation, generation_id)
     return [(event.version, event.state, event.reason) for event in events]
 
 

@@ -11,11 +11,13 @@ from sqlalchemy import Connection, update
 from app.auth.keys import Mode
 from app.db.engine import Database, open_database
 from app.db.tables import generations
+from app.generations import events as event_rows
 from app.generations import store
-from app.generations.advance import advance
+from app.generations.advance import advance, begin
+from app.generations.events import Event
 from app.generations.following.watch import Tail
 from app.generations.lifecycle import State
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.kit.ids import new_id
 from tests.sql.rows import NOW_MS, add_owner, generation_in, generations_in, row_of
 
@@ -25,13 +27,13 @@ EVERYTHING = 100_000
 
 
 async def _numbers(db: Database, tenant_id: str, mode: Mode = "test") -> list[int]:
-    events = await db.read(store.events_after, tenant_id, mode, 0, limit=EVERYTHING)
+    events = await db.read(event_rows.after, tenant_id, mode, 0, limit=EVERYTHING)
     return [one.number for one in events]
 
 
 async def _assert_counted(db: Database, tenant_id: str, count: int, mode: Mode = "test") -> None:
     assert await _numbers(db, tenant_id, mode) == list(range(1, count + 1))
-    assert await db.read(store.last_number, tenant_id, mode) == count
+    assert await db.read(event_rows.last_number, tenant_id, mode) == count
 
 
 async def test_many_advances_at_once_on_several_connections_number_without_a_gap(
@@ -79,7 +81,7 @@ async def test_who_reads_while_others_write_never_sees_a_number_before_its_prede
         while len(seen) < 80:
             last = seen[-1] if seen else 0
             seen.extend(
-                one.number for one in await db.read(store.events_after, tenant_id, "test", last, limit=7)
+                one.number for one in await db.read(event_rows.after, tenant_id, "test", last, limit=7)
             )
             await asyncio.sleep(0)
 
@@ -126,7 +128,7 @@ async def test_a_page_begins_after_a_number_and_pages_joined_are_everything(db: 
     for one in made:
         await db.write(advance, one.id, State.COMPLETED, reason="done", now_ms=NOW_MS + 7)
     tenant_id = made[0].tenant_id
-    everything = await db.read(store.events_after, tenant_id, "test", 0, limit=EVERYTHING)
+    everything = await db.read(event_rows.after, tenant_id, "test", 0, limit=EVERYTHING)
     assert [one.number for one in everything] == list(range(1, 11))
     assert [one.generation_id for one in everything] == [one.id for one in made] * 2
     assert {(one.state, one.version, one.reason, one.at_ms) for one in everything[5:]} == {
@@ -135,12 +137,12 @@ async def test_a_page_begins_after_a_number_and_pages_joined_are_everything(db: 
     for size in (1, 3, 10, 11):
         joined: list[Event] = []
         while page := await db.read(
-            store.events_after, tenant_id, "test", joined[-1].number if joined else 0, limit=size
+            event_rows.after, tenant_id, "test", joined[-1].number if joined else 0, limit=size
         ):
             assert len(page) <= size
             joined += page
         assert joined == everything
-    assert await db.read(store.events_after, tenant_id, "test", 10, limit=5) == []
+    assert await db.read(event_rows.after, tenant_id, "test", 10, limit=5) == []
 
 
 async def test_a_requests_own_events_have_the_same_numbers(db: Database) -> None:
@@ -149,7 +151,7 @@ async def test_a_requests_own_events_have_the_same_numbers(db: Database) -> None
     )
     for one in reversed(made):
         await db.write(advance, one.id, State.COMPLETED, reason="x", now_ms=NOW_MS)
-    numbers = [[one.number for one in await db.read(store.events_of, each.id)] for each in made]
+    numbers = [[one.number for one in await db.read(event_rows.of_generation, each.id)] for each in made]
     assert numbers == [[1, 6], [2, 5], [3, 4]]
 
 
@@ -168,7 +170,7 @@ async def test_tenants_and_kinds_of_key_count_apart(db: Database) -> None:
     }
     for (tenant_id, mode), count in counts.items():
         await _assert_counted(db, tenant_id, count, mode)
-        events = await db.read(store.events_after, tenant_id, mode, 0, limit=EVERYTHING)
+        events = await db.read(event_rows.after, tenant_id, mode, 0, limit=EVERYTHING)
         for event in events:
             found = await row_of(db, event.generation_id)
             assert (found.tenant_id, found.mode) == (tenant_id, mode)
@@ -177,7 +179,7 @@ async def test_tenants_and_kinds_of_key_count_apart(db: Database) -> None:
 def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generation:
     """A live or a test generation that holds nothing."""
     tenant_id, kid = owner
-    wish = store.Intent(
+    wish = store.SubmitIntent(
         generation_id=new_id(NOW_MS),
         tenant_id=tenant_id,
         kid=kid,
@@ -191,7 +193,7 @@ def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generat
         trace_id="0" * 32,
         choices=(),
     )
-    made = store.add(
+    made = begin(
         connection,
         wish,
         state=State.IN_QUEUE,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from app.auth import keys
 from app.db import revision
+from app.generations import events as event_rows
 from app.generations import leases, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
@@ -148,10 +149,10 @@ def test_what_was_under_way_ends_without_an_entry(engine: Engine) -> None:
 
 def test_every_event_has_its_number_and_what_is_live_is_looked_at(engine: Engine) -> None:
     with engine.connect() as connection:
-        events = store.events_after(connection, TENANT, "test", 0, limit=100)
-        last = store.last_number(connection, TENANT, "test")
+        events = event_rows.after(connection, TENANT, "test", 0, limit=100)
+        last = event_rows.last_number(connection, TENANT, "test")
         spans = leases.live_by_credential(connection)
-        none = store.last_number(connection, TENANT, "live")
+        none = event_rows.last_number(connection, TENANT, "live")
     count = sum(map(len, HISTORIES.values()))
     assert [one.number for one in events] == list(range(1, count + 1))
     assert (last, none) == (count, 0)

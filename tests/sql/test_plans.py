@@ -105,7 +105,7 @@ def test_what_a_submit_counts_in_is_looked_up_row_by_row_however_long_the_histor
     assert "Filter" not in plan
 
 
-@pytest.mark.parametrize("name", ["leases.claim_due", "store.page", "store.events_after"])
+@pytest.mark.parametrize("name", ["leases.claim_due", "store.page", "events.after"])
 def test_the_check_itself_sees_a_missing_index(history_engine: Engine, name: str) -> None:
     draw = HISTORY.draw(random.Random(0), of_the_largest=True)  # noqa: S311 - guards nothing
     history_engine.dispose()  # SQLite's driver would explain the statement that it prepared before

@@ -15,19 +15,20 @@ from app.generations.dispatch.dequeue import Nothing
 from app.generations.dispatch.dispatcher import close_as_not_sent, record_outcome
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.queue.fair import Turn
-from app.generations.store import Choice, Generation
+from app.generations.store import Generation
 from app.generations.submit import record
-from app.generations.submit.record import Terms
 from app.kit.ids import new_id
 from app.quotas.account import Owner, put_limit
 from app.quotas.limits import Scope, parse_limit
+from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict
 from tests.sql.rows import NOW_MS, PEPPER, PRICE, row_of
 
 pytestmark = pytest.mark.anyio
 
-TERMS = Terms()
+TERMS = SubmitPolicy()
 ANY = (Choice("default"),)
 BUSY = Outcome(Verdict.BUSY, "http_429")
 LEASE_MS = NOW_MS + 30_000
@@ -46,9 +47,9 @@ def submit(
     *,
     choices: tuple[Choice, ...] = (),
     may_wait: bool = True,
-    terms: Terms = TERMS,
+    terms: SubmitPolicy = TERMS,
 ) -> Generation:
-    wish = store.Intent(
+    wish = store.SubmitIntent(
         generation_id=new_id(NOW_MS),
         tenant_id=owner[0],
         kid=owner[1],

@@ -21,13 +21,14 @@ from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.queue import backlog
 from app.generations.queue import rows as queue
-from app.generations.store import Choice, Generation
-from app.generations.submit.record import Terms
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.store import Generation
 from app.generations.verify import verify
 from app.quotas.account import Owner, put_limit
 from app.quotas.limits import Scope, parse_limit
 from app.upstream import credentials
 from app.upstream.breaker import Health
+from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict
 from tests.sql.rows import NOW_MS
 from tests.sql.test_queue import add_tenant, submit
@@ -43,7 +44,7 @@ OUTCOMES = {
     "no balance": Verdict.REJECTED_CREDENTIAL,
     "lost": Verdict.UNKNOWN,
 }
-terms = Terms(most_waiting=8, waiting_per_tenant=4)
+terms = SubmitPolicy(most_waiting=8, waiting_per_tenant=4)
 
 
 class Queue:

@@ -12,8 +12,8 @@ from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.dispatch.rescue import Rescuer
 from app.generations.dispatch.spool import Spool
 from app.generations.lifecycle import TERMINAL, State
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
-from app.generations.submit.record import Terms
 from app.upstream.client import Upstream
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import Exchange, Outcome, Sent, Verdict
@@ -33,7 +33,9 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
     exchange = Exchange(Sent.BODY, 200, {}, b"what it said", complete=True)
     clock = FakeClock(NOW_MS + 10)
     with TemporaryDirectory() as folder:
-        dispatcher = Dispatcher(db, clock, Pool(clock, ()), Terms(), Spool(Path(folder) / "spool.jsonl"))
+        dispatcher = Dispatcher(
+            db, clock, Pool(clock, ()), SubmitPolicy(), Spool(Path(folder) / "spool.jsonl")
+        )
         async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
             return await dispatcher.record(generation, upstream, outcome, exchange)
 

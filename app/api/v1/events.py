@@ -17,9 +17,10 @@ from app.api.v1.requests import own
 from app.auth.principal import Principal
 from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
-from app.generations import store
+from app.generations import events as event_rows
+from app.generations.events import Event
 from app.generations.following.watch import Feed, Watcher
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.kit.log import get_logger
 
 _log = get_logger("events")
@@ -94,7 +95,7 @@ async def stream_events(
     """
     seen = _last_seen(request, after)
     if seen is None:
-        seen = await gateway.db.read(store.last_number, principal.tenant_id, principal.mode)
+        seen = await gateway.db.read(event_rows.last_number, principal.tenant_id, principal.mode)
     return EventStream(_of_tenant(gateway, principal, seen), gateway.feed, watcher_of(principal))
 
 
@@ -178,7 +179,7 @@ async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> Async
                 events = tail.after(seen)
                 if events is None:  # further behind than what is kept in memory
                     events = tuple(
-                        await gateway.db.read(store.events_after, tenant_id, mode, seen, limit=_PAGE)
+                        await gateway.db.read(event_rows.after, tenant_id, mode, seen, limit=_PAGE)
                     )
                 for event in events:
                     yield _message(event, event.number)

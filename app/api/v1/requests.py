@@ -21,7 +21,8 @@ from app.errors import (
     Problem,
 )
 from app.gateway import Gateway
-from app.generations import store, token_limits
+from app.generations import events as event_rows
+from app.generations import store, visibility
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -78,7 +79,7 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
 async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
     generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
-    events = await gateway.db.read(store.events_of, generation.id)
+    events = await gateway.db.read(event_rows.of_generation, generation.id)
     document = schemas.record(
         generation,
         events,
@@ -123,7 +124,7 @@ async def list_requests(
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
 ) -> Response:
     """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
-    seen = {"token_id": token_id, "end_user": end_user} | token_limits.seen_by(principal.token)
+    seen = {"token_id": token_id, "end_user": end_user} | visibility.visible_to(principal.token)
     found = await gateway.db.read(
         store.page,
         principal.tenant_id,
@@ -169,7 +170,7 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
     if (
         generation is None
         or generation.mode != principal.mode
-        or not token_limits.sees(principal.token, generation)
+        or not visibility.can_see(principal.token, generation)
     ):
         raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
     return generation

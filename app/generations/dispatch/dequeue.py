@@ -8,16 +8,16 @@ from sqlalchemy import Connection, literal_column, select
 from app.auth.keys import Mode
 from app.db.tables import generations
 from app.errors import Problem
-from app.generations import store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
+from app.generations.queue import decide
 from app.generations.queue import rows as queue
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.queue.eligible import first_that_may_go
 from app.generations.queue.fair import Turn
-from app.generations.store import Choice, Generation
-from app.generations.submit import record
-from app.generations.submit.record import Terms
+from app.generations.store import Generation
 from app.quotas import account
+from app.upstream.credentials import Choice
 
 
 class Nothing(StrEnum):
@@ -32,14 +32,14 @@ def turns(
     connection: Connection,
     mode: Mode,
     choices: Sequence[Choice],
-    terms: Terms,
+    terms: SubmitPolicy,
     *,
     now_ms: int,
     last: Turn | None = None,
 ) -> list[Turn]:
     """Whose turn it is, in order, those after `last`; nobody's where no credential has room."""
     found = queue.turns_after(connection, mode, last)
-    return found if found and _has_room(connection, choices, terms, now_ms=now_ms) else []
+    return found if found and decide.has_room(connection, choices, terms, now_ms=now_ms) else []
 
 
 def take(
@@ -47,7 +47,7 @@ def take(
     mode: Mode,
     turn: Turn,
     choices: Sequence[Choice],
-    terms: Terms,
+    terms: SubmitPolicy,
     *,
     attempt: str,
     now_ms: int,
@@ -77,7 +77,7 @@ def take(
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
         return expire(connection, chosen.id, now_ms=now_ms) or Nothing.MOVED
     try:
-        credential = record.pick(connection, choices, terms, now_ms=now_ms)
+        credential = decide.pick(connection, choices, terms, now_ms=now_ms)
     except Problem:
         return Nothing.NO_ROOM
     taken = advance(
@@ -127,13 +127,4 @@ def expire(connection: Connection, generation_id: str, *, now_ms: int) -> Genera
         reason="start_deadline",
         now_ms=now_ms,
         error={"code": "expired", "message": "It had not started by its start deadline; nothing was sent."},
-    )
-
-
-def _has_room(connection: Connection, choices: Sequence[Choice], terms: Terms, *, now_ms: int) -> bool:
-    since_ms = now_ms - terms.unknown_slot_ms
-    return any(
-        one.concurrency is None
-        or store.live_of_credential(connection, one.name, unknown_since_ms=since_ms) < one.concurrency
-        for one in choices
     )

@@ -19,14 +19,14 @@ from app.generations import problems, store
 from app.generations.advance import advance
 from app.generations.dispatch.spool import Spool
 from app.generations.lifecycle import State
+from app.generations.queue import decide
 from app.generations.queue import rows as queue
-from app.generations.store import Choice, Generation
-from app.generations.submit import record
-from app.generations.submit.record import Terms
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.upstream.client import Upstream
-from app.upstream.credentials import Credential, Pool
+from app.upstream.credentials import Choice, Credential, Pool
 from app.upstream.outcomes import Exchange, Outcome, Verdict, Words, evidence, judge_submit
 
 _log = get_logger("dispatch")
@@ -50,7 +50,7 @@ class Dispatcher:
     db: Database
     clock: Clock
     pool: Pool
-    terms: Terms
+    terms: SubmitPolicy
     spool: Spool
 
     async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
@@ -99,9 +99,7 @@ class Dispatcher:
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
         """Give it to another credential, in its row first; None where none has room or the row is taken."""
         now_ms = self.clock.now_ms()
-        choices = [
-            choice_of(one, now_ms, may_wait=generation.may_wait) for one in left if one.health.may_submit
-        ]
+        choices = [one.choice(now_ms, may_wait=generation.may_wait) for one in left if one.health.may_submit]
         try:
             return await self.db.write(repin, generation.id, choices, self.terms, now_ms=now_ms)
         except Problem:
@@ -236,7 +234,7 @@ def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
 
 
 def repin(
-    connection: Connection, generation_id: str, choices: Sequence[Choice], terms: Terms, *, now_ms: int
+    connection: Connection, generation_id: str, choices: Sequence[Choice], terms: SubmitPolicy, *, now_ms: int
 ) -> Generation | None:
     """Give a generation that is being sent, and provably made no job, to the first credential with room.
 
@@ -244,15 +242,7 @@ def repin(
         Problem: UPSTREAM_BUSY, none has.
 
     """
-    return store.repin(connection, generation_id, record.pick(connection, choices, terms, now_ms=now_ms))
-
-
-def choice_of(credential: Credential, now_ms: int, *, may_wait: bool) -> Choice:
-    """A credential to send with, and how many it may have in flight now.
-
-    What was learnt of that keeps back what may wait; for what may not the upstream is to say it itself.
-    """
-    return Choice(credential.name, credential.room(now_ms) if may_wait else credential.concurrency)
+    return store.repin(connection, generation_id, decide.pick(connection, choices, terms, now_ms=now_ms))
 
 
 def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:

@@ -18,14 +18,15 @@ from app.auth.keys import Mode
 from app.db.engine import Database, NotBegunProblem
 from app.generations.dispatch import dequeue
 from app.generations.dispatch.dequeue import Nothing
-from app.generations.dispatch.dispatcher import Dispatcher, choice_of
+from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.queue import rows as queue
 from app.generations.queue.fair import Turn
-from app.generations.store import Choice, Generation
+from app.generations.store import Generation
 from app.kit.json import dumps
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
+from app.upstream.credentials import Choice
 
 _log = get_logger("queue")
 _KEPT_BACK_MS: Final = (
@@ -177,7 +178,7 @@ class DispatchLoop:
     def _choices(self, mode: Mode, now_ms: int) -> Sequence[Choice]:
         """What may be sent with now. One that is new after a pause is tried with one job at a time."""
         return [
-            choice_of(one, now_ms, may_wait=True)
+            one.choice(now_ms, may_wait=True)
             for one in self.dispatcher.pool.in_turn(mode)
             if not (one.health.on_trial and self._sending[one.name])
         ]

@@ -10,9 +10,9 @@ from app.generations import store
 from app.generations.following.schedule import Durations
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
+from app.generations.queue.decide import SubmitPolicy
 from app.generations.queue.rows import Line, Place
 from app.generations.store import Generation
-from app.generations.submit.record import Terms
 from app.kit.clock import Clock
 from app.quotas import account
 from app.quotas.account import Owner
@@ -28,7 +28,7 @@ class Places:
     db: Database
     clock: Clock
     durations: Durations
-    terms: Terms
+    terms: SubmitPolicy
     _lines: dict[str, tuple[int, Line]] = field(default_factory=dict, init=False)
 
     async def placed(self, generation: Generation) -> Generation:
@@ -54,7 +54,7 @@ class Places:
 
 
 def place_of(
-    connection: Connection, generation: Generation, line: Line, terms: Terms, *, now_ms: int
+    connection: Connection, generation: Generation, line: Line, terms: SubmitPolicy, *, now_ms: int
 ) -> Place:
     """Where a generation waits in a line."""
     owner = Owner(generation.tenant_id, generation.mode)

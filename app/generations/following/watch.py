@@ -15,9 +15,10 @@ from typing import Generic, NamedTuple, TypeVar
 from app.auth.keys import Mode
 from app.db.engine import Database
 from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
-from app.generations import store
+from app.generations import events as event_rows
+from app.generations.events import Event
 from app.generations.following.tracker import Tracker
-from app.generations.store import Event, Generation
+from app.generations.store import Generation
 from app.kit.clock import Clock, happens
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
@@ -219,7 +220,7 @@ class Feed:
             generation = await self.tracker.refresh(found)
             if before is not None and before.mark == (generation.version, generation.queue_position):
                 return before
-            events = await self.db.read(store.events_of, generation_id)
+            events = await self.db.read(event_rows.of_generation, generation_id)
             return View(generation, tuple(one for one in events if one.version <= generation.version))
 
         async with self._watching(self._generations, generation_id, look) as shared:
@@ -231,9 +232,9 @@ class Feed:
         kept: deque[Event] = deque(maxlen=_MOST_KEPT)
 
         async def look(before: Tail | None) -> Tail:
-            last = before.last if before else await self.db.read(store.last_number, tenant_id, mode)
+            last = before.last if before else await self.db.read(event_rows.last_number, tenant_id, mode)
             found: list[Event] = []
-            while page := await self.db.read(store.events_after, tenant_id, mode, last, limit=_PAGE):
+            while page := await self.db.read(event_rows.after, tenant_id, mode, last, limit=_PAGE):
                 found += page
                 last = page[-1].number
             if before and not found:

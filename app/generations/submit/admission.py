@@ -11,9 +11,10 @@ from itertools import count
 from typing import Final
 
 from app.db.engine import Database
-from app.generations.store import Intent
-from app.generations.submit import record
-from app.generations.submit.record import Recorded, Terms
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.store import SubmitIntent
+from app.generations.submit import idempotency, record
+from app.generations.submit.record import Recorded
 from app.quotas.limits import Payer, Standing
 from app.quotas.refusal import QuotaProblem, refused
 
@@ -31,7 +32,9 @@ class Admission:
         default_factory=OrderedDict, init=False
     )
 
-    async def record(self, wish: Intent, terms: Terms, *, now_ms: int, lease_until_ms: int) -> Recorded:
+    async def record(
+        self, wish: SubmitIntent, terms: SubmitPolicy, *, now_ms: int, lease_until_ms: int
+    ) -> Recorded:
         """Tx 1: the generation of this intent, new or from an earlier submit with its key.
 
         Raises:
@@ -61,11 +64,11 @@ class Admission:
                 self._remember(question, began, problem.standings)
                 raise
 
-    async def _earlier(self, wish: Intent, problem: QuotaProblem) -> Recorded:
+    async def _earlier(self, wish: SubmitIntent, problem: QuotaProblem) -> Recorded:
         """What an earlier submit with the same key made; a repetition takes nothing, so it is not refused."""
         if wish.idempotency_key is not None:
             existing = await self.db.read(
-                record.find,
+                idempotency.find,
                 wish.tenant_id,
                 wish.mode,
                 wish.idempotency_key,

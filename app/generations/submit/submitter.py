@@ -17,20 +17,23 @@ from app.errors import (
     Problem,
 )
 from app.generations import problems, token_limits
-from app.generations.dispatch.dispatcher import Dispatcher, choice_of
+from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.lifecycle import State
-from app.generations.store import Choice, Generation, Intent
-from app.generations.submit import record
+from app.generations.queue import decide
+from app.generations.queue.decide import SubmitPolicy
+from app.generations.store import Generation, SubmitIntent
+from app.generations.submit import idempotency
 from app.generations.submit.admission import Admission
+from app.generations.submit.idempotency import fingerprint
 from app.generations.submit.inspection import Inspector
-from app.generations.submit.record import Recorded, Terms, fingerprint
+from app.generations.submit.record import Recorded
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
 from app.quotas.limits import Account, Payer, Standing
-from app.upstream.credentials import Pool
+from app.upstream.credentials import Choice, Pool
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
 
@@ -64,7 +67,7 @@ class Submitter:
     admission: Admission
     dispatcher: Dispatcher
     inspector: Inspector
-    terms: Terms
+    terms: SubmitPolicy
     lease_s: float
     deadline_s: float
     queueing: bool
@@ -91,11 +94,11 @@ class Submitter:
 
         """
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
-        key_space = token_limits.key_space_of(principal.token, principal.root_kid)
+        key_space = idempotency.key_space_of(principal.token, principal.root_kid)
         if idempotency_key is not None and wanted is not None:
             # First of all: what was accepted before stays so, whatever the catalogue says by now.
             earlier = await self.db.read(
-                record.find,
+                idempotency.find,
                 principal.tenant_id,
                 principal.mode,
                 idempotency_key,
@@ -112,7 +115,7 @@ class Submitter:
         may_wait = self.may_wait(principal)
         choices = self.credentials(principal, may_wait=may_wait)
         now_ms = self.clock.now_ms()
-        wish = Intent(
+        wish = SubmitIntent(
             generation_id=new_id(now_ms),
             tenant_id=principal.tenant_id,
             kid=principal.kid,
@@ -155,7 +158,7 @@ class Submitter:
         return replace(_answer(written.generation), standings=written.standings)
 
     async def _record_and_send(
-        self, wish: Intent, body: bytes, recorded: asyncio.Event, deadline: float
+        self, wish: SubmitIntent, body: bytes, recorded: asyncio.Event, deadline: float
     ) -> Recorded:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
         now_ms = self.clock.now_ms()
@@ -205,7 +208,7 @@ class Submitter:
         """What the principal has and uses, of one model or of all, as it stands now."""
         token = principal.token
         return await self.db.read(
-            record.account_of,
+            decide.account_of,
             Owner(principal.tenant_id, principal.mode),
             Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
             model_id,
@@ -224,7 +227,7 @@ class Submitter:
         """
         usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
         if usable:
-            return tuple(choice_of(one, now_ms, may_wait=may_wait) for one in usable)
+            return tuple(one.choice(now_ms, may_wait=may_wait) for one in usable)
         self.check_configured(principal)
         if may_wait:
             return ()

@@ -1,0 +1,100 @@
+"""Events: every change of a generation's state, numbered by generation and by tenant and mode."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from app.auth.keys import Mode
+from app.db.announcements import announce
+from app.db.tables import generation_events, tenants
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a generation's state: its `version`-th, and its tenant's `number`-th of that kind of key.
+
+    `number` is 0 until it is stored.
+    """
+
+    version: int
+    state: State
+    at_ms: int
+    reason: str
+    generation_id: str = ""
+    number: int = 0
+
+
+# Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
+_INSERT_EVENT = insert(generation_events)
+_NEXT_NUMBER = {
+    column.name.removesuffix("_events"): update(tenants)
+    .where(tenants.c.id == bindparam("of_tenant"))
+    .values({column: column + 1})
+    .returning(column)
+    for column in (tenants.c.live_events, tenants.c.test_events)
+}
+_EVENTS_AFTER = (
+    select(generation_events)
+    .where(
+        generation_events.c.tenant_id == bindparam("tenant"),
+        generation_events.c.mode == bindparam("of_mode"),
+        generation_events.c.number > bindparam("after"),
+    )
+    .order_by(generation_events.c.number)
+    .limit(bindparam("most"))
+)
+
+
+def append(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:
+    """Append the generation's present state to its history and its tenant's, and announce it.
+
+    The tenant's row is held until the commit, so that nobody sees a number whose predecessor is to come.
+    """
+    number = connection.execute(
+        _NEXT_NUMBER[generation.mode], {"of_tenant": generation.tenant_id}
+    ).scalar_one()
+    connection.execute(
+        _INSERT_EVENT,
+        {
+            "generation_id": generation.id,
+            "version": generation.version,
+            "state": generation.state,
+            "at_ms": at_ms,
+            "reason": reason,
+            "tenant_id": generation.tenant_id,
+            "mode": generation.mode,
+            "number": number,
+        },
+    )
+    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id} {generation.state}")
+
+
+def of_generation(connection: Connection, generation_id: str) -> list[Event]:
+    """Every change of a generation's state, in order."""
+    query = (
+        select(generation_events)
+        .where(generation_events.c.generation_id == generation_id)
+        .order_by(generation_events.c.version)
+    )
+    return [_event_of(row) for row in connection.execute(query)]
+
+
+def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int) -> list[Event]:
+    """A tenant's events after that one, of all its requests of that kind of key, in order."""
+    rows = connection.execute(
+        _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
+    )
+    return [_event_of(row) for row in rows]
+
+
+def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
+    """How many events there are; the number of the last one."""
+    column = tenants.c.live_events if mode == "live" else tenants.c.test_events
+    return int(connection.execute(select(column).where(tenants.c.id == tenant_id)).scalar_one())
+
+
+def _event_of(row: Row[Any]) -> Event:
+    return Event(row.version, State(row.state), row.at_ms, row.reason, row.generation_id, row.number)

@@ -1,0 +1,132 @@
+"""May it go now, and with which credential: the one place that decides, for submits and for the queue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from app.errors import Problem
+from app.generations import problems, store, token_limits
+from app.generations.lifecycle import State
+from app.generations.queue import rows as queue
+from app.generations.queue.eligible import anybody_may_go
+from app.generations.store import SubmitIntent
+from app.quotas import account
+from app.quotas.account import Owner
+from app.quotas.limits import TOTAL, Account, Limit, Metric, Payer, Scope, Standing
+from app.upstream import credentials
+from app.upstream.credentials import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPolicy:
+    """The operator's policy.
+
+    `default_limits` hold for every tenant without an own one of that metric, `settles_in` are the states that
+    make a price final, separated by commas, and an unknown generation is in flight for `unknown_slot_ms`.
+    `most_waiting` may wait in all, `waiting_per_tenant` of a tenant that has no own number.
+    """
+
+    default_limits: tuple[Limit, ...] = ()
+    settles_in: str = State.COMPLETED
+    unknown_slot_ms: int = 900_000
+    most_waiting: int = 10_000
+    waiting_per_tenant: int = 1_000
+
+
+def credential_for(
+    connection: Connection,
+    intent: SubmitIntent,
+    policy: SubmitPolicy,
+    standings: Sequence[Standing],
+    *,
+    now_ms: int,
+) -> str:
+    """Returns the name of the credential to send a new generation with now; "" where it has to wait, and may.
+
+    It waits behind whoever waits already, whosever turn it is: the dispatch loop knows. Where nobody does,
+    nothing is sent on credit, and fairness is not in question.
+
+    Raises:
+        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it may not wait.
+
+    """
+    gate = queue.gate(connection, intent.tenant_id, intent.mode)
+    if not intent.may_wait:
+        if gate.paused:
+            raise problems.of_pause()
+        limited = all(one.concurrency is not None for one in intent.choices)
+        since_ms = now_ms - policy.unknown_slot_ms
+        # A place that is free now is free for a moment: those who wait for it come first.
+        if (
+            limited
+            and gate.anybody_waits
+            and anybody_may_go(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
+        ):
+            raise problems.of_full()
+        return pick(connection, intent.choices, policy, now_ms=now_ms)
+    if gate.shut or not intent.choices or not all(one.fits for one in standings):
+        return ""
+    try:
+        return pick(connection, intent.choices, policy, now_ms=now_ms)
+    except Problem:
+        return ""
+
+
+def pick(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy, *, now_ms: int) -> str:
+    """The first of these credentials with room for one more job; it has room until the commit.
+
+    Raises:
+        Problem: UPSTREAM_BUSY, none has.
+
+    """
+    limited = [one.name for one in choices if one.concurrency is not None]
+    if limited and choices[0].concurrency is not None:
+        credentials.hold(connection, limited)
+    since_ms = now_ms - policy.unknown_slot_ms
+    for choice in choices:
+        if choice.concurrency is None:
+            return choice.name
+        live = store.live_of_credential(connection, choice.name, unknown_since_ms=since_ms)
+        if live < choice.concurrency:
+            return choice.name
+    raise problems.of_full()
+
+
+def account_of(
+    connection: Connection,
+    owner: Owner,
+    payer: Payer,
+    model_id: str | None,
+    policy: SubmitPolicy,
+    *,
+    budget: Sequence[Limit] = (),
+    now_ms: int,
+    to_take: bool = False,
+) -> Account:
+    """A payer's account with what is live counted, to look at or, holding the tenant, to take from."""
+    opened = account.open_account(
+        connection, owner, payer, model_id, defaults=policy.default_limits, now_ms=now_ms, to_take=to_take
+    )
+    if budget:
+        used = token_limits.used(connection, owner, payer.token_id)
+        usage = {**opened.usage, (Scope(token_id=payer.token_id), TOTAL): used}
+        opened = replace(opened, limits=(*opened.limits, *budget), usage=usage)
+    limited = [one.scope for one in opened.limits if one.metric is Metric.IN_FLIGHT]
+    since_ms = now_ms - policy.unknown_slot_ms
+    in_flight: dict[Scope, int] = {}
+    if not all(scope.end_user for scope in limited):
+        in_flight |= store.in_flight(connection, owner, unknown_since_ms=since_ms)
+    if any(scope.end_user for scope in limited):
+        in_flight |= token_limits.unfinished(connection, owner, payer.end_user, unknown_since_ms=since_ms)
+    return replace(opened, in_flight=in_flight) if in_flight else opened
+
+
+def has_room(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy, *, now_ms: int) -> bool:
+    """Whether any of these credentials may have one more generation in flight."""
+    since_ms = now_ms - policy.unknown_slot_ms
+    return any(
+        one.concurrency is None
+        or store.live_of_credential(connection, one.name, unknown_since_ms=since_ms) < one.concurrency
+        for one in choices
+    )
