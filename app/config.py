@@ -29,7 +29,7 @@ _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,
 _BRACKETS = re.compile(r"\[[^\[\]]+\]")
 _POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _WHICH_DATABASE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
-LEAST_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
+MIN_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
 
 
@@ -141,10 +141,10 @@ class Settings(BaseSettings):
         description="Whether `serve` also follows jobs in the background; false where `reelgate worker`"
         " does.",
     )
-    poll_least_s: Seconds = Field(
+    poll_min_s: Seconds = Field(
         default=1.0, gt=0, description="The shortest gap between two looks at a job in the background."
     )
-    poll_most_s: Seconds = Field(
+    poll_max_s: Seconds = Field(
         default=30.0,
         gt=0,
         le=3600,
@@ -454,8 +454,8 @@ class Settings(BaseSettings):
             raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
         if self.upstream_token is not None and self.upstream_credentials is not None:
             raise ValueError("set upstream_token or upstream_credentials, not both")
-        if self.poll_most_s < self.poll_least_s:
-            raise ValueError("poll_most_s must not be less than poll_least_s")
+        if self.poll_max_s < self.poll_min_s:
+            raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
 
     @property
@@ -532,7 +532,7 @@ class Settings(BaseSettings):
             pepper = self.pepper.get_secret_value()
             if not self.development and weak(pepper):
                 raise SettingsError(
-                    f"{PREFIX}PEPPER is weak: use at least {LEAST_PEPPER_CHARACTERS} random characters,"
+                    f"{PREFIX}PEPPER is weak: use at least {MIN_PEPPER_CHARACTERS} random characters,"
                     " such as `openssl rand -base64 32` prints."
                 )
             return pepper
@@ -564,7 +564,7 @@ def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
 
 def weak(secret: str) -> bool:
     """Whether a secret is too short or too regular to be random."""
-    return len(secret) < LEAST_PEPPER_CHARACTERS or len(set(secret)) < LEAST_PEPPER_CHARACTERS // 3
+    return len(secret) < MIN_PEPPER_CHARACTERS or len(set(secret)) < MIN_PEPPER_CHARACTERS // 3
 
 
 def _check_sqlite_path(path: str) -> None:

@@ -48,7 +48,7 @@ from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 
 _LEASE_MARGIN_S = 5.0  # of a look: what its two calls have beside their deadlines, for the database
-_LEAST_WATCH_S = 0.25
+_MIN_WATCH_S = 0.25
 
 
 class SchemaError(Exception):
@@ -123,7 +123,7 @@ async def open_gateway(
             pool,
             tasks,
             Notes(db, tasks),
-            Pace(settings.poll_least_s, settings.poll_most_s),
+            Pace(settings.poll_min_s, settings.poll_max_s),
             Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
             places,
             freshness_s=settings.freshness_s,
@@ -134,9 +134,9 @@ async def open_gateway(
             clock,
             tracker,
             tasks,
-            interval_s=max(settings.freshness_s, _LEAST_WATCH_S),
+            interval_s=max(settings.freshness_s, _MIN_WATCH_S),
             most=settings.streams_per_tenant,
-            most_of_token=settings.streams_per_token,
+            max_per_token=settings.streams_per_token,
         )
         inspector = _inspector(settings, clock, tasks)
         dispatcher = Dispatcher(db, clock, pool, terms, spool)

@@ -12,9 +12,9 @@ from bench.rounds import Options, run
 from bench.targets import TARGETS
 
 _QUICK_S = 0.2
-_MOST_SECONDS = 60.0
-_MOST_ROUNDS = 50
-_MOST_RATE = 5000.0
+_MAX_SECONDS = 60.0
+_MAX_ROUNDS = 50
+_MAX_RATE = 5000.0
 _PARTS = {
     "crossings": crossings,
     "following": following,
@@ -55,10 +55,10 @@ def _compare() -> int:
         pin=not given.no_pin,
         quick=given.quick,
     )
-    if not (0 < options.seconds <= _MOST_SECONDS and 0 < options.rounds <= _MOST_ROUNDS):
-        parser.error(f"--seconds is at most {_MOST_SECONDS:g}, --rounds at most {_MOST_ROUNDS}.")
-    if not 1 <= options.rate <= _MOST_RATE:
-        parser.error(f"--rate is from 1 to {_MOST_RATE:g}.")
+    if not (0 < options.seconds <= _MAX_SECONDS and 0 < options.rounds <= _MAX_ROUNDS):
+        parser.error(f"--seconds is at most {_MAX_SECONDS:g}, --rounds at most {_MAX_ROUNDS}.")
+    if not 1 <= options.rate <= _MAX_RATE:
+        parser.error(f"--rate is from 1 to {_MAX_RATE:g}.")
     facts = machine()
     try:
         findings = run(options, say=lambda text: print(text, file=sys.stderr))

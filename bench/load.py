@@ -27,7 +27,7 @@ import uvloop
 
 from bench.children import HOST
 
-MOST_REQUESTS = 1_000_000  # of one round, whatever the other bounds allow
+MAX_REQUESTS = 1_000_000  # of one round, whatever the other bounds allow
 GRACE_S = 10.0  # for answers that are outstanding at the end of a round
 _DONE = b"\r\n\r\n"
 
@@ -88,7 +88,7 @@ class Round:
         if self.order.rate is not None:
             self.idle.append(connection)
             self.send_due()
-        elif now_s < self.ends_s and len(self.latencies_s) + self.errors < MOST_REQUESTS:
+        elif now_s < self.ends_s and len(self.latencies_s) + self.errors < MAX_REQUESTS:
             self.send(connection, now_s)
         self.finish_if_over()
 
@@ -207,7 +207,7 @@ async def run(order: Order) -> Tally:
             one_round.send(connection, time.perf_counter())
     else:
         one_round.idle.extend(connections)
-        count = min(MOST_REQUESTS, max(1, round(order.rate * order.seconds)))
+        count = min(MAX_REQUESTS, max(1, round(order.rate * order.seconds)))
         threading.Thread(target=_pace, args=(loop, one_round, order.rate, count), daemon=True).start()
     try:
         await asyncio.wait_for(one_round.done, order.seconds + GRACE_S)

@@ -30,7 +30,7 @@ from bench.history import TABLES, History
 from bench.statements import STATEMENTS, faults_of, plan_of
 
 _WARM: Final = 20
-_LEAST: Final = 5
+_MIN: Final = 5
 _SECONDS: Final = 3.0  # for one statement at most
 _GB: Final = 2**30
 
@@ -97,7 +97,7 @@ def _median_ms(connection: Connection, history: History, name: str, repeat: int)
     chance = random.Random(name)  # noqa: S311 - guards nothing
     taken: list[float] = []
     until_s = time.perf_counter() + _SECONDS
-    while len(taken) < repeat + _WARM and (len(taken) < _LEAST or time.perf_counter() < until_s):
+    while len(taken) < repeat + _WARM and (len(taken) < _MIN or time.perf_counter() < until_s):
         draw = history.draw(chance)
         connection.execute(text("SELECT 1"))  # begins the transaction
         began_s = time.perf_counter()

@@ -16,7 +16,7 @@ from bench.standin import PICTURE_PATH
 
 __all__ = ["add_options", "main"]
 
-_MOST_A_SECOND: Final = 3_000  # different pictures
+_MAX_A_SECOND: Final = 3_000  # different pictures
 _OFF, _SEEN, _NEW = "not looked at", "seen before", "not seen before"
 
 
@@ -32,7 +32,7 @@ def main(given: argparse.Namespace) -> list[str]:
         def bodies_of(name: str) -> list[bytes]:
             if name != _NEW:
                 return [submit_body("a harbour", picture)]
-            most = int(_MOST_A_SECOND * given.seconds)
+            most = int(_MAX_A_SECOND * given.seconds)
             return [submit_body("a harbour", f"{picture}?{next(numbers)}") for _ in range(most)]
 
         stage.run(given, kinds, bodies_of)

@@ -128,7 +128,7 @@ class _Line:
     def _record(self, connection: Connection) -> Generation:
         tenant_id, kid = self._owners[self._count % _TENANTS]
         self._count += 1
-        wish = SubmitIntent(
+        intent = SubmitIntent(
             generation_id=new_id(_NOW_MS),
             tenant_id=tenant_id,
             kid=kid,
@@ -143,7 +143,7 @@ class _Line:
             choices=(),
             may_wait=True,
         )
-        return record.record(connection, wish, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
+        return record.record(connection, intent, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
 
     def measured(self, times: int) -> dict[str, list[float]]:
         """Milliseconds of each step, so many times."""

@@ -81,7 +81,7 @@ def _claim(connection: Connection, draw: Draw) -> Generation | None:
         now_ms=draw.now_ms,
         lease_until_ms=draw.now_ms + 15_000,
         seen_before_ms=draw.now_ms - 1000,
-        longest_lease_ms=15_000,
+        max_lease_ms=15_000,
     )
 
 

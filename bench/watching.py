@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=240, help="for each interval (240)")
     parser.add_argument("--rate", type=float, default=4, help="submits a second (4)")
     parser.add_argument(
-        "--poll", type=float, action="append", help="REELGATE_POLL_LEAST_S; may be repeated (1 and 0.25)"
+        "--poll", type=float, action="append", help="REELGATE_POLL_MIN_S; may be repeated (1 and 0.25)"
     )
     parser.add_argument("--database", default=FROM_WHEEL, help="postgresql (from its wheel) or a URL")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number")
@@ -70,7 +70,7 @@ def main(given: argparse.Namespace) -> list[str]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgate-bench-")))
         database = stack.enter_context(database_of_its_own(given.database, folder))
         for poll_s in given.poll or (1.0, 0.25):
-            print(f"REELGATE_POLL_LEAST_S={poll_s:g}, {given.jobs} jobs", file=sys.stderr)
+            print(f"REELGATE_POLL_MIN_S={poll_s:g}, {given.jobs} jobs", file=sys.stderr)
             found.append(_run(given, folder, database, poll_s))
     for one in found:
         print(_table(one))
@@ -87,7 +87,7 @@ def _run(given: argparse.Namespace, folder: Path, database: str, poll_s: float) 
         upstream = Child("standin", ["bench.standin", str(upstream_port)], folder=folder, cores=cores)
         children.add(upstream).wait_until_it_answers(upstream_port, COUNT_PATH)
         site = prepare(folder, database, upstream_port, tenant=f"poll-{poll_s:g}")
-        _, follows = site.serve(children, "a", cores=cores, POLL_LEAST_S=str(poll_s))
+        _, follows = site.serve(children, "a", cores=cores, POLL_MIN_S=str(poll_s))
         _, shows = site.serve(children, "b", cores=cores, RUN_LOOPS="false", FRESHNESS_S=_NEVER_S)
         jobs = asyncio.run(_watch(given, follows, shows, site.key))
     query = select(generations.c.id, generations.c.upstream_request_id).where(generations.c.id.in_(jobs))
@@ -167,7 +167,7 @@ async def _read(
 def _table(found: Findings) -> str:
     lines = [
         "",
-        f"REELGATE_POLL_LEAST_S={found.poll_s:g}, ms",
+        f"REELGATE_POLL_MIN_S={found.poll_s:g}, ms",
         f"{'':40}{'median':>8}{'p99':>8}{'most':>8}{'jobs':>6}",
     ]
     for name, delays in found.delays_ms.items():

@@ -28,7 +28,7 @@ from app.db.tables import metadata
 _KEY = re.compile(r"rg_(?:live|test|client)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
 _MINTS = ("/v1/client-tokens", "/playground/token")
 _MINTED = re.compile(r'^\{"token":"rg_client_[0-9A-Za-z_]+"')
-_LEAST = 8
+_MIN = 8
 _AROUND = 100  # characters that a finding shows to either side
 _LONGEST = 400  # of a secret that comes in two pieces of an answer
 _PLAIN = logging.Formatter()
@@ -44,7 +44,7 @@ class Canary:
     def plant(self, *secrets: str) -> None:
         """Look for these from now on, also as URLs and JSON write them."""
         for one in secrets:
-            if len(one) >= _LEAST:
+            if len(one) >= _MIN:
                 self.planted |= {one, quote(one), quote(one, safe=""), json.dumps(one)[1:-1]}
 
     def inspect(self, where: str, text: str) -> bool:

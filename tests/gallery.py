@@ -30,7 +30,7 @@ class Gallery:
     heads: list[str] = field(default_factory=list)
     sent_bytes: int = 0
     at_once: int = 0
-    most_at_once: int = 0
+    max_at_once: int = 0
 
     @property
     def host(self) -> str:
@@ -46,7 +46,7 @@ class Gallery:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.max_at_once = max(self.max_at_once, self.at_once)
         try:
             with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -47,9 +47,9 @@ from tests.soak_server import Servers, servers
 from tests.soak_watchers import WATCHED, Watcher, watchers
 
 CLIENTS = 8
-LONGEST_LIFE_S = 0.6  # of a server, from when it is ready
+MAX_LIFE_S = 0.6  # of a server, from when it is ready
 KILLED_AT_START = 0.1  # of the servers: before they are ready
-LONGEST_START_S = 0.15
+MAX_START_S = 0.15
 SETTINGS = {
     "SUBMIT_DEADLINE_S": "2",
     "DISPATCH_LEASE_S": "2.1",
@@ -62,7 +62,7 @@ SETTINGS = {
 REPLICAS = {
     "HEARTBEAT_S": "2",
     "FRESHNESS_S": "1",
-    "POLL_LEAST_S": "0.25",
+    "POLL_MIN_S": "0.25",
     "DRAIN_S": "10",
     "DRAIN_DELAY_S": "0.3",
 }
@@ -255,10 +255,10 @@ def _kill(chosen: argparse.Namespace, server: Servers, clients: list[Caller]) ->
     while kills < chosen.kills and time.monotonic() - began < chosen.minutes * 60:
         server.start()
         if chance.random() < KILLED_AT_START:
-            time.sleep(chance.random() * LONGEST_START_S)
+            time.sleep(chance.random() * MAX_START_S)
         else:
             server.until_ready()
-            time.sleep(chance.random() * LONGEST_LIFE_S)
+            time.sleep(chance.random() * MAX_LIFE_S)
         server.end(signal.SIGKILL)
         kills += 1
         if kills % 100 == 0:

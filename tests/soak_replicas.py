@@ -16,7 +16,7 @@ from tests.soak_clients import Failure
 from tests.soak_server import Servers, servers
 
 BETWEEN_KILLS_S = (1.0, 4.0)
-LONGEST_AWAY_S = 1.0
+MAX_AWAY_S = 1.0
 BETWEEN_LEAVES_S = 1.0
 WORKER_START_S = 3.0  # until it has said what it does with SIGTERM
 EXIT_MARGIN_S = 2.0  # beyond what a server may wait for what is under way
@@ -75,7 +75,7 @@ class Fleet:
             one = chance.choice(self.all)
             one.end(signal.SIGKILL)
             self.ends += 1
-            time.sleep(chance.random() * LONGEST_AWAY_S)
+            time.sleep(chance.random() * MAX_AWAY_S)
             one.start()
 
     def roll(self, *, going_on: Callable[[int], bool]) -> None:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from app.auth.client_tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S
+from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S
 from app.errors import CATALOGUE
-from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, State
+from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, State
 from app.quotas.ledger import Charge
 from app.quotas.limits import MICROCREDITS, MOST, Metric
 
@@ -42,7 +42,7 @@ _MOMENT = _text(format="date-time")
 _INTEGER: Schema = {"type": "integer"}
 _STATUS_WORD = _text(
     "`completed` means finished; success or failure is only in the result.",
-    enum=sorted(set(STATUS_WORDS.values())),
+    enum=sorted(set(STATUS_NAMES.values())),
 )
 _OUTPUT: Schema = {
     "type": ["object", "null"],
@@ -160,9 +160,9 @@ _TERMS_OF_TOKEN: Schema = {
     "properties": {
         "lifetime_s": {
             "type": "integer",
-            "minimum": SHORTEST_S,
-            "maximum": LONGEST_S,
-            "default": USUAL_S,
+            "minimum": MIN_S,
+            "maximum": MAX_S,
+            "default": DEFAULT_S,
             "description": "Seconds until it ends; its key's end is its end too.",
         },
         "models": _array(_text()) | {"minItems": 1, "description": "The only ones that it may use."},
@@ -220,7 +220,7 @@ SCHEMAS: dict[str, Schema] = {
     "Result": _object(
         {
             "request_id": _ID,
-            "status": _text(enum=sorted(set(RESULT_WORDS.values()))),
+            "status": _text(enum=sorted(set(RESULT_NAMES.values()))),
             "output": _OUTPUT,
             "error": _ERROR,
             "created_at": _MOMENT,
@@ -414,7 +414,7 @@ SCHEMAS: dict[str, Schema] = {
             "number": _INTEGER | {"description": "Its place among all of the tenant's: 1, 2, 3 …"},
             "version": _INTEGER | {"description": "Its place among this request's."},
             "state": _ref("State"),
-            "status": _text("RunComfy's word.", enum=sorted(set(STATUS_WORDS.values()))),
+            "status": _text("RunComfy's word.", enum=sorted(set(STATUS_NAMES.values()))),
             "at": _MOMENT,
             "reason": _text(),
             "final": {"type": "boolean", "description": "Whether it is the last one."},

@@ -49,7 +49,7 @@ _PREFLIGHT: Final = (
 _CLOSED: Final = frozenset({"/metrics"})  # to every page
 PUBLIC: Final = frozenset({"/client.js", "/client.d.ts"})
 """What any page may load."""
-_LONGEST_S: Final = 0.5  # for which an answer that is known waits, to learn whether a page may read it
+_MAX_S: Final = 0.5  # for which an answer that is known waits, to learn whether a page may read it
 _log = get_logger("http")
 
 
@@ -134,7 +134,7 @@ def opened(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 async def _is_anybodys(gateway: Gateway, origin: str) -> bool:
     try:
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(_MAX_S):
             return await gateway.origins.include(origin)
     except (Problem, TimeoutError):
         return False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 
-_MOST_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
+_MAX_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
 
 
 def encode_cursor(created_at_ms: int, name: str) -> str:
@@ -26,7 +26,7 @@ def decode_cursor(cursor: str, is_name: Callable[[str], bool]) -> tuple[int, str
             "ascii"
         )
         created, _, name = raw.partition(".")
-        at_ms = int(created) if created.isdigit() and len(created) <= _MOST_DIGITS else -1
+        at_ms = int(created) if created.isdigit() and len(created) <= _MAX_DIGITS else -1
     except (binascii.Error, ValueError):
         at_ms, name = -1, ""
     if at_ms < 0 or not is_name(name):

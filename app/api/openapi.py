@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.components import SCHEMAS
-from app.api.headers.idempotency import HEADER, LONGEST
+from app.api.headers.idempotency import HEADER, MAX_LENGTH
 from app.api.headers.start_deadline import HEADER as START_DEADLINE
-from app.api.headers.start_deadline import LONGEST_S
+from app.api.headers.start_deadline import MAX_S
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
 from app.catalog.catalog import Catalog
@@ -17,8 +17,8 @@ from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
 from app.errors import Fault
 
-_BARE = f"[!#-~](?:[ -~]{{0,{LONGEST - 2}}}[!-~])?"
-_QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST}}}"'
+_BARE = f"[!#-~](?:[ -~]{{0,{MAX_LENGTH - 2}}}[!-~])?"
+_QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{MAX_LENGTH}}}"'
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -34,7 +34,7 @@ _START_DEADLINE = {
     "name": START_DEADLINE,
     "in": "header",
     "required": False,
-    "description": f"Seconds from now, at most {LONGEST_S}, or a date (of HTTP or RFC 3339) after which the"
+    "description": f"Seconds from now, at most {MAX_S}, or a date (of HTTP or RFC 3339) after which the"
     " job is cancelled, and refunded, if it has not started.",
     "schema": {"type": "string"},
     "examples": {"seconds": {"value": "600"}},

@@ -37,10 +37,10 @@ from app.kit.log import trace_id_var
 from app.quotas.refusal import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
-_MOST_DETAIL: Final = 500
-_MOST_CALL: Final = 300
-_MOST_NAMED: Final = 5  # of the places that an input is refused for
-_LONGEST_S: Final = 0.5
+_MAX_DETAIL: Final = 500
+_MAX_CALL: Final = 300
+_MAX_NAMED: Final = 5  # of the places that an input is refused for
+_MAX_S: Final = 0.5
 _OF_THE_APPLICATION: Final = dict.fromkeys(
     (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."
 )
@@ -113,18 +113,18 @@ async def _note(request: Request, problem: Problem) -> None:
     if token_id is None or problem.fault is DATABASE_UNAVAILABLE:
         return
     gateway: Gateway = request.app.state.gateway
-    where = ", ".join(f"{one.pointer} {one.code}" for one in problem.errors[:_MOST_NAMED])
+    where = ", ".join(f"{one.pointer} {one.code}" for one in problem.errors[:_MAX_NAMED])
     refusal = Refusal(
         gateway.clock.now_ms(),
         problem.fault.code,
-        _printable(problem.detail + (f" ({where})" if where else ""))[:_MOST_DETAIL],
-        _printable(f"{request.method} {request.url.path}")[:_MOST_CALL],
-        _printable(request.headers.get("origin") or "")[:_MOST_CALL] or None,
+        _printable(problem.detail + (f" ({where})" if where else ""))[:_MAX_DETAIL],
+        _printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
+        _printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
         trace_id_var.get(),
     )
     task = gateway.tasks.start(gateway.refusals.note(token_id, refusal), name="note-refusal")
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(_MAX_S):
             await asyncio.shield(task)
 
 

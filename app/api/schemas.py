@@ -8,7 +8,7 @@ from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.errors import Fault
 from app.generations.events import Event
-from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
+from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
 from app.generations.queue.rows import Waiting
 from app.generations.store import Generation
 from app.generations.submit.inspection import Inspection
@@ -35,7 +35,7 @@ def submitted(generation: Generation, base_url: str) -> dict[str, Any]:
 
 def status(generation: Generation, base_url: str) -> dict[str, Any]:
     """RunComfy's status: `completed` means finished, not succeeded."""
-    word = STATUS_WORDS[generation.state]
+    word = STATUS_NAMES[generation.state]
     document: dict[str, Any] = {"request_id": generation.id, "status": word}
     if word == "in_queue" and generation.queue_position is not None:
         document["queue_position"] = generation.queue_position
@@ -46,7 +46,7 @@ def status(generation: Generation, base_url: str) -> dict[str, Any]:
 
 def result(generation: Generation, *, include_cost: bool) -> dict[str, Any]:
     """RunComfy's result: `output` only on success, `error` only on failure, `cost` in USD only on demand."""
-    word = RESULT_WORDS[generation.state]
+    word = RESULT_NAMES[generation.state]
     document: dict[str, Any] = {"request_id": generation.id, "status": word}
     if word == "succeeded":
         document["output"] = generation.output
@@ -75,14 +75,14 @@ def _cost_usd(generation: Generation) -> float | None:
 def cancelled(generation: Generation) -> dict[str, Any]:
     """RunComfy's answer to a cancel: `cancelled` exactly when it is."""
     outcome = "cancelled" if generation.state is State.CANCELLED else "not_cancellable"
-    return {"request_id": generation.id, "status": STATUS_WORDS[generation.state], "outcome": outcome}
+    return {"request_id": generation.id, "status": STATUS_NAMES[generation.state], "outcome": outcome}
 
 
 def summary(generation: Generation, base_url: str) -> dict[str, Any]:
     """A generation in a listing."""
     return {
         **submitted(generation, base_url),
-        "status": STATUS_WORDS[generation.state],
+        "status": STATUS_NAMES[generation.state],
         "state": generation.state,
         "model_id": generation.model_id,
         "mode": generation.mode,
@@ -104,7 +104,7 @@ def event(one: Event) -> dict[str, Any]:
         "number": one.number,
         "version": one.version,
         "state": one.state,
-        "status": STATUS_WORDS[one.state],
+        "status": STATUS_NAMES[one.state],
         "at": iso(one.at_ms),
         "reason": one.reason,
         "final": one.state in TERMINAL,

@@ -17,10 +17,10 @@ from app.kit.json import from_column, to_column
 from app.kit.secrets import keyed_digest, pepper_id
 
 Sees = Literal["token", "end_user", "request"]
-SHORTEST_S, USUAL_S, LONGEST_S = 10, 600, 3600
+MIN_S, DEFAULT_S, MAX_S = 10, 600, 3600
 END_USER = r"[A-Za-z0-9._~@:+=|-]{1,64}"
 """A label of whom a token is for: an id of the caller's own, of which nothing is understood here."""
-MOST_REFUSALS_KEPT = 50
+MAX_REFUSALS_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class TokenTerms:
     those that it made, those that any token of its `end_user` made, or `request_id` alone, which it watches.
     """
 
-    lifetime_s: int = USUAL_S
+    lifetime_s: int = DEFAULT_S
     models: Sequence[str] | None = None
     bounds: Mapping[str, Mapping[str, Any]] | None = None
     origins: Sequence[str] | None = None
@@ -236,7 +236,7 @@ def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> Non
         select(client_token_refusals.c.number)
         .where(client_token_refusals.c.token_id == token_id)
         .order_by(client_token_refusals.c.number.desc())
-        .limit(MOST_REFUSALS_KEPT)
+        .limit(MAX_REFUSALS_KEPT)
     )
     connection.execute(
         delete(client_token_refusals).where(

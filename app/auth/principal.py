@@ -27,7 +27,7 @@ from app.kit.tasks import Tasks, mark_seen
 _log = get_logger("auth")
 
 REMEMBERED_MS = 1000  # a revocation acts within this on every replica; the promise is 5 s
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 _USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and key
 _TOKEN_USED_EVERY_MS = 60_000  # of a token, which lives an hour at most
 
@@ -128,7 +128,7 @@ class Authenticator:
             del self._looking[handle]
         if looking.cancelled() or looking.exception() is not None:
             return
-        if len(self._remembered) >= _MOST_REMEMBERED:
+        if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[handle] = (began_ms, looking.result())
 
@@ -154,7 +154,7 @@ class Authenticator:
         name = principal.kid if principal.token is None else principal.token.token_id
         began_ms, checking = self._checking.get(name, (0, None))
         if checking is None or not 0 <= now_ms - began_ms < REMEMBERED_MS:
-            if len(self._checking) >= _MOST_REMEMBERED:
+            if len(self._checking) >= _MAX_REMEMBERED:
                 self._checking.clear()
             checking = asyncio.ensure_future(
                 self._check(principal, now_ms)
@@ -196,7 +196,7 @@ class Authenticator:
         noted_ms = max(last_ms or 0, self._noted_ms.get(kid, 0))
         if now_ms - noted_ms < every_ms:
             return
-        if len(self._noted_ms) >= _MOST_REMEMBERED:
+        if len(self._noted_ms) >= _MAX_REMEMBERED:
             self._noted_ms.clear()
         self._noted_ms[kid] = now_ms
         self._tasks.start(self._write_use(mark, kid, now_ms), name="note-use", may_be_cut=True)

@@ -18,7 +18,7 @@ _TYPES: Final = {
     **dict.fromkeys(_OF_NUMBERS, frozenset({"integer", "number"})),
     "max_length": frozenset({"array", "string"}),
 }
-MOST_VALUES: Final = 100  # each is judged by the model's whole schema, in some 70 microseconds
+MAX_VALUES: Final = 100  # each is judged by the model's whole schema, in some 70 microseconds
 _KEYWORDS: Final = ("enum", *_OF_NUMBERS, "max_length")
 _LEFT_OUT: Final = {True: "left out, it counts as its default", False: "it was left out, and has no default"}
 
@@ -28,8 +28,8 @@ Bounds = Mapping[str, Mapping[str, Any]]
 def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
     """What is wrong with bounds for this model; their pointers begin with `#/bounds`."""
     values = sum(len(one["enum"]) for one in bounds.values() if isinstance(one.get("enum"), list))
-    if values > MOST_VALUES:
-        return [Violation("#/bounds", "enum", f"has {values} values, and may have {MOST_VALUES} in all")]
+    if values > MAX_VALUES:
+        return [Violation("#/bounds", "enum", f"has {values} values, and may have {MAX_VALUES} in all")]
     faults: list[Violation | None] = []
     inputs = _inputs(model)
     for name, bound in bounds.items():

@@ -32,8 +32,8 @@ from app.quotas.limits import Metric, Standing, credits_text, parse_credits
 books = typer.Typer(no_args_is_help=True, help="Balances, entries, and whether they are right.")
 
 _ONCE = "to a tenant's live keys, or to its test keys, it is entered once"
-_MOST_NOTE = 200
-_MOST_REFERENCE = 100
+_MAX_NOTE = 200
+_MAX_REFERENCE = 100
 _DAY_MS = 86_400_000
 
 
@@ -216,8 +216,8 @@ def _enter(
     note = (note or "").strip() or None
     if reference is not None and not (reference := reference.strip()):
         fail("a reference is not empty.")
-    if len(note or "") > _MOST_NOTE or len(reference or "") > _MOST_REFERENCE:
-        fail(f"a note has at most {_MOST_NOTE} characters, a reference {_MOST_REFERENCE}.")
+    if len(note or "") > _MAX_NOTE or len(reference or "") > _MAX_REFERENCE:
+        fail(f"a note has at most {_MAX_NOTE} characters, a reference {_MAX_REFERENCE}.")
 
     async def work(gateway: Gateway) -> tuple[bool, list[Standing]]:
         is_top_up = kind is Kind.TOP_UP

@@ -17,14 +17,14 @@ from app.quotas.account import Owner
 
 client_tokens = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
 
-_MOST = 10_000
+_MAX = 10_000
 
 
 @client_tokens.command("list")
 def list_client_tokens(
     tenant: Annotated[str, typer.Option(help="The tenant's name.")],
     end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Of this end user alone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX, help="How many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show a tenant's client tokens, without their secrets."""
@@ -67,7 +67,7 @@ def show_client_token(token_id: str) -> None:
         return schemas.client_token_in_full(
             token,
             await gateway.db.read(token_limits.used, owner, token_id),
-            await gateway.db.read(token_limits.newest, owner, token_id, most=_MOST),
+            await gateway.db.read(token_limits.newest, owner, token_id, most=_MAX),
             await gateway.db.read(token_rows.refusals_of, token_id),
             gateway.clock.now_ms(),
         )

@@ -28,7 +28,7 @@ from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
 _MUCH_TOO_LATE_S = 60
-_MOST_SHOWN = 10  # tenants
+_MAX_SHOWN = 10  # tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ async def _waiting(db: Database, now_ms: int) -> Check:
         shares = ", ".join(
             f"{one.tenant} ({one.mode}) {one.waiting}"
             + (", paused" if one.paused else f" with a share of {backlog.share(one, found):.0%}")
-            for one in sorted(waiting, key=lambda one: -one.waiting)[:_MOST_SHOWN]
+            for one in sorted(waiting, key=lambda one: -one.waiting)[:_MAX_SHOWN]
         )
         count = sum(one.waiting for one in waiting)
         finding = f"{count} wait, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"

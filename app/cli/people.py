@@ -13,15 +13,15 @@ from app.auth.tenants import MediaChecks, Tenant
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.gateway import Gateway
-from app.generations.queue.fair import MOST_WEIGHT
+from app.generations.queue.fair import MAX_WEIGHT
 from app.kit.clock import iso
 from app.quotas.account import check_zone
 
 tenants = typer.Typer(no_args_is_help=True, help="Customers, kept apart from one another.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
 
-_MOST_DAYS = 36_500  # a century
-_MOST_NAME = 100
+_MAX_DAYS = 36_500  # a century
+_MAX_NAME = 100
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The key alone, for scripts.")]
 
@@ -88,7 +88,7 @@ def set_tenant_queueing(
     ] = None,
     weight: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_WEIGHT, help="Its share while others wait too; as it is unless given."),
+        typer.Option(min=1, max=MAX_WEIGHT, help="Its share while others wait too; as it is unless given."),
     ] = None,
 ) -> None:
     """Whether the tenant's jobs that may not be sent yet wait instead of being refused."""
@@ -96,16 +96,16 @@ def set_tenant_queueing(
 
     async def work(gateway: Gateway) -> tuple[bool, int, int]:
         found = await gateway.db.read(tenant_rows.by_name, name)
-        own_most = found.most_waiting if most is None else most
+        own_max = found.most_waiting if most is None else most
         own_weight = found.weight if weight is None else weight
         await gateway.db.write(
-            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=own_most, weight=own_weight
+            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=own_max, weight=own_weight
         )
         waits = gateway.settings.queueing if chosen is None else chosen
-        return waits, gateway.settings.waiting_per_tenant if own_most is None else own_most, own_weight
+        return waits, gateway.settings.waiting_per_tenant if own_max is None else own_max, own_weight
 
-    waits, own_most, own_weight = with_gateway(work)
-    done = f"wait, {own_most} at most, with weight {own_weight}" if waits else "are refused"
+    waits, own_max, own_weight = with_gateway(work)
+    done = f"wait, {own_max} at most, with weight {own_weight}" if waits else "are refused"
     typer.echo(f"Jobs of {name} that may not be sent yet {done}; within a second.")
 
 
@@ -181,7 +181,7 @@ def create_key(
         list[str] | None, typer.Option(help="A model that it may use; all unless given.")
     ] = None,
     expires_days: Annotated[
-        float | None, typer.Option(min=1, max=_MOST_DAYS, help="Days until it ends; never unless given.")
+        float | None, typer.Option(min=1, max=_MAX_DAYS, help="Days until it ends; never unless given.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -192,8 +192,8 @@ def create_key(
     if unknown := sorted(set(scopes) - set(SCOPES)):
         fail(f"there is no scope {unknown[0]!r}; there are {', '.join(SCOPES)}.")
 
-    if len(name) > _MOST_NAME or not name.isprintable():
-        fail(f"a key's name is at most {_MOST_NAME} printable characters.")
+    if len(name) > _MAX_NAME or not name.isprintable():
+        fail(f"a key's name is at most {_MAX_NAME} printable characters.")
 
     async def work(gateway: Gateway) -> tuple[str, str]:
         if unknown := [one for one in model or () if gateway.catalog.get(one) is None]:
@@ -265,7 +265,7 @@ def list_keys(
 def rotate_key(
     kid: str,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, max=_MOST_DAYS * 24, help="Hours that the old key lives on.")
+        float, typer.Option(min=0, max=_MAX_DAYS * 24, help="Hours that the old key lives on.")
     ] = 24,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -11,8 +11,8 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 
 _log = get_logger("auth")
-_MOST_A_MINUTE = 60  # that are kept of a token; a page that repeats itself must not cost more writes
-_MOST_REMEMBERED = 10_000
+_MAX_A_MINUTE = 60  # that are kept of a token; a page that repeats itself must not cost more writes
+_MAX_REMEMBERED = 10_000
 _MINUTE_MS = 60_000
 
 
@@ -36,10 +36,10 @@ class Refusals:
         now_ms = self.clock.now_ms()
         window = self._windows.get(token_id)
         if window is None or not 0 <= now_ms - window.began_ms < _MINUTE_MS:
-            if len(self._windows) >= _MOST_REMEMBERED:
+            if len(self._windows) >= _MAX_REMEMBERED:
                 self._windows.clear()
             window = self._windows[token_id] = _Window(now_ms)
-        if window.written >= _MOST_A_MINUTE:
+        if window.written >= _MAX_A_MINUTE:
             self._uncounted[token_id] += 1
             return
         window.written += 1

@@ -23,8 +23,8 @@ from app.kit.log import get_logger
 _log = get_logger("announcements")
 _CHANNEL: Final = "reelgate"
 _INFO: Final = "reelgate.announcements"
-_MOST_WAITING: Final = 10_000
-_MOST_AT_ONCE: Final = 500
+_MAX_WAITING: Final = 10_000
+_MAX_AT_ONCE: Final = 500
 _RECONNECT_S: Final = 1.0
 _SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
 
@@ -55,7 +55,7 @@ class Announcements:
         self._engine = engine  # None on SQLite, where nobody else listens
         self._sender = secrets.token_hex(4)
         self._listeners: list[Listener] = []
-        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[str] = deque(maxlen=_MAX_WAITING)
         self._sending: asyncio.Task[None] | None = None
 
     def subscribe(self, listener: Listener) -> None:
@@ -96,7 +96,7 @@ class Announcements:
 
     async def _send(self, engine: AsyncEngine) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_AT_ONCE))]
             messages = [f"{self._sender} {message}" for message in batch]
             try:
                 async with engine.begin() as connection:

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 _log = get_logger("db")
 _POOL_TIMEOUT_S = 5.0
-_MOST_TRIES = 5
+_MAX_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
 _RETRY_AFTER_S = 2
 # An answered id is durable; and no statement outlives the callers' patience.
@@ -182,7 +182,7 @@ class Database:
                 async with self._readers.begin() as connection:
                     return await connection.run_sync(call)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or tries == _MOST_TRIES:
+                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or tries == _MAX_TRIES:
                     raise
                 tries += 1
                 await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 BUSY_TIMEOUT_S = 5.0
-MOST_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well before
+MAX_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well before
 
 
 class DatabaseBusyError(Exception):
@@ -205,7 +205,7 @@ class Writer:
             return [], True
         works = [first]
         with suppress(queue.Empty):
-            while len(works) < MOST_IN_A_GROUP:
+            while len(works) < MAX_IN_A_GROUP:
                 work = self._queue.get_nowait()
                 if work is None:
                     return works, True

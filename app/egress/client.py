@@ -23,8 +23,8 @@ from app.egress.urls import URL, URLRefused, parse_url
 
 _USUAL_PORTS: Final = frozenset({80, 443})
 _CONNECT_S: Final = 3.0
-_MOST_ADDRESSES: Final = 4  # tried, of those that a name has
-_MOST_REDIRECTS: Final = 3
+_MAX_ADDRESSES: Final = 4  # tried, of those that a name has
+_MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CLOSE_S: Final = 1.0
 
@@ -111,7 +111,7 @@ class Egress:
 
         """
         place = reach.read(url)
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             async with self._answer(place, reach, headers or {}) as fetched:
                 if fetched.status not in _REDIRECTS:
                     yield fetched
@@ -218,7 +218,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
             raise EgressError("unresolvable") from error
         if not all(self._reach.allows(self._url, address) for address in addresses):
             raise EgressError("forbidden_address")
-        tried = addresses[:_MOST_ADDRESSES]
+        tried = addresses[:_MAX_ADDRESSES]
         for address in tried:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout, OSError):
                 return await self._inner.connect_tcp(

@@ -13,14 +13,14 @@ from typing import Final
 
 from app.egress.addresses import Address
 
-_MOST_THREADS: Final = 512
+_MAX_THREADS: Final = 512
 
 
 class Resolver:
     """The system's resolver. Its threads are daemons: one that hangs does not keep a process from ending."""
 
     def __init__(self) -> None:
-        self._room = threading.BoundedSemaphore(_MOST_THREADS)
+        self._room = threading.BoundedSemaphore(_MAX_THREADS)
 
     async def addresses(self, host: str, port: int) -> list[Address]:
         """Every address of a host, in the system's order; a number in any notation is an address too.

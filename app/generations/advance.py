@@ -21,7 +21,7 @@ _SWAP = (
     .where(
         generations.c.id == bindparam("of_id"),
         generations.c.state.in_(bindparam("from_states", expanding=True)),
-        generations.c.version <= bindparam("most_version"),
+        generations.c.version <= bindparam("max_version"),
     )
     .values(version=generations.c.version + 1)
     .returning(generations)
@@ -91,7 +91,7 @@ def advance(
         {
             "of_id": generation_id,
             "from_states": sorted(allowed),
-            "most_version": _ANY_VERSION if up_to_version is None else up_to_version,
+            "max_version": _ANY_VERSION if up_to_version is None else up_to_version,
             **values,
         },
     ).one_or_none()

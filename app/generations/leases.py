@@ -157,7 +157,7 @@ def claim(
     now_ms: int,
     lease_until_ms: int,
     seen_before_ms: int,
-    longest_lease_ms: int,
+    max_lease_ms: int,
 ) -> Generation | None:
     """Take the right to look at one whose last look was before a moment.
 
@@ -171,7 +171,7 @@ def claim(
             "now_ms": now_ms,
             "until_ms": lease_until_ms,
             "before_ms": seen_before_ms,
-            "furthest_ms": now_ms + longest_lease_ms,
+            "furthest_ms": now_ms + max_lease_ms,
         },
     ).one_or_none()
     return None if row is None else generation_of(row)

@@ -59,7 +59,7 @@ def sources(to: State) -> frozenset[State]:
 
 # RunComfy's own words: some clients abort on any other. An unknown job may be running, and cannot be
 # cancelled, so it is shown as in progress; what ended without a video is finished, and its result failed.
-STATUS_WORDS: dict[State, str] = {
+STATUS_NAMES: dict[State, str] = {
     State.ACCEPTED: "in_queue",
     State.DISPATCHING: "in_queue",
     State.IN_QUEUE: "in_queue",
@@ -72,7 +72,7 @@ STATUS_WORDS: dict[State, str] = {
     State.CANCELLED: "cancelled",
     State.EXPIRED: "cancelled",
 }
-RESULT_WORDS: dict[State, str] = STATUS_WORDS | {
+RESULT_NAMES: dict[State, str] = STATUS_NAMES | {
     State.COMPLETED: "succeeded",
     State.FAILED: "failed",
     State.REJECTED: "failed",

@@ -16,7 +16,7 @@ from app.quotas.limits import credits_text
 from app.upstream.outcomes import is_safe_id
 
 _BATCH: Final = 500
-_MOST_USD: Final = 10**9  # of a line: more is another column
+_MAX_USD: Final = 10**9  # of a line: more is another column
 # Decimal itself takes 1_000 and NaN, and what has a comma in it can be read in two ways.
 _COST: Final = re.compile(r"\+?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,2})?")
 
@@ -95,7 +95,7 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
 def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Line:
     text = (cost or "").strip()
     cost_usd = Decimal(text) if _COST.fullmatch(text) else None
-    if cost_usd is None or cost_usd > _MOST_USD:
+    if cost_usd is None or cost_usd > _MAX_USD:
         raise BillError(f"line {number} of the bill has no cost in plain US dollars, such as 0.25: {cost!r}.")
     if not (upstream_request_id or "").strip():
         raise BillError(f"line {number} of the bill has no id.")

@@ -20,7 +20,7 @@ from app.kit.clock import iso
 from app.quotas.ledger import Charge, Kind
 from app.quotas.limits import SETTABLE, TOTAL, periods_of_day, scopes_of
 
-_MOST_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
+_MAX_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -249,7 +249,7 @@ _RULES: Final = {
 
 def _broken_rules(connection: Connection) -> Iterator[Finding]:
     for rule, query in _RULES.items():
-        rows = connection.execute(text(f"{query} LIMIT {_MOST_SHOWN}"))
+        rows = connection.execute(text(f"{query} LIMIT {_MAX_SHOWN}"))
         yield from (Finding(rule, str(subject), str(detail)) for subject, detail in rows)
 
 
@@ -269,7 +269,7 @@ def _wrong_days(connection: Connection) -> Iterator[Finding]:
         query = select(table.id, table.created_at_ms).where(
             table.quota_day == day, (table.created_at_ms < from_ms) | (table.created_at_ms >= until_ms)
         )
-        for subject, created_at_ms in connection.execute(query.limit(_MOST_SHOWN)):
+        for subject, created_at_ms in connection.execute(query.limit(_MAX_SHOWN)):
             detail = f"counts on {day}, was made at {iso(created_at_ms)}"
             yield Finding("quota-day-is-not-when-it-was-made", subject, detail)
 
@@ -318,7 +318,7 @@ def _wrong_sums(connection: Connection) -> Iterator[Finding]:
                     "; ".join(wrong),
                 )
 
-    yield from islice(differences(), _MOST_SHOWN)
+    yield from islice(differences(), _MAX_SHOWN)
 
 
 def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:

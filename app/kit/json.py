@@ -66,11 +66,11 @@ def _float(text: str) -> float:
     return number
 
 
-_LONGEST_INTEGER = 400  # more digits than any double has; int() is quadratic beyond
+_MAX_INTEGER = 400  # more digits than any double has; int() is quadratic beyond
 
 
 def _int(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER:
+    if len(text) > _MAX_INTEGER:
         raise JSONRefused("A number is too large.")
     return int(text)
 

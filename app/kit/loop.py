@@ -12,7 +12,7 @@ from app.kit.clock import Clock, happens
 from app.kit.log import get_logger
 
 _log = get_logger("loop")
-_MOST_BACKOFF = 30  # times the interval
+_MAX_BACKOFF = 30  # times the interval
 
 
 class Loop:
@@ -51,7 +51,7 @@ class Loop:
                 failures = 0
                 if count:
                     _log.debug("A loop's tick did something.", loop=self.name, count=count)
-            await self._pause(self.interval_s * min(2**failures, _MOST_BACKOFF))
+            await self._pause(self.interval_s * min(2**failures, _MAX_BACKOFF))
 
     def stop(self) -> None:
         """Ask the loop to end after its present tick."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-_LEAST_CHARACTERS: Final = 8
+_MIN_CHARACTERS: Final = 8
 _HIDDEN: Final = "[redacted]"
 # The kid stays: it names the key, and opens nothing. What follows it is hidden, however mistyped.
 _KEY = re.compile(r"(rg_(?:live|test|client)_[0-9A-Za-z]{12}_)[^\s\"'<>\\,;:&?#(){}\[\]]+")
@@ -31,7 +31,7 @@ class Redactor:
         """Hide these from now on, also as JSON and URLs write them; under eight characters is no secret."""
         forms = set(self._forms)
         for secret in secrets:
-            if len(secret) >= _LEAST_CHARACTERS:
+            if len(secret) >= _MIN_CHARACTERS:
                 forms |= {secret, quote(secret), quote(secret, safe="")}
                 forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
         # The longest first: one secret may begin with another.

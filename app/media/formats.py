@@ -16,7 +16,7 @@ _HEIC, _AVIF, _MP4, _MATROSKA = "image/heic", "image/avif", "video/mp4", "video/
 
 _SURE: Final = 64  # bytes, with which every magic here is told, but for those with a list behind them
 _LISTS_END: Final = 1_024  # brands and document types stand before
-_MOST_PARTS: Final = 10_000  # segments, chunks or blocks: no honest header has so many
+_MAX_PARTS: Final = 10_000  # segments, chunks or blocks: no honest header has so many
 
 # A marker of a segment. Escaped and padded ones, and those without a segment, are skipped as any junk is.
 _MARKER = re.compile(rb"\xff[^\x00\xc8\xd0-\xd9\xf0-\xfd\xff]")
@@ -43,7 +43,7 @@ _LOOPS: Final = b"NETSCAPE2.0"
 
 _SHOWN_KEY_FRAME: Final = (0x19, 0x10)  # mask and value of the bits: key frame, known profile, shown
 _LOSSLESS: Final = 0x2F
-_MOST_CANVAS: Final = 2**32
+_MAX_CANVAS: Final = 2**32
 
 _BRANDS: Final = {
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
@@ -145,7 +145,7 @@ def _jpeg(head: bytes, *, whole: bool) -> Seen:
     """The last frame header before the first scan."""
     size: _Size = None
     at = 2
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         found = _MARKER.search(head, at)
         if found is None:
             return _cut(_JPEG, size, whole=whole)
@@ -178,7 +178,7 @@ def _png(head: bytes, *, whole: bool) -> Seen:
     size: _Size = None
     drawable = False
     at = 8
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         start = at + _CHUNK.size
         if start > len(head):
             break
@@ -221,7 +221,7 @@ def _gif(head: bytes, *, whole: bool) -> Seen:
         return _cut(_GIF, None, whole=whole)
     width, height, flags = _SCREEN.unpack_from(head)
     at = _SCREEN.size + (6 << (flags & 7) if flags & _HAS_PALETTE else 0)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         found = _BLOCK.search(head, at)
         if found is None:
             return _cut(_GIF, (width, height), whole=whole)
@@ -274,7 +274,7 @@ def _webp(head: bytes, *, whole: bool) -> Seen:
         elif chunk == b"VP8X":
             low, high, height, top = struct.unpack_from("<HBHB", head, 24)
             width, height = (low | high << 16) + 1, (height | top << 16) + 1
-            size = (width, height) if width * height < _MOST_CANVAS else None
+            size = (width, height) if width * height < _MAX_CANVAS else None
     except (IndexError, struct.error):
         return _cut(_WEBP, None, whole=whole)
     return _told(_WEBP, size)

@@ -23,10 +23,10 @@ from app.media.formats import NeedMoreError
 
 _log = get_logger("media")
 FIRST_BYTES: Final = 65_536
-MOST_BYTES: Final = 524_288  # of a head that is long for its thumbnails and profiles
+MAX_BYTES: Final = 524_288  # of a head that is long for its thumbnails and profiles
 _PARTS: Final = 4  # of a tenant's places one end user, or client token, has one in so many
 _ROWS: Final = 4_096  # that are remembered
-_MOST_ASKS: Final = 3  # for the first range, for the longer one, and for all of it
+_MAX_ASKS: Final = 3  # for the first range, for the longer one, and for all of it
 _ASKED_AFTER: Final = 20  # so many times the time for which it is believed, a validator is worth asking by
 _RANGE = re.compile(r"bytes 0-(\d{1,18})/(\d{1,18}|\*)")
 _OK, _PARTIAL, _NOT_MODIFIED, _NO_SUCH_RANGE = 200, 206, 304, 416
@@ -171,7 +171,7 @@ class Prober:
 
     async def _fetch(self, url: str, reach: Reach, known: _Row | None, size_up_to: int | None) -> _Row:
         asked: Mapping[str, str] = {**_range(FIRST_BYTES), **(known.validators if known is not None else {})}
-        for _ in range(_MOST_ASKS):
+        for _ in range(_MAX_ASKS):
             try:
                 return await self._ask(url, reach, asked, known, size_up_to)
             except _MoreWantedError as more:
@@ -249,9 +249,9 @@ async def _facts_of_head(body: _Body, asked: Mapping[str, str]) -> Facts:
     try:
         return facts_of(body.head, whole=body.whole)
     except NeedMoreError:
-        if body.partial and asked.get("Range") != _range(MOST_BYTES)["Range"]:
-            raise _MoreWantedError(_range(MOST_BYTES)) from None
-    await body.read(MOST_BYTES)
+        if body.partial and asked.get("Range") != _range(MAX_BYTES)["Range"]:
+            raise _MoreWantedError(_range(MAX_BYTES)) from None
+    await body.read(MAX_BYTES)
     return facts_of(body.head, whole=True)
 
 

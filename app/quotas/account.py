@@ -115,13 +115,13 @@ def open_account(
     *,
     defaults: Sequence[Limit],
     now_ms: int,
-    to_take: bool = False,
+    for_update: bool = False,
 ) -> Account:
     """The account of a payer and a model (None: all models), to look at or, holding the tenant, to take from.
 
     `defaults` are limits of every tenant that has no own one of that metric.
     """
-    query = _LOCK if to_take else _ZONE
+    query = _LOCK if for_update else _ZONE
     zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
     zone = zone_of(zone_name)
     periods = periods_at(now_ms, zone)
@@ -204,7 +204,7 @@ def end_hold(
     spent: bool,
 ) -> None:
     """Take a generation's hold out of every window that it counts in; into what is spent, or back."""
-    hold_tenant(connection, owner.tenant_id)
+    lock_tenant(connection, owner.tenant_id)
     _move(connection, owner, payer, model_id, day, held=-1, spent=int(spent), price=microcredits)
 
 
@@ -222,14 +222,14 @@ def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits
         connection.execute(_INSERT_USAGE, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
 
 
-def hold_tenant(connection: Connection, tenant_id: str) -> None:
+def lock_tenant(connection: Connection, tenant_id: str) -> None:
     """Keep everybody else from taking from the tenant's accounts until the commit."""
     connection.execute(_LOCK, {"tenant": tenant_id})
 
 
 def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
     """Make or change one limit."""
-    hold_tenant(connection, owner.tenant_id)
+    lock_tenant(connection, owner.tenant_id)
     put_limit(connection, owner, limit, now_ms=now_ms)
 
 
@@ -253,7 +253,7 @@ def put_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int
 
 def unset_limit(connection: Connection, owner: Owner, scope: Scope, metric: Metric) -> bool:
     """Remove one limit, so that the default holds, if there is one. Whether there was one."""
-    hold_tenant(connection, owner.tenant_id)
+    lock_tenant(connection, owner.tenant_id)
     return _remove(connection, owner, scope, metric)
 
 

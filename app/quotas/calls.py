@@ -4,7 +4,7 @@ from app.kit.clock import Clock
 from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
 from app.quotas.refusal import refused
 
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 
 
 class CallLimiter:
@@ -37,8 +37,8 @@ class CallLimiter:
         if problem is not None:
             raise problem
         now_us, tat_us = self._clock.now_ms() * 1000, self._tats_us.get(scope)
-        if tat_us is None and len(self._tats_us) >= _MOST_REMEMBERED:
+        if tat_us is None and len(self._tats_us) >= _MAX_REMEMBERED:
             self._tats_us = {one: tat for one, tat in self._tats_us.items() if tat > now_us}
-            if len(self._tats_us) >= _MOST_REMEMBERED:
+            if len(self._tats_us) >= _MAX_REMEMBERED:
                 self._tats_us.clear()
         self._tats_us[scope] = Rate.of(standing.limit).take(tat_us, now_us)

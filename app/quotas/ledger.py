@@ -109,7 +109,7 @@ def add(
         LimitError: the entry with this reference is another one.
 
     """
-    account.hold_tenant(connection, owner.tenant_id)
+    account.lock_tenant(connection, owner.tenant_id)
     if reference is not None:
         there = _by_reference(connection, owner, kind, reference)
         if there is not None:

@@ -22,7 +22,7 @@ from app.sandbox.store import ABRIDGE_OVER, JobFiles, abridge
 
 log = logging.getLogger(__name__)
 
-LEAST_NAP_S, LONGEST_NAP_S = 0.01, 0.5  # the longest bounds how late an injected clock's jump is seen
+MIN_NAP_S, MAX_NAP_S = 0.01, 0.5  # the longest bounds how late an injected clock's jump is seen
 CANNED = "canned.mp4"
 CANNED_SIZE, CANNED_FRAMES = (640, 360), FPS
 SUFFIXES = {"video": ".mp4", "image": ".png", "audio": ".wav"}
@@ -115,7 +115,7 @@ class Engine:
             self._wake.clear()
             self.settle()
             due = self.book.next_event()
-            nap_s = None if due is None else min(LONGEST_NAP_S, max(LEAST_NAP_S, due - self._clock()))
+            nap_s = None if due is None else min(MAX_NAP_S, max(MIN_NAP_S, due - self._clock()))
             try:
                 async with asyncio.timeout(nap_s):
                     await self._wake.wait()

@@ -9,19 +9,19 @@ from app.sandbox.shape import cost_usd, kind_of
 
 BAD_MODEL, NO_BALANCE, BAD_TOKEN, UNKNOWN_REQUEST = 400_001, 400_002, 400_004, 404_001
 
-RESULT_WORDS = {
+RESULT_NAMES = {
     State.QUEUED: "in_queue",
     State.RUNNING: "in_progress",
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
-STATUS_WORDS = {
-    **RESULT_WORDS,
+STATUS_NAMES = {
+    **RESULT_NAMES,
     State.SUCCEEDED: "completed",
     State.FAILED: "completed",
 }  # finished, not succeeded
-ALT_WORDS = {**RESULT_WORDS, State.CANCELLED: "canceled"}
+ALT_WORDS = {**RESULT_NAMES, State.CANCELLED: "canceled"}
 
 MODELS = (
     "bytedance/dreamina-3-0/image-to-video",
@@ -71,12 +71,12 @@ def status_word(job: Job) -> str:
         job.seen["in_progress"] += 1
         if "backwards" in job.directives and job.seen["in_progress"] == 2:  # noqa: PLR2004  once, after the first
             return "in_queue"
-    return (ALT_WORDS if "alt-words" in job.directives else STATUS_WORDS)[job.state]
+    return (ALT_WORDS if "alt-words" in job.directives else STATUS_NAMES)[job.state]
 
 
 def result(options: SandboxOptions, job: Job, *, with_cost: bool) -> dict[str, Any]:
     """The answer of the result route, unfinished jobs included."""
-    body: dict[str, Any] = {"request_id": job.request_id, "status": RESULT_WORDS[job.state]}
+    body: dict[str, Any] = {"request_id": job.request_id, "status": RESULT_NAMES[job.state]}
     if job.state is State.RUNNING and "unknown-status" in job.directives:
         body["status"] = "warming_up"
     if job.state is State.SUCCEEDED and "result-missing-output" not in job.directives:
@@ -102,7 +102,7 @@ def _output(options: SandboxOptions, job: Job) -> dict[str, Any]:
 def cancelled(job: Job, *, done: bool) -> dict[str, Any]:
     """The answer to a cancel, whichever way it went."""
     outcome = "cancelled" if done else "not_cancellable"
-    return {"request_id": job.request_id, "status": STATUS_WORDS[job.state], "outcome": outcome}
+    return {"request_id": job.request_id, "status": STATUS_NAMES[job.state], "outcome": outcome}
 
 
 def model(model_id: str, options: SandboxOptions) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from app.server.request_head import fault_of_head, without_upgrade
 from app.server.transport import Wire
 
 _log = get_logger("http")
-_MOST_HEADERS: Final = 100
-_MOST_WAITING: Final = 100  # requests of one connection behind the one that is being answered
+_MAX_HEADERS: Final = 100
+_MAX_WAITING: Final = 100  # requests of one connection behind the one that is being answered
 _REQUEST_LINE: Final = 32  # bytes of a request line around its address, at most
 _RETRY_AFTER_S: Final = 1
 _PAUSED_TICK_S: Final = 1.0
@@ -199,7 +199,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head, which has its time from here."""
-        if len(self.pipeline) >= _MOST_WAITING:
+        if len(self.pipeline) >= _MAX_WAITING:
             # Input that was read is parsed to its end: without this, thousands would queue up.
             self._is_deaf = True
             self._end_after_this()
@@ -217,8 +217,8 @@ class GuardedProtocol(HttpToolsProtocol):
             )
             if (problem := self._fault_of_size()) is not None:
                 self._stop(problem)
-        if len(self.headers) > _MOST_HEADERS:
-            self._stop(Problem(HEADERS_TOO_LARGE, f"There may be {_MOST_HEADERS} headers."))
+        if len(self.headers) > _MAX_HEADERS:
+            self._stop(Problem(HEADERS_TOO_LARGE, f"There may be {_MAX_HEADERS} headers."))
         version = self.parser.get_http_version()
         fault = fault_of_head(version, self.url, self.headers)
         if fault is not None:

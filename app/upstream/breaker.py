@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-MOST_FAILURES: Final = 10  # in a row, without one answer: what is slow now and then is not down
-_SHORTEST_MS: Final = 5_000
-_LONGEST_MS: Final = 300_000
+MAX_FAILURES: Final = 10  # in a row, without one answer: what is slow now and then is not down
+_MIN_MS: Final = 5_000
+_MAX_MS: Final = 300_000
 _FURTHEST_MS: Final = 25 * 3_600_000  # a Retry-After is at most a day; what is further is of another clock
 
 
@@ -78,7 +78,7 @@ class Health:
     def failed(self, reason: str, now_ms: int) -> "Health":
         """After a call without an answer: the tenth in a row opens it, one that is a trial does at once."""
         failures = self.failures + 1
-        if self.may_submit and failures < MOST_FAILURES:
+        if self.may_submit and failures < MAX_FAILURES:
             return replace(self, failures=failures)
         return self._opened(failures, reason, now_ms, None, looks_too=True)
 
@@ -91,7 +91,7 @@ class Health:
     ) -> "Health":
         if self.condition(now_ms) is Condition.OPEN:  # what was under way says it once more
             return replace(self, failures=failures, looks_too=self.looks_too or looks_too)
-        pause_ms = min(_SHORTEST_MS * 2 ** min(self.openings, 10), _LONGEST_MS)
+        pause_ms = min(_MIN_MS * 2 ** min(self.openings, 10), _MAX_MS)
         if retry_after_s is not None:
             pause_ms = max(1000, retry_after_s * 1000)
         return Health(failures, self.openings + 1, now_ms + pause_ms, looks_too, reason)

@@ -135,7 +135,7 @@ class Pool:
         waiting = [one.health for one in self._all.values() if one.mode == mode]
         return min(((one, one.retry_after_s(now_ms)) for one in waiting), key=lambda pair: pair[1])
 
-    def note_submit(self, credential: Credential, outcome: Outcome) -> None:
+    def record_submit(self, credential: Credential, outcome: Outcome) -> None:
         """Learn from what became of a submit."""
         now_ms, health = self._clock.now_ms(), credential.health
         match outcome.verdict:
@@ -154,7 +154,7 @@ class Pool:
                 learnt = health.answered()
         self._learn(credential, learnt)
 
-    def note_look(self, credential: Credential, exchange: Exchange, observation: Observation) -> None:
+    def record_poll(self, credential: Credential, exchange: Exchange, observation: Observation) -> None:
         """Learn from a look at a job, or a cancel."""
         now_ms, health = self._clock.now_ms(), credential.health
         status = exchange.status or 0
@@ -171,7 +171,7 @@ class Pool:
             learnt = health.answered()
         self._learn(credential, learnt)
 
-    async def note_capacity(
+    async def record_capacity(
         self, db: Database, credential: Credential, in_flight: Callable[[Connection], int]
     ) -> None:
         """Learn how many jobs the upstream lets a credential have, as it has just refused one more."""
@@ -217,7 +217,7 @@ class Pool:
         exchange = await credential.upstream.status(NOBODYS_ID)
         observation = observe_status(exchange)
         if observation.seen in BLIND:
-            self.note_look(credential, exchange, observation)
+            self.record_poll(credential, exchange, observation)
             now_ms = self._clock.now_ms()
             if credential.health.condition(now_ms) is not Condition.OPEN:  # answered, and not like RunComfy
                 credential.health = credential.health.failed(observation.reason, now_ms)

@@ -17,9 +17,9 @@ import orjson
 
 EVIDENCE_LENGTH = 4096
 _SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
-_LONGEST_WORDS = 1000
-_MOST_LEVELS = 64  # RunComfy's documents have five
-_LONGEST_RETRY_AFTER_S = 86_400
+_MAX_WORDS = 1000
+_MAX_LEVELS = 64  # RunComfy's documents have five
+_MAX_RETRY_AFTER_S = 86_400
 
 # RunComfy's documented codes; the rest of its refusals are about the input.
 _CREDENTIAL_CODES = frozenset({400002, 400004, 403001})  # no balance; bad token; somebody else's request
@@ -283,7 +283,7 @@ def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return min(_LONGEST_RETRY_AFTER_S, int(text[:9]))
+        return min(_MAX_RETRY_AFTER_S, int(text[:9]))
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError, IndexError):
@@ -291,7 +291,7 @@ def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     delay_s = -(-(int(moment.timestamp() * 1000) - now_ms) // 1000)
-    return max(0, min(delay_s, _LONGEST_RETRY_AFTER_S))
+    return max(0, min(delay_s, _MAX_RETRY_AFTER_S))
 
 
 def evidence(exchange: Exchange, reason: str, redact: Callable[[str], str]) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 def _is_shallow(document: dict[str, Any]) -> bool:
     """Whether it is nested less deeply than what writing and reading it again can take."""
     level: list[Any] = [document]
-    for _ in range(_MOST_LEVELS):
+    for _ in range(_MAX_LEVELS):
         level = [
             member
             for value in level
@@ -341,7 +341,7 @@ def _words(document: dict[str, Any] | None) -> Words:
     message = ""
     for name in ("error_message", "message", "error", "detail"):
         if isinstance(document.get(name), str):
-            message = document[name][:_LONGEST_WORDS]
+            message = document[name][:_MAX_WORDS]
             break
     return Words(code, message, _detail(document.get("detail")))
 
@@ -355,7 +355,7 @@ def _detail(value: Any) -> tuple[tuple[tuple[str | int, ...], str], ...]:
             places = entry.get("loc")
             parts = places if isinstance(places, list) else []
             path = tuple(part for part in parts if isinstance(part, str | int))
-            entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_LONGEST_WORDS]))
+            entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_MAX_WORDS]))
     return tuple(entries)
 
 

@@ -366,7 +366,7 @@ class TestMany:
     async def test_a_tenant_fetches_so_many_at_a_time(self, world: World, gallery: Gallery) -> None:
         urls = [gallery.hang(f"{n}", Picture(png())) for n in range(40)]
         await asyncio.gather(*(self.quote(world, [url]) for url in urls))
-        assert 1 < gallery.most_at_once <= 8
+        assert 1 < gallery.max_at_once <= 8
 
     async def test_kinds_and_types_of_other_models_are_their_own(
         self, world: World, gallery: Gallery
@@ -393,6 +393,6 @@ async def test_a_page_leaves_room_for_the_files_of_others(world: World, gallery:
     await until(lambda: gallery.at_once == 4)
     answer = await other.submit(image_urls=[gallery.hang("good", Picture(jpeg()))])
     assert answer.status_code == 200, answer.text
-    assert gallery.most_at_once == 5
+    assert gallery.max_at_once == 5
     gate.set()
     assert {one.status_code for one in await asyncio.gather(*quotes)} == {200}

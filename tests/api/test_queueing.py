@@ -373,7 +373,7 @@ class TestUpstream:
         sandbox.guarded = True
         await world.gateway.db.write(backlog.pause, ["test"], 1)
         waiting = [await world.submitted("queued") for _ in range(5)]
-        world.gateway.pool.note_submit(sandbox, Outcome(Verdict.BUSY, "http_503", retry_after_s=5))
+        world.gateway.pool.record_submit(sandbox, Outcome(Verdict.BUSY, "http_503", retry_after_s=5))
         await world.gateway.db.write(backlog.pause, ["test"], None)
         world.clock.advance(10)
         assert await tick(world) == 0

@@ -13,7 +13,7 @@ from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
 from app.gateway import open_catalog
-from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
+from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
 from app.main import contract
 
 ROOT = Path(__file__).parents[2]
@@ -136,7 +136,7 @@ def test_the_architecture_page_shows_the_words_of_every_state() -> None:
         r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \| (yes|no) \|$", read("docs/architecture.md"), re.MULTILINE
     )
     assert listed == [
-        (state.value, STATUS_WORDS[state], RESULT_WORDS[state], "yes" if state in TERMINAL else "no")
+        (state.value, STATUS_NAMES[state], RESULT_NAMES[state], "yes" if state in TERMINAL else "no")
         for state in State
     ]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.upstream.breaker import MOST_FAILURES, Condition, Health
+from app.upstream.breaker import MAX_FAILURES, Condition, Health
 
 NOW_MS = 1_790_000_000_000
 DAY_S = 86_400
@@ -31,22 +31,22 @@ def pause_ms(health: Health, now_ms: int = NOW_MS) -> int:
 
 
 def test_the_tenth_failure_in_a_row_opens_it_and_no_earlier_one() -> None:
-    for times in range(MOST_FAILURES):
+    for times in range(MAX_FAILURES):
         assert failed(WELL, times).condition(NOW_MS) is Condition.CLOSED
-    opened = failed(WELL, MOST_FAILURES)
-    assert MOST_FAILURES == 10
+    opened = failed(WELL, MAX_FAILURES)
+    assert MAX_FAILURES == 10
     assert (opened.condition(NOW_MS), opened.may_submit, opened.may_look) == (Condition.OPEN, False, False)
     assert (opened.reason, opened.openings) == ("timeout", 1)
 
 
-@given(st.lists(st.integers(0, MOST_FAILURES - 1)), st.sampled_from(["answered", "accepted"]))
+@given(st.lists(st.integers(0, MAX_FAILURES - 1)), st.sampled_from(["answered", "accepted"]))
 def test_one_answer_in_between_is_enough_to_keep_it_closed(runs: list[int], answer: str) -> None:
     health = WELL
     for run in runs:
         health = getattr(failed(health, run), answer)()
         assert health.may_submit
         assert health.failures == 0
-    assert failed(health, MOST_FAILURES - 1).may_submit
+    assert failed(health, MAX_FAILURES - 1).may_submit
 
 
 def test_a_refusal_opens_it_at_once() -> None:
@@ -119,7 +119,7 @@ def test_time_alone_never_closes_it(later_ms: int) -> None:
 
 
 def test_no_answer_of_what_was_under_way_closes_it() -> None:
-    for opened in (refused(), failed(WELL, MOST_FAILURES)):
+    for opened in (refused(), failed(WELL, MAX_FAILURES)):
         assert opened.answered() == opened
         assert opened.accepted() == opened
 
@@ -140,7 +140,7 @@ def test_a_trial_that_went_well_closes_it_and_keeps_its_openings_until_a_submit_
 
 
 def test_a_trial_that_fails_opens_it_again_at_once_and_for_longer() -> None:
-    opened = failed(WELL, MOST_FAILURES)
+    opened = failed(WELL, MAX_FAILURES)
     again = failed(opened, now_ms=opened.until_ms)
     assert again.condition(opened.until_ms) is Condition.OPEN
     assert (again.openings, pause_ms(again, opened.until_ms)) == (2, 10_000)
@@ -151,7 +151,7 @@ def test_a_trial_that_fails_opens_it_again_at_once_and_for_longer() -> None:
 
 @pytest.mark.parametrize("back_s", [DAY_S + 3600, 10 * DAY_S, 365 * DAY_S])
 def test_a_clock_that_was_set_back_does_not_keep_it_open_for_that_long(back_s: int) -> None:
-    for opened in (refused(), refused(retry_after_s=DAY_S), failed(WELL, MOST_FAILURES)):
+    for opened in (refused(), refused(retry_after_s=DAY_S), failed(WELL, MAX_FAILURES)):
         now_ms = NOW_MS - back_s * 1000
         assert opened.condition(now_ms) is Condition.HALF_OPEN
         assert failed(opened, now_ms=now_ms).condition(now_ms) is Condition.OPEN, (

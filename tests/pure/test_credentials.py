@@ -16,7 +16,7 @@ def after_a_look(status: int, body: bytes = b"{}") -> Credential:
     nobody: Any = None  # it is not called
     credential = Credential("one", "live", nobody)
     exchange = Exchange(Sent.BODY, status, {}, body, complete=True)
-    Pool(clock, [credential]).note_look(credential, exchange, observe_status(exchange))
+    Pool(clock, [credential]).record_poll(credential, exchange, observe_status(exchange))
     assert credential.health.condition(clock.now_ms()) in {Condition.CLOSED, Condition.OPEN}
     return credential
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.generations.queue.fair import MOST_WEIGHT, STEP, Turn, ahead_of
+from app.generations.queue.fair import MAX_WEIGHT, STEP, Turn, ahead_of
 
-weights = st.integers(1, MOST_WEIGHT)
+weights = st.integers(1, MAX_WEIGHT)
 small_turns = st.lists(
     st.builds(Turn, st.uuids().map(str), st.integers(0, 5 * STEP), st.integers(1, 9), st.integers(1, 12)),
     min_size=1,

@@ -5,8 +5,8 @@ import pytest
 from app.generations.lifecycle import (
     FOLLOWABLE,
     MOVES,
-    RESULT_WORDS,
-    STATUS_WORDS,
+    RESULT_NAMES,
+    STATUS_NAMES,
     TERMINAL,
     State,
     sources,
@@ -89,23 +89,23 @@ def test_sources_is_the_inverse_of_moves(to: State) -> None:
 
 def test_callers_see_only_documented_words() -> None:
     """Clients abort on any other. `failed` and `succeeded` belong to the result route alone."""
-    assert set(STATUS_WORDS) == set(RESULT_WORDS) == set(State)
-    assert set(STATUS_WORDS.values()) == {"in_queue", "in_progress", "completed", "cancelled"}
-    assert set(RESULT_WORDS.values()) == {"in_queue", "in_progress", "succeeded", "failed", "cancelled"}
+    assert set(STATUS_NAMES) == set(RESULT_NAMES) == set(State)
+    assert set(STATUS_NAMES.values()) == {"in_queue", "in_progress", "completed", "cancelled"}
+    assert set(RESULT_NAMES.values()) == {"in_queue", "in_progress", "succeeded", "failed", "cancelled"}
 
 
 def test_both_routes_agree_whether_a_job_has_ended() -> None:
     ended = {"completed", "cancelled", "succeeded", "failed"}
     for state in State:
-        assert (STATUS_WORDS[state] in ended) == (RESULT_WORDS[state] in ended) == (state in TERMINAL)
-        assert (RESULT_WORDS[state] == "succeeded") == (state is State.COMPLETED)
+        assert (STATUS_NAMES[state] in ended) == (RESULT_NAMES[state] in ended) == (state in TERMINAL)
+        assert (RESULT_NAMES[state] == "succeeded") == (state is State.COMPLETED)
 
 
 def test_the_words_never_go_back() -> None:
     """A watcher sees in_queue, in_progress, an end, in this order, on every path."""
     rank = {"in_queue": 0, "in_progress": 1, "completed": 2, "cancelled": 2}
     back = {
-        (one, to) for one in State for to in MOVES[one] if rank[STATUS_WORDS[to]] < rank[STATUS_WORDS[one]]
+        (one, to) for one in State for to in MOVES[one] if rank[STATUS_NAMES[to]] < rank[STATUS_NAMES[one]]
     }
     # An unknown job was shown as in progress, and is found waiting in the queue: rare, and true.
     assert back == {(State.UNKNOWN, State.IN_QUEUE)}

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from app.generations.following.schedule import Durations, Pace
 
 DAY_MS = 86_400_000
-paces = st.builds(
-    lambda least_s, more_s: Pace(least_s, least_s + more_s), st.floats(0.05, 60), st.floats(0, 600)
-)
+paces = st.builds(lambda min_s, more_s: Pace(min_s, min_s + more_s), st.floats(0.05, 60), st.floats(0, 600))
 ages_ms = st.integers(-DAY_MS, 30 * DAY_MS)  # negative: the clock was set back
 usuals_ms = st.none() | st.floats(0, DAY_MS)
 chances = st.floats(0, 1)
@@ -21,7 +19,7 @@ def test_a_gap_is_within_its_bounds_but_for_a_tenth_of_chance(
 ) -> None:
     gap_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=chance)
     assert gap_ms >= 1
-    assert pace.least_s * 900 - 1 <= gap_ms <= pace.longest_ms() + 1
+    assert pace.min_s * 900 - 1 <= gap_ms <= pace.longest_ms() + 1
 
 
 @given(paces, ages_ms, usuals_ms, chances)
@@ -57,7 +55,7 @@ def test_until_twice_the_usual_duration_a_gap_is_a_tenth_of_it_at_most(
     pace: Pace, usual_ms: float, share: float
 ) -> None:
     gap_ms = pace.gap_ms(age_ms=int(usual_ms * share), usual_ms=usual_ms, chance=0)
-    assert gap_ms <= max(usual_ms / 10, pace.least_s * 1000) + 1
+    assert gap_ms <= max(usual_ms / 10, pace.min_s * 1000) + 1
 
 
 @given(st.floats(0, DAY_MS))

@@ -125,7 +125,7 @@ def _of_money(story: Story, quota: dict[str, Any], completed: int) -> Iterator[s
     right = {
         "tenant-credits-total": (0, completed * PRICE, TOP_UP - completed * PRICE),
         "tenant-generations-total": (0, completed, MOST - completed),
-        "tenant-in-flight": (0, 0, story.most_in_flight),
+        "tenant-in-flight": (0, 0, story.max_in_flight),
     }
     for policy, wanted in right.items():
         if limits[policy] != wanted:

@@ -31,7 +31,7 @@ from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.sandbox.harness import TOKEN
 from tests.scenarios.events import Events, Fault, bug, counting
 from tests.scenarios.processes import PATIENCE_S
-from tests.scenarios.story import LEASE_S, MOST, MOST_LOOKS, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
+from tests.scenarios.story import LEASE_S, MAX_LOOKS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Client:
 
     async def end_all(self) -> None:
         """Follow what is live to its end; what waits for ever is cancelled, the rest is sent in its turn."""
-        for _ in range(MOST_LOOKS):
+        for _ in range(MAX_LOOKS):
             await dispatched(self.gateway)
             listed = (await self.get("/v1/requests?limit=100"))["requests"]
             live = [one["request_id"] for one in listed if one["state"] in {"in_queue", "in_progress"}]
@@ -276,7 +276,7 @@ def _tenant(connection: Connection, story: Story, now_ms: int) -> tuple[str, str
     _, key = keys.create(connection, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms)
     owner = Owner(tenant.id, "test")
     tenants.set_queueing(connection, tenant.id, queueing=story.queueing, most_waiting=None, weight=1)
-    for metric, most in ((Metric.GENERATIONS_TOTAL, MOST), (Metric.IN_FLIGHT, story.most_in_flight)):
+    for metric, most in ((Metric.GENERATIONS_TOTAL, MOST), (Metric.IN_FLIGHT, story.max_in_flight)):
         set_limit(connection, owner, Limit(Scope(), metric, most), now_ms=now_ms)
     ledger.add(connection, owner, Scope(), Kind.TOP_UP, TOP_UP, now_ms=now_ms)
     return tenant.id, key

@@ -219,11 +219,11 @@ class Driver(Submits):
     def _owner(self, mode: str) -> Owner:
         return Owner(self.place.tenant_id, mode)
 
-    async def quote(self, server: Server, line: Line, wish: Wish) -> None:
-        key, path = line.key(0, self.now_ms)[1], f"/v1/quotes/{wish.model_id}"
-        quote = told(await self.place.call(server, key, "POST", path, body=wish.body), 200, None)
-        violated, _ = self.refusal(server, line, wish)
-        assert (quote["admissible"], quote["price_microcredits"]) == (not violated, self.price(wish))
+    async def quote(self, server: Server, line: Line, intent: Wish) -> None:
+        key, path = line.key(0, self.now_ms)[1], f"/v1/quotes/{intent.model_id}"
+        quote = told(await self.place.call(server, key, "POST", path, body=intent.body), 200, None)
+        violated, _ = self.refusal(server, line, intent)
+        assert (quote["admissible"], quote["price_microcredits"]) == (not violated, self.price(intent))
         assert set((quote["refusal"] or {"violated-policies": []})["violated-policies"]) == violated
 
     # What must be true.

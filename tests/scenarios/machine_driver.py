@@ -30,7 +30,7 @@ OUTCOMES = {
     "twin": (504, "outcome_unknown", "unknown"),
 }
 FREES_THE_KEY = frozenset({"busy", "credential"})
-_MOST_PRESSED = 5
+_MAX_PRESSED = 5
 _UNSETTLED = frozenset({"dispatching", "unknown"})
 
 
@@ -88,72 +88,74 @@ class Submits:
     def of_unknown_fate(self) -> list[Job]:
         return [job for job in self.model.jobs if job.state == "unknown"]
 
-    def wish(self, kind: str, *, keyed: bool) -> Wish:
+    def intent(self, kind: str, *, keyed: bool) -> Wish:
         self._marks += 1
         mark = f"m{self._marks}"
         model_id, body = BODIES[kind]
-        wish = Wish(mark, model_id, {**body, "prompt": mark}, f"key-{mark}" if keyed else None)
+        intent = Wish(mark, model_id, {**body, "prompt": mark}, f"key-{mark}" if keyed else None)
         if keyed:
-            self.wishes.append(wish)
-        return wish
+            self.wishes.append(intent)
+        return intent
 
     # Submits.
 
-    def price(self, wish: Wish) -> int:
-        model = self.place.gateway.catalog.get(wish.model_id)
+    def price(self, intent: Wish) -> int:
+        model = self.place.gateway.catalog.get(intent.model_id)
         assert model is not None
-        return model.price(wish.body)
+        return model.price(intent.body)
 
-    def refusal(self, server: Server, line: Line, wish: Wish) -> tuple[set[str], bool]:
-        return self.model.refusal(line, wish.model_id, self.price(wish), server.options, self.now_ms)
+    def refusal(self, server: Server, line: Line, intent: Wish) -> tuple[set[str], bool]:
+        return self.model.refusal(line, intent.model_id, self.price(intent), server.options, self.now_ms)
 
-    def admit(self, server: Server, line: Line, wish: Wish, kid: str) -> Job:
+    def admit(self, server: Server, line: Line, intent: Wish, kid: str) -> Job:
         job = Job(
-            wish.mark,
+            intent.mark,
             line,
             kid,
-            wish.model_id,
-            self.price(wish),
+            intent.model_id,
+            self.price(intent),
             self.model.day(self.now_ms),
             server.options.settles,
             self.now_ms,
-            wish.idempotency_key,
-            wish.fingerprint(line.mode),
+            intent.idempotency_key,
+            intent.fingerprint(line.mode),
             changed_ms=self.now_ms,
         )
         return self.model.admit(job, server.options, self.now_ms)
 
-    async def post(self, server: Server, key: str, wish: Wish) -> httpx2.Response:
-        headers = {} if wish.idempotency_key is None else {"Idempotency_Key": wish.idempotency_key}
-        path = f"/v1/models/{wish.model_id}"
-        return await self.place.call(server, key, "POST", path, body=wish.body, **headers)
+    async def post(self, server: Server, key: str, intent: Wish) -> httpx2.Response:
+        headers = {} if intent.idempotency_key is None else {"Idempotency_Key": intent.idempotency_key}
+        path = f"/v1/models/{intent.model_id}"
+        return await self.place.call(server, key, "POST", path, body=intent.body, **headers)
 
-    async def submit(self, server: Server, line: Line, wish: Wish, outcome: str, *, age: int = 0) -> None:
+    async def submit(self, server: Server, line: Line, intent: Wish, outcome: str, *, age: int = 0) -> None:
         """Send it; the upstream does as `outcome` says, should it hear of it."""
         upstream = self.place.upstream
         kid, key, good = line.key(age, self.now_ms)
-        earlier = self.model.of_key(wish.idempotency_key)
-        violated, for_ever = self.refusal(server, line, wish)
-        had = upstream.bodies[wish.mark]
+        earlier = self.model.of_key(intent.idempotency_key)
+        violated, for_ever = self.refusal(server, line, intent)
+        had = upstream.bodies[intent.mark]
         if outcome == "twin":
             twins = [
                 job.upstream_id for job in self.model.jobs if job.upstream_id and job.line.mode == line.mode
             ]
             outcome, upstream.twin = ("twin", twins[0]) if twins else ("accept", "")
-        upstream.plan(wish.mark, *([outcome, "accept"] if outcome == "busy_for_a_moment" else [outcome]))
-        answer = await self.post(server, key, wish)
-        heard = upstream.bodies[wish.mark] - had
+        upstream.plan(intent.mark, *([outcome, "accept"] if outcome == "busy_for_a_moment" else [outcome]))
+        answer = await self.post(server, key, intent)
+        heard = upstream.bodies[intent.mark] - had
         if not good or earlier is not None or violated or server.options.cut_off:
             assert heard == 0
         if not good:
             told(answer, 401, "invalid_api_key")
         elif earlier is not None:
-            self._told_of(answer, earlier, line, wish.fingerprint(line.mode))
+            self._told_of(answer, earlier, line, intent.fingerprint(line.mode))
         elif violated:
             self._refused(answer, violated, for_ever)
         else:
             assert heard == (0 if server.options.cut_off else 2 if outcome == "busy_for_a_moment" else 1)
-            self._became(self.admit(server, line, wish, kid), outcome, answer, cut_off=server.options.cut_off)
+            self._became(
+                self.admit(server, line, intent, kid), outcome, answer, cut_off=server.options.cut_off
+            )
 
     def _refused(self, answer: httpx2.Response, violated: set[str], for_ever: bool) -> None:
         problem = told(answer, 429, "quota_exhausted" if for_ever else "quota_exceeded")
@@ -203,50 +205,50 @@ class Submits:
         servers = [server for server in self.place.servers if server.options == options]
         if options.cut_off:
             return
-        wishes = [self.wish(kind, keyed=copies > 1) for _ in range(count)]
-        for wish in wishes:
-            self.place.upstream.plan(wish.mark, "accept")
+        wishes = [self.intent(kind, keyed=copies > 1) for _ in range(count)]
+        for intent in wishes:
+            self.place.upstream.plan(intent.mark, "accept")
         kid, key, _ = line.key(0, self.now_ms)
-        sent = [(wish, servers[at % len(servers)]) for at, wish in enumerate(wishes * copies)]
-        answers = await asyncio.gather(*(self.post(server, key, wish) for wish, server in sent))
-        of_wish = {wish.mark: answers[at::count] for at, wish in enumerate(wishes)}
-        let_in = [wish for wish in wishes if any(one.status_code == 200 for one in of_wish[wish.mark])]
-        for wish in let_in:
-            violated, _ = self.refusal(servers[0], line, wish)
+        sent = [(intent, servers[at % len(servers)]) for at, intent in enumerate(wishes * copies)]
+        answers = await asyncio.gather(*(self.post(server, key, intent) for intent, server in sent))
+        of_wish = {intent.mark: answers[at::count] for at, intent in enumerate(wishes)}
+        let_in = [intent for intent in wishes if any(one.status_code == 200 for one in of_wish[intent.mark])]
+        for intent in let_in:
+            violated, _ = self.refusal(servers[0], line, intent)
             assert not violated, violated
-            first, *more = sorted(of_wish[wish.mark], key=lambda answer: answer.status_code)
-            job = self.admit(servers[0], line, wish, kid)
+            first, *more = sorted(of_wish[intent.mark], key=lambda answer: answer.status_code)
+            job = self.admit(servers[0], line, intent, kid)
             self._became(job, "accept", first, cut_off=False)
             for one in more:
                 code = "idempotency_in_progress" if one.status_code == 409 else None
                 assert told(one, 409 if code else 200, code)["request_id"] == job.id
-        for wish in wishes:
-            if wish not in let_in:
-                violated, _ = self.refusal(servers[0], line, wish)
-                for one in of_wish[wish.mark]:
+        for intent in wishes:
+            if intent not in let_in:
+                violated, _ = self.refusal(servers[0], line, intent)
+                for one in of_wish[intent.mark]:
                     assert one.status_code == 429, one.text
                     assert set(one.json()["violated-policies"]) <= violated
 
     async def press(self, server: Server, line: Line, kind: str) -> None:
         """Submit until a limit refuses, if there is one that does soon."""
-        for _ in range(_MOST_PRESSED):
-            wish = self.wish(kind, keyed=False)
-            await self.submit(server, line, wish, "accept")
-            if wish.mark not in self.place.upstream.made:
+        for _ in range(_MAX_PRESSED):
+            intent = self.intent(kind, keyed=False)
+            await self.submit(server, line, intent, "accept")
+            if intent.mark not in self.place.upstream.made:
                 break
 
     # What hangs, and the end of servers.
 
-    def can_hang(self, server: Server, line: Line, wish: Wish) -> bool:
-        return not server.options.cut_off and not self.refusal(server, line, wish)[0]
+    def can_hang(self, server: Server, line: Line, intent: Wish) -> bool:
+        return not server.options.cut_off and not self.refusal(server, line, intent)[0]
 
-    async def hang(self, server: Server, line: Line, wish: Wish) -> None:
+    async def hang(self, server: Server, line: Line, intent: Wish) -> None:
         """The upstream has the body, and says nothing."""
         kid, key, _ = line.key(0, self.now_ms)
-        self.place.upstream.plan(wish.mark, "hang")
-        server.hanging[wish.mark] = asyncio.create_task(self.post(server, key, wish))
-        await self.place.upstream.holds(wish.mark)
-        self.admit(server, line, wish, kid)
+        self.place.upstream.plan(intent.mark, "hang")
+        server.hanging[intent.mark] = asyncio.create_task(self.post(server, key, intent))
+        await self.place.upstream.holds(intent.mark)
+        self.admit(server, line, intent, kid)
 
     async def let_go(self, server: Server, mark: str, action: str) -> None:
         """What hung is answered, however late."""
@@ -278,14 +280,14 @@ class Submits:
         await self.end(server, crash=crash)
         await self.place.start(options, server.folder)
 
-    async def cut_before_the_record(self, server: Server, line: Line, wish: Wish, options: Options) -> None:
+    async def cut_before_the_record(self, server: Server, line: Line, intent: Wish, options: Options) -> None:
         """The upstream's answer is in the spool alone when the server ends; the next start finds it there."""
         kid, key, _ = line.key(0, self.now_ms)
-        self.place.upstream.plan(wish.mark, "accept")
-        job = self.admit(server, line, wish, kid)
-        await self.place.cut_before_the_record(server, asyncio.create_task(self.post(server, key, wish)))
+        self.place.upstream.plan(intent.mark, "accept")
+        job = self.admit(server, line, intent, kid)
+        await self.place.cut_before_the_record(server, asyncio.create_task(self.post(server, key, intent)))
         await self.place.start(options, server.folder)
         self.model.move(job, "in_queue", self.now_ms)
-        made = self.place.upstream.job_of(wish.mark)
+        made = self.place.upstream.job_of(intent.mark)
         assert made is not None
         job.upstream_id = made.id

@@ -40,8 +40,8 @@ class Places:
     """When each job was taken, and its prompt."""
     bodies: Counter[str] = field(default_factory=Counter)
     tries_while_away: int = 0
-    most_at_once: int = 0
-    most_calls: int = 0
+    max_at_once: int = 0
+    max_calls: int = 0
     _calls: int = 0
     _ends_ms: dict[str, int] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Places:
         assert deadline_s > 0
         assert model_id == DREAMINA
         self._calls += 1
-        self.most_calls = max(self.most_calls, self._calls)
+        self.max_calls = max(self.max_calls, self._calls)
         await asyncio.sleep(0)
         self._calls -= 1
         if self.away:
@@ -69,7 +69,7 @@ class Places:
         self.taken.append((self.clock.now_ms(), prompt))
         upstream_id = f"job-{len(self.taken)}"
         self._ends_ms[upstream_id] = self.clock.now_ms() + self.run_s * 1000
-        self.most_at_once = max(self.most_at_once, self.running)
+        self.max_at_once = max(self.max_at_once, self.running)
         return _answer(200, {"request_id": upstream_id})
 
     async def status(self, upstream_request_id: str) -> Exchange:

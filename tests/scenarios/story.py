@@ -14,7 +14,7 @@ UNKNOWN_S = 3600.0
 PRICE = 150_000
 MOST = 6  # generations, at once and in all
 TOP_UP = MOST * PRICE
-MOST_LOOKS = 5000  # only a hung test ever takes so many
+MAX_LOOKS = 5000  # only a hung test ever takes so many
 STEERING = {
     "made": "canned,queue=0,run=0",
     "cancelled": "queued",
@@ -91,7 +91,7 @@ class Story:
         return self.jobs == QUEUEING
 
     @property
-    def most_in_flight(self) -> int:
+    def max_in_flight(self) -> int:
         return 1 if self.queueing else MOST
 
     @property

@@ -15,11 +15,11 @@ from app.generations.following.poller import Poller
 from app.generations.following.schedule import Pace
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.store import Generation
-from app.upstream.breaker import MOST_FAILURES, Condition, Health
+from app.upstream.breaker import MAX_FAILURES, Condition, Health
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange
 from tests.api.published import problem_of
-from tests.harness import MOST_LOOKS, SUBMIT, World, open_world, settings_for, trying, until
+from tests.harness import MAX_LOOKS, SUBMIT, World, open_world, settings_for, trying, until
 from tests.sandbox.harness import TOKEN, Running
 from tests.streams import streaming
 
@@ -51,7 +51,7 @@ async def _row(world: World, request_id: str) -> Generation:
 
 async def _followed(world: World, request_id: str, *, step_s: float = 1) -> Generation:
     """The row, once the loop alone has brought it to its end."""
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_LOOKS):
         row = await _row(world, request_id)
         if row.terminal:
             return row
@@ -321,7 +321,7 @@ async def test_the_loops_of_two_servers_end_each_job_once(world: World, sandbox:
     _pass(world)
     async with open_world(world.gateway.settings, sandbox) as other:
         rows: list[Generation] = []
-        for _ in range(MOST_LOOKS):
+        for _ in range(MAX_LOOKS):
             rows = [await _row(world, one) for one in made]
             if all(one.terminal for one in rows):
                 break
@@ -487,9 +487,9 @@ class TestPaused:
     async def test_while_the_breaker_is_open_nobody_is_asked_and_reads_say_that_they_are_old(
         self, world: World
     ) -> None:
-        request_id = await world.submitted(f"queued,status-500={MOST_FAILURES}")
+        request_id = await world.submitted(f"queued,status-500={MAX_FAILURES}")
         mark = world.marks[-1]
-        for failures in range(1, MOST_FAILURES + 1):
+        for failures in range(1, MAX_FAILURES + 1):
             assert self._condition(world) is Condition.CLOSED
             world.clock.advance(2)
             answer = await world.client.get(f"/v1/requests/{request_id}/status")
@@ -504,7 +504,7 @@ class TestPaused:
             assert (answer.status_code, answer.json()["status"]) == (200, "in_queue")
             assert answer.headers["reelgate-stale"] == "upstream_paused"
         assert await self._live_tick(world) == 0
-        assert _calls(world, mark) == {"status": MOST_FAILURES}
+        assert _calls(world, mark) == {"status": MAX_FAILURES}
         assert self._health(world) == health
         problem_of(await world.submit(), 503, "upstream_unreachable")
 
@@ -512,24 +512,24 @@ class TestPaused:
         assert await self._live_tick(world) == 1
         answer = await world.client.get(f"/v1/requests/{request_id}/status")
         assert "reelgate-stale" not in answer.headers
-        assert _calls(world, mark) == {"status": MOST_FAILURES + 1}
+        assert _calls(world, mark) == {"status": MAX_FAILURES + 1}
 
     async def test_one_answer_in_between_keeps_it_closed(self, world: World) -> None:
-        await world.submitted(f"queued,status-500={MOST_FAILURES - 1}")
-        for _ in range(MOST_FAILURES):
+        await world.submitted(f"queued,status-500={MAX_FAILURES - 1}")
+        for _ in range(MAX_FAILURES):
             world.clock.advance(3)
             await self._live_tick(world)
-        assert _calls(world)["status"] == MOST_FAILURES
+        assert _calls(world)["status"] == MAX_FAILURES
         assert self._health(world) == Health()
 
     async def test_the_sandboxs_faults_are_nobody_elses(self, world: World) -> None:
         key = world.with_key(world.key)
         body = world.body("queued,status-500")
         answer = await world.client.post(SUBMIT, json=body, headers=key)
-        for _ in range(MOST_FAILURES * 2):
+        for _ in range(MAX_FAILURES * 2):
             world.clock.advance(40)
             await _tick(world)
-        assert _calls(world)["status"] == MOST_FAILURES * 2
+        assert _calls(world)["status"] == MAX_FAILURES * 2
         assert (await _row(world, answer.json()["request_id"])).stale_reason == "upstream_unusable"
         assert world.gateway.pool.all["sandbox"].health == Health()
         answer = await world.client.post(SUBMIT, json=world.body("queued"), headers=key)

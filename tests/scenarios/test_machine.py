@@ -73,16 +73,16 @@ class Machine(RuleBasedStateMachine):
 
     def _submit(self, at: int, line: int, kind: str, *, outcome: str, keyed: bool) -> None:
         one = self.driver
-        self.do(one.submit(one.server(at), one.line(line), one.wish(kind, keyed=keyed), outcome))
+        self.do(one.submit(one.server(at), one.line(line), one.intent(kind, keyed=keyed), outcome))
 
     def _submit_again(self, at: int, line: int, earlier: int, **how: Any) -> None:
         one = self.driver
         if not one.wishes:
             return
-        wish = one.wishes[-1 - earlier % len(one.wishes)]
+        intent = one.wishes[-1 - earlier % len(one.wishes)]
         if how["other"] is not None:
-            wish = one.wish(how["other"], keyed=False)._replace(idempotency_key=wish.idempotency_key)
-        self.do(one.submit(one.server(at), one.line(line), wish, how["outcome"], age=how["age"]))
+            intent = one.intent(how["other"], keyed=False)._replace(idempotency_key=intent.idempotency_key)
+        self.do(one.submit(one.server(at), one.line(line), intent, how["outcome"], age=how["age"]))
 
     def _submit_at_once(self, line: int, kind: str, count: int, **how: Any) -> None:
         """Perhaps into room for fewer than come."""
@@ -110,13 +110,13 @@ class Machine(RuleBasedStateMachine):
                 self._look(at, number, "status")
         else:
             self._let_time_pass(relief)
-        self.do(one.submit(one.server(at), one.line(line), one.wish(kind, keyed=True), "accept"))
+        self.do(one.submit(one.server(at), one.line(line), one.intent(kind, keyed=True), "accept"))
 
     def _hang(self, at: int, line: int, kind: str) -> None:
         one = self.driver
-        server, key_line, wish = one.server(at), one.line(line), one.wish(kind, keyed=True)
-        if one.can_hang(server, key_line, wish):
-            self.do(one.hang(server, key_line, wish))
+        server, key_line, intent = one.server(at), one.line(line), one.intent(kind, keyed=True)
+        if one.can_hang(server, key_line, intent):
+            self.do(one.hang(server, key_line, intent))
 
     def _answer(self, at: int, action: str) -> None:
         if self.hanging:
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
     def _ask(self, at: int, line: int, kind: str, *, valid: bool) -> None:
         one = self.driver
         if valid:
-            self.do(one.quote(one.server(at), one.line(line), one.wish(kind, keyed=False)))
+            self.do(one.quote(one.server(at), one.line(line), one.intent(kind, keyed=False)))
         else:
             self.do(one.invalid(one.server(at), one.line(line)))
 
@@ -170,9 +170,9 @@ class Machine(RuleBasedStateMachine):
 
     def _crash_before_the_record(self, at: int, line: int, kind: str, options: Options) -> None:
         one = self.driver
-        server, key_line, wish = one.server(at), one.line(line), one.wish(kind, keyed=True)
-        if one.can_hang(server, key_line, wish):
-            self.do(one.cut_before_the_record(server, key_line, wish, options))
+        server, key_line, intent = one.server(at), one.line(line), one.intent(kind, keyed=True)
+        if one.can_hang(server, key_line, intent):
+            self.do(one.cut_before_the_record(server, key_line, intent, options))
 
     def _let_time_pass(self, step: int | str) -> None:
         one = self.driver

@@ -34,7 +34,7 @@ def test_replicas_killed_while_they_send_lose_and_double_nothing(
         SUBMIT_DEADLINE_S="2",
         DISPATCH_LEASE_S="2.1",
         RESCUE_INTERVAL_S="0.2",
-        POLL_LEAST_S="0.2",
+        POLL_MIN_S="0.2",
         UNKNOWN_SLOT_S="0.5",
     )
     places = [first, first.but(PORT=str(free_port())), first.but(PORT=str(free_port()))]

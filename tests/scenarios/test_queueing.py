@@ -89,8 +89,8 @@ async def test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing(
         await place.seconds(40)
         assert await place.ends() == {State.COMPLETED: len(place.ids)}
         _each_once_and_in_order(place)
-        assert place.upstream.most_at_once <= 8
-        assert place.upstream.most_calls <= place.gateway.settings.dispatches_at_once
+        assert place.upstream.max_at_once <= 8
+        assert place.upstream.max_calls <= place.gateway.settings.dispatches_at_once
         if known:  # nobody was asked for more than there is
             assert set(place.upstream.bodies.values()) == {1}
 

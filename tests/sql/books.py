@@ -97,7 +97,7 @@ class Books:
         """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
         model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
         body = {"prompt": name}
-        wish = store.SubmitIntent(
+        intent = store.SubmitIntent(
             generation_id=new_id(self.tick()),
             tenant_id=key.tenant_id,
             kid=key.kid,
@@ -117,7 +117,7 @@ class Books:
             key_space=idempotency.key_space_of(token, key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
-        made = record.record(self.connection, wish, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
+        made = record.record(self.connection, intent, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
         generation_id = self.names[name] = made.generation.id
         if outcome is not None:
             upstream_id = f"job-{name}" if outcome.verdict is Verdict.ACCEPTED else None

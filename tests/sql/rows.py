@@ -47,7 +47,7 @@ def add_generation(
     """A generation that is in a state from its first version; `may_wait`: it may come back to the queue."""
     tenant_id, kid = owner or add_owner(connection)
     account = Owner(tenant_id, "test")
-    before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, to_take=True)
+    before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, for_update=True)
     take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
     waits = state is State.ACCEPTED
     generation = begin(

@@ -179,7 +179,7 @@ async def test_tenants_and_kinds_of_key_count_apart(db: Database) -> None:
 def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generation:
     """A live or a test generation that holds nothing."""
     tenant_id, kid = owner
-    wish = store.SubmitIntent(
+    intent = store.SubmitIntent(
         generation_id=new_id(NOW_MS),
         tenant_id=tenant_id,
         kid=kid,
@@ -195,7 +195,7 @@ def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generat
     )
     made = begin(
         connection,
-        wish,
+        intent,
         state=State.IN_QUEUE,
         credential="c",
         quota_day="2026-09-21",

@@ -44,7 +44,7 @@ async def _claim_due(
 
 async def _claim(db: Database, one: Generation, **how: int) -> Generation | None:
     now_ms = how.get("now_ms", NOW_MS)
-    chosen = {"now_ms": now_ms, "lease_until_ms": now_ms + LEASE_MS, "longest_lease_ms": LEASE_MS} | how
+    chosen = {"now_ms": now_ms, "lease_until_ms": now_ms + LEASE_MS, "max_lease_ms": LEASE_MS} | how
     return await db.write(leases.claim, one.id, **({"seen_before_ms": now_ms} | chosen))
 
 
@@ -186,7 +186,7 @@ async def test_nobody_is_given_what_does_not_exist(db: Database) -> None:
             now_ms=NOW_MS,
             lease_until_ms=UNTIL_MS,
             seen_before_ms=NOW_MS,
-            longest_lease_ms=LEASE_MS,
+            max_lease_ms=LEASE_MS,
         )
         is None
     )

@@ -49,7 +49,7 @@ def submit(
     may_wait: bool = True,
     terms: SubmitPolicy = TERMS,
 ) -> Generation:
-    wish = store.SubmitIntent(
+    intent = store.SubmitIntent(
         generation_id=new_id(NOW_MS),
         tenant_id=owner[0],
         kid=owner[1],
@@ -64,7 +64,7 @@ def submit(
         choices=choices,
         may_wait=may_wait,
     )
-    return record.record(connection, wish, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
+    return record.record(connection, intent, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
 
 
 async def first_turn(db: Database) -> Turn:

@@ -6,7 +6,7 @@ from app.errors import INVALID_IDEMPOTENCY_KEY, Problem
 
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotent-Replayed": "true"}
-LONGEST = 255
+MAX_LENGTH = 255
 
 
 def key_of(headers: Headers) -> str | None:
@@ -24,8 +24,8 @@ def key_of(headers: Headers) -> str | None:
     text = values[0].strip()
     if text.startswith('"'):
         text = _unquote(text)
-    if not 1 <= len(text) <= LONGEST:
-        raise _invalid(f"has {len(text)} characters; 1 to {LONGEST} are taken")
+    if not 1 <= len(text) <= MAX_LENGTH:
+        raise _invalid(f"has {len(text)} characters; 1 to {MAX_LENGTH} are taken")
     if not all(" " <= character <= "~" for character in text):
         raise _invalid("may hold printable ASCII alone")
     return text

@@ -46,15 +46,15 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
         members.setdefault(name.strip().lower(), value.strip().strip('"').lower())
     applied = []
     wait_s = 0
-    most_s = gateway.settings.max_wait_s
+    max_s = gateway.settings.max_wait_s
     asked = request.query_params.get("wait")
     if asked is not None:  # it goes first
         if not _WAIT.fullmatch(asked):
             error = FieldError("#/query/wait", "wait", "is not a whole number of seconds")
             raise Problem(INVALID_PARAMETER, "`wait` is not a number of seconds.", errors=[error])
-        wait_s = min(int(asked), most_s)
+        wait_s = min(int(asked), max_s)
     elif _WAIT.fullmatch(members.get("wait", "")):
-        wait_s = min(int(members["wait"]), most_s)
+        wait_s = min(int(members["wait"]), max_s)
         applied.append(f"wait={wait_s}")
     if strict := members.get("handling") == "strict":
         applied.append("handling=strict")

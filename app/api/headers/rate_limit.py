@@ -14,7 +14,7 @@ from app.gateway import Gateway
 from app.quotas.limits import Metric, Standing
 from app.quotas.refusal import refused, shown_to
 
-_LONGEST_S = 0.5
+_MAX_S = 0.5
 _UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own word; its default is "requests"
 
 
@@ -41,7 +41,7 @@ async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str)
     model = gateway.catalog.get(model_id.strip("/"))
     # The answer is known, and may have taken nine of its ten seconds: headers are not worth more of them.
     with suppress(Problem, TimeoutError):
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(_MAX_S):
             account = await gateway.submitter.account(principal, model.model_id if model else "")
         return rate_headers(shown_to(account.standings(), to_client=principal.token is not None))
     return {}

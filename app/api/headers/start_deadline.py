@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 
 HEADER: Final = "Reelgate-Start-Deadline"
-LONGEST_S: Final = 30 * 86_400
+MAX_S: Final = 30 * 86_400
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -34,8 +34,8 @@ def start_deadline_of(headers: Headers, *, now_ms: int) -> int | None:
         raise _invalid("is neither a number of seconds nor a date such as `Thu, 26 Nov 2026 12:00:00 GMT`")
     if at_ms <= now_ms:
         raise _invalid("is not in the future")
-    if at_ms > now_ms + LONGEST_S * 1000:
-        raise _invalid(f"is more than {LONGEST_S} seconds away")
+    if at_ms > now_ms + MAX_S * 1000:
+        raise _invalid(f"is more than {MAX_S} seconds away")
     return at_ms
 
 

@@ -15,7 +15,7 @@ from app.api.deps import CanMint, Open
 from app.api.request_body import read_object
 from app.api.responses import json_answer
 from app.auth import client_tokens
-from app.auth.client_tokens import END_USER, LONGEST_S, SHORTEST_S, USUAL_S, ClientToken, TokenTerms
+from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, ClientToken, TokenTerms
 from app.auth.principal import Principal
 from app.catalog.findings import fragment
 from app.catalog.validate import MAX_VIOLATIONS
@@ -27,8 +27,8 @@ from app.quotas.account import Owner
 from app.quotas.limits import MICROCREDITS, MOST
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
-_MOST_LISTED: Final = 20
-_MOST_REQUESTS: Final = 20  # of a token's own, in its record
+_MAX_LISTED: Final = 20
+_MAX_REQUESTS: Final = 20  # of a token's own, in its record
 _TEXT: Final = 300
 _WATCHES: Final = ("models", "bounds", "most_generations", "most_microcredits", "end_user", "sees")
 
@@ -40,12 +40,12 @@ class _Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    lifetime_s: Annotated[int, Field(ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
-    models: Annotated[list[Text], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
-    bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
+    lifetime_s: Annotated[int, Field(ge=MIN_S, le=MAX_S)] = DEFAULT_S
+    models: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
+    bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     most_generations: Annotated[int, Field(ge=0, le=MOST)] | None = None
     most_microcredits: Annotated[int, Field(ge=0, le=MOST * MICROCREDITS)] | None = None
-    origins: Annotated[list[Text], Field(min_length=1, max_length=_MOST_LISTED)] | None = None
+    origins: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
     sees: Literal["token", "end_user"] | None = None
     request_id: Text | None = None
@@ -107,7 +107,7 @@ async def revoke_client_token(gateway: Open, principal: CanMint, token_id: str) 
 async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
     owner = Owner(token.tenant_id, token.mode)
     usage = await gateway.db.read(token_limits.used, owner, token.token_id)
-    request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MOST_REQUESTS)
+    request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MAX_REQUESTS)
     refusals = await gateway.db.read(client_tokens.refusals_of, token.token_id)
     return json_answer(
         schemas.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())
@@ -136,7 +136,7 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
 
     """
     try:
-        wish = _Wish.model_validate(body)
+        intent = _Wish.model_validate(body)
     except ValidationError as error:
         raise invalid(
             [
@@ -145,25 +145,25 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
             ][:MAX_VIOLATIONS]
         ) from None
     errors = []
-    if wish.request_id is not None:
+    if intent.request_id is not None:
         errors = [
             FieldError(f"#/{name}", "watches", "has no meaning for a token that watches a request")
             for name in _WATCHES
-            if getattr(wish, name) is not None
+            if getattr(intent, name) is not None
         ]
-    if wish.sees == "end_user" and wish.end_user is None:
+    if intent.sees == "end_user" and intent.end_user is None:
         errors.append(FieldError("#/sees", "end_user", "needs an `end_user`"))
     if errors:
         raise invalid(errors)
-    usual: Literal["token", "end_user"] = "token" if wish.end_user is None else "end_user"
+    usual: Literal["token", "end_user"] = "token" if intent.end_user is None else "end_user"
     return TokenTerms(
-        lifetime_s=wish.lifetime_s,
-        models=wish.models,
-        bounds=wish.bounds,
-        origins=wish.origins,
-        most_generations=wish.most_generations,
-        most_microcredits=wish.most_microcredits,
-        end_user=wish.end_user,
-        sees="request" if wish.request_id is not None else wish.sees or usual,
-        request_id=wish.request_id,
+        lifetime_s=intent.lifetime_s,
+        models=intent.models,
+        bounds=intent.bounds,
+        origins=intent.origins,
+        most_generations=intent.most_generations,
+        most_microcredits=intent.most_microcredits,
+        end_user=intent.end_user,
+        sees="request" if intent.request_id is not None else intent.sees or usual,
+        request_id=intent.request_id,
     )

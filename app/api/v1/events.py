@@ -29,12 +29,12 @@ _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
 _CHECKED_MS: Final = 4000  # how often a stream that tells something asks whether it may: 5 s are promised
 _SLOWEST_S: Final = 20.0  # for a reader to take what was sent to it
-_MOST_DIGITS: Final = 15
+_MAX_DIGITS: Final = 15
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 After = Annotated[
     str | None,
-    Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=_MOST_DIGITS),
+    Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=_MAX_DIGITS),
 ]
 
 
@@ -104,7 +104,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     text, place = (header, "header/Last-Event-ID") if header else (after, "query/after")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         error = FieldError(f"#/{place}", "event_id", "is not an id of an event of this stream")
         raise Problem(INVALID_PARAMETER, "The last event's id is not one of ours.", errors=[error])
     return int(text)

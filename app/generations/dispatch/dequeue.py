@@ -58,7 +58,7 @@ def take(
     `turn` is as it was read before: where it is another one by now, somebody else was faster. `attempt` is a
     word of this take alone. A job that should have started by now is returned as `expired`.
     """
-    account.hold_tenant(connection, turn.tenant_id)
+    account.lock_tenant(connection, turn.tenant_id)
     own = queue.turn_of(connection, turn.tenant_id, mode)
     if own is None or own.tag != turn.tag:
         return Nothing.MOVED
@@ -68,10 +68,10 @@ def take(
         mode,
         terms.default_limits,
         unknown_since_ms=now_ms - terms.unknown_slot_ms,
-        to_take=True,
+        for_update=True,
     )
     if chosen is None:
-        if queue.head(connection, turn.tenant_id, mode, to_take=False) is None:
+        if queue.head(connection, turn.tenant_id, mode, for_update=False) is None:
             queue.recount(connection, turn.tenant_id, mode)
         return Nothing.KEPT_BACK
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:

@@ -31,14 +31,14 @@ from app.upstream.outcomes import Exchange, Outcome, Verdict, Words, evidence, j
 
 _log = get_logger("dispatch")
 
-_MOST_TRIES = 3
+_MAX_TRIES = 3
 _PAUSE_S = 0.25  # before sending again what provably never left
-_LEAST_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
-_MOST_RECORD_PAUSE_S = 5.0
+_MIN_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
+_MAX_RECORD_PAUSE_S = 5.0
 _ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
-_MOST_RETURNS = 100  # of a job that was refused, to the queue
-_MOST_IN_PLACE = 5  # of them, to its old place
-_MOST_REFUSALS = 3  # of one that may be refused for its own sake; each pauses the credential for longer
+_MAX_RETURNS = 100  # of a job that was refused, to the queue
+_MAX_IN_PLACE = 5  # of them, to its old place
+_MAX_REFUSALS = 3  # of one that may be refused for its own sake; each pauses the credential for longer
 _SURELY_OURS = frozenset({"http_401", "http_402"})  # of every job alike
 _LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
 
@@ -120,7 +120,7 @@ class Dispatcher:
                 await self.db.write(change, self.clock.now_ms())
             except Problem:
                 await self.clock.sleep(pause_s)
-                pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+                pause_s = min(pause_s * 2, _MAX_RECORD_PAUSE_S)
             else:
                 return
 
@@ -146,10 +146,10 @@ class Dispatcher:
             pause_s = _pause_before_another(outcome, tries)
             if outcome.verdict in _ANOTHER_MAY and not keeps_trying:
                 pause_s = None
-            if pause_s is None or deadline - loop.time() - pause_s < _LEAST_TO_TRY_S:
-                self.pool.note_submit(credential, outcome)
+            if pause_s is None or deadline - loop.time() - pause_s < _MIN_TO_TRY_S:
+                self.pool.record_submit(credential, outcome)
                 if outcome.reason == "http_429":
-                    await self.pool.note_capacity(self.db, credential, partial(self._others, generation))
+                    await self.pool.record_capacity(self.db, credential, partial(self._others, generation))
                 return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
             await self.clock.sleep(pause_s)
             tries += 1
@@ -188,7 +188,7 @@ class Dispatcher:
                 )
                 spooled = spooled or self._spool(generation, outcome)
                 await self.clock.sleep(pause_s)
-                pause_s = min(pause_s * 2, _MOST_RECORD_PAUSE_S)
+                pause_s = min(pause_s * 2, _MAX_RECORD_PAUSE_S)
             else:
                 self._check(recorded, outcome)
                 return recorded
@@ -214,7 +214,7 @@ class Dispatcher:
 
 
 def _over(deadline: float) -> bool:
-    return deadline - asyncio.get_running_loop().time() < _LEAST_TO_TRY_S
+    return deadline - asyncio.get_running_loop().time() < _MIN_TO_TRY_S
 
 
 def _redacted(words: Words, upstream: Upstream) -> Words:
@@ -224,7 +224,7 @@ def _redacted(words: Words, upstream: Upstream) -> Words:
 
 def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
     """Seconds to wait before the same submit may be sent again; None when it may not."""
-    if tries >= _MOST_TRIES:
+    if tries >= _MAX_TRIES:
         return None
     if outcome.verdict is Verdict.NOT_SENT:
         return _PAUSE_S * tries
@@ -314,7 +314,7 @@ def _back_to_the_queue(
     refused = outcome.verdict is not Verdict.NOT_SENT
     returns = generation.returns + refused
     may_be_its_own = outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _SURELY_OURS
-    if returns > (_MOST_REFUSALS if may_be_its_own else _MOST_RETURNS):
+    if returns > (_MAX_REFUSALS if may_be_its_own else _MAX_RETURNS):
         return None
     back = advance(
         connection,
@@ -327,7 +327,7 @@ def _back_to_the_queue(
         sent_at_ms=None,
         returns=returns,
     )
-    if back is None or not refused or returns <= _MOST_IN_PLACE:
+    if back is None or not refused or returns <= _MAX_IN_PLACE:
         return back
     return store.set_ticket(connection, back, queue.draw(connection, back.tenant_id, back.mode))
 

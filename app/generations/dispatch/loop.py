@@ -32,8 +32,8 @@ _log = get_logger("queue")
 _KEPT_BACK_MS: Final = (
     5_000  # a tenant that may send nothing is asked again by then, or when a job of it ends
 )
-_SHORTEST_REST_MS: Final = 500
-_LONGEST_REST_MS: Final = 30_000
+_MIN_REST_MS: Final = 500
+_MAX_REST_MS: Final = 30_000
 _BATCH: Final = 200
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _FREES_A_PLACE: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or comes to wait for one
@@ -49,13 +49,13 @@ class Rest:
 
     def lasts(self, now_ms: int) -> bool:
         """Whether it is not over; what ends later than any does is of a clock that was set back."""
-        return now_ms < self.until_ms <= now_ms + _LONGEST_REST_MS
+        return now_ms < self.until_ms <= now_ms + _MAX_REST_MS
 
     def after(self, now_ms: int) -> "Rest":
         """The rest after one more came back."""
         if self.lasts(now_ms):  # it was sent with those that began this one
             return self
-        length_ms = min(max(self.length_ms * 2, _SHORTEST_REST_MS), _LONGEST_REST_MS)
+        length_ms = min(max(self.length_ms * 2, _MIN_REST_MS), _MAX_REST_MS)
         return Rest(now_ms + length_ms, length_ms)
 
 

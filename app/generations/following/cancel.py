@@ -51,7 +51,7 @@ class Canceller:
             return generation
         exchange = await credential.upstream.cancel(generation.upstream_request_id or "")
         observation = observe_cancel(exchange)
-        self.tracker.pool.note_look(credential, exchange, observation)
+        self.tracker.pool.record_poll(credential, exchange, observation)
         if observation.seen in BLIND:
             _log.warning(
                 "A cancel got no usable answer.",

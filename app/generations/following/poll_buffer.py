@@ -13,7 +13,7 @@ from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 
 _log = get_logger("notes")
-_MOST_AT_ONCE = 200
+_MAX_AT_ONCE = 200
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Notes:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+                batch, self._waiting = self._waiting[:_MAX_AT_ONCE], self._waiting[_MAX_AT_ONCE:]
                 try:
                     await self.db.write(leases.touch_all, [note for note, _ in batch])
                 except Exception:  # noqa: BLE001 - whatever it is, they are only looks

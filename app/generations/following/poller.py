@@ -11,7 +11,7 @@ from app.upstream.credentials import Credential
 
 _log = get_logger("poll")
 _WORTH_A_CLAIM = 4  # while more is due than there is room for, a quarter of the room is claimed at a time
-_MOST_FULL = 10  # times the room is filled in one tick: a loop that is to stop stops between ticks
+_MAX_FULL = 10  # times the room is filled in one tick: a loop that is to stop stops between ticks
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Poller:
         What is still under way at the end goes on beside the next ticks: one slow answer delays no other job.
         """
         looked = 0
-        while looked < self.at_once * _MOST_FULL and await self._anything_due():
+        while looked < self.at_once * _MAX_FULL and await self._anything_due():
             room = self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
                 leases.claim_due,

@@ -17,20 +17,20 @@ _LEARNT: Final = 0.2  # what the newest of a model's durations weighs: about the
 class Pace:
     """The shortest and the longest gap between two looks, in seconds."""
 
-    least_s: float = 1.0
-    most_s: float = 30.0
+    min_s: float = 1.0
+    max_s: float = 30.0
 
     def gap_ms(self, *, age_ms: int, usual_ms: float | None, chance: float) -> int:
         """Milliseconds until the next look. `chance`, from 0 to 1, spreads looks that began together."""
         gap_ms = max(0, age_ms) * _SHARE
         if usual_ms is not None and age_ms < usual_ms * _OVERDUE:
             gap_ms = min(gap_ms, usual_ms * _SHARE)
-        gap_ms = min(max(gap_ms, self.least_s * 1000), self.most_s * 1000)
+        gap_ms = min(max(gap_ms, self.min_s * 1000), self.max_s * 1000)
         return max(1, int(gap_ms * (1 - _SHARE * chance)))
 
     def longest_ms(self) -> int:
         """No row is due later than this, unless the upstream asked for it."""
-        return int(self.most_s * 1000)
+        return int(self.max_s * 1000)
 
 
 class Durations:

@@ -36,8 +36,8 @@ from app.upstream.outcomes import (
 )
 
 _log = get_logger("track")
-_MOST_AT_ONCE: Final = 256  # looks: with more, calls would wait for one another until they are too late
-LONGEST_RETRY_AFTER_S: Final = 300
+_MAX_AT_ONCE: Final = 256  # looks: with more, calls would wait for one another until they are too late
+MAX_RETRY_AFTER_S: Final = 300
 """A Retry-After of a look is obeyed up to this: a job that has ended should not be missed for long."""
 
 
@@ -81,7 +81,7 @@ class Tracker:
             await asyncio.wait({under_way})
             under_way = self._under_way.get(generation.id)  # one that began after it will do
         if under_way is None:
-            if len(self._under_way) >= _MOST_AT_ONCE and not force:
+            if len(self._under_way) >= _MAX_AT_ONCE and not force:
                 return generation  # the next to ask, or the loop, will see
             under_way = self._start(generation.id, self._look(generation, credential, force=force))
         seen = await asyncio.shield(under_way)
@@ -123,7 +123,7 @@ class Tracker:
 
     def furthest_poll_ms(self) -> int:
         """No row is to be looked at later than this; one that says so is of a clock that was set back."""
-        longest_s = max(self.pace.most_s, LONGEST_RETRY_AFTER_S, self.lease_s)
+        longest_s = max(self.pace.max_s, MAX_RETRY_AFTER_S, self.lease_s)
         return self.clock.now_ms() + int(longest_s * 2000)
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
@@ -172,7 +172,7 @@ class Tracker:
             now_ms=now_ms,
             lease_until_ms=self.lease_until_ms(),
             seen_before_ms=seen_before_ms,
-            longest_lease_ms=int(self.lease_s * 1000),
+            max_lease_ms=int(self.lease_s * 1000),
         )
         if claimed is not None:
             return await self._look_at(claimed, credential)
@@ -235,7 +235,7 @@ class Tracker:
             observation = observe_result(exchange)
         elif observation.seen is Seen.IN_QUEUE and self._should_have_started(generation):
             exchange, observation = await self._cancel(credential, upstream_request_id, exchange, observation)
-        self.pool.note_look(credential, exchange, observation)
+        self.pool.record_poll(credential, exchange, observation)
         retry_after_s = self._retry_after_s(exchange) if observation.seen in BLIND else 0
         if observation.error is None:
             return observation, retry_after_s
@@ -264,7 +264,7 @@ class Tracker:
 
     def _retry_after_s(self, exchange: Exchange) -> int:
         asked = parse_retry_after(exchange.headers.get("retry-after"), now_ms=self.clock.now_ms())
-        return min(asked or 0, LONGEST_RETRY_AFTER_S)
+        return min(asked or 0, MAX_RETRY_AFTER_S)
 
 
 def _reworded(value: Any, reword: Callable[[str], str]) -> Any:

@@ -25,7 +25,7 @@ from app.kit.tasks import Tasks
 
 _log = get_logger("feed")
 _PAGE = 500
-_MOST_KEPT = 2000  # of a tenant's newest events in memory; who is further behind reads the rows
+_MAX_KEPT = 2000  # of a tenant's newest events in memory; who is further behind reads the rows
 _RETRY_AFTER_S = 5
 
 K = TypeVar("K")
@@ -131,7 +131,7 @@ class Feed:
     tasks: Tasks
     interval_s: float
     most: int
-    most_of_token: int
+    max_per_token: int
     closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _generations: dict[str, Shared[View]] = field(default_factory=dict, init=False)
     _tenants: dict[tuple[str, str], Shared[Tail]] = field(default_factory=dict, init=False)
@@ -168,7 +168,7 @@ class Feed:
             if watcher.token_id is not None:
                 alone = self._watchers[watcher.tenant_id] < self.most
                 has = (
-                    f"This client token has {self.most_of_token}" if alone else "The application has too many"
+                    f"This client token has {self.max_per_token}" if alone else "The application has too many"
                 )
                 detail = f"{has} event streams and held answers on this server."
             raise Problem(TOO_MANY_STREAMS, detail, retry_after_s=_RETRY_AFTER_S)
@@ -191,7 +191,7 @@ class Feed:
         return (
             self.closing.is_set()
             or self._watchers[watcher.tenant_id] >= self.most
-            or of_token >= self.most_of_token
+            or of_token >= self.max_per_token
         )
 
     async def until(
@@ -229,7 +229,7 @@ class Feed:
     @asynccontextmanager
     async def of_tenant(self, tenant_id: str, mode: Mode) -> AsyncIterator[Shared[Tail]]:
         """Watch all that happens to a tenant's requests of a kind of key for the block."""
-        kept: deque[Event] = deque(maxlen=_MOST_KEPT)
+        kept: deque[Event] = deque(maxlen=_MAX_KEPT)
 
         async def look(before: Tail | None) -> Tail:
             last = before.last if before else await self.db.read(event_rows.last_number, tenant_id, mode)

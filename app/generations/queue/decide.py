@@ -102,11 +102,17 @@ def account_of(
     *,
     budget: Sequence[Limit] = (),
     now_ms: int,
-    to_take: bool = False,
+    for_update: bool = False,
 ) -> Account:
     """A payer's account with what is live counted, to look at or, holding the tenant, to take from."""
     opened = account.open_account(
-        connection, owner, payer, model_id, defaults=policy.default_limits, now_ms=now_ms, to_take=to_take
+        connection,
+        owner,
+        payer,
+        model_id,
+        defaults=policy.default_limits,
+        now_ms=now_ms,
+        for_update=for_update,
     )
     if budget:
         used = token_limits.used(connection, owner, payer.token_id)

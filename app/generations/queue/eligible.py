@@ -12,7 +12,7 @@ from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Scope, scopes_of
 
-_MOST_ASKED = 50  # tenants, for somebody who may not wait
+_MAX_ASKED = 50  # tenants, for somebody who may not wait
 
 
 def first_that_may_go(
@@ -22,10 +22,10 @@ def first_that_may_go(
     defaults: Sequence[Limit],
     *,
     unknown_since_ms: int,
-    to_take: bool = False,
+    for_update: bool = False,
 ) -> Generation | None:
     """The first of a tenant's jobs that may go now; `to_take`: of those that nobody else works on."""
-    first = queue.head(connection, tenant_id, mode, to_take=to_take)
+    first = queue.head(connection, tenant_id, mode, for_update=for_update)
     if first is None:
         return None
     owner = Owner(tenant_id, mode)
@@ -37,7 +37,7 @@ def first_that_may_go(
         return None
     if _fits(first, full):
         return first
-    heads = queue.heads(connection, tenant_id, mode, to_take=to_take)
+    heads = queue.heads(connection, tenant_id, mode, for_update=for_update)
     return next((one for one in heads if _fits(one, full)), None)
 
 
@@ -47,7 +47,7 @@ def anybody_may_go(
     """Whether a place that is free is somebody's who waits, as far as the first of them tell."""
     return any(
         first_that_may_go(connection, turn.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
-        for turn in queue.turns_after(connection, mode)[:_MOST_ASKED]
+        for turn in queue.turns_after(connection, mode)[:_MAX_ASKED]
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 STEP: Final = 1_000_000
 """What a job costs a tenant of weight 1, in units of virtual time; whole numbers for every weight."""
-MOST_WEIGHT: Final = 1000
+MAX_WEIGHT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)

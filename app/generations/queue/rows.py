@@ -276,17 +276,17 @@ def turn_of(connection: Connection, tenant_id: str, mode: Mode) -> Turn | None:
     return None if row is None or not row.waiting else _turn(row)
 
 
-def head(connection: Connection, tenant_id: str, mode: Mode, *, to_take: bool) -> Generation | None:
+def head(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> Generation | None:
     """Which of a tenant's jobs came first; `to_take`, of those that nobody else works on."""
-    query = _HEAD_TO_TAKE if to_take else _HEAD
+    query = _HEAD_TO_TAKE if for_update else _HEAD
     row = connection.execute(query, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
     return None if row is None else generation_of(row)
 
 
-def heads(connection: Connection, tenant_id: str, mode: Mode, *, to_take: bool) -> list[Generation]:
+def heads(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> list[Generation]:
     """Which came first of each of a tenant's keys and models, in order: as many look-ups as these."""
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
-    query = _HEAD_OF_LANE_TO_TAKE if to_take else _HEAD_OF_LANE
+    query = _HEAD_OF_LANE_TO_TAKE if for_update else _HEAD_OF_LANE
     found = []
     lane = connection.execute(_FIRST_LANE, of_tenant).one_or_none()
     while lane is not None:

@@ -18,7 +18,7 @@ from app.generations.submit.record import Recorded
 from app.quotas.limits import Payer, Standing
 from app.quotas.refusal import QuotaProblem, refused
 
-_MOST_REMEMBERED: Final = 1_000
+_MAX_REMEMBERED: Final = 1_000
 _Question = tuple[str, str, Payer, str, int, bool]  # what the answer hangs on
 
 
@@ -33,7 +33,7 @@ class Admission:
     )
 
     async def record(
-        self, wish: SubmitIntent, terms: SubmitPolicy, *, now_ms: int, lease_until_ms: int
+        self, intent: SubmitIntent, terms: SubmitPolicy, *, now_ms: int, lease_until_ms: int
     ) -> Recorded:
         """Tx 1: the generation of this intent, new or from an earlier submit with its key.
 
@@ -42,39 +42,39 @@ class Admission:
 
         """
         question = (
-            wish.tenant_id,
-            wish.mode,
-            wish.payer,
-            wish.model_id,
-            wish.price_microcredits,
-            wish.may_wait,
+            intent.tenant_id,
+            intent.mode,
+            intent.payer,
+            intent.model_id,
+            intent.price_microcredits,
+            intent.may_wait,
         )
         came = next(self._ticket)
-        async with self.db.turn(wish.tenant_id):
+        async with self.db.turn(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            problem = refused(standings, may_wait=wish.may_wait, to_client=wish.token_id is not None)
+            problem = refused(standings, may_wait=intent.may_wait, to_client=intent.token_id is not None)
             if came < decided and problem is not None:
-                return await self._earlier(wish, problem)
+                return await self._earlier(intent, problem)
             try:
                 return await self.db.write(
-                    record.record, wish, terms, now_ms=now_ms, lease_until_ms=lease_until_ms
+                    record.record, intent, terms, now_ms=now_ms, lease_until_ms=lease_until_ms
                 )
             except QuotaProblem as problem:
                 self._remember(question, began, problem.standings)
                 raise
 
-    async def _earlier(self, wish: SubmitIntent, problem: QuotaProblem) -> Recorded:
+    async def _earlier(self, intent: SubmitIntent, problem: QuotaProblem) -> Recorded:
         """What an earlier submit with the same key made; a repetition takes nothing, so it is not refused."""
-        if wish.idempotency_key is not None:
+        if intent.idempotency_key is not None:
             existing = await self.db.read(
                 idempotency.find,
-                wish.tenant_id,
-                wish.mode,
-                wish.idempotency_key,
-                wish.fingerprint or "",
-                key_space=wish.key_space,
-                token=wish.token,
+                intent.tenant_id,
+                intent.mode,
+                intent.idempotency_key,
+                intent.fingerprint or "",
+                key_space=intent.key_space,
+                token=intent.token,
             )
             if existing is not None:
                 return Recorded(existing, is_new=False)
@@ -83,5 +83,5 @@ class Admission:
     def _remember(self, question: _Question, began: int, standings: Sequence[Standing]) -> None:
         self._refusals[question] = (began, standings)
         self._refusals.move_to_end(question)
-        while len(self._refusals) > _MOST_REMEMBERED:
+        while len(self._refusals) > _MAX_REMEMBERED:
             self._refusals.popitem(last=False)

@@ -64,7 +64,7 @@ def record(
         policy,
         budget=token_limits.budget_of(intent.token),
         now_ms=now_ms,
-        to_take=True,
+        for_update=True,
     )
     if intent.idempotency_key is not None:
         existing = idempotency.find(

@@ -115,7 +115,7 @@ class Submitter:
         may_wait = self.may_wait(principal)
         choices = self.credentials(principal, may_wait=may_wait)
         now_ms = self.clock.now_ms()
-        wish = SubmitIntent(
+        intent = SubmitIntent(
             generation_id=new_id(now_ms),
             tenant_id=principal.tenant_id,
             kid=principal.kid,
@@ -137,13 +137,13 @@ class Submitter:
             key_space=key_space,
         )
         recorded = asyncio.Event()
-        task = self.tasks.start(self._record_and_send(wish, dumps(body), recorded, deadline), name="submit")
+        task = self.tasks.start(self._record_and_send(intent, dumps(body), recorded, deadline), name="submit")
         try:
             async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
         except TimeoutError:
             if not recorded.is_set() and may_wait:
-                raise problems.maybe_accepted(wish.generation_id) from None
+                raise problems.maybe_accepted(intent.generation_id) from None
             if not recorded.is_set():
                 # The deadline is over, so even if it is recorded now it will not be sent.
                 raise Problem(
@@ -152,19 +152,19 @@ class Submitter:
                     retry_after_s=2,
                 ) from None
             # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
-            raise problems.unknown_outcome(wish.generation_id) from None
+            raise problems.unknown_outcome(intent.generation_id) from None
         if not written.is_new:
             return _replay(written.generation)
         return replace(_answer(written.generation), standings=written.standings)
 
     async def _record_and_send(
-        self, wish: SubmitIntent, body: bytes, recorded: asyncio.Event, deadline: float
+        self, intent: SubmitIntent, body: bytes, recorded: asyncio.Event, deadline: float
     ) -> Recorded:
         """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
         now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
-                wish, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+                intent, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
             )
         except (Problem, asyncio.CancelledError) as error:
             if isinstance(error, NotBegunProblem) or (
@@ -174,11 +174,11 @@ class Submitter:
             # The commit may have been carried out though we never heard of it. Nothing was sent, and the
             # caller is told so: the row must not say otherwise, nor keep the key. One that waits is another
             # matter: any server may send it.
-            self.tasks.start(self.dispatcher.close_unsent(wish.generation_id), name="close-unsent")
-            again = self.dispatcher.close_unsent(wish.generation_id, late=True)
+            self.tasks.start(self.dispatcher.close_unsent(intent.generation_id), name="close-unsent")
+            again = self.dispatcher.close_unsent(intent.generation_id, late=True)
             self.tasks.start(again, name="close-unsent", may_be_cut=True)
-            if wish.may_wait and isinstance(error, Problem):
-                raise problems.maybe_accepted(wish.generation_id) from error
+            if intent.may_wait and isinstance(error, Problem):
+                raise problems.maybe_accepted(intent.generation_id) from error
             raise
         recorded.set()
         if not written.is_new or written.generation.state is State.ACCEPTED:
