@@ -11,7 +11,7 @@ from app.auth.principal import Authenticator
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
-from app.client_tokens.rejection_log import Refusals
+from app.client_tokens.rejection_log import RejectionLog
 from app.config import PREFIX, Settings, SettingsError
 from app.db import revision
 from app.db.engine import Database, is_sqlite, open_database
@@ -25,16 +25,16 @@ from app.generations.dispatch.loop import DispatchLoop
 from app.generations.dispatch.rescue import Rescuer
 from app.generations.dispatch.spool import Spool
 from app.generations.following.cancel import Canceller
-from app.generations.following.poll_buffer import Notes
+from app.generations.following.poll_buffer import PollBuffer
 from app.generations.following.poller import Poller
-from app.generations.following.position import Places
-from app.generations.following.schedule import Durations, Pace
+from app.generations.following.position import Positions
+from app.generations.following.schedule import Durations, Schedule
 from app.generations.following.tracker import Tracker
-from app.generations.following.watch import Feed
+from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.resolve import Resolver
-from app.generations.retention import Retainer
+from app.generations.retention import Retention
 from app.generations.submit.admission import Admission
 from app.generations.submit.inspection import Inspector
 from app.generations.submit.submitter import Submitter
@@ -70,16 +70,16 @@ class Gateway:
     pool: Pool
     tracker: Tracker
     pollers: tuple[Poller, ...]
-    feed: Feed
+    watch: Watch
     canceller: Canceller
     rescuer: Rescuer
     dispatch_loop: DispatchLoop
     resolver: Resolver
-    retainer: Retainer
+    retention: Retention
     reads: CallLimiter
     calls: CallLimiter
     minter: Minter
-    refusals: Refusals
+    rejection_log: RejectionLog
     tasks: Tasks
 
 
@@ -109,27 +109,27 @@ async def open_gateway(
         if serving and is_sqlite(url):
             stack.callback(server_lock(url).release)
         db = await _open_checked(url, settings.database_pool, stack)
-        refusals = Refusals(db, clock)
-        stack.push_async_callback(refusals.close)
+        rejection_log = RejectionLog(db, clock)
+        stack.push_async_callback(rejection_log.close)
         pool = Pool(clock, await _open_credentials(settings, stack))
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
-        terms = terms_of(settings)
-        places = Places(db, clock, Durations(), terms)
+        terms = submit_policy_of(settings)
+        positions = Positions(db, clock, Durations(), terms)
         tracker = Tracker(
             db,
             clock,
             pool,
             tasks,
-            Notes(db, tasks),
-            Pace(settings.poll_min_s, settings.poll_max_s),
+            PollBuffer(db, tasks),
+            Schedule(settings.poll_min_s, settings.poll_max_s),
             Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
-            places,
+            positions,
             freshness_s=settings.freshness_s,
             lease_s=2 * settings.read_deadline_s + _LEASE_MARGIN_S,
         )
-        feed = Feed(
+        watch = Watch(
             db,
             clock,
             tracker,
@@ -150,10 +150,10 @@ async def open_gateway(
         )
         if serving:
             for model_id, duration_ms in await db.read(store.durations):
-                places.durations.learn(model_id, duration_ms)
+                positions.durations.learn(model_id, duration_ms)
             await pool.begin(db)
             await spool.replay(db, clock)
-            feed.listen()
+            watch.listen()
             dispatch_loop.listen()
             await stack.enter_async_context(db.announcements.heard())
         yield Gateway(
@@ -181,12 +181,12 @@ async def open_gateway(
             pool=pool,
             tracker=tracker,
             pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
-            feed=feed,
-            canceller=Canceller(tracker, feed, settings.submit_deadline_s),
+            watch=watch,
+            canceller=Canceller(tracker, watch, settings.submit_deadline_s),
             rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
             dispatch_loop=dispatch_loop,
             resolver=Resolver(db, clock, pool),
-            retainer=Retainer(db, clock, settings.result_retention_s, settings.token_retention_s),
+            retention=Retention(db, clock, settings.result_retention_s, settings.token_retention_s),
             reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
             calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),
             minter=Minter(
@@ -196,12 +196,12 @@ async def open_gateway(
                 pepper,
                 CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
             ),
-            refusals=refusals,
+            rejection_log=rejection_log,
             tasks=tasks,
         )
 
 
-def terms_of(settings: Settings) -> SubmitPolicy:
+def submit_policy_of(settings: Settings) -> SubmitPolicy:
     """What the settings say of limits and charges.
 
     Raises:
@@ -272,7 +272,7 @@ async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
         raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
     db = open_database(url, pool=pool)
     stack.push_async_callback(db.close)
-    found = await db.read(revision.revision_of)
+    found = await db.read(revision.current)
     if found != revision.head():
         raise SchemaError(
             f"the database's schema is at {found or 'nothing'}, this code needs {revision.head()};"

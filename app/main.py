@@ -23,7 +23,7 @@ from app.api.problems import (
     answer_problem,
     answer_validation_error,
 )
-from app.api.responses import json_answer
+from app.api.responses import json_response
 from app.api.routes import add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
@@ -91,4 +91,4 @@ async def _answer_openapi(request: Request) -> Response:
     app = request.app
     if not hasattr(app.state, "contract"):
         app.state.contract = openapi.build(app, app.state.gateway.catalog)
-    return json_answer(app.state.contract)
+    return json_response(app.state.contract)

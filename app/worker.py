@@ -22,7 +22,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         Loop(
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
-        Loop("refusals", gateway.refusals.run_once, interval_s=_REFUSALS_S, clock=clock),
+        Loop("rejection_log", gateway.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]
     if not settings.run_loops:
         return own
@@ -40,7 +40,7 @@ def loops(gateway: Gateway) -> list[Loop]:
             woken=gateway.dispatch_loop.woken,
         ),
         Loop("rescue", gateway.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
-        Loop("retain", gateway.retainer.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("retain", gateway.retention.run_once, interval_s=_RETAIN_S, clock=clock),
     ]
 
 

@@ -23,7 +23,7 @@ from app.db.sqlite import path_of, writer_engine
 from app.db.tables import generations, queues
 from app.generations.advance import advance
 from app.generations.dispatch import dequeue
-from app.generations.following.position import place_of
+from app.generations.following.position import position_of
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
@@ -179,12 +179,12 @@ class _Line:
         return (time.perf_counter() - began_s) * 1000, result  # type: ignore[return-value]  # of admit alone
 
     def _place(self, connection: Connection, last: Generation) -> object:
-        return place_of(connection, last, queue.line(connection, "live"), _TERMS, now_ms=_NOW_MS)
+        return position_of(connection, last, queue.queue_state(connection, "live"), _TERMS, now_ms=_NOW_MS)
 
     def _next(self, connection: Connection) -> Generation:
-        turn = dequeue.turns(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
+        turn = dequeue.flows(connection, "live", _CHOICES, _TERMS, now_ms=_NOW_MS)[0]
         attempt = secrets.token_hex(16)
-        taken = dequeue.take(
+        taken = dequeue.dequeue(
             connection,
             "live",
             turn,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, text
 
 from app.auth import client_tokens, keys
 from app.generations import events, leases, store, token_limits
-from app.generations.leases import Note
+from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.quotas import account, ledger
@@ -85,8 +85,8 @@ def _claim(connection: Connection, draw: Draw) -> Generation | None:
     )
 
 
-def _note(draw: Draw) -> Note:
-    return Note(draw.live, version=2, polled_at_ms=draw.now_ms, next_poll_at_ms=draw.now_ms + 1000)
+def _note(draw: Draw) -> PollRecord:
+    return PollRecord(draw.live, version=2, polled_at_ms=draw.now_ms, next_poll_at_ms=draw.now_ms + 1000)
 
 
 def _number(connection: Connection, draw: Draw) -> Any:
@@ -204,8 +204,8 @@ STATEMENTS: Final[dict[str, Statement]] = {
         "ix_generations_due",
     ),
     "leases.claim": Statement(_claim, "pk_generations"),
-    "leases.touch": Statement(lambda c, d: leases.touch(c, _note(d)), "pk_generations"),
-    "leases.touch_all": Statement(lambda c, d: leases.touch_all(c, [_note(d)]), "pk_generations"),
+    "leases.touch": Statement(lambda c, d: leases.record_poll(c, _note(d)), "pk_generations"),
+    "leases.touch_all": Statement(lambda c, d: leases.record_polls(c, [_note(d)]), "pk_generations"),
     "leases.release": Statement(lambda c, d: leases.release(c, d.live, now_ms=d.now_ms), "pk_generations"),
     "account._LIMITS_OF_MODEL": Statement(
         lambda c, d: c.execute(account._LIMITS_OF_MODEL, d.scope),  # noqa: SLF001

@@ -23,7 +23,7 @@ from app.main import create_server_app
 from tests.canary import WatchedTransport, canary
 from tests.sandbox.harness import DREAMINA, TOKEN, Running
 
-MAX_LOOKS = 15_000  # some 30 s and more: only a hung test ever sees them all
+MAX_POLLS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
 SUBMIT = f"/v1/models/{DREAMINA}"
 MORE_MODELS = Path(__file__).parent / "data" / "models"
@@ -128,7 +128,7 @@ class World:
     async def finish(self, request_id: str) -> dict[str, Any]:
         """The result once the sandbox is through with the job."""
         self.sandbox.clock.now += self.sandbox.options.queue_s + self.sandbox.options.run_s
-        for _ in range(MAX_LOOKS):
+        for _ in range(MAX_POLLS):
             result = await self.result(request_id)
             if result["status"] not in {"in_queue", "in_progress"}:
                 return result
@@ -158,7 +158,7 @@ class World:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait, in real time, for what another task is about to do."""
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_POLLS):
         if condition():
             return
         await asyncio.sleep(0.002)
@@ -167,7 +167,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def trying(world: World, done: Callable[[], object]) -> None:
     """Let time pass, and the server try its credentials each second, until something has come true."""
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_POLLS):
         if done():
             return
         world.clock.advance(1)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.kit.json import dumps
 
 
-def json_answer(
+def json_response(
     document: Mapping[str, Any], *, status_code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON object as an answer."""
@@ -28,7 +28,7 @@ def tags_of(request: Request) -> frozenset[str]:
     return frozenset(tag.strip().removeprefix("W/") for tag in values.split(",") if tag.strip())
 
 
-def tagged_answer(
+def tagged_response(
     request: Request, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON object with its entity tag; 304 without a body where the caller has it already."""
@@ -36,4 +36,4 @@ def tagged_answer(
     headers = {**(headers or {}), "ETag": tag}
     if tags_of(request) & {tag, "*"}:
         return Response(status_code=304, headers=headers)
-    return json_answer(document, headers=headers)
+    return json_response(document, headers=headers)

@@ -9,7 +9,7 @@ from app.catalog.model import Model
 from app.errors import Fault
 from app.generations.events import Event
 from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
-from app.generations.queue.rows import Waiting
+from app.generations.queue.rows import TenantQueue
 from app.generations.store import Generation
 from app.generations.submit.inspection import Inspection
 from app.kit.clock import iso
@@ -147,7 +147,7 @@ def record(
 
 
 def quota(
-    principal: Principal, account: Account, reads: Standing | None, waiting: Waiting, *, may_wait: bool
+    principal: Principal, account: Account, reads: Standing | None, waiting: TenantQueue, *, may_wait: bool
 ) -> dict[str, Any]:
     """Every limit and every running window of a key and its tenant; of a client token its own alone."""
     to_client = principal.token is not None

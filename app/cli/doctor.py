@@ -105,7 +105,7 @@ async def _database(settings: Settings) -> list[Check]:
         return [Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")]
     db = open_database(url, pool=1)
     try:
-        found = await db.read(revision.revision_of)
+        found = await db.read(revision.current)
         if found != revision.head():
             needed = revision.head()
             finding = f"{kind}: schema {found or 'nothing'}, needed {needed}; run `reelgate migrate`"

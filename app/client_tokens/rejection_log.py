@@ -23,7 +23,7 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusals:
+class RejectionLog:
     """Writes refusals down; those beyond so many a minute and token are only counted, by a loop."""
 
     db: Database

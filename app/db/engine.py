@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.db.announcements import Announcements, begin
-from app.db.keyed_lock import Turns
+from app.db.keyed_lock import KeyedLocks
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.kit.log import get_logger
@@ -63,7 +63,7 @@ class NotBegunProblem(Problem):
 class Database:
     """An open database. `open_database` makes it, `close` ends it."""
 
-    def __init__(self, readers: AsyncEngine, writer: Writer | None, turns: Turns | None = None) -> None:
+    def __init__(self, readers: AsyncEngine, writer: Writer | None, turns: KeyedLocks | None = None) -> None:
         self._readers = readers
         self._writer = writer
         self._turns = turns
@@ -102,7 +102,7 @@ class Database:
         return done[0]
 
     @asynccontextmanager
-    async def turn(self, key: str) -> AsyncIterator[None]:
+    async def serialized(self, key: str) -> AsyncIterator[None]:
         """Have this key's turn: for writes that hold one row, those of a process one after another.
 
         A burst of them neither starves the other writes and reads of connections nor the other keys. On
@@ -206,7 +206,7 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         connect_args=_POSTGRES | {"options": options},
     )
     # A third of the pool is left to whatever waits for nobody: outcomes above all.
-    return Database(engine, None, Turns(max(1, pool * 2 // 3), patience_s=_TURN_S))
+    return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
 
 
 def _sqlite_readers(url: str, pool: int) -> AsyncEngine:

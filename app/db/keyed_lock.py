@@ -18,7 +18,7 @@ class _Turn:
     wanted: int = 0
 
 
-class Turns:
+class KeyedLocks:
     """First come, first served, for each key. `most` is how many have their turn at a time."""
 
     def __init__(self, most: int, *, patience_s: float) -> None:

@@ -27,7 +27,7 @@ def head() -> str:
     return revision
 
 
-def revision_of(connection: Connection) -> str | None:
+def current(connection: Connection) -> str | None:
     """The revision that the database has; None when it is empty."""
     return MigrationContext.configure(connection).get_current_revision()
 
@@ -47,7 +47,7 @@ def _upgrade(engine: Engine) -> tuple[str | None, str]:
             if engine.dialect.name == "postgresql":
                 # Two migrations at a time would both see the old schema.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235419)")
-            before = revision_of(connection)
+            before = current(connection)
             command.upgrade(alembic_config(connection), "head")
     finally:
         engine.dispose()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from app.db.tables import generations
 from app.generations import events, leases, store
-from app.generations.leases import Note
+from app.generations.leases import PollRecord
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
 from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
@@ -27,7 +27,7 @@ _SWAP = (
     .returning(generations)
 )
 _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
-FIRST_LOOK_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
+FIRST_POLL_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
 _ANY_VERSION = 2**31 - 1
 _JSON = frozenset({"output", "error", "evidence"})
 
@@ -82,7 +82,7 @@ def advance(
     allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
     if to in FOLLOWABLE:
-        values.setdefault("next_poll_at_ms", now_ms + FIRST_LOOK_MS)
+        values.setdefault("next_poll_at_ms", now_ms + FIRST_POLL_MS)
     if to in TERMINAL:
         values |= {"finished_at_ms": now_ms, "queue_position": None}
     values = {"lease_until_ms": None, **values, "state": to, "changed_at_ms": now_ms, "stale_reason": None}
@@ -145,8 +145,8 @@ def apply_observation(
         return generation
     move = _move(generation, observation, now_ms, patience)
     if move is None:
-        note = _note(generation, observation, now_ms, next_poll_at_ms)
-        return leases.touch(connection, note) or store.find(connection, generation_id, None)
+        record = _poll_record(generation, observation, now_ms, next_poll_at_ms)
+        return leases.record_poll(connection, record) or store.find(connection, generation_id, None)
     to, changes = move
     if to in FOLLOWABLE:
         changes["next_poll_at_ms"] = next_poll_at_ms
@@ -200,28 +200,30 @@ def _lost(message: str) -> tuple[State, dict[str, Any]]:
     return State.LOST, {"error": {"code": "lost", "message": message}}
 
 
-def note_of(
+def poll_record_of(
     generation: Generation,
     observation: Observation,
     *,
     now_ms: int,
     next_poll_at_ms: int,
     patience: Patience,
-) -> Note | None:
+) -> PollRecord | None:
     """What to note of a look that changes no state of the generation as it was read; None where it does."""
     if _move(generation, observation, now_ms, patience) is not None:
         return None
-    return _note(generation, observation, now_ms, next_poll_at_ms)
+    return _poll_record(generation, observation, now_ms, next_poll_at_ms)
 
 
-def _note(generation: Generation, observation: Observation, now_ms: int, next_poll_at_ms: int) -> Note:
+def _poll_record(
+    generation: Generation, observation: Observation, now_ms: int, next_poll_at_ms: int
+) -> PollRecord:
     gone = observation.seen is Seen.GONE
     if observation.seen is Seen.IN_QUEUE and generation.state is State.IN_QUEUE:
         queue_position = observation.queue_position
     else:
         queue_position = generation.queue_position
     seen_again = observation.seen in {Seen.IN_QUEUE, Seen.IN_PROGRESS, Seen.FINISHED}
-    return Note(
+    return PollRecord(
         generation.id,
         generation.version,
         polled_at_ms=now_ms,

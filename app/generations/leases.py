@@ -81,7 +81,7 @@ _RELEASE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class PollRecord:
     """A look at a generation that changed no state: how its row is to be, if it is still of that version.
 
     `stale_reason` says why the look showed nothing.
@@ -110,16 +110,16 @@ class Note:
         }
 
 
-def touch(connection: Connection, note: Note) -> Generation | None:
+def record_poll(connection: Connection, record: PollRecord) -> Generation | None:
     """Note one look; the generation after it, or None where another was faster. It ends the lease."""
-    row = connection.execute(_TOUCH_ONE, note.parameters).one_or_none()
+    row = connection.execute(_TOUCH_ONE, record.parameters).one_or_none()
     return None if row is None else generation_of(row)
 
 
-def touch_all(connection: Connection, notes: Sequence[Note]) -> None:
+def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
     """Note many looks in one go, each as `touch` does."""
     # In one order: two servers that note the same rows must not wait for one another.
-    connection.execute(_TOUCH, [one.parameters for one in sorted(notes, key=lambda one: one.generation_id)])
+    connection.execute(_TOUCH, [one.parameters for one in sorted(records, key=lambda one: one.generation_id)])
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:

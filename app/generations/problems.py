@@ -91,7 +91,7 @@ def unknown_outcome(generation_id: str) -> Problem:
     )
 
 
-def of_blind_look(observation: Observation) -> Problem:
+def of_blind_poll(observation: Observation) -> Problem:
     """The problem for an answer that could not be had from the upstream and that a row cannot replace."""
     match observation.seen:
         case Seen.CREDENTIAL_REFUSED:

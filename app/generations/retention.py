@@ -14,7 +14,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Retainer:
+class Retention:
     """Erases outputs `keep_s` after the end of their job, tokens `keep_tokens_s` after theirs; 0 is never."""
 
     db: Database

@@ -30,7 +30,7 @@ from app.errors import (
 from app.kit.log import get_logger, trace_id_of, trace_id_var
 from app.server.edge import SAFE, TRACE_HEADER
 from app.server.request_head import fault_of_head, without_upgrade
-from app.server.transport import Wire
+from app.server.transport import Transport
 
 _log = get_logger("http")
 _MAX_HEADERS: Final = 100
@@ -80,7 +80,7 @@ class _StopParsing(Exception):  # noqa: N818 - no error: the way out of the pars
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. For `uvicorn.Config(http=partial(GuardedProtocol, limits))`."""
 
-    transport: Wire  # type: ignore[assignment]  # it has what uvicorn uses of a transport
+    transport: Transport  # type: ignore[assignment]  # it has what uvicorn uses of a transport
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn names no wider one
         """Begin to wait for a request, unless there are too many connections."""
-        wire = Wire(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
+        wire = Transport(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
         super().connection_made(cast("asyncio.Transport", wire))
         too_many = len(self.connections) - self._limits.connections
         if too_many > _REFUSED_IN_FULL:

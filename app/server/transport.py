@@ -10,7 +10,7 @@ _log = get_logger("http")
 _LINGER_S: Final = 1.0
 
 
-class Wire:
+class Transport:
     """asyncio's transport, with another way to close, and an eye on how it is read at the other end.
 
     Input that nobody has read makes the kernel reset the connection at a close, and the reset may overtake

@@ -53,7 +53,7 @@ class Health:
         return self.may_submit and self.openings > 0
 
     @property
-    def may_look(self) -> bool:
+    def may_poll(self) -> bool:
         """Whether jobs may be looked at."""
         return self.may_submit or not self.looks_too
 

@@ -305,7 +305,7 @@ def capacities(connection: Connection) -> dict[str, Capacity]:
     return {name: Capacity(capacity, at_ms) for name, capacity, at_ms in rows}
 
 
-def hold(connection: Connection, names: Collection[str]) -> None:
+def lock(connection: Connection, names: Collection[str]) -> None:
     """Keep everybody else from counting what these have in flight until the commit.
 
     All at once and in one order: who held one while waiting for another would meet one who does the reverse.

@@ -68,7 +68,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ErrorDetails:
     """RunComfy's own words in a refusal, as far as they could be read."""
 
     code: int | None = None
@@ -88,7 +88,7 @@ class Outcome:
     reason: str
     upstream_request_id: str | None = None
     retry_after_s: int | None = None
-    words: Words = Words()
+    words: ErrorDetails = ErrorDetails()
 
 
 def is_safe_id(text: str) -> bool:
@@ -329,10 +329,10 @@ def _is_shallow(document: dict[str, Any]) -> bool:
     return False
 
 
-def _words(document: dict[str, Any] | None) -> Words:
+def _words(document: dict[str, Any] | None) -> ErrorDetails:
     """RunComfy's words in any of the shapes that its clients handle."""
     if document is None:
-        return Words()
+        return ErrorDetails()
     code = document.get("error_code")
     if isinstance(code, str) and code.isascii() and code.isdigit():
         code = int(code[:12])
@@ -343,7 +343,7 @@ def _words(document: dict[str, Any] | None) -> Words:
         if isinstance(document.get(name), str):
             message = document[name][:_MAX_WORDS]
             break
-    return Words(code, message, _detail(document.get("detail")))
+    return ErrorDetails(code, message, _detail(document.get("detail")))
 
 
 def _detail(value: Any) -> tuple[tuple[tuple[str | int, ...], str], ...]:

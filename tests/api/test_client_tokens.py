@@ -298,8 +298,8 @@ class TestReading:
             problem_of(await made.get(f"/v1/requests/{number}"), 404, "request_not_found")
         full = await made.in_full()
         assert (full["refusals"], len(full["newest_refusals"])) == (60, 50)
-        assert await world.gateway.refusals.run_once() == 140
-        assert await world.gateway.refusals.run_once() == 0
+        assert await world.gateway.rejection_log.run_once() == 140
+        assert await world.gateway.rejection_log.run_once() == 0
         world.clock.advance(61)
         await made.get("/v1/requests/last", Origin="null")
         full = await made.in_full()
@@ -370,9 +370,9 @@ class TestKeeping:
         await used.submitted("queued")
         keep_s = world.gateway.settings.token_retention_s
         world.clock.advance(600 + keep_s - 1)
-        assert await world.gateway.retainer.run_once() == 0
+        assert await world.gateway.retention.run_once() == 0
         world.clock.advance(2)
-        assert await world.gateway.retainer.run_once() == 1
+        assert await world.gateway.retention.run_once() == 1
         answer = await world.client.get(f"{MINT}/{idle.token_id}")
         problem_of(answer, 404, "client_token_not_found")
         assert (await used.in_full())["state"] == "expired"

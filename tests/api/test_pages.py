@@ -197,7 +197,7 @@ class TestRefusalsInTheRecord:
         monkeypatch.setattr(client_tokens, "note_refusal", broken)
         problem_of(await made.get("/v1/requests/none"), 404, "request_not_found")
         monkeypatch.undo()
-        assert await world.gateway.refusals.run_once() == 1
+        assert await world.gateway.rejection_log.run_once() == 1
         assert (await made.in_full())["refusals"] == 1
 
     async def test_how_much_others_have_is_not_told(self, world: World) -> None:
@@ -423,7 +423,7 @@ class TestEnding:
         made = await page(world)
         request_id = await made.submitted()
         held = asyncio.create_task(made.get(f"/v1/requests/{request_id}/status?wait=60"))
-        await until(lambda: world.gateway.feed.watchers)
+        await until(lambda: world.gateway.watch.watchers)
         await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
         await moving(world, held.done)
         await made.refused(401, "invalid_client_token", held.result())

@@ -209,7 +209,7 @@ class TestWaiting:
         (first,) = await full(world)
         waiting = await world.submitted("queued")
         held = asyncio.create_task(world.client.get(f"/v1/requests/{waiting}/status?wait=30"))
-        await until(lambda: world.gateway.feed.watchers)
+        await until(lambda: world.gateway.watch.watchers)
         await cancelled(world, first)
         await moving(world, held.done)
         assert (await held).json()["queue_position"] == 0
@@ -525,7 +525,7 @@ class TestLoop:
 
         async def unheard(db: Database, fn: Any, *given: Any, **more: Any) -> Any:
             done = await write(db, fn, *given, **more)
-            if fn is dequeue.take:
+            if fn is dequeue.dequeue:
                 monkeypatch.undo()
                 raise Problem(DATABASE_UNAVAILABLE, "cut off")
             return done
@@ -591,7 +591,7 @@ class TestEstimates:
     async def test_a_start_is_estimated_from_what_jobs_took(self, world: World) -> None:
         for _ in range(2):
             await world.finish(await world.submitted())
-        usual_ms = world.gateway.tracker.places.durations.usual_ms(DREAMINA)
+        usual_ms = world.gateway.tracker.positions.durations.usual_ms(DREAMINA)
         assert usual_ms is not None
         await full(world, 2)
         first, second = await world.submitted("queued"), await world.submitted("queued")

@@ -11,7 +11,7 @@ import pytest
 from app.api.routes import ROUTES
 from app.generations import store
 from app.generations.following.tracker import Tracker
-from app.generations.following.watch import Feed
+from app.generations.following.watch import Watch
 from app.generations.store import erase
 from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit
@@ -222,14 +222,14 @@ async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatc
     await ask("GET", events, headers={"Last-Event-ID": str(record.json()["version"])})
     for path in (events, "/v1/events"):
         await ask("GET", path, headers={"Last-Event-ID": "x"})
-        monkeypatch.setattr(Feed, "most", 0)
+        monkeypatch.setattr(Watch, "most", 0)
         await ask("GET", path)
         monkeypatch.undo()
     await world.gateway.db.write(erase, finished_before_ms=2**60, now_ms=1, limit=100)
     await ask("GET", f"/v1/requests/{over}/result")
     stream = asyncio.create_task(ask("GET", "/v1/events"))
-    await until(lambda: world.gateway.feed.watchers)
-    world.gateway.feed.close()
+    await until(lambda: world.gateway.watch.watchers)
+    world.gateway.watch.close()
     await stream
     for path in (f"/v1/requests/{request_id}/events", "/v1/events"):
         await ask("GET", path)

@@ -35,7 +35,7 @@ def test_the_tenth_failure_in_a_row_opens_it_and_no_earlier_one() -> None:
         assert failed(WELL, times).condition(NOW_MS) is Condition.CLOSED
     opened = failed(WELL, MAX_FAILURES)
     assert MAX_FAILURES == 10
-    assert (opened.condition(NOW_MS), opened.may_submit, opened.may_look) == (Condition.OPEN, False, False)
+    assert (opened.condition(NOW_MS), opened.may_submit, opened.may_poll) == (Condition.OPEN, False, False)
     assert (opened.reason, opened.openings) == ("timeout", 1)
 
 
@@ -55,9 +55,9 @@ def test_a_refusal_opens_it_at_once() -> None:
 
 
 def test_only_a_refusal_that_says_so_holds_looks_back_too() -> None:
-    assert refused(looks_too=False).may_look
-    assert not refused(looks_too=True).may_look
-    assert WELL.may_look
+    assert refused(looks_too=False).may_poll
+    assert not refused(looks_too=True).may_poll
+    assert WELL.may_poll
 
 
 def test_while_it_is_open_what_was_under_way_changes_neither_its_end_nor_its_count() -> None:
@@ -72,8 +72,8 @@ def test_while_it_is_open_what_was_under_way_changes_neither_its_end_nor_its_cou
 
 def test_what_was_under_way_may_still_show_that_looks_fail_as_well() -> None:
     opened = refused(refused(looks_too=False), looks_too=True)
-    assert not opened.may_look
-    assert not refused(opened, looks_too=False).may_look, "and nothing under way shows the contrary"
+    assert not opened.may_poll
+    assert not refused(opened, looks_too=False).may_poll, "and nothing under way shows the contrary"
 
 
 # --- for how long
@@ -127,7 +127,7 @@ def test_no_answer_of_what_was_under_way_closes_it() -> None:
 def test_a_trial_that_went_well_closes_it_and_keeps_its_openings_until_a_submit_is_accepted() -> None:
     twice = refused(refused(), now_ms=NOW_MS + 5_000)
     recovered = twice.recovered()
-    assert (recovered.condition(NOW_MS), recovered.may_submit, recovered.may_look) == (
+    assert (recovered.condition(NOW_MS), recovered.may_submit, recovered.may_poll) == (
         Condition.CLOSED,
         True,
         True,
@@ -193,7 +193,7 @@ class TestAnyHistory:
             if not before.may_submit and act != "recovered":
                 assert not health.may_submit, "only a trial closes it"
             assert health.may_submit == (health.condition(now_ms) is Condition.CLOSED)
-            assert health.may_look or not health.may_submit
+            assert health.may_poll or not health.may_submit
             assert health.until_ms - now_ms <= DAY_S * 1000 + 600_000
             assert health.failures >= 0
             assert len(health.reason) <= 64

@@ -22,7 +22,7 @@ def after_a_look(status: int, body: bytes = b"{}") -> Credential:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "may_submit", "may_look"),
+    ("status", "body", "may_submit", "may_poll"),
     [
         (401, b"{}", False, False),
         (400, b'{"error_code": 400004}', False, False),
@@ -35,10 +35,10 @@ def after_a_look(status: int, body: bytes = b"{}") -> Credential:
     ],
 )
 def test_what_is_wrong_with_one_job_holds_nobody_up(
-    status: int, body: bytes, may_submit: bool, may_look: bool
+    status: int, body: bytes, may_submit: bool, may_poll: bool
 ) -> None:
     health = after_a_look(status, body).health
-    assert (health.may_submit, health.may_look) == (may_submit, may_look)
+    assert (health.may_submit, health.may_poll) == (may_submit, may_poll)
 
 
 def test_whoever_looks_whose_turn_it_is_takes_no_turn() -> None:

@@ -6,18 +6,18 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.generations.queue.fair import MAX_WEIGHT, STEP, Turn, ahead_of
+from app.generations.queue.fair import MAX_WEIGHT, STEP, Flow, ahead_of
 
 weights = st.integers(1, MAX_WEIGHT)
 small_turns = st.lists(
-    st.builds(Turn, st.uuids().map(str), st.integers(0, 5 * STEP), st.integers(1, 9), st.integers(1, 12)),
+    st.builds(Flow, st.uuids().map(str), st.integers(0, 5 * STEP), st.integers(1, 9), st.integers(1, 12)),
     min_size=1,
     max_size=6,
     unique_by=lambda one: one.tenant_id,
 )
 
 
-def served(turns: list[Turn], virtual: int, count: int) -> list[str]:
+def served(turns: list[Flow], virtual: int, count: int) -> list[str]:
     """Whom the queue serves, job by job, until nobody waits."""
     waiting = {one.tenant_id: one for one in turns if one.waiting}
     order: list[str] = []
@@ -35,7 +35,7 @@ def served(turns: list[Turn], virtual: int, count: int) -> list[str]:
 
 @given(st.lists(weights, min_size=2, max_size=8))
 def test_shares_are_as_the_weights_at_any_time(chosen: list[int]) -> None:
-    turns = [Turn(f"t{number}", 0, weight, 10**6) for number, weight in enumerate(chosen)]
+    turns = [Flow(f"t{number}", 0, weight, 10**6) for number, weight in enumerate(chosen)]
     counts = Counter(served(turns, 0, 2_000))
     for one in turns:
         # Goyal's bound: two who wait all the time differ by less than a job of each.
@@ -45,24 +45,24 @@ def test_shares_are_as_the_weights_at_any_time(chosen: list[int]) -> None:
 
 
 @given(small_turns, st.integers(0, 6 * STEP))
-def test_nobody_is_passed_over_for_ever(turns: list[Turn], virtual: int) -> None:
+def test_nobody_is_passed_over_for_ever(turns: list[Flow], virtual: int) -> None:
     order = served(turns, virtual, 10**6)
     assert Counter(order) == {one.tenant_id: one.waiting for one in turns}
 
 
 def test_who_did_not_wait_saved_nothing_up() -> None:
-    late, busy = Turn("late", 0, 1, 50), Turn("busy", 100 * STEP, 1, 50)
+    late, busy = Flow("late", 0, 1, 50), Flow("busy", 100 * STEP, 1, 50)
     order = served([late, busy], 100 * STEP, 20)
     assert Counter(order) == {"late": 10, "busy": 10}
 
 
 def test_who_had_more_than_a_share_owes_nothing_once_the_others_are_gone() -> None:
-    assert served([Turn("alone", 10**9, 1, 3)], 0, 10) == ["alone"] * 3
+    assert served([Flow("alone", 10**9, 1, 3)], 0, 10) == ["alone"] * 3
 
 
 @settings(max_examples=300)
 @given(small_turns, st.integers(0, 6 * STEP), st.data())
-def test_a_place_is_how_many_are_served_before(turns: list[Turn], virtual: int, data: st.DataObject) -> None:
+def test_a_place_is_how_many_are_served_before(turns: list[Flow], virtual: int, data: st.DataObject) -> None:
     own = data.draw(st.sampled_from(turns))
     before = data.draw(st.integers(0, own.waiting - 1))
     others = [one for one in turns if one is not own]

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.generations.following.schedule import Durations, Pace
+from app.generations.following.schedule import Durations, Schedule
 
 DAY_MS = 86_400_000
-paces = st.builds(lambda min_s, more_s: Pace(min_s, min_s + more_s), st.floats(0.05, 60), st.floats(0, 600))
+paces = st.builds(
+    lambda min_s, more_s: Schedule(min_s, min_s + more_s), st.floats(0.05, 60), st.floats(0, 600)
+)
 ages_ms = st.integers(-DAY_MS, 30 * DAY_MS)  # negative: the clock was set back
 usuals_ms = st.none() | st.floats(0, DAY_MS)
 chances = st.floats(0, 1)
@@ -15,7 +17,7 @@ chances = st.floats(0, 1)
 
 @given(paces, ages_ms, usuals_ms, chances)
 def test_a_gap_is_within_its_bounds_but_for_a_tenth_of_chance(
-    pace: Pace, age_ms: int, usual_ms: float | None, chance: float
+    pace: Schedule, age_ms: int, usual_ms: float | None, chance: float
 ) -> None:
     gap_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=chance)
     assert gap_ms >= 1
@@ -24,7 +26,7 @@ def test_a_gap_is_within_its_bounds_but_for_a_tenth_of_chance(
 
 @given(paces, ages_ms, usuals_ms, chances)
 def test_chance_shortens_a_gap_by_a_tenth_at_most_and_never_lengthens_it(
-    pace: Pace, age_ms: int, usual_ms: float | None, chance: float
+    pace: Schedule, age_ms: int, usual_ms: float | None, chance: float
 ) -> None:
     whole_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=0)
     gap_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=chance)
@@ -32,19 +34,19 @@ def test_chance_shortens_a_gap_by_a_tenth_at_most_and_never_lengthens_it(
 
 
 def test_chance_spreads_looks_that_began_together() -> None:
-    gaps = {Pace().gap_ms(age_ms=100_000, usual_ms=None, chance=step / 100) for step in range(101)}
+    gaps = {Schedule().gap_ms(age_ms=100_000, usual_ms=None, chance=step / 100) for step in range(101)}
     assert (min(gaps), max(gaps), len(gaps)) == (9_000, 10_000, 101)
 
 
 @given(paces, ages_ms, st.integers(0, DAY_MS), usuals_ms)
-def test_a_gap_only_grows_with_age(pace: Pace, age_ms: int, more_ms: int, usual_ms: float | None) -> None:
+def test_a_gap_only_grows_with_age(pace: Schedule, age_ms: int, more_ms: int, usual_ms: float | None) -> None:
     younger_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=0)
     assert younger_ms <= pace.gap_ms(age_ms=age_ms + more_ms, usual_ms=usual_ms, chance=0)
 
 
 @given(paces, ages_ms, st.floats(0, DAY_MS), chances)
 def test_a_usual_duration_never_makes_a_gap_longer(
-    pace: Pace, age_ms: int, usual_ms: float, chance: float
+    pace: Schedule, age_ms: int, usual_ms: float, chance: float
 ) -> None:
     known_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=chance)
     assert known_ms <= pace.gap_ms(age_ms=age_ms, usual_ms=None, chance=chance)
@@ -52,7 +54,7 @@ def test_a_usual_duration_never_makes_a_gap_longer(
 
 @given(paces, st.floats(0, DAY_MS), st.floats(0, 1.99))
 def test_until_twice_the_usual_duration_a_gap_is_a_tenth_of_it_at_most(
-    pace: Pace, usual_ms: float, share: float
+    pace: Schedule, usual_ms: float, share: float
 ) -> None:
     gap_ms = pace.gap_ms(age_ms=int(usual_ms * share), usual_ms=usual_ms, chance=0)
     assert gap_ms <= max(usual_ms / 10, pace.min_s * 1000) + 1
@@ -61,7 +63,7 @@ def test_until_twice_the_usual_duration_a_gap_is_a_tenth_of_it_at_most(
 @given(st.floats(0, DAY_MS))
 def test_who_takes_twice_the_usual_is_followed_by_its_age(usual_ms: float) -> None:
     age_ms = int(usual_ms * 2) + 1
-    pace = Pace(0.001, 100_000)
+    pace = Schedule(0.001, 100_000)
     known_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=0)
     assert known_ms == pace.gap_ms(age_ms=age_ms, usual_ms=None, chance=0)
 
@@ -69,7 +71,7 @@ def test_who_takes_twice_the_usual_is_followed_by_its_age(usual_ms: float) -> No
 @given(st.integers(1_000, 300_000))
 def test_a_job_is_known_to_be_over_within_a_tenth_of_its_duration(duration_ms: int) -> None:
     """Or within the shortest gap; whatever the phase of the looks, which are made at every gap's end."""
-    pace, at_ms, looks = Pace(1, 30), 1_000, 1
+    pace, at_ms, looks = Schedule(1, 30), 1_000, 1
     while at_ms < duration_ms:
         at_ms += pace.gap_ms(age_ms=at_ms, usual_ms=None, chance=0)
         looks += 1
@@ -78,7 +80,7 @@ def test_a_job_is_known_to_be_over_within_a_tenth_of_its_duration(duration_ms: i
 
 
 def test_a_years_old_job_costs_two_looks_a_minute() -> None:
-    assert Pace().gap_ms(age_ms=365 * DAY_MS, usual_ms=10_000, chance=0) == 30_000
+    assert Schedule().gap_ms(age_ms=365 * DAY_MS, usual_ms=10_000, chance=0) == 30_000
 
 
 class TestDurations:

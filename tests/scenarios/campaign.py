@@ -31,7 +31,7 @@ from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.sandbox.harness import TOKEN
 from tests.scenarios.events import Events, Fault, bug, counting
 from tests.scenarios.processes import PATIENCE_S
-from tests.scenarios.story import LEASE_S, MAX_LOOKS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
+from tests.scenarios.story import LEASE_S, MAX_POLLS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
 
 
 @dataclass
@@ -133,7 +133,7 @@ class Client:
 
     async def end_all(self) -> None:
         """Follow what is live to its end; what waits for ever is cancelled, the rest is sent in its turn."""
-        for _ in range(MAX_LOOKS):
+        for _ in range(MAX_POLLS):
             await dispatched(self.gateway)
             listed = (await self.get("/v1/requests?limit=100"))["requests"]
             live = [one["request_id"] for one in listed if one["state"] in {"in_queue", "in_progress"}]

@@ -14,7 +14,7 @@ UNKNOWN_S = 3600.0
 PRICE = 150_000
 MOST = 6  # generations, at once and in all
 TOP_UP = MOST * PRICE
-MAX_LOOKS = 5000  # only a hung test ever takes so many
+MAX_POLLS = 5000  # only a hung test ever takes so many
 STEERING = {
     "made": "canned,queue=0,run=0",
     "cancelled": "queued",

@@ -12,14 +12,14 @@ import pytest
 from app.generations import events as event_rows
 from app.generations import leases, retention, store
 from app.generations.following.poller import Poller
-from app.generations.following.schedule import Pace
+from app.generations.following.schedule import Schedule
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.store import Generation
 from app.upstream.breaker import MAX_FAILURES, Condition, Health
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Exchange
 from tests.api.published import problem_of
-from tests.harness import MAX_LOOKS, SUBMIT, World, open_world, settings_for, trying, until
+from tests.harness import MAX_POLLS, SUBMIT, World, open_world, settings_for, trying, until
 from tests.sandbox.harness import TOKEN, Running
 from tests.streams import streaming
 
@@ -51,7 +51,7 @@ async def _row(world: World, request_id: str) -> Generation:
 
 async def _followed(world: World, request_id: str, *, step_s: float = 1) -> Generation:
     """The row, once the loop alone has brought it to its end."""
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_POLLS):
         row = await _row(world, request_id)
         if row.terminal:
             return row
@@ -153,7 +153,7 @@ async def test_no_answer_that_tells_nothing_ends_or_changes_a_job(world: World) 
 # --- how often
 
 
-def _looks_within(pace: Pace, time_s: float, *, chance: float, late_s: float) -> int:
+def _looks_within(pace: Schedule, time_s: float, *, chance: float, late_s: float) -> int:
     """How many looks fit in, from the first one a second after the submit on."""
     at_ms, count = 1000.0, 0
     while at_ms <= time_s * 1000:
@@ -165,7 +165,7 @@ def _looks_within(pace: Pace, time_s: float, *, chance: float, late_s: float) ->
 async def test_the_upstream_is_asked_once_per_gap_however_often_the_loops_turn(world: World) -> None:
     """Two loops over the same rows, four ticks a second each, for five minutes."""
     await world.submitted("queued")
-    poller, pace = _poller(world), world.gateway.tracker.pace
+    poller, pace = _poller(world), world.gateway.tracker.schedule
     other = Poller(poller.tracker, poller.credential, poller.at_once)
     for _ in range(300):
         for _ in range(2):
@@ -321,7 +321,7 @@ async def test_the_loops_of_two_servers_end_each_job_once(world: World, sandbox:
     _pass(world)
     async with open_world(world.gateway.settings, sandbox) as other:
         rows: list[Generation] = []
-        for _ in range(MAX_LOOKS):
+        for _ in range(MAX_POLLS):
             rows = [await _row(world, one) for one in made]
             if all(one.terminal for one in rows):
                 break
@@ -373,10 +373,10 @@ class TestRetention:
         assert before["output_expires_at"] > before["finished_at"]
         assert (before["output_erased_at"], "video" in before["output"]) == (None, True)
         world.clock.advance(1000 - (world.clock.now_ms() - finished_ms) / 1000)
-        assert await world.gateway.retainer.run_once() == 0
+        assert await world.gateway.retention.run_once() == 0
         assert (await world.get(f"/v1/requests/{request_id}/result"))["output"] == before["output"]
         world.clock.advance(0.001)
-        assert await world.gateway.retainer.run_once() == 1
+        assert await world.gateway.retention.run_once() == 1
         problem_of(await world.client.get(f"/v1/requests/{request_id}/result"), 410, "result_erased")
         after = await world.get(f"/v1/requests/{request_id}")
         assert (after["output"], after["output_expires_at"]) == (None, None)
@@ -384,7 +384,7 @@ class TestRetention:
         same = set(after) - {"output", "output_expires_at", "output_erased_at"}
         assert {name: after[name] for name in same} == {name: before[name] for name in same}
         assert (await world.get(f"/v1/requests/{request_id}/status"))["status"] == "completed"
-        assert await world.gateway.retainer.run_once() == 0, "it is erased once"
+        assert await world.gateway.retention.run_once() == 0, "it is erased once"
 
     async def test_what_has_no_output_keeps_what_it_has(self, world: World) -> None:
         failed, live = await world.submitted("fail"), await world.submitted("queued")
@@ -392,7 +392,7 @@ class TestRetention:
         await _followed(world, failed)
         error = (await world.get(f"/v1/requests/{failed}/result"))["error"]
         world.clock.advance(DAY_S)
-        assert await world.gateway.retainer.run_once() == 0
+        assert await world.gateway.retention.run_once() == 0
         assert (await world.get(f"/v1/requests/{failed}/result"))["error"] == error
         assert (await world.get(f"/v1/requests/{live}/result"))["status"] == "in_queue"
 
@@ -405,7 +405,7 @@ class TestRetention:
         for request_id in made:
             await _followed(world, request_id)
         world.clock.advance(2000)
-        assert await world.gateway.retainer.run_once() == 5
+        assert await world.gateway.retention.run_once() == 5
 
 
 @pytest.mark.parametrize("world_settings", [{"result_retention_s": 0.0}])
@@ -414,7 +414,7 @@ async def test_outputs_are_kept_for_ever_where_the_setting_says_so(world: World)
     _pass(world)
     await _followed(world, request_id)
     world.clock.advance(10 * 365 * DAY_S)
-    assert await world.gateway.retainer.run_once() == 0
+    assert await world.gateway.retention.run_once() == 0
     record = await world.get(f"/v1/requests/{request_id}")
     assert (record["output_expires_at"], "video" in record["output"]) == (None, True)
 
@@ -537,7 +537,7 @@ class TestPaused:
 
 
 def test_the_bounds_of_five_minutes_leave_room_for_chance_and_for_nothing_else() -> None:
-    pace = Pace()
+    pace = Schedule()
     least = _looks_within(pace, 300, chance=0, late_s=0.5)
     most = _looks_within(pace, 300, chance=1, late_s=0)
     assert 30 <= least <= most <= 60

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from app.db.engine import Database, open_database
 from app.generations import leases
-from app.generations.advance import FIRST_LOOK_MS, Patience, advance, apply_observation
-from app.generations.following.poll_buffer import Notes
+from app.generations.advance import FIRST_POLL_MS, Patience, advance, apply_observation
+from app.generations.following.poll_buffer import PollBuffer
 from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State
 from app.generations.store import Generation
 from app.kit.tasks import Tasks
@@ -111,7 +111,10 @@ async def test_only_what_the_upstream_can_be_asked_about_is_claimed(db: Database
     for one in made:
         if one.state not in FOLLOWABLE:
             assert await _claim(db, one) is None
-            assert await db.write(leases.touch, leases.Note(one.id, one.version, NOW_MS, NOW_MS)) is None
+            assert (
+                await db.write(leases.record_poll, leases.PollRecord(one.id, one.version, NOW_MS, NOW_MS))
+                is None
+            )
             before = await row_of(db, one.id)
             await db.write(leases.release, one.id, now_ms=NOW_MS)
             assert await row_of(db, one.id) == before
@@ -208,8 +211,8 @@ async def test_a_look_that_changed_nothing_ends_the_lease_and_says_when_to_look_
     one = await generation_in(db, **live())
     await _claim_due(db)
     touched = await db.write(
-        leases.touch,
-        leases.Note(
+        leases.record_poll,
+        leases.PollRecord(
             one.id,
             one.version,
             NOW_MS + 5,
@@ -231,8 +234,10 @@ async def test_notes_of_many_are_as_notes_of_each_and_what_moved_on_keeps_its_ro
     made = await generations_in(db, [live(number) for number in range(5)])
     await _claim_due(db)
     moved = await db.write(advance, made[0].id, State.IN_PROGRESS, reason="x", now_ms=NOW_MS)
-    notes = [leases.Note(one.id, one.version, NOW_MS + 5, NOW_MS + 2005, queue_position=3) for one in made]
-    await db.write(leases.touch_all, notes)
+    notes = [
+        leases.PollRecord(one.id, one.version, NOW_MS + 5, NOW_MS + 2005, queue_position=3) for one in made
+    ]
+    await db.write(leases.record_polls, notes)
     rows = [await row_of(db, one.id) for one in made]
     assert rows[0] == moved
     for row in rows[1:]:
@@ -250,16 +255,16 @@ async def test_a_note_is_written_when_it_is_added_and_many_share_a_transaction(
     made = await generations_in(db, [live(number) for number in range(40)])
     await _claim_due(db)
     sizes: list[int] = []
-    touch_all = leases.touch_all
+    touch_all = leases.record_polls
 
-    def counted(connection: Connection, notes: Sequence[leases.Note]) -> None:
+    def counted(connection: Connection, notes: Sequence[leases.PollRecord]) -> None:
         sizes.append(len(notes))
         touch_all(connection, notes)
 
     monkeypatch.setattr(leases, "touch_all", counted)
-    kept = Notes(db, Tasks())
+    kept = PollBuffer(db, Tasks())
     await asyncio.gather(
-        *(kept.add(leases.Note(one.id, one.version, NOW_MS + 5, NOW_MS + 2005)) for one in made)
+        *(kept.add(leases.PollRecord(one.id, one.version, NOW_MS + 5, NOW_MS + 2005)) for one in made)
     )
     assert sum(sizes) == 40
     assert len(sizes) <= 2
@@ -276,7 +281,7 @@ async def test_every_move_ends_the_lease_and_only_a_live_state_is_to_be_looked_a
         assert moved is not None
         assert moved.lease_until_ms is None
         if to in FOLLOWABLE:
-            assert moved.next_poll_at_ms == NOW_MS + 5 + FIRST_LOOK_MS
+            assert moved.next_poll_at_ms == NOW_MS + 5 + FIRST_POLL_MS
     assert await db.read(leases.span_of_polls, "sandbox") == (NOW_MS + 1005, NOW_MS + 1005)
     assert len(await _claim_due(db, now_ms=NOW_MS + 1_000_000)) == 1
 
@@ -314,7 +319,9 @@ async def test_a_holder_that_comes_late_changes_nothing_of_what_has_ended(db: Da
     )
     for one in made:
         before = await row_of(db, one.id)
-        assert await db.write(leases.touch, leases.Note(one.id, one.version, NOW_MS, NOW_MS)) is None
+        assert (
+            await db.write(leases.record_poll, leases.PollRecord(one.id, one.version, NOW_MS, NOW_MS)) is None
+        )
         assert await row_of(db, one.id) == before
 
 

@@ -41,7 +41,7 @@ def test_from_nothing_to_what_the_code_declares_and_no_step_more(empty_url: str,
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert revision.revision_of(connection) == revision.head()
+        assert revision.current(connection) == revision.head()
 
 
 def test_down_to_nothing_and_up_again(empty_url: str, engine: Engine) -> None:

@@ -239,7 +239,7 @@ async def test_a_database_turned_read_only_is_unavailable_and_then_again_there(
 async def test_a_server_that_is_not_there_is_unavailable(postgres: str) -> None:
     away = open_database("postgresql://nobody:x@127.0.0.1:1/none")
     started_s = time.monotonic()
-    await _refused(away.read(revision.revision_of))
+    await _refused(away.read(revision.current))
     await _refused(away.write(add_counter))
     assert time.monotonic() - started_s < 5
     await away.close()

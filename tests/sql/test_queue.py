@@ -11,12 +11,12 @@ from app.db.tables import generations, queues, turns
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.dispatch import dequeue
-from app.generations.dispatch.dequeue import Nothing
+from app.generations.dispatch.dequeue import NotDequeued
 from app.generations.dispatch.dispatcher import close_as_not_sent, record_outcome
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
-from app.generations.queue.fair import Turn
+from app.generations.queue.fair import Flow
 from app.generations.store import Generation
 from app.generations.submit import record
 from app.kit.ids import new_id
@@ -67,15 +67,15 @@ def submit(
     return record.record(connection, intent, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
 
 
-async def first_turn(db: Database) -> Turn:
-    return (await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS))[0]
+async def first_turn(db: Database) -> Flow:
+    return (await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS))[0]
 
 
 async def taken(
-    db: Database, turn: Turn, attempt: str = "a", choices: tuple[Choice, ...] = ANY
-) -> Generation | Nothing:
+    db: Database, turn: Flow, attempt: str = "a", choices: tuple[Choice, ...] = ANY
+) -> Generation | NotDequeued:
     return await db.write(
-        dequeue.take,
+        dequeue.dequeue,
         "live",
         turn,
         choices,
@@ -99,7 +99,7 @@ async def test_of_fifty_who_take_at_once_each_job_is_had_by_one(db: Database) ->
     turn = await first_turn(db)
     found = await asyncio.gather(*(taken(db, turn, str(number)) for number in range(50)))
     assert [one.id for one in found if isinstance(one, Generation)] == [made[0].id]
-    assert set(found) - {one for one in found if isinstance(one, Generation)} == {Nothing.MOVED}
+    assert set(found) - {one for one in found if isinstance(one, Generation)} == {NotDequeued.MOVED}
     assert await waiting(db) == 4
 
 
@@ -107,12 +107,12 @@ async def test_a_place_is_given_once_however_many_take_for_it(db: Database) -> N
     owners = [await db.write(add_tenant, f"tenant {number}") for number in range(8)]
     for owner in owners:
         await db.write(submit, owner)
-    turns_now = await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    turns_now = await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS)
     two = (Choice("default", 2),)
     await db.write(_credential)
     found = await asyncio.gather(*(taken(db, turn, str(at), two) for at, turn in enumerate(turns_now)))
     assert sum(isinstance(one, Generation) for one in found) == 2
-    assert found.count(Nothing.NO_ROOM) == 6
+    assert found.count(NotDequeued.NO_ROOM) == 6
 
 
 def _credential(connection: Connection) -> None:
@@ -173,7 +173,7 @@ async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database)
 
 
 def _undo(connection: Connection, attempt: str) -> None:
-    dequeue.give_back(attempt, connection, NOW_MS)
+    dequeue.undo(attempt, connection, NOW_MS)
 
 
 async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) -> None:
@@ -184,9 +184,9 @@ async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) ->
         connection.execute(update(generations).where(generations.c.id == made.id).values(state="cancelled"))
 
     await db.write(cancel_as_before)
-    assert await taken(db, await first_turn(db)) is Nothing.KEPT_BACK
+    assert await taken(db, await first_turn(db)) is NotDequeued.KEPT_BACK
     assert await waiting(db) == 0
-    assert await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS) == []
+    assert await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS) == []
 
 
 async def test_who_may_not_wait_does_not_pass_those_who_do(db: Database) -> None:
@@ -236,7 +236,7 @@ async def test_virtual_time_goes_on_with_what_is_served(db: Database) -> None:
         return int(connection.scalar(select(turns.c.virtual).where(turns.c.mode == "live")) or 0)
 
     assert await db.read(virtual) > 0
-    assert (await db.read(queue.line, "live")).paused is False
+    assert (await db.read(queue.queue_state, "live")).paused is False
 
 
 async def test_submits_and_takes_at_once_never_have_more_in_flight_than_may_be(db: Database) -> None:
@@ -256,7 +256,7 @@ async def test_submits_and_takes_at_once_never_have_more_in_flight_than_may_be(d
 
 
 async def _take_if_there(db: Database, attempt: str) -> None:
-    found = await db.read(dequeue.turns, "live", ANY, TERMS, now_ms=NOW_MS)
+    found = await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS)
     if found:
         await taken(db, found[0], attempt)
 

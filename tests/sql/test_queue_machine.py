@@ -97,14 +97,14 @@ class Queue:
         passed: set[str] = set()
         while True:
             with self.engine.begin() as connection:
-                found = dequeue.turns(connection, "live", CHOICES, terms, now_ms=self.now_ms)
+                found = dequeue.flows(connection, "live", CHOICES, terms, now_ms=self.now_ms)
                 turn = next((one for one in found if one.tenant_id not in passed), None)
                 if turn is None:
                     return
                 waits = [
                     one for one in self.rows(connection, State.ACCEPTED) if one.tenant_id == turn.tenant_id
                 ]
-                taken = dequeue.take(
+                taken = dequeue.dequeue(
                     connection,
                     "live",
                     turn,
@@ -199,8 +199,8 @@ class Queue:
             limited = [one for one in live if one.credential == "default"]
             assert len(limited) <= PLACES
             assert sum(one.tenant_id == self.owners["two"][0] for one in live) <= 2
-            line = queue.line(connection, "live")
-            assert len({(turn.tenant_id) for turn in line.turns}) == len(line.turns)
+            line = queue.queue_state(connection, "live")
+            assert len({(turn.tenant_id) for turn in line.flows}) == len(line.flows)
 
 
 ACTS = {

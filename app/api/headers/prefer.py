@@ -9,7 +9,7 @@ from starlette.requests import Request
 from app.auth.principal import Principal
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
-from app.generations.following.watch import Watcher
+from app.generations.following.watch import StreamOwner
 from app.generations.store import Generation
 
 APPLIED = "Preference-Applied"
@@ -61,12 +61,12 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
     return Preferences(wait_s, strict, tuple(applied))
 
 
-def watcher_of(principal: Principal) -> Watcher:
+def stream_owner_of(principal: Principal) -> StreamOwner:
     """Who waits, of whom the feed takes so many."""
-    return Watcher(principal.tenant_id, principal.token.token_id if principal.token else None)
+    return StreamOwner(principal.tenant_id, principal.token.token_id if principal.token else None)
 
 
-async def held(
+async def wait_for(
     gateway: Gateway,
     principal: Principal,
     generation: Generation,
@@ -81,7 +81,7 @@ async def held(
         Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
     """
-    feed, watcher = gateway.feed, watcher_of(principal)
+    feed, watcher = gateway.watch, stream_owner_of(principal)
     if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
         return generation
     with feed.place(watcher):

@@ -73,7 +73,7 @@ class _Collector:
         yield lag
         yield under_way
         yield GaugeMetricFamily(
-            "reelgate_watchers", "Event streams and held answers.", value=gateway.feed.watchers
+            "reelgate_watchers", "Event streams and held answers.", value=gateway.watch.watchers
         )
         yield GaugeMetricFamily("reelgate_tasks", "Submits, looks and the like.", value=len(gateway.tasks))
         capacity = _gauge("credential_capacity", "Most jobs that it may have in flight.")

@@ -15,7 +15,7 @@ from app.api import schemas
 from app.api.cors import is_own, public_origin
 from app.api.deps import Open
 from app.api.request_body import read_object
-from app.api.responses import json_answer
+from app.api.responses import json_response
 from app.auth import keys
 from app.auth.client_tokens import TokenTerms
 from app.auth.keys import APIKey
@@ -50,7 +50,7 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
         sees="end_user",
     )
     token, text = await gateway.minter.mint_of(parent, terms)
-    return json_answer(
+    return json_response(
         {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}, status_code=201
     )
 
@@ -67,7 +67,7 @@ async def list_playground_samples(gateway: Open) -> Response:
             samples = [{"name": str(one["name"]), "url": str(one["url"])} for one in listed]
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             _log.warning("The sandbox's samples could not be listed.")
-    return json_answer({"samples": samples})
+    return json_response({"samples": samples})
 
 
 async def _parent(gateway: Gateway) -> APIKey:

@@ -13,7 +13,7 @@ from app.api.cors import public_origin
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanMint, Open
 from app.api.request_body import read_object
-from app.api.responses import json_answer
+from app.api.responses import json_response
 from app.auth import client_tokens
 from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, ClientToken, TokenTerms
 from app.auth.principal import Principal
@@ -59,7 +59,7 @@ async def create_client_token(request: Request, gateway: Open, principal: CanMin
         principal, _terms_of(body), own_origins=() if own is None else (own,)
     )
     document = {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}
-    return json_answer(document, status_code=201)
+    return json_response(document, status_code=201)
 
 
 async def list_client_tokens(
@@ -89,7 +89,7 @@ async def list_client_tokens(
         "client_tokens": [schemas.client_token(one, now_ms) for one in shown],
         "next_cursor": next_cursor,
     }
-    return json_answer(document, headers=headers)
+    return json_response(document, headers=headers)
 
 
 async def get_client_token(gateway: Open, principal: CanMint, token_id: str) -> Response:
@@ -109,7 +109,7 @@ async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
     usage = await gateway.db.read(token_limits.used, owner, token.token_id)
     request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MAX_REQUESTS)
     refusals = await gateway.db.read(client_tokens.refusals_of, token.token_id)
-    return json_answer(
+    return json_response(
         schemas.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())
     )
 

@@ -12,14 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import schemas
 from app.api.deps import CanReadAll, CanSee, Open
-from app.api.headers.prefer import watcher_of
+from app.api.headers.prefer import stream_owner_of
 from app.api.v1.requests import own
 from app.auth.principal import Principal
 from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import events as event_rows
 from app.generations.events import Event
-from app.generations.following.watch import Feed, Watcher
+from app.generations.following.watch import StreamOwner, Watch
 from app.generations.store import Generation
 from app.kit.log import get_logger
 
@@ -43,7 +43,7 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, messages: AsyncGenerator[bytes], feed: Feed, watcher: Watcher) -> None:
+    def __init__(self, messages: AsyncGenerator[bytes], feed: Watch, watcher: StreamOwner) -> None:
         super().__init__(messages, headers=HEADERS)
         self._messages = messages
         self._feed = feed
@@ -83,7 +83,7 @@ async def stream_request_events(
         return Response(status_code=204)
     seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
     messages = _of_request(gateway, principal, generation, seen)
-    return EventStream(messages, gateway.feed, watcher_of(principal))
+    return EventStream(messages, gateway.watch, stream_owner_of(principal))
 
 
 async def stream_events(
@@ -96,7 +96,7 @@ async def stream_events(
     seen = _last_seen(request, after)
     if seen is None:
         seen = await gateway.db.read(event_rows.last_number, principal.tenant_id, principal.mode)
-    return EventStream(_of_tenant(gateway, principal, seen), gateway.feed, watcher_of(principal))
+    return EventStream(_of_tenant(gateway, principal, seen), gateway.watch, stream_owner_of(principal))
 
 
 def _last_seen(request: Request, after: str | None) -> int | None:
@@ -134,7 +134,7 @@ class _Right:
 async def _of_request(
     gateway: Gateway, principal: Principal, generation: Generation, seen: int
 ) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    feed, heartbeat_s = gateway.watch, gateway.settings.heartbeat_s
     right = _Right(gateway, principal)
     yield _HELLO
     async with feed.of_generation(generation.id) as shared:
@@ -161,7 +161,7 @@ async def _of_request(
 
 
 async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.feed, gateway.settings.heartbeat_s
+    feed, heartbeat_s = gateway.watch, gateway.settings.heartbeat_s
     tenant_id, mode = principal.tenant_id, principal.mode
     right = _Right(gateway, principal)
     yield _HELLO

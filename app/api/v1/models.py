@@ -8,11 +8,11 @@ from starlette.responses import Response
 from app.api import schemas
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.idempotency import REPLAYED, key_of
-from app.api.headers.prefer import held, preferences_of
+from app.api.headers.prefer import preferences_of, wait_for
 from app.api.headers.rate_limit import rate_headers, rate_headers_of, retry_header
 from app.api.headers.start_deadline import start_deadline_of
 from app.api.request_body import read_object
-from app.api.responses import json_answer
+from app.api.responses import json_response
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
 from app.kit.log import trace_id_var
@@ -31,7 +31,7 @@ async def list_models(
     documents = [
         model.document for model in gateway.catalog.models.values() if principal.may_use(model.model_id)
     ]
-    return json_answer(
+    return json_response(
         {
             "models": documents[offset : offset + limit],
             "total": len(documents),
@@ -46,7 +46,7 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
     model = gateway.catalog.get(model_id.strip("/"))
     if model is None or not principal.may_use(model.model_id):
         raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
-    return json_answer(model.document)
+    return json_response(model.document)
 
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
@@ -75,13 +75,13 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = schemas.submitted(submission.generation, gateway.settings.base_url)
-    await held(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
+    await wait_for(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
         shown = shown_to(submission.standings, to_client=principal.token is not None)
         headers = rate_headers(shown) | retry_header(submission.standings)
-    return json_answer(
+    return json_response(
         document, headers=headers | preferences.headers | _media_warnings(submission.generation)
     )
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from app.api import schemas
 from app.api.deps import CanAsk, CanRead, Open
 from app.api.request_body import read_object
-from app.api.responses import json_answer
+from app.api.responses import json_response
 from app.catalog.pricing import NoPriceError
 from app.generations.queue import rows as queue
 from app.quotas.limits import Scope
@@ -16,12 +16,12 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
     """Every limit of this key and its tenant, and what is held and spent in each running window."""
     submitter = gateway.submitter
     account = await submitter.account(principal, None)
-    waiting = await gateway.db.read(queue.waiting, principal.tenant_id, principal.mode, submitter.terms)
+    waiting = await gateway.db.read(queue.tenant_queue, principal.tenant_id, principal.mode, submitter.terms)
     reads = gateway.reads.standing(Scope(principal.root_kid))
     if principal.token is not None:
         reads = gateway.calls.standing(Scope(token_id=principal.token.token_id))
     may_wait = submitter.may_wait(principal)
-    return json_answer(schemas.quota(principal, account, reads, waiting, may_wait=may_wait))
+    return json_response(schemas.quota(principal, account, reads, waiting, may_wait=may_wait))
 
 
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
@@ -51,4 +51,4 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
         would_wait=would_wait,
         to_client=principal.token is not None,
     )
-    return json_answer(document)
+    return json_response(document)

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from app.api import schemas
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanSee, Open
-from app.api.headers.prefer import APPLIED, held, preferences_of
-from app.api.responses import json_answer, tag_of, tagged_answer, tags_of
+from app.api.headers.prefer import APPLIED, preferences_of, wait_for
+from app.api.responses import json_response, tag_of, tagged_response, tags_of
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
 from app.errors import (
@@ -73,7 +73,7 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
             headers={APPLIED: "handling=strict"},
         )
     headers = {APPLIED: "handling=strict"} if preferences.strict else None
-    return json_answer(schemas.cancelled(generation), status_code=202, headers=headers)
+    return json_response(schemas.cancelled(generation), status_code=202, headers=headers)
 
 
 async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
@@ -84,9 +84,9 @@ async def get_request(request: Request, gateway: Open, principal: CanSee, reques
         generation,
         events,
         gateway.settings.base_url,
-        expires_at_ms=gateway.retainer.expires_at_ms(generation.finished_at_ms),
+        expires_at_ms=gateway.retention.expires_at_ms(generation.finished_at_ms),
     )
-    return tagged_answer(request, document, headers=_staleness(generation))
+    return tagged_response(request, document, headers=_staleness(generation))
 
 
 async def _answer(
@@ -104,11 +104,11 @@ async def _answer(
     generation = await gateway.tracker.refresh(generation)
     if preferences.wait_s and not generation.terminal:
         known = tags_of(request) - {"*"} or {tag_of(document(generation))}
-        generation = await held(
+        generation = await wait_for(
             gateway, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
         )
     headers = _staleness(generation) | preferences.headers
-    return tagged_answer(request, document(generation), headers=headers)
+    return tagged_response(request, document(generation), headers=headers)
 
 
 async def list_requests(
@@ -152,7 +152,7 @@ async def list_requests(
         )
         address = f"{base_url}/v1/requests?limit={limit}&cursor={next_cursor}{filters}"
         headers["Link"] = f'<{address}>; rel="next"'
-    return json_answer(
+    return json_response(
         {"requests": [schemas.summary(one, base_url) for one in shown], "next_cursor": next_cursor},
         headers=headers,
     )

@@ -14,13 +14,13 @@ from app.generations.queue import decide
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.queue.eligible import first_that_may_go
-from app.generations.queue.fair import Turn
+from app.generations.queue.fair import Flow
 from app.generations.store import Generation
 from app.quotas import account
 from app.upstream.credentials import Choice
 
 
-class Nothing(StrEnum):
+class NotDequeued(StrEnum):
     """Why nothing was taken: the queue had changed; the tenant may send nothing now; or nobody may."""
 
     MOVED = "moved"
@@ -28,58 +28,58 @@ class Nothing(StrEnum):
     NO_ROOM = "no_room"
 
 
-def turns(
+def flows(
     connection: Connection,
     mode: Mode,
     choices: Sequence[Choice],
     terms: SubmitPolicy,
     *,
     now_ms: int,
-    last: Turn | None = None,
-) -> list[Turn]:
+    last: Flow | None = None,
+) -> list[Flow]:
     """Whose turn it is, in order, those after `last`; nobody's where no credential has room."""
-    found = queue.turns_after(connection, mode, last)
+    found = queue.flows_after(connection, mode, last)
     return found if found and decide.has_room(connection, choices, terms, now_ms=now_ms) else []
 
 
-def take(
+def dequeue(
     connection: Connection,
     mode: Mode,
-    turn: Turn,
+    flow: Flow,
     choices: Sequence[Choice],
     terms: SubmitPolicy,
     *,
     attempt: str,
     now_ms: int,
     lease_until_ms: int,
-) -> Generation | Nothing:
+) -> Generation | NotDequeued:
     """Take the first of a tenant's jobs that may go now; it is `dispatching` then, with a lease.
 
     `turn` is as it was read before: where it is another one by now, somebody else was faster. `attempt` is a
     word of this take alone. A job that should have started by now is returned as `expired`.
     """
-    account.lock_tenant(connection, turn.tenant_id)
-    own = queue.turn_of(connection, turn.tenant_id, mode)
-    if own is None or own.tag != turn.tag:
-        return Nothing.MOVED
+    account.lock_tenant(connection, flow.tenant_id)
+    own = queue.flow_of(connection, flow.tenant_id, mode)
+    if own is None or own.tag != flow.tag:
+        return NotDequeued.MOVED
     chosen = first_that_may_go(
         connection,
-        turn.tenant_id,
+        flow.tenant_id,
         mode,
         terms.default_limits,
         unknown_since_ms=now_ms - terms.unknown_slot_ms,
         for_update=True,
     )
     if chosen is None:
-        if queue.head(connection, turn.tenant_id, mode, for_update=False) is None:
-            queue.recount(connection, turn.tenant_id, mode)
-        return Nothing.KEPT_BACK
+        if queue.head(connection, flow.tenant_id, mode, for_update=False) is None:
+            queue.recount(connection, flow.tenant_id, mode)
+        return NotDequeued.KEPT_BACK
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
-        return expire(connection, chosen.id, now_ms=now_ms) or Nothing.MOVED
+        return expire(connection, chosen.id, now_ms=now_ms) or NotDequeued.MOVED
     try:
         credential = decide.pick(connection, choices, terms, now_ms=now_ms)
     except Problem:
-        return Nothing.NO_ROOM
+        return NotDequeued.NO_ROOM
     taken = advance(
         connection,
         chosen.id,
@@ -92,12 +92,12 @@ def take(
         lease_until_ms=lease_until_ms,
     )
     if taken is None:
-        return Nothing.MOVED
+        return NotDequeued.MOVED
     queue.serve(connection, mode, own)
     return taken
 
 
-def give_back(attempt: str, connection: Connection, now_ms: int) -> None:
+def undo(attempt: str, connection: Connection, now_ms: int) -> None:
     """Undo a take of which nobody heard, if it was carried out: nothing was sent."""
     row = connection.execute(
         select(generations.c.id, generations.c.version).where(

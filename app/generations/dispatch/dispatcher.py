@@ -27,7 +27,7 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
-from app.upstream.outcomes import Exchange, Outcome, Verdict, Words, evidence, judge_submit
+from app.upstream.outcomes import ErrorDetails, Exchange, Outcome, Verdict, evidence, judge_submit
 
 _log = get_logger("dispatch")
 
@@ -217,7 +217,7 @@ def _over(deadline: float) -> bool:
     return deadline - asyncio.get_running_loop().time() < _MIN_TO_TRY_S
 
 
-def _redacted(words: Words, upstream: Upstream) -> Words:
+def _redacted(words: ErrorDetails, upstream: Upstream) -> ErrorDetails:
     detail = tuple((path, upstream.redact(message)) for path, message in words.detail)
     return replace(words, message=upstream.redact(words.message), detail=detail)
 

@@ -17,11 +17,11 @@ from sqlalchemy.exc import IntegrityError
 from app.auth.keys import Mode
 from app.db.engine import Database, NotBegunProblem
 from app.generations.dispatch import dequeue
-from app.generations.dispatch.dequeue import Nothing
+from app.generations.dispatch.dequeue import NotDequeued
 from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.queue import rows as queue
-from app.generations.queue.fair import Turn
+from app.generations.queue.fair import Flow
 from app.generations.store import Generation
 from app.kit.json import dumps
 from app.kit.log import get_logger
@@ -126,23 +126,23 @@ class DispatchLoop:
         """The next job of this kind of key; None where none may go."""
         now_ms, terms = self.dispatcher.clock.now_ms(), self.dispatcher.terms
         choices = self._choices(mode, now_ms)
-        last: Turn | None = None
+        last: Flow | None = None
         while choices and not self._closing and len(self._under_way[mode]) < self.at_once:
-            page = await self.db.read(dequeue.turns, mode, choices, terms, now_ms=now_ms, last=last)
+            page = await self.db.read(dequeue.flows, mode, choices, terms, now_ms=now_ms, last=last)
             if not page:
                 break
-            for turn in page:
-                last, whose = turn, (turn.tenant_id, mode)
+            for flow in page:
+                last, whose = flow, (flow.tenant_id, mode)
                 if self._is_kept_back(whose, now_ms):
                     continue
                 freed = self._freed[whose]
-                taken = await self._try_to_take(mode, turn, choices, now_ms)
+                taken = await self._try_to_take(mode, flow, choices, now_ms)
                 if isinstance(taken, Generation):
                     self.dispatcher.pool.spend_turn(mode, taken.credential)
                     return taken
-                if taken is Nothing.NO_ROOM:
+                if taken is NotDequeued.NO_ROOM:
                     return None
-                if taken is Nothing.MOVED:
+                if taken is NotDequeued.MOVED:
                     last = None
                     break
                 if freed == self._freed[whose]:  # nothing of it ended meanwhile
@@ -150,14 +150,14 @@ class DispatchLoop:
         return None
 
     async def _try_to_take(
-        self, mode: Mode, turn: Turn, choices: Sequence[Choice], now_ms: int
-    ) -> Generation | Nothing:
+        self, mode: Mode, flow: Flow, choices: Sequence[Choice], now_ms: int
+    ) -> Generation | NotDequeued:
         attempt = secrets.token_hex(16)
         try:
             return await self.db.write(
-                dequeue.take,
+                dequeue.dequeue,
                 mode,
-                turn,
+                flow,
                 choices,
                 self.dispatcher.terms,
                 attempt=attempt,
@@ -167,11 +167,11 @@ class DispatchLoop:
         except NotBegunProblem:
             raise
         except IntegrityError:
-            _log.exception("A job could not be taken: its books are wrong.", tenant=turn.tenant_id)
-            return Nothing.KEPT_BACK
+            _log.exception("A job could not be taken: its books are wrong.", tenant=flow.tenant_id)
+            return NotDequeued.KEPT_BACK
         except Exception:
             # It may have been carried out though we never heard of it: nobody would send it.
-            back = self.dispatcher.until_done(partial(dequeue.give_back, attempt))
+            back = self.dispatcher.until_done(partial(dequeue.undo, attempt))
             self.tasks.start(back, name="give-back")
             raise
 

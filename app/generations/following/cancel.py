@@ -5,9 +5,9 @@ from typing import Final
 
 from app.generations.advance import advance
 from app.generations.following.tracker import Tracker
-from app.generations.following.watch import Feed
+from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
-from app.generations.problems import of_blind_look
+from app.generations.problems import of_blind_poll
 from app.generations.store import Generation
 from app.kit.log import get_logger
 from app.upstream.outcomes import BLIND, Seen, observe_cancel
@@ -21,7 +21,7 @@ class Canceller:
     """Cancels generations. It waits `patience_s` for a submit under way, which has no id to name before."""
 
     tracker: Tracker
-    feed: Feed
+    watch: Watch
     patience_s: float
 
     async def cancel(self, generation: Generation) -> Generation:
@@ -41,7 +41,7 @@ class Canceller:
             if generation.state is State.ACCEPTED:
                 generation = await self._cancel_held(generation)
             elif (left_ms := until_ms - clock.now_ms()) > 0:  # it may come back to the queue
-                generation = await self.feed.until(
+                generation = await self.watch.until(
                     generation, lambda one: one.state is not State.DISPATCHING, within_s=left_ms / 1000
                 )
             else:
@@ -59,7 +59,7 @@ class Canceller:
                 seen=observation.seen,
                 reason=observation.reason,
             )
-            raise of_blind_look(observation)
+            raise of_blind_poll(observation)
         if observation.seen is Seen.NOT_CANCELLABLE:
             return await self.tracker.refresh(generation, force=True)
         return await self.tracker.apply(generation, observation)

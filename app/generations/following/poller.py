@@ -37,8 +37,8 @@ class Poller:
 
         What is still under way at the end goes on beside the next ticks: one slow answer delays no other job.
         """
-        looked = 0
-        while looked < self.at_once * _MAX_FULL and await self._anything_due():
+        polled = 0
+        while polled < self.at_once * _MAX_FULL and await self._anything_due():
             room = self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
                 leases.claim_due,
@@ -49,15 +49,15 @@ class Poller:
             )
             for generation in claimed:
                 self._begin(generation)
-            looked += len(claimed)
+            polled += len(claimed)
             if len(claimed) < room:
                 break
             while len(self._under_way) > self.at_once - max(1, self.at_once // _WORTH_A_CLAIM):
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-        return looked
+        return polled
 
     async def _anything_due(self) -> bool:
-        if not self.credential.health.may_look or len(self._under_way) >= self.at_once:
+        if not self.credential.health.may_poll or len(self._under_way) >= self.at_once:
             return False
         span = await self.tracker.db.read(leases.span_of_polls, self.credential.name)
         if span is None:
@@ -75,6 +75,6 @@ class Poller:
         return first_ms <= now_ms
 
     def _begin(self, generation: Generation) -> None:
-        task = self.tracker.look(generation, self.credential)
+        task = self.tracker.poll(generation, self.credential)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -14,7 +14,7 @@ _LEARNT: Final = 0.2  # what the newest of a model's durations weighs: about the
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Schedule:
     """The shortest and the longest gap between two looks, in seconds."""
 
     min_s: float = 1.0

@@ -14,10 +14,10 @@ from typing import Any, Final, overload
 from app.db.engine import Database
 from app.errors import Problem
 from app.generations import leases, store
-from app.generations.advance import Patience, apply_observation, note_of
-from app.generations.following.poll_buffer import Notes
-from app.generations.following.position import Places
-from app.generations.following.schedule import Pace
+from app.generations.advance import Patience, apply_observation, poll_record_of
+from app.generations.following.poll_buffer import PollBuffer
+from app.generations.following.position import Positions
+from app.generations.following.schedule import Schedule
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import Clock
@@ -52,10 +52,10 @@ class Tracker:
     clock: Clock
     pool: Pool
     tasks: Tasks
-    notes: Notes
-    pace: Pace
+    poll_buffer: PollBuffer
+    schedule: Schedule
     patience: Patience
-    places: Places
+    positions: Positions
     freshness_s: float
     lease_s: float
     _under_way: dict[str, asyncio.Task[Generation | None]] = field(default_factory=dict, init=False)
@@ -67,13 +67,13 @@ class Tracker:
         `stale_reason`. A terminal row never causes a call. One that waits here is told its place.
         """
         if generation.state is State.ACCEPTED:
-            return await self.places.placed(generation)
+            return await self.positions.placed(generation)
         if not self._due(generation, force=force):
             return generation
         credential = self.pool.of(generation.credential)
         if credential is None:
             return generation
-        if not credential.health.may_look and not force:
+        if not credential.health.may_poll and not force:
             return replace(generation, stale_reason="upstream_paused")
         under_way = self._under_way.get(generation.id)
         if force and under_way is not None:
@@ -83,18 +83,18 @@ class Tracker:
         if under_way is None:
             if len(self._under_way) >= _MAX_AT_ONCE and not force:
                 return generation  # the next to ask, or the loop, will see
-            under_way = self._start(generation.id, self._look(generation, credential, force=force))
+            under_way = self._start(generation.id, self._poll(generation, credential, force=force))
         seen = await asyncio.shield(under_way)
         return seen or await self.find(generation.id, generation.tenant_id) or generation
 
-    def look(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
+    def poll(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
         """Look at a generation whose lease the caller has taken, for nobody in particular."""
-        return self._start(claimed.id, self._look_at(claimed, credential, in_passing=True))
+        return self._start(claimed.id, self._poll_claimed(claimed, credential, in_passing=True))
 
     def _start(
         self, generation_id: str, work: Coroutine[Any, Any, Generation | None]
     ) -> asyncio.Task[Generation | None]:
-        task: asyncio.Task[Generation | None] = self.tasks.start(work, name="look")
+        task: asyncio.Task[Generation | None] = self.tasks.start(work, name="poll")
         self._under_way[generation_id] = task
         task.add_done_callback(partial(self._forget, generation_id))
         return task
@@ -123,7 +123,7 @@ class Tracker:
 
     def furthest_poll_ms(self) -> int:
         """No row is to be looked at later than this; one that says so is of a clock that was set back."""
-        longest_s = max(self.pace.max_s, MAX_RETRY_AFTER_S, self.lease_s)
+        longest_s = max(self.schedule.max_s, MAX_RETRY_AFTER_S, self.lease_s)
         return self.clock.now_ms() + int(longest_s * 2000)
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
@@ -144,13 +144,13 @@ class Tracker:
         if changed is None:
             return generation
         if changed.state is State.COMPLETED and not generation.terminal:
-            self.places.durations.learn(changed.model_id, changed.changed_at_ms - changed.begun_at_ms)
+            self.positions.durations.learn(changed.model_id, changed.changed_at_ms - changed.begun_at_ms)
         return changed
 
     def _next_poll_ms(self, generation: Generation, now_ms: int, retry_after_s: int) -> int:
-        gap_ms = self.pace.gap_ms(
+        gap_ms = self.schedule.gap_ms(
             age_ms=now_ms - generation.begun_at_ms,
-            usual_ms=self.places.durations.usual_ms(generation.model_id),
+            usual_ms=self.positions.durations.usual_ms(generation.model_id),
             chance=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
         next_ms = now_ms + max(gap_ms, retry_after_s * 1000)
@@ -163,7 +163,7 @@ class Tracker:
         """The tenant's generation as its row says."""
         return await self.db.read(store.find, generation_id, tenant_id)
 
-    async def _look(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
+    async def _poll(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
         now_ms = self.clock.now_ms()
         seen_before_ms = now_ms if force else now_ms - int(self.freshness_s * 1000)
         claimed = await self.db.write(
@@ -175,22 +175,22 @@ class Tracker:
             max_lease_ms=int(self.lease_s * 1000),
         )
         if claimed is not None:
-            return await self._look_at(claimed, credential)
+            return await self._poll_claimed(claimed, credential)
         # The row is fresher than the caller's, or somebody else is looking.
         generation = await self.find(read_before.id, read_before.tenant_id) or read_before
         if force and generation.followable:
-            return await self._look_at(generation, credential)
+            return await self._poll_claimed(generation, credential)
         return generation
 
     @overload
-    async def _look_at(self, generation: Generation, credential: Credential) -> Generation: ...
+    async def _poll_claimed(self, generation: Generation, credential: Credential) -> Generation: ...
 
     @overload
-    async def _look_at(
+    async def _poll_claimed(
         self, generation: Generation, credential: Credential, *, in_passing: bool
     ) -> Generation | None: ...
 
-    async def _look_at(
+    async def _poll_claimed(
         self, generation: Generation, credential: Credential, *, in_passing: bool = False
     ) -> Generation | None:
         """The generation after a look; None after one in passing that changed nothing."""
@@ -199,15 +199,15 @@ class Tracker:
             _report(generation, observation)
             now_ms = self.clock.now_ms()
             if in_passing:
-                note = note_of(
+                record = poll_record_of(
                     generation,
                     observation,
                     now_ms=now_ms,
                     next_poll_at_ms=self._next_poll_ms(generation, now_ms, retry_after_s),
                     patience=self.patience,
                 )
-                if note is not None:
-                    await self.notes.add(note)
+                if record is not None:
+                    await self.poll_buffer.add(record)
                     return None
             return await self._apply(generation, observation, now_ms, retry_after_s=retry_after_s)
         except asyncio.CancelledError:
@@ -254,13 +254,13 @@ class Tracker:
         self,
         credential: Credential,
         upstream_request_id: str,
-        looked: Exchange,
+        polled: Exchange,
         observation: Observation,
     ) -> tuple[Exchange, Observation]:
         """Cancel what waits at RunComfy past its start deadline; what was seen before, if that fails."""
         exchange = await credential.upstream.cancel(upstream_request_id)
         cancelled = observe_cancel(exchange)
-        return (exchange, cancelled) if cancelled.seen is Seen.CANCELLED else (looked, observation)
+        return (exchange, cancelled) if cancelled.seen is Seen.CANCELLED else (polled, observation)
 
     def _retry_after_s(self, exchange: Exchange) -> int:
         asked = parse_retry_after(exchange.headers.get("retry-after"), now_ms=self.clock.now_ms())

@@ -32,7 +32,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Watcher(NamedTuple):
+class StreamOwner(NamedTuple):
     """Who watches: a tenant, with an API key or with one of its client tokens."""
 
     tenant_id: str
@@ -119,7 +119,7 @@ class Shared(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class Watch:
     """What is watched in this process. `interval_s` is how long a lost announcement may go unnoticed.
 
     A tenant may have `most` watchers at a time, of which a client token may be `most_of_token`.
@@ -154,7 +154,7 @@ class Feed:
         return self._watchers.total()
 
     @contextmanager
-    def place(self, watcher: Watcher) -> Iterator[None]:
+    def place(self, watcher: StreamOwner) -> Iterator[None]:
         """Be one of the tenant's watchers for the block.
 
         Raises:
@@ -185,7 +185,7 @@ class Feed:
                 if not counter[name]:
                     del counter[name]
 
-    def full(self, watcher: Watcher) -> bool:
+    def full(self, watcher: StreamOwner) -> bool:
         """Whether `place` would refuse."""
         of_token = self._of_tokens[watcher.token_id] if watcher.token_id is not None else 0
         return (

@@ -82,7 +82,7 @@ def pick(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy
     """
     limited = [one.name for one in choices if one.concurrency is not None]
     if limited and choices[0].concurrency is not None:
-        credentials.hold(connection, limited)
+        credentials.lock(connection, limited)
     since_ms = now_ms - policy.unknown_slot_ms
     for choice in choices:
         if choice.concurrency is None:

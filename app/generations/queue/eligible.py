@@ -46,8 +46,8 @@ def anybody_may_go(
 ) -> bool:
     """Whether a place that is free is somebody's who waits, as far as the first of them tell."""
     return any(
-        first_that_may_go(connection, turn.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
-        for turn in queue.turns_after(connection, mode)[:_MAX_ASKED]
+        first_that_may_go(connection, flow.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
+        for flow in queue.flows_after(connection, mode)[:_MAX_ASKED]
     )
 
 

@@ -19,7 +19,7 @@ MAX_WEIGHT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Flow:
     """A tenant who waits: its tag, its weight from 1 to MOST_WEIGHT, and how many of its jobs wait."""
 
     tenant_id: str
@@ -37,14 +37,14 @@ class Turn:
         return max(self.tag, virtual)
 
 
-def ahead_of(own: Turn, before: int, others: Iterable[Turn], virtual: int) -> int:
+def ahead_of(own: Flow, before: int, others: Iterable[Flow], virtual: int) -> int:
     """How many jobs go before a tenant's, `before` of which are its own, if nobody else comes."""
     starts_at = own.starts_at(virtual) + before * own.step
     tag = starts_at if before else own.tag
     return before + sum(_earlier(other, starts_at, (tag, own.tenant_id), virtual) for other in others)
 
 
-def _earlier(other: Turn, starts_at: int, own: tuple[int, str], virtual: int) -> int:
+def _earlier(other: Flow, starts_at: int, own: tuple[int, str], virtual: int) -> int:
     """How many of another tenant's jobs go before a job that starts at that virtual time."""
     room = starts_at - other.starts_at(virtual)
     if room < 0:

@@ -27,7 +27,7 @@ from app.auth.keys import Mode
 from app.db.tables import credentials, generations, queues, tenants, turns
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.lifecycle import IN_FLIGHT, State
-from app.generations.queue.fair import Turn, ahead_of
+from app.generations.queue.fair import Flow, ahead_of
 from app.generations.store import Generation, generation_of, is_in
 
 _RETRY_AFTER_S: Final = 5
@@ -73,13 +73,13 @@ _BEFORE = (
 _COUNT_WAITING = select(func.count()).select_from(generations).where(*_OF_TENANT)
 _COUNT_BEFORE = select(func.count()).select_from(_BEFORE)
 _MAY_GO = (tenants.c.disabled_at_ms.is_(None), tenants.c.dispatch_paused_at_ms.is_(None))
-_TURN: Select[Any] = select(queues.c.tenant_id, queues.c.tag, tenants.c.weight, queues.c.waiting).join(
+_FLOW: Select[Any] = select(queues.c.tenant_id, queues.c.tag, tenants.c.weight, queues.c.waiting).join(
     tenants, tenants.c.id == queues.c.tenant_id
 )
-_TURNS = _TURN.where(queues.c.mode == bindparam("of_mode"), literal_column("waiting > 0"), *_MAY_GO).order_by(
+_FLOWS = _FLOW.where(queues.c.mode == bindparam("of_mode"), literal_column("waiting > 0"), *_MAY_GO).order_by(
     queues.c.tag, queues.c.tenant_id
 )
-_PAGE_OF_TURNS = _TURNS.where(
+_PAGE_OF_FLOWS = _FLOWS.where(
     tuple_(queues.c.tag, queues.c.tenant_id) > tuple_(bindparam("after_tag"), bindparam("after_tenant"))
 ).limit(_PAGE)
 # Of whom something may be sent: whoever is disabled or paused keeps nobody waiting.
@@ -119,8 +119,8 @@ _GATE = (
     .select_from(tenants.join(turns, turns.c.mode == bindparam("of_mode")))
     .where(tenants.c.id == bindparam("tenant"))
 )
-_TURN_OF_ANY = _TURN.where(*_OF_QUEUE)
-_TURN_OF = _TURN_OF_ANY.where(*_MAY_GO)
+_FLOW_OF_ANY = _FLOW.where(*_OF_QUEUE)
+_FLOW_OF = _FLOW_OF_ANY.where(*_MAY_GO)
 _VIRTUAL = select(turns.c.virtual, turns.c.paused_at_ms).where(turns.c.mode == bindparam("of_mode"))
 _LOCK = _VIRTUAL.with_for_update()
 _MOVE_ON = (
@@ -161,7 +161,7 @@ _AT_UPSTREAM = (
 )
 
 
-class Room(Protocol):
+class QueueLimits(Protocol):
     """How many jobs of a tenant that has no own number, and of all with that kind of key, may wait."""
 
     @property
@@ -193,7 +193,7 @@ def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class TenantQueue:
     """A tenant's queue: how many jobs wait in it and may, its weight, and whether nothing is sent."""
 
     jobs: int
@@ -202,11 +202,11 @@ class Waiting:
     paused: bool
 
 
-def waiting(connection: Connection, tenant_id: str, mode: Mode, room: Room) -> Waiting:
+def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> TenantQueue:
     """A tenant's queue, as it stands."""
     row = connection.execute(_WAITING_OF, {"tenant": tenant_id, "of_mode": mode}).one()
     most = room.waiting_per_tenant if row.most_waiting is None else row.most_waiting
-    return Waiting(row.waiting or 0, most, row.weight, row.paused_at_ms is not None)
+    return TenantQueue(row.waiting or 0, most, row.weight, row.paused_at_ms is not None)
 
 
 def draw(connection: Connection, tenant_id: str, mode: Mode) -> int:
@@ -215,7 +215,7 @@ def draw(connection: Connection, tenant_id: str, mode: Mode) -> int:
     return int(row.tickets)
 
 
-def join(connection: Connection, tenant_id: str, mode: Mode, room: Room) -> int:
+def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> int:
     """A ticket for a job that waits from now on. The tenant must be held.
 
     Raises:
@@ -224,7 +224,7 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: Room) -> int:
     """
     connection.execute(_LOCK, {"of_mode": mode})  # others who join are counted before or after, not beside
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
-    most = waiting(connection, tenant_id, mode, room).most
+    most = tenant_queue(connection, tenant_id, mode, room).most
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 1}).one()
     if row.waiting > most:
         raise Problem(
@@ -251,29 +251,29 @@ def left(connection: Connection, generation: Generation) -> None:
     connection.execute(_CHANGE, _of(generation) | {"more": -1})
 
 
-def serve(connection: Connection, mode: Mode, turn: Turn) -> None:
+def serve(connection: Connection, mode: Mode, flow: Flow) -> None:
     """Charge a tenant for the job that was taken from its queue."""
     virtual = connection.execute(_LOCK, {"of_mode": mode}).one().virtual
-    starts_at = turn.starts_at(virtual)
-    of_queue = {"tenant": turn.tenant_id, "of_mode": mode}
-    connection.execute(_SERVE, of_queue | {"to_tag": starts_at + turn.step})
+    starts_at = flow.starts_at(virtual)
+    of_queue = {"tenant": flow.tenant_id, "of_mode": mode}
+    connection.execute(_SERVE, of_queue | {"to_tag": starts_at + flow.step})
     connection.execute(_MOVE_ON, {"of_mode": mode, "to_virtual": starts_at})
 
 
-def turns_after(connection: Connection, mode: Mode, last: Turn | None = None) -> list[Turn]:
+def flows_after(connection: Connection, mode: Mode, last: Flow | None = None) -> list[Flow]:
     """Some of the tenants whose jobs wait and may be sent, in turn, from the one after `last`."""
     if connection.execute(_VIRTUAL, {"of_mode": mode}).one().paused_at_ms is not None:
         return []
     after = {"after_tag": -1, "after_tenant": ""}
     if last is not None:
         after = {"after_tag": last.tag, "after_tenant": last.tenant_id}
-    return [_turn(row) for row in connection.execute(_PAGE_OF_TURNS, {"of_mode": mode, **after})]
+    return [_flow(row) for row in connection.execute(_PAGE_OF_FLOWS, {"of_mode": mode, **after})]
 
 
-def turn_of(connection: Connection, tenant_id: str, mode: Mode) -> Turn | None:
+def flow_of(connection: Connection, tenant_id: str, mode: Mode) -> Flow | None:
     """A tenant's turn as it stands; None where none of its jobs may be sent."""
-    row = connection.execute(_TURN_OF, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
-    return None if row is None or not row.waiting else _turn(row)
+    row = connection.execute(_FLOW_OF, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
+    return None if row is None or not row.waiting else _flow(row)
 
 
 def head(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> Generation | None:
@@ -302,8 +302,8 @@ def heads(connection: Connection, tenant_id: str, mode: Mode, *, for_update: boo
 def recount(connection: Connection, tenant_id: str, mode: Mode) -> None:
     """Count a tenant's jobs that wait anew: a server of a version without a queue may have cancelled some."""
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
-    waiting = connection.execute(_COUNT_WAITING, of_tenant).scalar_one()
-    connection.execute(update(queues).where(*_OF_QUEUE).values(waiting=waiting), of_tenant)
+    tenant_queue = connection.execute(_COUNT_WAITING, of_tenant).scalar_one()
+    connection.execute(update(queues).where(*_OF_QUEUE).values(waiting=tenant_queue), of_tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueueState:
     """Both queues of a kind of key at a moment: who waits here, and how many of our jobs wait at RunComfy.
 
     `in_flight` is how many it has altogether.
@@ -335,22 +335,22 @@ class Line:
 
     paused: bool
     virtual: int
-    turns: tuple[Turn, ...]
+    flows: tuple[Flow, ...]
     upstream: int
     in_flight: int
 
 
-def line(connection: Connection, mode: Mode) -> Line:
+def queue_state(connection: Connection, mode: Mode) -> QueueState:
     """Both queues of a kind of key, as they stand."""
     virtual, paused_at_ms = connection.execute(_VIRTUAL, {"of_mode": mode}).one()
-    found = tuple(_turn(row) for row in connection.execute(_TURNS, {"of_mode": mode}))
+    found = tuple(_flow(row) for row in connection.execute(_FLOWS, {"of_mode": mode}))
     in_queue, furthest, in_flight = connection.execute(_AT_UPSTREAM, {"of_mode": mode}).one()
     upstream = max(in_queue, 0 if furthest is None else furthest + 1)
-    return Line(paused_at_ms is not None, virtual, found, upstream, in_flight)
+    return QueueState(paused_at_ms is not None, virtual, found, upstream, in_flight)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class QueuePosition:
     """Where a generation waits: how many go before it, of its own tenant's and in all.
 
     `in_flight` and `limit` are its tenant's; None is no limit.
@@ -362,12 +362,14 @@ class Place:
     limit: int | None
 
 
-def place(connection: Connection, generation: Generation, line: Line, limit: int | None, live: int) -> Place:
+def position(
+    connection: Connection, generation: Generation, state: QueueState, limit: int | None, live: int
+) -> QueuePosition:
     """Where a generation waits in a line. `limit` is of its tenant's in flight, `live` how many are."""
-    row = connection.execute(_TURN_OF_ANY, _of(generation)).one_or_none()
+    row = connection.execute(_FLOW_OF_ANY, _of(generation)).one_or_none()
     if row is None or not row.waiting:
-        return Place(0, 0, live, limit)
-    own = _turn(row)
+        return QueuePosition(0, 0, live, limit)
+    own = _flow(row)
     ticket = generation.ticket or 0
     before = connection.execute(
         _COUNT_BEFORE, _of(generation) | {"before": ticket, "most": _COUNTED}
@@ -375,13 +377,13 @@ def place(connection: Connection, generation: Generation, line: Line, limit: int
     if before == _COUNTED:  # there may be many: at most as many as tickets lie between
         first = connection.execute(_FIRST_TICKET, _of(generation)).scalar_one()
         before = max(before, min(ticket - first, own.waiting - 1))
-    others = [one for one in line.turns if one.tenant_id != own.tenant_id]
-    return Place(before, ahead_of(own, before, others, line.virtual), live, limit)
+    others = [one for one in state.flows if one.tenant_id != own.tenant_id]
+    return QueuePosition(before, ahead_of(own, before, others, state.virtual), live, limit)
 
 
 def _of(generation: Generation) -> dict[str, Any]:
     return {"tenant": generation.tenant_id, "of_mode": generation.mode}
 
 
-def _turn(row: Row[Any]) -> Turn:
-    return Turn(row.tenant_id, row.tag, row.weight, row.waiting)
+def _flow(row: Row[Any]) -> Flow:
+    return Flow(row.tenant_id, row.tag, row.weight, row.waiting)

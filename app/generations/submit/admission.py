@@ -50,7 +50,7 @@ class Admission:
             intent.may_wait,
         )
         came = next(self._ticket)
-        async with self.db.turn(intent.tenant_id):
+        async with self.db.serialized(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
             problem = refused(standings, may_wait=intent.may_wait, to_client=intent.token_id is not None)
