@@ -315,13 +315,13 @@ class Settings(BaseSettings):
         description="Whether jobs that may not be sent yet wait instead of being refused. Of tenants and keys"
         " that have no own word on it.",
     )
-    waiting_per_tenant: int = Field(
+    max_queued_per_tenant: int = Field(
         default=1_000,
         ge=0,
         le=1_000_000,
         description="Most jobs of a tenant that wait at a time, by kind of key, where it has no own number.",
     )
-    most_waiting: int = Field(
+    max_queued: int = Field(
         default=10_000,
         ge=0,
         le=10_000_000,

@@ -216,8 +216,8 @@ def submit_policy_of(settings: Settings) -> SubmitPolicy:
         tuple(limits.values()),
         ",".join(settling),
         int(settings.unknown_slot_s * 1000),
-        settings.most_waiting,
-        settings.waiting_per_tenant,
+        settings.max_queued,
+        settings.max_queued_per_tenant,
     )
 
 

@@ -37,7 +37,7 @@ from bench.databases import database_of_its_own
 _DEPTHS: Final = (100, 1_000, 10_000, 100_000)
 _TENANTS: Final = 10
 _CHOICES: Final = (Choice("default", 5),)
-_TERMS: Final = SubmitPolicy(most_waiting=10**9, waiting_per_tenant=10**9)
+_TERMS: Final = SubmitPolicy(max_queued=10**9, max_queued_per_tenant=10**9)
 _MODEL: Final = "a/b"
 _NOW_MS: Final = 1_790_000_000_000
 _BATCH: Final = 5_000
@@ -82,7 +82,7 @@ class _Line:
     def _make(self, connection: Connection) -> Iterator[tuple[str, str]]:
         for number in range(_TENANTS):
             made = tenants.create(connection, f"tenant {number}", now_ms=_NOW_MS)
-            tenants.set_queueing(connection, made.id, queueing=True, most_waiting=None, weight=number + 1)
+            tenants.set_queueing(connection, made.id, queueing=True, max_queued=None, weight=number + 1)
             kid, _ = keys.create(
                 connection, made.id, mode="live", name="", pepper="of nobody", now_ms=_NOW_MS
             )
@@ -93,7 +93,7 @@ class _Line:
         with self._engine.begin() as connection:
             if self._count == 0:
                 self._record(connection)
-            waiting = connection.execute(text("SELECT sum(waiting) FROM queues")).scalar_one()
+            waiting = connection.execute(text("SELECT sum(queued) FROM queues")).scalar_one()
             (like,) = connection.execute(select(generations).limit(1)).mappings()
             for at, (tenant_id, kid) in enumerate(self._owners):
                 count = (depth - waiting) // _TENANTS + (at < (depth - waiting) % _TENANTS)
@@ -120,7 +120,7 @@ class _Line:
                 connection.execute(
                     update(queues)
                     .where(*own)
-                    .values(waiting=queues.c.waiting + count - 1, tickets=queues.c.tickets + count - 1)
+                    .values(queued=queues.c.queued + count - 1, tickets=queues.c.tickets + count - 1)
                 )
         with self._engine.begin() as connection:
             connection.execute(text("ANALYZE"))
@@ -141,7 +141,7 @@ class _Line:
             settles_in="completed",
             trace_id="0" * 32,
             choices=(),
-            may_wait=True,
+            queueable=True,
         )
         return record.record(connection, intent, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
 

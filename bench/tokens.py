@@ -33,7 +33,7 @@ def main(given: argparse.Namespace) -> list[str]:
         kinds = {
             _KEY: Kind(key),
             _PLAIN: Kind(_token(stage.port, key)),
-            _FULL: Kind(_token(stage.port, key, most_generations=900_000_000, end_user="user-1")),
+            _FULL: Kind(_token(stage.port, key, max_generations=900_000_000, end_user="user-1")),
         }
         body = submit_body("a harbour", f"http://{HOST}:{stage.upstream_port}{PICTURE_PATH}")
         stage.run(given, kinds, lambda _name: [body])

@@ -167,15 +167,15 @@ _TERMS_OF_TOKEN: Schema = {
         },
         "models": _array(_text()) | {"minItems": 1, "description": "The only ones that it may use."},
         "bounds": _BOUNDS | {"minProperties": 1, "description": "Of the inputs of `models`."},
-        "most_generations": _COUNT | {"maximum": MOST, "description": "How many jobs it may make in all."},
-        "most_microcredits": _COUNT
+        "max_generations": _COUNT | {"maximum": MOST, "description": "How many jobs it may make in all."},
+        "max_microcredits": _COUNT
         | {"maximum": MOST * MICROCREDITS, "description": "What they may cost in all."},
         "origins": _array(_text())
         | {"minItems": 1, "description": "The only pages that may use it; all of them the tenant's."},
         "end_user": _text(
             "Whom it is for: a label of yours. Has quotas of its own.", pattern=f"^{END_USER}$"
         ),
-        "sees": _text(
+        "visibility": _text(
             "Whose requests it can read: its own, or all that tokens of its end user made, which is what a"
             " token with an end user does unless this says otherwise.",
             enum=["token", "end_user"],
@@ -191,11 +191,11 @@ _CLIENT_TOKEN: dict[str, Schema] = {
     "scopes": _array(_text(enum=["read", "submit"])),
     "models": {"type": ["array", "null"], "items": _text()},
     "bounds": _or_null(_BOUNDS),
-    "most_generations": _or_null(_INTEGER),
-    "most_microcredits": _or_null(_INTEGER),
+    "max_generations": _or_null(_INTEGER),
+    "max_microcredits": _or_null(_INTEGER),
     "origins": {"type": ["array", "null"], "items": _text()},
     "end_user": _or_null(_text()),
-    "sees": _text(enum=["token", "end_user", "request"]),
+    "visibility": _text(enum=["token", "end_user", "request"]),
     "request_id": _or_null(_ID),
     "created_at": _MOMENT,
     "expires_at": _MOMENT,
@@ -325,16 +325,16 @@ SCHEMAS: dict[str, Schema] = {
             "limits": _array(_ref("Limit")),
             "queue": _object(
                 {
-                    "may_wait": {
+                    "queueable": {
                         "type": "boolean",
                         "description": "Whether jobs that may not be sent yet are accepted, and wait.",
                     },
-                    "waiting": _INTEGER | {"description": "How many of the tenant's do."},
-                    "most_waiting": _INTEGER | {"description": "How many may."},
+                    "queued": _INTEGER | {"description": "How many of the tenant's do."},
+                    "max_queued": _INTEGER | {"description": "How many may."},
                     "weight": _INTEGER | {"description": "The tenant's share while others wait."},
                     "paused": {"type": "boolean", "description": "Whether nothing is sent for now."},
                 },
-                optional=("waiting", "most_waiting", "weight"),
+                optional=("queued", "max_queued", "weight"),
                 text="What waits. How much is told to API keys alone.",
             ),
             "usage": _array(
@@ -360,7 +360,7 @@ SCHEMAS: dict[str, Schema] = {
             "price_microcredits": _or_null(_INTEGER),
             "price_version": _text(),
             "admissible": {"type": "boolean", "description": "Whether a submit of it would be accepted."},
-            "would_wait": {"type": "boolean", "description": "Whether it would wait before it is sent."},
+            "would_queue": {"type": "boolean", "description": "Whether it would wait before it is sent."},
             "errors": _array(_VIOLATION),
             "media": _FILES,
             "limits": _array(_ref("Limit")),

@@ -51,7 +51,7 @@ async def _can_see(request: Request) -> Principal:
 
 async def _can_read(request: Request) -> Principal:
     principal = await _can_see(request)
-    if principal.token is not None and principal.token.sees == "request":
+    if principal.token is not None and principal.token.visibility == "request":
         raise Problem(INSUFFICIENT_SCOPE, "This client token watches one request, and reads nothing else.")
     return principal
 

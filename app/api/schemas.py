@@ -147,14 +147,14 @@ def record(
 
 
 def quota(
-    principal: Principal, account: Account, reads: Standing | None, waiting: TenantQueue, *, may_wait: bool
+    principal: Principal, account: Account, reads: Standing | None, waiting: TenantQueue, *, queueable: bool
 ) -> dict[str, Any]:
     """Every limit and every running window of a key and its tenant; of a client token its own alone."""
     to_client = principal.token is not None
     standings = [*account.standings(), *([] if reads is None else [reads])]
     queue = {
-        "waiting": waiting.jobs,
-        "most_waiting": waiting.most,
+        "queued": waiting.jobs,
+        "max_queued": waiting.most,
         "weight": waiting.weight,
     }
     return {
@@ -166,7 +166,7 @@ def quota(
         "at": iso(account.now_ms),
         "time_zone": account.time_zone,
         "limits": [limit(one) for one in shown_to(standings, to_client=to_client)],
-        "queue": {"may_wait": may_wait, **({} if to_client else queue), "paused": waiting.paused},
+        "queue": {"queueable": queueable, **({} if to_client else queue), "paused": waiting.paused},
         "usage": [
             {
                 "holder": scope.holder,
@@ -190,18 +190,18 @@ def quote(
     inspection: Inspection,
     standings: Sequence[Standing],
     *,
-    may_wait: bool,
-    would_wait: bool,
+    queueable: bool,
+    would_queue: bool,
     to_client: bool = False,
 ) -> dict[str, Any]:
     """What a submit would meet. Without a price the limits are shown and not judged."""
-    refusal, errors = refused(standings, may_wait=may_wait, to_client=to_client), inspection.errors
+    refusal, errors = refused(standings, queueable=queueable, to_client=to_client), inspection.errors
     return {
         "model_id": model.model_id,
         "price_microcredits": price,
         "price_version": model.pricing.version,
         "admissible": not errors and refusal is None,
-        "would_wait": would_wait,
+        "would_queue": would_queue,
         "errors": [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors],
         "media": inspection.media,
         "limits": [limit(one) for one in shown_to(standings, to_client=to_client)],
@@ -226,11 +226,11 @@ def client_token(token: ClientToken, now_ms: int) -> dict[str, Any]:
         "scopes": sorted(token.scopes),
         "models": _sorted_or_none(token.models),
         "bounds": token.bounds,
-        "most_generations": token.most_generations,
-        "most_microcredits": token.most_microcredits,
+        "max_generations": token.max_generations,
+        "max_microcredits": token.max_microcredits,
         "origins": _sorted_or_none(token.origins),
         "end_user": token.end_user,
-        "sees": token.sees,
+        "visibility": token.visibility,
         "request_id": token.request_id,
         "created_at": iso(token.created_at_ms),
         "expires_at": iso(token.ends_at_ms),

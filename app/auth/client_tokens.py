@@ -16,7 +16,7 @@ from app.db.tables import api_keys, client_token_refusals, client_tokens, genera
 from app.kit.json import from_column, to_column
 from app.kit.secrets import keyed_digest, pepper_id
 
-Sees = Literal["token", "end_user", "request"]
+Visibility = Literal["token", "end_user", "request"]
 MIN_S, DEFAULT_S, MAX_S = 10, 600, 3600
 END_USER = r"[A-Za-z0-9._~@:+=|-]{1,64}"
 """A label of whom a token is for: an id of the caller's own, of which nothing is understood here."""
@@ -28,19 +28,20 @@ class TokenTerms:
     """What a token allows.
 
     `models` are the ids that it may use and `origins` the pages that may hold it, None: as its key and its
-    tenant. `bounds` are those of inputs, by name (see `catalog.bounds`). `most_generations` and
-    `most_microcredits` are all that it may use, None: no own limit. `sees` says which requests it can read:
-    those that it made, those that any token of its `end_user` made, or `request_id` alone, which it watches.
+    tenant. `bounds` are those of inputs, by name (see `catalog.bounds`). `max_generations` and
+    `max_microcredits` are all that it may use, None: no own limit. `visibility` says which requests it can
+    read: those that it made, those that any token of its `end_user` made, or `request_id` alone, which it
+    watches.
     """
 
     lifetime_s: int = DEFAULT_S
     models: Sequence[str] | None = None
     bounds: Mapping[str, Mapping[str, Any]] | None = None
     origins: Sequence[str] | None = None
-    most_generations: int | None = None
-    most_microcredits: int | None = None
+    max_generations: int | None = None
+    max_microcredits: int | None = None
     end_user: str | None = None
-    sees: Sees = "token"
+    visibility: Visibility = "token"
     request_id: str | None = None
 
 
@@ -60,10 +61,10 @@ class ClientToken:
     models: frozenset[str] | None
     bounds: Mapping[str, Mapping[str, Any]] | None
     origins: frozenset[str] | None
-    most_generations: int | None
-    most_microcredits: int | None
+    max_generations: int | None
+    max_microcredits: int | None
     end_user: str | None
-    sees: Sees
+    visibility: Visibility
     request_id: str | None
     last_used_at_ms: int | None
     refusals: int
@@ -96,7 +97,7 @@ class ClientToken:
     @property
     def scopes(self) -> frozenset[str]:
         """What it may do at most; a token that watches a request reads."""
-        return frozenset({"read"} if self.sees == "request" else {"read", "submit"})
+        return frozenset({"read"} if self.visibility == "request" else {"read", "submit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,10 @@ def create(
             models=None if terms.models is None else to_column(sorted(terms.models)),
             bounds=None if terms.bounds is None else to_column(terms.bounds),
             origins=None if terms.origins is None else to_column(sorted(terms.origins)),
-            most_generations=terms.most_generations,
-            most_microcredits=terms.most_microcredits,
+            max_generations=terms.max_generations,
+            max_microcredits=terms.max_microcredits,
             end_user=terms.end_user,
-            sees=terms.sees,
+            visibility=terms.visibility,
             request_id=terms.request_id,
         )
     )

@@ -28,7 +28,7 @@ class Tenant:
 
     `media_checks` is what becomes of files that break a rule of their model, None as the settings say;
     `origins` are the web origins whose pages may call with its keys. `queueing` is whether its jobs wait
-    where they may not go yet, `most_waiting` how many may, each None as the settings say; `weight` its share
+    where they may not go yet, `max_queued` how many may, each None as the settings say; `weight` its share
     of what is sent meanwhile.
     """
 
@@ -40,7 +40,7 @@ class Tenant:
     media_checks: MediaChecks | None = None
     origins: frozenset[str] = frozenset()
     queueing: bool | None = None
-    most_waiting: int | None = None
+    max_queued: int | None = None
     weight: int = 1
     dispatch_paused_at_ms: int | None = None
 
@@ -77,13 +77,13 @@ def set_media_checks(connection: Connection, tenant_id: str, media_checks: Media
 
 
 def set_queueing(
-    connection: Connection, tenant_id: str, *, queueing: bool | None, most_waiting: int | None, weight: int
+    connection: Connection, tenant_id: str, *, queueing: bool | None, max_queued: int | None, weight: int
 ) -> None:
     """Change whether a tenant's jobs wait and how many, None as the settings say, and its share."""
     connection.execute(
         update(tenants)
         .where(tenants.c.id == tenant_id)
-        .values(queueing=queueing, most_waiting=most_waiting, weight=weight)
+        .values(queueing=queueing, max_queued=max_queued, weight=weight)
     )
 
 
@@ -170,7 +170,7 @@ def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
         media_checks=columns.media_checks,
         origins=origins_in(columns.origins),
         queueing=columns.queueing,
-        most_waiting=columns.most_waiting,
+        max_queued=columns.max_queued,
         weight=columns.weight,
         dispatch_paused_at_ms=columns.dispatch_paused_at_ms,
     )

@@ -46,7 +46,7 @@ def list_client_tokens(
                 one.mode,
                 one.kid,
                 one.state(now_ms),
-                one.request_id or one.sees,
+                one.request_id or one.visibility,
                 one.end_user or "-",
                 iso(one.created_at_ms),
                 iso(one.ends_at_ms),

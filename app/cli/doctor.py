@@ -156,16 +156,16 @@ async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Che
 async def _waiting(db: Database, now_ms: int) -> Check:
     """What waits to be sent, and whether anything is."""
     found, paused = await db.read(backlog.backlogs), await db.read(backlog.paused)
-    waiting = [one for one in found if one.waiting]
+    waiting = [one for one in found if one.queued]
     finding = "nobody waits"
     if waiting:
         oldest_ms = min(one.oldest_at_ms or now_ms for one in waiting)
         shares = ", ".join(
-            f"{one.tenant} ({one.mode}) {one.waiting}"
+            f"{one.tenant} ({one.mode}) {one.queued}"
             + (", paused" if one.paused else f" with a share of {backlog.share(one, found):.0%}")
-            for one in sorted(waiting, key=lambda one: -one.waiting)[:_MAX_SHOWN]
+            for one in sorted(waiting, key=lambda one: -one.queued)[:_MAX_SHOWN]
         )
-        count = sum(one.waiting for one in waiting)
+        count = sum(one.queued for one in waiting)
         finding = f"{count} wait, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"
     for mode, at_ms in paused.items():
         finding += f"; nothing of rg_{mode}_ keys is sent since {iso(at_ms)}"

@@ -96,13 +96,13 @@ def set_tenant_queueing(
 
     async def work(gateway: Gateway) -> tuple[bool, int, int]:
         found = await gateway.db.read(tenant_rows.by_name, name)
-        own_max = found.most_waiting if most is None else most
+        own_max = found.max_queued if most is None else most
         own_weight = found.weight if weight is None else weight
         await gateway.db.write(
-            tenant_rows.set_queueing, found.id, queueing=chosen, most_waiting=own_max, weight=own_weight
+            tenant_rows.set_queueing, found.id, queueing=chosen, max_queued=own_max, weight=own_weight
         )
         waits = gateway.settings.queueing if chosen is None else chosen
-        return waits, gateway.settings.waiting_per_tenant if own_max is None else own_max, own_weight
+        return waits, gateway.settings.max_queued_per_tenant if own_max is None else own_max, own_weight
 
     waits, own_max, own_weight = with_gateway(work)
     done = f"wait, {own_max} at most, with weight {own_weight}" if waits else "are refused"
@@ -325,7 +325,7 @@ def _tenant_document(tenant: Tenant) -> dict[str, Any]:
         "media_checks": tenant.media_checks,
         "origins": sorted(tenant.origins),
         "queueing": tenant.queueing,
-        "most_waiting": tenant.most_waiting,
+        "max_queued": tenant.max_queued,
         "weight": tenant.weight,
         "dispatch_paused_at": _iso_or_none(tenant.dispatch_paused_at_ms),
     }

@@ -39,7 +39,7 @@ def show_status(as_json: AsJson = False) -> None:
                     {
                         "tenant": one.tenant,
                         "mode": one.mode,
-                        "waiting": one.waiting,
+                        "queued": one.queued,
                         "oldest_at": None if one.oldest_at_ms is None else iso(one.oldest_at_ms),
                         "in_flight": one.in_flight,
                         "weight": one.weight,
@@ -60,7 +60,7 @@ def show_status(as_json: AsJson = False) -> None:
             (
                 one.tenant,
                 one.mode,
-                str(one.waiting),
+                str(one.queued),
                 "-" if one.oldest_at_ms is None else f"{max(0, now_ms - one.oldest_at_ms) // 1000} s",
                 str(one.in_flight),
                 str(one.weight),

@@ -56,7 +56,7 @@ tenants = Table(
     Column("origins", Text),
     # Whether its jobs wait where they may not go yet, and how many may; NULL as the settings say.
     Column("queueing", Boolean(create_constraint=False)),
-    Column("most_waiting", Integer),
+    Column("max_queued", Integer),
     # Its share of what is sent while jobs wait, beside that of the others.
     Column("weight", Integer, nullable=False, server_default="1"),
     Column("dispatch_paused_at_ms", BigInteger),
@@ -107,19 +107,19 @@ client_tokens = Table(
     Column("bounds", Text),
     Column("origins", Text),
     # Its own budget; NULL is none but its key's.
-    Column("most_generations", BigInteger),
-    Column("most_microcredits", BigInteger),
+    Column("max_generations", BigInteger),
+    Column("max_microcredits", BigInteger),
     Column("end_user", String(END_USER_LENGTH)),
     # What it may see: what it made itself, what its end user's tokens made, or one request (to watch).
-    Column("sees", String(8), nullable=False),
+    Column("visibility", String(8), nullable=False),
     Column("request_id", String(ID_LENGTH)),
     Column("last_used_at_ms", BigInteger),
     # How often it was refused.
     Column("refusals", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint(
-        "(sees = 'token' AND request_id IS NULL) OR (sees = 'end_user' AND end_user IS NOT NULL"
-        " AND request_id IS NULL) OR (sees = 'request' AND request_id IS NOT NULL)",
+        "(visibility = 'token' AND request_id IS NULL) OR (visibility = 'end_user' AND end_user IS NOT NULL"
+        " AND request_id IS NULL) OR (visibility = 'request' AND request_id IS NOT NULL)",
         name="sees",
     ),
     Index("ix_client_tokens_listed", "tenant_id", "mode", "created_at_ms", "token_id"),
@@ -358,20 +358,20 @@ queues = Table(
     metadata,
     Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
     Column("mode", String(4), primary_key=True),
-    Column("waiting", Integer, nullable=False),
+    Column("queued", Integer, nullable=False),
     # The last ticket that was given, and how many jobs went from here.
     Column("tickets", BigInteger, nullable=False),
     Column("served", BigInteger, nullable=False),
     # The virtual time at which its next job may go.
     Column("tag", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
-    CheckConstraint("waiting >= 0", name="waiting"),
+    CheckConstraint("queued >= 0", name="waiting"),
     Index(
         "ix_queues_turn",
         "mode",
         "tag",
-        sqlite_where=text("waiting > 0"),
-        postgresql_where=text("waiting > 0"),
+        sqlite_where=text("queued > 0"),
+        postgresql_where=text("queued > 0"),
     ),
 )
 

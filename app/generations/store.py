@@ -36,7 +36,7 @@ class SubmitIntent:
     `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
     counts in; `media` is what was seen of its files, None where nobody looked; `settles_in` the states,
     separated by commas, that make its price final: any other end gives it back. All stay as they were when
-    it was made. `may_wait` says that it waits where it may not go yet; it is cancelled where it has not
+    it was made. `queueable` says that it waits where it may not go yet; it is cancelled where it has not
     started by `start_deadline_ms`.
 
     `token` is the client token that it is made with, None where it is made with an API key. `key_space` is
@@ -58,7 +58,7 @@ class SubmitIntent:
     idempotency_key: str | None = None
     fingerprint: str | None = None
     media: Sequence[Mapping[str, Any]] | None = None
-    may_wait: bool = False
+    queueable: bool = False
     start_deadline_ms: int | None = None
     token: ClientToken | None = None
     key_space: str = ""
@@ -128,7 +128,7 @@ class Generation:
     """When it is likely to be sent, while it waits; of no row."""
 
     @property
-    def may_wait(self) -> bool:
+    def queueable(self) -> bool:
         """Whether it waits where it may not go yet."""
         return self.ticket is not None
 

@@ -56,8 +56,8 @@ def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
         return ()
     scope = Scope(token_id=token.token_id)
     amounts = {
-        Metric.GENERATIONS_TOTAL: token.most_generations,
-        Metric.CREDITS_TOTAL: token.most_microcredits,
+        Metric.GENERATIONS_TOTAL: token.max_generations,
+        Metric.CREDITS_TOTAL: token.max_microcredits,
     }
     return tuple(Limit(scope, metric, amount) for metric, amount in amounts.items() if amount is not None)
 

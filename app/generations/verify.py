@@ -163,7 +163,7 @@ _RULES: Final = {
         SELECT g.id, 'made with token ' || g.token_id FROM generations g
         LEFT JOIN client_tokens t ON t.token_id = g.token_id WHERE g.token_id IS NOT NULL
         AND (t.token_id IS NULL OR t.kid <> g.kid OR t.tenant_id <> g.tenant_id OR t.mode <> g.mode
-        OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.sees = 'request'
+        OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.visibility = 'request'
         OR g.created_at_ms < t.created_at_ms OR g.created_at_ms >= t.expires_at_ms
         OR (t.models IS NOT NULL AND t.models NOT LIKE '%"' || g.model_id || '"%'))
         UNION ALL SELECT id, 'is for ' || end_user || ' and of no client token' FROM generations
@@ -172,8 +172,8 @@ _RULES: Final = {
         SELECT t.token_id, 'has ' || count(g.id) || ' requests for ' || coalesce(sum(g.price_microcredits), 0)
         FROM client_tokens t JOIN generations g ON g.token_id = t.token_id
         WHERE g.charge IN ('{Charge.HELD}', '{Charge.SETTLED}')
-        GROUP BY t.token_id, t.most_generations, t.most_microcredits
-        HAVING count(g.id) > t.most_generations OR sum(g.price_microcredits) > t.most_microcredits""",
+        GROUP BY t.token_id, t.max_generations, t.max_microcredits
+        HAVING count(g.id) > t.max_generations OR sum(g.price_microcredits) > t.max_microcredits""",
     "key-is-not-of-its-line": """
         SELECT n.kid, 'counts as ' || coalesce(n.root_kid, 'itself') FROM api_keys n
         LEFT JOIN api_keys k ON k.rotated_to = n.kid WHERE coalesce(n.root_kid, '')
@@ -220,9 +220,9 @@ _RULES: Final = {
         WHERE (state = 'dispatching' AND lease_until_ms IS NULL)
         OR (state IN ('in_queue', 'in_progress') AND next_poll_at_ms IS NULL)""",
     "queue-is-not-its-rows": """
-        SELECT q.tenant_id || ' ' || q.mode, 'says that ' || q.waiting || ' wait, the rows ' || count(g.id)
+        SELECT q.tenant_id || ' ' || q.mode, 'says that ' || q.queued || ' wait, the rows ' || count(g.id)
         FROM queues q LEFT JOIN generations g ON g.tenant_id = q.tenant_id AND g.mode = q.mode
-        AND g.state = 'accepted' GROUP BY q.tenant_id, q.mode, q.waiting HAVING q.waiting <> count(g.id)
+        AND g.state = 'accepted' GROUP BY q.tenant_id, q.mode, q.queued HAVING q.queued <> count(g.id)
         UNION ALL SELECT g.id, 'waits, and its tenant has no queue' FROM generations g
         LEFT JOIN queues q ON q.tenant_id = g.tenant_id AND q.mode = g.mode
         WHERE g.state = 'accepted' AND q.mode IS NULL""",

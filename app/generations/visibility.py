@@ -8,7 +8,7 @@ def visible_to(token: ClientToken | None) -> dict[str, str]:
     """What a request has that a caller may see, beside its tenant and mode; all of it has to agree."""
     if token is None:
         return {}
-    match token.sees:
+    match token.visibility:
         case "request":
             wanted = {"generation_id": token.request_id}
         case "end_user":

@@ -218,7 +218,7 @@ class Standing:
         return self.wanted <= self.remaining
 
     @property
-    def may_be_waited_for(self) -> bool:
+    def may_be_queued_for(self) -> bool:
         """Whether it is a limit of what is in flight, into which the wish fits some day.
 
         Of an end user what waits counts as in flight, so that nobody fills the queue alone.

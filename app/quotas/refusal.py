@@ -66,17 +66,17 @@ def shown_to(standings: Sequence[Standing], *, to_client: bool) -> Sequence[Stan
 
 
 def refused(
-    standings: Sequence[Standing], *, may_wait: bool = False, to_client: bool = False
+    standings: Sequence[Standing], *, queueable: bool = False, to_client: bool = False
 ) -> QuotaProblem | None:
     """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
 
-    One that `may_wait` is not refused for what is in flight; a client token is told no amounts but its own.
+    One that `queueable` is not refused for what is in flight; a client token is told no amounts but its own.
 
     The binding limit is the one that waits longest; it is told in words, all are listed. Of two that end at
     the same moment, as a day and a month do on a month's last day, it is the one with the longer window: the
     same limit is named on every day of the month.
     """
-    violated = [one for one in standings if not one.fits and not (may_wait and one.may_be_waited_for)]
+    violated = [one for one in standings if not one.fits and not (queueable and one.may_be_queued_for)]
     if not violated:
         return None
     binding = max(

@@ -78,12 +78,12 @@ class Credential:
         known = [one for one in (self.concurrency, learnt) if one is not None]
         return min(known) if known else None
 
-    def choice(self, now_ms: int, *, may_wait: bool) -> Choice:
+    def choice(self, now_ms: int, *, queueable: bool) -> Choice:
         """Returns this credential as a choice, with how many generations it may have in flight now.
 
         What was learnt of that keeps back what may wait; for what may not the upstream is to say it itself.
         """
-        return Choice(self.name, self.room(now_ms) if may_wait else self.concurrency)
+        return Choice(self.name, self.room(now_ms) if queueable else self.concurrency)
 
 
 class Pool:

@@ -34,14 +34,14 @@ class TestMinting:
         assert presented is not None
         assert (presented.kind, presented.kid) == ("client", document["token_id"])
         assert document["expires_at"] > document["created_at"]
-        assert {name: document[name] for name in ("state", "mode", "scopes", "sees", "refusals")} == {
+        assert {name: document[name] for name in ("state", "mode", "scopes", "visibility", "refusals")} == {
             "state": "active",
             "mode": "test",
             "scopes": ["read", "submit"],
-            "sees": "token",
+            "visibility": "token",
             "refusals": 0,
         }
-        nothing = ("models", "bounds", "most_generations", "most_microcredits", "origins", "end_user")
+        nothing = ("models", "bounds", "max_generations", "max_microcredits", "origins", "end_user")
         assert {document[name] for name in (*nothing, "request_id", "revoked_at", "last_used_at")} == {None}
 
     async def test_what_was_wished_for_is_what_it_has(self, world: World) -> None:
@@ -50,13 +50,13 @@ class TestMinting:
             "lifetime_s": 3600,
             "models": [DREAMINA],
             "bounds": {"resolution": {"enum": ["720P"]}, "prompt": {"max_length": 200}},
-            "most_generations": 5,
-            "most_microcredits": 750_000,
+            "max_generations": 5,
+            "max_microcredits": 750_000,
             "origins": [f"{HOME}/"],
             "end_user": "user-17@acme",
         }
         made = await page(world, **terms)
-        wished = terms | {"sees": "end_user", "origins": [HOME]}
+        wished = terms | {"visibility": "end_user", "origins": [HOME]}
         assert {name: made.record[name] for name in wished if name != "lifetime_s"} == {
             name: value for name, value in wished.items() if name != "lifetime_s"
         }
@@ -130,9 +130,9 @@ class TestTermsThatCannotBe:
             ({"models": []}, "#/models"),
             ({"models": ["x/y"]}, "#/models/0"),
             ({"models": "x/y"}, "#/models"),
-            ({"most_generations": -1}, "#/most_generations"),
-            ({"most_generations": 1.5}, "#/most_generations"),
-            ({"most_microcredits": 10**16}, "#/most_microcredits"),
+            ({"max_generations": -1}, "#/max_generations"),
+            ({"max_generations": 1.5}, "#/max_generations"),
+            ({"max_microcredits": 10**16}, "#/max_microcredits"),
             ({"origins": []}, "#/origins"),
             ({"origins": ["null"]}, "#/origins/0"),
             ({"origins": ["https://*.acme.example"]}, "#/origins/0"),
@@ -143,9 +143,9 @@ class TestTermsThatCannotBe:
             ({"end_user": "a b"}, "#/end_user"),
             ({"end_user": "a\n"}, "#/end_user"),
             ({"end_user": "ä"}, "#/end_user"),
-            ({"sees": "everything"}, "#/sees"),
-            ({"sees": "end_user"}, "#/sees"),
-            ({"sees": "request"}, "#/sees"),
+            ({"visibility": "everything"}, "#/visibility"),
+            ({"visibility": "end_user"}, "#/visibility"),
+            ({"visibility": "request"}, "#/visibility"),
             ({"request_id": "x"}, "#/request_id"),
             ({"request_id": "01a0c450-6c00-7228-a273-f8dd328b4467"}, "#/request_id"),
             ({"budget": 5}, "#/budget"),
@@ -193,10 +193,15 @@ class TestTermsThatCannotBe:
     async def test_a_token_that_watches_has_nothing_else(self, world: World) -> None:
         request_id = await world.submitted("queued")
         wrong = await unmintable(
-            world, request_id=request_id, most_generations=1, models=[DREAMINA], end_user="u", sees="end_user"
+            world,
+            request_id=request_id,
+            max_generations=1,
+            models=[DREAMINA],
+            end_user="u",
+            visibility="end_user",
         )
         assert wrong == [
-            (f"#/{name}", "watches") for name in ("models", "most_generations", "end_user", "sees")
+            (f"#/{name}", "watches") for name in ("models", "max_generations", "end_user", "visibility")
         ]
 
     async def test_a_wish_that_would_cost_much_to_judge_is_refused_at_once(self, world: World) -> None:
@@ -267,7 +272,7 @@ class TestReading:
             problem_of(await world.client.get(f"{MINT}/{odd}"), 404, "client_token_not_found")
 
     async def test_every_use_is_in_the_record(self, world: World) -> None:
-        made = await page(world, most_generations=5)
+        made = await page(world, max_generations=5)
         spent = await made.submitted("canned")
         world.clock.advance(1)
         held = await made.submitted("queued")

@@ -79,8 +79,8 @@ class TestBudget:
     @pytest.mark.parametrize(
         ("terms", "policy"),
         [
-            ({"most_generations": 2}, "token-generations-total"),
-            ({"most_microcredits": 2 * PRICE + 1}, "token-credits-total"),
+            ({"max_generations": 2}, "token-generations-total"),
+            ({"max_microcredits": 2 * PRICE + 1}, "token-credits-total"),
         ],
     )
     async def test_what_a_token_may_use_it_uses_once(
@@ -100,7 +100,7 @@ class TestBudget:
         assert await findings(world) == []
 
     async def test_nothing_allowed_is_nothing(self, world: World) -> None:
-        for name in ("most_generations", "most_microcredits"):
+        for name in ("max_generations", "max_microcredits"):
             terms: dict[str, Any] = {name: 0}
             made = await page(world, **terms)
             await made.refused(429, "quota_exhausted", await made.submit())
@@ -110,7 +110,7 @@ class TestBudget:
     ) -> None:
         key = await world.another_key(scopes=keys.SCOPES)
         await limited(world, "credits-total=1.5", scopes=(Scope(key.split("_")[2]),))  # ten at 0.15
-        pages = [await page(world, key, most_generations=1) for _ in range(100)]
+        pages = [await page(world, key, max_generations=1) for _ in range(100)]
         answers = await asyncio.gather(*(one.submit("canned") for one in pages))
         told = Counter((one.status_code, one.json().get("code")) for one in answers)
         assert told == {(200, None): 10, (429, "quota_exhausted"): 90}
@@ -119,7 +119,7 @@ class TestBudget:
         assert await findings(world) == []
 
     async def test_one_token_used_by_a_hundred_pages_at_once_makes_what_it_may(self, world: World) -> None:
-        made = await page(world, most_microcredits=10 * PRICE)
+        made = await page(world, max_microcredits=10 * PRICE)
         answers = await asyncio.gather(*(made.submit("canned") for _ in range(100)))
         assert Counter(one.status_code for one in answers) == {200: 10, 429: 90}
         assert (await made.in_full())["usage"]["held_microcredits"] == 10 * PRICE
@@ -127,7 +127,7 @@ class TestBudget:
 
     async def test_its_keys_limits_hold_on_top_and_are_not_told(self, world: World) -> None:
         await limited(world, "credits-total=0.2", "in-flight=7")
-        made = await page(world, most_generations=5)
+        made = await page(world, max_generations=5)
         answer = await made.submit()
         assert set(members(answer.headers["ratelimit"])) == {"token-generations-total"}
         assert "retry-after" not in answer.headers
@@ -151,7 +151,7 @@ class TestBudget:
 
     async def test_the_quota_is_its_own(self, world: World) -> None:
         await limited(world, "credits-day=50")
-        made = await page(world, most_generations=5, most_microcredits=10**6, end_user="u1")
+        made = await page(world, max_generations=5, max_microcredits=10**6, end_user="u1")
         await made.submitted()
         document = (await made.get("/v1/quota")).json()
         assert (document["token_id"], document["end_user"]) == (made.token_id, "u1")
@@ -161,7 +161,7 @@ class TestBudget:
             ("token-calls-minute", 598),
         ]
         assert {one["holder"] for one in document["usage"]} == {"end-user", "token"}
-        assert document["queue"] == {"may_wait": False, "paused": False}
+        assert document["queue"] == {"queueable": False, "paused": False}
 
     async def test_calls_of_a_token_are_limited_and_are_not_its_keys(self, world: World) -> None:
         world.gateway.calls._per_minute = 3
@@ -204,7 +204,7 @@ class TestRefusalsInTheRecord:
         world.gateway.pool.all["sandbox"].concurrency = 1
         key = await world.another_key(scopes=keys.SCOPES, queueing=True)
         await world.gateway.db.write(
-            tenants.set_queueing, world.tenant_id, queueing=True, most_waiting=1, weight=1
+            tenants.set_queueing, world.tenant_id, queueing=True, max_queued=1, weight=1
         )
         made = await page(world, key)
         for _ in range(2):
@@ -262,7 +262,7 @@ async def four_pages(world: World) -> dict[str, Page]:
     return {
         "alice": await page(world, end_user="alice"),
         "alice again": await page(world, end_user="alice"),
-        "alice alone": await page(world, end_user="alice", sees="token"),
+        "alice alone": await page(world, end_user="alice", visibility="token"),
         "bob": await page(world, end_user="bob"),
         "nobody": await page(world),
     }
@@ -324,7 +324,7 @@ class TestSight:
     async def test_a_token_that_watches_reads_one_request_and_nothing_else(self, world: World) -> None:
         request_id, other = await world.submitted("queued"), await world.submitted("queued")
         watcher = await page(world, request_id=request_id)
-        assert (watcher.record["sees"], watcher.record["scopes"]) == ("request", ["read"])
+        assert (watcher.record["visibility"], watcher.record["scopes"]) == ("request", ["read"])
         assert (await watcher.get(f"/v1/requests/{request_id}/status")).json()["status"] == "in_queue"
         assert await watcher.listed() == [request_id]
         problem_of(await watcher.get(f"/v1/requests/{other}/status"), 404, "request_not_found")
@@ -359,7 +359,7 @@ class TestRepeating:
         assert again.headers["idempotent-replayed"] == "true"
         assert len(world.received()) == 1
 
-    @pytest.mark.parametrize("terms", [{}, {"end_user": "alice", "sees": "token"}])
+    @pytest.mark.parametrize("terms", [{}, {"end_user": "alice", "visibility": "token"}])
     async def test_one_that_does_not_see_the_first_makes_no_second_and_learns_nothing_of_it(
         self, world: World, terms: dict[str, Any]
     ) -> None:

@@ -50,7 +50,7 @@ async def test_each_session_sees_its_own_jobs_with_token_after_token(world: Worl
     await _its_key(world)
     first, renewed, other = await _page(world), await _page(world), await _page(world, OTHER_SESSION)
     assert first.record["kid"] == KID
-    assert (first.record["most_generations"], first.record["origins"]) == (20, [OURS])
+    assert (first.record["max_generations"], first.record["origins"]) == (20, [OURS])
     request_id = await first.submitted()
     assert await renewed.listed() == [request_id]
     assert await other.listed() == []

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def world_settings() -> dict[str, Any]:
-    return {"queueing": True, "waiting_per_tenant": 5, "most_waiting": 8, "catalog_dir": MORE_MODELS}
+    return {"queueing": True, "max_queued_per_tenant": 5, "max_queued": 8, "catalog_dir": MORE_MODELS}
 
 
 async def full(world: World, jobs: int = 1) -> list[str]:
@@ -129,7 +129,7 @@ class TestWaiting:
         assert await state_of(world, passing) == "accepted"
         assert await tick(world) == 1
         assert await state_of(world, passing) == "in_queue"
-        assert (await world.get("/v1/quota"))["queue"]["waiting"] == 1
+        assert (await world.get("/v1/quota"))["queue"]["queued"] == 1
 
     async def test_a_repetition_is_the_same_job_whether_it_waits_or_is_sent(self, world: World) -> None:
         (first,) = await full(world)
@@ -162,7 +162,7 @@ class TestWaiting:
         assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
         await world.gateway.db.write(keys.set_queueing, kid, queueing=None)
         await world.gateway.db.write(
-            tenants.set_queueing, world.tenant_id, queueing=False, most_waiting=None, weight=1
+            tenants.set_queueing, world.tenant_id, queueing=False, max_queued=None, weight=1
         )
         world.clock.advance(2)
         assert (await world.submit()).status_code == 429
@@ -179,7 +179,7 @@ class TestWaiting:
         }
         record = await world.get(f"/v1/requests/{waiting}")
         assert (record["state"], record["charge"], record["sent_at"]) == ("cancelled", "refunded", None)
-        assert (await world.get("/v1/quota"))["queue"]["waiting"] == 0
+        assert (await world.get("/v1/quota"))["queue"]["queued"] == 0
         assert await tick(world) == 0
         assert world.received() == []
 
@@ -218,7 +218,7 @@ class TestWaiting:
 class TestLimitsOfTheQueue:
     async def test_a_tenant_has_its_own_number(self, world: World) -> None:
         await world.gateway.db.write(
-            tenants.set_queueing, world.tenant_id, queueing=None, most_waiting=1, weight=1
+            tenants.set_queueing, world.tenant_id, queueing=None, max_queued=1, weight=1
         )
         await full(world)
         await world.submitted()
@@ -226,9 +226,9 @@ class TestLimitsOfTheQueue:
         problem = problem_of(answer, 429, "queue_full")
         assert (problem["retryable"], answer.headers["retry-after"]) == (True, "5")
         assert (await world.get("/v1/quota"))["queue"] == {
-            "may_wait": True,
-            "waiting": 1,
-            "most_waiting": 1,
+            "queueable": True,
+            "queued": 1,
+            "max_queued": 1,
             "weight": 1,
             "paused": False,
         }
@@ -366,7 +366,7 @@ class TestUpstream:
         behind = await world.submitted("queued")  # its breaker is open
         assert await state_of(world, behind) == "accepted"
         assert await tick(world) == 0
-        assert (await world.get("/v1/quota"))["queue"]["waiting"] == 2
+        assert (await world.get("/v1/quota"))["queue"]["queued"] == 2
 
     async def test_after_a_pause_one_is_tried_and_then_the_others_go(self, world: World) -> None:
         sandbox = world.gateway.pool.all["sandbox"]
@@ -612,7 +612,7 @@ class TestEstimates:
         async def quoted() -> tuple[bool, bool]:
             answer = await world.client.post(f"/v1/quotes/{DREAMINA}", json=world.body())
             document = answer.json()
-            return document["admissible"], document["would_wait"]
+            return document["admissible"], document["would_queue"]
 
         assert await quoted() == (True, False)
         await full(world)

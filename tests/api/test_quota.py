@@ -158,9 +158,9 @@ async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World)
         "time_zone": "UTC",
         "limits": [submits, reads],
         "queue": {
-            "may_wait": False,
-            "waiting": 0,
-            "most_waiting": 1000,
+            "queueable": False,
+            "queued": 0,
+            "max_queued": 1000,
             "weight": 1,
             "paused": False,
         },

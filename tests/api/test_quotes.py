@@ -42,7 +42,7 @@ async def test_a_quote_has_the_price_the_limits_and_the_verdict(world: World) ->
         "price_microcredits": PRICE,
         "price_version": "example-1",
         "admissible": True,
-        "would_wait": False,
+        "would_queue": False,
         "errors": [],
         "media": [
             {

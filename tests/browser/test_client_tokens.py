@@ -136,7 +136,7 @@ async def _out_of_bounds(bench: Bench) -> None:
 
 
 async def _over_budget(bench: Bench) -> None:
-    bench.terms["most_generations"] = 0
+    bench.terms["max_generations"] = 0
 
 
 async def _revoked(bench: Bench) -> None:

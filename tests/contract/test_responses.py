@@ -161,7 +161,7 @@ async def _client_tokens(ask: Watched) -> None:
     await ask("POST", path, content=b" " * 300_000)
     await ask("POST", path, content=b"{}", headers={"Content-Type": "text/plain"})
     await ask("POST", path, json={"lifetime_s": 1, "other": 1})
-    terms = {"models": [DREAMINA], "bounds": {"seed": {"maximum": 5}}, "end_user": "u", "most_generations": 2}
+    terms = {"models": [DREAMINA], "bounds": {"seed": {"maximum": 5}}, "end_user": "u", "max_generations": 2}
     made = (await ask("POST", path, json=terms)).json()
     page = world.with_key(made["token"])
     await ask("POST", SUBMIT, json=world.body("canned"), headers=page)

@@ -19,17 +19,17 @@ small_turns = st.lists(
 
 def served(turns: list[Flow], virtual: int, count: int) -> list[str]:
     """Whom the queue serves, job by job, until nobody waits."""
-    waiting = {one.tenant_id: one for one in turns if one.waiting}
+    left = {one.tenant_id: one for one in turns if one.queued}
     order: list[str] = []
-    while waiting and len(order) < count:
-        turn = min(waiting.values(), key=lambda one: (one.tag, one.tenant_id))
+    while left and len(order) < count:
+        turn = min(left.values(), key=lambda one: (one.tag, one.tenant_id))
         starts_at = turn.starts_at(virtual)
         virtual = max(virtual, starts_at)
         order.append(turn.tenant_id)
-        turn = replace(turn, tag=starts_at + turn.step, waiting=turn.waiting - 1)
-        waiting[turn.tenant_id] = turn
-        if not turn.waiting:
-            del waiting[turn.tenant_id]
+        turn = replace(turn, tag=starts_at + turn.step, queued=turn.queued - 1)
+        left[turn.tenant_id] = turn
+        if not turn.queued:
+            del left[turn.tenant_id]
     return order
 
 
@@ -47,7 +47,7 @@ def test_shares_are_as_the_weights_at_any_time(chosen: list[int]) -> None:
 @given(small_turns, st.integers(0, 6 * STEP))
 def test_nobody_is_passed_over_for_ever(turns: list[Flow], virtual: int) -> None:
     order = served(turns, virtual, 10**6)
-    assert Counter(order) == {one.tenant_id: one.waiting for one in turns}
+    assert Counter(order) == {one.tenant_id: one.queued for one in turns}
 
 
 def test_who_did_not_wait_saved_nothing_up() -> None:
@@ -64,7 +64,7 @@ def test_who_had_more_than_a_share_owes_nothing_once_the_others_are_gone() -> No
 @given(small_turns, st.integers(0, 6 * STEP), st.data())
 def test_a_place_is_how_many_are_served_before(turns: list[Flow], virtual: int, data: st.DataObject) -> None:
     own = data.draw(st.sampled_from(turns))
-    before = data.draw(st.integers(0, own.waiting - 1))
+    before = data.draw(st.integers(0, own.queued - 1))
     others = [one for one in turns if one is not own]
     order = served(turns, virtual, 10**6)
     places = [at for at, tenant_id in enumerate(order) if tenant_id == own.tenant_id]

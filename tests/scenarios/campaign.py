@@ -275,7 +275,7 @@ def _tenant(connection: Connection, story: Story, now_ms: int) -> tuple[str, str
     tenant = tenants.create(connection, f"tenant-{uuid.uuid4().hex[:12]}", now_ms=now_ms)
     _, key = keys.create(connection, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms)
     owner = Owner(tenant.id, "test")
-    tenants.set_queueing(connection, tenant.id, queueing=story.queueing, most_waiting=None, weight=1)
+    tenants.set_queueing(connection, tenant.id, queueing=story.queueing, max_queued=None, weight=1)
     for metric, most in ((Metric.GENERATIONS_TOTAL, MOST), (Metric.IN_FLIGHT, story.max_in_flight)):
         set_limit(connection, owner, Limit(Scope(), metric, most), now_ms=now_ms)
     ledger.add(connection, owner, Scope(), Kind.TOP_UP, TOP_UP, now_ms=now_ms)

@@ -107,7 +107,7 @@ class Market:
 
         def make(connection: Any) -> Principal:
             made = tenants.create(connection, name, now_ms=self.clock.now_ms())
-            tenants.set_queueing(connection, made.id, queueing=True, most_waiting=None, weight=weight)
+            tenants.set_queueing(connection, made.id, queueing=True, max_queued=None, weight=weight)
             kid, _ = keys.create(
                 connection, made.id, mode=MODE, name="", pepper=PEPPER, now_ms=self.clock.now_ms()
             )
@@ -165,8 +165,8 @@ async def market(
         upstream_token="a-token-of-nobody",
         media_checks="off",
         default_limits="submits-minute=none",
-        waiting_per_tenant=100_000,
-        most_waiting=1_000_000,
+        max_queued_per_tenant=100_000,
+        max_queued=1_000_000,
         **settings,
     )
     async with open_gateway(chosen, clock=clock, serving=True) as gateway:

@@ -104,4 +104,4 @@ def _each_once_and_in_order(place: Market) -> None:
 
 
 def _waiting(connection: Connection) -> int:
-    return int(connection.scalar(select(func.sum(queues.c.waiting))) or 0)
+    return int(connection.scalar(select(func.sum(queues.c.queued))) or 0)

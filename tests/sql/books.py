@@ -90,7 +90,7 @@ class Books:
         *seen: Observation,
         terms: SubmitPolicy = SUCCESS,
         other_model: bool = False,
-        may_wait: bool = False,
+        queueable: bool = False,
         choices: tuple[credentials.Choice, ...] = (credentials.Choice("default"),),
         token: ClientToken | None = None,
     ) -> str:
@@ -110,7 +110,7 @@ class Books:
             settles_in=terms.settles_in,
             trace_id="0" * 32,
             choices=choices,
-            may_wait=may_wait,
+            queueable=queueable,
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
             token=token,
@@ -257,12 +257,12 @@ def keep_books(connection: Connection) -> dict[str, str]:
 def _keep_the_rest(books: Books, first: Key, sibling: Key, *, third: Key, live: Key, stranger: Key) -> None:
     """What waited, what pages made, what is of others, and what is old."""
     for name, end in (("expired", State.EXPIRED), ("let_go", State.CANCELLED)):
-        books.request(name, first, BUSY, may_wait=True)
+        books.request(name, first, BUSY, queueable=True)
         books.move(name, end, "while_it_waited")
-    books.request("accepted", first, None, may_wait=True, choices=())
-    books.request("waiting_too", sibling, None, may_wait=True)
+    books.request("accepted", first, None, queueable=True, choices=())
+    books.request("waiting_too", sibling, None, queueable=True)
     of_user = books.token(
-        "token", third, end_user="user-1", sees="end_user", most_generations=2, lifetime_s=10**7
+        "token", third, end_user="user-1", visibility="end_user", max_generations=2, lifetime_s=10**7
     )
     books.request("of_a_page", third, ACCEPTED, RUNNING, DONE, token=of_user)
     books.request("of_a_page_failed", third, ACCEPTED, FAILED, token=of_user)
@@ -270,7 +270,7 @@ def _keep_the_rest(books: Books, first: Key, sibling: Key, *, third: Key, live: 
     books.request(
         "of_nobody", sibling, ACCEPTED, DONE, token=books.token("token_2", sibling, lifetime_s=10**7)
     )
-    books.token("token_that_watches", first, sees="request", request_id=books.names["in_queue"])
+    books.token("token_that_watches", first, visibility="request", request_id=books.names["in_queue"])
     books.request("live_completed", live, ACCEPTED, DONE, other_model=True)
     books.request("live_in_queue", live)
     books.request("strangers", stranger, ACCEPTED, RUNNING, DONE)

@@ -41,10 +41,10 @@ def add_generation(
     owner: tuple[str, str] | None = None,
     lease_until_ms: int | None = None,
     now_ms: int = NOW_MS,
-    may_wait: bool = False,
+    queueable: bool = False,
     **columns: Any,
 ) -> Generation:
-    """A generation that is in a state from its first version; `may_wait`: it may come back to the queue."""
+    """A generation that is in a state from its first version; `queueable`: it may come back to the queue."""
     tenant_id, kid = owner or add_owner(connection)
     account = Owner(tenant_id, "test")
     before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, for_update=True)
@@ -72,7 +72,7 @@ def add_generation(
         ticket=queue.join(connection, tenant_id, "test", SubmitPolicy())
         if waits
         else queue.draw(connection, tenant_id, "test")
-        if may_wait
+        if queueable
         else None,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,

@@ -76,10 +76,10 @@ TOKENS = {
         _TOKEN, "of_a_page", _token_changed("token", "tenant_id = :other")
     ),
     "a token made more than it may": found_by(
-        _BUDGET, "token", _token_changed("token", "most_generations = 1")
+        _BUDGET, "token", _token_changed("token", "max_generations = 1")
     ),
     "a token spent more than it may": found_by(
-        _BUDGET, "token", _token_changed("token", "most_microcredits = 299999")
+        _BUDGET, "token", _token_changed("token", "max_microcredits = 299999")
     ),
 }
 
@@ -202,7 +202,7 @@ HISTORIES = {
         "nobody-will-move-it", "in_queue", row_changed("in_queue", "next_poll_at_ms = NULL")
     ),
     "a queue says that another waits": found_by(
-        "queue-is-not-its-rows", "acme", "UPDATE queues SET waiting = waiting + 1 WHERE tenant_id = :acme"
+        "queue-is-not-its-rows", "acme", "UPDATE queues SET queued = queued + 1 WHERE tenant_id = :acme"
     ),
     "a queue is removed": found_by(
         "queue-is-not-its-rows", "accepted", "DELETE FROM queues WHERE tenant_id = :acme"

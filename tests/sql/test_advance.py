@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_advance_makes_every_documented_move_and_refuses_every_other(db: Database) -> None:
     pairs = list(product(State, State))
     made = await generations_in(
-        db, [{"state": start, "lease_until_ms": NOW_MS + 1, "may_wait": True} for start, _ in pairs]
+        db, [{"state": start, "lease_until_ms": NOW_MS + 1, "queueable": True} for start, _ in pairs]
     )
     for (start, to), generation in zip(pairs, made, strict=True):
         moved = await db.write(advance, generation.id, to, reason="test", now_ms=NOW_MS + 5)

@@ -255,13 +255,13 @@ async def test_a_note_is_written_when_it_is_added_and_many_share_a_transaction(
     made = await generations_in(db, [live(number) for number in range(40)])
     await _claim_due(db)
     sizes: list[int] = []
-    touch_all = leases.record_polls
+    record_polls = leases.record_polls
 
     def counted(connection: Connection, notes: Sequence[leases.PollRecord]) -> None:
         sizes.append(len(notes))
-        touch_all(connection, notes)
+        record_polls(connection, notes)
 
-    monkeypatch.setattr(leases, "touch_all", counted)
+    monkeypatch.setattr(leases, "record_polls", counted)
     kept = PollBuffer(db, Tasks())
     await asyncio.gather(
         *(kept.add(leases.PollRecord(one.id, one.version, NOW_MS + 5, NOW_MS + 2005)) for one in made)

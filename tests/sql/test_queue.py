@@ -36,7 +36,7 @@ LEASE_MS = NOW_MS + 30_000
 
 def add_tenant(connection: Connection, name: str, weight: int = 1) -> tuple[str, str]:
     made = tenants.create(connection, name, now_ms=NOW_MS)
-    tenants.set_queueing(connection, made.id, queueing=True, most_waiting=None, weight=weight)
+    tenants.set_queueing(connection, made.id, queueing=True, max_queued=None, weight=weight)
     kid, _ = keys.create(connection, made.id, mode="live", name="", pepper=PEPPER, now_ms=NOW_MS)
     return made.id, kid
 
@@ -46,7 +46,7 @@ def submit(
     owner: tuple[str, str],
     *,
     choices: tuple[Choice, ...] = (),
-    may_wait: bool = True,
+    queueable: bool = True,
     terms: SubmitPolicy = TERMS,
 ) -> Generation:
     intent = store.SubmitIntent(
@@ -62,7 +62,7 @@ def submit(
         settles_in="completed",
         trace_id="0" * 32,
         choices=choices,
-        may_wait=may_wait,
+        queueable=queueable,
     )
     return record.record(connection, intent, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
 
@@ -88,7 +88,7 @@ async def taken(
 
 async def waiting(db: Database) -> int:
     def count(connection: Connection) -> int:
-        return int(connection.scalar(select(func.sum(queues.c.waiting))) or 0)
+        return int(connection.scalar(select(func.sum(queues.c.queued))) or 0)
 
     return await db.read(count)
 
@@ -195,14 +195,14 @@ async def test_who_may_not_wait_does_not_pass_those_who_do(db: Database) -> None
     one = (Choice("default", 1),)
     await db.write(submit, waits)
     with pytest.raises(Exception, match="as many jobs"):
-        await db.write(submit, passing, choices=one, may_wait=False)
+        await db.write(submit, passing, choices=one, queueable=False)
     # What its own limit keeps back keeps nobody else.
     await db.write(_limit, waits[0])
     await db.write(submit, waits, choices=one)
     first = await taken(db, await first_turn(db), "a", (Choice("default"),))
     assert isinstance(first, Generation)
     two = (Choice("default", 2),)
-    assert (await db.write(submit, passing, choices=two, may_wait=False)).state is State.DISPATCHING
+    assert (await db.write(submit, passing, choices=two, queueable=False)).state is State.DISPATCHING
 
 
 def _limit(connection: Connection, tenant_id: str) -> None:

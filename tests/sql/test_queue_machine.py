@@ -44,7 +44,7 @@ OUTCOMES = {
     "no balance": Verdict.REJECTED_CREDENTIAL,
     "lost": Verdict.UNKNOWN,
 }
-terms = SubmitPolicy(most_waiting=8, waiting_per_tenant=4)
+terms = SubmitPolicy(max_queued=8, max_queued_per_tenant=4)
 
 
 class Queue:
@@ -68,28 +68,28 @@ class Queue:
 
     def submits(self, which: int, how: int) -> None:
         """Now and then while every credential is left alone, or by one who may not wait."""
-        may_wait = how % 6 != 0
+        queueable = how % 6 != 0
         for _ in range(1 + how % 3):
-            self.submits_one(sorted(TENANTS)[which % 3], may_wait=may_wait, gone=how % 5 == 0)
+            self.submits_one(sorted(TENANTS)[which % 3], queueable=queueable, gone=how % 5 == 0)
 
-    def submits_one(self, name: str, *, may_wait: bool, gone: bool) -> None:
+    def submits_one(self, name: str, *, queueable: bool, gone: bool) -> None:
         with self.engine.connect() as connection, connection.begin() as transaction:
-            waiting = connection.scalar(select(func.sum(queues.c.waiting))) or 0
+            waiting = connection.scalar(select(func.sum(queues.c.queued))) or 0
             try:
                 made = submit(
                     connection,
                     self.owners[name],
-                    choices=() if gone and may_wait else CHOICES,
-                    may_wait=may_wait,
+                    choices=() if gone and queueable else CHOICES,
+                    queueable=queueable,
                     terms=terms,
                 )
             except Problem as problem:
                 transaction.rollback()
                 self.met["full"] += problem.fault.code.endswith("queue_full")
                 if problem.fault.code == "gateway_queue_full":
-                    assert waiting == terms.most_waiting
+                    assert waiting == terms.max_queued
                 return
-            assert made.state is State.DISPATCHING or may_wait
+            assert made.state is State.DISPATCHING or queueable
             assert (made.credential == "") == (made.state is State.ACCEPTED)
 
     def are_taken(self, *_: int) -> None:
@@ -147,7 +147,7 @@ class Queue:
             told = Outcome(verdict, reason, upstream_request_id=upstream_id)
             after = record_outcome(connection, one.id, told, {}, now_ms=self.now_ms, version=one.version)
             again = verdict in {Verdict.BUSY, Verdict.NOT_SENT, Verdict.REJECTED_CREDENTIAL}
-            if again and one.may_wait and one.returns < 100:
+            if again and one.queueable and one.returns < 100:
                 assert after.state is State.ACCEPTED
                 self.stale.append((one, told))
             else:

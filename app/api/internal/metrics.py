@@ -92,16 +92,16 @@ class _Collector:
 
 def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) -> Iterator[Metric]:
     """What waits, of all servers: read from the database."""
-    depth = GaugeMetricFamily("reelgate_waiting", "Jobs that wait to be sent.", labels=["mode"])
+    depth = GaugeMetricFamily("reelgate_queued", "Jobs that wait to be sent.", labels=["mode"])
     oldest = GaugeMetricFamily(
-        "reelgate_waiting_oldest_seconds", "For how long the oldest of them has.", labels=["mode"]
+        "reelgate_queued_oldest_seconds", "For how long the oldest of them has.", labels=["mode"]
     )
     stopped = GaugeMetricFamily(
         "reelgate_dispatch_paused", "1 while the operator has nothing sent.", labels=["mode"]
     )
     for mode in _MODES:
         own = [one for one in backlogs if one.mode == mode]
-        depth.add_metric([mode], sum(one.waiting for one in own))
+        depth.add_metric([mode], sum(one.queued for one in own))
         ages = [max(0, now_ms - one.oldest_at_ms) for one in own if one.oldest_at_ms is not None]
         oldest.add_metric([mode], max(ages, default=0) / 1000)
         stopped.add_metric([mode], float(mode in paused))
@@ -109,13 +109,13 @@ def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) ->
     yield oldest
     yield stopped
     whose = ["mode", "tenant"]
-    of_tenant = GaugeMetricFamily("reelgate_tenant_waiting", "Of a tenant that has a queue.", labels=whose)
+    of_tenant = GaugeMetricFamily("reelgate_tenant_queued", "Of a tenant that has a queue.", labels=whose)
     share = GaugeMetricFamily(
         "reelgate_tenant_share", "Of what is sent while those wait that wait now, from 0 to 1.", labels=whose
     )
     sent = CounterMetricFamily("reelgate_tenant_dispatched", "Jobs that waited and were sent.", labels=whose)
     for one in backlogs:
-        of_tenant.add_metric([one.mode, one.tenant], one.waiting)
+        of_tenant.add_metric([one.mode, one.tenant], one.queued)
         share.add_metric([one.mode, one.tenant], backlog.share(one, backlogs))
         sent.add_metric([one.mode, one.tenant], one.served)
     yield of_tenant

@@ -45,9 +45,9 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
     terms = TokenTerms(
         lifetime_s=_LIFETIME_S,
         origins=[origin],
-        most_generations=gateway.settings.playground_requests,
+        max_generations=gateway.settings.playground_requests,
         end_user=f"playground-{session}",
-        sees="end_user",
+        visibility="end_user",
     )
     token, text = await gateway.minter.mint_of(parent, terms)
     return json_response(

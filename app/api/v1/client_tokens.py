@@ -30,7 +30,7 @@ _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
 _MAX_LISTED: Final = 20
 _MAX_REQUESTS: Final = 20  # of a token's own, in its record
 _TEXT: Final = 300
-_WATCHES: Final = ("models", "bounds", "most_generations", "most_microcredits", "end_user", "sees")
+_WATCHES: Final = ("models", "bounds", "max_generations", "max_microcredits", "end_user", "visibility")
 
 Text = Annotated[str, Field(max_length=_TEXT)]
 
@@ -43,11 +43,11 @@ class _Wish(BaseModel):
     lifetime_s: Annotated[int, Field(ge=MIN_S, le=MAX_S)] = DEFAULT_S
     models: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
-    most_generations: Annotated[int, Field(ge=0, le=MOST)] | None = None
-    most_microcredits: Annotated[int, Field(ge=0, le=MOST * MICROCREDITS)] | None = None
+    max_generations: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    max_microcredits: Annotated[int, Field(ge=0, le=MOST * MICROCREDITS)] | None = None
     origins: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
-    sees: Literal["token", "end_user"] | None = None
+    visibility: Literal["token", "end_user"] | None = None
     request_id: Text | None = None
 
 
@@ -151,8 +151,8 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
             for name in _WATCHES
             if getattr(intent, name) is not None
         ]
-    if intent.sees == "end_user" and intent.end_user is None:
-        errors.append(FieldError("#/sees", "end_user", "needs an `end_user`"))
+    if intent.visibility == "end_user" and intent.end_user is None:
+        errors.append(FieldError("#/visibility", "end_user", "needs an `end_user`"))
     if errors:
         raise invalid(errors)
     usual: Literal["token", "end_user"] = "token" if intent.end_user is None else "end_user"
@@ -161,9 +161,9 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
         models=intent.models,
         bounds=intent.bounds,
         origins=intent.origins,
-        most_generations=intent.most_generations,
-        most_microcredits=intent.most_microcredits,
+        max_generations=intent.max_generations,
+        max_microcredits=intent.max_microcredits,
         end_user=intent.end_user,
-        sees="request" if intent.request_id is not None else intent.sees or usual,
+        visibility="request" if intent.request_id is not None else intent.visibility or usual,
         request_id=intent.request_id,
     )

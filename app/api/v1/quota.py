@@ -20,8 +20,8 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
     reads = gateway.reads.standing(Scope(principal.root_kid))
     if principal.token is not None:
         reads = gateway.calls.standing(Scope(token_id=principal.token.token_id))
-    may_wait = submitter.may_wait(principal)
-    return json_response(schemas.quota(principal, account, reads, waiting, may_wait=may_wait))
+    queueable = submitter.queueable(principal)
+    return json_response(schemas.quota(principal, account, reads, waiting, queueable=queueable))
 
 
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
@@ -36,8 +36,8 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
         price = None
     account = await gateway.submitter.account(principal, model.model_id)
     standings = account.standings(price)
-    may_wait = gateway.submitter.may_wait(principal)
-    would_wait = may_wait and (
+    queueable = gateway.submitter.queueable(principal)
+    would_queue = queueable and (
         not gateway.pool.usable(principal.mode)
         or not all(one.fits for one in standings)
         or (await gateway.db.read(queue.gate, principal.tenant_id, principal.mode)).shut
@@ -47,8 +47,8 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
         price,
         inspection,
         standings,
-        may_wait=may_wait,
-        would_wait=would_wait,
+        queueable=queueable,
+        would_queue=would_queue,
         to_client=principal.token is not None,
     )
     return json_response(document)

@@ -36,7 +36,7 @@ function showPrice(price) {
   part("micro").textContent = price ? `${price.toLocaleString("en")} micro-credits` : "";
 }
 
-function termsOf({ price_microcredits: price, errors, would_wait: waits }) {
+function termsOf({ price_microcredits: price, errors, would_queue: waits }) {
   if (errors.length > 0)
     return `${errors.length === 1 ? "One input" : `${errors.length} inputs`} to fill in or correct.`;
   if (waits) return "No place is free just now: it will wait in the gateway’s queue first.";

@@ -60,7 +60,7 @@ class Dispatcher:
         is sent with the next.
         """
         left = [one for one in self.pool.usable(generation.mode) if one.name != generation.credential]
-        keeps_trying = not generation.may_wait
+        keeps_trying = not generation.queueable
         credential = self.pool.all[generation.credential]
         while True:
             outcome, exchange = await self._send(
@@ -99,7 +99,9 @@ class Dispatcher:
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
         """Give it to another credential, in its row first; None where none has room or the row is taken."""
         now_ms = self.clock.now_ms()
-        choices = [one.choice(now_ms, may_wait=generation.may_wait) for one in left if one.health.may_submit]
+        choices = [
+            one.choice(now_ms, queueable=generation.queueable) for one in left if one.health.may_submit
+        ]
         try:
             return await self.db.write(repin, generation.id, choices, self.terms, now_ms=now_ms)
         except Problem:
@@ -309,7 +311,7 @@ def _back_to_the_queue(
     its tenant's queue, and is rejected in the end, lest what is refused for its own sake keeps the others.
     """
     generation = store.find(connection, generation_id, None)
-    if generation is None or not generation.may_wait:
+    if generation is None or not generation.queueable:
         return None
     refused = outcome.verdict is not Verdict.NOT_SENT
     returns = generation.returns + refused

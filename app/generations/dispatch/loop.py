@@ -178,7 +178,7 @@ class DispatchLoop:
     def _choices(self, mode: Mode, now_ms: int) -> Sequence[Choice]:
         """What may be sent with now. One that is new after a pause is tried with one job at a time."""
         return [
-            one.choice(now_ms, may_wait=True)
+            one.choice(now_ms, queueable=True)
             for one in self.dispatcher.pool.in_turn(mode)
             if not (one.health.on_trial and self._sending[one.name])
         ]

@@ -18,7 +18,7 @@ class Backlog:
     tenant: str
     mode: Mode
     weight: int
-    waiting: int
+    queued: int
     oldest_at_ms: int | None
     in_flight: int
     served: int
@@ -48,7 +48,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
             tenants.c.name,
             queues.c.mode,
             tenants.c.weight,
-            queues.c.waiting,
+            queues.c.queued,
             oldest,
             in_flight,
             queues.c.served,
@@ -63,9 +63,9 @@ def backlogs(connection: Connection) -> list[Backlog]:
 def share(one: Backlog, all_of_them: Sequence[Backlog]) -> float:
     """A tenant's share of what is sent while those wait that wait now, from 0 to 1."""
     weights = sum(
-        other.weight for other in all_of_them if other.mode == one.mode and other.waiting and not other.paused
+        other.weight for other in all_of_them if other.mode == one.mode and other.queued and not other.paused
     )
-    return one.weight / weights if one.waiting and not one.paused else 0.0
+    return one.weight / weights if one.queued and not one.paused else 0.0
 
 
 def paused(connection: Connection) -> dict[Mode, int]:

@@ -24,14 +24,14 @@ class SubmitPolicy:
 
     `default_limits` hold for every tenant without an own one of that metric, `settles_in` are the states that
     make a price final, separated by commas, and an unknown generation is in flight for `unknown_slot_ms`.
-    `most_waiting` may wait in all, `waiting_per_tenant` of a tenant that has no own number.
+    `max_queued` may wait in all, `max_queued_per_tenant` of a tenant that has no own number.
     """
 
     default_limits: tuple[Limit, ...] = ()
     settles_in: str = State.COMPLETED
     unknown_slot_ms: int = 900_000
-    most_waiting: int = 10_000
-    waiting_per_tenant: int = 1_000
+    max_queued: int = 10_000
+    max_queued_per_tenant: int = 1_000
 
 
 def credential_for(
@@ -52,7 +52,7 @@ def credential_for(
 
     """
     gate = queue.gate(connection, intent.tenant_id, intent.mode)
-    if not intent.may_wait:
+    if not intent.queueable:
         if gate.paused:
             raise problems.of_pause()
         limited = all(one.concurrency is not None for one in intent.choices)
@@ -60,7 +60,7 @@ def credential_for(
         # A place that is free now is free for a moment: those who wait for it come first.
         if (
             limited
-            and gate.anybody_waits
+            and gate.anybody_queued
             and anybody_may_go(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
         ):
             raise problems.of_full()

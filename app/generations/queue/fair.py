@@ -25,7 +25,7 @@ class Flow:
     tenant_id: str
     tag: int
     weight: int
-    waiting: int
+    queued: int
 
     @property
     def step(self) -> int:
@@ -51,7 +51,7 @@ def _earlier(other: Flow, starts_at: int, own: tuple[int, str], virtual: int) ->
         return 0
     count, rest = divmod(room, other.step)
     if rest:
-        return min(other.waiting, count + 1)
+        return min(other.queued, count + 1)
     # The next one has the same start: the lower tag goes first.
     tag = starts_at if count else other.tag
-    return min(other.waiting, count + ((tag, other.tenant_id) < own))
+    return min(other.queued, count + ((tag, other.tenant_id) < own))

@@ -37,15 +37,15 @@ _PAGE: Final = 200
 # In one statement, so that a tenant's first job and its next ones do the same.
 _TICKET = text(
     """
-    INSERT INTO queues (tenant_id, mode, waiting, tickets, served, tag)
+    INSERT INTO queues (tenant_id, mode, queued, tickets, served, tag)
     VALUES (:tenant, :mode, :more, 1, 0, 0)
     ON CONFLICT (tenant_id, mode) DO UPDATE SET
-        waiting = queues.waiting + :more, tickets = queues.tickets + 1
-    RETURNING tickets, waiting
+        queued = queues.queued + :more, tickets = queues.tickets + 1
+    RETURNING tickets, queued
     """
 )
 _OF_QUEUE = (queues.c.tenant_id == bindparam("tenant"), queues.c.mode == bindparam("of_mode"))
-_CHANGE = update(queues).where(*_OF_QUEUE).values(waiting=queues.c.waiting + bindparam("more"))
+_CHANGE = update(queues).where(*_OF_QUEUE).values(queued=queues.c.queued + bindparam("more"))
 _SERVE = update(queues).where(*_OF_QUEUE).values(tag=bindparam("to_tag"), served=queues.c.served + 1)
 _WAITS: ColumnElement[bool] = literal_column("state = 'accepted'")
 _OF_TENANT = (
@@ -73,10 +73,10 @@ _BEFORE = (
 _COUNT_WAITING = select(func.count()).select_from(generations).where(*_OF_TENANT)
 _COUNT_BEFORE = select(func.count()).select_from(_BEFORE)
 _MAY_GO = (tenants.c.disabled_at_ms.is_(None), tenants.c.dispatch_paused_at_ms.is_(None))
-_FLOW: Select[Any] = select(queues.c.tenant_id, queues.c.tag, tenants.c.weight, queues.c.waiting).join(
+_FLOW: Select[Any] = select(queues.c.tenant_id, queues.c.tag, tenants.c.weight, queues.c.queued).join(
     tenants, tenants.c.id == queues.c.tenant_id
 )
-_FLOWS = _FLOW.where(queues.c.mode == bindparam("of_mode"), literal_column("waiting > 0"), *_MAY_GO).order_by(
+_FLOWS = _FLOW.where(queues.c.mode == bindparam("of_mode"), literal_column("queued > 0"), *_MAY_GO).order_by(
     queues.c.tag, queues.c.tenant_id
 )
 _PAGE_OF_FLOWS = _FLOWS.where(
@@ -87,7 +87,7 @@ _ANYBODY: Select[Any] = (
     select(literal_column("1"))
     .select_from(queues)
     .join(tenants, tenants.c.id == queues.c.tenant_id)
-    .where(literal_column("waiting > 0"), *_MAY_GO)
+    .where(literal_column("queued > 0"), *_MAY_GO)
     .limit(1)
 )
 _ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
@@ -130,8 +130,8 @@ _MOVE_ON = (
 )
 _WAITING_OF = (
     select(
-        queues.c.waiting,
-        tenants.c.most_waiting,
+        queues.c.queued,
+        tenants.c.max_queued,
         tenants.c.weight,
         func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms).label("paused_at_ms"),
     )
@@ -142,8 +142,8 @@ _WAITING_OF = (
     )
     .where(tenants.c.id == bindparam("tenant"))
 )
-_WAITING_IN_ALL = select(func.coalesce(func.sum(queues.c.waiting), 0)).where(
-    queues.c.mode == bindparam("of_mode"), literal_column("waiting > 0")
+_WAITING_IN_ALL = select(func.coalesce(func.sum(queues.c.queued), 0)).where(
+    queues.c.mode == bindparam("of_mode"), literal_column("queued > 0")
 )
 _AT_UPSTREAM = (
     select(
@@ -165,11 +165,11 @@ class QueueLimits(Protocol):
     """How many jobs of a tenant that has no own number, and of all with that kind of key, may wait."""
 
     @property
-    def waiting_per_tenant(self) -> int:
+    def max_queued_per_tenant(self) -> int:
         """Of a tenant."""
 
     @property
-    def most_waiting(self) -> int:
+    def max_queued(self) -> int:
         """Of all."""
 
 
@@ -178,12 +178,12 @@ class Gate:
     """Whether anything of a tenant's is sent at the moment, and whether anybody waits for that."""
 
     paused: bool
-    anybody_waits: bool
+    anybody_queued: bool
 
     @property
     def shut(self) -> bool:
         """Whether a job that may wait does."""
-        return self.paused or self.anybody_waits
+        return self.paused or self.anybody_queued
 
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
@@ -205,8 +205,8 @@ class TenantQueue:
 def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> TenantQueue:
     """A tenant's queue, as it stands."""
     row = connection.execute(_WAITING_OF, {"tenant": tenant_id, "of_mode": mode}).one()
-    most = room.waiting_per_tenant if row.most_waiting is None else row.most_waiting
-    return TenantQueue(row.waiting or 0, most, row.weight, row.paused_at_ms is not None)
+    most = room.max_queued_per_tenant if row.max_queued is None else row.max_queued
+    return TenantQueue(row.queued or 0, most, row.weight, row.paused_at_ms is not None)
 
 
 def draw(connection: Connection, tenant_id: str, mode: Mode) -> int:
@@ -226,13 +226,13 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) 
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
     most = tenant_queue(connection, tenant_id, mode, room).most
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 1}).one()
-    if row.waiting > most:
+    if row.queued > most:
         raise Problem(
             QUEUE_FULL,
-            f"Your tenant has {row.waiting - 1} requests that wait to be sent, and may not have more.",
+            f"Your tenant has {row.queued - 1} requests that wait to be sent, and may not have more.",
             retry_after_s=_RETRY_AFTER_S,
         )
-    if in_all >= room.most_waiting:
+    if in_all >= room.max_queued:
         raise Problem(
             GATEWAY_QUEUE_FULL,
             f"{in_all} requests of all tenants wait to be sent, and there is room for no more.",
@@ -273,7 +273,7 @@ def flows_after(connection: Connection, mode: Mode, last: Flow | None = None) ->
 def flow_of(connection: Connection, tenant_id: str, mode: Mode) -> Flow | None:
     """A tenant's turn as it stands; None where none of its jobs may be sent."""
     row = connection.execute(_FLOW_OF, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
-    return None if row is None or not row.waiting else _flow(row)
+    return None if row is None or not row.queued else _flow(row)
 
 
 def head(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> Generation | None:
@@ -303,7 +303,7 @@ def recount(connection: Connection, tenant_id: str, mode: Mode) -> None:
     """Count a tenant's jobs that wait anew: a server of a version without a queue may have cancelled some."""
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
     tenant_queue = connection.execute(_COUNT_WAITING, of_tenant).scalar_one()
-    connection.execute(update(queues).where(*_OF_QUEUE).values(waiting=tenant_queue), of_tenant)
+    connection.execute(update(queues).where(*_OF_QUEUE).values(queued=tenant_queue), of_tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +367,7 @@ def position(
 ) -> QueuePosition:
     """Where a generation waits in a line. `limit` is of its tenant's in flight, `live` how many are."""
     row = connection.execute(_FLOW_OF_ANY, _of(generation)).one_or_none()
-    if row is None or not row.waiting:
+    if row is None or not row.queued:
         return QueuePosition(0, 0, live, limit)
     own = _flow(row)
     ticket = generation.ticket or 0
@@ -376,7 +376,7 @@ def position(
     ).scalar_one()
     if before == _COUNTED:  # there may be many: at most as many as tickets lie between
         first = connection.execute(_FIRST_TICKET, _of(generation)).scalar_one()
-        before = max(before, min(ticket - first, own.waiting - 1))
+        before = max(before, min(ticket - first, own.queued - 1))
     others = [one for one in state.flows if one.tenant_id != own.tenant_id]
     return QueuePosition(before, ahead_of(own, before, others, state.virtual), live, limit)
 
@@ -386,4 +386,4 @@ def _of(generation: Generation) -> dict[str, Any]:
 
 
 def _flow(row: Row[Any]) -> Flow:
-    return Flow(row.tenant_id, row.tag, row.weight, row.waiting)
+    return Flow(row.tenant_id, row.tag, row.weight, row.queued)

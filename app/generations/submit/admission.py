@@ -47,13 +47,13 @@ class Admission:
             intent.payer,
             intent.model_id,
             intent.price_microcredits,
-            intent.may_wait,
+            intent.queueable,
         )
         came = next(self._ticket)
         async with self.db.serialized(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            problem = refused(standings, may_wait=intent.may_wait, to_client=intent.token_id is not None)
+            problem = refused(standings, queueable=intent.queueable, to_client=intent.token_id is not None)
             if came < decided and problem is not None:
                 return await self._earlier(intent, problem)
             try:

@@ -79,7 +79,7 @@ def record(
         if existing is not None:
             return Recorded(existing, is_new=False)
     standings = before.standings(intent.price_microcredits)
-    refusal = refused(standings, may_wait=intent.may_wait, to_client=intent.token_id is not None)
+    refusal = refused(standings, queueable=intent.queueable, to_client=intent.token_id is not None)
     if refusal is not None:
         raise refusal
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)
@@ -114,4 +114,4 @@ def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:
 def _ticket(connection: Connection, intent: SubmitIntent, policy: SubmitPolicy, *, waits: bool) -> int | None:
     if waits:
         return queue.join(connection, intent.tenant_id, intent.mode, policy)
-    return queue.draw(connection, intent.tenant_id, intent.mode) if intent.may_wait else None
+    return queue.draw(connection, intent.tenant_id, intent.mode) if intent.queueable else None

@@ -112,8 +112,8 @@ class Submitter:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
         inspection = await self.inspector.inspect(principal, model, body)
         inspection.check(model.model_id)
-        may_wait = self.may_wait(principal)
-        choices = self.credentials(principal, may_wait=may_wait)
+        queueable = self.queueable(principal)
+        choices = self.credentials(principal, queueable=queueable)
         now_ms = self.clock.now_ms()
         intent = SubmitIntent(
             generation_id=new_id(now_ms),
@@ -131,7 +131,7 @@ class Submitter:
             choices=choices,
             idempotency_key=idempotency_key,
             fingerprint=wanted,
-            may_wait=may_wait,
+            queueable=queueable,
             start_deadline_ms=start_deadline_ms,
             token=principal.token,
             key_space=key_space,
@@ -142,7 +142,7 @@ class Submitter:
             async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
         except TimeoutError:
-            if not recorded.is_set() and may_wait:
+            if not recorded.is_set() and queueable:
                 raise problems.maybe_accepted(intent.generation_id) from None
             if not recorded.is_set():
                 # The deadline is over, so even if it is recorded now it will not be sent.
@@ -177,7 +177,7 @@ class Submitter:
             self.tasks.start(self.dispatcher.close_unsent(intent.generation_id), name="close-unsent")
             again = self.dispatcher.close_unsent(intent.generation_id, late=True)
             self.tasks.start(again, name="close-unsent", may_be_cut=True)
-            if intent.may_wait and isinstance(error, Problem):
+            if intent.queueable and isinstance(error, Problem):
                 raise problems.maybe_accepted(intent.generation_id) from error
             raise
         recorded.set()
@@ -200,7 +200,7 @@ class Submitter:
             raise Problem(MODEL_NOT_ALLOWED, f"This {principal.noun} may not use {model.model_id}.")
         return model
 
-    def may_wait(self, principal: Principal) -> bool:
+    def queueable(self, principal: Principal) -> bool:
         """Whether the principal's jobs wait where they may not go yet."""
         return self.queueing if principal.queueing is None else principal.queueing
 
@@ -217,7 +217,7 @@ class Submitter:
             now_ms=self.clock.now_ms(),
         )
 
-    def credentials(self, principal: Principal, *, may_wait: bool) -> tuple[Choice, ...]:
+    def credentials(self, principal: Principal, *, queueable: bool) -> tuple[Choice, ...]:
         """What this kind of key may be sent with now, the one first whose turn it is.
 
         Raises:
@@ -227,9 +227,9 @@ class Submitter:
         """
         usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
         if usable:
-            return tuple(one.choice(now_ms, may_wait=may_wait) for one in usable)
+            return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
         self.check_configured(principal)
-        if may_wait:
+        if queueable:
             return ()
         raise problems.of_paused(*self.pool.soonest(principal.mode))
 

@@ -22,7 +22,7 @@ async def token() -> JSONResponse:
         "end_user": "visitor-1",  # who it is, as your own session says
         "models": ["bytedance/dreamina-3-0/image-to-video"],
         "bounds": {"resolution": {"enum": ["720P"]}, "number_of_frames": {"enum": [121]}},
-        "most_generations": 3,
+        "max_generations": 3,
     }
     async with httpx2.AsyncClient(base_url=GATEWAY, headers={"Authorization": f"Bearer {KEY}"}) as client:
         answer = await client.post("/v1/client-tokens", json=terms)
