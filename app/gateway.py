@@ -55,32 +55,56 @@ class SchemaError(Exception):
     """The database's schema is not the one that this code needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may call: keys and client tokens, web origins, limits on calls, minting, and what was refused.
+
+    `reads` limits the calls of an API key that are no submits, `calls` all calls of a client token.
+    """
+
+    authenticator: Authenticator
+    origins: Origins
+    reads: CallLimiter
+    calls: CallLimiter
+    minter: Minter
+    rejection_log: RejectionLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """Whatever brings live generations up to date, and tells whoever watches them."""
+
+    tracker: Tracker
+    pollers: tuple[Poller, ...]
+    watch: Watch
+    canceller: Canceller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """What ends by time alone: submits without an outcome, and outputs that were kept for long enough."""
+
+    rescuer: Rescuer
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """Everything that a request, a command or a loop works with."""
 
     settings: Settings
     clock: Clock
+    tasks: Tasks
     db: Database
     catalog: Catalog
-    authenticator: Authenticator
-    origins: Origins
-    inspector: Inspector
-    submitter: Submitter
+    policy: SubmitPolicy
+    access: Access
     pool: Pool
-    tracker: Tracker
-    pollers: tuple[Poller, ...]
-    watch: Watch
-    canceller: Canceller
-    rescuer: Rescuer
+    submitter: Submitter
     dispatch_loop: DispatchLoop
+    following: Following
     resolver: Resolver
-    retention: Retention
-    reads: CallLimiter
-    calls: CallLimiter
-    minter: Minter
-    rejection_log: RejectionLog
-    tasks: Tasks
+    upkeep: Upkeep
 
 
 @asynccontextmanager
@@ -115,8 +139,8 @@ async def open_gateway(
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
-        terms = submit_policy_of(settings)
-        positions = Positions(db, clock, Durations(), terms)
+        policy = submit_policy_of(settings)
+        positions = Positions(db, clock, Durations(), policy)
         tracker = Tracker(
             db,
             clock,
@@ -138,8 +162,7 @@ async def open_gateway(
             most=settings.streams_per_tenant,
             max_per_token=settings.streams_per_token,
         )
-        inspector = _inspector(settings, clock, tasks)
-        dispatcher = Dispatcher(db, clock, pool, terms, spool)
+        dispatcher = Dispatcher(db, clock, pool, policy, spool)
         dispatch_loop = DispatchLoop(
             db,
             dispatcher,
@@ -159,11 +182,25 @@ async def open_gateway(
         yield Gateway(
             settings=settings,
             clock=clock,
+            tasks=tasks,
             db=db,
             catalog=catalog,
-            authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
-            origins=Origins(db, clock),
-            inspector=inspector,
+            policy=policy,
+            access=Access(
+                authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
+                origins=Origins(db, clock),
+                reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
+                calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),
+                minter=Minter(
+                    db,
+                    clock,
+                    catalog,
+                    pepper,
+                    CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
+                ),
+                rejection_log=rejection_log,
+            ),
+            pool=pool,
             submitter=Submitter(
                 db,
                 clock,
@@ -172,32 +209,24 @@ async def open_gateway(
                 tasks,
                 Admission(db),
                 dispatcher,
-                inspector,
-                terms,
+                _inspector(settings, clock, tasks),
+                policy,
                 settings.dispatch_lease_s,
                 settings.submit_deadline_s,
                 settings.queueing,
             ),
-            pool=pool,
-            tracker=tracker,
-            pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
-            watch=watch,
-            canceller=Canceller(tracker, watch, settings.submit_deadline_s),
-            rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
             dispatch_loop=dispatch_loop,
-            resolver=Resolver(db, clock, pool),
-            retention=Retention(db, clock, settings.result_retention_s, settings.token_retention_s),
-            reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
-            calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),
-            minter=Minter(
-                db,
-                clock,
-                catalog,
-                pepper,
-                CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
+            following=Following(
+                tracker=tracker,
+                pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
+                watch=watch,
+                canceller=Canceller(tracker, watch, settings.submit_deadline_s),
             ),
-            rejection_log=rejection_log,
-            tasks=tasks,
+            resolver=Resolver(db, clock, pool),
+            upkeep=Upkeep(
+                rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
+                retention=Retention(db, clock, settings.result_retention_s, settings.token_retention_s),
+            ),
         )
 
 

@@ -22,7 +22,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         Loop(
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
-        Loop("rejection_log", gateway.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
+        Loop("rejection_log", gateway.access.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]
     if not settings.run_loops:
         return own
@@ -30,7 +30,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         *own,
         *(
             Loop(f"poll-{poller.credential.name}", poller.run_once, interval_s=_POLL_S, clock=clock)
-            for poller in gateway.pollers
+            for poller in gateway.following.pollers
         ),
         Loop(
             "dispatch",
@@ -39,8 +39,8 @@ def loops(gateway: Gateway) -> list[Loop]:
             clock=clock,
             woken=gateway.dispatch_loop.woken,
         ),
-        Loop("rescue", gateway.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
-        Loop("retain", gateway.retention.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
+        Loop("retain", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
     ]
 
 

@@ -77,7 +77,7 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
         Problem: ORIGIN_NOT_ALLOWED; DATABASE_UNAVAILABLE, where that cannot be known.
 
     """
-    if scope["path"] in _CLOSED or not await gateway.origins.include(scope["state"]["origin"]):
+    if scope["path"] in _CLOSED or not await gateway.access.origins.include(scope["state"]["origin"]):
         raise Problem(ORIGIN_NOT_ALLOWED, "The origin is none of any tenant's.")
 
 
@@ -135,7 +135,7 @@ def opened(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 async def _is_anybodys(gateway: Gateway, origin: str) -> bool:
     try:
         async with asyncio.timeout(_MAX_S):
-            return await gateway.origins.include(origin)
+            return await gateway.access.origins.include(origin)
     except (Problem, TimeoutError):
         return False
     except Exception:  # noqa: BLE001 - the answer goes out all the same

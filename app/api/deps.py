@@ -26,7 +26,7 @@ async def _principal(request: Request) -> Principal:
     if scheme.lower() != "bearer" or not key:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
-    principal = await gateway.authenticator.authenticate(key)
+    principal = await gateway.access.authenticator.authenticate(key)
     admit(request.scope, principal, gateway.settings.base_url)
     return principal
 
@@ -63,9 +63,9 @@ async def _can_ask(request: Request) -> Principal:
 async def _counted(request: Request, principal: Principal) -> Principal:
     gateway = await gateway_of(request)
     if principal.token is None:
-        gateway.reads.check(Scope(principal.root_kid))
+        gateway.access.reads.check(Scope(principal.root_kid))
     else:
-        gateway.calls.check(Scope(token_id=principal.token.token_id))
+        gateway.access.calls.check(Scope(token_id=principal.token.token_id))
     return principal
 
 

@@ -122,7 +122,7 @@ async def _note(request: Request, problem: Problem) -> None:
         _printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
         trace_id_var.get(),
     )
-    task = gateway.tasks.start(gateway.rejection_log.note(token_id, refusal), name="note-refusal")
+    task = gateway.tasks.start(gateway.access.rejection_log.note(token_id, refusal), name="note-refusal")
     with suppress(TimeoutError):
         async with asyncio.timeout(_MAX_S):
             await asyncio.shield(task)

@@ -78,7 +78,7 @@ async def standings_of(gateway: Gateway, owner: Owner, scope: Scope) -> list[Sta
         owner,
         Payer(scope.kid, scope.end_user),
         scope.model_id or None,
-        gateway.submitter.terms,
+        gateway.policy,
         now_ms=gateway.clock.now_ms(),
     )
     return [one for one in now.standings() if one.limit.scope == scope]

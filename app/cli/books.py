@@ -229,7 +229,7 @@ def _enter(
             kind,
             microcredits,
             now_ms=gateway.clock.now_ms(),
-            defaults=gateway.submitter.terms.default_limits,
+            defaults=gateway.policy.default_limits,
             note=note,
             reference=reference,
         )

@@ -92,7 +92,7 @@ async def _demo_key(settings: Settings) -> str:
         if path.exists():
             key = path.read_text(encoding="utf-8").strip()
             with suppress(Problem):
-                principal = await gateway.authenticator.authenticate(key)
+                principal = await gateway.access.authenticator.authenticate(key)
                 if keys.MAY_MINT in principal.scopes:  # else it is older than client tokens
                     return key
         now_ms = gateway.clock.now_ms()

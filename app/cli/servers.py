@@ -104,7 +104,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
         if hasattr(app.state, "gateway"):
-            app.state.gateway.watch.close()  # streams end, and held answers go out
+            app.state.gateway.following.watch.close()  # streams end, and held answers go out
             app.state.gateway.dispatch_loop.close()  # what waits is sent by another server, or the next
 
     config = _config(

@@ -22,7 +22,7 @@ class TestDefaultLine:
         return {"default_limits": ["credits-total=0.3"], "reads_per_minute": 0}
 
     async def top_up(self, world: World, scope: Scope = Scope()) -> None:  # noqa: B008 - a constant
-        owner, defaults = Owner(world.tenant_id, "test"), world.gateway.submitter.terms.default_limits
+        owner, defaults = Owner(world.tenant_id, "test"), world.gateway.policy.default_limits
         await world.gateway.db.write(
             ledger.add, owner, scope, Kind.TOP_UP, PRICE, now_ms=world.clock.now_ms(), defaults=defaults
         )

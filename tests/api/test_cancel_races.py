@@ -152,7 +152,7 @@ async def test_what_is_sent_while_it_was_to_be_cancelled_here_is_cancelled_upstr
         return add_generation(connection, State.ACCEPTED, owner=owner, now_ms=world.clock.now_ms()).id
 
     request_id = await world.gateway.db.write(hold)
-    read_before = await world.gateway.tracker.find(request_id, world.tenant_id)
+    read_before = await world.gateway.following.tracker.find(request_id, world.tenant_id)
     assert read_before is not None
     steps: list[tuple[State, dict[str, Any]]] = [
         (State.DISPATCHING, {"credential": "sandbox"}),
@@ -162,7 +162,7 @@ async def test_what_is_sent_while_it_was_to_be_cancelled_here_is_cancelled_upstr
         await world.gateway.db.write(
             advance, request_id, to, reason="test", now_ms=world.clock.now_ms(), **changes
         )
-    after = await world.gateway.canceller.cancel(read_before)
+    after = await world.gateway.following.canceller.cancel(read_before)
     assert after.state is State.CANCELLED
     assert world.sandbox.status(upstream_request_id)["status"] == "cancelled"
 
@@ -259,7 +259,7 @@ async def test_a_completion_that_races_a_cancel_and_many_readers_leaves_one_trut
 
 async def test_a_cancel_that_races_the_loop_leaves_one_truth(world: World) -> None:
     made = [(await world.submitted("queued"), world.marks[-1]) for _ in range(10)]
-    [poller] = world.gateway.pollers
+    [poller] = world.gateway.following.pollers
     world.clock.advance(2)
     answers, _ = await asyncio.gather(
         asyncio.gather(*(_cancel(world, request_id) for request_id, _ in made)), poller.run_once()

@@ -110,7 +110,7 @@ class TestMinting:
         problem_of(await made.get("/v1/quota"), 401, "expired_client_token")
 
     async def test_so_many_a_minute(self, world: World) -> None:
-        world.gateway.minter.limiter._per_minute = 2
+        world.gateway.access.minter.limiter._per_minute = 2
         assert [(await mint(world)).status_code for _ in range(3)] == [201, 201, 429]
         problem = problem_of(await mint(world), 429, "quota_exceeded")
         assert problem["violated-policies"] == ["key-tokens-minute"]
@@ -297,14 +297,14 @@ class TestReading:
         assert f"&token_id={made.token_id}" in answer.headers["link"]
 
     async def test_the_newest_refusals_are_kept_and_all_are_counted(self, world: World) -> None:
-        world.gateway.calls._per_minute = 0
+        world.gateway.access.calls._per_minute = 0
         made = await page(world)
         for number in range(200):
             problem_of(await made.get(f"/v1/requests/{number}"), 404, "request_not_found")
         full = await made.in_full()
         assert (full["refusals"], len(full["newest_refusals"])) == (60, 50)
-        assert await world.gateway.rejection_log.run_once() == 140
-        assert await world.gateway.rejection_log.run_once() == 0
+        assert await world.gateway.access.rejection_log.run_once() == 140
+        assert await world.gateway.access.rejection_log.run_once() == 0
         world.clock.advance(61)
         await made.get("/v1/requests/last", Origin="null")
         full = await made.in_full()
@@ -375,9 +375,9 @@ class TestKeeping:
         await used.submitted("queued")
         keep_s = world.gateway.settings.token_retention_s
         world.clock.advance(600 + keep_s - 1)
-        assert await world.gateway.retention.run_once() == 0
+        assert await world.gateway.upkeep.retention.run_once() == 0
         world.clock.advance(2)
-        assert await world.gateway.retention.run_once() == 1
+        assert await world.gateway.upkeep.retention.run_once() == 1
         answer = await world.client.get(f"{MINT}/{idle.token_id}")
         problem_of(answer, 404, "client_token_not_found")
         assert (await used.in_full())["state"] == "expired"

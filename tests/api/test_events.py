@@ -394,7 +394,7 @@ class TestBounded:
         assert [one.status for one in full] == [200] * 3
         for path in (ALL, full[1].path):
             assert (await self._refusal(world, path))["retryable"] is True
-        assert world.gateway.watch.watchers == 3
+        assert world.gateway.following.watch.watchers == 3
 
     @pytest.mark.usefixtures("full")
     async def test_another_tenant_is_not_held_by_it(self, world: World) -> None:
@@ -412,7 +412,7 @@ class TestBounded:
         await world.client.post(full[1].path.replace("/events", "/cancel"))
         await full[1].ends()
         await full[2].ends()
-        assert world.gateway.watch.watchers == 1
+        assert world.gateway.following.watch.watchers == 1
 
     async def test_a_held_answer_takes_a_place_and_is_not_held_where_there_is_none(
         self, world: World, full: list[Stream]
@@ -422,11 +422,11 @@ class TestBounded:
         assert answer.json()["status"] == "in_queue"
         await finish(full[0])
         held = begin(world, f"{status}?wait=30")
-        await until(lambda: world.gateway.watch.watchers == 3)
+        await until(lambda: world.gateway.following.watch.watchers == 3)
         await self._refusal(world, ALL)
         await moving(world, lambda: held.over)
         assert held.status == 200
-        assert world.gateway.watch.watchers == 2
+        assert world.gateway.following.watch.watchers == 2
 
 
 async def test_nothing_is_watched_any_more_once_everybody_has_left(world: World) -> None:
@@ -435,8 +435,8 @@ async def test_nothing_is_watched_any_more_once_everybody_has_left(world: World)
     await until(lambda: all(one.pings or one.messages or one.path == ALL for one in opened))
     await until(lambda: all(one.status for one in opened))
     await finish(*opened)
-    assert world.gateway.watch.watchers == 0
-    await until(lambda: not world.gateway.watch._all())
+    assert world.gateway.following.watch.watchers == 0
+    await until(lambda: not world.gateway.following.watch._all())
     await until(lambda: not len(world.gateway.tasks))
     upstream_request_id = world.received()[0]["request_id"]
     calls = world.sandbox.ledger()["requests"][upstream_request_id]
@@ -471,8 +471,8 @@ async def test_a_reader_who_does_not_read_is_dropped_and_the_others_go_on(
             assert not stream.ended, "the connection is closed in the middle, so that it is resumed"
             assert stream.error is None
         assert bad.states == LIFE[:2]
-        assert world.gateway.watch.watchers == 1
-        assert [one.watchers for one in world.gateway.watch._all()] == [1]
+        assert world.gateway.following.watch.watchers == 1
+        assert [one.watchers for one in world.gateway.following.watch._all()] == [1]
         async with streaming(world, of(request_id), **resuming(bad.events[-1].id)) as resumed:
             await resumed.ends()
             assert bad.states + resumed.states == LIFE
@@ -483,7 +483,7 @@ async def test_a_stopping_server_ends_its_streams_cleanly_and_takes_no_new_ones(
     async with streaming(world, of(request_id)) as one, streaming(world, ALL, last_event_id="0") as other:
         await one.has(2)
         await other.has(2)
-        world.gateway.watch.close()
+        world.gateway.following.watch.close()
         for stream in (one, other):
             await stream.ends()
             assert (stream.ended, stream.error) == (True, None)
@@ -492,14 +492,14 @@ async def test_a_stopping_server_ends_its_streams_cleanly_and_takes_no_new_ones(
         answer: httpx2.Response = await world.client.get(path)
         problem_of(answer, 503, "shutting_down")
         assert int(answer.headers["retry-after"]) >= 1
-    assert world.gateway.watch.watchers == 0
+    assert world.gateway.following.watch.watchers == 0
     assert (await world.get(f"/v1/requests/{request_id}/status"))["status"] == "in_queue"
 
 
 async def test_an_id_that_is_still_to_come_hides_nothing(world: World) -> None:
     request_id = await world.submitted("canned")
     async with streaming(world, of(request_id), last_event_id="999") as stream:
-        await until(lambda: world.gateway.watch.watchers)
+        await until(lambda: world.gateway.following.watch.watchers)
         _start(world)
         _end(world)
         await moving(world, lambda: stream.over)

@@ -227,7 +227,7 @@ async def test_the_sandboxs_pictures_are_for_test_keys_alone(world: World) -> No
     live = world.with_key(await world.another_key(mode="live"))
     answer = await world.client.post(QUOTE, json=world.body(), headers=live)
     problem_of(answer, 503, "upstream_not_configured")
-    policies = world.gateway.inspector.policies
+    policies = world.gateway.submitter.inspector.policies
     own = world.sandbox.options.public_url.removeprefix("http://")
     assert (own in policies["test"].http_hosts, own in policies["live"].http_hosts) == (True, False)
 

@@ -41,7 +41,7 @@ async def test_they_tell_of_credentials_lag_and_watchers(world: World) -> None:
     sandbox = world.gateway.pool.all["sandbox"]
     now_ms = world.clock.now_ms()
     sandbox.health = replace(Health(), until_ms=now_ms + 1000, reason="http_429")
-    for poller in world.gateway.pollers:
+    for poller in world.gateway.following.pollers:
         poller.lag_ms = 1500
     found = await metrics(world)
     assert found['reelgate_credential_condition{condition="open",credential="sandbox"}'] == 1

@@ -164,7 +164,7 @@ class TestBudget:
         assert document["queue"] == {"queueable": False, "paused": False}
 
     async def test_calls_of_a_token_are_limited_and_are_not_its_keys(self, world: World) -> None:
-        world.gateway.calls._per_minute = 3
+        world.gateway.access.calls._per_minute = 3
         made = await page(world)
         answers = [await made.submit(prompt=5), await made.get("/v1/models"), await made.get("/v1/quota")]
         assert [one.status_code for one in answers] == [422, 200, 200]
@@ -197,7 +197,7 @@ class TestRefusalsInTheRecord:
         monkeypatch.setattr(client_tokens, "note_refusal", broken)
         problem_of(await made.get("/v1/requests/none"), 404, "request_not_found")
         monkeypatch.undo()
-        assert await world.gateway.rejection_log.run_once() == 1
+        assert await world.gateway.access.rejection_log.run_once() == 1
         assert (await made.in_full())["refusals"] == 1
 
     async def test_how_much_others_have_is_not_told(self, world: World) -> None:
@@ -423,14 +423,14 @@ class TestEnding:
         made = await page(world)
         request_id = await made.submitted()
         held = asyncio.create_task(made.get(f"/v1/requests/{request_id}/status?wait=60"))
-        await until(lambda: world.gateway.watch.watchers)
+        await until(lambda: world.gateway.following.watch.watchers)
         await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
         await moving(world, held.done)
         await made.refused(401, "invalid_client_token", held.result())
 
     async def test_a_submit_that_waited_for_its_file_makes_no_job(self, world: World) -> None:
         made = await page(world)
-        principal = await world.gateway.authenticator.authenticate(made.token)
+        principal = await world.gateway.access.authenticator.authenticate(made.token)
         await world.client.post(f"/v1/client-tokens/{made.token_id}/revoke")
         with pytest.raises(Problem, match="revoked"):
             await world.gateway.submitter.submit(principal, DREAMINA, world.body("queued"), trace_id="0" * 32)

@@ -209,7 +209,7 @@ class TestWaiting:
         (first,) = await full(world)
         waiting = await world.submitted("queued")
         held = asyncio.create_task(world.client.get(f"/v1/requests/{waiting}/status?wait=30"))
-        await until(lambda: world.gateway.watch.watchers)
+        await until(lambda: world.gateway.following.watch.watchers)
         await cancelled(world, first)
         await moving(world, held.done)
         assert (await held).json()["queue_position"] == 0
@@ -306,7 +306,7 @@ class TestStartDeadline:
         request_id = answer.json()["request_id"]
         world.clock.advance(90)
         await world.status(request_id)  # whose next one would be ten seconds later
-        row = await world.gateway.tracker.find(request_id, None)
+        row = await world.gateway.following.tracker.find(request_id, None)
         assert row is not None
         assert row.next_poll_at_ms is not None
         assert row.next_poll_at_ms <= (row.start_deadline_ms or 0)
@@ -475,7 +475,7 @@ class TestLoop:
         made = await world.client.post(SUBMIT, json=world.body("queued"), headers=key)
         await world.gateway.db.write(backlog.pause, ["live"], None)
         assert await loop.run_once() == 1
-        row = await world.gateway.tracker.find(made.json()["request_id"], None)
+        row = await world.gateway.following.tracker.find(made.json()["request_id"], None)
         assert row is not None
         assert row.state in {State.DISPATCHING, State.IN_QUEUE}
         world.gateway.tasks._running.clear()  # what hangs ends with the test's loop
@@ -495,7 +495,7 @@ class TestLoop:
         await world.gateway.db.write(backlog.pause, ["test"], 1)
         waiting = await world.submitted("rate-limit=9")
         await world.gateway.db.write(backlog.pause, ["test"], None)
-        row = await world.gateway.tracker.find(waiting, None)
+        row = await world.gateway.following.tracker.find(waiting, None)
         assert row is not None
         assert await world.gateway.dispatch_loop.run_once() == 1  # its send is under way
         assert (await cancelled(world, waiting))["outcome"] == "cancelled"
@@ -511,7 +511,7 @@ class TestLoop:
         world.clock.advance(11)
         await tick(world)
         assert await state_of(world, spoilt) == "accepted"
-        row = await world.gateway.tracker.find(made.json()["request_id"], None)
+        row = await world.gateway.following.tracker.find(made.json()["request_id"], None)
         assert row is not None
         assert row.state is State.IN_QUEUE
 
@@ -582,7 +582,7 @@ class TestPause:
         await cancelled(world, first)
         await world.gateway.db.write(_disable, world.tenant_id, world.clock.now_ms())
         assert await tick(world) == 0
-        row = await world.gateway.tracker.find(waiting, None)
+        row = await world.gateway.following.tracker.find(waiting, None)
         assert row is not None
         assert row.state is State.ACCEPTED
 
@@ -591,7 +591,7 @@ class TestEstimates:
     async def test_a_start_is_estimated_from_what_jobs_took(self, world: World) -> None:
         for _ in range(2):
             await world.finish(await world.submitted())
-        usual_ms = world.gateway.tracker.positions.durations.usual_ms(DREAMINA)
+        usual_ms = world.gateway.following.tracker.positions.durations.usual_ms(DREAMINA)
         assert usual_ms is not None
         await full(world, 2)
         first, second = await world.submitted("queued"), await world.submitted("queued")

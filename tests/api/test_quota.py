@@ -47,7 +47,7 @@ async def ended(world: World, how: str) -> str:
                 await world.record(request_id)
         case "given-up":
             world.clock.advance(601)
-            await world.gateway.rescuer.run_once()
+            await world.gateway.upkeep.rescuer.run_once()
         case "closed-charged" | "closed-free":
             await world.gateway.resolver.close(request_id, charged=how == "closed-charged")
     return request_id

@@ -186,7 +186,7 @@ async def test_a_row_read_before_another_readers_look_does_not_cause_a_second(wo
     """Two readers a moment apart: the later one has the old row in its hand when the look is over."""
     request_id = await world.submitted("queued")
     world.clock.advance(2)
-    tracker = world.gateway.tracker
+    tracker = world.gateway.following.tracker
     row = await tracker.find(request_id, world.tenant_id)
     assert row is not None
     await tracker.refresh(row)

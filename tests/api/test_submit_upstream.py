@@ -206,7 +206,7 @@ async def test_an_ambiguous_answer_is_visibly_unknown_and_never_sent_again(world
     # Time passes, loops run, callers look and cancel: still nothing is sent, and nothing pretended.
     for _ in range(3):
         world.clock.advance(3600)
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
     for case in cases:
         request_id = case.answer.json()["request_id"]
         assert (await world.status(request_id))["status"] == "in_progress"

@@ -31,10 +31,10 @@ class TestPolicy:
     async def test_after_a_day_an_unknown_job_is_lost_and_not_before(self, world: World) -> None:
         request_id = await unknown(world)
         world.clock.advance(DAY_S - 60)  # reading the record moves the clock, and the loop with it
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
         assert (await world.record(request_id))["state"] == "unknown"
         world.clock.advance(120)
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
         record = await world.record(request_id)
         assert (record["state"], record["error"]["code"]) == ("lost", "lost")
         assert [event["reason"] for event in record["events"]][-1] == "unknown_for_too_long"
@@ -45,7 +45,7 @@ class TestPolicy:
     async def test_what_is_known_is_not_closed_by_it(self, world: World) -> None:
         request_id = await world.submitted("queued")
         world.clock.advance(30 * DAY_S)
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
         assert (await world.record(request_id))["state"] == "in_queue"
 
 

@@ -71,7 +71,7 @@ async def test_an_answer_is_held_for_the_time_and_no_longer(world: World, path: 
     answer = await _answer(task)
     assert (answer.status_code, answer.json()["status"]) == (200, "in_queue")
     assert "preference-applied" not in answer.headers, "the query is no preference"
-    assert world.gateway.watch.watchers == 0
+    assert world.gateway.following.watch.watchers == 0
 
 
 @pytest.mark.parametrize("path", READS)
@@ -316,13 +316,13 @@ async def test_a_stopping_server_lets_held_answers_go_and_holds_no_more(world: W
             (_submit(world, "queued", "?wait=28"), 28),
         )
     ]
-    world.gateway.watch.close()
+    world.gateway.following.watch.close()
     for task in held:
         assert (await _answer(task)).status_code == 200
     for path in READS:
         assert (await _get(world, request_id, f"{path}?wait=30")).status_code == 200
     assert (await _submit(world, "queued", "?wait=30")).status_code == 200
-    assert world.gateway.watch.watchers == 0
+    assert world.gateway.following.watch.watchers == 0
 
 
 # --- entity tags

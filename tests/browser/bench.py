@@ -233,7 +233,7 @@ async def open_bench(world: World, browser: Browser) -> AsyncIterator[Bench]:
             bench.page.on("pageerror", lambda error: uncaught.append(str(error)))
             yield bench
             assert uncaught == []
-        world.gateway.watch.close()  # ends what the server would wait for
+        world.gateway.following.watch.close()  # ends what the server would wait for
 
 
 async def open_page(bench: Bench) -> None:

@@ -140,7 +140,7 @@ async def playing(world: World, browser: Browser, **looks: Any) -> AsyncIterator
         assert play.complaints == []
         assert world.key not in relay.text
         assert "rg_test_" not in relay.text
-        world.gateway.watch.close()
+        world.gateway.following.watch.close()
 
 
 async def _its_key(world: World) -> None:

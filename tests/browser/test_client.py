@@ -80,9 +80,9 @@ async def test_a_cancel_ends_the_watching_with_an_error_of_its_own(bench: Bench)
 
 async def test_an_aborted_page_leaves_and_the_job_goes_on(bench: Bench) -> None:
     request_id = await bench.subscribe()
-    assert bench.world.gateway.watch.watchers == 1
+    assert bench.world.gateway.following.watch.watchers == 1
     await bench.page.evaluate("controller.abort()")
-    await until(lambda: bench.told.is_over and not bench.world.gateway.watch.watchers)
+    await until(lambda: bench.told.is_over and not bench.world.gateway.following.watch.watchers)
     assert (bench.told.error["name"], bench.told.error["isOurs"]) == ("AbortError", False)
     assert (await bench.world.finish(request_id))["status"] == "succeeded"
     assert bench.told.states[-1] == "in_queue"
@@ -93,7 +93,7 @@ async def test_an_error_of_the_pages_own_ends_the_watching_and_comes_out(bench: 
     script = f"gate.subscribe(...value, {{ {fails} }})"
     answer = await bench.ask(script, [DREAMINA, bench.world.body("queued")])
     assert (answer["error"]["message"], answer["error"]["isOurs"]) == ("of the page", False)
-    await until(lambda: not bench.world.gateway.watch.watchers)
+    await until(lambda: not bench.world.gateway.following.watch.watchers)
 
 
 async def test_a_job_of_the_pages_server_is_watched_with_a_token_for_it_alone(bench: Bench) -> None:

@@ -90,7 +90,7 @@ async def test_the_examples_page_makes_a_video(world: World, browser: Browser) -
             (made,) = (await world.get("/v1/requests"))["requests"]
             assert made["end_user"] == "visitor-1"
             await context.close()
-        world.gateway.watch.close()
+        world.gateway.following.watch.close()
 
 
 def test_the_page_has_thirty_lines_at_most() -> None:

@@ -191,13 +191,13 @@ async def _quotas(ask: Watched, request_id: str) -> None:
     await world.gateway.db.write(set_limit, owner, limit, now_ms=world.clock.now_ms())
     await ask("POST", path, json=world.body())
     await ask("POST", SUBMIT, json=world.body())
-    world.gateway.reads._per_minute = 1
+    world.gateway.access.reads._per_minute = 1
     await ask("GET", "/v1/quota")
     for route in ROUTES:
         if route.needs_key:
             path = PATHS[route.operation_id].replace("{request_id}", request_id)
             await ask(route.method, path.replace("{token_id}", "A" * 12))
-    world.gateway.reads._per_minute = 0
+    world.gateway.access.reads._per_minute = 0
 
 
 async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +228,8 @@ async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatc
     await world.gateway.db.write(erase, finished_before_ms=2**60, now_ms=1, limit=100)
     await ask("GET", f"/v1/requests/{over}/result")
     stream = asyncio.create_task(ask("GET", "/v1/events"))
-    await until(lambda: world.gateway.watch.watchers)
-    world.gateway.watch.close()
+    await until(lambda: world.gateway.following.watch.watchers)
+    world.gateway.following.watch.close()
     await stream
     for path in (f"/v1/requests/{request_id}/events", "/v1/events"):
         await ask("GET", path)

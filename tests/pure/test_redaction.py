@@ -173,7 +173,7 @@ async def test_nothing_shows_its_secret_when_it_is_printed(tmp_path: Path, datab
             return text, keys.find(connection, kid)
 
         text, record = await gateway.db.write(make)
-        principal = await gateway.authenticator.authenticate(text)
+        principal = await gateway.access.authenticator.authenticate(text)
         upstreams = [one.upstream for one in gateway.pool.all.values()]
         things = [settings, remote, gateway, record, principal, keys.parse(text), *upstreams]
     assert record is not None

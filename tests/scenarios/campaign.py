@@ -117,7 +117,7 @@ class Client:
             self.clock.advance(UNKNOWN_S + 60)
             self.story.note(now_ms=self.clock.now_ms())
             with suppress(Exception):  # as its loop does
-                await self.gateway.rescuer.run_once()
+                await self.gateway.upkeep.rescuer.run_once()
 
     async def _send_what_waits(self, events: Events) -> None:
         """Free the only place, for the job that waits for it; with a fault it may have to wait on."""
@@ -194,7 +194,7 @@ class Stage:
         latest_s = (max(story.now_ms for story in stories) - self.clock.now_ms()) / 1000
         for pause_s in (0, latest_s + LEASE_S + 60, UNKNOWN_S + 60):
             self.clock.advance(pause_s)
-            await self.gateway.rescuer.run_once()
+            await self.gateway.upkeep.rescuer.run_once()
             await dispatched(self.gateway)
             for client in clients:
                 await client.repeat()

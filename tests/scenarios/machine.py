@@ -138,7 +138,7 @@ class Place:
         for credential in app.state.gateway.pool.all.values():
             credential.guarded = False  # when one is left alone is not what is modelled here
         # Nor is a cancel's patience with a submit under way: time stands still while it waits.
-        object.__setattr__(app.state.gateway.canceller, "patience_s", 0.0)
+        object.__setattr__(app.state.gateway.following.canceller, "patience_s", 0.0)
         transport = httpx2.ASGITransport(edge, raise_app_exceptions=False)
         client = httpx2.AsyncClient(transport=transport, base_url="http://gateway.test")
         server = Server(app.state.gateway, client, options, folder, serving, leave)

@@ -154,7 +154,7 @@ class Driver(Submits):
     async def step(self, seconds: int) -> None:
         self.place.clock.advance(seconds)
         for server in self.place.servers:
-            await server.gateway.rescuer.run_once()
+            await server.gateway.upkeep.rescuer.run_once()
         self.model.rescue(self.now_ms)
 
     async def step_to_the_next(self, unit: str) -> None:

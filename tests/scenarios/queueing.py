@@ -134,7 +134,7 @@ class Market:
     async def second(self) -> None:
         """What the loops do in a second of time."""
         gateway = self.gateway
-        for poller in gateway.pollers:
+        for poller in gateway.following.pollers:
             await poller.run_once()
             await until(lambda poller=poller: not poller.under_way)  # type: ignore[misc]  # bound at once
         await gateway.pool.run_once(gateway.db)
@@ -148,7 +148,7 @@ class Market:
 
     async def ends(self) -> Counter[State]:
         """How many generations are in each state."""
-        rows = [await self.gateway.tracker.find(one, None) for one in self.ids]
+        rows = [await self.gateway.following.tracker.find(one, None) for one in self.ids]
         return Counter(row.state for row in rows if row is not None)
 
 

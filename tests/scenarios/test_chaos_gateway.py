@@ -98,7 +98,7 @@ async def test_an_unknown_fate_is_a_504_a_visible_row_and_never_a_second_body(
             assert (await world.get(f"/v1/requests/{row.id}/{what}"))["status"] == word
         cancelled = await world.client.post(f"/v1/requests/{row.id}/cancel")
         assert cancelled.json()["outcome"] == "not_cancellable"
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
         assert [json.loads(body)["prompt"] for body in upstream.bodies] == [row.input["prompt"]]
         assert upstream.connections == 1
 

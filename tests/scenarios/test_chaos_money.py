@@ -98,7 +98,7 @@ async def test_a_submit_costs_what_its_fault_proves(kind: str, database_url: str
         await _submit_to_each(world, upstream, faults)
         # What stays unknown is refunded in the end, and the balance is what it was but for the live jobs.
         world.clock.advance(100_000)
-        await world.gateway.rescuer.run_once()
+        await world.gateway.upkeep.rescuer.run_once()
         report = await world.gateway.db.snapshot(verify)
         assert report.findings == []
         accepted = sum(verdicts == {Verdict.ACCEPTED} for _, _, verdicts in faults)

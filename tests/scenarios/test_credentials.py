@@ -113,7 +113,7 @@ class TestShares:
 async def test_credentials_of_one_weight_take_turns(world: World) -> None:
     in_turn = []
     for _ in range(6):
-        generation = await world.gateway.tracker.find(await world.submitted(), world.tenant_id)
+        generation = await world.gateway.following.tracker.find(await world.submitted(), world.tenant_id)
         assert generation is not None
         in_turn.append(generation.credential)
     assert in_turn in (["a", "b"] * 3, ["b", "a"] * 3)
@@ -157,10 +157,10 @@ class TestConcurrency:
     async def test_a_place_is_free_again_when_a_job_is_over(self, world: World) -> None:
         made = [await world.submitted() for _ in range(12)]
         problem_of(await world.submit(), 503, "upstream_busy")
-        ended = await world.gateway.tracker.find(made[0], world.tenant_id)
+        ended = await world.gateway.following.tracker.find(made[0], world.tenant_id)
         assert ended is not None
         await world.client.post(f"/v1/requests/{made[0]}/cancel")
-        again = await world.gateway.tracker.find(await world.submitted(), world.tenant_id)
+        again = await world.gateway.following.tracker.find(await world.submitted(), world.tenant_id)
         assert again is not None
         assert again.credential == ended.credential
         problem_of(await world.submit(), 503, "upstream_busy")
@@ -356,7 +356,7 @@ async def test_a_generation_is_looked_at_and_cancelled_with_the_credential_that_
     world: World, vendor: Vendor
 ) -> None:
     made = [await world.submitted() for _ in range(6)]
-    pollers = [one for one in world.gateway.pollers if one.credential.mode == "live"]
+    pollers = [one for one in world.gateway.following.pollers if one.credential.mode == "live"]
     for _ in range(5):
         world.clock.advance(2)
         for poller in pollers:

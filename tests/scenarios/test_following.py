@@ -30,7 +30,7 @@ DAY_S = 86_400
 
 def _poller(world: World) -> Poller:
     """Of test keys' jobs."""
-    [found] = [one for one in world.gateway.pollers if one.credential.mode == "test"]
+    [found] = [one for one in world.gateway.following.pollers if one.credential.mode == "test"]
     return found
 
 
@@ -165,7 +165,7 @@ def _looks_within(pace: Schedule, time_s: float, *, chance: float, late_s: float
 async def test_the_upstream_is_asked_once_per_gap_however_often_the_loops_turn(world: World) -> None:
     """Two loops over the same rows, four ticks a second each, for five minutes."""
     await world.submitted("queued")
-    poller, pace = _poller(world), world.gateway.tracker.schedule
+    poller, pace = _poller(world), world.gateway.following.tracker.schedule
     other = Poller(poller.tracker, poller.credential, poller.at_once)
     for _ in range(300):
         for _ in range(2):
@@ -247,7 +247,7 @@ async def test_what_a_dead_servers_lease_covers_is_taken_over_when_it_ends(world
     request_id = await world.submitted("fail")
     _pass(world)
     world.clock.advance(2)
-    tracker = world.gateway.tracker
+    tracker = world.gateway.following.tracker
     [claimed] = await world.gateway.db.write(
         leases.claim_due,
         "sandbox",
@@ -287,7 +287,7 @@ async def test_a_holder_that_comes_back_after_its_lease_changes_nothing_of_what_
 ) -> None:
     """Its answer is of before the end; it comes when another one has seen that."""
     request_id = await world.submitted("fail")
-    tracker, credential = world.gateway.tracker, _poller(world).credential
+    tracker, credential = world.gateway.following.tracker, _poller(world).credential
     world.clock.advance(2)
     [claimed] = await world.gateway.db.write(
         leases.claim_due,
@@ -373,10 +373,10 @@ class TestRetention:
         assert before["output_expires_at"] > before["finished_at"]
         assert (before["output_erased_at"], "video" in before["output"]) == (None, True)
         world.clock.advance(1000 - (world.clock.now_ms() - finished_ms) / 1000)
-        assert await world.gateway.retention.run_once() == 0
+        assert await world.gateway.upkeep.retention.run_once() == 0
         assert (await world.get(f"/v1/requests/{request_id}/result"))["output"] == before["output"]
         world.clock.advance(0.001)
-        assert await world.gateway.retention.run_once() == 1
+        assert await world.gateway.upkeep.retention.run_once() == 1
         problem_of(await world.client.get(f"/v1/requests/{request_id}/result"), 410, "result_erased")
         after = await world.get(f"/v1/requests/{request_id}")
         assert (after["output"], after["output_expires_at"]) == (None, None)
@@ -384,7 +384,7 @@ class TestRetention:
         same = set(after) - {"output", "output_expires_at", "output_erased_at"}
         assert {name: after[name] for name in same} == {name: before[name] for name in same}
         assert (await world.get(f"/v1/requests/{request_id}/status"))["status"] == "completed"
-        assert await world.gateway.retention.run_once() == 0, "it is erased once"
+        assert await world.gateway.upkeep.retention.run_once() == 0, "it is erased once"
 
     async def test_what_has_no_output_keeps_what_it_has(self, world: World) -> None:
         failed, live = await world.submitted("fail"), await world.submitted("queued")
@@ -392,7 +392,7 @@ class TestRetention:
         await _followed(world, failed)
         error = (await world.get(f"/v1/requests/{failed}/result"))["error"]
         world.clock.advance(DAY_S)
-        assert await world.gateway.retention.run_once() == 0
+        assert await world.gateway.upkeep.retention.run_once() == 0
         assert (await world.get(f"/v1/requests/{failed}/result"))["error"] == error
         assert (await world.get(f"/v1/requests/{live}/result"))["status"] == "in_queue"
 
@@ -405,7 +405,7 @@ class TestRetention:
         for request_id in made:
             await _followed(world, request_id)
         world.clock.advance(2000)
-        assert await world.gateway.retention.run_once() == 5
+        assert await world.gateway.upkeep.retention.run_once() == 5
 
 
 @pytest.mark.parametrize("world_settings", [{"result_retention_s": 0.0}])
@@ -414,7 +414,7 @@ async def test_outputs_are_kept_for_ever_where_the_setting_says_so(world: World)
     _pass(world)
     await _followed(world, request_id)
     world.clock.advance(10 * 365 * DAY_S)
-    assert await world.gateway.retention.run_once() == 0
+    assert await world.gateway.upkeep.retention.run_once() == 0
     record = await world.get(f"/v1/requests/{request_id}")
     assert (record["output_expires_at"], "video" in record["output"]) == (None, True)
 
@@ -449,7 +449,7 @@ async def test_what_a_removed_credential_made_stays_as_it_was_until_that_is_back
             world.client.headers["Authorization"] = f"Bearer {key}"
             for _ in range(3):
                 world.clock.advance(3600)
-                for poller in world.gateway.pollers:
+                for poller in world.gateway.following.pollers:
                     assert await poller.run_once() == 0
                 for path in ("", "/status", "/result"):
                     assert (await world.get(f"/v1/requests/{request_id}{path}"))["status"] == "in_queue"
@@ -459,7 +459,7 @@ async def test_what_a_removed_credential_made_stays_as_it_was_until_that_is_back
             assert _calls(world, mark) == {}
     async with _with_credentials(database_url, tmp_path, sandbox, "new", "old") as world:
         world.clock.advance(7200)
-        for poller in world.gateway.pollers:
+        for poller in world.gateway.following.pollers:
             await _tick(world, poller)
         assert (await _row(world, request_id)).state is State.FAILED
 
@@ -481,7 +481,7 @@ class TestPaused:
         return self._health(world).condition(world.clock.now_ms())
 
     async def _live_tick(self, world: World) -> int:
-        [poller] = [one for one in world.gateway.pollers if one.credential.mode == "live"]
+        [poller] = [one for one in world.gateway.following.pollers if one.credential.mode == "live"]
         return await _tick(world, poller)
 
     async def test_while_the_breaker_is_open_nobody_is_asked_and_reads_say_that_they_are_old(

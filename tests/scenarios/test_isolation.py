@@ -116,7 +116,7 @@ async def parties(world: World) -> AsyncIterator[tuple[Party, Party]]:
 
 
 async def _tenant_of(world: World, key: str) -> str:
-    return (await world.gateway.authenticator.authenticate(key)).tenant_id
+    return (await world.gateway.access.authenticator.authenticate(key)).tenant_id
 
 
 async def _submitted(world: World, key: str) -> str:

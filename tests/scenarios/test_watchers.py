@@ -118,7 +118,7 @@ async def test_a_thousand_watchers_of_one_job_cost_the_polls_of_one_and_all_see_
     assert calls["status"] <= passed_s / world.gateway.settings.freshness_s + 1
     assert calls["result"] == 1
     assert crowd.polls > OF_EACH_KIND * (QUEUED_S + RUNNING_S), "they did ask"
-    assert world.gateway.watch.watchers == 0
+    assert world.gateway.following.watch.watchers == 0
 
 
 @pytest.mark.parametrize("world_settings", [WATCHED])

@@ -88,7 +88,7 @@ class Books:
         key: Key,
         outcome: Outcome | None = ACCEPTED,
         *seen: Observation,
-        terms: SubmitPolicy = SUCCESS,
+        policy: SubmitPolicy = SUCCESS,
         other_model: bool = False,
         queueable: bool = False,
         choices: tuple[credentials.Choice, ...] = (credentials.Choice("default"),),
@@ -107,7 +107,7 @@ class Books:
             input_document=body,
             price_microcredits=price,
             price_version="1",
-            settles_in=terms.settles_in,
+            settles_in=policy.settles_in,
             trace_id="0" * 32,
             choices=choices,
             queueable=queueable,
@@ -117,7 +117,7 @@ class Books:
             key_space=idempotency.key_space_of(token, key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
-        made = record.record(self.connection, intent, terms, now_ms=self.now_ms, lease_until_ms=lease_ms)
+        made = record.record(self.connection, intent, policy, now_ms=self.now_ms, lease_until_ms=lease_ms)
         generation_id = self.names[name] = made.generation.id
         if outcome is not None:
             upstream_id = f"job-{name}" if outcome.verdict is Verdict.ACCEPTED else None
@@ -135,11 +135,11 @@ class Books:
             )
         return generation_id
 
-    def token(self, name: str, key: Key, **terms: Any) -> ClientToken:
+    def token(self, name: str, key: Key, **policy: Any) -> ClientToken:
         parent = keys.find(self.connection, key.kid)
         assert parent is not None
         token, _ = client_tokens.create(
-            self.connection, parent, client_tokens.TokenTerms(**terms), pepper=PEPPER, now_ms=self.tick()
+            self.connection, parent, client_tokens.TokenTerms(**policy), pepper=PEPPER, now_ms=self.tick()
         )
         self.names[name] = token.token_id
         return token
@@ -229,24 +229,24 @@ def keep_books(connection: Connection) -> dict[str, str]:
 
     books.request("dispatching", first, None)
     books.request("in_queue", second)
-    books.request("in_progress", third, ACCEPTED, RUNNING, terms=ACCEPTANCE)
+    books.request("in_progress", third, ACCEPTED, RUNNING, policy=ACCEPTANCE)
     books.request("completed", first, ACCEPTED, RUNNING, DONE)
-    books.request("completed_at_once", sibling, ACCEPTED, DONE, other_model=True, terms=ACCEPTANCE)
+    books.request("completed_at_once", sibling, ACCEPTED, DONE, other_model=True, policy=ACCEPTANCE)
     books.request("failed", first, ACCEPTED, RUNNING, FAILED)
-    books.request("failed_and_charged", third, ACCEPTED, FAILED, terms=ACCEPTANCE)
+    books.request("failed_and_charged", third, ACCEPTED, FAILED, policy=ACCEPTANCE)
     books.request("cancelled", sibling, ACCEPTED, CANCELLED)
-    books.request("cancelled_and_charged", first, ACCEPTED, CANCELLED, terms=ALSO_LOST)
+    books.request("cancelled_and_charged", first, ACCEPTED, CANCELLED, policy=ALSO_LOST)
     books.request("gone", first, ACCEPTED, GONE, GONE)
     books.request("rejected", first, REFUSED, other_model=True)
     books.request("busy", first, BUSY)
     books.request("unknown", second, LOST_ANSWER)
     books.request("charged", first, LOST_ANSWER)
     books.move("charged", State.LOST, "resolved_charged", spent=True)
-    books.request("not_charged", first, LOST_ANSWER, terms=ALSO_LOST)
+    books.request("not_charged", first, LOST_ANSWER, policy=ALSO_LOST)
     books.move("not_charged", State.LOST, "resolved_not_charged", spent=False)
     books.request("closed", first, LOST_ANSWER)
     books.move("closed", State.LOST, "unknown_for_too_long")
-    books.request("closed_and_charged", first, LOST_ANSWER, terms=ALSO_LOST)
+    books.request("closed_and_charged", first, LOST_ANSWER, policy=ALSO_LOST)
     books.move("closed_and_charged", State.LOST, "unknown_for_too_long")
     books.request("attached", first, LOST_ANSWER)
     books.move("attached", State.IN_QUEUE, "resolved_attached", upstream_request_id="job-found-later")

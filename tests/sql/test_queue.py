@@ -47,7 +47,7 @@ def submit(
     *,
     choices: tuple[Choice, ...] = (),
     queueable: bool = True,
-    terms: SubmitPolicy = TERMS,
+    policy: SubmitPolicy = TERMS,
 ) -> Generation:
     intent = store.SubmitIntent(
         generation_id=new_id(NOW_MS),
@@ -64,7 +64,7 @@ def submit(
         choices=choices,
         queueable=queueable,
     )
-    return record.record(connection, intent, terms, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
+    return record.record(connection, intent, policy, now_ms=NOW_MS, lease_until_ms=LEASE_MS).generation
 
 
 async def first_turn(db: Database) -> Flow:

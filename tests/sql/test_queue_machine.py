@@ -44,7 +44,7 @@ OUTCOMES = {
     "no balance": Verdict.REJECTED_CREDENTIAL,
     "lost": Verdict.UNKNOWN,
 }
-terms = SubmitPolicy(max_queued=8, max_queued_per_tenant=4)
+policy = SubmitPolicy(max_queued=8, max_queued_per_tenant=4)
 
 
 class Queue:
@@ -81,13 +81,13 @@ class Queue:
                     self.owners[name],
                     choices=() if gone and queueable else CHOICES,
                     queueable=queueable,
-                    terms=terms,
+                    policy=policy,
                 )
             except Problem as problem:
                 transaction.rollback()
                 self.met["full"] += problem.fault.code.endswith("queue_full")
                 if problem.fault.code == "gateway_queue_full":
-                    assert waiting == terms.max_queued
+                    assert waiting == policy.max_queued
                 return
             assert made.state is State.DISPATCHING or queueable
             assert (made.credential == "") == (made.state is State.ACCEPTED)
@@ -97,7 +97,7 @@ class Queue:
         passed: set[str] = set()
         while True:
             with self.engine.begin() as connection:
-                found = dequeue.flows(connection, "live", CHOICES, terms, now_ms=self.now_ms)
+                found = dequeue.flows(connection, "live", CHOICES, policy, now_ms=self.now_ms)
                 turn = next((one for one in found if one.tenant_id not in passed), None)
                 if turn is None:
                     return
@@ -109,7 +109,7 @@ class Queue:
                     "live",
                     turn,
                     CHOICES,
-                    terms,
+                    policy,
                     attempt="a",
                     now_ms=self.now_ms,
                     lease_until_ms=self.now_ms + 30_000,

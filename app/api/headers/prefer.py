@@ -81,10 +81,10 @@ async def wait_for(
         Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
     """
-    feed, watcher = gateway.watch, stream_owner_of(principal)
+    feed, watcher = gateway.following.watch, stream_owner_of(principal)
     if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
         return generation
     with feed.place(watcher):
         found = await feed.until(generation, done, within_s=wait_s)
-    await gateway.authenticator.check(principal)  # it may have ended meanwhile
+    await gateway.access.authenticator.check(principal)  # it may have ended meanwhile
     return found

@@ -67,13 +67,13 @@ class _Collector:
         yield failures
         lag = _gauge("poll_lag_seconds", "How late the latest job was that the last tick found due.")
         under_way = _gauge("polls_under_way", "Looks in the background at this moment.")
-        for poller in gateway.pollers:
+        for poller in gateway.following.pollers:
             lag.add_metric([poller.credential.name], poller.lag_ms / 1000)
             under_way.add_metric([poller.credential.name], poller.under_way)
         yield lag
         yield under_way
         yield GaugeMetricFamily(
-            "reelgate_watchers", "Event streams and held answers.", value=gateway.watch.watchers
+            "reelgate_watchers", "Event streams and held answers.", value=gateway.following.watch.watchers
         )
         yield GaugeMetricFamily("reelgate_tasks", "Submits, looks and the like.", value=len(gateway.tasks))
         capacity = _gauge("credential_capacity", "Most jobs that it may have in flight.")

@@ -49,7 +49,7 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
         end_user=f"playground-{session}",
         visibility="end_user",
     )
-    token, text = await gateway.minter.mint_of(parent, terms)
+    token, text = await gateway.access.minter.mint_of(parent, terms)
     return json_response(
         {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}, status_code=201
     )

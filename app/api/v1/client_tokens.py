@@ -55,7 +55,7 @@ async def create_client_token(request: Request, gateway: Open, principal: CanMin
     """Mint a token that a page may hold in place of a key. It is shown this once."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     own = public_origin(gateway.settings.base_url)
-    token, text = await gateway.minter.mint(
+    token, text = await gateway.access.minter.mint(
         principal, _terms_of(body), own_origins=() if own is None else (own,)
     )
     document = {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}

@@ -77,13 +77,13 @@ async def stream_request_events(
 
     An event's id is the request's version. The stream ends after the last one; 204 when it has been seen.
     """
-    generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
+    generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     seen = _last_seen(request, after) or 0
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
     seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
     messages = _of_request(gateway, principal, generation, seen)
-    return EventStream(messages, gateway.watch, stream_owner_of(principal))
+    return EventStream(messages, gateway.following.watch, stream_owner_of(principal))
 
 
 async def stream_events(
@@ -96,7 +96,9 @@ async def stream_events(
     seen = _last_seen(request, after)
     if seen is None:
         seen = await gateway.db.read(event_rows.last_number, principal.tenant_id, principal.mode)
-    return EventStream(_of_tenant(gateway, principal, seen), gateway.watch, stream_owner_of(principal))
+    return EventStream(
+        _of_tenant(gateway, principal, seen), gateway.following.watch, stream_owner_of(principal)
+    )
 
 
 def _last_seen(request: Request, after: str | None) -> int | None:
@@ -125,7 +127,7 @@ class _Right:
             return False
         self._checked_ms = now_ms
         try:
-            await self._gateway.authenticator.check(self._principal)
+            await self._gateway.access.authenticator.check(self._principal)
         except Problem as problem:
             return problem.fault is not DATABASE_UNAVAILABLE
         return False
@@ -134,7 +136,7 @@ class _Right:
 async def _of_request(
     gateway: Gateway, principal: Principal, generation: Generation, seen: int
 ) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.watch, gateway.settings.heartbeat_s
+    feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
     right = _Right(gateway, principal)
     yield _HELLO
     async with feed.of_generation(generation.id) as shared:
@@ -161,7 +163,7 @@ async def _of_request(
 
 
 async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.watch, gateway.settings.heartbeat_s
+    feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
     tenant_id, mode = principal.tenant_id, principal.mode
     right = _Right(gateway, principal)
     yield _HELLO

@@ -64,7 +64,7 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
     With `Prefer: handling=strict` it is a 409 where it is not.
     """
     preferences = preferences_of(request, gateway)
-    generation = await gateway.canceller.cancel(await own(gateway, principal, request_id))
+    generation = await gateway.following.canceller.cancel(await own(gateway, principal, request_id))
     if preferences.strict and generation.state is not State.CANCELLED:
         raise Problem(
             NOT_CANCELLABLE,
@@ -78,13 +78,13 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
 
 async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
-    generation = await gateway.tracker.refresh(await own(gateway, principal, request_id))
+    generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(event_rows.of_generation, generation.id)
     document = schemas.record(
         generation,
         events,
         gateway.settings.base_url,
-        expires_at_ms=gateway.retention.expires_at_ms(generation.finished_at_ms),
+        expires_at_ms=gateway.upkeep.retention.expires_at_ms(generation.finished_at_ms),
     )
     return tagged_response(request, document, headers=_staleness(generation))
 
@@ -101,7 +101,7 @@ async def _answer(
     Another than the caller has (`If-None-Match`), or else than it was when the call came.
     """
     preferences = preferences_of(request, gateway)
-    generation = await gateway.tracker.refresh(generation)
+    generation = await gateway.following.tracker.refresh(generation)
     if preferences.wait_s and not generation.terminal:
         known = tags_of(request) - {"*"} or {tag_of(document(generation))}
         generation = await wait_for(
@@ -166,7 +166,7 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
     """
     generation = None
     if is_id(request_id):
-        generation = await gateway.tracker.find(request_id, principal.tenant_id)
+        generation = await gateway.following.tracker.find(request_id, principal.tenant_id)
     if (
         generation is None
         or generation.mode != principal.mode

@@ -32,14 +32,14 @@ def flows(
     connection: Connection,
     mode: Mode,
     choices: Sequence[Choice],
-    terms: SubmitPolicy,
+    policy: SubmitPolicy,
     *,
     now_ms: int,
     last: Flow | None = None,
 ) -> list[Flow]:
     """Whose turn it is, in order, those after `last`; nobody's where no credential has room."""
     found = queue.flows_after(connection, mode, last)
-    return found if found and decide.has_room(connection, choices, terms, now_ms=now_ms) else []
+    return found if found and decide.has_room(connection, choices, policy, now_ms=now_ms) else []
 
 
 def dequeue(
@@ -47,7 +47,7 @@ def dequeue(
     mode: Mode,
     flow: Flow,
     choices: Sequence[Choice],
-    terms: SubmitPolicy,
+    policy: SubmitPolicy,
     *,
     attempt: str,
     now_ms: int,
@@ -66,8 +66,8 @@ def dequeue(
         connection,
         flow.tenant_id,
         mode,
-        terms.default_limits,
-        unknown_since_ms=now_ms - terms.unknown_slot_ms,
+        policy.default_limits,
+        unknown_since_ms=now_ms - policy.unknown_slot_ms,
         for_update=True,
     )
     if chosen is None:
@@ -77,7 +77,7 @@ def dequeue(
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
         return expire(connection, chosen.id, now_ms=now_ms) or NotDequeued.MOVED
     try:
-        credential = decide.pick(connection, choices, terms, now_ms=now_ms)
+        credential = decide.pick(connection, choices, policy, now_ms=now_ms)
     except Problem:
         return NotDequeued.NO_ROOM
     taken = advance(

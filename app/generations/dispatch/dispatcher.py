@@ -50,7 +50,7 @@ class Dispatcher:
     db: Database
     clock: Clock
     pool: Pool
-    terms: SubmitPolicy
+    policy: SubmitPolicy
     spool: Spool
 
     async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
@@ -93,7 +93,7 @@ class Dispatcher:
 
     def _others(self, generation: Generation, connection: Connection) -> int:
         """How many jobs beside it are in flight with its credential."""
-        since_ms = self.clock.now_ms() - self.terms.unknown_slot_ms
+        since_ms = self.clock.now_ms() - self.policy.unknown_slot_ms
         return store.live_of_credential(connection, generation.credential, unknown_since_ms=since_ms) - 1
 
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
@@ -103,7 +103,7 @@ class Dispatcher:
             one.choice(now_ms, queueable=generation.queueable) for one in left if one.health.may_submit
         ]
         try:
-            return await self.db.write(repin, generation.id, choices, self.terms, now_ms=now_ms)
+            return await self.db.write(repin, generation.id, choices, self.policy, now_ms=now_ms)
         except Problem:
             return None
 
@@ -236,7 +236,12 @@ def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
 
 
 def repin(
-    connection: Connection, generation_id: str, choices: Sequence[Choice], terms: SubmitPolicy, *, now_ms: int
+    connection: Connection,
+    generation_id: str,
+    choices: Sequence[Choice],
+    policy: SubmitPolicy,
+    *,
+    now_ms: int,
 ) -> Generation | None:
     """Give a generation that is being sent, and provably made no job, to the first credential with room.
 
@@ -244,7 +249,7 @@ def repin(
         Problem: UPSTREAM_BUSY, none has.
 
     """
-    return store.repin(connection, generation_id, decide.pick(connection, choices, terms, now_ms=now_ms))
+    return store.repin(connection, generation_id, decide.pick(connection, choices, policy, now_ms=now_ms))
 
 
 def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:

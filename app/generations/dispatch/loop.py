@@ -124,11 +124,11 @@ class DispatchLoop:
 
     async def _take(self, mode: Mode) -> Generation | None:
         """The next job of this kind of key; None where none may go."""
-        now_ms, terms = self.dispatcher.clock.now_ms(), self.dispatcher.terms
+        now_ms, policy = self.dispatcher.clock.now_ms(), self.dispatcher.policy
         choices = self._choices(mode, now_ms)
         last: Flow | None = None
         while choices and not self._closing and len(self._under_way[mode]) < self.at_once:
-            page = await self.db.read(dequeue.flows, mode, choices, terms, now_ms=now_ms, last=last)
+            page = await self.db.read(dequeue.flows, mode, choices, policy, now_ms=now_ms, last=last)
             if not page:
                 break
             for flow in page:
@@ -159,7 +159,7 @@ class DispatchLoop:
                 mode,
                 flow,
                 choices,
-                self.dispatcher.terms,
+                self.dispatcher.policy,
                 attempt=attempt,
                 now_ms=now_ms,
                 lease_until_ms=now_ms + int(self.lease_s * 1000),

@@ -28,7 +28,7 @@ class Positions:
     db: Database
     clock: Clock
     durations: Durations
-    terms: SubmitPolicy
+    policy: SubmitPolicy
     _states: dict[str, tuple[int, QueueState]] = field(default_factory=dict, init=False)
 
     async def placed(self, generation: Generation) -> Generation:
@@ -44,7 +44,7 @@ class Positions:
         if read_ms is None or state is None or not 0 <= now_ms - read_ms < _BELIEVED_MS:
             state = await self.db.read(queue.queue_state, generation.mode)
             self._states[generation.mode] = now_ms, state
-        position = await self.db.read(position_of, generation, state, self.terms, now_ms=now_ms)
+        position = await self.db.read(position_of, generation, state, self.policy, now_ms=now_ms)
         wait_ms = wait_of(position, state, self.durations.usual_ms(generation.model_id))
         return replace(
             generation,
@@ -54,13 +54,13 @@ class Positions:
 
 
 def position_of(
-    connection: Connection, generation: Generation, state: QueueState, terms: SubmitPolicy, *, now_ms: int
+    connection: Connection, generation: Generation, state: QueueState, policy: SubmitPolicy, *, now_ms: int
 ) -> QueuePosition:
     """Where a generation waits in a line."""
     owner = Owner(generation.tenant_id, generation.mode)
-    limits = account.in_flight_limits(connection, owner, terms.default_limits)
+    limits = account.in_flight_limits(connection, owner, policy.default_limits)
     limit = next((one.amount for one in limits if one.scope == Scope()), None)
-    since_ms = now_ms - terms.unknown_slot_ms
+    since_ms = now_ms - policy.unknown_slot_ms
     live = store.in_flight(connection, owner, unknown_since_ms=since_ms).get(Scope(), 0)
     return queue.position(connection, generation, state, limit, live)
 

@@ -33,7 +33,7 @@ class Admission:
     )
 
     async def record(
-        self, intent: SubmitIntent, terms: SubmitPolicy, *, now_ms: int, lease_until_ms: int
+        self, intent: SubmitIntent, policy: SubmitPolicy, *, now_ms: int, lease_until_ms: int
     ) -> Recorded:
         """Tx 1: the generation of this intent, new or from an earlier submit with its key.
 
@@ -58,7 +58,7 @@ class Admission:
                 return await self._earlier(intent, problem)
             try:
                 return await self.db.write(
-                    record.record, intent, terms, now_ms=now_ms, lease_until_ms=lease_until_ms
+                    record.record, intent, policy, now_ms=now_ms, lease_until_ms=lease_until_ms
                 )
             except QuotaProblem as problem:
                 self._remember(question, began, problem.standings)

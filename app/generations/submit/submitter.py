@@ -67,7 +67,7 @@ class Submitter:
     admission: Admission
     dispatcher: Dispatcher
     inspector: Inspector
-    terms: SubmitPolicy
+    policy: SubmitPolicy
     lease_s: float
     deadline_s: float
     queueing: bool
@@ -126,7 +126,7 @@ class Submitter:
             media=inspection.media,
             price_microcredits=model.price(body),
             price_version=model.pricing.version,
-            settles_in=self.terms.settles_in,
+            settles_in=self.policy.settles_in,
             trace_id=trace_id,
             choices=choices,
             idempotency_key=idempotency_key,
@@ -164,7 +164,7 @@ class Submitter:
         now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
-                intent, self.terms, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+                intent, self.policy, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
             )
         except (Problem, asyncio.CancelledError) as error:
             if isinstance(error, NotBegunProblem) or (
@@ -212,7 +212,7 @@ class Submitter:
             Owner(principal.tenant_id, principal.mode),
             Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
             model_id,
-            self.terms,
+            self.policy,
             budget=token_limits.budget_of(token),
             now_ms=self.clock.now_ms(),
         )
