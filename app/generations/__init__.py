@@ -1,1 +1,1 @@
-"""Generations: one durable record per paid job, and the only ways in which it may change."""
+"""Generations: one durable record for each paid job, and the only functions that may change it."""

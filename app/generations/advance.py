@@ -1,4 +1,4 @@
-"""A generation's state: how it begins, the one function that changes it, and what an observation changes."""
+"""The state of a generation: its first state, the one function that changes it, and what observations do."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _SWAP = (
     .returning(generations)
 )
 _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
-FIRST_POLL_MS = 1000  # after it was accepted: no job of RunComfy's is over sooner
+FIRST_POLL_MS = 1000  # after RunComfy accepted the job: none ends sooner
 _ANY_VERSION = 2**31 - 1
 _JSON = frozenset({"output", "error", "evidence"})
 
@@ -43,7 +43,10 @@ def begin(
     now_ms: int,
     lease_until_ms: int | None,
 ) -> Generation:
-    """Insert a generation in its first state, with its first event. The caller enters its hold."""
+    """Inserts a generation in its first state, with its first event.
+
+    The caller must enter its hold in the ledger, in the same transaction.
+    """
     generation = store.insert(
         connection,
         intent,
@@ -71,13 +74,17 @@ def advance(
     spent: bool | None = None,
     **changes: Any,
 ) -> Generation | None:
-    """Move a generation to a state, if the lifecycle allows it from where it is now.
+    """Moves a generation to a state, if the lifecycle allows it from the present one. A compare-and-swap.
 
-    A compare-and-swap: None means that somebody else was first, or that there is nothing to move from;
-    both are legal answers. In the same transaction the version grows by one, the event is appended, and a
-    hold that this state ends is settled or given back: as the generation's own terms say, or as `spent`
-    does; the queue is told who came back or left. `changes` are columns to set with it; `only_from` narrows
-    the states to start from, `up_to_version` how often it may have changed.
+    Returns the generation after the move. None means that another caller moved it first, or that no such
+    generation is in a state to move from; callers must expect both.
+
+    In the same transaction the version grows by one, the event is appended, the tenant's queue length is
+    adjusted where the generation enters or leaves the queue, and a hold that this state ends is settled or
+    refunded: as the generation's `settles_in` says, or as `spent` says where it is not None.
+
+    `only_from` narrows the states to move from. `up_to_version` is the highest version the row may have.
+    `changes` are further columns to set.
     """
     allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
@@ -101,7 +108,7 @@ def advance(
     events.append(connection, generation, at_ms=now_ms, reason=reason)
     if to is State.ACCEPTED:
         queue.entered(connection, generation)
-    elif to is State.DISPATCHING or not generation.credential:  # what waits has none
+    elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued
         queue.left(connection, generation)
     return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
 
@@ -109,7 +116,7 @@ def advance(
 def _end_hold(
     connection: Connection, generation: Generation, *, spent: bool | None, now_ms: int
 ) -> Generation:
-    """Settle or refund what is held for a generation, if its new state ends that."""
+    """Settles or refunds a generation's hold, if its new state ends the hold."""
     settles = generation.state in (generation.settles_in or "").split(",")
     hold = generation.hold
     if hold is None or not (settles or generation.terminal):
@@ -121,7 +128,10 @@ def _end_hold(
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how many milliseconds a job is followed: while it is missing upstream, and in all."""
+    """When a job is given up, in milliseconds.
+
+    `missing_ms` limits how long it may be missing at RunComfy, `follow_ms` how long it is followed in all.
+    """
 
     missing_ms: int
     follow_ms: int
@@ -136,9 +146,9 @@ def apply_observation(
     next_poll_at_ms: int,
     patience: Patience,
 ) -> Generation | None:
-    """Record one look at a job: a step forward where there is one, else that we looked; it ends the lease.
+    """Records one observation of a job, and ends the lease: it advances the state, or records only the poll.
 
-    Never a step back: what the row says after it is returned; None when there is no such row.
+    A state never goes back. Returns the generation as its row is afterwards; None where there is no such row.
     """
     generation = store.find(connection, generation_id, None)
     if generation is None or not generation.followable:
@@ -165,7 +175,7 @@ def apply_observation(
 def _move(
     generation: Generation, observation: Observation, now_ms: int, patience: Patience
 ) -> tuple[State, dict[str, Any]] | None:
-    """The state that an observation leads to, with what to store; None when it stays where it is."""
+    """Returns the state that an observation leads to, and the columns to set; None where the state stays."""
     cost = {} if observation.cost_usd is None else {"upstream_cost_usd": str(observation.cost_usd)}
     match observation.seen:
         case Seen.IN_PROGRESS if generation.state is State.IN_QUEUE:
@@ -187,7 +197,10 @@ def _move(
 def _given_up(
     generation: Generation, observation: Observation, now_ms: int, patience: Patience
 ) -> tuple[State, dict[str, Any]] | None:
-    """The end of what RunComfy lost, or never ends."""
+    """Returns the move to LOST of a job that RunComfy has forgotten, or that was followed for too long.
+
+    None where it is not given up yet.
+    """
     missing_ms = now_ms - (generation.missing_since_ms or now_ms)
     if observation.seen is Seen.GONE and missing_ms >= patience.missing_ms:
         return _lost("RunComfy no longer knows this request, so its result cannot be had.")
@@ -208,7 +221,10 @@ def poll_record_of(
     next_poll_at_ms: int,
     patience: Patience,
 ) -> PollRecord | None:
-    """What to note of a look that changes no state of the generation as it was read; None where it does."""
+    """Returns the record of a poll that changes no state of the generation; None where it changes one.
+
+    The generation is judged as it was read, without asking the database.
+    """
     if _move(generation, observation, now_ms, patience) is not None:
         return None
     return _poll_record(generation, observation, now_ms, next_poll_at_ms)

@@ -1,4 +1,4 @@
-"""Events: every change of a generation's state, numbered by generation and by tenant and mode."""
+"""Events: every change of a generation's state, numbered per generation and per tenant and mode."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,10 @@ from app.generations.store import Generation
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a generation's state: its `version`-th, and its tenant's `number`-th of that kind of key.
+    """One change of a generation's state.
 
-    `number` is 0 until it is stored.
+    `version` numbers the events of one generation, `number` those of its tenant and mode; `number` is 0 until
+    the event is stored.
     """
 
     version: int
@@ -27,7 +28,7 @@ class Event:
     number: int = 0
 
 
-# Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
+# Built once: SQLAlchemy spends more time building a statement than SQLite spends running it.
 _INSERT_EVENT = insert(generation_events)
 _NEXT_NUMBER = {
     column.name.removesuffix("_events"): update(tenants)
@@ -49,9 +50,10 @@ _EVENTS_AFTER = (
 
 
 def append(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:
-    """Append the generation's present state to its history and its tenant's, and announce it.
+    """Appends an event with the generation's present state, and announces it after the commit.
 
-    The tenant's row is held until the commit, so that nobody sees a number whose predecessor is to come.
+    It updates, and so locks, the tenant's row until the commit: nobody can read an event number while a lower
+    one is still uncommitted.
     """
     number = connection.execute(
         _NEXT_NUMBER[generation.mode], {"of_tenant": generation.tenant_id}
@@ -73,7 +75,7 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
 
 
 def of_generation(connection: Connection, generation_id: str) -> list[Event]:
-    """Every change of a generation's state, in order."""
+    """Returns all events of a generation, in order."""
     query = (
         select(generation_events)
         .where(generation_events.c.generation_id == generation_id)
@@ -83,7 +85,7 @@ def of_generation(connection: Connection, generation_id: str) -> list[Event]:
 
 
 def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int) -> list[Event]:
-    """A tenant's events after that one, of all its requests of that kind of key, in order."""
+    """Returns at most `limit` events of a tenant and mode whose number is greater than `number`, in order."""
     rows = connection.execute(
         _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
     )
@@ -91,7 +93,7 @@ def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, li
 
 
 def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
-    """How many events there are; the number of the last one."""
+    """Returns the number of the last event of a tenant and mode, which is also the count of its events."""
     column = tenants.c.live_events if mode == "live" else tenants.c.test_events
     return int(connection.execute(select(column).where(tenants.c.id == tenant_id)).scalar_one())
 

@@ -1,7 +1,7 @@
-"""The right to look at a live generation upstream, for a while: rows are claimed by lease and given back.
+"""Leases on live generations: the temporary right to poll one, claimed by row and released after the poll.
 
-`next_poll_at_ms` is when a row is due; of one that is claimed, when its lease ends, so that what a dead
-server held is found as anything else that is due.
+`next_poll_at_ms` is when a row is due for a poll. While a row is leased it is when the lease ends, so that
+rows leased by a replica that died become due like any other.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ _IS_FOLLOWED = is_in((State.IN_QUEUE, State.IN_PROGRESS))
 _OF_CREDENTIAL = (generations.c.credential == bindparam("of_credential"), _IS_FOLLOWED)
 _FIRST_POLL = select(func.min(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)
 _LAST_POLL = select(func.max(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)
-# A table expression, which is worked out once: a subquery might be for every row, and lock more than it
-# takes.
+# A common table expression is evaluated once. A plain subquery might be evaluated for every row, and lock
+# more rows than the statement claims.
 _DUE = (
     select(generations.c.id)
     .where(*_OF_CREDENTIAL, generations.c.next_poll_at_ms <= bindparam("now_ms"))
@@ -82,9 +82,9 @@ _RELEASE = (
 
 @dataclass(frozen=True, slots=True)
 class PollRecord:
-    """A look at a generation that changed no state: how its row is to be, if it is still of that version.
+    """The result of a poll that changed no state: the values to store if the row still has this `version`.
 
-    `stale_reason` says why the look showed nothing.
+    `stale_reason` says why the poll showed nothing about the job; None when it did.
     """
 
     generation_id: str
@@ -97,7 +97,7 @@ class PollRecord:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As the statement takes them."""
+        """The parameters of the UPDATE statement."""
         return {
             "of_id": self.generation_id,
             "of_version": self.version,
@@ -111,26 +111,30 @@ class PollRecord:
 
 
 def record_poll(connection: Connection, record: PollRecord) -> Generation | None:
-    """Note one look; the generation after it, or None where another was faster. It ends the lease."""
+    """Records one poll and ends the lease.
+
+    Returns the updated generation, or None where its version or state has changed since it was read.
+    """
     row = connection.execute(_TOUCH_ONE, record.parameters).one_or_none()
     return None if row is None else generation_of(row)
 
 
 def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
-    """Note many looks in one go, each as `touch` does."""
-    # In one order: two servers that note the same rows must not wait for one another.
+    """Records many polls in one batch, each as `record_poll` does."""
+    # In one fixed order, so that two replicas that record the same rows cannot deadlock.
     connection.execute(_TOUCH, [one.parameters for one in sorted(records, key=lambda one: one.generation_id)])
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:
-    """When the first and the last of a credential's live generations are due; None without any."""
+    """Returns when the first and the last of a credential's live generations are due; None where it has none.
+    """
     first = connection.scalar(_FIRST_POLL, {"of_credential": credential})
     last = connection.scalar(_LAST_POLL, {"of_credential": credential})
     return None if first is None or last is None else (first, last)
 
 
 def live_by_credential(connection: Connection) -> dict[str, tuple[int, int]]:
-    """How many live generations each credential has, and when the first of them is due."""
+    """Returns, for each credential, the number of its live generations and when the first of them is due."""
     query = (
         select(generations.c.credential, func.count(), func.min(generations.c.next_poll_at_ms))
         .where(_IS_FOLLOWED)
@@ -142,7 +146,10 @@ def live_by_credential(connection: Connection) -> dict[str, tuple[int, int]]:
 def claim_due(
     connection: Connection, credential: str, *, now_ms: int, lease_until_ms: int, limit: int
 ) -> list[Generation]:
-    """Take the right to look at those that are due for the longest. Nobody else is given it until it ends."""
+    """Leases the generations of a credential that have been due for the longest, at most `limit` of them.
+
+    No other caller is given one of them until `lease_until_ms`.
+    """
     rows = connection.execute(
         _CLAIM_DUE,
         {"of_credential": credential, "now_ms": now_ms, "until_ms": lease_until_ms, "most": limit},
@@ -159,10 +166,10 @@ def claim(
     seen_before_ms: int,
     max_lease_ms: int,
 ) -> Generation | None:
-    """Take the right to look at one whose last look was before a moment.
+    """Leases one generation for a poll, if it was not polled after `seen_before_ms` and nobody leases it.
 
-    None where that is not so, or somebody else has the right. A moment that is still to come, and a lease
-    that is longer than any, are of a clock that was set back.
+    Returns None otherwise. A last poll in the future, or a lease that ends more than `max_lease_ms` from now,
+    was written before the clock was set back, and is disregarded.
     """
     row = connection.execute(
         _CLAIM,
@@ -178,12 +185,16 @@ def claim(
 
 
 def release(connection: Connection, generation_id: str, *, now_ms: int) -> None:
-    """Give the right to look back: it is due at once, for whoever comes first."""
+    """Releases a lease early: the generation is due at once, for whichever replica claims it first."""
     connection.execute(_RELEASE, {"of_id": generation_id, "next_poll_at_ms": now_ms, "lease_until_ms": None})
 
 
 def pull_in(connection: Connection, credential: str, *, now_ms: int, furthest_ms: int) -> int:
-    """Make due at once what is due later than anything can be: the clock was set back. How many."""
+    """Makes generations of a credential due now whose next poll lies after `furthest_ms`.
+
+    No poll is ever scheduled that far ahead: such rows were written before the clock was set back. Returns
+    the number of rows changed.
+    """
     found = connection.execute(
         update(generations)
         .where(

@@ -1,11 +1,11 @@
-"""The states of a generation, the moves between them, and the words in which callers see them. Pure.
+"""The states of a generation, the legal moves between them, and their names in the API. Pure.
 
 ```
 accepted ◄─► dispatching ──► in_queue ──► in_progress ──► completed | failed
     │             │             └────────────────────────► cancelled | lost
-    │             ├──► rejected      refused upstream with a complete answer, or never sent
+    │             ├──► rejected      refused by RunComfy with a complete answer, or never sent
     │             └──► unknown ──► in_queue … (late evidence) | lost (closed by policy)
-    └──► cancelled | expired           while it waits here
+    └──► cancelled | expired           while it is in the gateway's own queue
 ```
 """
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a generation is."""
+    """The state of a generation, as stored in its row."""
 
     ACCEPTED = "accepted"
     DISPATCHING = "dispatching"
@@ -34,7 +34,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.DISPATCHING, State.CANCELLED, State.EXPIRED}),
     State.DISPATCHING: frozenset({State.ACCEPTED, State.IN_QUEUE, State.REJECTED, State.UNKNOWN}),
     State.IN_QUEUE: _FOLLOWED,
-    # RunComfy cancels only queued jobs, but a cancel may win before our next look at the job.
+    # RunComfy cancels only queued jobs, but a job may start and a cancel still win between two of our polls.
     State.IN_PROGRESS: _FOLLOWED - {State.IN_PROGRESS},
     State.UNKNOWN: frozenset({State.IN_QUEUE, State.REJECTED, State.LOST}),
     State.COMPLETED: frozenset(),
@@ -47,18 +47,22 @@ MOVES: dict[State, frozenset[State]] = {
 
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
 FOLLOWABLE = frozenset({State.IN_QUEUE, State.IN_PROGRESS})
-"""Live, with an upstream id to ask about."""
+"""States in which the job is live at RunComfy and has an upstream id to poll with."""
 IN_FLIGHT = (State.DISPATCHING, State.IN_QUEUE, State.IN_PROGRESS, State.UNKNOWN)
-"""What takes one of the places at the upstream; the unknown do for a while. In the order of the index."""
+"""States that count against limits on generations in flight, in the order used by the partial index.
+
+An `unknown` generation counts only for a limited time.
+"""
 
 
 def sources(to: State) -> frozenset[State]:
-    """The states from which `to` may be reached."""
+    """Returns the states from which `to` may be reached."""
     return frozenset(state for state, moves in MOVES.items() if to in moves)
 
 
-# RunComfy's own words: some clients abort on any other. An unknown job may be running, and cannot be
-# cancelled, so it is shown as in progress; what ended without a video is finished, and its result failed.
+# RunComfy's own status names, because some clients abort on any other. The job of an `unknown` generation may
+# be running and cannot be cancelled, so it is shown as in progress. A generation that ended without a video
+# has the status `completed`, and its result says that it failed.
 STATUS_NAMES: dict[State, str] = {
     State.ACCEPTED: "in_queue",
     State.DISPATCHING: "in_queue",

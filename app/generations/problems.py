@@ -1,4 +1,4 @@
-"""What the caller is told when a submit or a look upstream does not end well."""
+"""The problems that callers are told when a submit, a poll or a cancel does not end well."""
 
 from typing import Any
 from urllib.parse import quote
@@ -41,7 +41,7 @@ _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
 _CREDENTIAL_REASONS = frozenset({"http_400", "http_401", "http_402", "http_403", "error_code_in_success"})
 _BUSY_REASONS = frozenset({"http_429", "http_503"})
 MAY_BE_SENT_AGAIN = frozenset(verdict for verdict, (fault, _) in _OF_VERDICT.items() if fault.retryable)
-"""Verdicts that prove that there is no job, and may not be repeated tomorrow."""
+"""Verdicts that prove that no job exists, and that the next try may not meet again."""
 
 
 def stored_error(outcome: Outcome) -> dict[str, Any]:
@@ -62,7 +62,10 @@ def stored_error(outcome: Outcome) -> dict[str, Any]:
 
 
 def of_record(generation: Generation) -> Problem | None:
-    """The problem that a submit ends in whose generation is rejected or unknown; None for any other."""
+    """Returns the problem that answers a submit whose generation is rejected, unknown or still being sent.
+
+    None for any other generation.
+    """
     if generation.state is State.UNKNOWN or generation.is_being_submitted:
         return unknown_outcome(generation.id)
     if generation.state is not State.REJECTED:
@@ -82,7 +85,7 @@ def of_record(generation: Generation) -> Problem | None:
 
 
 def unknown_outcome(generation_id: str) -> Problem:
-    """Sent, and nothing proves what became of it."""
+    """Returns the problem for a job that was sent without proof of what became of it."""
     return Problem(
         OUTCOME_UNKNOWN,
         "The job was sent to RunComfy and no complete answer came back, so it may exist."
@@ -115,7 +118,10 @@ def of_blind_poll(observation: Observation) -> Problem:
 
 
 def of_paused(health: Health, retry_after_s: int) -> Problem:
-    """The problem while every credential is left alone: nothing was recorded, and nothing sent."""
+    """Returns the problem for a submit while every credential is paused: nothing was recorded or sent.
+
+    `health` is that of the credential that may be used again first, in `retry_after_s` seconds.
+    """
     if health.reason in _CREDENTIAL_REASONS:
         fault, detail = _OF_VERDICT[Verdict.REJECTED_CREDENTIAL]
     elif health.reason in _BUSY_REASONS:
@@ -126,7 +132,7 @@ def of_paused(health: Health, retry_after_s: int) -> Problem:
 
 
 def of_full() -> Problem:
-    """The problem while every credential has as many jobs in flight as it may."""
+    """Returns the problem for a submit while every credential has its maximum of jobs in flight."""
     return Problem(
         UPSTREAM_BUSY,
         "The gateway has as many jobs at RunComfy as it may; no job was made.",
@@ -135,7 +141,7 @@ def of_full() -> Problem:
 
 
 def of_pause() -> Problem:
-    """The problem while the operator has nothing sent, for a job that may not wait."""
+    """Returns the problem for a submit that is not queueable while the operator has paused dispatch."""
     return Problem(
         DISPATCH_PAUSED,
         "Nothing is sent to RunComfy for now; no job was made.",
@@ -144,7 +150,7 @@ def of_pause() -> Problem:
 
 
 def maybe_accepted(generation_id: str) -> Problem:
-    """It may wait in the queue: whether it was recorded was not heard in time."""
+    """Returns the problem for a queueable submit of which it is not known in time whether it was recorded."""
     return Problem(
         OUTCOME_UNKNOWN,
         f"The database did not answer in time, so the job may have been accepted, as request {generation_id}."

@@ -1,6 +1,7 @@
-"""Outputs are kept after RunComfy forgets them, and erased when they have been kept for long enough.
+"""Retention: outputs outlive RunComfy's own copies, and are erased when their retention period is over.
 
-So are client tokens that made nothing: what made a request is kept as long as that.
+Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
+generation is.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,11 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Erases outputs `keep_s` after the end of their job, tokens `keep_tokens_s` after theirs; 0 is never."""
+    """Erases old outputs and removes old client tokens.
+
+    An output is erased `keep_s` seconds after its generation finished, an unused token removed
+    `keep_tokens_s` seconds after it expired; 0 means never.
+    """
 
     db: Database
     clock: Clock
@@ -24,11 +29,14 @@ class Retention:
     _looked_to: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
-        """When an output is erased."""
+        """Returns when the output of a generation that finished at that time is erased; None means never."""
         return None if not self.keep_s or finished_at_ms is None else finished_at_ms + int(self.keep_s * 1000)
 
     async def run_once(self) -> int:
-        """Erase what has been kept for long enough. How many there were."""
+        """Erases the outputs and removes the tokens that are due.
+
+        Returns how many outputs and tokens there were.
+        """
         return await self._outputs() + await self._tokens()
 
     async def _outputs(self) -> int:
@@ -43,7 +51,11 @@ class Retention:
         return erased
 
     async def _tokens(self) -> int:
-        """Each token is looked at once by a server: one that made a request by its end stays for ever."""
+        """Removes old client tokens that made no generation, and returns their number.
+
+        A replica examines each token once: a token that has ended makes no further generation, so one that is
+        in use by then stays for ever.
+        """
         removed, found = 0, _BATCH if self.keep_tokens_s else 0
         while found >= _BATCH:
             before_ms = self.clock.now_ms() - int(self.keep_tokens_s * 1000)

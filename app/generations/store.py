@@ -1,4 +1,4 @@
-"""The generations table: making, finding and listing rows. Changing their state is `advance`'s alone."""
+"""The generations table: inserting, finding and listing rows. Only `advance` may change a row's state."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -31,16 +31,19 @@ from app.upstream.credentials import Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitIntent:
-    """What a caller wants, validated and priced: a generation that does not exist yet.
+    """A submit that is validated and priced: the generation to be made of it does not exist yet.
 
-    `choices` are the credentials to send it with, the best first. `root_kid` is the key whose limits it
-    counts in; `media` is what was seen of its files, None where nobody looked; `settles_in` the states,
-    separated by commas, that make its price final: any other end gives it back. All stay as they were when
-    it was made. `queueable` says that it waits where it may not go yet; it is cancelled where it has not
-    started by `start_deadline_ms`.
+    `choices` are the credentials that it may be sent with, the preferred one first. `root_kid` is the API key
+    whose limits it counts against. `media` is what inspection found out about its files, None where they were
+    not inspected. `settles_in` lists, separated by commas, the states in which its hold is settled; in any
+    other final state it is refunded. These values are stored with the generation and do not change
+    afterwards.
 
-    `token` is the client token that it is made with, None where it is made with an API key. `key_space` is
-    within what its Idempotency-Key is one.
+    `queueable` says whether it is queued when it cannot be sent at once. It expires where it has not started
+    by `start_deadline_ms`; None is no deadline.
+
+    `token` is the client token that the submit was made with, None where it was an API key. `key_space` is
+    the namespace in which its Idempotency-Key is unique.
     """
 
     generation_id: str
@@ -65,23 +68,23 @@ class SubmitIntent:
 
     @property
     def token_id(self) -> str | None:
-        """The client token's."""
+        """The id of the client token; None where the submit was made with an API key."""
         return None if self.token is None else self.token.token_id
 
     @property
     def end_user(self) -> str | None:
-        """Whom the client token is for."""
+        """The end user whom the client token is for; None where there is no token or it names none."""
         return None if self.token is None else self.token.end_user
 
     @property
     def payer(self) -> Payer:
-        """Whom it counts for."""
+        """Whose limits the generation counts against, besides its tenant's."""
         return Payer(self.root_kid, self.end_user or "", self.token_id or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """A row as it was read. JSON members stay text until somebody asks for them."""
+    """A row of the table as it was read. JSON columns stay text until one of the properties decodes them."""
 
     id: str
     tenant_id: str
@@ -125,26 +128,29 @@ class Generation:
     token_id: str | None
     end_user: str | None
     starts_at_ms: int | None = None
-    """When it is likely to be sent, while it waits; of no row."""
+    """When a queued generation is likely to be sent. It is estimated for the answer and stored in no row."""
 
     @property
     def queueable(self) -> bool:
-        """Whether it waits where it may not go yet."""
+        """Whether it is queued when it cannot be sent at once."""
         return self.ticket is not None
 
     @property
     def is_being_submitted(self) -> bool:
-        """Whether its submit has not been answered yet; that of one from the queue was."""
+        """Whether its submit is not answered yet: it is being sent for the first time, and was never queued.
+
+        A submit that was queued has been answered with its acceptance.
+        """
         return self.state is State.DISPATCHING and self.version == 1
 
     @property
     def begun_at_ms(self) -> int:
-        """When it was given to the upstream or, where it is not known or has not been, when it was made."""
+        """When it was last sent to RunComfy; where that is unknown or has not happened, when it was made."""
         return self.sent_at_ms or self.created_at_ms
 
     @property
     def hold(self) -> Hold | None:
-        """The price that is held for it; None once that has ended, and for rows older than the ledger."""
+        """The hold on its price; None once the hold has ended, and for rows older than the ledger."""
         if self.charge is not Charge.HELD:
             return None
         return Hold(
@@ -158,36 +164,36 @@ class Generation:
 
     @property
     def terminal(self) -> bool:
-        """Whether it will never change again."""
+        """Whether its state is final."""
         return self.state in TERMINAL
 
     @property
     def followable(self) -> bool:
-        """Whether the upstream can be asked about it."""
+        """Whether RunComfy can be polled about it."""
         return self.state in FOLLOWABLE and self.upstream_request_id is not None
 
     @property
     def input(self) -> Any:
-        """What the caller sent."""
+        """The input that the caller sent."""
         return from_column(self.input_text)
 
     @property
     def media(self) -> Any:
-        """What was seen of its files; None where nobody looked."""
+        """What inspection found out about its files; None where they were not inspected."""
         return from_column(self.media_text)
 
     @property
     def output(self) -> Any:
-        """RunComfy's output object, once completed."""
+        """RunComfy's output object; None until it has completed, and after it was erased."""
         return from_column(self.output_text)
 
     @property
     def error(self) -> Any:
-        """Why it ended without an output: any JSON value."""
+        """Why it ended without an output, as any JSON value."""
         return from_column(self.error_text)
 
 
-# Built once: SQLAlchemy spends more time on building a statement than SQLite on running it.
+# Built once: SQLAlchemy spends more time building a statement than SQLite spends running it.
 _INSERT = insert_into(generations).returning(generations)
 _BY_ID = select(generations).where(generations.c.id == bindparam("id"))
 _BY_KEY = select(generations).where(
@@ -199,7 +205,11 @@ _BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
 
 
 def is_in(states: Collection[State]) -> ColumnElement[Any]:
-    """Spelled out, as in the partial indexes: a planner cannot tell what a parameter will be."""
+    """Returns the condition that a row's state is one of these, with the states spelled out in the SQL.
+
+    The partial indexes are defined with the same text: a query planner cannot match an index to a parameter
+    whose value it does not know.
+    """
     return literal_column(f"state IN ({', '.join(repr(str(state)) for state in states)})")
 
 
@@ -239,7 +249,10 @@ def insert(
     now_ms: int,
     lease_until_ms: int | None,
 ) -> Generation:
-    """Insert the row of a generation in its first state. `advance.begin` appends its first event too."""
+    """Inserts the row of a generation in its first state, and returns the generation.
+
+    Call it through `advance.begin`, which appends the first event too.
+    """
     row = connection.execute(
         _INSERT,
         {
@@ -288,13 +301,16 @@ def repin(connection: Connection, generation_id: str, credential: str) -> Genera
 
 
 def set_ticket(connection: Connection, generation: Generation, ticket: int) -> Generation:
-    """Give a generation that waits another place in its tenant's queue."""
+    """Gives a queued generation another place in its tenant's queue, and returns the generation."""
     connection.execute(update(generations).where(generations.c.id == generation.id).values(ticket=ticket))
     return replace(generation, ticket=ticket)
 
 
 def find(connection: Connection, generation_id: str, tenant_id: str | None) -> Generation | None:
-    """A generation by its id; of this tenant alone, unless None is said on purpose."""
+    """Returns a generation by its id, or None.
+
+    It is searched among those of this tenant or, where `tenant_id` is None, of all.
+    """
     if tenant_id is None:
         row = connection.execute(_BY_ID, {"id": generation_id}).one_or_none()
     else:
@@ -305,7 +321,7 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
 def find_by_key(
     connection: Connection, tenant_id: str, idempotency_key: str, *, key_space: str = ""
 ) -> Generation | None:
-    """The tenant's generation that this Idempotency-Key made."""
+    """Returns the tenant's generation with this Idempotency-Key in this namespace, or None."""
     wanted = {"tenant": tenant_id, "space": key_space, "key": idempotency_key}
     row = connection.execute(_BY_KEY, wanted).one_or_none()
     return None if row is None else generation_of(row)
@@ -324,9 +340,10 @@ def page(
     token_id: str | None = None,
     end_user: str | None = None,
 ) -> list[Generation]:
-    """A tenant's live or test generations, newest first, older than the (created_at_ms, id) `before`.
+    """Returns a page of a tenant's generations in one mode, newest first, at most `limit` of them.
 
-    Those alone that are what the others say.
+    `before` is a cursor, (created_at_ms, id): only older generations are returned. The other arguments are
+    filters, all of which must match; None is no filter.
     """
     query = (
         select(generations)
@@ -350,7 +367,11 @@ def page(
 
 
 def waiting_since(connection: Connection, state: State, *, before_ms: int, limit: int) -> list[str]:
-    """Ids of those waiting for too long: submits whose lease ended, or the unknown, before that moment."""
+    """Returns ids of rows in one state for too long, at most `limit`, those for the longest first.
+
+    For DISPATCHING these are the generations whose lease ended before `before_ms`, for any other state those
+    that entered it before `before_ms`.
+    """
     moment = generations.c.lease_until_ms if state is State.DISPATCHING else generations.c.changed_at_ms
     query = (
         select(generations.c.id)
@@ -362,16 +383,16 @@ def waiting_since(connection: Connection, state: State, *, before_ms: int, limit
 
 
 def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) -> dict[Scope, int]:
-    """How many of an account's generations are live, by every scope that one of them counts in.
+    """Returns how many of an account's generations are in flight, for every scope that one of them counts in.
 
-    The unknown count as long as they became so after that moment.
+    An unknown generation counts if it became so at or after `unknown_since_ms`.
     """
     counts: dict[Scope, int] = {}
     rows = connection.execute(
         _IN_FLIGHT, {"tenant": owner.tenant_id, "of_mode": owner.mode, "since_ms": unknown_since_ms}
     )
     for root_kid, model_id, count in rows:
-        # A set: what is older than the ledger has no key, and two of its scopes are the other two.
+        # A set, because a row older than the ledger has no key: then two of its scopes equal the other two.
         for scope in set(scopes_of(root_kid or "", model_id)):
             counts[scope] = counts.get(scope, 0) + count
     return counts
@@ -380,7 +401,7 @@ def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) ->
 def latest(
     connection: Connection, *, limit: int, tenant_id: str | None = None, state: State | None = None
 ) -> list[Generation]:
-    """The newest generations of all tenants or of one, for the operator."""
+    """Returns the newest generations of all tenants, or of one, for the operator."""
     query = select(generations).order_by(generations.c.id.desc()).limit(limit)  # ids are ordered by time
     if tenant_id is not None:
         query = query.where(generations.c.tenant_id == tenant_id)
@@ -390,14 +411,20 @@ def latest(
 
 
 def live_of_credential(connection: Connection, credential: str, *, unknown_since_ms: int) -> int:
-    """How many generations a credential has in flight; the unknown while they became so after that moment."""
+    """Returns how many generations a credential has in flight.
+
+    An unknown generation counts if it became so at or after `unknown_since_ms`.
+    """
     return connection.execute(
         _LIVE_OF_CREDENTIAL, {"of_credential": credential, "since_ms": unknown_since_ms}
     ).scalar_one()
 
 
 def durations(connection: Connection) -> list[tuple[str, int]]:
-    """Of the jobs that completed last and are still kept: model and milliseconds, the oldest first."""
+    """Returns model id and duration in milliseconds of the generations that completed last, the oldest first.
+
+    Only generations whose output is still kept are included.
+    """
     query = (
         select(
             generations.c.model_id,
@@ -412,7 +439,10 @@ def durations(connection: Connection) -> list[tuple[str, int]]:
 
 
 def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit: int) -> int:
-    """Erase outputs that have been kept for long enough. How many there were."""
+    """Erases at most `limit` outputs of generations that finished before `finished_before_ms`.
+
+    Returns the number of outputs erased.
+    """
     old = (
         select(generations.c.id)
         .where(literal_column("output IS NOT NULL"), generations.c.finished_at_ms < finished_before_ms)
@@ -426,7 +456,10 @@ def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit
 
 
 def keep_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:
-    """Add to an unknown generation what its own submit learnt after the rescue loop took it for unknown."""
+    """Stores the evidence of a submit whose generation the rescue loop had meanwhile made unknown.
+
+    Evidence that is stored already is not overwritten.
+    """
     connection.execute(
         update(generations)
         .where(
@@ -442,7 +475,7 @@ _FIELDS = frozenset(field.name for field in fields(Generation))
 
 
 def generation_of(row: Row[tuple[object, ...]]) -> Generation:
-    """The generation in a row of the table."""
+    """Returns the generation in a row of the table."""
     values = {_TEXTS.get(name, name): value for name, value in row._mapping.items()}  # noqa: SLF001 - documented
     values["state"] = State(values["state"])
     values["charge"] = None if values["charge"] is None else Charge(values["charge"])

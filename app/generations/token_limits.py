@@ -1,4 +1,4 @@
-"""What client tokens and end users made: what it used, and what of it is not over."""
+"""What counts against client tokens and end users: tokens' usage, and end users' unfinished generations."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ _NEWEST = (
 
 
 def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
-    """What a client token may use in all, as limits."""
+    """Returns the total budget of a client token as limits; none for an API key (None)."""
     if token is None:
         return ()
     scope = Scope(token_id=token.token_id)
@@ -63,7 +63,7 @@ def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
 
 
 def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
-    """All that a client token's generations hold and spent. What was given back counts no more."""
+    """Returns what a client token's generations hold and have spent; refunded ones do not count."""
     rows = connection.execute(_USED, _of(owner, token_id))
     sums = {charge: (int(count), int(price)) for charge, count, price in rows}
     held, spent = sums.get(Charge.HELD, (0, 0)), sums.get(Charge.SETTLED, (0, 0))
@@ -73,7 +73,10 @@ def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
 def unfinished(
     connection: Connection, owner: Owner, end_user: str, *, unknown_since_ms: int
 ) -> dict[Scope, int]:
-    """How many of an end user's generations are not over, in all and by model; those that wait count too."""
+    """Returns how many of an end user's generations are unfinished, in all and per model.
+
+    Queued generations count too; an unknown one counts only if it became so at or after `unknown_since_ms`.
+    """
     rows = connection.execute(
         _UNFINISHED,
         {
@@ -88,7 +91,7 @@ def unfinished(
 
 
 def newest(connection: Connection, owner: Owner, token_id: str, *, most: int) -> list[str]:
-    """The ids of what a client token made, the newest first."""
+    """Returns the ids of at most `most` generations made with a client token, newest first."""
     return list(connection.scalars(_NEWEST, {**_of(owner, token_id), "most": most}))
 
 

@@ -1,11 +1,18 @@
-"""Which of its tenant's generations a caller may see: all with an API key, fewer with a client token."""
+"""Which of its tenant's generations a caller may see.
+
+A caller with an API key sees every generation of its tenant and mode; a client token may see fewer.
+"""
 
 from app.auth.client_tokens import ClientToken
 from app.generations.store import Generation
 
 
 def visible_to(token: ClientToken | None) -> dict[str, str]:
-    """What a request has that a caller may see, beside its tenant and mode; all of it has to agree."""
+    """Returns the fields that a generation must match to be visible to the caller.
+
+    They come on top of its tenant and mode, and all of them must match. `token` is the caller's client token;
+    None, for an API key, gives no further condition.
+    """
     if token is None:
         return {}
     match token.visibility:
@@ -15,12 +22,13 @@ def visible_to(token: ClientToken | None) -> dict[str, str]:
             wanted = {"end_user": token.end_user}
         case "token":
             wanted = {"token_id": token.token_id}
-    # The table lets none be without: a filter that is not there would show everything.
+    # A check constraint of the table guarantees that the value is set. An empty string matches no row,
+    # whereas an absent filter would show every row.
     return {name: value or "" for name, value in wanted.items()}
 
 
 def can_see(token: ClientToken | None, generation: Generation) -> bool:
-    """Whether a caller may see a request of its tenant and mode."""
+    """Returns whether the caller may see a generation of its own tenant and mode."""
     has = {
         "generation_id": generation.id,
         "token_id": generation.token_id,
