@@ -126,8 +126,7 @@ def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:
-    """Returns when the first and the last of a credential's live generations are due; None where it has none.
-    """
+    """Returns when the first and the last of a credential's live generations are due; None without any."""
     first = connection.scalar(_FIRST_POLL, {"of_credential": credential})
     last = connection.scalar(_LAST_POLL, {"of_credential": credential})
     return None if first is None or last is None else (first, last)

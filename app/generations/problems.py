@@ -45,7 +45,7 @@ MAY_BE_SENT_AGAIN = frozenset(verdict for verdict, (fault, _) in _OF_VERDICT.ite
 
 
 def stored_error(outcome: Outcome) -> dict[str, Any]:
-    """What the record of a rejected generation says; `of_record` answers callers from it."""
+    """Returns the `error` to store with a rejected generation; `of_record` turns it into a problem."""
     fault, detail = _OF_VERDICT[outcome.verdict]
     error: dict[str, Any] = {"code": fault.code, "message": detail}
     if fault is UPSTREAM_REJECTED:
@@ -95,7 +95,7 @@ def unknown_outcome(generation_id: str) -> Problem:
 
 
 def of_blind_poll(observation: Observation) -> Problem:
-    """The problem for an answer that could not be had from the upstream and that a row cannot replace."""
+    """Returns the problem for an observation that says nothing about the job, where no row can answer."""
     match observation.seen:
         case Seen.CREDENTIAL_REFUSED:
             return Problem(

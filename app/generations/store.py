@@ -39,8 +39,8 @@ class SubmitIntent:
     other final state it is refunded. These values are stored with the generation and do not change
     afterwards.
 
-    `queueable` says whether it is queued when it cannot be sent at once. It expires where it has not started
-    by `start_deadline_ms`; None is no deadline.
+    `queueable` says whether it is queued when it cannot be sent at once. Where it has not started by
+    `start_deadline_ms`, it ends as `expired`, or is cancelled at RunComfy; None is no deadline.
 
     `token` is the client token that the submit was made with, None where it was an API key. `key_space` is
     the namespace in which its Idempotency-Key is unique.
@@ -290,7 +290,10 @@ def insert(
 
 
 def repin(connection: Connection, generation_id: str, credential: str) -> Generation | None:
-    """Give a generation that is being sent to another credential; None where it is being sent no more."""
+    """Moves a generation that is being sent to another credential.
+
+    Returns None where it is no longer being sent.
+    """
     row = connection.execute(
         update(generations)
         .where(generations.c.id == generation_id, generations.c.state == State.DISPATCHING)

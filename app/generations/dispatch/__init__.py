@@ -1,1 +1,1 @@
-"""Sending generations to the upstream, once, and recording the outcome."""
+"""Dispatch: sending a generation to RunComfy once, and recording the outcome."""

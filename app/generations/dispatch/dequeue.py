@@ -1,4 +1,4 @@
-"""Taking the next job that waits, to be sent: one transaction, in which every limit is judged again."""
+"""Dequeuing the next generation to send: one transaction, in which every limit is checked again."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -21,7 +21,11 @@ from app.upstream.credentials import Choice
 
 
 class NotDequeued(StrEnum):
-    """Why nothing was taken: the queue had changed; the tenant may send nothing now; or nobody may."""
+    """Why nothing was dequeued.
+
+    `MOVED`: the queue has changed since it was read. `KEPT_BACK`: limits or locks hold up every generation of
+    this tenant. `NO_ROOM`: no credential has room.
+    """
 
     MOVED = "moved"
     KEPT_BACK = "kept_back"
@@ -37,7 +41,7 @@ def flows(
     now_ms: int,
     last: Flow | None = None,
 ) -> list[Flow]:
-    """Whose turn it is, in order, those after `last`; nobody's where no credential has room."""
+    """Returns a page of flows in order of their turns, after `last`; none where no credential has room."""
     found = queue.flows_after(connection, mode, last)
     return found if found and decide.has_room(connection, choices, policy, now_ms=now_ms) else []
 
@@ -53,10 +57,11 @@ def dequeue(
     now_ms: int,
     lease_until_ms: int,
 ) -> Generation | NotDequeued:
-    """Take the first of a tenant's jobs that may go now; it is `dispatching` then, with a lease.
+    """Dequeues the first of a flow's generations that may be sent: it becomes `dispatching`, with a lease.
 
-    `turn` is as it was read before: where it is another one by now, somebody else was faster. `attempt` is a
-    word of this take alone. A job that should have started by now is returned as `expired`.
+    `flow` is as it was read before. Where its start tag is another one by now, a different replica was
+    faster. `attempt` is a value unique to this call, by which `undo` finds its result. A generation past its
+    start deadline is returned as `expired` instead.
     """
     account.lock_tenant(connection, flow.tenant_id)
     own = queue.flow_of(connection, flow.tenant_id, mode)
@@ -98,7 +103,7 @@ def dequeue(
 
 
 def undo(attempt: str, connection: Connection, now_ms: int) -> None:
-    """Undo a take of which nobody heard, if it was carried out: nothing was sent."""
+    """Undoes a dequeue whose result was never received, if it was committed: nothing was sent."""
     row = connection.execute(
         select(generations.c.id, generations.c.version).where(
             literal_column("state = 'dispatching'"), generations.c.attempt == attempt
@@ -119,7 +124,7 @@ def undo(attempt: str, connection: Connection, now_ms: int) -> None:
 
 
 def expire(connection: Connection, generation_id: str, *, now_ms: int) -> Generation | None:
-    """End a job that waits and should have started by now; None where it waits no more."""
+    """Ends a queued generation that is past its start deadline; returns None where it is no longer queued."""
     return advance(
         connection,
         generation_id,

@@ -1,7 +1,7 @@
-"""Sending a recorded job, once, and recording what became of it.
+"""Sending a recorded generation to RunComfy, once, and recording the outcome.
 
-The row is committed before the upstream hears of it, so a crash at any point leaves a record that says how
-far it came. Between the two transactions no connection is held.
+The row is committed before anything is sent, so after a crash at any point the record says how far it came.
+Between the two transactions no database connection is held.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ from app.upstream.outcomes import ErrorDetails, Exchange, Outcome, Verdict, evid
 _log = get_logger("dispatch")
 
 _MAX_TRIES = 3
-_PAUSE_S = 0.25  # before sending again what provably never left
-_MIN_TO_TRY_S = 1.0  # of the deadline, for another try to be worth it
+_PAUSE_S = 0.25  # before sending again what was provably never sent
+_MIN_TO_TRY_S = 1.0  # what must be left of the deadline for another try
 _MAX_RECORD_PAUSE_S = 5.0
 _ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
-_MAX_RETURNS = 100  # of a job that was refused, to the queue
-_MAX_IN_PLACE = 5  # of them, to its old place
-_MAX_REFUSALS = 3  # of one that may be refused for its own sake; each pauses the credential for longer
-_SURELY_OURS = frozenset({"http_401", "http_402"})  # of every job alike
-_LATE_COMMIT_S = 15.0  # longer than a database that froze takes to finish what it had
+_MAX_RETURNS = 100  # returns to the queue of a generation that RunComfy refused
+_MAX_IN_PLACE = 5  # of these returns leave it in its place in the queue
+_MAX_REFUSALS = 3  # the same where the job itself may be the cause; each pauses the credential for longer
+_SURELY_OURS = frozenset({"http_401", "http_402"})  # these refuse every job: the job is not the cause
+_LATE_COMMIT_S = 15.0  # longer than a frozen database takes to complete what it had begun
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Sends generations that are in `dispatching`."""
+    """Sends generations that are `dispatching`."""
 
     db: Database
     clock: Clock
@@ -54,10 +54,10 @@ class Dispatcher:
     spool: Spool
 
     async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
-        """Send it before `deadline` (of the event loop's time) and return its row with the outcome.
+        """Sends a generation before `deadline` (event loop time), and returns it with its outcome recorded.
 
-        What one credential provably made no job of, because the upstream does not take it from that one now,
-        is sent with the next.
+        `body` is the input to send. Where one credential provably made no job, because RunComfy refuses the
+        credential or is busy, the generation is sent with the next one.
         """
         left = [one for one in self.pool.usable(generation.mode) if one.name != generation.credential]
         keeps_trying = not generation.queueable
@@ -92,12 +92,15 @@ class Dispatcher:
         return await self.record(generation, credential.upstream, outcome, exchange)
 
     def _others(self, generation: Generation, connection: Connection) -> int:
-        """How many jobs beside it are in flight with its credential."""
+        """Returns how many other generations are in flight with its credential."""
         since_ms = self.clock.now_ms() - self.policy.unknown_slot_ms
         return store.live_of_credential(connection, generation.credential, unknown_since_ms=since_ms) - 1
 
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
-        """Give it to another credential, in its row first; None where none has room or the row is taken."""
+        """Moves a generation to another credential, in its row first.
+
+        Returns None where none has room, or the generation is no longer being sent.
+        """
         now_ms = self.clock.now_ms()
         choices = [
             one.choice(now_ms, queueable=generation.queueable) for one in left if one.health.may_submit
@@ -108,14 +111,20 @@ class Dispatcher:
             return None
 
     async def close_unsent(self, generation_id: str, *, late: bool = False) -> None:
-        """Reject a generation that was not sent, if its row exists after all; `late`, a while from now."""
+        """Rejects a generation that was not sent, if its row exists after all.
+
+        With `late` it does so after a while, when a frozen database has completed what it had begun.
+        """
         if late:
             await self.clock.sleep(_LATE_COMMIT_S)
         outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
         await self.until_done(partial(close_as_not_sent, generation_id, outcome))
 
     async def until_done(self, change: Callable[[Connection, int], object]) -> None:
-        """Make a change of the database, given the time, trying for as long as this process lives."""
+        """Makes a change of the database, retrying for as long as this process lives.
+
+        It is passed the present time.
+        """
         pause_s = _PAUSE_S
         while True:
             try:
@@ -135,9 +144,10 @@ class Dispatcher:
         *,
         keeps_trying: bool,
     ) -> tuple[Outcome, Exchange]:
-        """Send it, and again before the deadline only where the last try provably made no job.
+        """Sends a generation, and again before the deadline only where the last try provably made no job.
 
-        What another credential may take, or waits here instead, does not wait for this one.
+        With `keeps_trying` False, a refusal of the credential or a busy RunComfy is not retried here: another
+        credential takes the generation, or it returns to the queue.
         """
         loop = asyncio.get_running_loop()
         upstream = credential.upstream
@@ -159,7 +169,10 @@ class Dispatcher:
     async def record(
         self, generation: Generation, upstream: Upstream, outcome: Outcome, exchange: Exchange
     ) -> Generation:
-        """Commit the outcome, trying for as long as this process lives: the answer is the only copy of it."""
+        """Commits the outcome and returns the generation, retrying for as long as this process lives.
+
+        RunComfy's answer is in no other place until then.
+        """
         pause_s = _PAUSE_S
         spooled = False
         while True:
@@ -174,12 +187,13 @@ class Dispatcher:
                     version=generation.version,
                 )
             except asyncio.CancelledError:
-                if not spooled:  # a stop that may wait no longer: the disk is the last to know
+                if not spooled:  # the process is stopping: the id is kept on disk
                     self._spool(generation, outcome)
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer is the only copy
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer exists nowhere else
                 if isinstance(error, IntegrityError) and outcome.verdict is Verdict.ACCEPTED:
-                    # The upstream gave the id of another job: whose job this is cannot be told.
+                    # RunComfy answered with the id of a job that belongs to another generation: which job
+                    # this submit made, if any, cannot be told.
                     outcome = Outcome(Verdict.UNKNOWN, "id_of_another_job")
                     continue
                 _log.exception(
@@ -196,7 +210,7 @@ class Dispatcher:
                 return recorded
 
     def _check(self, recorded: Generation, outcome: Outcome) -> None:
-        """Keep an id that came too late: the row was closed, or given another one, by an operator."""
+        """Keeps an upstream id that came too late: an operator had closed the row or given it another id."""
         upstream_request_id = outcome.upstream_request_id
         if upstream_request_id in {None, recorded.upstream_request_id}:
             return
@@ -225,7 +239,7 @@ def _redacted(words: ErrorDetails, upstream: Upstream) -> ErrorDetails:
 
 
 def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
-    """Seconds to wait before the same submit may be sent again; None when it may not."""
+    """Returns the seconds to wait before the same submit may be sent again; None where it may not."""
     if tries >= _MAX_TRIES:
         return None
     if outcome.verdict is Verdict.NOT_SENT:
@@ -243,20 +257,22 @@ def repin(
     *,
     now_ms: int,
 ) -> Generation | None:
-    """Give a generation that is being sent, and provably made no job, to the first credential with room.
+    """Moves a generation that is being sent, and provably made no job, to the first credential with room.
+
+    Returns None where it is no longer being sent.
 
     Raises:
-        Problem: UPSTREAM_BUSY, none has.
+        Problem: UPSTREAM_BUSY, none has room.
 
     """
     return store.repin(connection, generation_id, decide.pick(connection, choices, policy, now_ms=now_ms))
 
 
 def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:
-    """Reject what was recorded to be sent at once and never was, and free its key.
+    """Rejects a generation that was recorded to be sent at once and never was, and frees its Idempotency-Key.
 
-    That is its first version, or the second where the rescue loop took it for unknown. What waited first is
-    not of this server alone: whoever took it from the queue sends it.
+    Its row is then at version 1, or at version 2 where the rescue loop made it unknown. A row that was queued
+    first has a later version and is left alone: whichever replica dequeued it sends it.
     """
     for source, version in ((State.DISPATCHING, 1), (State.UNKNOWN, 2)):
         advance(
@@ -282,19 +298,20 @@ def record_outcome(
     now_ms: int,
     version: int | None = None,
 ) -> Generation:
-    """Tx 2: what became of a submit, and the row after it.
+    """Tx 2: records the outcome of a submit, and returns the generation after it.
 
-    An outcome that comes after the rescue loop took the row for unknown is late evidence and still counts.
-    One that was recorded before, though nobody heard of it, changes nothing: `version` is the row's when it
-    was sent, and by now it may be under way again.
+    An outcome that arrives after the rescue loop made the row unknown is late evidence and still counts. One
+    that had been committed before, without this process being told, changes nothing: `version` is the row's
+    version when it was sent, and by now the generation may have been queued and dispatched again.
     """
-    last = None if version is None else version + 1  # the rescue loop's
+    last = None if version is None else version + 1  # the version that the rescue loop makes
     to, changes = _move(outcome, kept)
     if outcome.verdict in problems.MAY_BE_SENT_AGAIN:
         back = _back_to_the_queue(connection, generation_id, outcome, now_ms=now_ms, last=last)
         if back is not None:
             return back
-        # It provably made no job, and the caller is told to try again: the key is free for that.
+        # It provably made no job, and the caller is told to try again: the Idempotency-Key must be free for
+        # that.
         changes |= {"idempotency_key": None, "fingerprint": None}
     generation = advance(
         connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, up_to_version=last, **changes
@@ -310,10 +327,11 @@ def record_outcome(
 def _back_to_the_queue(
     connection: Connection, generation_id: str, outcome: Outcome, *, now_ms: int, last: int | None
 ) -> Generation | None:
-    """The generation where it waits again; None where it may not, or no more.
+    """Returns the generation back in the queue; None where it is not queueable, or may not return once more.
 
-    What could not be sent keeps its place. What was refused does so a few times: then it goes to the end of
-    its tenant's queue, and is rejected in the end, lest what is refused for its own sake keeps the others.
+    One that could not be sent keeps its place. One that was refused keeps it a few times, then goes to the
+    end of its tenant's queue, and in the end is rejected, so that a job which is refused for its own sake
+    does not hold up the others for ever.
     """
     generation = store.find(connection, generation_id, None)
     if generation is None or not generation.queueable:

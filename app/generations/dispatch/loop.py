@@ -1,7 +1,7 @@
-"""The dispatch loop: jobs that wait are sent as places free, in fair turn, on however many servers run it.
+"""The dispatch loop: sends queued generations as slots become free, in fair turn, on any number of replicas.
 
-Every server takes jobs for itself, one in a transaction, so that none is taken twice. What a server took and
-did not live to send becomes unknown as any submit does.
+Every replica dequeues for itself, one generation per transaction, so that none is sent twice. One that a
+replica dequeued and did not live to send becomes unknown, as any submit does.
 """
 
 import asyncio
@@ -29,31 +29,35 @@ from app.kit.tasks import Tasks
 from app.upstream.credentials import Choice
 
 _log = get_logger("queue")
-_KEPT_BACK_MS: Final = (
-    5_000  # a tenant that may send nothing is asked again by then, or when a job of it ends
-)
+_KEPT_BACK_MS: Final = 5_000  # a held-up tenant is tried again after this, or when one of its jobs ends
 _MIN_REST_MS: Final = 500
 _MAX_REST_MS: Final = 30_000
 _BATCH: Final = 200
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-_FREES_A_PLACE: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or comes to wait for one
-_Whose = tuple[str, str]  # tenant and kind of key
+_FREES_A_PLACE: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or newly queues for one
+_Whose = tuple[str, str]  # tenant and mode
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """How long nothing of a tenant's is sent because a job of it came back: twice as long each time."""
+    """How long nothing of a flow is sent after one of its generations came back to the queue.
+
+    Each rest is twice as long as the one before.
+    """
 
     until_ms: int = 0
     length_ms: int = 0
 
     def lasts(self, now_ms: int) -> bool:
-        """Whether it is not over; what ends later than any does is of a clock that was set back."""
+        """Returns whether the rest is still on.
+
+        One that ends later than any rest can was begun before the clock was set back, and is over.
+        """
         return now_ms < self.until_ms <= now_ms + _MAX_REST_MS
 
     def after(self, now_ms: int) -> "Rest":
-        """The rest after one more came back."""
-        if self.lasts(now_ms):  # it was sent with those that began this one
+        """Returns the rest that follows when one more generation came back."""
+        if self.lasts(now_ms):  # it was sent before this rest began
             return self
         length_ms = min(max(self.length_ms * 2, _MIN_REST_MS), _MAX_REST_MS)
         return Rest(now_ms + length_ms, length_ms)
@@ -64,10 +68,10 @@ _AWAKE: Final = Rest()
 
 @dataclass(slots=True)
 class DispatchLoop:
-    """Sends what waits, of each kind of key at most `at_once` jobs at a time.
+    """Sends queued generations, at most `at_once` at a time in each mode.
 
-    Each is sent within `deadline_s` and under a lease. `woken` is set by whatever may let one go, and cleared
-    by a tick.
+    Each is sent within `deadline_s` seconds, under a lease of `lease_s`. `woken` is set by whatever may let a
+    generation be sent, and cleared by a tick.
     """
 
     db: Database
@@ -88,23 +92,25 @@ class DispatchLoop:
     _waits: frozenset[Mode] = field(default=frozenset(_MODES), init=False)
 
     def listen(self) -> None:
-        """Take what is announced for a sign that one may go."""
+        """Subscribes to announcements that a generation may be sent."""
         self.db.announcements.subscribe(self._hear)
 
     def close(self) -> None:
-        """Take no more: the server stops."""
+        """Dequeues no more: the server is stopping."""
         self._closing = True
 
     @property
     def under_way(self) -> int:
-        """How many are being sent."""
+        """The number of generations being sent."""
         return sum(map(len, self._under_way.values()))
 
     async def run_once(self) -> int:
-        """Send what may go now, and end what should have gone before. How many there were.
+        """Starts to send what may be sent now, and expires what is past its start deadline.
 
-        One of each kind of key at a time: neither waits for the other. What is left when as many were taken
-        as may be under way is the next tick's, which comes at once.
+        Returns their number.
+
+        The modes take turns, one generation each, so that neither waits for the other. After `at_once` rounds
+        the tick ends, and the next one comes at once.
         """
         self.woken.clear()
         self._freed.clear()
@@ -123,7 +129,7 @@ class DispatchLoop:
         return count
 
     async def _take(self, mode: Mode) -> Generation | None:
-        """The next job of this kind of key; None where none may go."""
+        """Dequeues the next generation of this mode; returns None where none may be sent."""
         now_ms, policy = self.dispatcher.clock.now_ms(), self.dispatcher.policy
         choices = self._choices(mode, now_ms)
         last: Flow | None = None
@@ -145,7 +151,7 @@ class DispatchLoop:
                 if taken is NotDequeued.MOVED:
                     last = None
                     break
-                if freed == self._freed[whose]:  # nothing of it ended meanwhile
+                if freed == self._freed[whose]:  # none of its generations ended meanwhile
                     self._kept_back[whose] = now_ms + _KEPT_BACK_MS
         return None
 
@@ -170,13 +176,17 @@ class DispatchLoop:
             _log.exception("A job could not be taken: its books are wrong.", tenant=flow.tenant_id)
             return NotDequeued.KEPT_BACK
         except Exception:
-            # It may have been carried out though we never heard of it: nobody would send it.
+            # The dequeue may have been committed without our being told: then nobody would send the
+            # generation.
             back = self.dispatcher.until_done(partial(dequeue.undo, attempt))
             self.tasks.start(back, name="give-back")
             raise
 
     def _choices(self, mode: Mode, now_ms: int) -> Sequence[Choice]:
-        """What may be sent with now. One that is new after a pause is tried with one job at a time."""
+        """Returns the credentials to send with now.
+
+        One that is new after a pause is tried with one job at a time.
+        """
         return [
             one.choice(now_ms, queueable=True)
             for one in self.dispatcher.pool.in_turn(mode)
@@ -213,7 +223,7 @@ class DispatchLoop:
         self.woken.set()
 
     async def _expire(self) -> int:
-        """End those that wait and should have started."""
+        """Expires queued generations past their start deadline, and returns their number."""
         clock = self.dispatcher.clock
         failed: set[str] = set()
         count = 0

@@ -1,4 +1,7 @@
-"""Submits whose server died become visibly unknown, and the unknown ends by policy. Nothing is sent again."""
+"""The rescue loop: submits whose replica died become unknown, and unknown ones end by policy.
+
+Nothing is sent again.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +21,21 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Rescuer:
-    """Finds submits without an outcome. Every replica may run one: the state decides who is first."""
+    """Finds submits without an outcome.
+
+    Every replica may run one: the compare-and-swap on the state decides which of them moves a row. An unknown
+    generation is lost, and refunded, after `unknown_refund_after_s` seconds.
+    """
 
     db: Database
     clock: Clock
     unknown_refund_after_s: float = 86_400.0
 
     async def run_once(self) -> int:
-        """Take submits whose lease is over for unknown, and close what stayed so. How many there were."""
+        """Makes submits unknown whose lease has ended, and those lost that stayed unknown for too long.
+
+        Returns the number of generations moved.
+        """
         now_ms = self.clock.now_ms()
         over = await self._move(
             State.DISPATCHING,
@@ -58,8 +68,8 @@ class Rescuer:
             left = [one for one in waiting if one not in failed]
             if not left:
                 return len(moved)
-            # Each in a transaction of its own: whoever has many keeps no tenant waiting, and one that cannot
-            # be moved stops no other.
+            # Each in a transaction of its own: a tenant with many of them blocks no other tenant, and one
+            # that cannot be moved stops no other.
             how = {"reason": reason, "now_ms": self.clock.now_ms(), "only_from": {source}, **changes}
             for generation_id in left:
                 try:

@@ -1,7 +1,7 @@
-"""The last resort of an answer that cannot be committed: a local file, replayed at the next start.
+"""The spool: a local file for upstream ids that could not be committed, replayed at the next start.
 
-A line for each upstream id that tx 2 could not record at once. The process goes on trying while it lives; the
-file is for the case that it does not.
+It gets a line for each id that tx 2 could not record at once. The process keeps trying to record it while it
+lives; the file is for the case that it dies first.
 """
 
 import asyncio
@@ -27,21 +27,25 @@ _log = get_logger("spool")
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The file. Lines are `{"generation": …, "upstream_request_id": …}`."""
+    """The spool file. Its lines are `{"generation": …, "upstream_request_id": …}`."""
 
     path: Path
 
     def append(self, generation_id: str, upstream_request_id: str) -> None:
-        """Add a line; it is on the disk when this returns. It blocks: the place for it is a disaster.
+        """Adds a line, which is on the disk when this returns.
+
+        It blocks the event loop: it is called only when the database has failed.
 
         Raises:
-            OSError: it is not.
+            OSError: the line is not on the disk.
 
         """
         _append(self.path, generation_id, upstream_request_id)
 
     def reject(self, generation_id: str, upstream_request_id: str) -> None:
-        """Keep an id that fits no waiting job in a file beside: the operator alone can tell whose job it is.
+        """Keeps an id that fits no generation in a file beside the spool.
+
+        Only the operator can tell whose job it is.
 
         Raises:
             OSError: it could not be kept.
@@ -55,9 +59,9 @@ class Spool:
         _append(self.path.with_suffix(".rejected.jsonl"), generation_id, upstream_request_id)
 
     async def replay(self, db: Database, clock: Clock) -> int:
-        """Attach every id whose generation still waits for one. How many there were.
+        """Attaches every id whose generation still needs one, and returns their number.
 
-        What cannot be attached is kept in a file beside, for the operator.
+        An id that cannot be attached is kept in a file beside the spool, for the operator.
         """
         attached = 0
         for path in await asyncio.to_thread(self._claim):
@@ -71,8 +75,11 @@ class Spool:
         return attached
 
     def _claim(self) -> list[Path]:
-        """Take the file away from whoever may still append, and whatever an earlier replay left half-way."""
-        with suppress(FileNotFoundError):  # a name of its own: in a container every process has the same id
+        """Takes the file away from processes that may append to it, by renaming it.
+
+        Returns it together with the files that earlier replays left unfinished.
+        """
+        with suppress(FileNotFoundError):  # a random name: in containers every process may have the same id
             self.path.rename(self.path.with_suffix(f".{secrets.token_hex(8)}.replaying"))
         return sorted(self.path.parent.glob(f"{self.path.stem}.*.replaying"))
 
@@ -87,13 +94,13 @@ async def _attach(db: Database, clock: Clock, generation_id: str, upstream_reque
             now_ms=clock.now_ms(),
             upstream_request_id=upstream_request_id,
         )
-    except IntegrityError:  # the id is another generation's
+    except IntegrityError:  # the id belongs to another generation
         return False
     return changed is not None
 
 
 def _has(connection: Connection, generation_id: str, upstream_request_id: str) -> bool:
-    """Whether the id was recorded after all."""
+    """Returns whether the generation has this upstream id after all."""
     generation = store.find(connection, generation_id, None)
     return generation is not None and generation.upstream_request_id == upstream_request_id
 
@@ -101,7 +108,7 @@ def _has(connection: Connection, generation_id: str, upstream_request_id: str) -
 def _append(path: Path, generation_id: str, upstream_request_id: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     entry = json.dumps({"generation": generation_id, "upstream_request_id": upstream_request_id})
-    left = f"\n{entry}\n".encode()  # the break before it keeps it whole after a line that was cut
+    left = f"\n{entry}\n".encode()  # the line break before it keeps it intact after a line that was cut off
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         while left:
@@ -111,7 +118,7 @@ def _append(path: Path, generation_id: str, upstream_request_id: str) -> None:
         os.close(descriptor)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the file's own name as well
+        os.fsync(folder)  # so that the file's directory entry is on the disk too
     finally:
         os.close(folder)
 
@@ -124,6 +131,6 @@ def _lines(path: Path) -> list[tuple[str, str]]:
         try:
             entry = json.loads(line)
             found.append((str(entry["generation"]), str(entry["upstream_request_id"])))
-        except (ValueError, KeyError, TypeError):  # the end of a line that a crash cut
+        except (ValueError, KeyError, TypeError):  # a line that a crash cut off
             _log.error("A line of the spool cannot be read.", line=repr(line[:200]))
     return found

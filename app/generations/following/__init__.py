@@ -1,1 +1,1 @@
-"""Following generations to their end, and telling whoever watches."""
+"""Following generations to their end, and telling subscribers about their events."""

@@ -1,4 +1,4 @@
-"""Cancelling: the upstream's truth decides, and a cancel never says more than is known."""
+"""Cancelling: RunComfy's answer decides, and the gateway never claims more than is known."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,21 +18,24 @@ _TO_BE_SENT: Final = frozenset({State.ACCEPTED, State.DISPATCHING})
 
 @dataclass(frozen=True, slots=True)
 class Canceller:
-    """Cancels generations. It waits `patience_s` for a submit under way, which has no id to name before."""
+    """Cancels generations.
+
+    A job that is being sent has no upstream id to cancel yet: a cancel waits up to `patience_s` seconds for
+    it.
+    """
 
     tracker: Tracker
     watch: Watch
     patience_s: float
 
     async def cancel(self, generation: Generation) -> Generation:
-        """Cancel it where that is possible. It is cancelled exactly when the returned state says so.
+        """Cancels a generation where that is possible; only the returned state says whether it is cancelled.
 
-        Held here it is cancelled at once. While its submit is under way the cancel waits for what comes of
-        it. Repeating a cancel is harmless. A job of unknown fate cannot be cancelled: there is no upstream id
-        to name.
+        A queued generation is cancelled at once. While one is being sent, the cancel waits for the outcome.
+        Repeating a cancel is harmless. An unknown generation cannot be cancelled: there is no upstream id.
 
         Raises:
-            Problem: the upstream gave no usable answer; the cancel may or may not have been carried out.
+            Problem: RunComfy gave no usable answer; the cancel may or may not have been carried out.
 
         """
         clock = self.tracker.clock
@@ -40,7 +43,7 @@ class Canceller:
         while generation.state in _TO_BE_SENT:
             if generation.state is State.ACCEPTED:
                 generation = await self._cancel_held(generation)
-            elif (left_ms := until_ms - clock.now_ms()) > 0:  # it may come back to the queue
+            elif (left_ms := until_ms - clock.now_ms()) > 0:  # it may return to the queue
                 generation = await self.watch.until(
                     generation, lambda one: one.state is not State.DISPATCHING, within_s=left_ms / 1000
                 )

@@ -1,6 +1,6 @@
-"""Noting looks that changed nothing: whatever comes while one transaction is under way goes into the next.
+"""Recording polls that changed nothing, in batches: those that arrive during a transaction go into the next.
 
-Most looks are such, and a transaction of its own costs more than the look.
+Most polls change nothing, and a transaction of its own would cost more than the poll did.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _MAX_AT_ONCE = 200
 
 @dataclass(slots=True)
 class PollBuffer:
-    """Writes notes down, many in one transaction."""
+    """Writes poll records, many in one transaction."""
 
     db: Database
     tasks: Tasks
@@ -26,9 +26,9 @@ class PollBuffer:
     _writing: bool = field(default=False, init=False)
 
     async def add(self, record: PollRecord) -> None:
-        """Write the note down; it is committed when this returns. One that cannot be is lost.
+        """Writes one record; when this returns, it is committed, or it could not be written and is lost.
 
-        A lost note costs a look: its row is due again when the lease ends.
+        A lost record costs one poll: the row is due again when its lease ends.
         """
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((record, done))
@@ -43,7 +43,7 @@ class PollBuffer:
                 batch, self._waiting = self._waiting[:_MAX_AT_ONCE], self._waiting[_MAX_AT_ONCE:]
                 try:
                     await self.db.write(leases.record_polls, [record for record, _ in batch])
-                except Exception:  # noqa: BLE001 - whatever it is, they are only looks
+                except Exception:  # noqa: BLE001 - whatever it is, only polls are lost
                     _log.exception("Looks could not be noted; they are made again.", count=len(batch))
                 finally:
                     for _, done in batch:

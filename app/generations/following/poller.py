@@ -10,15 +10,15 @@ from app.kit.log import get_logger
 from app.upstream.credentials import Credential
 
 _log = get_logger("poll")
-_WORTH_A_CLAIM = 4  # while more is due than there is room for, a quarter of the room is claimed at a time
-_MAX_FULL = 10  # times the room is filled in one tick: a loop that is to stop stops between ticks
+_WORTH_A_CLAIM = 4  # a new batch is claimed once a quarter of `at_once` is free
+_MAX_FULL = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
 
 
 @dataclass(slots=True)
 class Poller:
-    """Looks at a credential's live generations when they are due, at most `at_once` at a time.
+    """Polls a credential's live generations when they are due, at most `at_once` at a time.
 
-    `lag_ms` is how late the latest one was that the last tick found due.
+    `lag_ms` is how overdue the first due generation was when the last tick checked.
     """
 
     tracker: Tracker
@@ -29,13 +29,15 @@ class Poller:
 
     @property
     def under_way(self) -> int:
-        """How many looks have begun and not ended."""
+        """The number of polls that have begun and not ended."""
         return len(self._under_way)
 
     async def run_once(self) -> int:
-        """Begin to look at whatever is due; with more due than there is room for, until it is less. How many.
+        """Begins to poll all generations that are due, in batches where there are many.
 
-        What is still under way at the end goes on beside the next ticks: one slow answer delays no other job.
+        Returns the number begun.
+
+        Polls still under way at the end go on during the next ticks: one slow answer delays no other job.
         """
         polled = 0
         while polled < self.at_once * _MAX_FULL and await self._anything_due():

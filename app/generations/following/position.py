@@ -1,4 +1,4 @@
-"""Where a job that waits stands, and when it is likely to start: what callers are told of both queues."""
+"""A queued generation's position, and when it is likely to start, over the gateway's queue and RunComfy's."""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -18,12 +18,12 @@ from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
 
-_BELIEVED_MS: Final = 1_000  # what is read of all who wait serves everybody who asks meanwhile
+_BELIEVED_MS: Final = 1_000  # how long one reading of the whole queue serves all callers
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Finds the places of those who wait."""
+    """Finds the positions of queued generations."""
 
     db: Database
     clock: Clock
@@ -32,10 +32,10 @@ class Positions:
     _states: dict[str, tuple[int, QueueState]] = field(default_factory=dict, init=False)
 
     async def placed(self, generation: Generation) -> Generation:
-        """The generation with its place, where it waits.
+        """Returns the generation; one that is queued, with its position and its likely start.
 
-        Its position is how many jobs go before it, as it stands now: those of this queue, and those of ours
-        in RunComfy's.
+        The position is the number of jobs ahead as of now: those in the gateway's queue, and our own in
+        RunComfy's.
         """
         if generation.state is not State.ACCEPTED:
             return generation
@@ -56,7 +56,7 @@ class Positions:
 def position_of(
     connection: Connection, generation: Generation, state: QueueState, policy: SubmitPolicy, *, now_ms: int
 ) -> QueuePosition:
-    """Where a generation waits in a line."""
+    """Returns a queued generation's position in the gateway's queue."""
     owner = Owner(generation.tenant_id, generation.mode)
     limits = account.in_flight_limits(connection, owner, policy.default_limits)
     limit = next((one.amount for one in limits if one.scope == Scope()), None)
@@ -66,10 +66,11 @@ def position_of(
 
 
 def wait_of(position: QueuePosition, state: QueueState, usual_ms: float | None) -> int | None:
-    """Milliseconds until a job is likely to start; None where nothing tells.
+    """Returns the milliseconds until a generation is likely to start; None where they cannot be estimated.
 
-    A place is freed as often as the jobs in flight end: the usual time of one, shared by all that run. The
-    tenant's own limit may be what keeps it longest.
+    That is where the usual duration is not known, dispatch is paused or nothing is in flight. Jobs in flight,
+    each of which takes `usual_ms`, end at a rate of `in_flight / usual_ms`, and each that ends frees a slot.
+    The same is worked out for the tenant's own limit, if it has one, and the longer wait counts.
     """
     if usual_ms is None or state.paused or not state.in_flight:
         return None

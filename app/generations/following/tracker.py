@@ -1,7 +1,7 @@
-"""Looking at jobs: one look upstream at a time and per freshness limit, on however many servers people ask.
+"""Polling jobs: one poll at a time per job, and one per freshness period, however many replicas are asked.
 
-Whoever looks holds the row's lease. It ends with what was seen, or by itself when its holder died; a look is
-a GET, so that two at once would cost a call and nothing else.
+A replica that polls a job holds the lease on its row. The lease ends when the poll is recorded, or by itself
+where the replica died. A poll is a GET, so that two at once would cost one call and do no harm.
 """
 
 import asyncio
@@ -36,16 +36,17 @@ from app.upstream.outcomes import (
 )
 
 _log = get_logger("track")
-_MAX_AT_ONCE: Final = 256  # looks: with more, calls would wait for one another until they are too late
+_MAX_AT_ONCE: Final = 256  # polls: with more, calls would queue behind one another past their deadlines
 MAX_RETRY_AFTER_S: Final = 300
-"""A Retry-After of a look is obeyed up to this: a job that has ended should not be missed for long."""
+"""The longest Retry-After that polling obeys, so that the end of a job is not missed for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
     """Brings live generations up to date.
 
-    A row younger than `freshness_s` is not asked about again; `lease_s` is how long a look may take.
+    A generation that was polled less than `freshness_s` ago is not polled again. `lease_s` is how long a poll
+    may take.
     """
 
     db: Database
@@ -61,10 +62,10 @@ class Tracker:
     _under_way: dict[str, asyncio.Task[Generation | None]] = field(default_factory=dict, init=False)
 
     async def refresh(self, generation: Generation, *, force: bool = False) -> Generation:
-        """The generation, looked at upstream where it is live and its row not fresh (or by `force`).
+        """Returns the generation, polled first where it is live and its row stale, or where `force` is set.
 
-        What the upstream cannot tell changes nothing: the row is returned as it stands, with its
-        `stale_reason`. A terminal row never causes a call. One that waits here is told its place.
+        Where RunComfy gives no usable answer nothing changes: the row is returned as it stands, with its
+        `stale_reason`. A final state never causes a call. A queued generation is returned with its position.
         """
         if generation.state is State.ACCEPTED:
             return await self.positions.placed(generation)
@@ -77,18 +78,18 @@ class Tracker:
             return replace(generation, stale_reason="upstream_paused")
         under_way = self._under_way.get(generation.id)
         if force and under_way is not None:
-            # It began before whatever makes the caller insist.
+            # That poll began before the reason for which the caller forces one.
             await asyncio.wait({under_way})
-            under_way = self._under_way.get(generation.id)  # one that began after it will do
+            under_way = self._under_way.get(generation.id)  # a poll that began after it will do
         if under_way is None:
             if len(self._under_way) >= _MAX_AT_ONCE and not force:
-                return generation  # the next to ask, or the loop, will see
+                return generation  # the next caller, or the loop, will poll it
             under_way = self._start(generation.id, self._poll(generation, credential, force=force))
         seen = await asyncio.shield(under_way)
         return seen or await self.find(generation.id, generation.tenant_id) or generation
 
     def poll(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
-        """Look at a generation whose lease the caller has taken, for nobody in particular."""
+        """Starts a poll of a generation that the caller has leased, and returns its task."""
         return self._start(claimed.id, self._poll_claimed(claimed, credential, in_passing=True))
 
     def _start(
@@ -104,30 +105,33 @@ class Tracker:
             del self._under_way[generation_id]
 
     def _due(self, generation: Generation, *, force: bool) -> bool:
-        """Whether to ask upstream. A job that was never asked about has no queue position yet."""
+        """Returns whether to poll. A job that was never polled is due: it has no queue position yet."""
         if not generation.followable:
             return False
         if force:
             return True
         now_ms = self.clock.now_ms()
         until_ms = generation.lease_until_ms or 0
-        if now_ms < until_ms <= now_ms + self.lease_s * 1000:  # somebody is looking
+        if now_ms < until_ms <= now_ms + self.lease_s * 1000:  # somebody is polling it
             return generation.id in self._under_way
         if generation.polled_at_ms is None:
             return True
         return not 0 <= now_ms - generation.polled_at_ms < self.freshness_s * 1000
 
     def lease_until_ms(self) -> int:
-        """When a lease that is taken now ends."""
+        """Returns when a lease that begins now ends."""
         return self.clock.now_ms() + int(self.lease_s * 1000)
 
     def furthest_poll_ms(self) -> int:
-        """No row is to be looked at later than this; one that says so is of a clock that was set back."""
+        """Returns the latest time at which a poll can be due.
+
+        A row whose next poll is later was written before the clock was set back.
+        """
         longest_s = max(self.schedule.max_s, MAX_RETRY_AFTER_S, self.lease_s)
         return self.clock.now_ms() + int(longest_s * 2000)
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
-        """Record an observation; the generation after it."""
+        """Records an observation, and returns the generation after it."""
         return await self._apply(generation, observation, self.clock.now_ms(), retry_after_s=0)
 
     async def _apply(
@@ -160,7 +164,7 @@ class Tracker:
         return next_ms
 
     async def find(self, generation_id: str, tenant_id: str | None) -> Generation | None:
-        """The tenant's generation as its row says."""
+        """Returns the tenant's generation from its row, or None."""
         return await self.db.read(store.find, generation_id, tenant_id)
 
     async def _poll(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
@@ -176,7 +180,7 @@ class Tracker:
         )
         if claimed is not None:
             return await self._poll_claimed(claimed, credential)
-        # The row is fresher than the caller's, or somebody else is looking.
+        # It was polled since the caller read the row, or somebody is polling it now.
         generation = await self.find(read_before.id, read_before.tenant_id) or read_before
         if force and generation.followable:
             return await self._poll_claimed(generation, credential)
@@ -193,7 +197,11 @@ class Tracker:
     async def _poll_claimed(
         self, generation: Generation, credential: Credential, *, in_passing: bool = False
     ) -> Generation | None:
-        """The generation after a look; None after one in passing that changed nothing."""
+        """Polls a generation, and returns it after the poll.
+
+        The caller leased it, or is forced to poll beside whoever leases it. With `in_passing`, a poll that
+        changed no state is recorded through the buffer and returns None.
+        """
         try:
             observation, retry_after_s = await self._observe(generation, credential)
             _report(generation, observation)
@@ -211,7 +219,7 @@ class Tracker:
                     return None
             return await self._apply(generation, observation, now_ms, retry_after_s=retry_after_s)
         except asyncio.CancelledError:
-            # A stop that may wait no longer: the next server need not wait for the lease to end.
+            # The process is stopping: another replica need not wait for the lease to end.
             await self._release(generation)
             raise
 
@@ -222,9 +230,10 @@ class Tracker:
             _log.warning("A lease could not be given back; it ends by itself.", generation=generation.id)
 
     async def _observe(self, generation: Generation, credential: Credential) -> tuple[Observation, int]:
-        """Status, and where that says finished, the result: only both together end a job.
+        """Returns what RunComfy says of a job, and the seconds for which it asks not to be polled.
 
-        With the seconds that the upstream asks to be left alone for.
+        It asks for the status and, where that says finished, for the result: only both together end a job. A
+        job still in RunComfy's queue after its start deadline is cancelled.
         """
         upstream = credential.upstream
         upstream_request_id = generation.upstream_request_id or ""
@@ -240,7 +249,7 @@ class Tracker:
         if observation.error is None:
             return observation, retry_after_s
 
-        # Its words are relayed; its id of the job and our credential are not.
+        # RunComfy's error text is relayed, without our credential and with our id in place of its own.
         def reword(text: str) -> str:
             return upstream.redact(text).replace(upstream_request_id, generation.id)
 
@@ -257,7 +266,10 @@ class Tracker:
         polled: Exchange,
         observation: Observation,
     ) -> tuple[Exchange, Observation]:
-        """Cancel what waits at RunComfy past its start deadline; what was seen before, if that fails."""
+        """Cancels a job in RunComfy's queue that is past its start deadline.
+
+        Returns the cancel's exchange and observation or, where it did not succeed, those of the poll.
+        """
         exchange = await credential.upstream.cancel(upstream_request_id)
         cancelled = observe_cancel(exchange)
         return (exchange, cancelled) if cancelled.seen is Seen.CANCELLED else (polled, observation)
@@ -268,7 +280,7 @@ class Tracker:
 
 
 def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
-    """The JSON value with every text in it, keys too, put in other words."""
+    """Returns the JSON value with every string in it, keys included, passed through `reword`."""
     if isinstance(value, str):
         return reword(value)
     if isinstance(value, list):

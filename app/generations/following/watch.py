@@ -1,8 +1,8 @@
-"""Watching: any number of watchers of a generation, or of all of a tenant's, cost what one does.
+"""Subscribing to a generation, or to all of a tenant's: any number of subscribers costs what one does.
 
-Whatever is watched has one task in this process that reads it when a change is announced, and now and then in
-case that an announcement was lost. Watchers wait in memory for what it finds, and hold nothing of their own:
-a slow one delays nobody.
+Each subject has one task in this process that reads it when a change is announced, and at intervals in case
+an announcement was lost. Subscribers wait in memory for what it finds, and hold no resources of their own: a
+slow one delays nobody.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from app.kit.tasks import Tasks
 
 _log = get_logger("feed")
 _PAGE = 500
-_MAX_KEPT = 2000  # of a tenant's newest events in memory; who is further behind reads the rows
+_MAX_KEPT = 2000  # of a tenant's newest events in memory; a subscriber further behind reads the rows
 _RETRY_AFTER_S = 5
 
 K = TypeVar("K")
@@ -33,7 +33,7 @@ V = TypeVar("V")
 
 
 class StreamOwner(NamedTuple):
-    """Who watches: a tenant, with an API key or with one of its client tokens."""
+    """Whom a subscriber is counted for: a tenant, and its client token where one is used."""
 
     tenant_id: str
     token_id: str | None = None
@@ -41,26 +41,26 @@ class StreamOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A generation with its history, as of one moment."""
+    """A generation with its events, as of one moment."""
 
     generation: Generation
     events: tuple[Event, ...]
 
     @property
     def mark(self) -> tuple[int, int | None]:
-        """What is different after a change that a watcher wants to see."""
+        """What differs after a change that subscribers want to see."""
         return self.generation.version, self.generation.queue_position
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A tenant's newest events, in order, without a gap; `last` is the number of the last one there is."""
+    """A tenant's newest events, in order and without a gap. `last` is the number of its last event."""
 
     last: int
     newest: tuple[Event, ...]
 
     def after(self, number: int) -> tuple[Event, ...] | None:
-        """The events after that one; None where they are not all kept here."""
+        """Returns the events after that number; None where not all of them are kept here."""
         if not self.newest:
             return () if number >= self.last else None
         skipped = number + 1 - self.newest[0].number
@@ -68,7 +68,7 @@ class Tail:
 
 
 class Shared(Generic[V]):
-    """Something that is looked at by one task for all who wait for its changes."""
+    """A subject that one task reads on behalf of all subscribers who wait for its changes."""
 
     def __init__(
         self,
@@ -88,26 +88,32 @@ class Shared(Generic[V]):
         self.watchers = 0
 
     def wake(self) -> None:
-        """Look at once: something may have changed."""
+        """Makes the task read at once: something may have changed."""
         self._woken.set()
 
     async def beyond(self, serial: int, *, within_s: float) -> bool:
-        """Wait for a value later than the `serial`-th; False when the time is over, or the server stops."""
+        """Waits for a value newer than the `serial`-th, and returns whether there is one.
+
+        False means that the time is over or the server is stopping.
+        """
         if self.serial == serial and not self._closing.is_set():
             await happens(self._next, self._clock, within_s=within_s)
         return self.serial > serial
 
     def close(self) -> None:
-        """Let everybody who waits go on."""
+        """Wakes everybody who waits."""
         self._next.set()
 
     async def run(self) -> None:
-        """Look, again and again, for as long as anybody watches. It ends by itself: a look is never cut."""
+        """Reads the subject again and again while it has subscribers.
+
+        It ends by itself, between two reads: a read is never cut off.
+        """
         while self.watchers:
             self._woken.clear()
             try:
                 value = await self._look(self.value)
-            except Exception:  # noqa: BLE001 - whoever watches waits for the next one
+            except Exception:  # noqa: BLE001 - subscribers wait for the next value
                 _log.exception("What is watched could not be read; trying again.")
             else:
                 if self.value is None or value != self.value:
@@ -120,9 +126,10 @@ class Shared(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is watched in this process. `interval_s` is how long a lost announcement may go unnoticed.
+    """The subjects that have subscribers in this process.
 
-    A tenant may have `most` watchers at a time, of which a client token may be `most_of_token`.
+    `interval_s` is how long a lost announcement may go unnoticed. A tenant may have `most` subscribers at a
+    time, one of its client tokens `max_per_token`.
     """
 
     db: Database
@@ -139,23 +146,23 @@ class Watch:
     _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
 
     def listen(self) -> None:
-        """Take what is announced for a sign to look."""
+        """Subscribes to announcements, each of which makes the subject that it names be read."""
         self.db.announcements.subscribe(self._hear)
 
     def close(self) -> None:
-        """End every wait, so that streams end and held answers go out."""
+        """Ends every wait, so that streams end and responses held open are sent."""
         self.closing.set()
         for shared in self._all():
             shared.close()
 
     @property
     def watchers(self) -> int:
-        """How many there are."""
+        """The number of subscribers."""
         return self._watchers.total()
 
     @contextmanager
     def place(self, watcher: StreamOwner) -> Iterator[None]:
-        """Be one of the tenant's watchers for the block.
+        """Counts as one of the tenant's subscribers for the block.
 
         Raises:
             Problem: TOO_MANY_STREAMS; SHUTTING_DOWN.
@@ -186,7 +193,7 @@ class Watch:
                     del counter[name]
 
     def full(self, watcher: StreamOwner) -> bool:
-        """Whether `place` would refuse."""
+        """Returns whether `place` would refuse."""
         of_token = self._of_tokens[watcher.token_id] if watcher.token_id is not None else 0
         return (
             self.closing.is_set()
@@ -197,7 +204,10 @@ class Watch:
     async def until(
         self, generation: Generation, done: Callable[[Generation], bool], *, within_s: float
     ) -> Generation:
-        """The generation once it is `done`; as it is by then when the time is over or the server stops."""
+        """Returns the generation once it is `done`, or as it is after `within_s` seconds.
+
+        It returns earlier where the server is stopping.
+        """
         until_ms = self.clock.now_ms() + int(within_s * 1000)
         async with self.of_generation(generation.id) as shared:
             serial = 0
@@ -211,7 +221,7 @@ class Watch:
 
     @asynccontextmanager
     async def of_generation(self, generation_id: str) -> AsyncIterator[Shared[View]]:
-        """Watch one generation for the block."""
+        """Subscribes to one generation for the block."""
 
         async def look(before: View | None) -> View:
             found = await self.tracker.find(generation_id, None)
@@ -228,7 +238,7 @@ class Watch:
 
     @asynccontextmanager
     async def of_tenant(self, tenant_id: str, mode: Mode) -> AsyncIterator[Shared[Tail]]:
-        """Watch all that happens to a tenant's requests of a kind of key for the block."""
+        """Subscribes to all events of a tenant and mode for the block."""
         kept: deque[Event] = deque(maxlen=_MAX_KEPT)
 
         async def look(before: Tail | None) -> Tail:
@@ -239,7 +249,7 @@ class Watch:
                 last = page[-1].number
             if before and not found:
                 return before
-            kept.extend(found)  # all of them or, where a read fails, none: the next look finds them again
+            kept.extend(found)  # all of them or, where a read fails, none: the next read finds them again
             return Tail(last, tuple(kept))
 
         async with self._watching(self._tenants, (tenant_id, mode), look) as shared:

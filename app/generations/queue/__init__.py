@@ -1,1 +1,1 @@
-"""The queue in front of the upstream: who waits, and what may be sent next."""
+"""The queue in front of RunComfy: which generations are queued, and which may be sent next."""

@@ -1,4 +1,4 @@
-"""What waits, as the operator sees it: how much, since when, and whose share it is. Pausing and going on."""
+"""The backlog, for the operator: each queue's length, age and share of dispatch; pausing and resuming it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,12 @@ from app.generations.store import is_in
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """A tenant's queue for a kind of key. `served` counts the jobs that ever went from it."""
+    """A tenant's queue in one mode.
+
+    `oldest_at_ms` is when the generation at its head was made, None where it is empty. `in_flight` counts the
+    tenant's generations in flight, `served` the generations ever dequeued. `paused` says whether the operator
+    has paused the tenant.
+    """
 
     tenant: str
     mode: Mode
@@ -26,7 +31,7 @@ class Backlog:
 
 
 def backlogs(connection: Connection) -> list[Backlog]:
-    """Every queue that there is, by kind of key and the tenant's name."""
+    """Returns every queue, ordered by mode and by the tenant's name."""
     of_queue = and_(generations.c.tenant_id == queues.c.tenant_id, generations.c.mode == queues.c.mode)
     oldest = (
         select(generations.c.created_at_ms)
@@ -61,7 +66,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
 
 
 def share(one: Backlog, all_of_them: Sequence[Backlog]) -> float:
-    """A tenant's share of what is sent while those wait that wait now, from 0 to 1."""
+    """Returns a tenant's share of what is dispatched, from 0 to 1, while the present queues last."""
     weights = sum(
         other.weight for other in all_of_them if other.mode == one.mode and other.queued and not other.paused
     )
@@ -69,13 +74,16 @@ def share(one: Backlog, all_of_them: Sequence[Backlog]) -> float:
 
 
 def paused(connection: Connection) -> dict[Mode, int]:
-    """The kinds of key of which nothing is sent, and since when."""
+    """Returns the modes whose dispatch is paused, and since when."""
     rows = connection.execute(select(turns.c.mode, turns.c.paused_at_ms).where(turns.c.paused_at_ms > 0))
     return {row.mode: row.paused_at_ms for row in rows}
 
 
 def pause(connection: Connection, modes: Sequence[Mode], at_ms: int | None) -> None:
-    """Stop sending with these kinds of key, or go on (None). It counts from the first stop."""
+    """Pauses the dispatch of these modes at `at_ms`, or resumes it (None).
+
+    A mode that is paused already keeps the time of its first pause.
+    """
     query = update(turns).where(turns.c.mode.in_(modes))
     if at_ms is not None:
         query = query.where(turns.c.paused_at_ms.is_(None))

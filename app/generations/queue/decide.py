@@ -1,4 +1,7 @@
-"""May it go now, and with which credential: the one place that decides, for submits and for the queue."""
+"""The one place that decides whether a generation may be sent now, and with which credential.
+
+Submits and the dispatch loop both ask here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +23,12 @@ from app.upstream.credentials import Choice
 
 @dataclass(frozen=True, slots=True)
 class SubmitPolicy:
-    """The operator's policy.
+    """The operator's settings for limits, charges and queues.
 
-    `default_limits` hold for every tenant without an own one of that metric, `settles_in` are the states that
-    make a price final, separated by commas, and an unknown generation is in flight for `unknown_slot_ms`.
-    `max_queued` may wait in all, `max_queued_per_tenant` of a tenant that has no own number.
+    `default_limits` apply to every tenant without a limit of its own for that metric. `settles_in` lists,
+    separated by commas, the states in which a hold is settled. An unknown generation counts as in flight for
+    `unknown_slot_ms` milliseconds. `max_queued` is how many generations of all tenants may be queued in a
+    mode, `max_queued_per_tenant` how many of a tenant that has no number of its own.
     """
 
     default_limits: tuple[Limit, ...] = ()
@@ -42,13 +46,14 @@ def credential_for(
     *,
     now_ms: int,
 ) -> str:
-    """Returns the name of the credential to send a new generation with now; "" where it has to wait, and may.
+    """Returns the name of the credential to send a new generation with now; "" where it is to be queued.
 
-    It waits behind whoever waits already, whosever turn it is: the dispatch loop knows. Where nobody does,
-    nothing is sent on credit, and fairness is not in question.
+    It is queued where dispatch is paused, a limit is used up, no credential has room, or anybody is queued
+    already: then the dispatch loop decides whose turn it is. Where the queue is empty, fairness is not in
+    question, so it is sent at once and charged to no flow.
 
     Raises:
-        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it may not wait.
+        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it cannot be sent and is not queueable.
 
     """
     gate = queue.gate(connection, intent.tenant_id, intent.mode)
@@ -57,7 +62,7 @@ def credential_for(
             raise problems.of_pause()
         limited = all(one.concurrency is not None for one in intent.choices)
         since_ms = now_ms - policy.unknown_slot_ms
-        # A place that is free now is free for a moment: those who wait for it come first.
+        # A slot that is free now is free only for a moment: queued generations have a prior claim to it.
         if (
             limited
             and gate.anybody_queued
@@ -74,10 +79,12 @@ def credential_for(
 
 
 def pick(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy, *, now_ms: int) -> str:
-    """The first of these credentials with room for one more job; it has room until the commit.
+    """Returns the name of the first of these credentials with room for one more job.
+
+    The credentials' rows are locked where that is needed to keep the room free until the commit.
 
     Raises:
-        Problem: UPSTREAM_BUSY, none has.
+        Problem: UPSTREAM_BUSY, none has room.
 
     """
     limited = [one.name for one in choices if one.concurrency is not None]
@@ -104,7 +111,11 @@ def account_of(
     now_ms: int,
     for_update: bool = False,
 ) -> Account:
-    """A payer's account with what is live counted, to look at or, holding the tenant, to take from."""
+    """Returns a payer's account, with the generations in flight counted.
+
+    `budget` are a client token's own limits. With `for_update` the tenant's row is locked, so that the
+    account may be taken from; without it the account is only to be read.
+    """
     opened = account.open_account(
         connection,
         owner,
@@ -129,7 +140,7 @@ def account_of(
 
 
 def has_room(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy, *, now_ms: int) -> bool:
-    """Whether any of these credentials may have one more generation in flight."""
+    """Returns whether any of these credentials may have one more generation in flight."""
     since_ms = now_ms - policy.unknown_slot_ms
     return any(
         one.concurrency is None

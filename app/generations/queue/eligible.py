@@ -1,4 +1,4 @@
-"""Which of a tenant's jobs may go: the first that no limit of its tenant, key or model keeps back."""
+"""Eligibility: the first of a tenant's queued generations that no limit of tenant, key or model holds up."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Scope, scopes_of
 
-_MAX_ASKED = 50  # tenants, for somebody who may not wait
+_MAX_ASKED = 50  # tenants asked, for a submit that is not queueable
 
 
 def first_that_may_go(
@@ -24,7 +24,10 @@ def first_that_may_go(
     unknown_since_ms: int,
     for_update: bool = False,
 ) -> Generation | None:
-    """The first of a tenant's jobs that may go now; `to_take`: of those that nobody else works on."""
+    """Returns the first of a tenant's queued generations that may be sent now, or None.
+
+    With `for_update` its row is locked, and rows that another transaction has locked are passed over.
+    """
     first = queue.head(connection, tenant_id, mode, for_update=for_update)
     if first is None:
         return None
@@ -44,7 +47,10 @@ def first_that_may_go(
 def anybody_may_go(
     connection: Connection, mode: Mode, defaults: Sequence[Limit], *, unknown_since_ms: int
 ) -> bool:
-    """Whether a place that is free is somebody's who waits, as far as the first of them tell."""
+    """Returns whether any tenant has a queued generation that may be sent now.
+
+    Only the first tenants in turn are asked.
+    """
     return any(
         first_that_may_go(connection, flow.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
         for flow in queue.flows_after(connection, mode)[:_MAX_ASKED]
@@ -52,7 +58,7 @@ def anybody_may_go(
 
 
 def _full(limits: Sequence[Limit], in_flight: Mapping[Scope, int]) -> set[Scope]:
-    """The scopes in which one more would be too many."""
+    """Returns the scopes in which one more generation would exceed a limit."""
     return {
         one.scope for one in limits if one.amount is not None and in_flight.get(one.scope, 0) >= one.amount
     }

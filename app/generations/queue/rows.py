@@ -1,8 +1,9 @@
-"""The queue in front of the upstream: who waits in it, for how many others, and who leaves it next.
+"""The rows of the queue in front of RunComfy: who is queued, with which position, and who is dequeued next.
 
-A generation waits in the state `accepted`; it has a ticket of its tenant's and no credential. First come,
-first served within a tenant, except that a job which a limit of its own key or model keeps back lets others
-pass; between tenants as in `fair`. Whoever changes a tenant's queue holds the tenant's row.
+A queued generation is in the state `accepted`; it has a ticket of its tenant's queue and no credential. A
+tenant's queue is first in, first out, except that a generation which a limit of its own key or model holds up
+lets others pass; between tenants the order is that of `fair`. Whoever changes a tenant's queue must hold the
+lock on the tenant's row.
 """
 
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ from app.generations.queue.fair import Flow, ahead_of
 from app.generations.store import Generation, generation_of, is_in
 
 _RETRY_AFTER_S: Final = 5
-_COUNTED: Final = 1_000  # jobs of its own tenant before one are counted up to this
+_COUNTED: Final = 1_000  # jobs of its own tenant ahead of one are counted exactly up to this
 _PAGE: Final = 200
 
-# In one statement, so that a tenant's first job and its next ones do the same.
+# One statement for a tenant's first job in the queue and for all later ones.
 _TICKET = text(
     """
     INSERT INTO queues (tenant_id, mode, queued, tickets, served, tag)
@@ -58,7 +59,8 @@ _HEAD = select(generations).where(*_OF_TENANT).order_by(generations.c.ticket).li
 _HEAD_OF_LANE = _HEAD.where(
     generations.c.root_kid == bindparam("of_kid"), generations.c.model_id == bindparam("of_model_id")
 )
-# A row that somebody is cancelling is passed over: whoever waited for it here would hold what that one needs.
+# A row that somebody is cancelling is skipped: the canceller needs the tenant's row, which is locked here, so
+# waiting for it would be a deadlock.
 _HEAD_TO_TAKE = _HEAD.with_for_update(skip_locked=True)
 _HEAD_OF_LANE_TO_TAKE = _HEAD_OF_LANE.with_for_update(skip_locked=True)
 _FIRST_LANE = select(*_LANE).where(*_OF_TENANT).order_by(*_LANE).limit(1)
@@ -82,7 +84,7 @@ _FLOWS = _FLOW.where(queues.c.mode == bindparam("of_mode"), literal_column("queu
 _PAGE_OF_FLOWS = _FLOWS.where(
     tuple_(queues.c.tag, queues.c.tenant_id) > tuple_(bindparam("after_tag"), bindparam("after_tenant"))
 ).limit(_PAGE)
-# Of whom something may be sent: whoever is disabled or paused keeps nobody waiting.
+# A tenant that is disabled or paused has nothing to send, and delays nobody.
 _ANYBODY: Select[Any] = (
     select(literal_column("1"))
     .select_from(queues)
@@ -152,7 +154,8 @@ _AT_UPSTREAM = (
         func.count(),
     )
     .select_from(generations)
-    # By credential, though the kind of key says it all: that is what the index of what is live begins with.
+    # The condition on the credential is redundant beside the mode, but it comes first in the index of
+    # generations in flight.
     .where(
         generations.c.credential.in_(select(credentials.c.name)),
         generations.c.mode == bindparam("of_mode"),
@@ -162,39 +165,43 @@ _AT_UPSTREAM = (
 
 
 class QueueLimits(Protocol):
-    """How many jobs of a tenant that has no own number, and of all with that kind of key, may wait."""
+    """The maximum lengths of queues in one mode."""
 
     @property
     def max_queued_per_tenant(self) -> int:
-        """Of a tenant."""
+        """The maximum for a tenant that has no number of its own."""
 
     @property
     def max_queued(self) -> int:
-        """Of all."""
+        """The maximum for all tenants together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether anything of a tenant's is sent at the moment, and whether anybody waits for that."""
+    """Whether a tenant's dispatch is paused, and whether anybody is queued in its mode."""
 
     paused: bool
     anybody_queued: bool
 
     @property
     def shut(self) -> bool:
-        """Whether a job that may wait does."""
+        """Whether a queueable generation has to be queued."""
         return self.paused or self.anybody_queued
 
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
-    """What a job that comes now finds."""
+    """Returns the gate as a submit of this tenant and mode meets it."""
     paused_at_ms, waits = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
     return Gate(paused_at_ms is not None, waits is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class TenantQueue:
-    """A tenant's queue: how many jobs wait in it and may, its weight, and whether nothing is sent."""
+    """A tenant's queue in one mode.
+
+    `jobs` is its length, `most` its maximum length, `weight` the tenant's weight. `paused` says whether
+    dispatch is paused, of the mode or of the tenant.
+    """
 
     jobs: int
     most: int
@@ -203,26 +210,26 @@ class TenantQueue:
 
 
 def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> TenantQueue:
-    """A tenant's queue, as it stands."""
+    """Returns a tenant's queue as it stands. `room` gives the default maximum."""
     row = connection.execute(_WAITING_OF, {"tenant": tenant_id, "of_mode": mode}).one()
     most = room.max_queued_per_tenant if row.max_queued is None else row.max_queued
     return TenantQueue(row.queued or 0, most, row.weight, row.paused_at_ms is not None)
 
 
 def draw(connection: Connection, tenant_id: str, mode: Mode) -> int:
-    """A ticket for a job that goes at once, in case that it comes back."""
+    """Returns a ticket for a generation that is sent at once: its place in the queue, should it come back."""
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 0}).one()
     return int(row.tickets)
 
 
 def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> int:
-    """A ticket for a job that waits from now on. The tenant must be held.
+    """Queues a generation, and returns its ticket. The caller must hold the lock on the tenant's row.
 
     Raises:
         Problem: QUEUE_FULL, GATEWAY_QUEUE_FULL.
 
     """
-    connection.execute(_LOCK, {"of_mode": mode})  # others who join are counted before or after, not beside
+    connection.execute(_LOCK, {"of_mode": mode})  # concurrent joins of a mode run one after another
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
     most = tenant_queue(connection, tenant_id, mode, room).most
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 1}).one()
@@ -242,17 +249,17 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) 
 
 
 def entered(connection: Connection, generation: Generation) -> None:
-    """Count a generation that came back unsent. Its tenant had its turn all the same."""
+    """Counts a generation that came back to the queue unsent. Its flow is not refunded the turn."""
     connection.execute(_CHANGE, _of(generation) | {"more": 1})
 
 
 def left(connection: Connection, generation: Generation) -> None:
-    """Count a generation that waits no more, for whatever reason."""
+    """Counts a generation that left the queue, for whatever reason."""
     connection.execute(_CHANGE, _of(generation) | {"more": -1})
 
 
 def serve(connection: Connection, mode: Mode, flow: Flow) -> None:
-    """Charge a tenant for the job that was taken from its queue."""
+    """Charges a flow for the generation that was dequeued, and moves the virtual time on."""
     virtual = connection.execute(_LOCK, {"of_mode": mode}).one().virtual
     starts_at = flow.starts_at(virtual)
     of_queue = {"tenant": flow.tenant_id, "of_mode": mode}
@@ -261,7 +268,10 @@ def serve(connection: Connection, mode: Mode, flow: Flow) -> None:
 
 
 def flows_after(connection: Connection, mode: Mode, last: Flow | None = None) -> list[Flow]:
-    """Some of the tenants whose jobs wait and may be sent, in turn, from the one after `last`."""
+    """Returns a page of the flows that may be sent, in order of their turns, from the one after `last`.
+
+    It is empty while the mode's dispatch is paused.
+    """
     if connection.execute(_VIRTUAL, {"of_mode": mode}).one().paused_at_ms is not None:
         return []
     after = {"after_tag": -1, "after_tenant": ""}
@@ -271,20 +281,27 @@ def flows_after(connection: Connection, mode: Mode, last: Flow | None = None) ->
 
 
 def flow_of(connection: Connection, tenant_id: str, mode: Mode) -> Flow | None:
-    """A tenant's turn as it stands; None where none of its jobs may be sent."""
+    """Returns a tenant's flow as it stands; None where its queue is empty, or it is paused or disabled."""
     row = connection.execute(_FLOW_OF, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
     return None if row is None or not row.queued else _flow(row)
 
 
 def head(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> Generation | None:
-    """Which of a tenant's jobs came first; `to_take`, of those that nobody else works on."""
+    """Returns the first of a tenant's queued generations, or None.
+
+    With `for_update` its row is locked, and rows that another transaction has locked are skipped.
+    """
     query = _HEAD_TO_TAKE if for_update else _HEAD
     row = connection.execute(query, {"tenant": tenant_id, "of_mode": mode}).one_or_none()
     return None if row is None else generation_of(row)
 
 
 def heads(connection: Connection, tenant_id: str, mode: Mode, *, for_update: bool) -> list[Generation]:
-    """Which came first of each of a tenant's keys and models, in order: as many look-ups as these."""
+    """Returns the first queued generation of each lane (key and model) of a tenant, ordered by ticket.
+
+    It costs two statements per lane. With `for_update` the rows are locked, and rows that another transaction
+    has locked are skipped.
+    """
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
     query = _HEAD_OF_LANE_TO_TAKE if for_update else _HEAD_OF_LANE
     found = []
@@ -300,7 +317,10 @@ def heads(connection: Connection, tenant_id: str, mode: Mode, *, for_update: boo
 
 
 def recount(connection: Connection, tenant_id: str, mode: Mode) -> None:
-    """Count a tenant's jobs that wait anew: a server of a version without a queue may have cancelled some."""
+    """Sets the length of a tenant's queue to the number of its queued generations.
+
+    A replica of a version without a queue may have cancelled some without counting them.
+    """
     of_tenant = {"tenant": tenant_id, "of_mode": mode}
     tenant_queue = connection.execute(_COUNT_WAITING, of_tenant).scalar_one()
     connection.execute(update(queues).where(*_OF_QUEUE).values(queued=tenant_queue), of_tenant)
@@ -308,29 +328,30 @@ def recount(connection: Connection, tenant_id: str, mode: Mode) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """With what kinds of key somebody waits, and whether somebody should have started by now."""
+    """The modes in which somebody is queued, and whether any queued generation is past its start deadline."""
 
     waits: frozenset[Mode]
     overdue: bool
 
 
 def due(connection: Connection, *, now_ms: int) -> Due:
-    """Whether there is anything to do."""
+    """Returns what there is for the dispatch loop to do."""
     row = connection.execute(_DUE, {"now_ms": now_ms}).one()
     waits: dict[Mode, bool] = {"live": row.live is not None, "test": row.test is not None}
     return Due(frozenset(mode for mode, anybody in waits.items() if anybody), row.overdue is not None)
 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
-    """Ids of those that wait and should have started before now."""
+    """Returns ids of queued generations past their start deadline, at most `limit`, the earliest first."""
     return list(connection.scalars(_OVERDUE, {"now_ms": now_ms, "most": limit}))
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Both queues of a kind of key at a moment: who waits here, and how many of our jobs wait at RunComfy.
+    """Both queues of a mode at one moment.
 
-    `in_flight` is how many it has altogether.
+    `flows` is the gateway's queue. `upstream` is how many of our jobs are in RunComfy's queue, `in_flight`
+    how many are in flight altogether.
     """
 
     paused: bool
@@ -341,7 +362,7 @@ class QueueState:
 
 
 def queue_state(connection: Connection, mode: Mode) -> QueueState:
-    """Both queues of a kind of key, as they stand."""
+    """Returns the state of both queues of a mode."""
     virtual, paused_at_ms = connection.execute(_VIRTUAL, {"of_mode": mode}).one()
     found = tuple(_flow(row) for row in connection.execute(_FLOWS, {"of_mode": mode}))
     in_queue, furthest, in_flight = connection.execute(_AT_UPSTREAM, {"of_mode": mode}).one()
@@ -351,9 +372,10 @@ def queue_state(connection: Connection, mode: Mode) -> QueueState:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where a generation waits: how many go before it, of its own tenant's and in all.
+    """A generation's position in the gateway's queue.
 
-    `in_flight` and `limit` are its tenant's; None is no limit.
+    `before` counts the jobs of its own tenant that go first, `ahead` those of all tenants. `in_flight` and
+    `limit` are its tenant's generations in flight and the limit on them, None where there is none.
     """
 
     before: int
@@ -365,7 +387,10 @@ class QueuePosition:
 def position(
     connection: Connection, generation: Generation, state: QueueState, limit: int | None, live: int
 ) -> QueuePosition:
-    """Where a generation waits in a line. `limit` is of its tenant's in flight, `live` how many are."""
+    """Returns a generation's position in the gateway's queue.
+
+    `limit` is its tenant's limit on generations in flight, `live` how many there are.
+    """
     row = connection.execute(_FLOW_OF_ANY, _of(generation)).one_or_none()
     if row is None or not row.queued:
         return QueuePosition(0, 0, live, limit)
@@ -374,7 +399,7 @@ def position(
     before = connection.execute(
         _COUNT_BEFORE, _of(generation) | {"before": ticket, "most": _COUNTED}
     ).scalar_one()
-    if before == _COUNTED:  # there may be many: at most as many as tickets lie between
+    if before == _COUNTED:  # beyond the exact count: at most as many as tickets lie between
         first = connection.execute(_FIRST_TICKET, _of(generation)).scalar_one()
         before = max(before, min(ticket - first, own.queued - 1))
     others = [one for one in state.flows if one.tenant_id != own.tenant_id]

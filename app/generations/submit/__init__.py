@@ -1,1 +1,1 @@
-"""Submits: from a request body to a recorded generation."""
+"""Submits: from a request's body to a recorded generation."""

@@ -1,7 +1,7 @@
-"""Admitting submits: tx 1 in turn for each tenant, and one refusal for all who waited when it was made.
+"""Admitting submits: tx 1, one at a time per tenant, and one refusal shared by all who came before it.
 
-A burst against a limit that is used up would have every submit ask the database the same question. What
-was decided while a submit waited for its turn is true for that submit as well: it too came too late.
+In a burst against an exhausted limit, every submit would ask the database the same question. A refusal that
+was decided after a submit had arrived, while it waited for its tenant's keyed lock, applies to it as well.
 """
 
 from collections import OrderedDict
@@ -19,12 +19,12 @@ from app.quotas.limits import Payer, Standing
 from app.quotas.refusal import QuotaProblem, refused
 
 _MAX_REMEMBERED: Final = 1_000
-_Question = tuple[str, str, Payer, str, int, bool]  # what the answer hangs on
+_Question = tuple[str, str, Payer, str, int, bool]  # what the decision depends on
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Records intents. It remembers the last refusal of each question, for those alone who came before it."""
+    """Records intents; remembers the last refusal of each question, for submits that arrived before it."""
 
     db: Database
     _ticket: "count[int]" = field(default_factory=count, init=False)
@@ -35,7 +35,7 @@ class Admission:
     async def record(
         self, intent: SubmitIntent, policy: SubmitPolicy, *, now_ms: int, lease_until_ms: int
     ) -> Recorded:
-        """Tx 1: the generation of this intent, new or from an earlier submit with its key.
+        """Runs tx 1 and returns the generation of this intent, new or from an earlier submit with its key.
 
         Raises:
             Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, or DATABASE_UNAVAILABLE.
@@ -65,7 +65,10 @@ class Admission:
                 raise
 
     async def _earlier(self, intent: SubmitIntent, problem: QuotaProblem) -> Recorded:
-        """What an earlier submit with the same key made; a repetition takes nothing, so it is not refused."""
+        """Returns what an earlier submit with the same key made, or raises the problem.
+
+        A repetition uses no quota, so it is not refused.
+        """
         if intent.idempotency_key is not None:
             existing = await self.db.read(
                 idempotency.find,

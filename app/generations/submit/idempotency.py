@@ -1,4 +1,4 @@
-"""Idempotency: one generation for one Idempotency-Key. The row of the generation is the record of its key."""
+"""Idempotency: one generation for one Idempotency-Key. The generation's row is the record of its key."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from app.kit.json import dumps
 
 
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
-    """SHA-256 in hex over method, route, kind of key, model and canonical JSON.
+    """Returns the SHA-256, in hex, of the method, route, mode, model and canonical JSON of a submit.
 
-    The kind of key is in it so that a live submit is never answered with a sandbox job.
+    The mode is included so that a live submit is never answered with a sandbox job.
     """
     canonical = dumps(body, sort_keys=True)
     head = f"POST\0/v1/models/{{model_id}}\0{mode}\0{model_id}\0".encode()
@@ -25,10 +25,11 @@ def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
 
 
 def key_space_of(token: ClientToken | None, root_kid: str) -> str:
-    """Within what an Idempotency-Key is one: the tenant or, of client tokens, their end user.
+    """Returns the namespace in which an Idempotency-Key is unique.
 
-    Where they name none it is their API key, so that a page that goes on with a new token makes no second
-    job: it is told that the first one is not its own.
+    For API keys it is the tenant (""). For client tokens it is their end user or, where they name none, their
+    API key: a page that continues with a new token of the same key then makes no second job, but is told that
+    the first one was not its own.
     """
     if token is None:
         return ""
@@ -45,10 +46,11 @@ def find(
     key_space: str = "",
     token: ClientToken | None = None,
 ) -> Generation | None:
-    """The generation that a submit with this key made before, where the caller may see it.
+    """Returns the generation that an earlier submit with this key made, or None.
 
     Raises:
-        Problem: IDEMPOTENCY_MISMATCH, it was another submit.
+        Problem: IDEMPOTENCY_MISMATCH, the earlier submit was a different one, or its generation is not
+            visible to this token.
 
     """
     generation = store.find_by_key(connection, tenant_id, idempotency_key, key_space=key_space)
@@ -62,7 +64,7 @@ def find(
         raise Problem(
             IDEMPOTENCY_MISMATCH,
             "Another model, input or kind of API key was sent with this Idempotency-Key before.",
-            # What the other kind of key made is nobody's to see from here.
+            # A generation of the other mode must not be visible to this caller.
             extra={"request_id": generation.id} if generation.mode == mode else {},
         )
     return generation

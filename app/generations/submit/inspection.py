@@ -1,6 +1,6 @@
-"""Inspecting a request's input: by the model's schema, and its files by what can be seen of them.
+"""Inspecting a request's input: against the model's schema, and its files by fetching what tells their facts.
 
-Everything that is wrong is found at once, before any money moves. What was seen is kept with the request.
+Everything that is wrong is found at once, before any money moves. What was found is stored with the request.
 """
 
 import asyncio
@@ -26,7 +26,10 @@ _RETRY_AFTER_S = 5
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """One file of an input: where it stands, what it is (None: it could not be told), and what is wrong."""
+    """One file of an input: its JSON pointer, its facts, and what is wrong with it.
+
+    `facts` is None where the file could not be fetched or read.
+    """
 
     pointer: str
     facts: Facts | None
@@ -34,7 +37,7 @@ class SeenFile:
 
     @property
     def document(self) -> dict[str, Any]:
-        """As it is kept with the request."""
+        """The JSON object that is stored with the request."""
         facts = asdict(self.facts) if self.facts is not None else dict.fromkeys(Facts.__slots__)
         return {
             "pointer": self.pointer,
@@ -45,9 +48,10 @@ class SeenFile:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found: every violation of the schema, and every file, None where nobody looked.
+    """The result of an inspection: all violations of the schema, and all files.
 
-    Where they are not `binding`, what is wrong with files is only noted.
+    `files` is None where files were not inspected. Where the inspection is not `binding`, faults of files are
+    stored but do not refuse the input.
     """
 
     violations: Sequence[FieldError]
@@ -56,21 +60,21 @@ class Inspection:
 
     @property
     def errors(self) -> list[FieldError]:
-        """Everything that refuses the input, by place, at most a thousand."""
+        """The errors that refuse the input, ordered by their place in it, at most MAX_VIOLATIONS."""
         of_files = [one for file in self.files or () for one in file.errors] if self.binding else []
         return sorted([*self.violations, *of_files], key=_place)[:MAX_VIOLATIONS]
 
     @property
     def media(self) -> list[dict[str, Any]] | None:
-        """What was seen of the files, as it is kept with the request."""
+        """The documents of the files, to be stored with the request; None where files were not inspected."""
         return None if self.files is None else [file.document for file in self.files]
 
     def check(self, model_id: str) -> None:
-        """Refuse what is wrong.
+        """Refuses the input if anything is wrong with it.
 
         Raises:
-            Problem: INVALID_INPUT; OUT_OF_BOUNDS where a client token allows less than the model; and
-                MEDIA_UNREACHABLE where nothing else is wrong, so that another try may do.
+            Problem: INVALID_INPUT; OUT_OF_BOUNDS where the only violations are of a client token's narrower
+                bounds; MEDIA_UNREACHABLE where nothing else is wrong, so that another try may succeed.
 
         """
         errors = self.errors
@@ -100,8 +104,9 @@ class Inspection:
 class Inspector:
     """Inspects inputs.
 
-    `policies` are what each kind of key may send, `checks` what becomes of files where the tenant has no own
-    rule, `within_s` the seconds for all files of an input together.
+    `policies` say, by mode, which files may be sent. `checks` is what happens to files that break a rule
+    where the tenant has no setting of its own. `within_s` is the number of seconds for all files of an input
+    together.
     """
 
     prober: Prober
@@ -110,7 +115,7 @@ class Inspector:
     within_s: float
 
     async def inspect(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
-        """Everything that is wrong with an input, and what was seen of its files."""
+        """Returns everything that is wrong with an input, and what was found out about its files."""
         found = violations(model, body, self.policies[principal.mode])
         if principal.token is not None and principal.token.bounds is not None:
             found += beyond(model, principal.token.bounds, body)
@@ -122,7 +127,7 @@ class Inspector:
         looks = [
             self._look(principal, media, pointer, value)
             for media, pointer, value in media_values(model, body)
-            # A list that is too long is refused for that: its files are not looked at.
+            # A value that is refused already is not fetched, nor are the files of a list that is.
             if pointer not in wrong and pointer.rpartition("/")[0] not in wrong
         ]
         return Inspection(errors, await asyncio.gather(*looks), binding=checks == "enforce")
@@ -133,7 +138,7 @@ class Inspector:
         except UnreadableError as error:
             return SeenFile(pointer, None, (FieldError(pointer, "media_unreadable", str(error)),))
         except UnreachableError:
-            # In the same words whatever the reason: the answer is not to be asked about our network.
+            # One wording for every reason, so that callers cannot probe our network through the answer.
             unreachable = FieldError(
                 pointer, MEDIA_UNREACHABLE.code, "could not be fetched from this address in time"
             )
@@ -155,6 +160,6 @@ class Inspector:
 
 
 def _place(error: FieldError) -> list[tuple[int, int, str]]:
-    """Where it stands: elements by their number."""
+    """Returns the sort key of an error: its place in the input, with array elements in numeric order."""
     tokens = error.pointer.split("/")[1:]
     return [(0, int(one), "") if one.isdecimal() and len(one) < 10 else (1, 0, one) for one in tokens]  # noqa: PLR2004 - no array is that long

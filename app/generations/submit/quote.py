@@ -1,4 +1,4 @@
-"""A quote: what a submit would cost and meet. Nothing is sent, held or spent."""
+"""Quotes: what a submit would cost, and whether it would be accepted. Nothing is sent, held or spent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from app.quotas.limits import Standing
 class Quote:
     """What a submit would meet.
 
-    `price_microcredits` is None where an input that is priced violates the schema; the limits (`standings`)
-    are shown then and not judged. `queueable` says whether the caller's requests may wait in the queue,
-    `would_queue` whether this one would have to.
+    `price_microcredits` is None where the input violates the schema in a way that prevents pricing; the
+    limits (`standings`) are then shown without being judged. `queueable` says whether the caller's requests
+    are queued when they cannot be sent at once, `would_queue` whether this one would be.
     """
 
     model: Model
@@ -31,7 +31,7 @@ class Quote:
 
 
 async def quote(submitter: Submitter, principal: Principal, model_id: str, body: dict[str, Any]) -> Quote:
-    """Inspect a body, price it, and judge every limit as a submit would.
+    """Inspects a body, prices it, and judges every limit as a submit would.
 
     Raises:
         Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED, UPSTREAM_NOT_CONFIGURED, DATABASE_UNAVAILABLE.

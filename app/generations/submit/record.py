@@ -1,7 +1,8 @@
-"""A submit's intent: one row for a job, one job for an Idempotency-Key, and its price held.
+"""Tx 1 of a submit: one row per job, one job per Idempotency-Key, and a hold on its price.
 
-The row is the idempotency record. It is made in tx 1, before anything is sent, and a second submit with the
-same key finds it there, whichever replica it comes to. What it may cost is taken from every quota with it.
+The row is the idempotency record too. It is committed before anything is sent, so a second submit with the
+same key finds it, whichever replica receives it. In the same transaction its price is held in every quota
+that it counts against.
 """
 
 from dataclasses import dataclass, replace
@@ -27,10 +28,10 @@ from app.quotas.refusal import refused
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Tx 1's result.
+    """The result of tx 1.
 
-    `standings` are the tenant's limits after it, and whether another one like it would fit; empty for a
-    repetition.
+    `standings` are the caller's limits after it, with whether another generation like it would fit; empty for
+    a repetition.
     """
 
     generation: Generation
@@ -41,12 +42,12 @@ class Recorded:
 def record(
     connection: Connection, intent: SubmitIntent, policy: SubmitPolicy, *, now_ms: int, lease_until_ms: int
 ) -> Recorded:
-    """Tx 1: take all quotas or none, hold the price, and insert the generation of this intent.
+    """Runs tx 1: takes from all quotas or from none, holds the price, and inserts the generation.
 
-    It is inserted as `dispatching`, to be sent by whoever called, or where it may not go yet as `accepted`.
+    It is inserted as `dispatching`, for the caller to send, or as `accepted` where it is queued.
 
-    Whoever submits for the same tenant meanwhile waits here, so that there is one row for a key, and what
-    is read of the account is what is taken from.
+    The tenant's row is locked first. Concurrent submits of a tenant therefore run one after another: a key
+    gets one row, and the account does not change between being read and being taken from.
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY, DISPATCH_PAUSED,
@@ -97,14 +98,18 @@ def record(
     )
     if generation.hold is not None:
         ledger.hold(connection, generation.hold, now_ms=now_ms)
-    if not credential:  # of an end user what waits counts all the same
+    # A queued generation is not in flight; only an end user's limits count it all the same.
+    if not credential:
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
     return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
 
 
 def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:
-    """Whoever authenticated may have waited for a file, and its token may have ended meanwhile."""
+    """Checks the client token again.
+
+    It may have ended since authentication, while the submit's files were being fetched.
+    """
     found = client_tokens.find(connection, token_id)
     if found is None:
         raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")

@@ -1,4 +1,4 @@
-"""A submit: from a caller's body to an answer. Recording it is `intent`'s, sending it `dispatch`'s."""
+"""Submits: from a caller's body to the answer. `record` writes tx 1, `dispatch` sends the job."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -40,10 +40,10 @@ _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A generation that was accepted, now or by an earlier submit with the same key.
+    """A generation that was accepted, now or by an earlier submit with the same key (`replayed`).
 
-    `standings` are the tenant's limits after it, and whether another one like it would fit; empty for a
-    repetition.
+    `standings` are the caller's limits after it, with whether another generation like it would fit; empty for
+    a repetition.
     """
 
     generation: Generation
@@ -53,10 +53,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Submits jobs, within `deadline_s` from the look at their files to RunComfy's answer.
+    """Submits jobs, within `deadline_s` from the inspection of their files to RunComfy's answer.
 
-    `lease_s` is how long a silent one is believed to be under way, `queueing` whether the jobs of those wait
-    who say nothing of it.
+    `lease_s` is how long a submit without an outcome is taken to be under way. `queueing` says whether
+    generations are queueable where neither the API key nor the tenant has a setting of its own.
     """
 
     db: Database
@@ -82,21 +82,22 @@ class Submitter:
         idempotency_key: str | None = None,
         start_deadline_ms: int | None = None,
     ) -> Submission:
-        """Submit one job, or find the one that the same key made before.
+        """Submits one job, or returns the generation that an earlier submit with the same key made.
 
-        Where the principal's jobs wait, one that may not go yet is accepted all the same. It is cancelled
-        where it has not started by `start_deadline_ms`.
+        Where the principal's generations are queueable, one that cannot be sent at once is accepted and
+        queued. One that has not started by `start_deadline_ms` ends as `expired`, or is cancelled at
+        RunComfy.
 
         Raises:
-            Problem: it was refused here (nothing recorded); or it was refused or not reached upstream
-                (recorded as rejected), or its fate is unknown (recorded as unknown), each with the
-                request id in `extra`; or the key is another submit's, or its first is still under way.
+            Problem: it was refused here (nothing is recorded), or refused or not reached upstream (recorded
+                as rejected), or its outcome is unknown (recorded as unknown), the latter two with the request
+                id in `extra`; or the key belongs to a different submit, or to one that is still under way.
 
         """
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
         key_space = idempotency.key_space_of(principal.token, principal.root_kid)
         if idempotency_key is not None and wanted is not None:
-            # First of all: what was accepted before stays so, whatever the catalogue says by now.
+            # Before any other check: a submit that was accepted stays so, whatever the catalogue says by now.
             earlier = await self.db.read(
                 idempotency.find,
                 principal.tenant_id,
@@ -145,13 +146,14 @@ class Submitter:
             if not recorded.is_set() and queueable:
                 raise problems.maybe_accepted(intent.generation_id) from None
             if not recorded.is_set():
-                # The deadline is over, so even if it is recorded now it will not be sent.
+                # The deadline has passed, so even if the submit is recorded now it will not be sent.
                 raise Problem(
                     DATABASE_UNAVAILABLE,
                     "The database did not answer in time; nothing was sent.",
                     retry_after_s=2,
                 ) from None
-            # Sent, or being sent, and not recorded yet: the task goes on, and nobody may send it again.
+            # The job was sent or is being sent, and its outcome is not recorded yet. The task goes on, and
+            # nobody may send the job again.
             raise problems.unknown_outcome(intent.generation_id) from None
         if not written.is_new:
             return _replay(written.generation)
@@ -160,7 +162,7 @@ class Submitter:
     async def _record_and_send(
         self, intent: SubmitIntent, body: bytes, recorded: asyncio.Event, deadline: float
     ) -> Recorded:
-        """Tx 1, the submit, tx 2: one task, so that no row is left without its submit."""
+        """Runs tx 1, the sending and tx 2 in one task, so that no row is left without its submit."""
         now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
@@ -171,9 +173,9 @@ class Submitter:
                 isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE
             ):
                 raise
-            # The commit may have been carried out though we never heard of it. Nothing was sent, and the
-            # caller is told so: the row must not say otherwise, nor keep the key. One that waits is another
-            # matter: any server may send it.
+            # The commit may have succeeded though we were never told. Nothing was sent, and the caller is
+            # told so: the row must not say otherwise, nor keep the Idempotency-Key. A queued row is
+            # different: any replica may send it.
             self.tasks.start(self.dispatcher.close_unsent(intent.generation_id), name="close-unsent")
             again = self.dispatcher.close_unsent(intent.generation_id, late=True)
             self.tasks.start(again, name="close-unsent", may_be_cut=True)
@@ -187,7 +189,7 @@ class Submitter:
         return replace(written, generation=sent)
 
     def model(self, principal: Principal, model_id: str) -> Model:
-        """The model of that id.
+        """Returns the model of that id.
 
         Raises:
             Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED.
@@ -201,11 +203,11 @@ class Submitter:
         return model
 
     def queueable(self, principal: Principal) -> bool:
-        """Whether the principal's jobs wait where they may not go yet."""
+        """Returns whether the principal's generations are queued when they cannot be sent at once."""
         return self.queueing if principal.queueing is None else principal.queueing
 
     async def account(self, principal: Principal, model_id: str | None) -> Account:
-        """What the principal has and uses, of one model or of all, as it stands now."""
+        """Returns the principal's limits and usage as they stand, for one model or for all (None)."""
         token = principal.token
         return await self.db.read(
             decide.account_of,
@@ -218,11 +220,13 @@ class Submitter:
         )
 
     def credentials(self, principal: Principal, *, queueable: bool) -> tuple[Choice, ...]:
-        """What this kind of key may be sent with now, the one first whose turn it is.
+        """Returns the credentials that may be used now in the principal's mode, the next in turn first.
+
+        It is empty where none may be used and the submit is queueable.
 
         Raises:
             Problem: UPSTREAM_NOT_CONFIGURED; UPSTREAM_CREDENTIAL_REFUSED, UPSTREAM_BUSY, UPSTREAM_UNREACHABLE
-                where all are left alone for a while, and the job may not wait.
+                where all are paused and the submit is not queueable.
 
         """
         usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
@@ -234,7 +238,7 @@ class Submitter:
         raise problems.of_paused(*self.pool.soonest(principal.mode))
 
     def check_configured(self, principal: Principal) -> None:
-        """Refuse a kind of key that there is no credential for.
+        """Refuses a principal for whose mode no credential is configured.
 
         Raises:
             Problem: UPSTREAM_NOT_CONFIGURED.
@@ -254,7 +258,7 @@ def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
 
 
 def _replay(generation: Generation) -> Submission:
-    """The job's current record, as the answer to a repetition of its submit."""
+    """Returns the generation as it is now, as the answer to a repetition of its submit."""
     if generation.is_being_submitted:
         raise Problem(
             IDEMPOTENCY_IN_PROGRESS,
