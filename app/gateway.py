@@ -1,4 +1,4 @@
-"""The ready objects, and the one way to open them: HTTP, CLI, worker and tests all use it."""
+"""The gateway's objects, and the one way to open them, for HTTP, CLI, worker and tests alike."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,7 +47,7 @@ from app.quotas.limits import Metric, parse_limit
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 
-_LEASE_MARGIN_S = 5.0  # of a look: what its two calls have beside their deadlines, for the database
+_LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
 
 
@@ -57,9 +57,9 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may call: keys and client tokens, web origins, limits on calls, minting, and what was refused.
+    """Who may call: authentication, web origins, limits on calls, minting, and the rejection log.
 
-    `reads` limits the calls of an API key that are no submits, `calls` all calls of a client token.
+    `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
 
     authenticator: Authenticator
@@ -72,7 +72,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """Whatever brings live generations up to date, and tells whoever watches them."""
+    """What brings live generations up to date, and tells their subscribers."""
 
     tracker: Tracker
     pollers: tuple[Poller, ...]
@@ -82,7 +82,10 @@ class Following:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upkeep:
-    """What ends by time alone: submits without an outcome, and outputs that were kept for long enough."""
+    """What happens by time alone.
+
+    Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed.
+    """
 
     rescuer: Rescuer
     retention: Retention
@@ -111,14 +114,15 @@ class Gateway:
 async def open_gateway(
     settings: Settings, *, clock: Clock | None = None, serving: bool = False
 ) -> AsyncIterator[Gateway]:
-    """Open a gateway; leaving it waits for its tasks, for `drain_s` at most.
+    """Opens a gateway; leaving the block waits for its tasks, for at most `drain_s` seconds.
 
-    `serving` also takes the lock that makes a server the only one on an SQLite file.
+    `serving` is for servers: it takes the lock that makes a server the only one on an SQLite file, reads what
+    earlier runs stored (durations, credentials' health, the spool), and listens for announcements.
 
     Raises:
         SettingsError: the pepper is missing or weak.
-        LimitError: a default limit cannot be understood.
-        CatalogError: a model file cannot be understood.
+        LimitError: a default limit cannot be parsed.
+        CatalogError: a model file cannot be parsed.
         ServerRunningError: there is another server on this SQLite file.
         SchemaError: the database has to be migrated first.
         Problem: DATABASE_UNAVAILABLE.
@@ -231,10 +235,10 @@ async def open_gateway(
 
 
 def submit_policy_of(settings: Settings) -> SubmitPolicy:
-    """What the settings say of limits and charges.
+    """Returns the settings for limits, charges and queues as a policy.
 
     Raises:
-        LimitError: a default limit cannot be understood.
+        LimitError: a default limit cannot be parsed.
 
     """
     limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
@@ -251,10 +255,10 @@ def submit_policy_of(settings: Settings) -> SubmitPolicy:
 
 
 def reaches_of(settings: Settings) -> dict[str, Reach]:
-    """What each kind of key may have fetched: the sandbox's own files are for test keys alone.
+    """Returns, by mode, from where files may be fetched: the sandbox's own files only in mode `test`.
 
     Raises:
-        SettingsError: a network cannot be understood.
+        SettingsError: a network cannot be parsed.
 
     """
     try:
@@ -262,7 +266,7 @@ def reaches_of(settings: Settings) -> dict[str, Reach]:
     except ValueError as error:
         raise SettingsError(f"{PREFIX}MEDIA_NETWORKS: {error}.") from error
     hosts = frozenset(settings.http_media_hosts)
-    # Callers know the sandbox by its public address, which need not lead there from here.
+    # Callers use the sandbox's public address, which the gateway itself may not be able to reach.
     inner = ((settings.sandbox_public_base_url, settings.sandbox_base_url),)
     return {
         "live": Reach(hosts, networks),
@@ -289,7 +293,7 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The shipped models, under the operator's own."""
+    """Returns the catalogue: the shipped models, and the operator's own, which override them."""
     folders = [SHIPPED]
     if settings.catalog_dir is not None:
         folders.append(settings.catalog_dir)
@@ -311,7 +315,7 @@ async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
 
 
 async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[Credential]:
-    """The sandbox's and, where they are configured, RunComfy's."""
+    """Returns the sandbox's credential and, where they are configured, RunComfy's."""
     opened = [
         Credential(
             SANDBOX,

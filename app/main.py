@@ -36,7 +36,10 @@ from app.worker import running
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
-    """The application. Its lifespan opens the gateway and runs the loops; `create_server_app` wraps it."""
+    """Returns the application. Its lifespan opens the gateway and runs the background loops.
+
+    `create_server_app` wraps it for serving.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,7 +47,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
             app.state.gateway = gateway
             async with running(gateway):
                 yield
-            # uvicorn has waited for connections; what is left of the time is for work without one.
+            # uvicorn has waited for connections; the rest of the drain time is for tasks that have none.
             spent_s = time.monotonic() - getattr(app.state, "stopping_since", time.monotonic())
             await gateway.tasks.drain(max(0.0, settings.drain_s - spent_s))
 
@@ -55,7 +58,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # several of RunComfy's clients take any redirect for an error
+        redirect_slashes=False,  # several of RunComfy's clients treat any redirect as an error
         telemetry={"tracing": False, "metrics": False, "logs": False},  # it would log exceptions' messages
     )
     app.state.base_url = settings.base_url
@@ -65,7 +68,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.add_exception_handler(Exception, answer_exception)
     add_routes(app)
     app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
-    # For the operator, and so not in the contract.
+    # For the operator, and therefore not in the contract.
     app.add_api_route("/metrics", get_metrics, include_in_schema=False)
     if settings.playground_kid is not None:
         app.add_api_route(
@@ -77,13 +80,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
 
 
 def create_server_app(settings: Settings, *, clock: Clock | None = None) -> tuple[FastAPI, ASGIApp]:
-    """The application, and it inside the edge that marks, logs and guards every answer."""
+    """Returns the application, and the same wrapped in the edge that tags, logs and guards every answer."""
     app = create_app(settings, clock=clock)
     return app, Edge(app, settings.base_url)
 
 
 def contract(settings: Settings, catalog: Catalog) -> dict[str, Any]:
-    """The OpenAPI document for a catalogue, without opening anything."""
+    """Returns the OpenAPI document for a catalogue, without opening a gateway."""
     return openapi.build(create_app(settings), catalog)
 
 

@@ -1,4 +1,4 @@
-"""What happens in the background: the list of loops, and their start and stop."""
+"""The background loops of a server: their list, and how they are started and stopped."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from functools import partial
 from app.gateway import Gateway
 from app.kit.loop import Loop
 
-_POLL_S = 0.25  # how late a look may be for the sake of a tick
+_POLL_S = 0.25  # how late a poll may be because it waits for a tick
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
 _REFUSALS_S = 10.0
@@ -16,7 +16,11 @@ _RETAIN_S = 600.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
-    """Every loop of this gateway. Its credentials and counts are its own; the rest is anybody's work."""
+    """Returns every loop of this gateway.
+
+    Those for credentials and refusals work on this process's own state and always run. The others work on
+    shared rows, so any replica may run them.
+    """
     clock, settings = gateway.clock, gateway.settings
     own = [
         Loop(
@@ -46,7 +50,7 @@ def loops(gateway: Gateway) -> list[Loop]:
 
 @asynccontextmanager
 async def running(gateway: Gateway) -> AsyncIterator[None]:
-    """Run every loop for as long as the block lasts; leaving lets the ticks under way finish."""
+    """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish."""
     started = loops(gateway)
     async with asyncio.TaskGroup() as group:
         for loop in started:

@@ -1,1 +1,1 @@
-"""Client tokens at work: minting them, and the log of what they were refused."""
+"""Client tokens in use: minting them, and the log of the requests that they were refused."""

@@ -1,4 +1,4 @@
-"""Minting client tokens: their terms judged against what their maker may do itself."""
+"""Minting client tokens: their terms are checked against what the API key that mints them may do itself."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,10 @@ from app.quotas.limits import Scope
 
 @dataclass(frozen=True, slots=True)
 class Minter:
-    """Makes client tokens, under the current pepper and so many a minute and key."""
+    """Makes client tokens, with digests under the current pepper.
+
+    `limiter` limits how many a minute are made with an API key.
+    """
 
     db: Database
     clock: Clock
@@ -35,9 +38,10 @@ class Minter:
     async def mint(
         self, principal: Principal, terms: TokenTerms, *, own_origins: Sequence[str] = ()
     ) -> tuple[ClientToken, str]:
-        """Make a token of the principal's key: its record and, this once, the token.
+        """Makes a token of the principal's API key, and returns its record and the token itself.
 
-        `own_origins` are the gateway's own pages, which any token may be for.
+        The token is known only now: its digest alone is stored. `own_origins` are the origins of the
+        gateway's own pages, which every token may name.
 
         Raises:
             Problem: INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS; QUOTA_EXCEEDED, too many a minute.
@@ -70,10 +74,13 @@ class Minter:
         return await self.db.write(_make, principal.kid, terms, self.pepper, self.clock.now_ms())
 
     async def mint_of(self, parent: APIKey, terms: TokenTerms) -> tuple[ClientToken, str]:
-        """Make a token for the playground, of a key, on terms that are known to be right.
+        """Makes a token of an API key for the playground; returns its record and the token.
+
+        The terms are the gateway's own and are not checked.
 
         Raises:
-            Problem: QUOTA_EXCEEDED, too many a minute; the key's own backend has a minute of its own.
+            Problem: QUOTA_EXCEEDED, too many a minute; counted apart from the tokens that the key itself
+                mints.
 
         """
         self.limiter.check(Scope(parent.root_kid, "playground"))
@@ -108,7 +115,7 @@ class Minter:
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
-    """The refusal of terms, with everything that is wrong with them."""
+    """Returns the problem for invalid terms, with everything that is wrong with them."""
     count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
     return Problem(INVALID_TOKEN_TERMS, f"{count}; see `errors`.", errors=errors)
 
@@ -118,5 +125,5 @@ def _make(
 ) -> tuple[ClientToken, str]:
     parent = keys.find(connection, kid)
     if parent is None:
-        raise LookupError(kid)  # it has just been authenticated, and keys are never removed
+        raise LookupError(kid)  # the key has just been authenticated, and keys are never removed
     return client_tokens.create(connection, parent, terms, pepper=pepper, now_ms=now_ms)

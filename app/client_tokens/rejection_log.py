@@ -1,4 +1,4 @@
-"""What client tokens are refused is kept with them: whoever minted one sees what its page ran into."""
+"""The rejection log: requests that client tokens were refused, so that who minted a token sees its errors."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 
 _log = get_logger("auth")
-_MAX_A_MINUTE = 60  # that are kept of a token; a page that repeats itself must not cost more writes
+_MAX_A_MINUTE = 60  # kept per token; a page that repeats itself must not cause more writes
 _MAX_REMEMBERED = 10_000
 _MINUTE_MS = 60_000
 
@@ -24,7 +24,10 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class RejectionLog:
-    """Writes refusals down; those beyond so many a minute and token are only counted, by a loop."""
+    """Stores refusals of client tokens.
+
+    Those beyond the maximum per minute and token are only counted; a loop writes the counts.
+    """
 
     db: Database
     clock: Clock
@@ -32,7 +35,7 @@ class RejectionLog:
     _uncounted: Counter[str] = field(default_factory=Counter, init=False)
 
     async def note(self, token_id: str, refusal: Refusal) -> None:
-        """Keep one. It never fails: a refusal that cannot be kept is one all the same."""
+        """Stores one refusal. It raises nothing: a refusal that cannot be stored is counted instead."""
         now_ms = self.clock.now_ms()
         window = self._windows.get(token_id)
         if window is None or not 0 <= now_ms - window.began_ms < _MINUTE_MS:
@@ -45,7 +48,7 @@ class RejectionLog:
         window.written += 1
         try:
             await self.db.write(client_tokens.note_refusal, token_id, refusal)
-        except Exception as error:  # noqa: BLE001 - the answer goes out all the same
+        except Exception as error:  # noqa: BLE001 - the caller must get its answer all the same
             self._uncounted[token_id] += 1
             _log.warning(
                 "A client token's refusal could not be kept.",
@@ -55,7 +58,7 @@ class RejectionLog:
             )
 
     async def run_once(self) -> int:
-        """Write down how many were not kept. How many there were."""
+        """Writes the counts of refusals that were not stored. Returns the number of refusals counted."""
         counts = dict(self._uncounted)
         if not counts:
             return 0
@@ -68,7 +71,7 @@ class RejectionLog:
         return sum(counts.values())
 
     async def close(self) -> None:
-        """The same for the last time."""
+        """Writes the counts for the last time."""
         try:
             await self.run_once()
         except Problem:

@@ -1,7 +1,7 @@
 """Announcements: short messages that a committed transaction sends to whoever waits for a change.
 
 They reach this process at once and, on PostgreSQL, every other within a moment. They carry nothing that is
-not in a row, and may be lost: whoever listens also looks at the rows now and then.
+not in a row, and may be lost: every listener also reads the rows at intervals.
 """
 
 import asyncio
@@ -29,41 +29,41 @@ _RECONNECT_S: Final = 1.0
 _SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
 
 Listener = Callable[[str | None], None]
-"""Takes a message, or None when some may have been lost."""
+"""A function that takes a message, or None when some may have been lost."""
 
 
 def announce(connection: Connection, message: str) -> None:
-    """Send a message once the transaction of this connection is committed; up to 7,000 characters."""
+    """Sends a message of at most 7,000 characters once the transaction of this connection is committed."""
     connection.info.get(_INFO, []).append(message)
 
 
 def begin(connection: Connection) -> list[str]:
-    """What this transaction will announce, from now on."""
+    """Starts to collect what the transaction of this connection announces, and returns the list."""
     messages: list[str] = []
     connection.info[_INFO] = messages
     return messages
 
 
 class Announcements:
-    """What one process announces and hears.
+    """Sends and receives announcements for one process.
 
     NOTIFY inside the transactions themselves would make PostgreSQL commit them one by one, so messages are
-    sent after their commit, many together.
+    sent after the commit, many together.
     """
 
     def __init__(self, engine: AsyncEngine | None = None) -> None:
-        self._engine = engine  # None on SQLite, where nobody else listens
+        self._engine = engine  # None on SQLite, where no other process listens
         self._sender = secrets.token_hex(4)
         self._listeners: list[Listener] = []
         self._waiting: deque[str] = deque(maxlen=_MAX_WAITING)
         self._sending: asyncio.Task[None] | None = None
 
     def subscribe(self, listener: Listener) -> None:
-        """Call the listener with every message, for as long as this process lives."""
+        """Calls the listener with every message, for as long as this process lives."""
         self._listeners.append(listener)
 
     def publish(self, messages: list[str]) -> None:
-        """Tell everybody what a committed transaction announced."""
+        """Delivers the announcements of a committed transaction to this process and the others."""
         for message in messages:
             self._tell(message)
         if self._engine is None or not messages:
@@ -73,13 +73,13 @@ class Announcements:
             self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
 
     async def close(self) -> None:
-        """Send what still waits."""
+        """Waits until what is being sent to other processes is sent."""
         if self._sending is not None:
             await asyncio.gather(self._sending, return_exceptions=True)
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
-        """Hear what other processes announce for as long as the block lasts."""
+        """Receives the announcements of other processes for as long as the block lasts."""
         if self._engine is None:
             yield
             return
@@ -109,7 +109,7 @@ class Announcements:
             with suppress(psycopg.Error, OSError):
                 async with await _connect(engine) as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
-                    self._tell(None)  # whatever came before it listened
+                    self._tell(None)  # anything announced before LISTEN was missed
                     async for notification in connection.notifies():
                         sender, _, message = notification.payload.partition(" ")
                         if sender != self._sender:
@@ -119,7 +119,7 @@ class Announcements:
 
 
 async def _connect(engine: AsyncEngine) -> "psycopg.AsyncConnection[Any]":
-    """A connection that is not the pool's: it listens for as long as the process lives."""
+    """Returns a connection outside the pool: it listens for as long as the process lives."""
     url = make_url(engine.url).set(drivername="postgresql").render_as_string(hide_password=False)
     return await psycopg.AsyncConnection.connect(
         url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=2

@@ -1,7 +1,7 @@
-"""`read` and `write`: the two ways to the database, and `snapshot` for whoever audits it.
+"""`read` and `write`, the two ways to use the database, and `snapshot` for audits.
 
 They run a synchronous function of a `Connection`; it cannot await, so no transaction spans a network call.
-The function may run again when PostgreSQL asks for it, so it changes nothing but the database.
+PostgreSQL may require that the function runs again, so it must change nothing but the database.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _POOL_TIMEOUT_S = 5.0
 _MAX_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
 _RETRY_AFTER_S = 2
-# An answered id is durable; and no statement outlives the callers' patience.
+# A committed id is durable before the caller is answered, and no statement outlives the callers' patience.
 _POSTGRES_OPTIONS = "-c synchronous_commit=on -c statement_timeout=5s -c lock_timeout=4s"
 _POSTGRES: dict[str, int | str] = {
     "connect_timeout": 5,
@@ -39,29 +39,29 @@ _POSTGRES: dict[str, int | str] = {
     "keepalives_interval": 3,
     "keepalives_count": 2,
 }
-_TURN_S = 6.0  # of a submit's eight: what is left is for sending it
-_ANSWER_S = 6.0  # a server that is frozen or cut off never answers, and enforces no timeout of its own
+_TURN_S = 6.0  # of the eight seconds of a submit: the rest is for sending it
+_ANSWER_S = 6.0  # a database server that is frozen or cut off never answers, and enforces no timeout
 _OUTAGES = (DBAPIError, PoolTimeoutError, DatabaseBusyError, OSError)
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether a database URL names an SQLite file."""
+    """Returns whether a database URL names an SQLite file."""
     return url.startswith("sqlite:///")
 
 
 def sync_url(url: str) -> str:
-    """The URL with the driver that migrations use."""
+    """Returns the URL with the driver that migrations use."""
     if is_sqlite(url):
         return url
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 class NotBegunProblem(Problem):
-    """DATABASE_UNAVAILABLE, and it is certain that nothing was asked of the database."""
+    """DATABASE_UNAVAILABLE where it is certain that no statement was sent to the database."""
 
 
 class Database:
-    """An open database. `open_database` makes it, `close` ends it."""
+    """An open database. `open_database` opens it, `close` closes it."""
 
     def __init__(self, readers: AsyncEngine, writer: Writer | None, turns: KeyedLocks | None = None) -> None:
         self._readers = readers
@@ -71,15 +71,15 @@ class Database:
 
     @property
     def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
+        """The SQL dialect: `sqlite` or `postgresql`."""
         return self._readers.dialect.name
 
     async def write(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run the function in a transaction; its result, once that is committed and durable.
+        """Runs the function in a transaction, and returns its result once that is committed and durable.
 
-        What the function announced is told then.
+        What the function announced is published then.
 
         Raises:
             Problem: DATABASE_UNAVAILABLE, and nothing is known to be committed.
@@ -103,13 +103,13 @@ class Database:
 
     @asynccontextmanager
     async def serialized(self, key: str) -> AsyncIterator[None]:
-        """Have this key's turn: for writes that hold one row, those of a process one after another.
+        """Holds the lock of this key for the block: a process's writes to one row run one after another.
 
-        A burst of them neither starves the other writes and reads of connections nor the other keys. On
-        SQLite the writer's own queue is the turn.
+        A burst of them then takes connections neither from other reads and writes nor from other keys. On
+        SQLite the writer's own queue serves the purpose.
 
         Raises:
-            NotBegunProblem: it did not come in time.
+            NotBegunProblem: the lock was not free in time.
 
         """
         if self._turns is None:
@@ -124,7 +124,7 @@ class Database:
     async def read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Run the function on a connection that it only reads from.
+        """Runs the function on a connection that it must only read from, and returns its result.
 
         Raises:
             Problem: DATABASE_UNAVAILABLE.
@@ -138,7 +138,7 @@ class Database:
             raise _unavailable(error) from error
 
     async def snapshot(self, function: Callable[[Connection], R]) -> R:
-        """Run the function on one unchanging view of everything, for as long as it takes.
+        """Runs the function on one unchanging view of the whole database, for as long as it takes.
 
         Raises:
             Problem: DATABASE_UNAVAILABLE.
@@ -163,7 +163,7 @@ class Database:
             raise _unavailable(error) from error
 
     async def close(self) -> None:
-        """Tell what is still to be told; close the readers, then the writer, which may checkpoint."""
+        """Sends the remaining announcements; closes the readers, then the writer, which may checkpoint."""
         await self.announcements.close()
         await self._readers.dispose()
         if self._writer is not None:
@@ -189,7 +189,7 @@ class Database:
 
 
 def open_database(url: str, *, pool: int = 10) -> Database:
-    """Open a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
+    """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
     if is_sqlite(url):
         writer = Writer(url)
         return Database(_sqlite_readers(url, pool), writer)
@@ -202,10 +202,10 @@ def open_database(url: str, *, pool: int = 10) -> Database:
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
         pool_pre_ping=True,
-        hide_parameters=True,  # they hold what callers sent
+        hide_parameters=True,  # parameters contain what callers sent
         connect_args=_POSTGRES | {"options": options},
     )
-    # A third of the pool is left to whatever waits for nobody: outcomes above all.
+    # A third of the pool is left to work that takes no keyed lock: recording outcomes above all.
     return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
 
 
@@ -220,7 +220,7 @@ def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
         pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
-        pool_reset_on_return=None,  # readers leave no transaction open; each rollback is a trip to a thread
+        pool_reset_on_return=None,  # readers leave no transaction open; a rollback is a trip to a thread
         connect_args={"timeout": BUSY_TIMEOUT_S},
     )
 
@@ -234,7 +234,10 @@ def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
 
 
 async def _bounded(work: Coroutine[Any, Any, R]) -> R:
-    """The work's result, or DatabaseBusyError in time; what hangs is left to end by itself."""
+    """Returns the work's result, or raises DatabaseBusyError when it does not come in time.
+
+    The work is then cancelled, but its end is not awaited, since it may hang.
+    """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=_ANSWER_S)
@@ -248,7 +251,10 @@ async def _bounded(work: Coroutine[Any, Any, R]) -> R:
 
 
 def _unavailable(error: Exception, kind: type[Problem] = Problem) -> Exception:
-    """The problem for an outage; an error that is ours (a broken rule, a wrong statement) as it is."""
+    """Returns the problem for an outage; an error that is our own fault is returned as it is.
+
+    Such errors are a violated constraint or a wrong statement.
+    """
     if isinstance(error, DBAPIError) and not is_outage(error):
         return error
     cause = getattr(error, "orig", None) or error

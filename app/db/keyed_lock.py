@@ -1,7 +1,7 @@
-"""Waiting for one's turn in this process, before a connection is taken.
+"""Keyed locks: waiting in this process for one's turn, before a database connection is taken.
 
-On PostgreSQL, writers that want the same row would each hold a connection while they wait for one another.
-Here they wait without one: one at a time for each key, and all of them together never take the whole pool.
+On PostgreSQL, writers that want the same row would each occupy a connection while they wait for one another.
+Here they wait without one: one at a time for each key, and all of them together never use the whole pool.
 """
 
 import asyncio
@@ -19,7 +19,10 @@ class _Turn:
 
 
 class KeyedLocks:
-    """First come, first served, for each key. `most` is how many have their turn at a time."""
+    """A lock for each key, first come, first served. At most `most` keys are locked at a time.
+
+    Whoever has waited for `patience_s` seconds gives up.
+    """
 
     def __init__(self, most: int, *, patience_s: float) -> None:
         self._room = asyncio.Semaphore(most)
@@ -28,10 +31,10 @@ class KeyedLocks:
 
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
-        """Have the key's turn for the block.
+        """Holds the key's lock for the block.
 
         Raises:
-            DatabaseBusyError: it did not come in time; the block was not entered.
+            DatabaseBusyError: the lock was not free in time; the block was not entered.
 
         """
         turn = self._turns.setdefault(key, _Turn())

@@ -1,4 +1,4 @@
-"""The schema's version: what the database has, what the code needs, and the way from one to the other."""
+"""The schema's revision: which one the database has, which one the code needs, and the upgrade."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from app.db.sqlite import path_of, write_lock, writer_engine
 
 
 def migrations_folder() -> Path:
-    """The `migrations/` folder beside the package."""
+    """Returns the `migrations/` folder beside the package."""
     return Path(app.__path__[0]).resolve().parent / "migrations"
 
 
 def head() -> str:
-    """The revision that this code needs."""
+    """Returns the revision that this code needs."""
     revision = ScriptDirectory(str(migrations_folder())).get_current_head()
     if revision is None:
         raise RuntimeError(f"{migrations_folder()} holds no migration")
@@ -28,12 +28,12 @@ def head() -> str:
 
 
 def current(connection: Connection) -> str | None:
-    """The revision that the database has; None when it is empty."""
+    """Returns the revision that the database has; None where it is empty."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
-    """Bring the database to `head()`. The revisions before and after."""
+    """Migrates the database to `head()`, and returns the revisions before and after."""
     if is_sqlite(url):
         path_of(url).parent.mkdir(parents=True, exist_ok=True)
         with write_lock(path_of(url)):
@@ -45,7 +45,7 @@ def _upgrade(engine: Engine) -> tuple[str | None, str]:
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                # Two migrations at a time would both see the old schema.
+                # Two concurrent migrations would both see the old schema.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7235419)")
             before = current(connection)
             command.upgrade(alembic_config(connection), "head")
@@ -55,7 +55,7 @@ def _upgrade(engine: Engine) -> tuple[str | None, str]:
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Alembic's configuration, made in code so that there is no second place to set a URL."""
+    """Returns Alembic's configuration, made in code so that there is no second place to set a URL."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection

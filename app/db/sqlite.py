@@ -1,8 +1,8 @@
 """SQLite: one writer thread with group commit, read-only readers, and two locks beside the file.
 
-Every write transaction holds an advisory lock on `<database>.lock`, so that a command beside a running
-server never checkpoints the WAL while the server writes: SQLite 3.7.0 to 3.51.2 can corrupt a database
-when two connections do. Readers are opened read-only and so never checkpoint.
+Every write transaction holds an advisory lock on `<database>.lock`, so that a command beside a running server
+never checkpoints the WAL while the server writes: SQLite 3.7.0 to 3.51.2 can corrupt a database when two
+connections do. Readers are opened read-only and so never checkpoint.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
 BUSY_TIMEOUT_S = 5.0
-MAX_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well before
+MAX_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well below this number
 
 
 class DatabaseBusyError(Exception):
-    """Another process holds the lock for longer than we wait."""
+    """The database cannot serve now: a lock is not free in time, it does not answer, or its file is gone."""
 
 
 class ServerRunningError(Exception):
@@ -34,26 +34,29 @@ class ServerRunningError(Exception):
 
 
 def path_of(url: str) -> Path:
-    """The file of a `sqlite:///PATH` URL."""
+    """Returns the file of a `sqlite:///PATH` URL."""
     return Path(url.split(":///", 1)[1])
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether a database error says that the database cannot serve, rather than that we asked wrongly."""
+    """Returns whether an error means that the database cannot serve.
+
+    False means that the statement or its data are wrong.
+    """
     if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-        return False  # a wrong statement: SQLite's drivers call it operational
+        return False  # a wrong statement: SQLite's drivers report it as an OperationalError
     return not isinstance(error, IntegrityError | DataError | ProgrammingError)
 
 
 class FileLock:
-    """An advisory lock that ends with the process, whatever happens to it."""
+    """An advisory lock on a file, which ends with the process, whatever happens to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self, *, timeout_s: float) -> bool:
-        """Take the lock; False when somebody else keeps it for `timeout_s` seconds."""
+        """Takes the lock; returns False where somebody else keeps it for `timeout_s` seconds."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + timeout_s
         pause_s = 0.001
@@ -71,7 +74,7 @@ class FileLock:
                 return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Releases the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -79,7 +82,7 @@ class FileLock:
 
 @contextmanager
 def write_lock(path: Path) -> Iterator[None]:
-    """The lock that every write, and so every checkpoint, holds.
+    """Holds for the block the lock that every write, and so every checkpoint, needs.
 
     Raises:
         DatabaseBusyError: another process keeps it.
@@ -95,7 +98,7 @@ def write_lock(path: Path) -> Iterator[None]:
 
 
 def server_lock(url: str) -> FileLock:
-    """The lock that a server keeps for its life, so that there is one on a file.
+    """Takes the lock that a server keeps for its life, so that there is only one on a file; returns it.
 
     Raises:
         ServerRunningError: there is another.
@@ -112,10 +115,10 @@ def server_lock(url: str) -> FileLock:
 
 
 def writer_engine(path: Path) -> Engine:
-    """An engine whose transactions begin with BEGIN IMMEDIATE and are durable when COMMIT returns."""
+    """Returns an engine whose transactions begin with BEGIN IMMEDIATE and are durable when COMMIT returns."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        hide_parameters=True,  # they hold what callers sent
+        hide_parameters=True,  # parameters contain what callers sent
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
     )
 
@@ -126,7 +129,7 @@ def writer_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # The driver's own default begins late and silently loses updates.
+        # By default the driver begins a transaction late and silently loses updates.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
@@ -144,8 +147,8 @@ class _Work:
 class Writer:
     """The thread through which every write of this process goes.
 
-    Functions that wait at the same time share one transaction, each in a SAVEPOINT of its own: an error
-    rolls back its own function alone, and everybody hears only after the COMMIT.
+    Functions that are queued at the same time share one transaction, each in a SAVEPOINT of its own: an error
+    rolls back its own function alone, and every caller is answered only after the COMMIT.
     """
 
     def __init__(self, url: str) -> None:
@@ -161,17 +164,17 @@ class Writer:
         self._thread.start()
 
     async def run(self, function: Callable[[Connection], Any]) -> Any:
-        """The function's result, once it is committed."""
+        """Returns the function's result, once it is committed."""
         loop = asyncio.get_running_loop()
         work = _Work(function, loop.create_future(), loop)
-        with self._gate:  # nothing may stand in the queue behind its end
+        with self._gate:  # nothing may be put into the queue after the end marker
             if self._closed:
                 raise DatabaseBusyError("the writer is closed")
             self._queue.put(work)
         return await work.future
 
     async def close(self) -> None:
-        """Finish what waits, then close."""
+        """Finishes what is queued, then closes."""
         with self._gate:
             if not self._closed:
                 self._closed = True
@@ -185,12 +188,12 @@ class Writer:
             if works:
                 self._commit_together(works)
                 _answer(works)
-        # The last connection to close checkpoints, so it closes under the lock as well.
+        # The last connection to close checkpoints, so it is closed under the lock as well.
         with suppress(DatabaseBusyError), write_lock(self._path):
             self._engine.dispose()
 
     def _check_file(self) -> None:
-        """Refuse to write into a file that is no longer there: SQLite would not notice."""
+        """Refuses to write into a file that was removed or replaced: SQLite would not notice."""
         try:
             inode = self._path.stat().st_ino
         except OSError as error:
@@ -219,14 +222,14 @@ class Writer:
                 for work in works:
                     _run_in_savepoint(connection, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
-            # A savepoint's own failure comes as the driver's error.
+            # A failure of the savepoint itself is raised as the driver's own error.
             met = DatabaseBusyError(str(error)) if isinstance(error, sqlite3.Error) else error
             for work in works:
                 work.result, work.error = None, met
 
 
 def _run_in_savepoint(connection: Connection, work: _Work) -> None:
-    # Straight to the driver: SQLAlchemy's own savepoints cost as much as a statement each.
+    # Sent straight to the driver: SQLAlchemy's own savepoints cost as much as a statement each.
     driver = connection.connection.driver_connection
     if driver is None:
         raise DatabaseBusyError("the connection is closed")
@@ -239,7 +242,7 @@ def _run_in_savepoint(connection: Connection, work: _Work) -> None:
             raise  # disk full, I/O error, corruption: the whole transaction is in doubt
         driver.execute("ROLLBACK TO one")
         driver.execute("RELEASE one")
-        # A future takes any exception but this one.
+        # A future accepts any exception but this one.
         work.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
 
 
@@ -248,7 +251,7 @@ def _answer(works: list[_Work]) -> None:
     for work in works:
         by_loop.setdefault(work.loop, []).append(work)
     for loop, own in by_loop.items():
-        with suppress(RuntimeError):  # that loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # that loop is closed: nobody awaits the result
             loop.call_soon_threadsafe(_resolve, own)
 
 

@@ -1,4 +1,4 @@
-"""Every table. Times are milliseconds since 1970 in UTC; JSON is text in the form of `kit.strict_json`.
+"""Every table. Times are milliseconds since 1970 in UTC; JSON is text as `app.kit.json` writes it.
 
 Constraint names follow one convention so that migrations can name them on both databases.
 """
@@ -48,19 +48,20 @@ tenants = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("disabled_at_ms", BigInteger),
-    # Whose midnight ends a day of its quotas.
+    # The time zone whose midnight ends a day of its quotas.
     Column("time_zone", String(64), nullable=False, server_default="UTC"),
-    # What becomes of files that break a rule: enforce, warn or off; NULL as the settings say.
+    # What happens to files that break a rule: enforce, warn or off; NULL as the settings say.
     Column("media_checks", String(7)),
     # A JSON list of the web origins whose pages may call with its keys; NULL: none.
     Column("origins", Text),
-    # Whether its jobs wait where they may not go yet, and how many may; NULL as the settings say.
+    # Whether its generations are queued when they cannot be sent at once, and how many may be; NULL as the
+    # settings say.
     Column("queueing", Boolean(create_constraint=False)),
     Column("max_queued", Integer),
-    # Its share of what is sent while jobs wait, beside that of the others.
+    # Its weight in the fair queue: its share of what is sent while other tenants are queued too.
     Column("weight", Integer, nullable=False, server_default="1"),
     Column("dispatch_paused_at_ms", BigInteger),
-    # How many events its requests had, by kind of key: the number of the last one.
+    # The number of its events in each mode, which is the number of the last one.
     Column("live_events", BigInteger, nullable=False, server_default="0"),
     Column("test_events", BigInteger, nullable=False, server_default="0"),
 )
@@ -84,12 +85,12 @@ api_keys = Table(
     # The first of the keys that it was rotated from, whose limits it shares; NULL where it is the first.
     Column("root_kid", String(16)),
     Column("last_used_at_ms", BigInteger),
-    # Whether its jobs wait; NULL as its tenant's.
+    # Whether its generations are queueable; NULL as its tenant's are.
     Column("queueing", Boolean(create_constraint=False)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
-# What a page may hold in place of a key: a key's child, for a while, within bounds.
+# What a page may hold in place of an API key: derived from one, for a limited time and within bounds.
 client_tokens = Table(
     "client_tokens",
     metadata,
@@ -102,19 +103,20 @@ client_tokens = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
-    # JSON: a list of model ids, bounds of their inputs, a list of web origins; NULL as its key and tenant.
+    # JSON: a list of model ids, bounds of their inputs, a list of web origins; NULL: the same as its API
+    # key's and tenant's.
     Column("models", Text),
     Column("bounds", Text),
     Column("origins", Text),
-    # Its own budget; NULL is none but its key's.
+    # Its own budget; NULL: only that of its API key.
     Column("max_generations", BigInteger),
     Column("max_microcredits", BigInteger),
     Column("end_user", String(END_USER_LENGTH)),
-    # What it may see: what it made itself, what its end user's tokens made, or one request (to watch).
+    # What it may see: what it made itself, what its end user's tokens made, or one request (to follow).
     Column("visibility", String(8), nullable=False),
     Column("request_id", String(ID_LENGTH)),
     Column("last_used_at_ms", BigInteger),
-    # How often it was refused.
+    # How many of its requests were refused.
     Column("refusals", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint(
@@ -129,7 +131,7 @@ client_tokens = Table(
     Index("ix_client_tokens_ended", "expires_at_ms", "token_id"),
 )
 
-# The newest of what a client token was refused.
+# The newest refusals of each client token.
 client_token_refusals = Table(
     "client_token_refusals",
     metadata,
@@ -152,13 +154,13 @@ generations = Table(
     Column("mode", String(4), nullable=False),
     Column("model_id", String(200), nullable=False),
     Column("input", Text, nullable=False),
-    # A JSON list of what was seen of its files; NULL where nobody looked.
+    # A JSON list of what inspection found out about its files; NULL where they were not inspected.
     Column("media", Text),
     Column("price_microcredits", BigInteger),
     Column("price_version", String(100)),
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),
-    # Which of our credentials it was sent with: only that one can see it upstream. Empty while it waits.
+    # The credential that it was sent with: no other one can see its job. Empty while it is queued.
     Column("credential", String(40), nullable=False, server_default="default"),
     Column("upstream_request_id", String(200)),
     Column("queue_position", Integer),
@@ -176,51 +178,54 @@ generations = Table(
     Column("missing_since_ms", BigInteger),
     Column("started_at_ms", BigInteger),
     Column("finished_at_ms", BigInteger),
-    # The right to work on it: to send it, or to look at it upstream.
+    # The end of the lease on it, which is the right to send or poll it.
     Column("lease_until_ms", BigInteger),
-    # When to look at it upstream; of a row that is being looked at, when its lease ends.
+    # When it is to be polled next; while it is leased for a poll, when the lease ends.
     Column("next_poll_at_ms", BigInteger),
-    # When its output was erased because it had been kept long enough.
+    # When its output was erased because its retention period was over.
     Column("erased_at_ms", BigInteger),
-    # What it counts in, and what it costs when; NULL in rows that are older than the ledger.
+    # Which limits it counts against, which states settle its hold, and what became of the hold; NULL in rows
+    # that are older than the ledger.
     Column("root_kid", String(16)),
     Column("quota_day", String(10)),
     Column("settles_in", String(100)),
     Column("charge", String(8)),
-    # Its place in its tenant's queue, of one that may wait; and how often it came back to it unsent.
+    # Its place in its tenant's queue, NULL where it is not queueable; and how often RunComfy refused it and
+    # it returned there.
     Column("ticket", BigInteger),
     Column("returns", Integer, nullable=False, server_default="0"),
-    # When it was last given to the upstream; NULL before, and in rows that are older than the queue.
+    # When it was last sent to RunComfy; NULL before, and in rows that are older than the queue.
     Column("sent_at_ms", BigInteger),
-    # Which take from the queue it is being sent for.
+    # The attempt to dequeue it that it was last sent by.
     Column("attempt", String(32)),
-    # When it is cancelled unless it has started by then.
+    # Its start deadline: it is ended unless it has started by then.
     Column("start_deadline_ms", BigInteger),
-    # Which client token made it, and for whom.
+    # The client token that it was made with, and the end user whom that names.
     Column("token_id", String(16)),
     Column("end_user", String(END_USER_LENGTH)),
-    # Within what its Idempotency-Key is one: all of the tenant's keys or, of client tokens, an end user.
+    # The namespace in which its Idempotency-Key is unique: the tenant (empty) or, for client tokens, an end
+    # user or an API key.
     Column("key_space", String(80), nullable=False, server_default=""),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
-    # A tenant's own, newest first, by cursor; and those in a state, or of a model, however rare they are.
+    # Pages of a tenant's generations, newest first, also of one state or model, however rare it is.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
     Index("ix_generations_listed_by_state", "tenant_id", "mode", "state", "created_at_ms", "id"),
     Index("ix_generations_listed_by_model", "tenant_id", "mode", "model_id", "created_at_ms", "id"),
-    # What the rescue loop looks for: few rows, whatever the table's size.
+    # For the rescue loop: submits whose lease has ended. Few rows, whatever the table's size.
     Index(
         "ix_generations_dispatching_lease",
         "lease_until_ms",
         sqlite_where=text("state = 'dispatching'"),
         postgresql_where=text("state = 'dispatching'"),
     ),
-    # What the policy clock closes.
+    # For the rescue loop: generations that have been unknown for too long.
     Index(
         "ix_generations_unknown_changed_at_ms",
         "changed_at_ms",
         sqlite_where=text("state = 'unknown'"),
         postgresql_where=text("state = 'unknown'"),
     ),
-    # What is in flight, counted: as many rows as there are live ones.
+    # Counting an account's generations in flight: as many rows as there are of these.
     Index(
         "ix_generations_live",
         "tenant_id",
@@ -230,7 +235,7 @@ generations = Table(
         sqlite_where=text(_LIVE),
         postgresql_where=text(_LIVE),
     ),
-    # What to look at upstream next.
+    # For the pollers: which generations of a credential are due.
     Index(
         "ix_generations_due",
         "credential",
@@ -238,21 +243,21 @@ generations = Table(
         sqlite_where=text(_FOLLOWED),
         postgresql_where=text(_FOLLOWED),
     ),
-    # What a credential has in flight, counted.
+    # Counting a credential's generations in flight.
     Index(
         "ix_generations_live_credential",
         "credential",
         sqlite_where=text(_LIVE),
         postgresql_where=text(_LIVE),
     ),
-    # Whose output has to be erased.
+    # For retention: the oldest outputs.
     Index(
         "ix_generations_kept",
         "finished_at_ms",
         sqlite_where=text("output IS NOT NULL"),
         postgresql_where=text("output IS NOT NULL"),
     ),
-    # Who waits, in order: of a tenant, and of one of its keys and models.
+    # Queued generations in order: of a tenant, and of one of its lanes (key and model).
     Index(
         "ix_generations_waiting",
         "tenant_id",
@@ -271,14 +276,14 @@ generations = Table(
         sqlite_where=text(_WAITS),
         postgresql_where=text(_WAITS),
     ),
-    # Which is cancelled next for having waited too long.
+    # For the dispatch loop: queued generations by their start deadline.
     Index(
         "ix_generations_start_deadline",
         "start_deadline_ms",
         sqlite_where=text(_STARTS),
         postgresql_where=text(_STARTS),
     ),
-    # What a client token, or its end user, made, newest first.
+    # Pages of the generations made with a client token or for an end user, newest first.
     Index(
         "ix_generations_listed_by_token",
         "tenant_id",
@@ -299,7 +304,7 @@ generations = Table(
         sqlite_where=text(_OF_AN_END_USER),
         postgresql_where=text(_OF_AN_END_USER),
     ),
-    # What an end user has under way, counted.
+    # Counting an end user's unfinished generations.
     Index(
         "ix_generations_unfinished_end_user",
         "tenant_id",
@@ -309,7 +314,7 @@ generations = Table(
         sqlite_where=text(_UNFINISHED),
         postgresql_where=text(_UNFINISHED),
     ),
-    # The intent record is the idempotency record.
+    # The row of a generation is its idempotency record too.
     Index(
         "uq_generations_tenant_id_key_space_idempotency_key",
         "tenant_id",
@@ -317,7 +322,7 @@ generations = Table(
         "idempotency_key",
         unique=True,
     ),
-    # One upstream job belongs to one generation, for ever.
+    # One job of RunComfy's belongs to one generation, for ever.
     Index("uq_generations_upstream_request_id", "mode", "upstream_request_id", unique=True),
 )
 
@@ -329,14 +334,14 @@ generation_events = Table(
     Column("state", String(16), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
-    # Its place among all events of the tenant's requests of this kind of key: 1, 2, 3 …
+    # Its number among all events of the tenant and mode: 1, 2, 3 …
     Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
     Column("mode", String(4), nullable=False),
     Column("number", BigInteger, nullable=False),
     Index("uq_generation_events_tenant_id_mode_number", "tenant_id", "mode", "number", unique=True),
 )
 
-# How each of our credentials fares, as the server that last learnt of it says. Never a secret.
+# The health of each credential, as the replica that last changed it stored it. Never a secret.
 credentials = Table(
     "credentials",
     metadata,
@@ -347,22 +352,22 @@ credentials = Table(
     Column("looks_too", Boolean(create_constraint=False), nullable=False),
     Column("reason", String(64), nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
-    # How many jobs it had in flight when the upstream last refused one more, and when that was.
+    # How many jobs it had in flight when RunComfy last refused one more, and when that was.
     Column("capacity", Integer),
     Column("capacity_at_ms", BigInteger),
 )
 
-# Who waits: of each tenant and kind of key how many, and whose turn it is (see `generations.fair`).
+# The queue of each tenant and mode: its length, and its start tag as a flow (see `generations.queue.fair`).
 queues = Table(
     "queues",
     metadata,
     Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
     Column("mode", String(4), primary_key=True),
     Column("queued", Integer, nullable=False),
-    # The last ticket that was given, and how many jobs went from here.
+    # The last ticket that was drawn, and how many generations were dequeued.
     Column("tickets", BigInteger, nullable=False),
     Column("served", BigInteger, nullable=False),
-    # The virtual time at which its next job may go.
+    # The start tag: the virtual time at which its next job may be sent.
     Column("tag", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint("queued >= 0", name="waiting"),
@@ -375,7 +380,7 @@ queues = Table(
     ),
 )
 
-# Of each kind of key: the virtual time, and whether anything is sent.
+# For each mode: the virtual time of fair queueing, and since when dispatch is paused.
 turns = Table(
     "turns",
     metadata,
@@ -385,8 +390,8 @@ turns = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
-# An empty kid, model id or end user stands for all: the key of a row must not be NULL. An end user `*` is
-# each that has no own limit.
+# An empty kid, model id or end user stands for all: columns of a primary key cannot be NULL. The end user `*`
+# stands for each that has no limit of its own.
 quota_limits = Table(
     "quota_limits",
     metadata,
@@ -402,7 +407,7 @@ quota_limits = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
-# Sums of the ledger, by scope and period, so that a decision reads a dozen rows whatever the history.
+# Sums of the ledger by scope and period, so that a decision reads a dozen rows, however long the history.
 quota_usage = Table(
     "quota_usage",
     metadata,
@@ -430,7 +435,7 @@ ledger_entries = Table(
     Column("mode", String(4), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("generation_id", String(ID_LENGTH), ForeignKey("generations.id")),
-    # Whose balance a top-up or an adjustment changes; empty in the entries of a generation.
+    # The key and model whose balance a top-up or an adjustment changes; empty in the entries of a generation.
     Column("kid", String(16), nullable=False),
     Column("model_id", String(200), nullable=False),
     Column("microcredits", BigInteger, nullable=False),

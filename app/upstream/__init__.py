@@ -1,1 +1,1 @@
-"""RunComfy as seen from here: one HTTP exchange at a time, and what each of them proves."""
+"""RunComfy as seen from the gateway: single HTTP exchanges, and what each of them proves."""

@@ -1,4 +1,4 @@
-"""The HTTP client towards RunComfy. It reports evidence and judges nothing."""
+"""The HTTP client for RunComfy. It reports evidence and judges nothing."""
 
 import asyncio
 from http.cookiejar import DefaultCookiePolicy
@@ -10,25 +10,25 @@ import httpx2
 from app.egress.tls import system_trust
 from app.upstream.outcomes import Exchange, Sent
 
-SUBMIT_CAP_BYTES = 65_536  # a submit's answer is four short fields
+SUBMIT_CAP_BYTES = 65_536  # the answer to a submit has four short fields
 RESULT_CAP_BYTES = 4_194_304  # lists of URLs; a thousand are 200 KiB
 
 
 class Upstream:
-    """One RunComfy, or its stand-in, with the credential that opens it.
+    """A client for RunComfy, or for its stand-in, with one credential.
 
-    `base_url` is without a slash at its end; a deadline is seconds for a whole call, however slowly its bytes
-    drip.
+    `base_url` has no slash at its end. A deadline is the seconds for a whole call, however slowly its bytes
+    come.
     """
 
     def __init__(self, *, base_url: str, token: str, read_deadline_s: float) -> None:
         self.base_url = base_url
         self._token = token
         self._read_deadline_s = read_deadline_s
-        # A submit goes over a connection of its own: on a reused one, a close by the peer that crosses
-        # our body would be an unknown outcome that need not be.
+        # Each submit gets a new connection: on a reused one, RunComfy might close it while our body is on its
+        # way, an unknown outcome that can be avoided.
         self._submits = _client(base_url, token, httpx2.Limits(max_keepalive_connections=0))
-        # How many there are at a time is up to who looks.
+        # Callers limit how many reads there are at a time.
         self._reads = _client(
             base_url, token, httpx2.Limits(max_connections=None, max_keepalive_connections=50)
         )
@@ -41,11 +41,11 @@ class Upstream:
         await self._reads.aclose()
 
     def redact(self, text: str) -> str:
-        """The text without our credential, should the upstream have repeated it."""
+        """Returns the text without our credential, in case RunComfy repeated it."""
         return text.replace(self._token, "[redacted]")
 
     async def submit(self, model_id: str, body: bytes, *, deadline_s: float) -> Exchange:
-        """POST a job, once. Never retried here."""
+        """Sends a job with a POST, once. It is never retried here."""
         return await _exchange(
             self._submits,
             "POST",
@@ -56,15 +56,15 @@ class Upstream:
         )
 
     async def status(self, upstream_request_id: str) -> Exchange:
-        """GET a job's status."""
+        """Gets a job's status."""
         return await self._read(upstream_request_id, "status")
 
     async def result(self, upstream_request_id: str) -> Exchange:
-        """GET a job's result, with its cost where RunComfy names one."""
+        """Gets a job's result, with its cost where RunComfy names one."""
         return await self._read(upstream_request_id, "result?include_cost=true")
 
     async def cancel(self, upstream_request_id: str) -> Exchange:
-        """POST a cancel: harmless to repeat."""
+        """Sends a cancel with a POST, which is harmless to repeat."""
         return await self._read(upstream_request_id, "cancel", method="POST")
 
     async def _read(self, upstream_request_id: str, what: str, *, method: str = "GET") -> Exchange:
@@ -84,7 +84,7 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
         headers={
             "Authorization": f"Bearer {token}",
             "Accept": "application/json",
-            # A compressed answer could unfold past every cap.
+            # A compressed answer could expand beyond every cap.
             "Accept-Encoding": "identity",
             "User-Agent": "reelgate",
         },
@@ -94,7 +94,7 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
         follow_redirects=False,
         trust_env=False,
     )
-    # One tenant's answer must not mark the next one's request.
+    # A cookie from one tenant's answer must not be sent with the next tenant's request.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 
@@ -118,7 +118,7 @@ async def _exchange(
     failure = ""
 
     async def trace(name: str, _info: dict[str, Any]) -> None:
-        # Exception types do not tell whether the body left; these events do.
+        # Exception types do not tell whether the body was sent; these events do.
         nonlocal sent
         if name == "http11.send_request_headers.started":
             sent = Sent.HEADERS

@@ -1,8 +1,8 @@
-"""The credentials that we hold for the upstream: which one a job is sent with, and how each of them fares.
+"""The credentials that the gateway has for RunComfy: which one a job is sent with, and how well each works.
 
-A generation stays with the credential that made it, since no other can see it. Who fares badly is left alone
-for a while; a look that costs nothing tells when it is well again. The rows of the table are for the operator
-and for servers that start: they never decide about money.
+A generation stays with the credential that it was sent with, since no other can see its job. A credential
+that fails is paused for a while; a poll, which costs nothing, shows when it works again. The rows of the
+table inform the operator and replicas that start: they never decide about money.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -35,7 +35,7 @@ _log = get_logger("credentials")
 NOBODYS_ID: Final = "00000000-0000-7000-8000-000000000000"
 SANDBOX: Final = "sandbox"
 DEFAULT: Final = "default"
-"""The names of the sandbox's credential, and of the one of REELGATE_UPSTREAM_TOKEN."""
+"""The names of the sandbox's credential and of the credential in REELGATE_UPSTREAM_TOKEN."""
 
 _UNREACHED: Final = frozenset({Seen.TIMED_OUT, Seen.UNREACHABLE})
 _SERVER_ERROR: Final = 500
@@ -44,7 +44,7 @@ _WELL: Final = Health()
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A credential to send a generation with, and how many it may have in flight; None: any number."""
+    """A credential to send a generation with, and how many it may have in flight; None is any number."""
 
     name: str
     concurrency: int | None = None
@@ -52,12 +52,12 @@ class Choice:
 
 @dataclass(slots=True, eq=False)
 class Credential:
-    """One credential, with the client that carries it.
+    """One credential, with the client that uses it.
 
-    Of the `weight`s of all that may be used, its own is its share of the submits. `concurrency` is how many
-    jobs it may have in flight; None is as many as come. `capacity` is what was learnt of that. One that is
-    not `guarded` is never left alone: the sandbox fails when a caller asks it to, and that is not to be felt
-    by another.
+    Its share of the submits is its `weight` among the weights of all that may be used. `concurrency` is how
+    many jobs it may have in flight, None any number; `capacity` is what was learnt of that. One that is not
+    `guarded` is never paused: the sandbox fails when a caller asks it to, and other callers must not feel
+    that. `saved` is the health in its row. `credit` is its credit in the smooth weighted round-robin.
     """
 
     name: str
@@ -70,10 +70,13 @@ class Credential:
     saved: Health = _WELL
     capacity: Capacity | None = None
     credit: int = field(default=0, repr=False)
-    """Of the weighted round-robin."""
+    """Its credit in the weighted round-robin."""
 
     def room(self, now_ms: int) -> int | None:
-        """How many jobs it may have in flight now: as configured or, where that is less, as was learnt."""
+        """Returns how many jobs it may have in flight now, as configured or as learnt, whichever is less.
+
+        None is any number.
+        """
         learnt = None if self.capacity is None else self.capacity.at(now_ms)
         known = [one for one in (self.concurrency, learnt) if one is not None]
         return min(known) if known else None
@@ -81,13 +84,13 @@ class Credential:
     def choice(self, now_ms: int, *, queueable: bool) -> Choice:
         """Returns this credential as a choice, with how many generations it may have in flight now.
 
-        What was learnt of that keeps back what may wait; for what may not the upstream is to say it itself.
+        The learnt capacity limits only queueable generations; for others RunComfy itself is to refuse.
         """
         return Choice(self.name, self.room(now_ms) if queueable else self.concurrency)
 
 
 class Pool:
-    """Every credential, by name and by kind of key."""
+    """Every credential, by name and by mode."""
 
     def __init__(self, clock: Clock, credentials: Iterable[Credential]) -> None:
         self._clock = clock
@@ -99,23 +102,26 @@ class Pool:
         return self._all
 
     def of(self, name: str) -> Credential | None:
-        """The credential of that name; None where the operator has removed it."""
+        """Returns the credential of that name; None where the operator has removed it."""
         return self._all.get(name)
 
     def has(self, mode: str) -> bool:
-        """Whether there is any for this kind of key."""
+        """Returns whether there is any credential for this mode."""
         return any(one.mode == mode for one in self._all.values())
 
     def usable(self, mode: str) -> list[Credential]:
-        """Those that may be used now."""
+        """Returns the credentials of this mode that may be used for submits now."""
         return [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
 
     def in_turn(self, mode: str) -> list[Credential]:
-        """Those that may be used now, the one first whose turn it is (smooth weighted round-robin)."""
+        """Returns the credentials that may be used now, the next in turn first.
+
+        The order is that of a smooth weighted round-robin.
+        """
         return sorted(self.usable(mode), key=lambda one: one.credit + one.weight, reverse=True)
 
     def spend_turn(self, mode: str, name: str) -> None:
-        """Note that one of those that may be used now had its turn."""
+        """Records that the credential of that name has had its turn."""
         usable = self.usable(mode)
         for one in usable:
             one.credit += one.weight
@@ -123,20 +129,20 @@ class Pool:
             self._all[name].credit -= sum(one.weight for one in usable)
 
     def for_submit(self, mode: str) -> list[Credential]:
-        """As `in_turn`, for whoever uses the first of them."""
+        """Returns the same as `in_turn`, and records that the first of them has had its turn."""
         usable = self.in_turn(mode)
         if usable:
             self.spend_turn(mode, usable[0].name)
         return usable
 
     def soonest(self, mode: str) -> tuple[Health, int]:
-        """The health of the one that may be used again first, and the seconds until then."""
+        """Returns the health of the credential that may be used again first, and the seconds until then."""
         now_ms = self._clock.now_ms()
         waiting = [one.health for one in self._all.values() if one.mode == mode]
         return min(((one, one.retry_after_s(now_ms)) for one in waiting), key=lambda pair: pair[1])
 
     def record_submit(self, credential: Credential, outcome: Outcome) -> None:
-        """Learn from what became of a submit."""
+        """Updates a credential's health from the outcome of a submit."""
         now_ms, health = self._clock.now_ms(), credential.health
         match outcome.verdict:
             case Verdict.ACCEPTED:
@@ -155,7 +161,7 @@ class Pool:
         self._learn(credential, learnt)
 
     def record_poll(self, credential: Credential, exchange: Exchange, observation: Observation) -> None:
-        """Learn from a look at a job, or a cancel."""
+        """Updates a credential's health from a poll or a cancel."""
         now_ms, health = self._clock.now_ms(), credential.health
         status = exchange.status or 0
         if observation.seen in _UNREACHED or (observation.seen in BLIND and status >= _SERVER_ERROR):
@@ -164,7 +170,7 @@ class Pool:
             retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
             learnt = health.refused("http_429", now_ms, retry_after_s=retry_after_s, looks_too=True)
         elif observation.seen is Seen.CREDENTIAL_REFUSED and status != 403:  # noqa: PLR2004 - forbidden
-            # A 403 is of this one job, which is somebody else's: it says nothing of the others.
+            # A 403 is about this one job, which belongs to somebody else: it says nothing about other jobs.
             looks_too = status != 402  # noqa: PLR2004 - payment required
             learnt = health.refused(observation.reason, now_ms, retry_after_s=None, looks_too=looks_too)
         else:
@@ -174,7 +180,10 @@ class Pool:
     async def record_capacity(
         self, db: Database, credential: Credential, in_flight: Callable[[Connection], int]
     ) -> None:
-        """Learn how many jobs the upstream lets a credential have, as it has just refused one more."""
+        """Learns a credential's capacity, as RunComfy has just refused one more job.
+
+        `in_flight` counts the other jobs that it has in flight.
+        """
         if not credential.guarded:
             return
         now_ms = self._clock.now_ms()
@@ -199,7 +208,7 @@ class Pool:
             )
 
     async def run_once(self, db: Database) -> int:
-        """Try those whose pause is over, and store what changed. How many were tried."""
+        """Tries the credentials whose pause is over, and stores what changed. Returns the number tried."""
         tried = 0
         await self.refresh(db)
         for one in self._all.values():
@@ -209,31 +218,31 @@ class Pool:
             if (health := one.health) != one.saved:
                 with suppress(Problem):  # the next tick tries again
                     await db.write(save, one.name, health, now_ms=self._clock.now_ms())
-                    one.saved = health  # what has been learnt meanwhile is stored by the next tick
+                    one.saved = health  # what is learnt during the write is stored by the next tick
         return tried
 
     async def _try(self, credential: Credential) -> None:
-        """Ask for a request that cannot exist: a 404 shows that the credential is taken, at no cost."""
+        """Polls a request that cannot exist: a 404 shows that the credential is accepted, at no cost."""
         exchange = await credential.upstream.status(NOBODYS_ID)
         observation = observe_status(exchange)
         if observation.seen in BLIND:
             self.record_poll(credential, exchange, observation)
             now_ms = self._clock.now_ms()
-            if credential.health.condition(now_ms) is not Condition.OPEN:  # answered, and not like RunComfy
+            if credential.health.condition(now_ms) is not Condition.OPEN:  # it answered something unusable
                 credential.health = credential.health.failed(observation.reason, now_ms)
             return
         credential.health = credential.health.recovered()
         _log.info("A credential is in use again.", credential=credential.name)
 
     async def refresh(self, db: Database) -> None:
-        """Learn what other servers learnt of capacities."""
+        """Reads the capacities that other replicas learnt."""
         with suppress(Problem):
             known = await db.read(capacities)
             for one in self._all.values():
                 one.capacity = known.get(one.name)
 
     async def begin(self, db: Database) -> None:
-        """Begin with what another server, or this one before, knew; every credential has its row then."""
+        """Reads the health that replicas stored earlier, and inserts the rows of new credentials."""
         known = await db.read(stored)
         await self.refresh(db)
         for one in self._all.values():
@@ -244,7 +253,7 @@ class Pool:
 
 
 _COLUMNS = ("failures", "openings", "until_ms", "looks_too", "reason")
-# In one statement: servers that start together with a new credential all make its row.
+# One statement, because replicas that start together with a new credential all insert its row.
 _SAVE = text(
     """
     INSERT INTO credentials (name, failures, openings, until_ms, looks_too, reason, changed_at_ms)
@@ -263,13 +272,13 @@ _LOCK = (
 
 
 def save(connection: Connection, name: str, health: Health, *, now_ms: int) -> None:
-    """Store how a credential fares."""
+    """Stores a credential's health."""
     values = {column: getattr(health, column) for column in _COLUMNS}
     connection.execute(_SAVE, {"name": name, **values, "changed_at_ms": now_ms})
 
 
 def stored(connection: Connection) -> dict[str, Health]:
-    """How each credential fared when a server last said so."""
+    """Returns the health of each credential as it was last stored."""
     return {
         row.name: Health(**{column: getattr(row, column) for column in _COLUMNS})
         for row in connection.execute(select(credentials))
@@ -279,9 +288,10 @@ def stored(connection: Connection) -> dict[str, Health]:
 def learn_capacity(
     connection: Connection, name: str, in_flight: Callable[[Connection], int], *, now_ms: int
 ) -> Capacity | None:
-    """Store how many jobs a credential has in flight: one more was refused. None where it has none.
+    """Stores the number of jobs that a credential has in flight as its capacity, and returns it.
 
-    Then it was refused for something else, such as too many calls a minute.
+    None where it has no other job in flight: then it was refused for something else, such as too many calls a
+    minute.
     """
     count = in_flight(connection)
     if count < 1:
@@ -296,7 +306,7 @@ def learn_capacity(
 
 
 def capacities(connection: Connection) -> dict[str, Capacity]:
-    """What was learnt of each credential that was ever refused one more job."""
+    """Returns the capacity of each credential for which one was ever learnt."""
     rows = connection.execute(
         select(credentials.c.name, credentials.c.capacity, credentials.c.capacity_at_ms).where(
             credentials.c.capacity.is_not(None)
@@ -306,8 +316,8 @@ def capacities(connection: Connection) -> dict[str, Capacity]:
 
 
 def lock(connection: Connection, names: Collection[str]) -> None:
-    """Keep everybody else from counting what these have in flight until the commit.
+    """Locks these credentials' rows, so that nobody else counts what they have in flight until the commit.
 
-    All at once and in one order: who held one while waiting for another would meet one who does the reverse.
+    All are locked in one statement and one order, so that two transactions cannot deadlock.
     """
     connection.execute(_LOCK, {"names": list(names)})

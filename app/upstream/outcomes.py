@@ -1,4 +1,4 @@
-"""What an exchange with RunComfy proves. Pure: evidence in, meaning out.
+"""What an exchange with RunComfy proves: evidence in, meaning out. Pure.
 
 RunComfy has no idempotency key, so after a submit only the evidence tells whether a paid job may exist.
 Whatever is not proven is unknown, never a failure.
@@ -32,7 +32,7 @@ _INPUT_STATUSES = frozenset({400, 409, 413, 415, 422})
 
 
 class Sent(StrEnum):
-    """How much of a request may have left."""
+    """How much of a request may have been sent."""
 
     NOTHING = "nothing"
     HEADERS = "headers"
@@ -41,10 +41,10 @@ class Sent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and whatever came back.
+    """One HTTP request and whatever came back.
 
-    `status`, `headers` (lower-case names) and `body` are as far as they arrived; `complete` is True only
-    when the whole answer did, inside the deadline and the cap. `failure` says why it is not.
+    `status`, `headers` (lower-case names) and `body` are as far as they arrived; `complete` is True only when
+    the whole answer did, inside the deadline and the cap. `failure` says why it did not.
     """
 
     sent: Sent
@@ -69,7 +69,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """RunComfy's own words in a refusal, as far as they could be read."""
+    """The details of an error answer of RunComfy's, as far as they could be read.
+
+    `detail` pairs the path of each faulty field of the input with a message.
+    """
 
     code: int | None = None
     message: str = ""
@@ -78,10 +81,10 @@ class ErrorDetails:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A submit's verdict with what belongs to it.
+    """The verdict on a submit, with what belongs to it.
 
-    `upstream_request_id` is there only when accepted, `retry_after_s` only when busy. `reason` is one of a
-    few constant words for logs and records.
+    `upstream_request_id` is set only when it was accepted, `retry_after_s` (seconds) only when RunComfy is
+    busy. `reason` is one of a few constant words for logs and records.
     """
 
     verdict: Verdict
@@ -92,12 +95,12 @@ class Outcome:
 
 
 def is_safe_id(text: str) -> bool:
-    """Whether it is an upstream id that we would keep and put into an address."""
+    """Returns whether this is an upstream id that may be stored and put into a URL."""
     return _SAFE_ID.match(text) is not None
 
 
 def judge_submit(exchange: Exchange, *, now_ms: int) -> Outcome:
-    """The outcome of a submit. `now_ms` only resolves a `Retry-After` that is a date."""
+    """Returns the outcome of a submit. `now_ms` is only used to resolve a `Retry-After` that is a date."""
     if not exchange.complete or exchange.status is None:
         if exchange.sent is Sent.BODY:
             return Outcome(Verdict.UNKNOWN, exchange.failure or "incomplete")
@@ -115,7 +118,7 @@ def _judge_success(body: bytes) -> Outcome:
     usable = isinstance(upstream_request_id, str) and is_safe_id(upstream_request_id)
     if document.get("error_code") not in _NO_ERROR:
         words = _words(document)
-        if usable or words.code is None:  # it says both, or nothing that can be read
+        if usable or words.code is None:  # it says both success and failure, or nothing that can be read
             return Outcome(Verdict.UNKNOWN, "error_code_in_doubt", words=words)
         return Outcome(_verdict_of_code(words.code), "error_code_in_success", words=words)
     if not usable:
@@ -149,7 +152,7 @@ def _verdict_of_code(code: int | None) -> Verdict:
 
 
 class Seen(StrEnum):
-    """What one look at a job showed."""
+    """What one poll of a job, or one cancel, showed."""
 
     IN_QUEUE = "in_queue"
     IN_PROGRESS = "in_progress"
@@ -166,15 +169,15 @@ class Seen(StrEnum):
 
 
 BLIND = frozenset({Seen.CREDENTIAL_REFUSED, Seen.UNUSABLE, Seen.TIMED_OUT, Seen.UNREACHABLE})
-"""What tells nothing about the job."""
+"""Observations that say nothing about the job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a job.
+    """What one poll of a job, or one cancel, showed, with what belongs to it.
 
-    `output` (an object) is there when it succeeded, `error` (any JSON value) when it failed, `cost_usd`
-    where RunComfy named one. `unknown_word` is a status word that nobody has documented.
+    `output` (an object) is set when the job succeeded, `error` (any JSON value) when it failed, `cost_usd`
+    where RunComfy named a cost. `unknown_word` is a status that is documented nowhere.
     """
 
     seen: Seen
@@ -186,11 +189,11 @@ class Observation:
     unknown_word: str | None = None
 
 
-# Both routes accept every spelling seen anywhere: which appears where is not documented.
+# Both routes accept every spelling seen anywhere: it is not documented which of them uses which.
 _STATUS_WORDS = {
     "in_queue": Seen.IN_QUEUE,
     "in_progress": Seen.IN_PROGRESS,
-    # RunComfy's own ComfyUI nodes wait on these four as well.
+    # RunComfy's own ComfyUI nodes also wait on these four.
     "pending": Seen.IN_QUEUE,
     "waiting": Seen.IN_QUEUE,
     "starting": Seen.IN_PROGRESS,
@@ -204,7 +207,7 @@ _STATUS_WORDS = {
 
 
 def observe_status(exchange: Exchange) -> Observation:
-    """What an answer of the status route shows. `FINISHED` says nothing about success."""
+    """Returns what an answer of the status route shows. `FINISHED` says nothing about success."""
     document, blind = _answer(exchange)
     if document is None:
         return blind
@@ -212,7 +215,7 @@ def observe_status(exchange: Exchange) -> Observation:
     if not isinstance(word, str):
         return Observation(Seen.UNUSABLE, "no_status")
     seen = _STATUS_WORDS.get(word.lower())
-    if seen is None:  # still running, said in a word that we do not know: never a failure
+    if seen is None:  # an unknown word is taken for running, never for a failure
         return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_word=word[:60])
     position = document.get("queue_position")
     if (
@@ -226,7 +229,7 @@ def observe_status(exchange: Exchange) -> Observation:
 
 
 def observe_result(exchange: Exchange) -> Observation:
-    """What an answer of the result route shows; here alone is success told from failure."""
+    """Returns what an answer of the result route shows; only this route tells success from failure."""
     document, blind = _answer(exchange)
     if document is None:
         return blind
@@ -247,7 +250,7 @@ def observe_result(exchange: Exchange) -> Observation:
 
 
 def observe_cancel(exchange: Exchange) -> Observation:
-    """What an answer to a cancel shows."""
+    """Returns what an answer to a cancel shows."""
     document, blind = _answer(exchange)
     if document is None:
         return blind
@@ -261,7 +264,7 @@ def observe_cancel(exchange: Exchange) -> Observation:
 
 
 def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
-    """The document of a successful answer, or None and what the failure shows."""
+    """Returns the document of a successful answer, or None and what the failed call shows."""
     if not exchange.complete or exchange.status is None:
         kind = Seen.TIMED_OUT if exchange.failure == "timeout" else Seen.UNREACHABLE
         return None, Observation(kind, exchange.failure)
@@ -278,7 +281,10 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
 
 
 def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
-    """Seconds of a `Retry-After` (delay or date, RFC 9110), 0 to a day; None where it is neither."""
+    """Returns the seconds of a `Retry-After`, 0 to a day; None where it is not valid.
+
+    Its value is a delay or a date (RFC 9110).
+    """
     if value is None:
         return None
     text = value.strip()
@@ -295,7 +301,10 @@ def parse_retry_after(value: str | None, *, now_ms: int) -> int | None:
 
 
 def evidence(exchange: Exchange, reason: str, redact: Callable[[str], str]) -> dict[str, Any]:
-    """What to keep of an exchange for the operator: the first 4 KiB of the answer, without our secrets."""
+    """Returns what to keep of an exchange for the operator.
+
+    Of the answer it keeps the first EVIDENCE_LENGTH characters, without our secrets.
+    """
     return {
         "reason": reason,
         "sent": exchange.sent,
@@ -315,7 +324,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _is_shallow(document: dict[str, Any]) -> bool:
-    """Whether it is nested less deeply than what writing and reading it again can take."""
+    """Returns whether it is nested less deeply than encoding and decoding it again can bear."""
     level: list[Any] = [document]
     for _ in range(_MAX_LEVELS):
         level = [
@@ -330,7 +339,7 @@ def _is_shallow(document: dict[str, Any]) -> bool:
 
 
 def _words(document: dict[str, Any] | None) -> ErrorDetails:
-    """RunComfy's words in any of the shapes that its clients handle."""
+    """Returns the error details of an answer, in any of the shapes that RunComfy's clients handle."""
     if document is None:
         return ErrorDetails()
     code = document.get("error_code")
