@@ -34,7 +34,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.DISPATCHING, State.CANCELLED, State.EXPIRED}),
     State.DISPATCHING: frozenset({State.ACCEPTED, State.IN_QUEUE, State.REJECTED, State.UNKNOWN}),
     State.IN_QUEUE: _FOLLOWED,
-    # RunComfy cancels only queued jobs, but a job may start and a cancel still win between two of our polls.
+    # RunComfy cancels only queued jobs, but a cancel may still succeed of a job that our last poll saw
+    # running.
     State.IN_PROGRESS: _FOLLOWED - {State.IN_PROGRESS},
     State.UNKNOWN: frozenset({State.IN_QUEUE, State.REJECTED, State.LOST}),
     State.COMPLETED: frozenset(),

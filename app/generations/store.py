@@ -426,7 +426,7 @@ def live_of_credential(connection: Connection, credential: str, *, unknown_since
 def durations(connection: Connection) -> list[tuple[str, int]]:
     """Returns model id and duration in milliseconds of the generations that completed last, the oldest first.
 
-    Only generations whose output is still kept are included.
+    Of the generations whose output is still kept, these are the last 200.
     """
     query = (
         select(

@@ -1,8 +1,8 @@
-"""Subscribing to a generation, or to all of a tenant's: any number of subscribers costs what one does.
+"""Subscriptions to a generation or to a tenant's events: any number of subscribers costs what one does.
 
-Each subject has one task in this process that reads it when a change is announced, and at intervals in case
-an announcement was lost. Subscribers wait in memory for what it finds, and hold no resources of their own: a
-slow one delays nobody.
+Each subject, which is one generation or one tenant's events in one mode, has one task in this process that
+reads it when a change is announced, and at intervals in case an announcement was lost. Subscribers wait in
+memory for what it finds, and hold no resources of their own: a slow one delays nobody.
 """
 
 import asyncio
@@ -128,8 +128,10 @@ class Shared(Generic[V]):
 class Watch:
     """The subjects that have subscribers in this process.
 
-    `interval_s` is how long a lost announcement may go unnoticed. A tenant may have `most` subscribers at a
-    time, one of its client tokens `max_per_token`.
+    A subscriber is an event stream or a response held open.
+
+    `interval_s` is how long a lost announcement may go unnoticed. In one process a tenant may have `most`
+    subscribers at a time, each of its client tokens `max_per_token`.
     """
 
     db: Database
@@ -146,7 +148,7 @@ class Watch:
     _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
 
     def listen(self) -> None:
-        """Subscribes to announcements, each of which makes the subject that it names be read."""
+        """Subscribes to announcements, and reads the subjects that each of them names."""
         self.db.announcements.subscribe(self._hear)
 
     def close(self) -> None:

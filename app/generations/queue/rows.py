@@ -1,9 +1,9 @@
 """The rows of the queue in front of RunComfy: who is queued, with which position, and who is dequeued next.
 
-A queued generation is in the state `accepted`; it has a ticket of its tenant's queue and no credential. A
-tenant's queue is first in, first out, except that a generation which a limit of its own key or model holds up
-lets others pass; between tenants the order is that of `fair`. Whoever changes a tenant's queue must hold the
-lock on the tenant's row.
+A queued generation is in the state `accepted`. It has no credential, and a ticket: a number that orders its
+tenant's queue. That queue is first in, first out, except that a generation which a limit of its own key or
+model holds up lets others pass; between tenants the order is that of `fair`. Whoever changes a tenant's queue
+must hold the lock on the tenant's row.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,9 @@
-"""Submits: from a caller's body to the answer. `record` writes tx 1, `dispatch` sends the job."""
+"""Submits: from a caller's body to the answer.
+
+A submit is two transactions with the sending between them, so that none is open during a network call. Tx 1
+(`record`) inserts the generation and holds its price before anything is sent; tx 2 (`dispatch`) records what
+became of it.
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
