@@ -7,7 +7,7 @@ occurrence. The edge turns it into an RFC 9457 document; nothing here knows of H
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,33 @@ class FieldError:
     detail: str
 
 
+class ProblemExtra(TypedDict, total=False):
+    """Members of a problem document that not every problem has.
+
+    `request_id` is the request that it is about, `upstream` RunComfy's own words: its `error_code`, an
+    integer or None, and its `error_message`.
+    """
+
+    request_id: str
+    upstream: Any
+
+
 @dataclass(eq=False)
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal on its way to the caller.
 
     `detail` and `errors` are public words. `retry_after_s` becomes `Retry-After`. `extra` members are
-    added to the document; `headers` to the answer.
+    added to the document; `headers` to the answer. `replayed` says that it answers the repetition of a
+    submit that ended in it.
     """
 
     fault: Fault
     detail: str
     errors: Sequence[FieldError] = ()
     retry_after_s: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: ProblemExtra = field(default_factory=ProblemExtra)
     headers: dict[str, str] = field(default_factory=dict)
+    replayed: bool = False
 
     def __str__(self) -> str:
         return f"{self.fault.code}: {self.detail}"

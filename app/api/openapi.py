@@ -6,7 +6,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.components import SCHEMAS
 from app.api.headers.idempotency import HEADER, MAX_LENGTH
 from app.api.headers.start_deadline import HEADER as START_DEADLINE
 from app.api.headers.start_deadline import MAX_S
@@ -15,6 +14,7 @@ from app.api.routes import ROUTES, Route
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
+from app.documents.published import SCHEMAS
 from app.errors import Fault
 
 _BARE = f"[!#-~](?:[ -~]{{0,{MAX_LENGTH - 2}}}[!-~])?"
@@ -245,7 +245,7 @@ def _of_model(model: Model, generic: dict[str, Any], verb: str, summary: str) ->
 
 def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
     operation = _of_model(model, generic, "submit", "Submit to")
-    operation["requestBody"] = _body(_told(standard_json_schema(model.document["input_schema"])))
+    operation["requestBody"] = _body(_told(standard_json_schema(model.file["input_schema"])))
     return operation
 
 

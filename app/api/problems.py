@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,18 +14,17 @@ from starlette.routing import Match
 from app.api.headers.rate_limit import rate_headers
 from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
+from app.documents import problems as documents
 from app.errors import (
     CATALOGUE,
     DATABASE_UNAVAILABLE,
     EXPIRED_CLIENT_TOKEN,
-    GATEWAY_QUEUE_FULL,
     HTTP_ERROR,
     INTERNAL_ERROR,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
     INVALID_PARAMETER,
     METHOD_NOT_ALLOWED,
-    QUEUE_FULL,
     ROUTE_NOT_FOUND,
     Fault,
     FieldError,
@@ -41,46 +40,13 @@ _MAX_DETAIL: Final = 500
 _MAX_CALL: Final = 300
 _MAX_NAMED: Final = 5  # of the places that an input is refused for
 _MAX_S: Final = 0.5
-_OF_THE_APPLICATION: Final = dict.fromkeys(
-    (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."
-)
 _BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN)  # RFC 6750's word for them
 
 
-def problem_type(base_url: str, fault: Fault) -> str:
-    """The registered type of the fault, or its stable address here, where `GET` tells more about it."""
-    return fault.registered or f"{base_url}/problems/{fault.slug}"
-
-
-def document(problem: Problem, *, base_url: str, instance: str) -> dict[str, Any]:
-    """The problem document: the catalogue's entry, this occurrence, and what to do."""
-    fault = problem.fault
-    return {
-        "type": problem_type(base_url, fault),
-        "title": fault.title,
-        "status": fault.status,
-        "detail": problem.detail,
-        "instance": instance,
-        "code": fault.code,
-        "trace_id": trace_id_var.get(),
-        "retryable": fault.retryable,
-        "remedy": fault.remedy,
-        **({"retry_after_s": problem.retry_after_s} if problem.retry_after_s is not None else {}),
-        **(
-            {
-                "errors": [
-                    {"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in problem.errors
-                ]
-            }
-            if problem.errors
-            else {}
-        ),
-        **problem.extra,
-    }
-
-
-def response(problem: Problem, *, base_url: str, instance: str) -> Response:
-    """The answer to a caller."""
+def response(
+    problem: Problem, *, base_url: str, instance: str, principal: Principal | None = None
+) -> Response:
+    """The answer to a caller; `principal` is None where none is known."""
     headers = dict(problem.headers)
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
@@ -88,7 +54,7 @@ def response(problem: Problem, *, base_url: str, instance: str) -> Response:
         error = ' error="invalid_token"' if problem.fault in _BAD_TOKENS else ""
         headers["WWW-Authenticate"] = f'Bearer realm="reelgate"{"," + error if error else ""}'
     return Response(
-        dumps(document(problem, base_url=base_url, instance=instance)),
+        dumps(documents.problem(problem, principal, base_url=base_url, instance=instance)),
         status_code=problem.fault.status,
         headers=headers,
         media_type=PROBLEM_JSON,
@@ -99,12 +65,11 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
     """The handler of our own refusals."""
     if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
         raise problem
+    principal = _principal_of(request)
     if isinstance(problem, QuotaProblem):
-        problem.headers |= rate_headers(problem.shown)
-    if problem.fault in _OF_THE_APPLICATION and _token_of(request, problem) is not None:
-        problem.detail = _OF_THE_APPLICATION[problem.fault]  # how much others have is no matter of a page's
+        problem.headers |= rate_headers(principal, problem.standings)
     await _note(request, problem)
-    return response(problem, base_url=_base_url(request), instance=request.url.path)
+    return response(problem, base_url=_base_url(request), instance=request.url.path, principal=principal)
 
 
 async def _note(request: Request, problem: Problem) -> None:
@@ -113,11 +78,12 @@ async def _note(request: Request, problem: Problem) -> None:
     if token_id is None or problem.fault is DATABASE_UNAVAILABLE:
         return
     gateway: Gateway = request.app.state.gateway
+    told = documents.detail(problem, _principal_of(request))
     where = ", ".join(f"{one.pointer} {one.code}" for one in problem.errors[:_MAX_NAMED])
     refusal = Refusal(
         gateway.clock.now_ms(),
         problem.fault.code,
-        _printable(problem.detail + (f" ({where})" if where else ""))[:_MAX_DETAIL],
+        _printable(told + (f" ({where})" if where else ""))[:_MAX_DETAIL],
         _printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
         _printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
         trace_id_var.get(),
@@ -132,8 +98,14 @@ def _token_of(request: Request, problem: Problem) -> str | None:
     """The client token that is refused, if it is one."""
     if isinstance(problem, TokenProblem):
         return problem.token_id
-    principal: Principal | None = request.scope.get("state", {}).get("principal")
+    principal = _principal_of(request)
     return principal.token.token_id if principal is not None and principal.token is not None else None
+
+
+def _principal_of(request: Request) -> Principal | None:
+    """Who called, where that is known (`cors.admit` notes it)."""
+    principal: Principal | None = request.scope.get("state", {}).get("principal")
+    return principal
 
 
 def _printable(text: str) -> str:

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer, shown
-from app.catalog.media.judge import is_enforced
-from app.catalog.media.rules import MediaKind, MediaRule
 from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
 from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
 
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){1,4}")
 _MAX_MODEL_ID: Final = 200
 _TEXTS: Final = ("display_name", "kind", "description", "price_unit")
-_UNSEEN: Final = "listed for information: only the size of such a file can be told before it is sent"
-_NEVER: Final = "not understood by this gateway, so never checked"
 _NO_PRICING: Final = (
     'has no pricing: add "pricing" with a price list, or "pricing": {"version": "1", "free": true}'
     " if the model is free"
@@ -34,13 +30,14 @@ class ModelError(ValueError):
 class Model:
     """A model that requests can name.
 
-    `document` is the public description in the vendor's shape, JSON-ready; treat it as read-only.
+    `file` is the JSON object that it was compiled from; treat it as read-only. `documents.models` makes the
+    public description of it.
     """
 
     model_id: str
     display_name: str
     kind: str | None
-    document: Mapping[str, Any]
+    file: Mapping[str, Any]
     compiled: CompiledSchema
     pricing: Pricing
     warnings: tuple[Finding, ...]
@@ -95,7 +92,7 @@ def build_model(document: Any, fallback_id: str) -> Model:
         model_id=model_id,
         display_name=document.get("display_name") or model_id,
         kind=document.get("kind"),
-        document=_public(document, model_id, compiled, pricing, sorted(warnings)),
+        file=document,
         compiled=compiled,
         pricing=pricing,
         warnings=tuple(sorted(warnings)),
@@ -126,55 +123,3 @@ def _text_problems(document: Mapping[str, Any]) -> list[Finding]:
             Finding("/output_schema", f"must be an object, is {shown(document['output_schema'])}")
         )
     return problems
-
-
-def _public(
-    document: Mapping[str, Any],
-    model_id: str,
-    compiled: CompiledSchema,
-    pricing: Pricing,
-    warnings: list[Finding],
-) -> dict[str, Any]:
-    """The vendor's shape first, then whatever else the file has, then what is ours."""
-    # The file's own base price and unit go together: RunComfy's clients read the one by the other.
-    base = document.get("base_price_usd")
-    if base is None:
-        base = pricing.lowest / 1_000_000
-    public: dict[str, Any] = {
-        "model_id": model_id,
-        "display_name": document.get("display_name") or model_id,
-        "kind": document.get("kind"),
-        "base_price_usd": base,
-        "price_unit": document.get("price_unit") or "output",
-        "input_schema": document["input_schema"],
-        "output_schema": document.get("output_schema"),
-    }
-    return {
-        **public,
-        **{key: value for key, value in document.items() if key not in public},
-        "pricing": document["pricing"],
-        "media_rules": [
-            {
-                "pointer": media.pointer,
-                "kind": media.kind,
-                "rule": rule.rule,
-                "value": rule.value,
-                "message": rule.message,
-                "enforced": is_enforced(rule, media.kind),
-                "note": _note(rule, media.kind),
-            }
-            for media in compiled.media
-            for rule in media.rules
-        ],
-        "media_inputs": [
-            {"pointer": media.pointer, "kind": media.kind, "types": sorted(media.types)}
-            for media in compiled.media
-        ],
-        "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in warnings],
-    }
-
-
-def _note(rule: MediaRule, kind: MediaKind) -> str | None:
-    if not rule.understood:
-        return _NEVER
-    return None if is_enforced(rule, kind) else _UNSEEN

@@ -1,15 +1,15 @@
 """Client tokens, for the operator: who holds one, what it may do, and how to end it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.api import schemas
 from app.auth import client_tokens as token_rows
 from app.auth import tenants as tenant_rows
 from app.auth.client_tokens import ClientToken
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
+from app.documents import client_tokens as documents
 from app.gateway import Gateway
 from app.generations import token_limits
 from app.kit.clock import iso
@@ -36,7 +36,7 @@ def list_client_tokens(
 
     found, now_ms = with_gateway(work)
     if as_json:
-        print_json([schemas.client_token(one, now_ms) for one in found])
+        print_json([documents.client_token(one, now_ms) for one in found])
         return
     print_table(
         ("TOKEN ID", "KEYS", "KID", "STATE", "SEES", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
@@ -61,10 +61,10 @@ def list_client_tokens(
 def show_client_token(token_id: str) -> None:
     """Show all of a client token, as JSON: its terms, what it used, made and was refused."""
 
-    async def work(gateway: Gateway) -> dict[str, Any]:
+    async def work(gateway: Gateway) -> documents.ClientTokenInFull:
         token = await _found(gateway, token_id)
         owner = Owner(token.tenant_id, token.mode)
-        return schemas.client_token_in_full(
+        return documents.client_token_in_full(
             token,
             await gateway.db.read(token_limits.used, owner, token_id),
             await gateway.db.read(token_limits.newest, owner, token_id, most=_MAX),

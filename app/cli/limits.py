@@ -21,11 +21,11 @@ from app.cli.accounts import (
 )
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
+from app.documents.quota import limit as document
 from app.gateway import Gateway
 from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import SETTABLE, Limit, LimitError, Metric, Scope, Standing, parse_limit
-from app.quotas.refusal import document
 
 limits = typer.Typer(
     no_args_is_help=True, help="What a tenant, a key or an end user, or one of them with one model, may use."

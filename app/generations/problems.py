@@ -17,6 +17,7 @@ from app.errors import (
     Fault,
     FieldError,
     Problem,
+    ProblemExtra,
 )
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -72,7 +73,7 @@ def of_record(generation: Generation) -> Problem | None:
         return None
     error = generation.error
     fault = next(fault for fault in CATALOGUE if fault.code == error["code"])
-    extra = {"request_id": generation.id}
+    extra: ProblemExtra = {"request_id": generation.id}
     if "upstream" in error:
         extra["upstream"] = error["upstream"]
     return Problem(

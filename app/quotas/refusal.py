@@ -1,8 +1,7 @@
-"""What a tenant is told of a limit: its document, and the refusal that names the one that binds."""
+"""What a tenant is told of limits that refuse: the problem, which names the one that binds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED, Problem
 from app.kit.clock import iso
@@ -24,53 +23,27 @@ _UNITS = {
 _SPANS = {"day": "a day", "month": "a month", "total": "in all"}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class QuotaProblem(Problem):
-    """A refusal by a quota, with every limit as it stood at that moment.
+    """A refusal by quotas: all limits as they stood, those that refuse, and the one of them that binds.
 
-    Whoever holds a client token is told those of its own alone (`shown`).
+    It tells everything; `documents.quota` decides what of it a caller may read.
     """
 
-    standings: Sequence[Standing] = ()
-    to_client: bool = False
+    standings: Sequence[Standing]
+    violated: Sequence[Standing]
+    binding: Standing
 
     @property
-    def shown(self) -> Sequence[Standing]:
-        """The limits that may be told."""
-        return shown_to(self.standings, to_client=self.to_client)
+    def detail_without_amounts(self) -> str:
+        """The sentence for a caller who may not be told of the limit that binds."""
+        return _bare(self.binding)
 
 
-def document(standing: Standing) -> dict[str, Any]:
-    """A limit beside its usage, as JSON. Amounts of credits are micro-credits."""
-    limit = standing.limit
-    metric = limit.metric
-    return {
-        "policy": limit.policy,
-        "holder": limit.scope.holder,
-        "model_id": limit.scope.model_id or None,
-        "metric": metric,
-        "unit": _unit(metric),
-        "limit": standing.amount,
-        "burst": standing.burst,
-        "held": standing.held,
-        "spent": standing.spent,
-        "remaining": standing.remaining,
-        "period": standing.period,
-        "resets_at": None if standing.resets_at_ms is None else iso(standing.resets_at_ms),
-    }
-
-
-def shown_to(standings: Sequence[Standing], *, to_client: bool) -> Sequence[Standing]:
-    """The limits that a caller may see: what a tenant and its keys have is no matter of a page's."""
-    return [one for one in standings if one.limit.scope.is_of_client] if to_client else standings
-
-
-def refused(
-    standings: Sequence[Standing], *, queueable: bool = False, to_client: bool = False
-) -> QuotaProblem | None:
+def refused(standings: Sequence[Standing], *, queueable: bool = False) -> QuotaProblem | None:
     """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
 
-    One that `queueable` is not refused for what is in flight; a client token is told no amounts but its own.
+    One that `queueable` is not refused for what is in flight.
 
     The binding limit is the one that waits longest; it is told in words, all are listed. Of two that end at
     the same moment, as a day and a month do on a month's last day, it is the one with the longer window: the
@@ -84,16 +57,11 @@ def refused(
     )
     return QuotaProblem(
         QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
-        sentence(binding) if binding in shown_to([binding], to_client=to_client) else _bare(binding),
+        sentence(binding),
         retry_after_s=binding.retry_after_s,
-        extra={
-            "violated-policies": [one.limit.policy for one in violated],
-            "limits": [
-                document(one) | {"wanted": one.wanted} for one in shown_to(violated, to_client=to_client)
-            ],
-        },
         standings=standings,
-        to_client=to_client,
+        violated=violated,
+        binding=binding,
     )
 
 
@@ -117,7 +85,7 @@ def sentence(standing: Standing) -> str:
     holder = _HOLDERS[limit.scope.holder]
     of_model = f" of {limit.scope.model_id}" if limit.scope.model_id else ""
     if metric.is_rate:
-        allowed = _count(standing.amount, _unit(metric).removesuffix("s"))
+        allowed = _count(standing.amount, unit_of(metric).removesuffix("s"))
         what = f"{holder} may make {allowed}{of_model} a minute"
         burst = limit.burst or standing.amount
         at_once = f", at most {burst} at once" if burst != standing.amount else ""
@@ -178,7 +146,8 @@ def _never(standing: Standing) -> str:
     return f"Waiting does not help{back}: it has to be raised."
 
 
-def _unit(metric: Metric) -> str:
+def unit_of(metric: Metric) -> str:
+    """The unit of a metric's amounts, as documents name it."""
     if metric.of_credits:
         return "microcredits"
     return _UNITS.get(metric, "generations")

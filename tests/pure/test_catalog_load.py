@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.catalog.catalog import MAX_FILE_BYTES, SHIPPED, CatalogError, load_catalog
+from app.documents.models import model as public
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
 FREE: dict[str, Any] = {"version": "1", "free": True}
@@ -200,7 +201,7 @@ def test_the_files_own_model_id_wins_over_its_path_with_a_warning(tmp_path: Path
     write(tmp_path, "x/y.json", GOOD)
     model = load_catalog(tmp_path).models["a/b"]
     assert [(warning.pointer, "x/y" in warning.reason) for warning in model.warnings] == [("/model_id", True)]
-    assert model.document["warnings"][0]["pointer"] == "/model_id"
+    assert public(model)["warnings"][0]["pointer"] == "/model_id"
 
 
 def test_a_flat_file_needs_no_matching_path(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_the_operators_model_takes_the_place_of_the_shipped_one(tmp_path: Path) 
 
 def test_unknown_top_level_keys_are_kept(tmp_path: Path) -> None:
     write(tmp_path, "1.json", {**GOOD, "tags": ["x"], "price_unit": "second"})
-    document = load_catalog(tmp_path).models["a/b"].document
+    document = dict(public(load_catalog(tmp_path).models["a/b"]))
     assert (document["tags"], document["price_unit"]) == (["x"], "second")
 
 

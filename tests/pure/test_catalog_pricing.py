@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.model import Model, ModelError, build_model
 from app.catalog.pricing import NoPriceError
+from app.documents.models import model as public
 
 SEED = load_catalog(SHIPPED).models["bytedance/dreamina-3-0/image-to-video"]
 PROPERTIES: dict[str, Any] = {
@@ -62,16 +63,16 @@ def test_a_model_without_pricing_is_refused_with_what_to_add(missing: dict[str, 
 
 def test_free_and_flat() -> None:
     free = priced({"version": "1", "free": True})
-    assert (free.price({}), free.document["base_price_usd"]) == (0, 0)
+    assert (free.price({}), public(free)["base_price_usd"]) == (0, 0)
     flat = priced({"version": "1", "flat": 2_500_000})
-    assert (flat.price({"text": "x"}), flat.document["base_price_usd"]) == (2_500_000, 2.5)
+    assert (flat.price({"text": "x"}), public(flat)["base_price_usd"]) == (2_500_000, 2.5)
 
 
 def test_the_files_own_base_price_and_unit_are_shown_and_else_those_of_the_price_list() -> None:
     source = {"input_schema": {"type": "object"}, "pricing": {"version": "1", "flat": 250_000}}
-    document = build_model(source, "a/b").document
+    document = public(build_model(source, "a/b"))
     assert (document["base_price_usd"], document["price_unit"]) == (0.25, "output")
-    document = build_model({**source, "base_price_usd": 0.4, "price_unit": "video"}, "a/b").document
+    document = public(build_model({**source, "base_price_usd": 0.4, "price_unit": "video"}, "a/b"))
     assert (document["base_price_usd"], document["price_unit"]) == (0.4, "video")
 
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.documents.quota import limit as document
 from app.errors import QUOTA_EXCEEDED, Problem
 from app.kit.clock import iso
 from app.quotas.calls import CallLimiter
 from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
-from app.quotas.refusal import document
+from app.quotas.refusal import QuotaProblem
 from tests.harness import FakeClock
 
 NOW_US = 1_790_000_000_000_000
@@ -285,7 +286,8 @@ def test_a_refused_read_is_told_when_to_come_back() -> None:
     with pytest.raises(Problem) as refused:
         limiter.check(Scope("one"))
     assert refused.value.retry_after_s == 20
-    assert refused.value.extra["limits"][0]["resets_at"] == iso(clock.now_ms() + 19_500)
+    assert isinstance(refused.value, QuotaProblem)
+    assert document(refused.value.binding)["resets_at"] == iso(clock.now_ms() + 19_500)
     assert refused.value.detail == (
         "This API key may make 3 reads a minute (`key-reads-minute`). Try again in 20 s."
     )

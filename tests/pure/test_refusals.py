@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.documents.quota import limit as document
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED
 from app.quotas.limits import (
     MICROCREDITS,
@@ -29,7 +30,7 @@ from app.quotas.limits import (
     parse_limit,
     periods_at,
 )
-from app.quotas.refusal import QuotaProblem, document, refused, sentence
+from app.quotas.refusal import QuotaProblem, refused, sentence
 
 KID, MODEL = "k1", "maker/model"
 KEY, OF_MODEL, KEY_OF_MODEL = Scope(KID), Scope("", MODEL), Scope(KID, MODEL)
@@ -268,8 +269,7 @@ def test_the_limit_that_waits_longest_is_told_and_all_that_refuse_are_listed(one
     )
     problem = refusal(violated[0], ROOMY, violated[1])
     assert (problem.retry_after_s, problem.detail) == told[1:]
-    assert problem.extra["violated-policies"] == [each.limit.policy for each in violated]
-    assert problem.extra["limits"] == [{**document(each), "wanted": each.wanted} for each in violated]
+    assert problem.violated == violated
     assert list(problem.standings) == [violated[0], ROOMY, violated[1]]
 
 
@@ -284,7 +284,7 @@ def test_of_two_limits_that_end_together_the_one_with_the_longer_window_is_told(
     problem = refusal(*account.standings(150_000)[::order])
     assert problem.retry_after_s == 1
     assert "tenant-credits-month" in problem.detail
-    assert len(problem.extra["violated-policies"]) == 2
+    assert len(problem.violated) == 2
 
 
 @given(

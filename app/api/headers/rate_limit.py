@@ -9,22 +9,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from app.auth.principal import Principal
+from app.documents.quota import visible_to
 from app.errors import Problem
 from app.gateway import Gateway
 from app.quotas.limits import Metric, Standing
-from app.quotas.refusal import refused, shown_to
+from app.quotas.refusal import refused
 
 _MAX_S = 0.5
 _UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own word; its default is "requests"
 
 
-def rate_headers(standings: Sequence[Standing]) -> dict[str, str]:
-    """Both headers; none where nothing is limited."""
-    if not standings:
+def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> dict[str, str]:
+    """Both headers, of the limits that the caller may be told of; none where there are no such limits."""
+    visible = visible_to(principal, standings)
+    if not visible:
         return {}
     return {
-        "RateLimit-Policy": ", ".join(map(_policy, standings)),
-        "RateLimit": ", ".join(map(_state, standings)),
+        "RateLimit-Policy": ", ".join(map(_policy, visible)),
+        "RateLimit": ", ".join(map(_state, visible)),
     }
 
 
@@ -43,7 +45,7 @@ async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str)
     with suppress(Problem, TimeoutError):
         async with asyncio.timeout(_MAX_S):
             account = await gateway.submitter.account(principal, model.model_id if model else "")
-        return rate_headers(shown_to(account.standings(), to_client=principal.token is not None))
+        return rate_headers(principal, account.standings())
     return {}
 
 

@@ -4,16 +4,17 @@ from fastapi import Request
 from sqlalchemy import Connection, text
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.deps import Open
-from app.api.problems import fault_of_slug, problem_type
+from app.api.problems import fault_of_slug
 from app.api.responses import json_response
-from app.errors import CATALOGUE, ROUTE_NOT_FOUND, SHUTTING_DOWN, Problem
+from app.documents.problems import problem_kind, problem_kinds
+from app.documents.service import health
+from app.errors import ROUTE_NOT_FOUND, SHUTTING_DOWN, Problem
 
 
 async def livez() -> Response:
     """200 while the process runs its event loop."""
-    return json_response({"status": "ok"})
+    return json_response(health("ok"))
 
 
 async def readyz(request: Request, gateway: Open) -> Response:
@@ -21,15 +22,12 @@ async def readyz(request: Request, gateway: Open) -> Response:
     if getattr(request.app.state, "draining", False):
         raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
     await gateway.db.write(_ask)
-    return json_response({"status": "ready"})
+    return json_response(health("ready"))
 
 
 async def list_problems(gateway: Open) -> Response:
     """The whole catalogue of errors."""
-    base_url = gateway.settings.base_url
-    return json_response(
-        {"problems": [schemas.problem_kind(fault, problem_type(base_url, fault)) for fault in CATALOGUE]}
-    )
+    return json_response(problem_kinds(gateway.settings.base_url))
 
 
 async def get_problem(gateway: Open, slug: str) -> Response:
@@ -37,7 +35,7 @@ async def get_problem(gateway: Open, slug: str) -> Response:
     fault = fault_of_slug(slug)
     if fault is None:
         raise Problem(ROUTE_NOT_FOUND, f"There is no problem type {slug[:100]!r}.")
-    return json_response(schemas.problem_kind(fault, problem_type(gateway.settings.base_url, fault)))
+    return json_response(problem_kind(fault, gateway.settings.base_url))
 
 
 def _ask(connection: Connection) -> None:

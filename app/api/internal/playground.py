@@ -11,7 +11,6 @@ import httpx2
 from fastapi import Request
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.cors import is_own, public_origin
 from app.api.deps import Open
 from app.api.request_body import read_object
@@ -20,6 +19,8 @@ from app.auth import keys
 from app.auth.client_tokens import TokenTerms
 from app.auth.keys import APIKey
 from app.client_tokens.mint import invalid
+from app.documents.client_tokens import minted_client_token
+from app.documents.service import Sample, samples
 from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.kit.log import get_logger
@@ -50,24 +51,22 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
         visibility="end_user",
     )
     token, text = await gateway.access.minter.mint_of(parent, terms)
-    return json_response(
-        {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}, status_code=201
-    )
+    return json_response(minted_client_token(token, text, gateway.clock.now_ms()), status_code=201)
 
 
 async def list_playground_samples(gateway: Open) -> Response:
     """The sandbox's pictures, where the page's jobs reach it."""
     parent, settings = await _parent(gateway), gateway.settings
-    samples = []
+    found: list[Sample] = []
     if parent.mode == "test":
         try:
             async with httpx2.AsyncClient(trust_env=False, timeout=_SANDBOX_WAIT_S) as client:
                 answer = await client.get(f"{settings.sandbox_base_url}/samples")
                 listed = answer.raise_for_status().json()["samples"]
-            samples = [{"name": str(one["name"]), "url": str(one["url"])} for one in listed]
+            found = [{"name": str(one["name"]), "url": str(one["url"])} for one in listed]
         except (httpx2.HTTPError, ValueError, KeyError, TypeError):
             _log.warning("The sandbox's samples could not be listed.")
-    return json_response({"samples": samples})
+    return json_response(samples(found))
 
 
 async def _parent(gateway: Gateway) -> APIKey:

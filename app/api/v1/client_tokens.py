@@ -8,7 +8,6 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.cors import public_origin
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanMint, Open
@@ -20,6 +19,7 @@ from app.auth.principal import Principal
 from app.catalog.findings import fragment
 from app.catalog.validate import MAX_VIOLATIONS
 from app.client_tokens.mint import invalid
+from app.documents import client_tokens as documents
 from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import token_limits
@@ -36,7 +36,7 @@ Text = Annotated[str, Field(max_length=_TEXT)]
 
 
 class _Wish(BaseModel):
-    """The body of a mint: every member may be left out."""
+    """The body of a mint: every member may be left out. `ClientTokenTerms` publishes it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,7 +58,7 @@ async def create_client_token(request: Request, gateway: Open, principal: CanMin
     token, text = await gateway.access.minter.mint(
         principal, _terms_of(body), own_origins=() if own is None else (own,)
     )
-    document = {"token": text, **schemas.client_token(token, gateway.clock.now_ms())}
+    document = documents.minted_client_token(token, text, gateway.clock.now_ms())
     return json_response(document, status_code=201)
 
 
@@ -84,11 +84,7 @@ async def list_client_tokens(
         next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].token_id)
         address = f"{gateway.settings.base_url}/v1/client-tokens?limit={limit}&cursor={next_cursor}"
         headers["Link"] = f'<{address}{f"&end_user={quote(end_user)}" if end_user else ""}>; rel="next"'
-    now_ms = gateway.clock.now_ms()
-    document = {
-        "client_tokens": [schemas.client_token(one, now_ms) for one in shown],
-        "next_cursor": next_cursor,
-    }
+    document = documents.client_token_page(shown, next_cursor, gateway.clock.now_ms())
     return json_response(document, headers=headers)
 
 
@@ -110,7 +106,7 @@ async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
     request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MAX_REQUESTS)
     refusals = await gateway.db.read(client_tokens.refusals_of, token.token_id)
     return json_response(
-        schemas.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())
+        documents.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())
     )
 
 

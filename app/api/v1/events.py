@@ -1,7 +1,7 @@
 """Event streams (server-sent events): every change of a request's state, once, numbered and resumable."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Final
 
@@ -10,11 +10,11 @@ from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api import schemas
 from app.api.deps import CanReadAll, CanSee, Open
 from app.api.headers.prefer import stream_owner_of
 from app.api.v1.requests import own
 from app.auth.principal import Principal
+from app.documents import events as documents
 from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import events as event_rows
@@ -157,7 +157,7 @@ async def _of_request(
                     seen = event.version
             if view.generation.queue_position not in {None, position}:
                 position = view.generation.queue_position
-                yield _encoded("position", {"request_id": generation.id, "queue_position": position})
+                yield _encoded("position", documents.position(generation.id, position))
             if view.generation.terminal:
                 return
 
@@ -191,8 +191,8 @@ async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> Async
 
 
 def _message(event: Event, number: int) -> bytes:
-    return b"id: %d\n" % number + _encoded("state", schemas.event(event))
+    return b"id: %d\n" % number + _encoded("state", documents.event(event))
 
 
-def _encoded(name: str, document: dict[str, Any]) -> bytes:
+def _encoded(name: str, document: Mapping[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))

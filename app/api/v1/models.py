@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.idempotency import REPLAYED, key_of
 from app.api.headers.prefer import preferences_of, wait_for
@@ -13,10 +12,12 @@ from app.api.headers.rate_limit import rate_headers, rate_headers_of, retry_head
 from app.api.headers.start_deadline import start_deadline_of
 from app.api.request_body import read_object
 from app.api.responses import json_response
+from app.documents import models as documents
+from app.documents.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
 from app.kit.log import trace_id_var
-from app.quotas.refusal import QuotaProblem, shown_to
+from app.quotas.refusal import QuotaProblem
 
 WARNINGS_HEADER = "Reelgate-Media-Warnings"
 
@@ -28,17 +29,8 @@ async def list_models(
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
     """The models that this key may use, by model id."""
-    documents = [
-        model.document for model in gateway.catalog.models.values() if principal.may_use(model.model_id)
-    ]
-    return json_response(
-        {
-            "models": documents[offset : offset + limit],
-            "total": len(documents),
-            "limit": limit,
-            "offset": offset,
-        }
-    )
+    found = [model for model in gateway.catalog.models.values() if principal.may_use(model.model_id)]
+    return json_response(documents.model_page(found, limit=limit, offset=offset))
 
 
 async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:
@@ -46,7 +38,7 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
     model = gateway.catalog.get(model_id.strip("/"))
     if model is None or not principal.may_use(model.model_id):
         raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
-    return json_response(model.document)
+    return json_response(documents.model(model))
 
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
@@ -68,19 +60,18 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             start_deadline_ms=start_deadline,
         )
     except Problem as problem:
-        if problem.extra.pop("replayed", False):
+        if problem.replayed:
             problem.headers |= REPLAYED
         # A quota's refusal has them with it; a database that is away has none to give.
         if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
-    document = schemas.submitted(submission.generation, gateway.settings.base_url)
+    document = submitted(submission.generation, gateway.settings.base_url)
     await wait_for(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
-        shown = shown_to(submission.standings, to_client=principal.token is not None)
-        headers = rate_headers(shown) | retry_header(submission.standings)
+        headers = rate_headers(principal, submission.standings) | retry_header(submission.standings)
     return json_response(
         document, headers=headers | preferences.headers | _media_warnings(submission.generation)
     )

@@ -3,10 +3,10 @@
 from fastapi import Request
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.deps import CanAsk, CanRead, Open
 from app.api.request_body import read_object
 from app.api.responses import json_response
+from app.documents import quota as documents
 from app.generations.queue import rows as queue
 from app.generations.submit import quote as quotes
 from app.quotas.limits import Scope
@@ -21,20 +21,20 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
     if principal.token is not None:
         reads = gateway.access.calls.standing(Scope(token_id=principal.token.token_id))
     queueable = submitter.queueable(principal)
-    return json_response(schemas.quota(principal, account, reads, waiting, queueable=queueable))
+    return json_response(documents.quota(principal, account, reads, waiting, queueable=queueable))
 
 
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
     """What a submit of this body would cost, what is wrong with it, and which limits would refuse it."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body)
-    document = schemas.quote(
+    document = documents.quote(
+        principal,
         found.model,
         found.price_microcredits,
         found.inspection,
         found.standings,
         queueable=found.queueable,
         would_queue=found.would_queue,
-        to_client=principal.token is not None,
     )
     return json_response(document)

@@ -1,19 +1,19 @@
 """Requests: what became of a job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from app.api import schemas
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanSee, Open
 from app.api.headers.prefer import APPLIED, preferences_of, wait_for
 from app.api.responses import json_response, tag_of, tagged_response, tags_of
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
+from app.documents import requests as documents
 from app.errors import (
     NOT_CANCELLABLE,
     REQUEST_NOT_FOUND,
@@ -34,8 +34,8 @@ STALE_HEADER = "Reelgate-Stale"
 async def get_status(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """RunComfy's status. `completed` means finished: success or failure is in the result."""
 
-    def document(generation: Generation) -> dict[str, Any]:
-        return schemas.status(generation, gateway.settings.base_url)
+    def document(generation: Generation) -> Mapping[str, Any]:
+        return documents.status(generation, gateway.settings.base_url)
 
     return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
 
@@ -50,10 +50,10 @@ async def get_result(
 ) -> Response:
     """RunComfy's result: always 200, also while the job is not finished."""
 
-    def document(generation: Generation) -> dict[str, Any]:
+    def document(generation: Generation) -> Mapping[str, Any]:
         if generation.erased_at_ms is not None:
             raise Problem(RESULT_ERASED, f"The output was erased at {iso(generation.erased_at_ms)}.")
-        return schemas.result(generation, include_cost=include_cost)
+        return documents.result(generation, include_cost=include_cost)
 
     return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
 
@@ -73,14 +73,14 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
             headers={APPLIED: "handling=strict"},
         )
     headers = {APPLIED: "handling=strict"} if preferences.strict else None
-    return json_response(schemas.cancelled(generation), status_code=202, headers=headers)
+    return json_response(documents.cancelled(generation), status_code=202, headers=headers)
 
 
 async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
     """Our full record of a request, with every change of its state."""
     generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(event_rows.of_generation, generation.id)
-    document = schemas.record(
+    document = documents.record(
         generation,
         events,
         gateway.settings.base_url,
@@ -94,7 +94,7 @@ async def _answer(
     gateway: Gateway,
     principal: Principal,
     generation: Generation,
-    document: Callable[[Generation], dict[str, Any]],
+    document: Callable[[Generation], Mapping[str, Any]],
 ) -> Response:
     """The document of a generation; held, where the caller prefers that, until it is another one.
 
@@ -152,10 +152,7 @@ async def list_requests(
         )
         address = f"{base_url}/v1/requests?limit={limit}&cursor={next_cursor}{filters}"
         headers["Link"] = f'<{address}>; rel="next"'
-    return json_response(
-        {"requests": [schemas.summary(one, base_url) for one in shown], "next_cursor": next_cursor},
-        headers=headers,
-    )
+    return json_response(documents.request_page(shown, base_url, next_cursor), headers=headers)
 
 
 async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:

@@ -53,7 +53,7 @@ class Admission:
         async with self.db.serialized(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            problem = refused(standings, queueable=intent.queueable, to_client=intent.token_id is not None)
+            problem = refused(standings, queueable=intent.queueable)
             if came < decided and problem is not None:
                 return await self._earlier(intent, problem)
             try:

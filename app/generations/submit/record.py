@@ -80,7 +80,7 @@ def record(
         if existing is not None:
             return Recorded(existing, is_new=False)
     standings = before.standings(intent.price_microcredits)
-    refusal = refused(standings, queueable=intent.queueable, to_client=intent.token_id is not None)
+    refusal = refused(standings, queueable=intent.queueable)
     if refusal is not None:
         raise refusal
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)

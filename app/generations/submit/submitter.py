@@ -274,5 +274,5 @@ def _replay(generation: Generation) -> Submission:
     try:
         return _answer(generation, replayed=True)
     except Problem as problem:
-        problem.extra["replayed"] = True
+        problem.replayed = True
         raise

@@ -1,0 +1,205 @@
+"""Client tokens: the terms on which one is made, and its record."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypedDict
+
+from app.auth import client_tokens
+from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, Visibility
+from app.auth.keys import Mode
+from app.documents.fields import Id, Moment, iso_or_none
+from app.documents.schema import keywords
+from app.kit.clock import iso
+from app.quotas.limits import MICROCREDITS, MOST, Usage
+
+_BOUND: Final = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "enum": {"type": "array", "minItems": 1, "description": "The only values that are allowed."},
+        "minimum": {"type": "number"},
+        "maximum": {"type": "number"},
+        "max_length": {"type": "integer", "minimum": 0, "description": "Of a text or a list."},
+    },
+    "additionalProperties": False,
+}
+"""Written out: a bound is read by `catalog.bounds`, and `enum` may hold values of any type."""
+
+Bounds = Annotated[
+    Mapping[str, Any],
+    keywords("By the name of an input. What is left out counts as its default."),
+    keywords(additionalProperties=_BOUND),
+]
+
+
+class ClientTokenTerms(TypedDict, total=False):
+    """The body of a mint. `api.client_tokens` reads it."""
+
+    lifetime_s: Annotated[
+        int,
+        keywords(
+            "Seconds until it ends; its key's end is its end too.",
+            minimum=MIN_S,
+            maximum=MAX_S,
+            default=DEFAULT_S,
+        ),
+    ]
+    models: Annotated[list[str], keywords("The only ones that it may use.", minItems=1)]
+    bounds: Annotated[Bounds, keywords("Of the inputs of `models`.", minProperties=1)]
+    max_generations: Annotated[int, keywords("How many jobs it may make in all.", minimum=0, maximum=MOST)]
+    max_microcredits: Annotated[
+        int, keywords("What they may cost in all.", minimum=0, maximum=MOST * MICROCREDITS)
+    ]
+    origins: Annotated[
+        list[str], keywords("The only pages that may use it; all of them the tenant's.", minItems=1)
+    ]
+    end_user: Annotated[
+        str,
+        keywords("Whom it is for: a label of yours. Has quotas of its own.", pattern=f"^{END_USER}$"),
+    ]
+    visibility: Annotated[
+        Literal["token", "end_user"],
+        keywords(
+            "Whose requests it can read: its own, or all that tokens of its end user made, which is what a"
+            " token with an end user does unless this says otherwise."
+        ),
+    ]
+    request_id: Annotated[str, keywords("To watch: it reads this request, and does nothing else.")]
+
+
+class ClientToken(TypedDict):
+    """A client token's record, without the token."""
+
+    token_id: Annotated[str, keywords("Names it; it is not the token.")]
+    state: Annotated[
+        str, keywords("Its own, or its key's.", enum=["active", "expired", "revoked", "disabled"])
+    ]
+    kid: Annotated[str, keywords("The key that made it.")]
+    mode: Mode
+    scopes: list[Annotated[str, keywords(enum=["read", "submit"])]]
+    models: list[str] | None
+    bounds: Bounds | None
+    max_generations: int | None
+    max_microcredits: int | None
+    origins: list[str] | None
+    end_user: str | None
+    visibility: Visibility
+    request_id: Id | None
+    created_at: Moment
+    expires_at: Moment
+    revoked_at: Moment | None
+    last_used_at: Annotated[Moment | None, keywords("To the minute.")]
+    refusals: Annotated[int, keywords("How often it was refused.")]
+
+
+def client_token(token: client_tokens.ClientToken, now_ms: int) -> ClientToken:
+    """Returns a client token's record; its state is that at `now_ms`."""
+    return {
+        "token_id": token.token_id,
+        "state": token.state(now_ms),
+        "kid": token.kid,
+        "mode": token.mode,
+        "scopes": sorted(token.scopes),
+        "models": _sorted_or_none(token.models),
+        "bounds": token.bounds,
+        "max_generations": token.max_generations,
+        "max_microcredits": token.max_microcredits,
+        "origins": _sorted_or_none(token.origins),
+        "end_user": token.end_user,
+        "visibility": token.visibility,
+        "request_id": token.request_id,
+        "created_at": iso(token.created_at_ms),
+        "expires_at": iso(token.ends_at_ms),
+        "revoked_at": iso_or_none(token.revoked_at_ms),
+        "last_used_at": iso_or_none(token.last_used_at_ms),
+        "refusals": token.refusals,
+    }
+
+
+class _Secret(TypedDict):
+    token: Annotated[str, keywords("`rg_client_…`: shown this once.")]
+
+
+class MintedClientToken(_Secret, ClientToken):
+    """A new client token, with the token itself."""
+
+
+def minted_client_token(token: client_tokens.ClientToken, text: str, now_ms: int) -> MintedClientToken:
+    """Returns a new client token's record and, this once, the token, which is `text`."""
+    return {"token": text, **client_token(token, now_ms)}
+
+
+class ClientTokenPage(TypedDict):
+    """Client tokens, the newest first."""
+
+    client_tokens: list[ClientToken]
+    next_cursor: Annotated[str | None, keywords("For `cursor`.")]
+
+
+def client_token_page(
+    shown: Sequence[client_tokens.ClientToken], next_cursor: str | None, now_ms: int
+) -> ClientTokenPage:
+    """Returns one page of client tokens; `next_cursor` is None on the last one."""
+    return {"client_tokens": [client_token(one, now_ms) for one in shown], "next_cursor": next_cursor}
+
+
+class TokenUsage(TypedDict):
+    """All that a client token used."""
+
+    held_generations: int
+    spent_generations: int
+    held_microcredits: int
+    spent_microcredits: int
+
+
+class TokenRefusal(TypedDict):
+    """One thing that a client token was refused."""
+
+    at: Moment
+    code: Annotated[str, keywords("Of the problem.")]
+    detail: str
+    call: Annotated[str, keywords("Method and path.")]
+    origin: Annotated[str | None, keywords("The page's.")]
+    trace_id: str
+
+
+class ClientTokenInFull(ClientToken):
+    """A client token's record with what it was used for, and what it was refused lately."""
+
+    usage: Annotated[TokenUsage, keywords("All that it used; what was given back counts no more.")]
+    newest_requests: Annotated[list[Id], keywords("What it made, the newest first.")]
+    newest_refusals: list[TokenRefusal]
+
+
+def client_token_in_full(
+    token: client_tokens.ClientToken,
+    usage: Usage,
+    request_ids: Sequence[str],
+    refusals: Sequence[client_tokens.Refusal],
+    now_ms: int,
+) -> ClientTokenInFull:
+    """Returns the full record; ids and refusals come with the newest first."""
+    return {
+        **client_token(token, now_ms),
+        "usage": {
+            "held_generations": usage.held_generations,
+            "spent_generations": usage.spent_generations,
+            "held_microcredits": usage.held_microcredits,
+            "spent_microcredits": usage.spent_microcredits,
+        },
+        "newest_requests": list(request_ids),
+        "newest_refusals": [
+            {
+                "at": iso(one.at_ms),
+                "code": one.code,
+                "detail": one.detail,
+                "call": one.call,
+                "origin": one.origin,
+                "trace_id": one.trace_id,
+            }
+            for one in refusals
+        ],
+    }
+
+
+def _sorted_or_none(names: frozenset[str] | None) -> list[str] | None:
+    return None if names is None else sorted(names)

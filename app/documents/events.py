@@ -1,0 +1,69 @@
+"""Changes of a request's state, and of its place in the queue, as event streams tell of them."""
+
+from typing import Annotated, TypedDict
+
+from app.documents.fields import EventNumber, Id, Moment, StatusName
+from app.documents.schema import keywords
+from app.generations import events
+from app.generations.lifecycle import STATUS_NAMES, TERMINAL, State
+from app.kit.clock import iso
+
+
+class Event(TypedDict):
+    """One change of a request's state."""
+
+    request_id: Id
+    number: EventNumber
+    version: Annotated[int, keywords("Its place among this request's.")]
+    state: State
+    status: Annotated[StatusName, keywords("RunComfy's word.")]
+    at: Moment
+    reason: str
+    final: Annotated[bool, keywords("Whether it is the last one.")]
+
+
+def event(one: events.Event) -> Event:
+    """Returns a stored event as a stream tells it."""
+    return {
+        "request_id": one.generation_id,
+        "number": one.number,
+        "version": one.version,
+        "state": one.state,
+        "status": STATUS_NAMES[one.state],
+        "at": iso(one.at_ms),
+        "reason": one.reason,
+        "final": one.state in TERMINAL,
+    }
+
+
+class RecordedEvent(TypedDict):
+    """One change of a request's state, in the request's own record."""
+
+    version: int
+    number: EventNumber
+    state: State
+    at: Moment
+    reason: str
+
+
+def recorded_event(one: events.Event) -> RecordedEvent:
+    """Returns a stored event as its request's record lists it."""
+    return {
+        "version": one.version,
+        "number": one.number,
+        "state": one.state,
+        "at": iso(one.at_ms),
+        "reason": one.reason,
+    }
+
+
+class Position(TypedDict):
+    """A request's place in the queue. It is told in streams beside the published events."""
+
+    request_id: Id
+    queue_position: int
+
+
+def position(request_id: str, queue_position: int) -> Position:
+    """Returns how many go before a request."""
+    return {"request_id": request_id, "queue_position": queue_position}

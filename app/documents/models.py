@@ -1,0 +1,128 @@
+"""Models of the catalogue, in RunComfy's shape with additions."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypedDict, cast
+
+from app.catalog import model as catalog
+from app.catalog.media.judge import is_enforced
+from app.catalog.media.rules import MediaKind, MediaRule
+from app.documents.schema import keywords
+
+_UNSEEN: Final = "listed for information: only the size of such a file can be told before it is sent"
+_NEVER: Final = "not understood by this gateway, so never checked"
+
+Template = Annotated[str, keywords("`*` stands for every element.")]
+
+
+class ModelWarning(TypedDict):
+    """Something odd in a model's file that does not keep it from being served."""
+
+    pointer: str
+    reason: str
+
+
+class MediaRuleNote(TypedDict):
+    """One of the vendor's rules on the files of an input."""
+
+    pointer: Template
+    kind: str
+    rule: Annotated[str, keywords("As RunComfy writes it.")]
+    value: float
+    message: str
+    enforced: bool
+    note: Annotated[str | None, keywords("Why it is not enforced.")]
+
+
+class MediaInputNote(TypedDict):
+    """One place of an input that holds a file."""
+
+    pointer: Template
+    kind: str
+    types: Annotated[list[str], keywords("None: whatever is of the kind.")]
+
+
+class _VendorModel(TypedDict):
+    """A model as RunComfy describes it."""
+
+    model_id: str
+    display_name: str
+    kind: str | None
+    base_price_usd: float
+    price_unit: str
+    input_schema: Annotated[dict[str, Any], keywords("RunComfy's own, verbatim.")]
+    output_schema: dict[str, Any] | None
+
+
+class _Additions(TypedDict):
+    pricing: Annotated[dict[str, Any], keywords("The operator's price list, in micro-credits.")]
+    warnings: list[ModelWarning]
+    media_rules: list[MediaRuleNote]
+    media_inputs: list[MediaInputNote]
+
+
+class Model(_VendorModel, _Additions):
+    """One model of the catalogue. Whatever else its file has is in the document too."""
+
+
+def model(one: catalog.Model) -> Model:
+    """Returns the public description: the vendor's shape, what else the file has, then what is ours."""
+    file = one.file
+    # The file's own base price and unit go together: RunComfy's clients read the one by the other.
+    base = file.get("base_price_usd")
+    vendors: _VendorModel = {
+        "model_id": one.model_id,
+        "display_name": one.display_name,
+        "kind": one.kind,
+        "base_price_usd": one.pricing.lowest / 1_000_000 if base is None else base,
+        "price_unit": file.get("price_unit") or "output",
+        "input_schema": file["input_schema"],
+        "output_schema": file.get("output_schema"),
+    }
+    ours: _Additions = {
+        "pricing": file["pricing"],
+        "media_rules": [
+            {
+                "pointer": media.pointer,
+                "kind": media.kind,
+                "rule": rule.rule,
+                "value": rule.value,
+                "message": rule.message,
+                "enforced": is_enforced(rule, media.kind),
+                "note": _note(rule, media.kind),
+            }
+            for media in one.media
+            for rule in media.rules
+        ],
+        "media_inputs": [
+            {"pointer": media.pointer, "kind": media.kind, "types": sorted(media.types)}
+            for media in one.media
+        ],
+        "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in one.warnings],
+    }
+    others = {name: value for name, value in file.items() if name not in vendors}
+    return cast("Model", {**vendors, **others, **ours})
+
+
+def _note(rule: MediaRule, kind: MediaKind) -> str | None:
+    if not rule.understood:
+        return _NEVER
+    return None if is_enforced(rule, kind) else _UNSEEN
+
+
+class ModelPage(TypedDict):
+    """Models, by model id."""
+
+    models: list[Model]
+    total: int
+    limit: int
+    offset: int
+
+
+def model_page(found: Sequence[catalog.Model], *, limit: int, offset: int) -> ModelPage:
+    """Returns `limit` of the models at most, of which `offset` are passed over."""
+    return {
+        "models": [model(one) for one in found[offset : offset + limit]],
+        "total": len(found),
+        "limit": limit,
+        "offset": offset,
+    }

@@ -1,0 +1,127 @@
+"""Problem documents (RFC 9457): an entry of the catalogue of errors, and one occurrence of it."""
+
+from typing import Annotated, Final, NotRequired, TypedDict
+
+from app import errors
+from app.auth.principal import Principal
+from app.documents.fields import Id, Policies, Url, Violation, violations
+from app.documents.quota import (
+    Limit,
+    policies,
+    refusal_detail,
+    refused_limits,
+    sees_all_limits,
+)
+from app.documents.schema import keywords
+from app.errors import CATALOGUE, GATEWAY_QUEUE_FULL, QUEUE_FULL, Fault
+from app.kit.log import trace_id_var
+from app.quotas.refusal import QuotaProblem
+
+_WITHOUT_AMOUNTS: Final = dict.fromkeys(
+    (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."
+)
+
+
+class ProblemKind(TypedDict):
+    """An entry of the catalogue of errors."""
+
+    type: Url
+    title: str
+    status: int
+    code: Annotated[str, keywords("Stable.", enum=[fault.code for fault in CATALOGUE])]
+    retryable: Annotated[bool, keywords("Whether sending the same request again can help.")]
+    remedy: Annotated[str, keywords("What to do.")]
+
+
+def problem_kind(fault: Fault, base_url: str) -> ProblemKind:
+    """Returns an entry of the catalogue."""
+    return {
+        "type": problem_type(base_url, fault),
+        "title": fault.title,
+        "status": fault.status,
+        "code": fault.code,
+        "retryable": fault.retryable,
+        "remedy": fault.remedy,
+    }
+
+
+class ProblemKinds(TypedDict):
+    """The whole catalogue of errors."""
+
+    problems: list[ProblemKind]
+
+
+def problem_kinds(base_url: str) -> ProblemKinds:
+    """Returns the whole catalogue."""
+    return {"problems": [problem_kind(fault, base_url) for fault in CATALOGUE]}
+
+
+class UpstreamWords(TypedDict):
+    """What RunComfy said when it refused an input."""
+
+    error_code: int | None
+    error_message: str
+
+
+class _Occurrence(ProblemKind):
+    detail: str
+    instance: str
+    trace_id: Annotated[str, keywords("Quote it to the operator.")]
+    retry_after_s: NotRequired[int]
+    request_id: NotRequired[Id]
+    errors: NotRequired[list[Violation]]
+
+
+# Not a class: its name is none of Python's.
+_Policies = TypedDict("_Policies", {"violated-policies": NotRequired[Policies]})
+
+
+class _More(TypedDict):
+    limits: NotRequired[list[Limit]]
+    upstream: NotRequired[UpstreamWords]
+
+
+class Problem(_Occurrence, _Policies, _More):
+    """A refusal."""
+
+
+def problem(one: errors.Problem, principal: Principal | None, *, base_url: str, instance: str) -> Problem:
+    """Returns the problem document that a caller may read; `principal` is None where none is known."""
+    fault = one.fault
+    document: Problem = {
+        "type": problem_type(base_url, fault),
+        "title": fault.title,
+        "status": fault.status,
+        "detail": detail(one, principal),
+        "instance": instance,
+        "code": fault.code,
+        "trace_id": trace_id_var.get(),
+        "retryable": fault.retryable,
+        "remedy": fault.remedy,
+    }
+    if one.retry_after_s is not None:
+        document["retry_after_s"] = one.retry_after_s
+    if one.errors:
+        document["errors"] = violations(one.errors)
+    if isinstance(one, QuotaProblem):
+        document["violated-policies"] = policies(one)
+        document["limits"] = refused_limits(one, principal)
+    if "request_id" in one.extra:
+        document["request_id"] = one.extra["request_id"]
+    if "upstream" in one.extra:
+        document["upstream"] = one.extra["upstream"]
+    return document
+
+
+def detail(one: errors.Problem, principal: Principal | None) -> str:
+    """Returns what a caller may be told of this occurrence: how much others have is no matter of a page's."""
+    if isinstance(one, QuotaProblem):
+        return refusal_detail(one, principal)
+    if one.fault in _WITHOUT_AMOUNTS and not sees_all_limits(principal):
+        return _WITHOUT_AMOUNTS[one.fault]
+    return one.detail
+
+
+def problem_type(base_url: str, fault: Fault) -> str:
+    """Returns the fault's registered type or its stable address here, where `GET` tells more about it."""
+    return fault.registered or f"{base_url}/problems/{fault.slug}"

@@ -1,0 +1,58 @@
+"""Which shapes the contract publishes under a name, which is the class's, in the order of its components."""
+
+from typing import Annotated, Any, Final
+
+from app.documents.client_tokens import (
+    ClientToken,
+    ClientTokenInFull,
+    ClientTokenPage,
+    ClientTokenTerms,
+    MintedClientToken,
+)
+from app.documents.events import Event
+from app.documents.models import Model, ModelPage
+from app.documents.problems import Problem, ProblemKind, ProblemKinds
+from app.documents.quota import Limit, Quota, Quote
+from app.documents.requests import (
+    Cancelled,
+    File,
+    Request,
+    RequestPage,
+    RequestSummary,
+    Result,
+    Status,
+    Submitted,
+)
+from app.documents.schema import CLOSED, Schema, components, keywords
+from app.documents.service import Health
+from app.generations.lifecycle import State
+
+_PUBLISHED: Final[tuple[Any, ...]] = (
+    Annotated[State, keywords("Where a request is, in Reelgate's finer words.")],
+    Submitted,
+    Status,
+    Result,
+    Cancelled,
+    RequestSummary,
+    RequestPage,
+    Request,
+    Annotated[Model, keywords("One model of the catalogue, in RunComfy's shape with additions.")],
+    ModelPage,
+    Limit,
+    Annotated[File, keywords("What was seen of a file of the input.")],
+    Quota,
+    Quote,
+    Annotated[ClientTokenTerms, CLOSED],
+    ClientToken,
+    MintedClientToken,
+    ClientTokenPage,
+    ClientTokenInFull,
+    Event,
+    Health,
+    ProblemKind,
+    ProblemKinds,
+    Annotated[Problem, keywords("RFC 9457.")],
+)
+
+SCHEMAS: Final[dict[str, Schema]] = components(_PUBLISHED)
+"""The contract's `components.schemas`."""

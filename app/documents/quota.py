@@ -1,0 +1,231 @@
+"""What a caller may use, has used and would pay, and the one decision of what a page is told of limits."""
+
+from collections.abc import Sequence
+from typing import Annotated, NotRequired, TypedDict
+
+from app.auth.keys import Mode
+from app.auth.principal import Principal
+from app.catalog.model import Model
+from app.documents.fields import Holder, Moment, Policies, Violation, iso_or_none, violations
+from app.documents.requests import Files, files
+from app.documents.schema import keywords
+from app.generations.queue.rows import TenantQueue
+from app.generations.submit.inspection import Inspection
+from app.kit.clock import iso
+from app.quotas.limits import Account, Metric, Scope, Standing, Usage
+from app.quotas.refusal import QuotaProblem, refused, unit_of
+
+
+def sees_all_limits(principal: Principal | None) -> bool:
+    """Whether a caller may be told of every limit: an API key may, a client token may not.
+
+    What a tenant and its keys have is no matter of a page's, nor of a caller's who is not known (None).
+    """
+    return principal is not None and principal.token is None
+
+
+def visible_to(principal: Principal | None, standings: Sequence[Standing]) -> Sequence[Standing]:
+    """Returns those of the limits that a caller may be told of."""
+    if sees_all_limits(principal):
+        return standings
+    return [one for one in standings if one.limit.scope.is_of_client]
+
+
+class Limit(TypedDict):
+    """A limit beside its usage. Amounts of credits are micro-credits."""
+
+    policy: Annotated[str, keywords("As in `RateLimit-Policy` and `violated-policies`.")]
+    holder: Annotated[Holder, keywords("Whose it is.")]
+    model_id: Annotated[str | None, keywords("The only model that it is about; null: all.")]
+    metric: Metric
+    unit: Annotated[
+        str,
+        keywords(enum=["calls", "generations", "microcredits", "reads", "requests", "submits", "tokens"]),
+    ]
+    limit: int
+    burst: Annotated[int | None, keywords("Of a rate: how many may come at once, where that is not `limit`.")]
+    held: Annotated[int, keywords("For requests under way; it may come back.")]
+    spent: int
+    remaining: Annotated[int, keywords(minimum=0)]
+    period: Annotated[str | None, keywords("A day, a month, or `total`.")]
+    resets_at: Moment | None
+    wanted: NotRequired[Annotated[int, keywords("In a refusal: what the refused request needs.")]]
+
+
+def limit(standing: Standing) -> Limit:
+    """Returns a limit as it stands."""
+    own = standing.limit
+    return {
+        "policy": own.policy,
+        "holder": own.scope.holder,
+        "model_id": own.scope.model_id or None,
+        "metric": own.metric,
+        "unit": unit_of(own.metric),
+        "limit": standing.amount,
+        "burst": standing.burst,
+        "held": standing.held,
+        "spent": standing.spent,
+        "remaining": standing.remaining,
+        "period": standing.period,
+        "resets_at": iso_or_none(standing.resets_at_ms),
+    }
+
+
+def refused_limits(problem: QuotaProblem, principal: Principal | None) -> list[Limit]:
+    """Returns the limits that refuse, with what was wanted of each."""
+    return [{**limit(one), "wanted": one.wanted} for one in visible_to(principal, problem.violated)]
+
+
+def policies(problem: QuotaProblem) -> list[str]:
+    """Returns the names of the limits that refuse, which everybody is told."""
+    return [one.limit.policy for one in problem.violated]
+
+
+def refusal_detail(problem: QuotaProblem, principal: Principal | None) -> str:
+    """Returns the sentence of a refusal, without amounts of a limit that the caller may not be told of."""
+    return problem.detail if visible_to(principal, [problem.binding]) else problem.detail_without_amounts
+
+
+class Queue(TypedDict):
+    """What waits to be sent."""
+
+    queueable: Annotated[bool, keywords("Whether jobs that may not be sent yet are accepted, and wait.")]
+    waiting: NotRequired[Annotated[int, keywords("How many of the tenant's do.")]]
+    max_queued: NotRequired[Annotated[int, keywords("How many may.")]]
+    weight: NotRequired[Annotated[int, keywords("The tenant's share while others wait.")]]
+    paused: Annotated[bool, keywords("Whether nothing is sent for now.")]
+
+
+def queue(waiting: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
+    """Returns the tenant's queue. How much waits is told to API keys alone."""
+    if not sees_all_limits(principal):
+        return {"queueable": queueable, "paused": waiting.paused}
+    return {
+        "queueable": queueable,
+        "queued": waiting.jobs,
+        "max_queued": waiting.most,
+        "weight": waiting.weight,
+        "paused": waiting.paused,
+    }
+
+
+class PeriodUsage(TypedDict):
+    """What was used in one running period."""
+
+    holder: Holder
+    model_id: str | None
+    period: Annotated[str, keywords("A day, a month, or `total`.")]
+    held_generations: int
+    spent_generations: int
+    held_microcredits: int
+    spent_microcredits: int
+    added_microcredits: Annotated[int, keywords("Top-ups and adjustments.")]
+
+
+def period_usage(scope: Scope, period: str, usage: Usage) -> PeriodUsage:
+    """Returns what a scope used in a period."""
+    return {
+        "holder": scope.holder,
+        "model_id": scope.model_id or None,
+        "period": period,
+        "held_generations": usage.held_generations,
+        "spent_generations": usage.spent_generations,
+        "held_microcredits": usage.held_microcredits,
+        "spent_microcredits": usage.spent_microcredits,
+        "added_microcredits": usage.added_microcredits,
+    }
+
+
+class Quota(TypedDict):
+    """Every limit and every running period of a key and its tenant; of a client token its own alone."""
+
+    tenant: str
+    kid: Annotated[
+        str, keywords("The key whose limits these are: the first of those that it was rotated from.")
+    ]
+    token_id: Annotated[str | None, keywords("Of a client token: which. It is shown its own limits alone.")]
+    end_user: Annotated[str | None, keywords("Whom that token is for.")]
+    mode: Mode
+    at: Moment
+    time_zone: Annotated[str, keywords("Whose midnight ends a day.")]
+    limits: list[Limit]
+    queue: Annotated[Queue, keywords("What waits. How much is told to API keys alone.")]
+    usage: list[PeriodUsage]
+
+
+def quota(
+    principal: Principal, account: Account, calls: Standing | None, waiting: TenantQueue, *, queueable: bool
+) -> Quota:
+    """Returns the account of a caller; `calls` is their limit on calls that are no submits."""
+    standings = [*account.standings(), *([] if calls is None else [calls])]
+    return {
+        "tenant": principal.tenant_name,
+        "kid": principal.root_kid,
+        "token_id": principal.token.token_id if principal.token else None,
+        "end_user": principal.end_user,
+        "mode": principal.mode,
+        "at": iso(account.now_ms),
+        "time_zone": account.time_zone,
+        "limits": [limit(one) for one in visible_to(principal, standings)],
+        "queue": queue(waiting, principal, queueable=queueable),
+        "usage": [
+            period_usage(scope, period, usage)
+            for (scope, period), usage in sorted(account.usage.items())
+            if scope.is_of_client or sees_all_limits(principal)
+        ],
+    }
+
+
+# Not a class: one of its names is none of Python's.
+QuoteRefusal = TypedDict(
+    "QuoteRefusal",
+    {"code": str, "detail": str, "retry_after_s": int | None, "violated-policies": Policies},
+)
+
+
+class Quote(TypedDict):
+    """What a submit would meet."""
+
+    model_id: str
+    price_microcredits: int | None
+    price_version: str
+    admissible: Annotated[bool, keywords("Whether a submit of it would be accepted.")]
+    would_queue: Annotated[bool, keywords("Whether it would wait before it is sent.")]
+    errors: list[Violation]
+    media: Files
+    limits: list[Limit]
+    refusal: QuoteRefusal | None
+
+
+def quote(
+    principal: Principal,
+    model: Model,
+    price: int | None,
+    inspection: Inspection,
+    standings: Sequence[Standing],
+    *,
+    queueable: bool,
+    would_queue: bool,
+) -> Quote:
+    """Returns what a submit would meet. Without a price the limits are shown and not judged."""
+    refusal, errors = refused(standings, queueable=queueable), inspection.errors
+    return {
+        "model_id": model.model_id,
+        "price_microcredits": price,
+        "price_version": model.pricing.version,
+        "admissible": not errors and refusal is None,
+        "would_queue": would_queue,
+        "errors": violations(errors),
+        "media": files(inspection.media),
+        "limits": [limit(one) for one in visible_to(principal, standings)],
+        "refusal": None if refusal is None else _quote_refusal(refusal, principal),
+    }
+
+
+def _quote_refusal(refusal: QuotaProblem, principal: Principal) -> QuoteRefusal:
+    return {
+        "code": refusal.fault.code,
+        "detail": refusal_detail(refusal, principal),
+        "retry_after_s": refusal.retry_after_s,
+        "violated-policies": policies(refusal),
+    }

@@ -1,0 +1,142 @@
+r"""JSON Schema (2020-12, as OpenAPI 3.1 has it) of TypedDicts and of the types of their fields. Pure.
+
+| Type | Schema |
+|---|---|
+| `str`, `int`, `float`, `bool` | `type` |
+| `Literal["a", "b"]`, a `StrEnum` | a string's `enum` |
+| `list[X]` | an array's `items` |
+| `dict[str, Any]`, `Mapping[str, Any]` | an object of which nothing else is said |
+| a TypedDict | an object; `NotRequired` fields are left out of `required` |
+| `X \| None` | `null` as another `type` |
+| `Any` | anything |
+| `Annotated[X, keywords(...)]` | that of `X`, with these keywords |
+
+A type that is published under a name of its own is referred to by that name. Any other type is a TypeError:
+what cannot be published is found when the contract is built.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+Schema = dict[str, Any]
+
+_SCALARS: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_REFERENCE: Final = "#/components/schemas/"
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: a union's members have to be hashable
+class Keywords:
+    """Keywords of a schema that a type cannot express, in the order in which they are published."""
+
+    members: Mapping[str, Any]
+
+
+CLOSED: Final = Keywords({"additionalProperties": False})
+"""Of a TypedDict: there is no member that it does not name."""
+
+
+def keywords(description: str = "", **members: Any) -> Keywords:
+    """Keywords for `Annotated`, such as `keywords("When it ended.", format="date-time")`."""
+    return Keywords(members | ({"description": description} if description else {}))
+
+
+def components(shapes: Sequence[Any]) -> dict[str, Schema]:
+    """The schemas of these types by their names; where one holds another it refers to it.
+
+    A shape may be `Annotated` with keywords of its own.
+    """
+    parts = [get_args(shape) if get_origin(shape) is Annotated else (shape,) for shape in shapes]
+    named = [shape for shape, *_ in parts]
+    return {
+        shape.__name__: _with_keywords(
+            _object(shape, named, closed=True) if CLOSED in metadata else _inline(shape, named), metadata
+        )
+        for shape, *metadata in parts
+    }
+
+
+def schema_of(form: Any, named: Collection[Any] = ()) -> Schema:
+    """The schema of a type, which is a reference where the type is one of `named`.
+
+    Raises:
+        TypeError: the type has no schema.
+
+    """
+    if any(form is one for one in named):
+        return {"$ref": _REFERENCE + form.__name__}
+    origin, arguments = get_origin(form), get_args(form)
+    if origin is Annotated:
+        return _with_keywords(schema_of(arguments[0], named), arguments[1:])
+    if origin in {NotRequired, Required}:
+        return schema_of(arguments[0], named)
+    return _inline(form, named)
+
+
+def _inline(form: Any, named: Collection[Any]) -> Schema:
+    origin, arguments = get_origin(form), get_args(form)
+    if is_typeddict(form):
+        return _object(form, named)
+    if origin in {Union, UnionType}:
+        return _or_null(form, arguments, named)
+    if origin is list:
+        return {"type": "array", "items": schema_of(arguments[0], named)}
+    return _leaf(form, origin, arguments)
+
+
+def _leaf(form: Any, origin: Any, arguments: tuple[Any, ...]) -> Schema:
+    if form is Any:
+        return {}
+    if form in _SCALARS:
+        return {"type": _SCALARS[form]}
+    if isinstance(form, type) and issubclass(form, StrEnum):
+        return {"type": "string", "enum": [one.value for one in form]}
+    if origin is Literal and all(isinstance(one, str) for one in arguments):
+        return {"type": "string", "enum": list(arguments)}
+    if origin in {dict, Mapping} and arguments == (str, Any):
+        return {"type": "object"}
+    raise TypeError(f"{form!r} has no JSON schema")
+
+
+def _object(shape: Any, named: Collection[Any], *, closed: bool = False) -> Schema:
+    fields = get_type_hints(shape, include_extras=True)
+    required = [name for name in fields if name in shape.__required_keys__]
+    return {
+        "type": "object",
+        **(CLOSED.members if closed else {}),
+        **({"required": required} if required else {}),
+        "properties": {name: schema_of(form, named) for name, form in fields.items()},
+    }
+
+
+def _or_null(form: Any, arguments: tuple[Any, ...], named: Collection[Any]) -> Schema:
+    others = [one for one in arguments if one is not NoneType]
+    if len(others) != 1 or len(arguments) != 2:  # noqa: PLR2004 - a type and None
+        raise TypeError(f"{form!r} has no JSON schema: of unions only that with None has")
+    schema = schema_of(others[0], named)
+    if "$ref" in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    if "type" in schema:
+        schema = {**schema, "type": [schema["type"], "null"]}
+    return {**schema, "enum": [*schema["enum"], None]} if "enum" in schema else schema
+
+
+def _with_keywords(schema: Schema, metadata: Sequence[Any]) -> Schema:
+    for one in metadata:
+        if isinstance(one, Keywords):
+            schema = {**schema, **one.members}
+    return schema
