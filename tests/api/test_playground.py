@@ -95,6 +95,17 @@ async def test_without_a_valid_key_there_is_no_token(world: World) -> None:
     problem_of(await world.client.get("/playground/samples"), 404, "route_not_found")
 
 
+@pytest.mark.parametrize("world_settings", [{"playground_kid": KID, "tokens_per_minute": 1}])
+async def test_a_page_that_is_refused_a_token_is_told_no_limit_of_the_key(world: World) -> None:
+    await _its_key(world)
+    assert (await _asked(world)).status_code == 201
+    answer = await _asked(world)
+    problem = problem_of(answer, 429, "quota_exceeded")
+    assert problem["limits"] == []
+    assert not {name for name in answer.headers if name.startswith("ratelimit")}
+    assert answer.headers["retry-after"] == "60"
+
+
 async def test_samples_are_the_sandboxes_for_a_test_key_alone(world: World) -> None:
     await _its_key(world)
     listed = (await world.get("/playground/samples"))["samples"]
