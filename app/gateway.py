@@ -146,34 +146,34 @@ async def open_gateway(
         policy = submit_policy_of(settings)
         positions = Positions(db, clock, Durations(), policy)
         tracker = Tracker(
-            db,
-            clock,
-            pool,
-            tasks,
-            PollBuffer(db, tasks),
-            Schedule(settings.poll_min_s, settings.poll_max_s),
-            Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
-            positions,
+            db=db,
+            clock=clock,
+            pool=pool,
+            tasks=tasks,
+            poll_buffer=PollBuffer(db, tasks),
+            schedule=Schedule(settings.poll_min_s, settings.poll_max_s),
+            patience=Patience(int(settings.missing_grace_s * 1000), int(settings.follow_for_s * 1000)),
+            positions=positions,
             freshness_s=settings.freshness_s,
             lease_s=2 * settings.read_deadline_s + _LEASE_MARGIN_S,
         )
         watch = Watch(
-            db,
-            clock,
-            tracker,
-            tasks,
+            db=db,
+            clock=clock,
+            tracker=tracker,
+            tasks=tasks,
             interval_s=max(settings.freshness_s, _MIN_WATCH_S),
             most=settings.streams_per_tenant,
             max_per_token=settings.streams_per_token,
         )
-        dispatcher = Dispatcher(db, clock, pool, policy, spool)
+        dispatcher = Dispatcher(db=db, clock=clock, pool=pool, policy=policy, spool=spool)
         dispatch_loop = DispatchLoop(
-            db,
-            dispatcher,
-            tasks,
-            settings.dispatches_at_once,
-            settings.dispatch_lease_s,
-            settings.submit_deadline_s,
+            db=db,
+            dispatcher=dispatcher,
+            tasks=tasks,
+            at_once=settings.dispatches_at_once,
+            lease_s=settings.dispatch_lease_s,
+            deadline_s=settings.submit_deadline_s,
         )
         if serving:
             for model_id, duration_ms in await db.read(store.durations):
@@ -196,28 +196,28 @@ async def open_gateway(
                 reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
                 calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),
                 minter=Minter(
-                    db,
-                    clock,
-                    catalog,
-                    pepper,
-                    CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
+                    db=db,
+                    clock=clock,
+                    catalog=catalog,
+                    pepper=pepper,
+                    limiter=CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
                 ),
                 rejection_log=rejection_log,
             ),
             pool=pool,
             submitter=Submitter(
-                db,
-                clock,
-                catalog,
-                pool,
-                tasks,
-                Admission(db),
-                dispatcher,
-                _inspector(settings, clock, tasks),
-                policy,
-                settings.dispatch_lease_s,
-                settings.submit_deadline_s,
-                settings.queueing,
+                db=db,
+                clock=clock,
+                catalog=catalog,
+                pool=pool,
+                tasks=tasks,
+                admission=Admission(db),
+                dispatcher=dispatcher,
+                inspector=_inspector(settings, clock, tasks),
+                policy=policy,
+                lease_s=settings.dispatch_lease_s,
+                deadline_s=settings.submit_deadline_s,
+                queueing=settings.queueing,
             ),
             dispatch_loop=dispatch_loop,
             following=Following(
@@ -229,7 +229,12 @@ async def open_gateway(
             resolver=Resolver(db, clock, pool),
             upkeep=Upkeep(
                 rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
-                retention=Retention(db, clock, settings.result_retention_s, settings.token_retention_s),
+                retention=Retention(
+                    db=db,
+                    clock=clock,
+                    keep_s=settings.result_retention_s,
+                    keep_tokens_s=settings.token_retention_s,
+                ),
             ),
         )
 
@@ -246,11 +251,11 @@ def submit_policy_of(settings: Settings) -> SubmitPolicy:
     if settings.settle_on == "acceptance":
         settling.insert(0, State.IN_QUEUE)
     return SubmitPolicy(
-        tuple(limits.values()),
-        ",".join(settling),
-        int(settings.unknown_slot_s * 1000),
-        settings.max_queued,
-        settings.max_queued_per_tenant,
+        default_limits=tuple(limits.values()),
+        settles_in=",".join(settling),
+        unknown_slot_ms=int(settings.unknown_slot_s * 1000),
+        max_queued=settings.max_queued,
+        max_queued_per_tenant=settings.max_queued_per_tenant,
     )
 
 
@@ -289,7 +294,7 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
         mode: MediaPolicy(reach.hosts, reach.ports, settings.data_uris) for mode, reach in reaches.items()
     }
     within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
-    return Inspector(prober, policies, settings.media_checks, within_s)
+    return Inspector(prober=prober, policies=policies, checks=settings.media_checks, within_s=within_s)
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -326,7 +331,7 @@ async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[C
     ]
     for one in settings.live_credentials:
         upstream = await _upstream(settings, stack, settings.upstream_base_url, one.token)
-        opened.append(Credential(one.name, "live", upstream, one.weight, one.concurrency))
+        opened.append(Credential(one.name, "live", upstream, weight=one.weight, concurrency=one.concurrency))
     return opened
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -81,12 +82,12 @@ async def _note(request: Request, problem: Problem) -> None:
     told = documents.detail(problem, _principal_of(request))
     where = ", ".join(f"{one.pointer} {one.code}" for one in problem.errors[:_MAX_NAMED])
     refusal = Refusal(
-        gateway.clock.now_ms(),
-        problem.fault.code,
-        _printable(told + (f" ({where})" if where else ""))[:_MAX_DETAIL],
-        _printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
-        _printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
-        trace_id_var.get(),
+        at_ms=gateway.clock.now_ms(),
+        code=problem.fault.code,
+        detail=_printable(told + (f" ({where})" if where else ""))[:_MAX_DETAIL],
+        call=_printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
+        origin=_printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
+        trace_id=trace_id_var.get(),
     )
     task = gateway.tasks.start(gateway.access.rejection_log.note(token_id, refusal), name="note-refusal")
     with suppress(TimeoutError):
@@ -153,9 +154,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
             f"{request.method} is not taken here; {allowed or 'nothing'} is.",
             headers={"Allow": allowed},
         )
-    fault = Fault(
-        HTTP_ERROR.code, error.status_code, HTTP_ERROR.title, HTTP_ERROR.retryable, HTTP_ERROR.remedy
-    )
+    fault = replace(HTTP_ERROR, status=error.status_code)
     return Problem(fault, str(error.detail), headers=dict(error.headers or {}))
 
 

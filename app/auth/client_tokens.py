@@ -100,7 +100,7 @@ class ClientToken:
         return frozenset({"read"} if self.visibility == "request" else {"read", "submit"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """What a token was refused: the problem's code and detail, the call, and the page's origin, if any."""
 
@@ -268,7 +268,17 @@ def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
         .where(client_token_refusals.c.token_id == token_id)
         .order_by(client_token_refusals.c.number.desc())
     )
-    return [Refusal(row.at_ms, row.code, row.detail, row.call, row.origin, row.trace_id) for row in rows]
+    return [
+        Refusal(
+            at_ms=row.at_ms,
+            code=row.code,
+            detail=row.detail,
+            call=row.call,
+            origin=row.origin,
+            trace_id=row.trace_id,
+        )
+        for row in rows
+    ]
 
 
 def ended(

@@ -32,7 +32,7 @@ _USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and k
 _TOKEN_USED_EVERY_MS = 60_000  # of a token, which lives an hour at most
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares.
 
@@ -237,16 +237,16 @@ def _check_key(key: APIKey | None, now_ms: int) -> APIKey:
 
 def _principal_of(key: APIKey) -> Principal:
     return Principal(
-        key.tenant_id,
-        key.tenant_name,
-        key.kid,
-        key.root_kid,
-        key.mode,
-        key.scopes,
-        key.models,
-        key.tenant_media_checks,
-        key.tenant_origins,
-        key.tenant_queueing if key.queueing is None else key.queueing,
+        tenant_id=key.tenant_id,
+        tenant_name=key.tenant_name,
+        kid=key.kid,
+        root_kid=key.root_kid,
+        mode=key.mode,
+        scopes=key.scopes,
+        models=key.models,
+        media_checks=key.tenant_media_checks,
+        origins=key.tenant_origins,
+        queueing=key.tenant_queueing if key.queueing is None else key.queueing,
     )
 
 

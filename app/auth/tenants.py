@@ -22,7 +22,7 @@ class TenantError(ValueError):
     """The tenant cannot be made or found; the message is for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """A customer.
 
@@ -56,7 +56,9 @@ def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "
         raise TenantError(
             f"{name!r} is no tenant name: 1 to 100 letters, digits, blanks, dots, dashes or underscores."
         )
-    tenant = Tenant(new_id(now_ms), name, now_ms, None, time_zone)
+    tenant = Tenant(
+        id=new_id(now_ms), name=name, created_at_ms=now_ms, disabled_at_ms=None, time_zone=time_zone
+    )
     try:
         connection.execute(
             insert(tenants).values(id=tenant.id, name=name, created_at_ms=now_ms, time_zone=time_zone)

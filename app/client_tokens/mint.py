@@ -22,7 +22,7 @@ from app.quotas.calls import CallLimiter
 from app.quotas.limits import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Minter:
     """Makes client tokens, with digests under the current pepper.
 

@@ -12,7 +12,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One change of a generation's state.
 
@@ -99,4 +99,11 @@ def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
 
 
 def _event_of(row: Row[Any]) -> Event:
-    return Event(row.version, State(row.state), row.at_ms, row.reason, row.generation_id, row.number)
+    return Event(
+        version=row.version,
+        state=State(row.state),
+        at_ms=row.at_ms,
+        reason=row.reason,
+        generation_id=row.generation_id,
+        number=row.number,
+    )

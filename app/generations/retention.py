@@ -14,7 +14,7 @@ from app.kit.clock import Clock
 _BATCH = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """Erases old outputs and removes old client tokens.
 

@@ -233,7 +233,17 @@ async def test_the_gateways_own_pages_need_no_permission(world: World) -> None:
 )
 def test_what_the_gateways_own_pages_are(base_url: str, host: str, origin: str, is_own: bool) -> None:
     scope = {"type": "http", "headers": [(b"host", host.encode())], "state": {"origin": origin}}
-    nobody = Principal("t", "name", "kid", "kid", "test", frozenset(), None, None, frozenset())
+    nobody = Principal(
+        tenant_id="t",
+        tenant_name="name",
+        kid="kid",
+        root_kid="kid",
+        mode="test",
+        scopes=frozenset(),
+        models=None,
+        media_checks=None,
+        origins=frozenset(),
+    )
     with nullcontext() if is_own else pytest.raises(Problem, match="origin_not_allowed"):
         cors.admit(scope, nobody, base_url)
 

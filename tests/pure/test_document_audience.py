@@ -50,7 +50,18 @@ OWN: Final = ["end-user", "token"]
 
 
 def caller(token: ClientToken | None) -> Principal:
-    return Principal("t", "Tenant", "k", "k", "test", frozenset(), None, None, frozenset(), token=token)
+    return Principal(
+        tenant_id="t",
+        tenant_name="Tenant",
+        kid="k",
+        root_kid="k",
+        mode="test",
+        scopes=frozenset(),
+        models=None,
+        media_checks=None,
+        origins=frozenset(),
+        token=token,
+    )
 
 
 KEY: Final = caller(None)

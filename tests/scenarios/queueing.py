@@ -111,7 +111,18 @@ class Market:
             kid, _ = keys.create(
                 connection, made.id, mode=MODE, name="", pepper=PEPPER, now_ms=self.clock.now_ms()
             )
-            return Principal(made.id, name, kid, kid, MODE, frozenset(), None, "off", frozenset(), True)
+            return Principal(
+                tenant_id=made.id,
+                tenant_name=name,
+                kid=kid,
+                root_kid=kid,
+                mode=MODE,
+                scopes=frozenset(),
+                models=None,
+                media_checks="off",
+                origins=frozenset(),
+                queueing=True,
+            )
 
         self.principals[name] = await self.gateway.db.write(make)
         self.submitted[name] = []

@@ -210,7 +210,10 @@ def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generat
 
 
 def _events(numbers: Sequence[int]) -> tuple[Event, ...]:
-    return tuple(Event(1, State.IN_QUEUE, NOW_MS, "x", "g", number) for number in numbers)
+    return tuple(
+        Event(version=1, state=State.IN_QUEUE, at_ms=NOW_MS, reason="x", generation_id="g", number=number)
+        for number in numbers
+    )
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 60))

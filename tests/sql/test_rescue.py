@@ -34,7 +34,11 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
     clock = FakeClock(NOW_MS + 10)
     with TemporaryDirectory() as folder:
         dispatcher = Dispatcher(
-            db, clock, Pool(clock, ()), SubmitPolicy(), Spool(Path(folder) / "spool.jsonl")
+            db=db,
+            clock=clock,
+            pool=Pool(clock, ()),
+            terms=SubmitPolicy(),
+            spool=Spool(Path(folder) / "spool.jsonl"),
         )
         async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
             return await dispatcher.record(generation, upstream, outcome, exchange)

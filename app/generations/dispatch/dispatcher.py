@@ -43,7 +43,7 @@ _SURELY_OURS = frozenset({"http_401", "http_402"})  # these refuse every job: th
 _LATE_COMMIT_S = 15.0  # longer than a frozen database takes to complete what it had begun
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
     """Sends generations that are `dispatching`."""
 

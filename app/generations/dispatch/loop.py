@@ -66,7 +66,7 @@ class Rest:
 _AWAKE: Final = Rest()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DispatchLoop:
     """Sends queued generations, at most `at_once` at a time in each mode.
 

@@ -41,7 +41,7 @@ MAX_RETRY_AFTER_S: Final = 300
 """The longest Retry-After that polling obeys, so that the end of a job is not missed for long."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
     """Brings live generations up to date.
 

@@ -124,7 +124,7 @@ class Shared(Generic[V]):
             await happens(self._woken, self._clock, within_s=self._interval_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """The subjects that have subscribers in this process.
 

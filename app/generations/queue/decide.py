@@ -21,7 +21,7 @@ from app.upstream import credentials
 from app.upstream.credentials import Choice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitPolicy:
     """The operator's settings for limits, charges and queues.
 

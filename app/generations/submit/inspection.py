@@ -100,7 +100,7 @@ class Inspection:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspector:
     """Inspects inputs.
 

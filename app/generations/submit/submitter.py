@@ -56,7 +56,7 @@ class Submission:
     standings: tuple[Standing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submitter:
     """Submits jobs, within `deadline_s` from the inspection of their files to RunComfy's answer.
 
