@@ -7,10 +7,10 @@ from app.auth.principal import Principal
 from app.documents.fields import Id, Policies, Url, Violation, violations
 from app.documents.quota import (
     Limit,
+    can_see_all_limits,
     policies,
     refusal_detail,
     refused_limits,
-    sees_all_limits,
 )
 from app.documents.schema import keywords
 from app.errors import CATALOGUE, GATEWAY_QUEUE_FULL, QUEUE_FULL, Fault
@@ -117,7 +117,7 @@ def detail(one: errors.Problem, principal: Principal | None) -> str:
     """Returns what a caller may be told of this occurrence: how much others have is no matter of a page's."""
     if isinstance(one, QuotaProblem):
         return refusal_detail(one, principal)
-    if one.fault in _WITHOUT_AMOUNTS and not sees_all_limits(principal):
+    if one.fault in _WITHOUT_AMOUNTS and not can_see_all_limits(principal):
         return _WITHOUT_AMOUNTS[one.fault]
     return one.detail
 

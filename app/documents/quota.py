@@ -16,7 +16,7 @@ from app.quotas.limits import Account, Metric, Scope, Standing, Usage
 from app.quotas.refusal import QuotaProblem, refused, unit_of
 
 
-def sees_all_limits(principal: Principal | None) -> bool:
+def can_see_all_limits(principal: Principal | None) -> bool:
     """Whether a caller may be told of every limit: an API key may, a client token may not.
 
     What a tenant and its keys have is no matter of a page's, nor of a caller's who is not known (None).
@@ -26,7 +26,7 @@ def sees_all_limits(principal: Principal | None) -> bool:
 
 def visible_to(principal: Principal | None, standings: Sequence[Standing]) -> Sequence[Standing]:
     """Returns those of the limits that a caller may be told of."""
-    if sees_all_limits(principal):
+    if can_see_all_limits(principal):
         return standings
     return [one for one in standings if one.limit.scope.is_of_client]
 
@@ -98,7 +98,7 @@ class Queue(TypedDict):
 
 def queue(waiting: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
     """Returns the tenant's queue. How much waits is told to API keys alone."""
-    if not sees_all_limits(principal):
+    if not can_see_all_limits(principal):
         return {"queueable": queueable, "paused": waiting.paused}
     return {
         "queueable": queueable,
@@ -171,7 +171,7 @@ def quota(
         "usage": [
             period_usage(scope, period, usage)
             for (scope, period), usage in sorted(account.usage.items())
-            if scope.is_of_client or sees_all_limits(principal)
+            if scope.is_of_client or can_see_all_limits(principal)
         ],
     }
 
