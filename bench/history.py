@@ -105,7 +105,7 @@ class History:
             "quota_limits": "tenant_id, mode, kid, model_id, metric, amount, changed_at_ms AS SELECT "
             f"{words.tenant('n')}, 'live', '', '', 'generations-total', 900000000, 0 FROM {tenants}",
             "client_tokens": "token_id, tenant_id, kid, mode, digest, pepper_id, created_at_ms,"
-            f" expires_at_ms, end_user, sees AS SELECT {words.hex('n')}, {words.tenant('0')},"
+            f" expires_at_ms, end_user, visibility AS SELECT {words.hex('n')}, {words.tenant('0')},"
             f" {words.kid('0')}, 'live', '', '',"
             f" {made}, {made} + 600000, {words.join('user-', 'n')}, 'end_user'"
             f" FROM {words.series(_TOKENS)}",

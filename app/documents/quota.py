@@ -5,12 +5,11 @@ from typing import Annotated, NotRequired, TypedDict
 
 from app.auth.keys import Mode
 from app.auth.principal import Principal
-from app.catalog.model import Model
 from app.documents.fields import Holder, Moment, Policies, Violation, iso_or_none, violations
 from app.documents.requests import Files, files
 from app.documents.schema import keywords
 from app.generations.queue.rows import TenantQueue
-from app.generations.submit.inspection import Inspection
+from app.generations.submit import quote as submit
 from app.kit.clock import iso
 from app.quotas.limits import Account, Metric, Scope, Standing, Usage
 from app.quotas.refusal import QuotaProblem, refused, unit_of
@@ -90,22 +89,22 @@ class Queue(TypedDict):
     """What waits to be sent."""
 
     queueable: Annotated[bool, keywords("Whether jobs that may not be sent yet are accepted, and wait.")]
-    waiting: NotRequired[Annotated[int, keywords("How many of the tenant's do.")]]
+    queued: NotRequired[Annotated[int, keywords("How many of the tenant's do.")]]
     max_queued: NotRequired[Annotated[int, keywords("How many may.")]]
     weight: NotRequired[Annotated[int, keywords("The tenant's share while others wait.")]]
     paused: Annotated[bool, keywords("Whether nothing is sent for now.")]
 
 
-def queue(waiting: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
+def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
     """Returns the tenant's queue. How much waits is told to API keys alone."""
     if not can_see_all_limits(principal):
-        return {"queueable": queueable, "paused": waiting.paused}
+        return {"queueable": queueable, "paused": state.paused}
     return {
         "queueable": queueable,
-        "queued": waiting.jobs,
-        "max_queued": waiting.most,
-        "weight": waiting.weight,
-        "paused": waiting.paused,
+        "queued": state.jobs,
+        "max_queued": state.most,
+        "weight": state.weight,
+        "paused": state.paused,
     }
 
 
@@ -154,7 +153,12 @@ class Quota(TypedDict):
 
 
 def quota(
-    principal: Principal, account: Account, calls: Standing | None, waiting: TenantQueue, *, queueable: bool
+    principal: Principal,
+    account: Account,
+    calls: Standing | None,
+    queue_state: TenantQueue,
+    *,
+    queueable: bool,
 ) -> Quota:
     """Returns the account of a caller; `calls` is their limit on calls that are no submits."""
     standings = [*account.standings(), *([] if calls is None else [calls])]
@@ -167,7 +171,7 @@ def quota(
         "at": iso(account.now_ms),
         "time_zone": account.time_zone,
         "limits": [limit(one) for one in visible_to(principal, standings)],
-        "queue": queue(waiting, principal, queueable=queueable),
+        "queue": queue(queue_state, principal, queueable=queueable),
         "usage": [
             period_usage(scope, period, usage)
             for (scope, period), usage in sorted(account.usage.items())
@@ -197,27 +201,19 @@ class Quote(TypedDict):
     refusal: QuoteRefusal | None
 
 
-def quote(
-    principal: Principal,
-    model: Model,
-    price: int | None,
-    inspection: Inspection,
-    standings: Sequence[Standing],
-    *,
-    queueable: bool,
-    would_queue: bool,
-) -> Quote:
+def quote(principal: Principal, found: submit.Quote) -> Quote:
     """Returns what a submit would meet. Without a price the limits are shown and not judged."""
-    refusal, errors = refused(standings, queueable=queueable), inspection.errors
+    refusal = refused(found.standings, queueable=found.queueable)
+    errors = found.inspection.errors
     return {
-        "model_id": model.model_id,
-        "price_microcredits": price,
-        "price_version": model.pricing.version,
+        "model_id": found.model.model_id,
+        "price_microcredits": found.price_microcredits,
+        "price_version": found.model.pricing.version,
         "admissible": not errors and refusal is None,
-        "would_queue": would_queue,
+        "would_queue": found.would_queue,
         "errors": violations(errors),
-        "media": files(inspection.media),
-        "limits": [limit(one) for one in visible_to(principal, standings)],
+        "media": files(found.inspection.media),
+        "limits": [limit(one) for one in visible_to(principal, found.standings)],
         "refusal": None if refusal is None else _quote_refusal(refusal, principal),
     }
 

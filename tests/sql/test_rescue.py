@@ -37,7 +37,7 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
             db=db,
             clock=clock,
             pool=Pool(clock, ()),
-            terms=SubmitPolicy(),
+            policy=SubmitPolicy(),
             spool=Spool(Path(folder) / "spool.jsonl"),
         )
         async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:

@@ -28,13 +28,4 @@ async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: st
     """What a submit of this body would cost, what is wrong with it, and which limits would refuse it."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body)
-    document = documents.quote(
-        principal,
-        found.model,
-        found.price_microcredits,
-        found.inspection,
-        found.standings,
-        queueable=found.queueable,
-        would_queue=found.would_queue,
-    )
-    return json_response(document)
+    return json_response(documents.quote(principal, found))
