@@ -52,7 +52,7 @@ class Reach:
 
     @property
     def ports(self) -> frozenset[int]:
-        """Returns the ports that may be reached over https; those of `hosts` are not among them."""
+        """The ports that may be reached over https; those of `hosts` are not among them."""
         return _USUAL_PORTS.union(*(network.ports for network in self.networks))
 
     def allows(self, url: URL, address: Address) -> bool:

@@ -30,17 +30,17 @@ class URL:
 
     @property
     def authority(self) -> str:
-        """Returns host:port in lower case, an IPv6 address in brackets."""
+        """The host:port in lower case, an IPv6 address in brackets."""
         return f"{self.bracketed}:{self.port}"
 
     @property
     def bracketed(self) -> str:
-        """Returns the host as it stands in a URL, an IPv6 address in brackets."""
+        """The host as it stands in a URL, an IPv6 address in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def host_header(self) -> str:
-        """Returns the value of the `Host` header: the port is left out where it is the scheme's usual one."""
+        """The value of the `Host` header: the port is left out where it is the scheme's usual one."""
         return self.bracketed if self.port == _USUAL_PORT[self.scheme] else self.authority
 
 
