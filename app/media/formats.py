@@ -19,8 +19,8 @@ _SURE: Final = 64  # bytes, enough to match every signature here; brand lists ma
 _LISTS_END: Final = 1_024  # bytes within which brands and document types are looked for
 _MAX_PARTS: Final = 10_000  # segments, chunks or blocks: no honest header has so many
 
-# A JPEG marker that begins a segment. Escaped and padded markers, and those without a segment, are skipped like
-# any other bytes between segments.
+# A JPEG marker that begins a segment. Escaped and padded markers, and those without a segment, are skipped
+# like any other bytes between segments.
 _MARKER = re.compile(rb"\xff[^\x00\xc8\xd0-\xd9\xf0-\xfd\xff]")
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0), 0xDE}) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
@@ -53,7 +53,7 @@ _BRANDS: Final = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), "audio/mp4"),
     b"qt  ": "video/quicktime",
 }
-# Brands that HEIC and AVIF files share as their major brand: the compatible brands tell which of the two it is.
+# Major brands that HEIC and AVIF files share: the compatible brands tell which of the two it is.
 _PICTURE_BRANDS: Final = frozenset({b"mif1", b"msf1", b"miaf", b"MiHB"})
 _DOCUMENT = re.compile(rb"\x42\x82(?:[\x84-\xa0]|\x40[\x04-\x20]|\x01\0{6}[\x04-\x20])(webm|matroska)")
 
