@@ -1,4 +1,4 @@
-"""The catalogue, and the submit to one of its models."""
+"""Handlers of models: the catalogue, and the submit to one of its models."""
 
 from typing import Annotated
 
@@ -70,7 +70,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     except Problem as problem:
         if problem.extra.pop("replayed", False):
             problem.headers |= REPLAYED
-        # A quota's refusal has them with it; a database that is away has none to give.
+        # A quota problem has its own rate headers; without the database there are none.
         if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
@@ -87,6 +87,9 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
 
 
 def _media_warnings(generation: Generation) -> dict[str, str]:
-    """How many rules its files break, where they are let through all the same; the record says which."""
+    """Returns a header with the number of media rules that the input breaks although it was accepted, if any.
+
+    The request's record says which they are.
+    """
     count = sum(len(file["errors"]) for file in generation.media or ())
     return {WARNINGS_HEADER: str(count)} if count else {}
