@@ -106,8 +106,7 @@ class Authenticator:
 
         Raises:
             Problem: INVALID_API_KEY or INVALID_CLIENT_TOKEN, in the same words for an unknown one and a wrong
-                secret;
-            EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
+                secret; EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
         """
         now_ms = self._clock.now_ms()

@@ -164,8 +164,7 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
 
     Raises:
         Problem: REQUEST_NOT_FOUND, in the same words where there is none, where it is another tenant's or of
-            the other
-        mode, and where the client token does not see it.
+            the other mode, and where the client token does not see it.
 
     """
     generation = None
