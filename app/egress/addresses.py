@@ -20,9 +20,9 @@ _FORBIDDEN_V4: Final = tuple(
         (
             "0.0.0.0/8",  # this host
             "10.0.0.0/8",
-            "100.64.0.0/10",  # carriers' NAT; some providers' metadata services services
+            "100.64.0.0/10",  # carriers' NAT; some providers' metadata services
             "127.0.0.0/8",
-            "169.254.0.0/16",  # link-local; most providers' metadata services services
+            "169.254.0.0/16",  # link-local; most providers' metadata services
             "172.16.0.0/12",
             "192.0.0.0/24",
             "192.0.2.0/24",

@@ -153,7 +153,7 @@ def mountains(size: tuple[int, int]) -> Image.Image:
 
 
 def _pines(draw: ImageDraw.ImageDraw, points: list[Point], color: Color) -> None:
-    """A fir at every point of a skyline."""
+    """Draws a fir at every point of a skyline."""
     chance = random.Random(43)  # noqa: S311  decoration
     for x, y in points:
         tall = chance.uniform(26, 74)
@@ -193,7 +193,7 @@ def city(size: tuple[int, int]) -> Image.Image:
 def _blocks(
     canvas: Image.Image, horizon: int, color: Color, *, seed: int, rise: tuple[float, float], lit: float
 ) -> None:
-    """A row of towers with a share of their windows lit; the middle of the picture stands highest."""
+    """Draws a row of towers, a fraction of their windows lit; it is highest in the middle."""
     chance = random.Random(seed)  # noqa: S311  decoration
     draw = ImageDraw.Draw(canvas)
     x = -20.0
@@ -256,7 +256,7 @@ def lighthouse(size: tuple[int, int]) -> Image.Image:
 
 
 def _beams(canvas: Image.Image, lamp: Point, width: int) -> None:
-    """Two beams of light, fading with distance."""
+    """Draws two beams of light, fading with distance."""
     layer = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(layer)
     for toward in (-1, 1):
@@ -280,7 +280,7 @@ def _beams(canvas: Image.Image, lamp: Point, width: int) -> None:
 
 
 def _tower(draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
-    """White and red, narrowing upwards, with gallery, lamp room and roof; lit from the left."""
+    """Draws a white and red tower, narrowing upwards, with gallery, lamp room and roof; lit from the left."""
     middle, foot, top = width * 0.62, height * 0.82, height * 0.285
     low, high, bands = width * 0.088, width * 0.052, 7
     for band in range(bands):
