@@ -58,7 +58,7 @@ def serve_until_parent_ends(app: ASGIApp) -> None:
 
 
 class Child:
-    """A process that this run started."""
+    """A process that this run started; a run ends no other processes."""
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class _Line:
             for at, (tenant_id, kid) in enumerate(self._owners):
                 count = (depth - waiting) // _TENANTS + (at < (depth - waiting) % _TENANTS)
                 own = queues.c.tenant_id == tenant_id, queues.c.mode == "live"
-                queue.join(connection, tenant_id, "live", _TERMS)  # a row to begin with
+                queue.join(connection, tenant_id, "live", _TERMS)  # creates the queue's row
                 first = connection.scalar(select(queues.c.tickets).where(*own)) or 0
                 rows = [
                     {
@@ -167,7 +167,7 @@ class _Line:
                     .where(generations.c.state == State.DISPATCHING)
                     .values(state=State.COMPLETED)
                 )
-            self._timed(steps["admit"], None)  # as many wait as before
+            self._timed(steps["admit"], None)  # so that as many are queued as before
         return found
 
     def _timed(

@@ -1,4 +1,4 @@
-"""The published contract: OpenAPI 3.1, with every model's input schema on a path of its own."""
+"""The published contract: OpenAPI 3.1, with every model's input schema on the model's own path."""
 
 from http import HTTPStatus
 from typing import Any

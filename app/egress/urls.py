@@ -15,7 +15,7 @@ _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*
 _KEPT: Final = "!$%&'()*+,/:;=?@[]~"
 
 
-class URLRefused(ValueError):  # noqa: N818 - reads as what happened
+class URLRefused(ValueError):  # noqa: N818 - named after what happened
     """The text is not an acceptable URL of a file. The message says what it must be, in words for callers."""
 
 

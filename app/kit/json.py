@@ -15,7 +15,7 @@ MAX_DEPTH = 32
 MAX_VALUES = 10_000  # no model accepts a hundredth of it; checking 60,000 blocked the event loop for 0.6 s
 
 
-class JSONRefused(ValueError):  # noqa: N818 - reads as what happened, as elsewhere in the catalogue
+class JSONRefused(ValueError):  # noqa: N818 - named after what happened
     """The document is not acceptable. The message says why, in words that callers may be shown."""
 
 

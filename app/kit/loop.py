@@ -46,7 +46,7 @@ class Loop:
         while not self._stopping:
             try:
                 count = await self.run_once()
-            except Exception:  # noqa: BLE001 - a loop outlives whatever one tick met
+            except Exception:  # noqa: BLE001 - a loop goes on after any error of a tick
                 failures += 1
                 _log.exception("A loop's tick failed.", loop=self.name, failures=failures)
             else:

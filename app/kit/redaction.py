@@ -30,7 +30,7 @@ class Redactor:
     def remember(self, secrets: Iterable[str]) -> None:
         """Adds secrets that `redact` hides from now on, also as JSON and URLs write them.
 
-        A secret of fewer than eight characters is ignored: hiding it would damage ordinary text.
+        A text of fewer than eight characters does not count as a secret, and is ignored.
         """
         forms = set(self._forms)
         for secret in secrets:

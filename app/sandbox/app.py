@@ -34,7 +34,7 @@ OPEN_TO_PAGES = {"Access-Control-Allow-Origin": "*"}  # a player on the gateway'
 TYPES = {".mp4": "video/mp4", ".png": "image/png", ".wav": "audio/wav", ".jpg": "image/jpeg"}
 
 
-class Refused(Exception):  # noqa: N818  an answer, not a fault
+class Refused(Exception):  # noqa: N818  a response, not an error
     """Carries the complete response to a request that is handled no further."""
 
     def __init__(self, response: Response) -> None:

@@ -1,4 +1,4 @@
-"""Handlers of client tokens, for API keys: minting, listing and revoking them, and their use and refusals."""
+"""Handlers of client tokens, for API keys: mint, list and revoke tokens, show their use and refusals."""
 
 import re
 from typing import Annotated, Any, Final, Literal
@@ -118,7 +118,8 @@ async def _own(gateway: Gateway, principal: Principal, token_id: str) -> ClientT
     """Returns the tenant's client token with this id and of the principal's mode.
 
     Raises:
-        Problem: CLIENT_TOKEN_NOT_FOUND, in the same words where it is another's and where there is none.
+        Problem: CLIENT_TOKEN_NOT_FOUND, in the same words where it is of another tenant or mode, and where
+            there is none.
 
     """
     found = None

@@ -1,4 +1,4 @@
-"""Handlers of event streams (server-sent events): each change of a request's state, numbered, resumable."""
+"""Handlers of event streams (server-sent events): each change of state once, numbered and resumable."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -75,7 +75,8 @@ async def stream_request_events(
 ) -> Response:
     """Every change of this request's state as an event stream, from `Last-Event-ID` on.
 
-    An event's id is the request's version. The stream ends after the last one; 204 when it has been seen.
+    An event's id is the request's version. The stream ends after the last event; where the caller has seen
+    that one already, the response is a 204.
     """
     generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     seen = _last_seen(request, after) or 0
@@ -91,7 +92,8 @@ async def stream_events(
 ) -> Response:
     """Every change of all of the tenant's requests, of this kind of key, as an event stream.
 
-    An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` it begins with what comes.
+    An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream begins with
+    the next event.
     """
     seen = _last_seen(request, after)
     if seen is None:

@@ -52,7 +52,7 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
     """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe.
 
-    With a `wait` the answer comes when the job is over, or the time is.
+    With a `wait`, the response is held until the generation has ended, or the time is over.
     """
     preferences = preferences_of(request, gateway)
     try:

@@ -61,7 +61,7 @@ async def get_result(
 async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
     """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled.
 
-    With `Prefer: handling=strict` it is a 409 where it is not.
+    With `Prefer: handling=strict`, a request that is not cancelled is answered with a 409.
     """
     preferences = preferences_of(request, gateway)
     generation = await gateway.following.canceller.cancel(await own(gateway, principal, request_id))
@@ -162,6 +162,7 @@ async def list_requests(
 async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
     """Returns the tenant's generation with this id, if it is visible to the principal.
 
+    A test key does not see live generations: whatever it names, RunComfy is never asked about it.
     Raises:
         Problem: REQUEST_NOT_FOUND, in the same words where there is none, where it is another tenant's or of
             the other mode, and where the client token does not see it.
