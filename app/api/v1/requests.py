@@ -163,6 +163,7 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
     """Returns the tenant's generation with this id, if it is visible to the principal.
 
     A test key does not see live generations: whatever it names, RunComfy is never asked about it.
+
     Raises:
         Problem: REQUEST_NOT_FOUND, in the same words where there is none, where it is another tenant's or of
             the other mode, and where the client token does not see it.
