@@ -142,6 +142,6 @@ async def left_within(request: Request, seconds: float) -> bool:
 
 
 async def hang(request: Request, limit_s: float) -> Response:
-    """Keeps the client waiting until it leaves; returns a 504 after the limit, so that no call goes on."""
+    """Keeps the client waiting until it leaves; returns a 504 after the limit, so that every call ends."""
     await left_within(request, limit_s)
     return JSONResponse({"message": "the sandbox hung as it was told"}, 504)
