@@ -1,1 +1,1 @@
-"""Measures the gateway beside a bare FastAPI route, in one run, on this machine: `python -m bench`."""
+"""Benchmarks of the gateway beside a bare FastAPI route, in one run, on this machine: `python -m bench`."""

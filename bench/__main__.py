@@ -1,4 +1,4 @@
-"""`python -m bench [PART]`: exit code 0, 1 when an answer was wrong or missing, 2 when the options are."""
+"""`python -m bench [PART]`: exit code 0, 1 where a response was wrong or missing, 2 for wrong options."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ _PARTS = {
 
 
 def main() -> int:
-    """Measure one part, or the requests of callers where none is named."""
+    """Runs the named part, or compares the requests of callers with bare routes; returns the exit code."""
     exit_on_sigterm()
     part = _PARTS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if part is None:

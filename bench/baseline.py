@@ -1,6 +1,6 @@
-"""What the gateway is compared with, a bare FastAPI route of each kind: `python -m bench.baseline PORT`.
+"""The baseline of the comparison, a bare FastAPI route of each kind: `python -m bench.baseline PORT`.
 
-No key, no log, no database: what is left is the cost of HTTP, uvicorn and FastAPI on this machine.
+It has no key, log or database: what is left is the cost of HTTP, uvicorn and FastAPI on this machine.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ app = FastAPI(openapi_url=None)
 
 @app.get(GET_PATH)
 async def get_job(job_id: str) -> dict[str, str]:
-    """A small answer."""
+    """Returns a small response."""
     return {"request_id": job_id, "status": "completed"}
 
 
 @app.post(POST_PATH)
 async def post_job(body: dict[str, Any]) -> dict[str, Any]:
-    """A small answer to a body that was read as JSON."""
+    """Returns a small response to a body that was parsed as JSON."""
     return {"request_id": "0", "members": len(body)}
 
 

@@ -1,4 +1,4 @@
-"""Kinds of submits that are measured beside one another, in interleaved rounds: the first is the baseline."""
+"""Measures kinds of submits beside one another, in interleaved rounds: the first kind is the baseline."""
 
 import argparse
 import statistics
@@ -22,7 +22,10 @@ CONNECTIONS: Final = (1, 16)
 
 @dataclass(slots=True)
 class Kind:
-    """What is sent as the bearer, and what its rounds measured by the number of connections."""
+    """One kind of submit: its bearer token, and its measurements by number of connections.
+
+    A measurement is the tally of a round, and the server's processor time for one request in microseconds.
+    """
 
     bearer: str
     tallies: dict[int, list[tuple[Tally, float]]] = field(default_factory=dict)
@@ -30,7 +33,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Stage:
-    """A prepared database, a stand-in for RunComfy at `upstream_port`, a load; `serve` starts the server."""
+    """A prepared database, a stand-in for RunComfy and a load generator; `serve` starts the server."""
 
     site: Site
     upstream_port: int
@@ -40,17 +43,20 @@ class Stage:
     _server: Child | None = None
 
     def serve(self) -> None:
-        """Start the gateway, at `port`."""
+        """Starts the gateway, on `port`."""
         self._server, self.port = self.site.serve(self._children, "gateway", cores=self._cores[0])
 
     def run(
         self, given: argparse.Namespace, kinds: Mapping[str, Kind], bodies_of: Callable[[str], list[bytes]]
     ) -> None:
-        """All rounds: of each kind its bodies one after the other or, where there is one, that again."""
+        """Runs all rounds.
+
+        A kind with one body sends it again and again; one with several sends each of them once.
+        """
         server, load = self._server, self._cores[1]
         if server is None:
             raise RunError("nothing is served")
-        for one_round in range(given.rounds + 1):  # the first warms up
+        for one_round in range(given.rounds + 1):  # the first round warms up, and is not counted
             for connections in CONNECTIONS:
                 for name, kind in kinds.items():
                     requests = [wire("POST", SUBMIT, kind.bearer, body) for body in bodies_of(name)]
@@ -66,7 +72,7 @@ class Stage:
 
 @contextmanager
 def staged(given: argparse.Namespace, **settings: str) -> Iterator[Stage]:
-    """Everything but the server, which starts when the tenants are made."""
+    """Prepares everything but the server, which starts once the caller has created the tenants."""
     with (
         tempfile.TemporaryDirectory(prefix="reelgate-bench-") as made,
         database_of_its_own(given.database, Path(made)) as database,
@@ -83,14 +89,14 @@ def staged(given: argparse.Namespace, **settings: str) -> Iterator[Stage]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of such a part."""
+    """Adds the options that such a part has."""
     parser.add_argument("--seconds", type=float, default=1.0, help="of each kind, loop and round (1)")
     parser.add_argument("--rounds", type=int, default=5, help="to take medians over (5)")
     parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (from its wheel) or a URL")
 
 
 def print_kinds(kinds: dict[str, Kind]) -> None:
-    """A table for each number of connections, with medians over the rounds."""
+    """Prints a table for each number of connections, with medians over the rounds."""
     first = next(iter(kinds.values()))
     for connections in CONNECTIONS:
         title = f"{connections} connections"

@@ -1,4 +1,4 @@
-"""The processes of a run: started, waited for, measured and ended. Linux only, by `/proc`."""
+"""The child processes of a run: started, awaited, measured and ended. Linux only, as it reads `/proc`."""
 
 import ctypes
 import http.client
@@ -31,7 +31,7 @@ class RunError(Exception):
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+    """Returns a free port on loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def serve_until_parent_ends(app: ASGIApp) -> None:
-    """Serve on the port in the arguments, under the settings of uvicorn that `reelgate serve` uses."""
+    """Serves on the port in the arguments, with the settings of uvicorn that `reelgate serve` uses."""
     config = uvicorn.Config(
         app,
         host=HOST,
@@ -58,7 +58,7 @@ def serve_until_parent_ends(app: ASGIApp) -> None:
 
 
 class Child:
-    """A process that this run started, and the only kind that it ends."""
+    """A process that this run started; a run ends no other processes."""
 
     def __init__(
         self,
@@ -75,28 +75,33 @@ class Child:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                cwd=folder,  # where no .env steers it
+                cwd=folder,  # a folder without a .env file
                 env=clean_environment(environment or {}),
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else log,
                 stderr=log,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has no threads
             )
-        # Before it has any thread: each inherits the cores of the one that made it.
+        # Set before the child starts threads: a thread inherits the cores of the thread that starts it.
         os.sched_setaffinity(self.process.pid, cores)
 
     def cpu_s(self) -> float:
-        """Seconds of processor that it has used, all threads."""
+        """Returns the processor time in seconds that all its threads have used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
     def rss_mib(self) -> float:
-        """Memory that it holds now."""
+        """Returns the memory that it occupies now, in MiB."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
         return int(pages) * _PAGE_BYTES / 2**20
 
     def wait_until_it_answers(self, port: int, path: str) -> None:
-        """Return once `path` is answered with any status below 500."""
+        """Waits until `path` is answered with a status below 500.
+
+        Raises:
+            RunError: the process ended, or did not answer in time.
+
+        """
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -110,11 +115,11 @@ class Child:
         raise RunError(f"{self.name} did not start:\n{self.tail()}")
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Returns the end of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def stop(self) -> None:
-        """Ask it to end, and end it where it does not."""
+        """Asks the process to end, and kills it where it does not."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -134,7 +139,7 @@ class Children:
         self._all: list[Child] = []
 
     def add(self, child: Child) -> Child:
-        """Keep a child, to be ended with the block."""
+        """Registers a child to be ended with the block, and returns it."""
         self._all.append(child)
         return child
 
@@ -149,7 +154,7 @@ class Children:
 
 
 class Watch:
-    """How much of the machine goes to whatever is not part of this run, from its making on."""
+    """Measures from its creation on how much processor time other processes of this machine use."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
@@ -157,7 +162,7 @@ class Watch:
         self._others_s = self._count_s()
 
     def others_cpu(self) -> float:
-        """In cores. A PostgreSQL server is among the others."""
+        """Returns the use by other processes in cores; a PostgreSQL server is one of them."""
         return (self._count_s() - self._others_s) / (time.monotonic() - self._began_s)
 
     def _count_s(self) -> float:
@@ -170,7 +175,7 @@ class Watch:
 
 
 def get(port: int, path: str, *, method: str = "GET", key: str = "", body: bytes = b"") -> tuple[int, bytes]:
-    """One call on loopback outside of the measuring: status and body."""
+    """Makes one HTTP call on loopback that is not measured; returns its status and body."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     if body:
         headers["Content-Type"] = "application/json"
@@ -184,13 +189,13 @@ def get(port: int, path: str, *, method: str = "GET", key: str = "", body: bytes
 
 
 def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The environment without any REELGATE_ setting of this machine, and with `more`."""
+    """Returns the environment without any REELGATE_ setting of this machine, and with `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REELGATE_")}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
 def split_cores(*, pin: bool) -> tuple[frozenset[int], frozenset[int]]:
-    """The cores for the server that is measured, and those for everything else."""
+    """Returns the cores for the server that is measured, and those for everything else."""
     cores = sorted(os.sched_getaffinity(0))
     if not pin or len(cores) == 1:
         return frozenset(cores), frozenset(cores)
@@ -198,11 +203,11 @@ def split_cores(*, pin: bool) -> tuple[frozenset[int], frozenset[int]]:
 
 
 def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, so that it ends its children."""
+    """Makes SIGTERM end this process like Ctrl-C, so that it ends its children."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _end_with_parent() -> None:
-    # Also where this process is killed and cannot end its children itself.
+    # The kernel ends the child even if this process is killed and cannot end it itself.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

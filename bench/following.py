@@ -1,7 +1,7 @@
-"""`python -m bench following`: one server and ten thousand live jobs that the upstream does not end.
+"""`python -m bench following`: one server and ten thousand live generations that the upstream does not end.
 
-Beside the same server, in the same run, without any: what an event loop's delay, memory and processor become,
-and how late a look is. All jobs are due at once when they appear, as after an outage.
+Measured beside the same server, in the same run, without any: the event loop's delay, memory and processor
+time, and how late a poll is. All generations are due at once when they appear, as after an outage.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from bench.rounds import answer, order
 from bench.standin import COUNT_PATH
 
 _SAMPLE_S: Final = 1.0
-_RATE: Final = 20.0  # of each kind of request: one every 50 ms
+_RATE: Final = 20.0  # requests a second of each kind: one every 50 ms
 _CONNECTIONS: Final = 4
-_STEADY_S: Final = 5  # after the first round, before it is steady
+_STEADY_S: Final = 5  # seconds after the first round that do not count as steady
 _IS_LIVE: Final = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(FOLLOWABLE)))
 _LAG: Final = text(
     f"SELECT min(next_poll_at_ms) FROM generations WHERE credential = 'sandbox' AND {_IS_LIVE}"  # noqa: S608
@@ -43,7 +43,11 @@ _UNSEEN: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One second of a phase. `lag_ms` is how late the latest job is; `looks` counts from the start."""
+    """One second of a phase.
+
+    `lag_ms` is how late the latest generation's poll is, `unseen` the number of generations that were never
+    polled, `looks` the number of polls from the start.
+    """
 
     at_s: float
     lag_ms: int
@@ -55,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What was seen for a while. `livez` and `status` are what callers felt, at 20 requests a second each."""
+    """The measurements of a period; `livez` and `status` are the callers' view, at 20 requests/s each."""
 
     seconds: float
     samples: list[Sample]
@@ -64,19 +68,19 @@ class Phase:
     others_cpu: float
 
     def steady(self) -> list[Sample]:
-        """The samples after the first round, in which every job has been looked at."""
+        """Returns the samples after the first round, in which every generation was polled once."""
         rest = [one for one in self.samples if not one.unseen]
         return rest[_STEADY_S:] or self.samples[-1:]
 
     def rate(self, samples: Sequence[Sample], number: Callable[[Sample], float]) -> float:
-        """How fast something grows, by the second."""
+        """Returns how fast a number grows, per second."""
         first, last = samples[0], samples[-1]
         return (number(last) - number(first)) / max(last.at_s - first.at_s, _SAMPLE_S)
 
 
 @dataclass(slots=True)
 class Findings:
-    """What one database's run found out."""
+    """The results of one database's run."""
 
     database: str
     jobs: int
@@ -86,7 +90,7 @@ class Findings:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of this part."""
+    """Adds the options of this part."""
     parser.add_argument("--jobs", type=int, default=10_000, help="live ones (10,000)")
     parser.add_argument("--seconds", type=float, default=100, help="to follow them for (100)")
     parser.add_argument("--idle", type=float, default=20, help="seconds without any before that (20)")
@@ -101,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Measure and print; what was wrong."""
+    """Measures and prints; returns the faults."""
     found = [_run(given, database) for database in given.database or (SQLITE, FROM_WHEEL)]
     for one in found:
         print(_table(one))

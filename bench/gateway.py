@@ -15,13 +15,13 @@ from bench.standin import FINISHES
 MODEL = "bytedance/dreamina-3-0/image-to-video"
 SUBMIT = f"/v1/models/{MODEL}"
 _COMMAND_S = 120
-_FRESHNESS_S = 3600  # a live job stays inside the limit for the whole run
+_FRESHNESS_S = 3600  # longer than the run, so that reading a live generation never polls it
 _FINISH_S = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A migrated database with a tenant, its test key, and the settings of all who work on it."""
+    """A migrated database with a tenant, its test key, and the settings that servers and commands share."""
 
     folder: Path
     database: str
@@ -29,7 +29,12 @@ class Site:
     key: str = ""
 
     def command(self, *arguments: str) -> str:
-        """What a command of the gateway prints."""
+        """Runs a command of the gateway and returns what it prints.
+
+        Raises:
+            RunError: the command failed.
+
+        """
         done = subprocess.run(
             [sys.executable, "-m", "app.cli.entry", *arguments],
             cwd=self.folder,
@@ -46,7 +51,7 @@ class Site:
     def serve(
         self, children: Children, name: str, *, cores: frozenset[int], **settings: str
     ) -> tuple[Child, int]:
-        """A server of its own name and port, once it is ready."""
+        """Starts a server with a name and port of its own; returns both once the server is ready."""
         port = free_port()
         environment = {**self.environment, **_settings(settings), "REELGATE_PORT": str(port)}
         child = Child(
@@ -59,18 +64,18 @@ class Site:
 def prepare(
     folder: Path, database: str, upstream_port: int, *, tenant: str = "bench", **settings: str
 ) -> Site:
-    """Migrate, and make a tenant and its key through the CLI."""
+    """Migrates the database, and creates a tenant and its key through the CLI."""
     environment = {
         "REELGATE_DATABASE_URL": database,
         "REELGATE_DATA_DIR": str(folder),
         "REELGATE_PEPPER": secrets.token_urlsafe(32),
         "REELGATE_SANDBOX_URL": f"http://{HOST}:{upstream_port}",
-        # Every kind of limit is judged, and none is in the way.
+        # Every kind of limit is checked, and none is reached.
         "REELGATE_DEFAULT_LIMITS": ",".join(
             f"{metric}=900000000" for metric in ("submits-minute", "generations-day", "credits-total")
         ),
         "REELGATE_READS_PER_MINUTE": "0",
-        "REELGATE_MEDIA_CHECKS": "off",  # what they cost is `bench.probing`'s
+        "REELGATE_MEDIA_CHECKS": "off",  # `bench.probing` measures what they cost
         **_settings(settings),
     }
     site = Site(folder, database, environment)
@@ -86,7 +91,7 @@ def _settings(settings: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A served gateway. `submitted` counts the jobs that `submit` made."""
+    """A running gateway, with the ids of finished and of live requests."""
 
     child: Child
     port: int
@@ -96,26 +101,29 @@ class Gateway:
 
     @property
     def submitted(self) -> int:
-        """How many jobs were submitted before the measuring."""
+        """The number of requests that were submitted before the measuring."""
         return len(self.finished) + len(self.live)
 
 
 def start_gateway(
     children: Children, *, folder: Path, cores: frozenset[int], database: str, upstream_port: int, jobs: int
 ) -> Gateway:
-    """Serve, and submit `jobs` finished and live jobs. Nothing follows them: that is `bench.following`'s."""
+    """Starts a server, and submits `jobs` requests that finish and as many that stay live.
+
+    Nothing follows them in the background: `bench.following` measures that.
+    """
     site = prepare(folder, database, upstream_port, FRESHNESS_S=str(_FRESHNESS_S), RUN_LOOPS="false")
     child, port = site.serve(children, "gateway", cores=cores)
     finished = [submit(port, site.key, f"a harbour {FINISHES}") for _ in range(jobs)]
     for job in finished:
-        # The stand-in cannot cancel it, which makes the gateway look at it at once.
+        # The stand-in does not cancel it, which makes the gateway poll it at once.
         _call(port, f"/v1/requests/{job}/cancel", site.key, b"{}")
     live = [submit(port, site.key, "a harbour") for _ in range(jobs)]
     return Gateway(child, port, site.key, finished, live)
 
 
 def submit_body(prompt: str, picture: str = "https://example.com/harbour.jpg") -> bytes:
-    """A valid body. Unless media are checked nothing fetches the picture."""
+    """Returns a valid body. Nothing fetches the picture unless media are checked."""
     document = {
         "image_urls": [picture],
         "prompt": prompt,
@@ -126,13 +134,13 @@ def submit_body(prompt: str, picture: str = "https://example.com/harbour.jpg") -
 
 
 def submit(port: int, key: str, prompt: str) -> str:
-    """A new job's id."""
+    """Submits a request and returns its id."""
     request_id: str = _call(port, SUBMIT, key, submit_body(prompt))["request_id"]
     return request_id
 
 
 def finished_job(port: int, key: str) -> str:
-    """The id of a new job, once the gateway has followed it to its end."""
+    """Submits a request that finishes, and returns its id once the gateway has followed it to its end."""
     job = submit(port, key, f"a harbour {FINISHES}")
     until = time.monotonic() + _FINISH_S
     while time.monotonic() < until:

@@ -1,6 +1,6 @@
-"""A long history, filled in by the database itself: rows of the right shape, though not right in the books.
+"""A long history, inserted by the database itself: rows of the right shape, with sums that do not agree.
 
-Everything follows from a row's number, so that any of them can be asked for without looking for it.
+Everything follows from a row's number, so that any row can be addressed without a query.
 """
 
 # ruff: noqa: S608 - its statements are made of its own constants
@@ -27,9 +27,9 @@ TABLES: Final = (
 )
 _FIRST_MS: Final = 1_700_000_000_000
 _APART_MS: Final = 6000
-_TENANTS: Final = 2000  # the first of them has half of everything
+_TENANTS: Final = 2000  # the first of them has half of all rows
 _MODELS: Final = 4
-_TOKENS: Final = 1000  # of client tokens, which made a quarter of everything, and as many end users
+_TOKENS: Final = 1000  # client tokens, and as many end users; they made a quarter of all generations
 _FIRST_DAY: Final = date(2000, 1, 1)
 _INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
 _OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
@@ -37,9 +37,9 @@ _OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`rows` generations, of which the last `live` are live: a fiftieth being sent or unknown.
+    """`rows` generations, of which the last `live` are live; a fiftieth of these is being sent or unknown.
 
-    With two events and two entries of the ledger each, and a tenth as many rows of usage.
+    Each has two events and two ledger entries, and there are a tenth as many rows of usage.
     """
 
     rows: int
@@ -47,11 +47,11 @@ class History:
 
     @property
     def now_ms(self) -> int:
-        """When the last one was made."""
+        """The time at which the last generation was created."""
         return _FIRST_MS + self.rows * _APART_MS
 
     def draw(self, chance: random.Random, *, of_the_largest: bool = False) -> Draw:
-        """Any rows of it, or of the tenant that has half of them."""
+        """Returns keys of random rows, or of random rows of the tenant that has half of them."""
         number = chance.randrange(self.rows)
         if of_the_largest:
             number -= number % 2
@@ -72,7 +72,7 @@ class History:
         )
 
     def fill(self, connection: Connection) -> Iterator[str]:
-        """Insert everything, a table at a time; their names, each before it is filled."""
+        """Inserts everything, one table at a time; yields each table's name before it is filled."""
         sqlite = connection.dialect.name == "sqlite"
         for table, select in self._selects(_Words(sqlite)).items():
             yield table
@@ -160,12 +160,12 @@ def _id(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the two databases say differently."""
+    """The expressions that the two databases write differently."""
 
     sqlite: bool
 
     def series(self, count: int) -> str:
-        """Numbers from 0, as `n`."""
+        """Returns a table expression with the numbers from 0 to `count` - 1, as `n`."""
         if self.sqlite:
             return (
                 "(WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s"

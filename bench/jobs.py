@@ -1,4 +1,4 @@
-"""Live jobs put straight into the rows, in bulk, and right in every book."""
+"""Inserts live generations in bulk, with events, ledger and usage that agree."""
 
 import random
 import secrets
@@ -21,8 +21,8 @@ from bench.gateway import MODEL
 from bench.standin import live_id
 
 PRICE: Final = 250_000
-_RUNNING: Final = 0.5  # of the jobs; the others are in the queue
-_SENT_MS: Final = 900  # from the intent to the upstream's answer
+_RUNNING: Final = 0.5  # fraction of the generations that run; the others are in RunComfy's queue
+_SENT_MS: Final = 900  # from the intent to the upstream's response
 _STEPS: Final = (
     (State.DISPATCHING, "submitted"),
     (State.IN_QUEUE, "upstream_accepted"),
@@ -37,9 +37,9 @@ _INPUT: Final = {
 
 
 def add_live_jobs(connection: Connection, count: int, *, now_ms: int, oldest_s: float) -> None:
-    """Jobs of a tenant of their own that the upstream never ends, made over the last `oldest_s` seconds.
+    """Inserts generations of a new tenant that never end, created over the last `oldest_s` seconds.
 
-    Half of them are in the queue, half in progress; all are due to be looked at now, as after an outage.
+    Half of them are in RunComfy's queue, half in progress; all are due to be polled now, as after an outage.
     """
     tenant = tenancy.create(connection, f"live-{secrets.token_hex(4)}", now_ms=now_ms)
     pepper = secrets.token_urlsafe(32)

@@ -1,12 +1,12 @@
-"""The load generator, a process of its own: `python -m bench.load`, a JSON command a line in, a result out.
+"""The load generator, a process of its own: `python -m bench.load` reads JSON commands, and writes results.
 
-Raw asyncio protocols with keep-alive on uvloop, requests formatted beforehand, answers parsed for status and
-`Content-Length` alone. One request at a time on a connection.
+Each is one line. It uses raw asyncio protocols with keep-alive on uvloop, formats requests beforehand, and
+parses only the status and `Content-Length` of responses. A connection has one request at a time.
 
-Closed loop: each connection sends its next request when the last is answered, and latency counts from the
+Closed loop: each connection sends its next request when the last one is answered, and latency counts from the
 sending. Open loop: requests become due at a fixed rate whatever the server does, and latency counts from the
-moment when each was due, also while it waits for a free connection, so a stalled server cannot slow down
-its own questioner (coordinated omission).
+moment when each was due, also while it waits for a free connection, so that a stalled server cannot slow down
+the generator that measures it (coordinated omission).
 """
 
 import asyncio
@@ -27,14 +27,14 @@ import uvloop
 
 from bench.children import HOST
 
-MAX_REQUESTS = 1_000_000  # of one round, whatever the other bounds allow
-GRACE_S = 10.0  # for answers that are outstanding at the end of a round
+MAX_REQUESTS = 1_000_000  # in one round, whatever the other bounds allow
+GRACE_S = 10.0  # for responses that are outstanding at the end of a round
 _DONE = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One round. `rate` (a second) makes it an open loop; `expect` must stand in every answer."""
+    """One round to run; a `rate` (per second) makes it an open loop; every response must contain `expect`."""
 
     port: int
     requests: list[str]  # base64
@@ -46,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a round measured. `late_p99_ms` is how late this generator itself was in an open loop."""
+    """The measurements of a round. `late_p99_ms` is how late this generator itself was in an open loop."""
 
     requests: int
     errors: int
@@ -61,7 +61,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Round:
-    """A round under way."""
+    """A round that is running."""
 
     order: Order
     requests: Iterator[bytes]
@@ -78,7 +78,7 @@ class Round:
     all_due: bool = False
 
     def answered(self, connection: "Connection", fault: str) -> None:
-        """An answer is complete; the connection is free."""
+        """Records a complete response; the connection is free again."""
         now_s = time.perf_counter()
         self.in_flight -= 1
         if fault:
@@ -93,12 +93,12 @@ class Round:
         self.finish_if_over()
 
     def failed(self, fault: str) -> None:
-        """Count an error, and keep the first one's words."""
+        """Counts an error, and keeps the text of the first."""
         self.errors += 1
         self.first_error = self.first_error or fault
 
     def lost(self, connection: "Connection", *, waiting: bool) -> None:
-        """A connection was closed by the server."""
+        """Records that the server closed a connection."""
         if self.done.done():
             return
         self.failed("the server closed a connection")
@@ -109,35 +109,35 @@ class Round:
         self.finish_if_over()
 
     def send(self, connection: "Connection", since_s: float) -> None:
-        """Send the next request, whose latency counts from `since_s`."""
+        """Sends the next request, whose latency counts from `since_s`."""
         self.in_flight += 1
         connection.send(next(self.requests), since_s)
 
     def arrive(self, due_s: float) -> None:
-        """Open loop: a request is due."""
+        """Records that a request is due, in an open loop."""
         self.late_s.append(time.perf_counter() - due_s)
         self.due.append(due_s)
         self.send_due()
 
     def send_due(self) -> None:
-        """Send what is due, as far as connections are free."""
+        """Sends due requests on the connections that are free."""
         while self.due and self.idle:
             self.send(self.idle.popleft(), self.due.popleft())
 
     def no_more_due(self) -> None:
-        """Open loop: the last request has become due."""
+        """Records that the last request has become due, in an open loop."""
         self.all_due = True
         self.finish_if_over()
 
     def finish_if_over(self) -> None:
-        """Wake whoever waits for the round once nothing is outstanding."""
+        """Ends the round once nothing is outstanding."""
         sending_is_over = self.order.rate is None or (self.all_due and not self.due)
         if self.in_flight == 0 and sending_is_over and not self.done.done():
             self.done.set_result(None)
 
 
 class Connection(asyncio.Protocol):
-    """A kept-alive connection with at most one request under way."""
+    """A keep-alive connection with at most one request in progress."""
 
     __slots__ = ("_buffer", "_round", "_transport", "_waiting", "since_s")
 
@@ -149,22 +149,22 @@ class Connection(asyncio.Protocol):
         self.since_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Stores the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Report it: within a round the server has no reason to close."""
+        """Reports the loss: within a round the server has no reason to close."""
         self._round.lost(self, waiting=self._waiting)
 
     def send(self, request: bytes, since_s: float) -> None:
-        """Send one request."""
+        """Sends one request."""
         self.since_s = since_s
         self._waiting = True
         if self._transport is not None:
             self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Collect the answer; judge it when it is complete."""
+        """Collects the response, and checks it when it is complete."""
         if self._buffer:
             data = self._buffer + data
         head_ends = data.find(_DONE)
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
         self._round.answered(self, "" if right else data[:300].decode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Close it."""
+        """Closes the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -192,7 +192,7 @@ def _content_length(head: bytes) -> int:
 
 
 async def run(order: Order) -> Tally:
-    """Run one round."""
+    """Runs one round."""
     loop = asyncio.get_running_loop()
     requests = itertools.cycle([base64.b64decode(one) for one in order.requests])
     one_round = Round(order, requests, order.expect.encode(), loop.create_future())
@@ -222,7 +222,10 @@ async def run(order: Order) -> Tally:
 
 
 def _pace(loop: asyncio.AbstractEventLoop, one_round: Round, rate: float, count: int) -> None:
-    """Say when each request is due. In a thread: an event loop's timers are only good to a millisecond."""
+    """Announces each request when it is due.
+
+    It runs in a thread, because an event loop's timers are only accurate to a millisecond.
+    """
     first_s = time.perf_counter() + 0.001
     for number in range(count):
         due_s = first_s + number / rate
@@ -250,13 +253,13 @@ def _tally(one_round: Round, took_s: float) -> Tally:
 
 
 def _percentile_ms(ordered_s: list[float], share: float) -> float:
-    """The nearest-rank percentile; 0 when there is nothing."""
+    """Returns the nearest-rank percentile; 0 where there are no values."""
     return ordered_s[math.ceil(share * len(ordered_s)) - 1] * 1000 if ordered_s else 0.0
 
 
 def main() -> None:
-    """Serve orders until standard input ends."""
-    gc.disable()  # its pauses would be counted as the server's
+    """Runs the ordered rounds until standard input ends."""
+    gc.disable()  # pauses of garbage collection would be counted as the server's
     for line in sys.stdin:
         tally = uvloop.run(run(Order(**json.loads(line))))
         gc.collect()

@@ -1,7 +1,8 @@
 """`python -m bench plans`: every statement of the hot paths among ten million generations.
 
-Loaded into each database for real, analyzed, explained and timed, beside the same with a hundredth as many.
-Twenty million events and as many entries of the ledger come with them: some 20 GB on each database.
+The history is loaded into each database, analyzed, and the statements are explained and timed, beside the
+same with a hundredth as many generations. Twenty million events and as many ledger entries come with them:
+some 20 GB on each database.
 """
 
 # ruff: noqa: S608 - its statements are made of its own constants
@@ -31,12 +32,12 @@ from bench.statements import STATEMENTS, faults_of, plan_of
 
 _WARM: Final = 20
 _MIN: Final = 5
-_SECONDS: Final = 3.0  # for one statement at most
+_SECONDS: Final = 3.0  # at most, for all runs of one statement
 _GB: Final = 2**30
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of this part."""
+    """Adds the options of this part."""
     parser.add_argument("--rows", type=int, default=10_000_000, help="generations (10,000,000)")
     parser.add_argument("--beside", type=int, default=100_000, help="the smaller history (100,000)")
     parser.add_argument("--live", type=int, default=10_000, help="of them in flight, in both (10,000)")
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Load, measure and print; the statements whose plan is wrong."""
+    """Loads, measures and prints; returns the statements whose plan is wrong."""
     faults, document = [], []
     for choice in given.database or (SQLITE, FROM_WHEEL):
         sizes = [_run(given, choice, rows) for rows in (given.beside, given.rows)]
@@ -68,7 +69,7 @@ def main(given: argparse.Namespace) -> list[str]:
 
 
 def _run(given: argparse.Namespace, choice: str, rows: int) -> tuple[dict[str, float], dict[str, str]]:
-    """The median milliseconds and the plan of each statement."""
+    """Returns the median milliseconds and the plan of each statement."""
     history = History(rows, min(given.live, rows // 2))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plans-", dir=given.folder)))
@@ -93,7 +94,10 @@ def _run(given: argparse.Namespace, choice: str, rows: int) -> tuple[dict[str, f
 
 
 def _median_ms(connection: Connection, history: History, name: str, repeat: int) -> float:
-    """Of a statement, by way of SQLAlchemy, with other rows each time; nothing stays of what it writes."""
+    """Returns the median time of a statement, run through SQLAlchemy with other rows each time.
+
+    Whatever it writes is rolled back.
+    """
     chance = random.Random(name)  # noqa: S311 - guards nothing
     taken: list[float] = []
     until_s = time.perf_counter() + _SECONDS
@@ -108,7 +112,7 @@ def _median_ms(connection: Connection, history: History, name: str, repeat: int)
 
 
 def _load(connection: Connection, history: History) -> None:
-    """Fill the tables without their secondary indexes, then make those."""
+    """Fills the tables without their secondary indexes, and then creates those."""
     sqlite = connection.dialect.name == "sqlite"
     if sqlite:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
@@ -133,7 +137,7 @@ def _load(connection: Connection, history: History) -> None:
 
 @contextmanager
 def _bulk(url: str) -> Iterator[Connection]:
-    """A connection that commits each statement, and neither waits for a disk nor checks references."""
+    """Yields a connection that commits each statement, and neither waits for a disk nor checks references."""
     engine = _engine(url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         commands = (
@@ -154,7 +158,7 @@ def _bulk(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def _measuring(url: str) -> Iterator[Connection]:
-    # The driver's own transactions do not begin with a WITH.
+    # The SQLite driver itself begins no transaction for a statement that starts with WITH; this engine does.
     engine = writer_engine(path_of(url)) if is_sqlite(url) else _engine(url)
     with engine.connect() as connection:
         yield connection

@@ -1,8 +1,8 @@
-"""`python -m bench probing`: what looking at its picture costs a valid submit, beside one without.
+"""`python -m bench probing`: what checking its picture costs a valid submit, beside a submit without a check.
 
-One server, three tenants, interleaved rounds: media checks off; enforced on a picture that was seen before;
-enforced on one that was not, which is fetched from the stand-in on loopback (a range of 64 KiB). What a real
-store adds to the last is its own round trip and TLS.
+One server, three tenants, interleaved rounds: media checks off; enforced on a picture that was probed before;
+enforced on one that was not, which is fetched from the stand-in on loopback (a range of 64 KiB). A real
+object store adds its own round trip and TLS to the last.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from bench.standin import PICTURE_PATH
 
 __all__ = ["add_options", "main"]
 
-_MAX_A_SECOND: Final = 3_000  # different pictures
+_MAX_A_SECOND: Final = 3_000  # different pictures prepared for each second of a round
 _OFF, _SEEN, _NEW = "not looked at", "seen before", "not seen before"
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Measure and print."""
+    """Measures and prints; returns no faults."""
     numbers = itertools.count()
     with staged(given, MEDIA_CACHE_S="3600") as stage:
         site = stage.site

@@ -1,7 +1,7 @@
-"""`python -m bench queueing`: what admitting a job that waits costs, and choosing the next, by how many wait.
+"""`python -m bench queueing`: the cost of queueing a generation and of choosing the next, by queue length.
 
-Each step runs as in the gateway, in a transaction of its own with its commit; ten tenants wait, of weights 1
-to 10, and the credential has five places. What was taken is out of the way before the next is.
+Each step runs as in the gateway, in a transaction of its own with its commit; ten tenants with the weights 1
+to 10 have queues, and the credential's capacity is five. What was dequeued is completed before the next step.
 """
 
 import argparse
@@ -44,13 +44,13 @@ _BATCH: Final = 5_000
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of this part."""
+    """Adds the options of this part."""
     parser.add_argument("--times", type=int, default=300, help="of each step at each depth (300)")
     parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (from its wheel) or a URL")
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Measure and print."""
+    """Measures and prints; returns no faults."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgate-bench-")))
         url = stack.enter_context(database_of_its_own(given.database, folder))
@@ -71,7 +71,7 @@ def main(given: argparse.Namespace) -> list[str]:
 
 
 class _Line:
-    """Tenants who wait, in a database."""
+    """Tenants with queued generations, in a database."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -89,7 +89,7 @@ class _Line:
             yield made.id, kid
 
     def fill(self, depth: int) -> None:
-        """Have so many wait, evenly spread, written by the thousand."""
+        """Fills the queues to `depth` generations in all, spread evenly over the tenants, in batches."""
         with self._engine.begin() as connection:
             if self._count == 0:
                 self._record(connection)
@@ -98,7 +98,7 @@ class _Line:
             for at, (tenant_id, kid) in enumerate(self._owners):
                 count = (depth - waiting) // _TENANTS + (at < (depth - waiting) % _TENANTS)
                 own = queues.c.tenant_id == tenant_id, queues.c.mode == "live"
-                queue.join(connection, tenant_id, "live", _TERMS)  # a row to begin with
+                queue.join(connection, tenant_id, "live", _TERMS)  # creates the queue's row
                 first = connection.scalar(select(queues.c.tickets).where(*own)) or 0
                 rows = [
                     {
@@ -146,7 +146,7 @@ class _Line:
         return record.record(connection, intent, _TERMS, now_ms=_NOW_MS, lease_until_ms=_NOW_MS).generation
 
     def measured(self, times: int) -> dict[str, list[float]]:
-        """Milliseconds of each step, so many times."""
+        """Returns the milliseconds of each step, run `times` times."""
         steps: dict[str, Callable[[Connection, Generation], object]] = {
             "admit": lambda connection, _: self._record(connection),
             "tell its place": self._place,
@@ -167,7 +167,7 @@ class _Line:
                     .where(generations.c.state == State.DISPATCHING)
                     .values(state=State.COMPLETED)
                 )
-            self._timed(steps["admit"], None)  # as many wait as before
+            self._timed(steps["admit"], None)  # so that as many are queued as before
         return found
 
     def _timed(

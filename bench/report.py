@@ -1,4 +1,4 @@
-"""The table for people, the document for programs, and the facts of the machine."""
+"""The report of a run: a table for people, a document for programs, and the facts of the machine."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on, beside the code."""
+    """Returns what the numbers depend on besides the code."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD") or None,
@@ -49,7 +49,7 @@ def machine() -> dict[str, Any]:
 
 
 def document(options: Options, facts: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    """Everything, for `--json`. The database's address stays out: it may hold a password."""
+    """Returns everything for `--json`, without the database's URL, which may contain a password."""
     chosen = asdict(options) | {
         "only": sorted(options.only),
         "database": "sqlite" if options.database == SQLITE else "postgresql",
@@ -58,7 +58,7 @@ def document(options: Options, facts: dict[str, Any], findings: Findings) -> dic
 
 
 def table(facts: dict[str, Any], findings: Findings) -> str:
-    """The table."""
+    """Returns the table."""
     changed = " with uncommitted changes" if facts["uncommitted_changes"] else ""
     lines = [
         f"{facts['date']}, commit {facts['commit']}{changed}",

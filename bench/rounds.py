@@ -1,4 +1,4 @@
-"""A run: the processes, the interleaved rounds, and what they add up to."""
+"""A run of the comparison: its processes, its interleaved rounds, and their summary."""
 
 import json
 import select
@@ -21,7 +21,7 @@ _WARM_UP_CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `database` as `database_of_its_own` takes it."""
+    """The options of a run; `database` is a choice of `database_of_its_own`."""
 
     seconds: float
     rounds: int
@@ -32,7 +32,7 @@ class Options:
     quick: bool
 
     def targets(self) -> list[Target]:
-        """The targets asked for, with the baselines that they need."""
+        """Returns the chosen targets, with the baselines that they need."""
         wanted = {one.name for one in TARGETS if not self.only or one.name in self.only}
         wanted |= {one.baseline for one in TARGETS if one.name in wanted and one.baseline}
         return [one for one in TARGETS if one.name in wanted]
@@ -40,7 +40,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One target in one loop of one round. `…_cpu` is in cores: 1.0 keeps one core busy."""
+    """One target in one loop of one round; `…_cpu` is in cores: 1.0 keeps one core busy."""
 
     tally: Tally
     server_cpu: float
@@ -52,9 +52,9 @@ class Sample:
 class Cell:
     """A target in a loop over all rounds: medians, the worst maximum, and ratios to the baseline.
 
-    A ratio is taken inside each round, between neighbours in time, and then the median of those; `spread` is
+    A ratio is taken within each round, between neighbours in time, and then the median of those; `spread` is
     the least and the greatest of the ratios of requests/s. `server_us` is the server's processor time for one
-    request over all rounds: it hardly moves when something else wants the machine too.
+    request over all rounds, which hardly changes when other processes use the machine too.
     """
 
     target: str
@@ -79,7 +79,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Findings:
-    """Everything that a run found out."""
+    """The results of a run."""
 
     cells: list[Cell] = field(default_factory=list)
     samples: list[dict[str, object]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Findings:
 
 
 def run(options: Options, *, say: Callable[[str], None]) -> Findings:
-    """Start everything, measure, end everything. `say` hears of the progress."""
+    """Starts all processes, measures, and ends them; `say` receives messages about the progress."""
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelgate-bench-") as name:
         folder = Path(name)
@@ -139,7 +139,7 @@ class Bench:
     traffic: dict[str, Traffic]
 
     def measure(self, options: Options, say: Callable[[str], None]) -> Findings:
-        """Warm up, then every loop of every target, round by round, each second round backwards."""
+        """Warms up, then runs every loop of every target, round by round, each second round reversed."""
         findings = Findings(accepted=self.gateway.submitted)
         targets = options.targets()
         warm_up = Loop("warm-up", _WARM_UP_CONNECTIONS)
@@ -191,7 +191,7 @@ class Bench:
 
 
 def order(load: Child, wanted: Order) -> None:
-    """Have a load generator begin with a round."""
+    """Tells a load generator to start a round."""
     if load.process.stdin is None:
         raise RunError("the load generator was started without pipes")
     load.process.stdin.write(json.dumps(asdict(wanted)).encode() + b"\n")
@@ -199,13 +199,13 @@ def order(load: Child, wanted: Order) -> None:
 
 
 def measured(load: Child, wanted: Order) -> Tally:
-    """What a round measured, once it is over."""
+    """Runs a round and returns its measurements."""
     order(load, wanted)
     return answer(load, wanted)
 
 
 def answer(load: Child, wanted: Order) -> Tally:
-    """What the round that was ordered measured."""
+    """Waits for the round that was ordered, and returns its measurements."""
     if load.process.stdout is None:
         raise RunError("the load generator was started without pipes")
     ready, _, _ = select.select([load.process.stdout], [], [], wanted.seconds + 2 * GRACE_S)

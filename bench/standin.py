@@ -1,9 +1,9 @@
 """A stand-in for RunComfy that costs next to nothing: `python -m bench.standin PORT`.
 
-Raw ASGI, no state but two counters, and a picture. A job whose body holds `FINISHES` is finished when first
-asked about; one whose body says `[bench:ends=2.5]` is in progress for so many seconds; any other is in the
-queue for ever. Jobs are told apart by their id alone, which holds the millisecond of the end. It checks no
-token.
+It is raw ASGI, with no state but two counters, and serves a picture. A job whose body contains `FINISHES` is
+finished when first asked about; one whose body contains `[bench:ends=2.5]` is in progress for that many
+seconds; any other stays in the queue for ever. A job's id says which it is, and when it ends in milliseconds.
+Tokens are not checked.
 """
 
 import itertools
@@ -31,22 +31,25 @@ _ENDING: Final = "ends"
 
 
 def ends_in(delay_s: float) -> str:
-    """What a prompt says to have its job end so many seconds after its submit."""
+    """Returns the text for a prompt that makes its job end `delay_s` seconds after its submit."""
     return f"[bench:ends={delay_s:.3f}]"
 
 
 def end_of(upstream_request_id: str) -> int:
-    """When such a job ended upstream, in milliseconds since 1970."""
+    """Returns when such a job ended upstream, in milliseconds since 1970."""
     return int(upstream_request_id.split("-")[2])
 
 
 def live_id(number: int, *, running: bool) -> str:
-    """An upstream id of a job that never ends."""
+    """Returns the upstream id of a job that never ends."""
     return f"{_RUNNING if running else _QUEUED}-0-0-{number}"
 
 
 class StandIn:
-    """Answers submit, status, result and cancel; `GET /count` says how many submits and looks it received."""
+    """Answers submit, status, result and cancel.
+
+    `GET /count` returns the number of submits, and of all other calls as `looks`.
+    """
 
     def __init__(self) -> None:
         self._run = os.urandom(4).hex()
@@ -55,7 +58,7 @@ class StandIn:
         self._looks = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request."""
+        """Serves one HTTP request."""
         path: str = scope["path"]
         if path == COUNT_PATH:
             status, answer = 200, b'{"submits":%d,"looks":%d}' % (self._received, self._looks)
@@ -82,7 +85,7 @@ class StandIn:
 
 
 async def _send_picture(send: Send) -> None:
-    """The first 64 KiB of a picture of 2 MB, as a store answers a range."""
+    """Sends the first 64 KiB of a picture of 2 MB, as an object store answers a range."""
     headers = [
         (b"content-type", b"image/png"),
         (b"content-range", b"bytes 0-65535/2000000"),

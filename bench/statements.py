@@ -1,6 +1,6 @@
-"""The statements of every request and every tick, each with the index that has to find its rows.
+"""The SQL statements of every request and every tick, each with the index that has to find its rows.
 
-`tests/sql/test_plans.py` asks both planners; `python -m bench plans` also measures.
+`tests/sql/test_plans.py` checks the plans of both databases; `python -m bench plans` also measures them.
 """
 
 import re
@@ -23,13 +23,13 @@ _LISTED = "ix_generations_listed"
 _BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
-_SMALL: Final = ("due", "ANY_subquery")  # what a statement has made itself, within its LIMIT
+_SMALL: Final = ("due", "ANY_subquery")  # subqueries of a statement, which its LIMIT keeps small
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Some rows to ask for. `live` is a generation that is followed, `generation` any."""
+    """The keys of some rows to query; `live` is a generation that is followed, `generation` any one."""
 
     generation: str
     live: str
@@ -46,12 +46,12 @@ class Draw:
 
     @property
     def owner(self) -> Owner:
-        """Whose account."""
+        """The owner of the account: tenant and mode."""
         return Owner(self.tenant, "live")
 
     @property
     def scope(self) -> dict[str, str]:
-        """What a submit counts in."""
+        """The scopes in which a submit counts, as parameters of a statement."""
         return {
             "tenant": self.tenant,
             "of_mode": "live",
@@ -65,13 +65,13 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A function of ours that runs one statement, or the `which`-th of several."""
+    """A function of `app` that runs one statement, or the `which`-th of several."""
 
     run: Callable[[Connection, Draw], Any]
     index: str
     which: int = 0
     sorts: bool = False
-    """Whether its rows need not come in the order of an index: there are few."""
+    """Whether it may sort its rows, instead of reading them in the order of an index: there are few."""
 
 
 def _claim(connection: Connection, draw: Draw) -> Generation | None:
@@ -109,7 +109,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "events.after the last": Statement(
         lambda c, d: events.after(c, d.tenant, "live", 10**9, limit=500),
         "uq_generation_events_tenant_id_mode_number",
-        sorts=True,  # what is new is little
+        sorts=True,  # new events are few
     ),
     "events.last_number": Statement(lambda c, d: events.last_number(c, d.tenant, "live"), "pk_tenants"),
     "events.append: its number": Statement(_number, "pk_tenants"),
@@ -144,7 +144,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "clients.unfinished": Statement(
         lambda c, d: token_limits.unfinished(c, d.owner, d.end_user, unknown_since_ms=d.now_ms - HOUR_MS),
         "ix_generations_unfinished_end_user",
-        sorts=True,  # as many as are not over
+        sorts=True,  # only unfinished generations
     ),
     "clients.newest": Statement(
         lambda c, d: token_limits.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
@@ -152,7 +152,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "tokens.find": Statement(
         lambda c, d: client_tokens.find(c, d.token),
         "pk_client_tokens",
-        sorts=True,  # one
+        sorts=True,  # one row
     ),
     "tokens.page": Statement(
         lambda c, d: client_tokens.page(c, d.tenant, mode="live", limit=20), "ix_client_tokens_listed"
@@ -160,7 +160,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "tokens.page of an end user": Statement(
         lambda c, d: client_tokens.page(c, d.tenant, mode="live", limit=20, end_user=d.end_user),
         "ix_client_tokens_listed_by_end_user",
-        sorts=True,  # few are one end user's
+        sorts=True,  # an end user has few tokens
     ),
     "tokens.ended": Statement(
         lambda c, d: client_tokens.ended(c, before_ms=d.now_ms, after=(d.created_at_ms, d.token), limit=200),
@@ -177,7 +177,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "store.in_flight": Statement(
         lambda c, d: store.in_flight(c, d.owner, unknown_since_ms=d.now_ms - HOUR_MS),
         "ix_generations_live",
-        sorts=True,  # as many as are live
+        sorts=True,  # only live generations
     ),
     "store.live_of_credential": Statement(
         lambda c, d: store.live_of_credential(c, d.credential, unknown_since_ms=d.now_ms - HOUR_MS),
@@ -221,12 +221,12 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "ledger.entries of a tenant": Statement(
         lambda c, d: ledger.entries(c, tenant_id=d.tenant, limit=5),
-        "ix_ledger_entries_tenant_id_id or pk_ledger_entries",  # the latter where it has half of all
+        "ix_ledger_entries_tenant_id_id or pk_ledger_entries",  # the latter for one with half of all rows
     ),
     "ledger.entries of a generation": Statement(
         lambda c, d: ledger.entries(c, generation_id=d.generation, limit=5),
         "uq_ledger_entries_",
-        sorts=True,  # two
+        sorts=True,  # two rows
     ),
     "keys.find": Statement(lambda c, d: keys.find(c, d.kid), "pk_api_keys"),
     "keys.of_tenant": Statement(
@@ -236,7 +236,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
 
 
 def plan_of(connection: Connection, name: str, draw: Draw, *, generic: bool = False) -> str:
-    """What the planner says of a statement; `generic`: where PostgreSQL knows no parameter."""
+    """Returns the plan of a statement; `generic`: the one that PostgreSQL makes without its parameters."""
     statement, parameters = _captured(connection, name, draw)
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -255,7 +255,7 @@ def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
     def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
         statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
-    connection.execute(text("SELECT 1"))  # so that the transaction's beginning is not taken for one
+    connection.execute(text("SELECT 1"))  # begins the transaction, so that its BEGIN is not captured
     event.listen(connection, "before_cursor_execute", keep)
     try:
         STATEMENTS[name].run(connection, draw)
@@ -265,9 +265,9 @@ def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
 
 
 def faults_of(plan: str, name: str, dialect: str) -> list[str]:
-    """What is wrong with a plan."""
+    """Returns what is wrong with a plan."""
     wanted = STATEMENTS[name].index
-    if dialect == "sqlite" and wanted.startswith("pk_"):  # SQLite names such an index by its table
+    if dialect == "sqlite" and wanted.startswith("pk_"):  # SQLite names a primary key's index by its table
         wanted = f"sqlite_autoindex_{wanted.removeprefix('pk_')}_1"
     used = any(one in plan for one in wanted.split(" or "))
     faults = [] if used else [f"does not use {wanted}"]

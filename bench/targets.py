@@ -1,4 +1,4 @@
-"""What is measured: the requests of each target, and the loops that each is put through."""
+"""What the comparison measures: the requests of each target, and the loops that each goes through."""
 
 import base64
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from bench.children import HOST
 from bench.gateway import MODEL, SUBMIT, Gateway, submit_body
 
-JOB_IDS = 16  # of each kind: more than one row, all of them in the cache of any database
+JOB_IDS = 16  # requests of each kind: more than one row, all of them in the cache of any database
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of request. `baseline` names the target that it is compared with; None is a baseline."""
+    """One kind of request; `baseline` names the target it is compared with, None if it is a baseline."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ TARGETS = (
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How requests are sent: by so many connections, or at so many a second."""
+    """How requests are sent: one after the other on each connection or, with a `rate`, that many a second."""
 
     name: str
     connections: int
@@ -38,9 +38,9 @@ class Loop:
 
 
 def loops(rate: float, *, quick: bool) -> list[Loop]:
-    """The loops of a round."""
+    """Returns the loops of a round."""
     closed = (16,) if quick else (1, 16, 64)
-    # Each connection is used about once a second or more: uvicorn closes one that idles for five.
+    # Each connection is used about once a second or more often: uvicorn closes one that is idle for five.
     return [
         *(Loop(f"closed {count}", count) for count in closed),
         Loop(f"open {rate:g}/s", max(1, min(64, int(rate))), rate),
@@ -49,7 +49,7 @@ def loops(rate: float, *, quick: bool) -> list[Loop]:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A target's requests on the wire (base64), where they go, and what stands in every right answer."""
+    """A target's requests as sent (base64), their port, and a text that every right response contains."""
 
     port: int
     requests: list[str]
@@ -57,7 +57,7 @@ class Traffic:
 
 
 def traffic(gateway: Gateway, baseline_port: int) -> dict[str, Traffic]:
-    """The traffic of every target. The baseline gets the same headers and the same body."""
+    """Returns the traffic of every target; the baseline gets the same headers and the same body."""
     body = submit_body("a harbour at dawn, the boats rock gently, slow camera move to the left")
     key = gateway.key
 
@@ -77,7 +77,7 @@ def traffic(gateway: Gateway, baseline_port: int) -> dict[str, Traffic]:
 
 
 def wire(method: str, path: str, key: str, body: bytes | None = None) -> str:
-    """A request as it is sent, in base64."""
+    """Returns a request as it is sent, in base64."""
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: {HOST}",

@@ -1,7 +1,7 @@
 """`python -m bench tokens`: what a submit with a client token costs, beside one with its API key.
 
 One server, one tenant, interleaved rounds: the key; a token without a budget; one with a budget and an end
-user who has a limit, which counts in half as many sums again.
+user who has a limit, which counts in half as many usage rows again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _SCOPES: Final = ("--scope", "submit", "--scope", "read", "--scope", "tokens:cre
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Measure and print."""
+    """Measures and prints; returns no faults."""
     with staged(given, **_UNLIMITED) as stage:
         command = stage.site.command
         command("tenants", "create", "pages", "--quiet")

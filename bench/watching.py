@@ -1,7 +1,8 @@
-"""`python -m bench watching`: from a change at the upstream to a watcher on another replica.
+"""`python -m bench watching`: the delay from a change upstream to a subscriber on another replica.
 
-Replica A follows the jobs; replica B follows none and looks at nothing itself, but has the watchers: a stream
-of all of the tenant's events, and a stream of each request's own. The upstream's ids tell when it ended them.
+Replica A follows the generations; replica B follows none and polls nothing itself, but has the subscribers: a
+stream of all of the tenant's events, and a stream of each request's own. The upstream's ids tell when each
+job ended there.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from bench.gateway import prepare, submit
 from bench.standin import COUNT_PATH, end_of, ends_in
 
 _NEVER_S: Final = "30"  # the freshness limit on B
-_LIFE_S: Final = (2.0, 5.0)  # of a job, from its submit
+_LIFE_S: Final = (2.0, 5.0)  # from which a job's duration is drawn, counted from its submit
 _PATIENCE_S: Final = 60.0
 _FINISHED: Final = "completed"
 _STREAMS: Final = ("tenant's stream", "request's stream")
@@ -38,7 +39,7 @@ _STREAMS: Final = ("tenant's stream", "request's stream")
 
 @dataclass(slots=True)
 class Job:
-    """When its end was written and seen, in milliseconds since 1970."""
+    """When a job's end was recorded, and when each stream delivered it, in milliseconds since 1970."""
 
     at_ms: int = 0
     seen_ms: dict[str, int] = field(default_factory=dict)
@@ -46,14 +47,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Milliseconds, a number for each job."""
+    """The delays in milliseconds, one number for each job."""
 
     poll_s: float
     delays_ms: dict[str, list[int]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of this part."""
+    """Adds the options of this part."""
     parser.add_argument("--jobs", type=int, default=240, help="for each interval (240)")
     parser.add_argument("--rate", type=float, default=4, help="submits a second (4)")
     parser.add_argument(
@@ -64,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> list[str]:
-    """Measure and print."""
+    """Measures and prints; returns no faults."""
     found = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgate-bench-")))
@@ -146,7 +147,7 @@ async def _watch(given: argparse.Namespace, follows: int, shows: int, key: str) 
 async def _read(
     port: int, path: str, key: str, take: Callable[[Mapping[str, Any]], None], *, whole: bool = False
 ) -> None:
-    """Give every event of a stream to `take`; `whole` until the last."""
+    """Passes every event of a stream to `take`; with `whole`, until the last one."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {key}\r\n\r\n"
@@ -154,7 +155,7 @@ async def _read(
         status = await reader.readline()
         if b" 200 " not in status:
             raise RunError(f"{path} answered {status.decode('latin-1')}")
-        async for line in reader:  # chunks are whole messages, so their sizes are lines like others
+        async for line in reader:  # a chunk is a whole message, so chunk sizes are lines of their own
             if line.startswith(b"data: "):
                 event = json.loads(line[6:])
                 take(event)

@@ -1,1 +1,1 @@
-"""The HTTP edge: routes, wire documents and problem documents."""
+"""The HTTP API: routes, wire documents and problem documents."""

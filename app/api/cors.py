@@ -1,7 +1,7 @@
-"""Which web pages may call (CORS): exact origins, by tenant, without credentials (the Fetch standard's).
+"""CORS: which web pages may call, by exact origins of each tenant, and without credentials (Fetch standard).
 
-A page is not trusted for its origin: it needs a key like anybody. This keeps a key that leaked from being
-used by pages of somebody else's, and lets those of a tenant's own read the answers.
+An origin gives a page no rights: it needs a key like any caller. The check keeps pages of other origins from
+using a key that leaked, and lets a tenant's own pages read the responses.
 """
 
 import asyncio
@@ -46,23 +46,27 @@ _PREFLIGHT: Final = (
     ),
     (b"access-control-max-age", b"600"),
 )
-_CLOSED: Final = frozenset({"/metrics"})  # to every page
+_CLOSED: Final = frozenset({"/metrics"})  # paths that no page may call
 PUBLIC: Final = frozenset({"/client.js", "/client.d.ts"})
-"""What any page may load."""
-_MAX_S: Final = 0.5  # for which an answer that is known waits, to learn whether a page may read it
+"""Paths that every page may load."""
+_MAX_S: Final = 0.5  # for which a finished response waits to learn whether the page may read it
 _log = get_logger("http")
 
 
 def note_origin(scope: Scope, origin: bytes) -> None:
-    """Keep the `Origin` header in the request's state, for what is below.
+    """Stores the `Origin` header in the request's state, for the layers below.
 
-    Several of them, joined as HTTP joins them, are no origin that anybody has; nor is `null`.
+    Several such headers, joined as HTTP joins them, are an origin that no tenant has; nor does any have
+    `null`.
     """
     scope["state"]["origin"] = origin.decode("latin-1")
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Whether a browser asks if its page may ask. Such a request carries no key."""
+    """Returns whether a request is a CORS preflight, in which a browser asks whether its page may call.
+
+    A preflight carries no key.
+    """
     return (
         scope["method"] == "OPTIONS"
         and "origin" in scope["state"]
@@ -71,10 +75,10 @@ def is_preflight(scope: Scope) -> bool:
 
 
 async def check_preflight(gateway: Gateway, scope: Scope) -> None:
-    """Refuse a preflight for a page of no tenant's.
+    """Refuses a preflight for a page whose origin no tenant has.
 
     Raises:
-        Problem: ORIGIN_NOT_ALLOWED; DATABASE_UNAVAILABLE, where that cannot be known.
+        Problem: ORIGIN_NOT_ALLOWED; DATABASE_UNAVAILABLE where the origins cannot be read.
 
     """
     if scope["path"] in _CLOSED or not await gateway.access.origins.include(scope["state"]["origin"]):
@@ -82,9 +86,10 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
 
 
 def admit(scope: Scope, principal: Principal, base_url: str) -> None:
-    """Note whose key the request carries, and refuse a page that holds it and is none of its tenant's.
+    """Stores the request's principal, and refuses a page whose origin is none of the principal's tenant.
 
-    A client token may be for fewer pages than its tenant has; then it is for those alone.
+    A client token may be restricted to fewer origins than its tenant has. The gateway's own pages are
+    admitted, unless a client token's own origins exclude them.
 
     Raises:
         Problem: ORIGIN_NOT_ALLOWED.
@@ -106,11 +111,11 @@ def admit(scope: Scope, principal: Principal, base_url: str) -> None:
 
 
 async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
-    """What lets the page read this answer; nothing where it may not, or where nobody can say.
+    """Returns the headers that let the page read this response; none where it may not, or if that is unknown.
 
-    Of whoever has shown a key its tenant's origins count; an answer to nobody in particular, and the refusal
-    of a page itself, may be read by any tenant's page, so that it learns what is wrong. The client module is
-    open to all.
+    With a key, the origins of its tenant count. A response without a principal, such as the refusal of a
+    page, may be read by pages of any tenant, so that they learn what is wrong. The client module may be read
+    by every page.
     """
     state = scope["state"]
     origin: str | None = state.get("origin")
@@ -127,7 +132,7 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
 
 
 def opened(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers of what any page may load, from wherever it is."""
+    """Returns the headers of a file that every page may load, from whatever origin."""
     name = b"cross-origin-resource-policy"
     return [*(pair for pair in pairs if pair[0] != name), (name, b"cross-origin")]
 
@@ -138,27 +143,28 @@ async def _is_anybodys(gateway: Gateway, origin: str) -> bool:
             return await gateway.access.origins.include(origin)
     except (Problem, TimeoutError):
         return False
-    except Exception:  # noqa: BLE001 - the answer goes out all the same
+    except Exception:  # noqa: BLE001 - the response is sent all the same
         _log.exception("The origins could not be read.")
         return False
 
 
 def is_own(scope: Scope, origin: str, base_url: str) -> bool:
-    """Whether it is the address that callers have of us, or the one that this request was sent to."""
+    """Returns whether an origin is the gateway's own: its public one, or that of the request's `Host`."""
     public = public_origin(base_url)
     if origin == public:
         return True
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-    if origin == f"http://{host}":  # where callers use https, whoever is on the way can make such a page
+    # Where callers use https, a plain http page may have been made by anybody on the network path.
+    if origin == f"http://{host}":
         return public is not None and public.startswith("http:")
     return origin == f"https://{host}"
 
 
 @lru_cache(maxsize=8)
 def public_origin(base_url: str) -> str | None:
-    """The web origin of the address that callers have of us."""
+    """Returns the web origin of the gateway's public address; None where that cannot be an origin."""
     parts = urlsplit(base_url)
     try:
         return origin_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-    except TenantError:  # such as a name that is not written as browsers write it
+    except TenantError:  # such as a host name that is not written as browsers write it
         return None

@@ -1,4 +1,4 @@
-"""Cursors of listings, newest first: the moment and the id of the last one shown, opaque to callers."""
+"""Cursors of lists sorted newest first: the time and id of the last entry shown, opaque to callers."""
 
 import base64
 import binascii
@@ -6,19 +6,20 @@ from collections.abc import Callable
 
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 
-_MAX_DIGITS = 15  # of milliseconds since 1970: some 30,000 years
+_MAX_DIGITS = 15  # of a time in milliseconds since 1970: some 30,000 years
 
 
 def encode_cursor(created_at_ms: int, name: str) -> str:
-    """The cursor after the entry of that moment and id."""
+    """Returns the cursor of the page after the entry with that time and id."""
     return base64.urlsafe_b64encode(f"{created_at_ms}.{name}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, is_name: Callable[[str], bool]) -> tuple[int, str]:
-    """Moment and id in a cursor.
+    """Returns the time (milliseconds since 1970) and the id in a cursor.
 
     Raises:
-        Problem: INVALID_PARAMETER, it is none of ours.
+        Problem: INVALID_PARAMETER, where it is no cursor of this list; `is_name` says whether an id can be
+            one.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""What a handler asks for in its signature. Naming a principal is the authorisation."""
+"""Dependencies that handlers declare in their signatures. Declaring a principal is the authorisation."""
 
 from typing import Annotated
 
@@ -15,7 +15,10 @@ from app.quotas.refusal import QuotaProblem
 
 
 async def gateway_of(request: Request) -> Gateway:
-    """The gateway that the lifespan opened. A coroutine: FastAPI sends plain functions through a thread."""
+    """Returns the gateway that the lifespan opened.
+
+    It is a coroutine because FastAPI runs plain functions in a thread.
+    """
     gateway: Gateway = request.app.state.gateway
     return gateway
 
@@ -34,12 +37,12 @@ async def _principal(request: Request) -> Principal:
 async def _can_submit(request: Request) -> Principal:
     principal = await _principal(request)
     try:
-        if principal.token is not None:  # a key is not limited in what it sends and is refused for
+        if principal.token is not None:  # every call of a client token counts, also a submit that is refused
             await _counted(request, principal)
         return _with_scope(principal, "submit")
-    except QuotaProblem:  # of the calls of a client token: it must cost nothing more
+    except QuotaProblem:  # the client token makes too many calls: the refusal must cost no more work
         raise
-    except Problem as problem:  # an answer to a submit like any other
+    except Problem as problem:  # a response to a submit, and so it has the rate headers
         gateway = await gateway_of(request)
         problem.headers |= await rate_headers_of(gateway, principal, request.path_params["model_id"])
         raise
@@ -92,16 +95,16 @@ def _with_key(principal: Principal) -> Principal:
 
 
 CanSubmit = Annotated[Principal, Depends(_can_submit)]
-"""A caller who may submit."""
+"""A caller with the scope `submit`, who submits."""
 CanAsk = Annotated[Principal, Depends(_can_ask)]
-"""A caller with the right to submit who does something that is none: it counts like a read."""
+"""A caller with the scope `submit` whose call is no submit, such as a quote: it counts as a read."""
 CanSee = Annotated[Principal, Depends(_can_see)]
-"""A caller who may read requests: those that it sees."""
+"""A caller with the scope `read`, who may read the requests that are visible to it."""
 CanRead = Annotated[Principal, Depends(_can_read)]
-"""A caller who may read the tenant's own."""
+"""A caller with the scope `read`, except a client token that watches one request."""
 CanReadAll = Annotated[Principal, Depends(_can_read_all)]
-"""A caller who may read all that is the tenant's: with an API key."""
+"""A caller with an API key and the scope `read`, who may read all of the tenant's requests of its mode."""
 CanMint = Annotated[Principal, Depends(_can_mint)]
-"""A caller who may make client tokens, and end them."""
+"""A caller with an API key and the scope `tokens:create`, who may create and revoke client tokens."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

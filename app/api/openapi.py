@@ -1,4 +1,4 @@
-"""The published contract: OpenAPI 3.1, with every model's own input schema on the model's own path."""
+"""The published contract: OpenAPI 3.1, with every model's input schema on the model's own path."""
 
 from http import HTTPStatus
 from typing import Any
@@ -70,8 +70,8 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "include_cost": ("Whether the result has a `cost`, once that is final.", {}),
     "after": ("As `Last-Event-ID`, for clients that cannot send it.", _EVENT_ID),
 }
-"""What the parameters of handlers mean, and a schema where FastAPI's says too little."""
-_VALUES = frozenset({"const", "default", "enum", "examples"})  # what stands there is no schema
+"""Descriptions of the handlers' parameters, and a schema where FastAPI's says too little."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are no schemas
 _TAGS = (
     {"name": "models", "description": "The catalogue, and the submit to one of its models."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
@@ -91,7 +91,7 @@ _DESCRIPTION = (
 
 
 def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
-    """The OpenAPI document of this application serving this catalogue."""
+    """Returns the OpenAPI document of this application serving this catalogue."""
     document = get_openapi(
         title="Reelgate",
         version=app.version,
@@ -157,7 +157,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         )
         (schema,) = success["content"].values()
         success["content"] = {"text/event-stream": schema}
-        if "{request_id}" in route.path:  # what is of one request comes to an end
+        if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "Everything was seen, and nothing is to come."}
     if route.tagged:
         tag = {"ETag": {"description": "Strong.", "required": True, "schema": {"type": "string"}}}
@@ -169,7 +169,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
 
 
 def _parameter(given: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI's description of a parameter, with ours. None, which no caller can send, is left out."""
+    """Returns FastAPI's description of a parameter with our text and without null, which nobody can send."""
     description, schema = _PARAMETERS[given["name"]]
     if given["in"] == "query" and given["name"] == "model_id":
         description = "Only requests to this model."
@@ -182,7 +182,7 @@ def _parameter(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    """What a route understands beside what its handler names."""
+    """Returns the parameters that a route accepts besides those in its handler's signature."""
     parameters = []
     if route.tagged:
         parameters.append(_header("If-None-Match", "Entity tags that the caller has."))
@@ -230,7 +230,7 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
 
 
 def _of_model(model: Model, generic: dict[str, Any], verb: str, summary: str) -> dict[str, Any]:
-    """A generic operation at the model's own address."""
+    """Returns a generic operation as it is at the model's own path."""
     name = "".join(character if character.isalnum() else "_" for character in model.model_id)
     operation = {
         **generic,
@@ -250,7 +250,7 @@ def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(schema: Any) -> Any:
-    """The schema without texts that say nothing, of which the vendor's forms have many."""
+    """Returns the schema without empty titles and descriptions, of which RunComfy's schemas have many."""
     if isinstance(schema, list):
         return [_told(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) for every error, also those that the framework raises by itself."""
+"""Problem documents (RFC 9457) for every error, including those that the framework raises."""
 
 import asyncio
 from contextlib import suppress
@@ -39,7 +39,7 @@ from app.quotas.refusal import QuotaProblem
 PROBLEM_JSON = "application/problem+json"
 _MAX_DETAIL: Final = 500
 _MAX_CALL: Final = 300
-_MAX_NAMED: Final = 5  # of the places that an input is refused for
+_MAX_NAMED: Final = 5  # violations of an input that a recorded refusal names
 _MAX_S: Final = 0.5
 _BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN)  # RFC 6750's word for them
 
@@ -51,7 +51,7 @@ def response(
     headers = dict(problem.headers)
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
-    if problem.fault.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 demands a challenge with it
+    if problem.fault.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 demands a challenge with a 401
         error = ' error="invalid_token"' if problem.fault in _BAD_TOKENS else ""
         headers["WWW-Authenticate"] = f'Bearer realm="reelgate"{"," + error if error else ""}'
     return Response(
@@ -63,7 +63,7 @@ def response(
 
 
 async def answer_problem(request: Request, problem: Exception) -> Response:
-    """The handler of our own refusals."""
+    """Handles our own problems."""
     if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
         raise problem
     principal = _principal_of(request)
@@ -74,7 +74,7 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
 
 
 async def _note(request: Request, problem: Problem) -> None:
-    """Keep what a client token is refused with its record; an answer waits for that, but not for long."""
+    """Records the refusal of a client token; the response waits for that for at most `_MAX_S` seconds."""
     token_id = _token_of(request, problem)
     if token_id is None or problem.fault is DATABASE_UNAVAILABLE:
         return
@@ -96,7 +96,7 @@ async def _note(request: Request, problem: Problem) -> None:
 
 
 def _token_of(request: Request, problem: Problem) -> str | None:
-    """The client token that is refused, if it is one."""
+    """Returns the id of the client token whose call is refused, or None."""
     if isinstance(problem, TokenProblem):
         return problem.token_id
     principal = _principal_of(request)
@@ -110,19 +110,19 @@ def _principal_of(request: Request) -> Principal | None:
 
 
 def _printable(text: str) -> str:
-    """The text with what no database keeps, and no terminal should see, written out."""
+    """Returns the text with unprintable characters escaped, which databases or terminals may not tolerate."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """The handler of the framework's refusals: 404, 405 and whatever else it raises."""
+    """Handles the framework's errors: 404, 405 and whatever else it raises."""
     if not isinstance(error, HTTPException):
         raise error
     return await answer_problem(request, _of_http_exception(request, error))
 
 
 async def answer_validation_error(request: Request, error: Exception) -> Response:
-    """The handler of parameters that do not fit their declared type."""
+    """Handles parameters that do not fit their declared type."""
     if not isinstance(error, RequestValidationError):
         raise error
     errors = [
@@ -134,12 +134,12 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
 
 
 async def answer_exception(request: Request, _error: Exception) -> Response:
-    """The handler of everything else. Starlette raises the error again behind it, and the edge logs it."""
+    """Handles every other exception. Starlette raises it again afterwards, and the edge logs it."""
     return internal_error(_base_url(request), request.url.path)
 
 
 def internal_error(base_url: str, instance: str) -> Response:
-    """The answer when we are at a loss. What went wrong is in the log alone, under the trace id."""
+    """Returns the response to an unexpected error, whose cause is in the log alone, under the trace id."""
     problem = Problem(INTERNAL_ERROR, "The gateway could not finish this; the operator's log has the cause.")
     return response(problem, base_url=base_url, instance=instance)
 
@@ -159,7 +159,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
 
 
 def _allowed_methods(request: Request) -> str:
-    """The methods of every route at this address: the framework names those of the first alone."""
+    """Returns the methods of all routes at this address: the framework names only those of the first."""
     methods = {
         method
         for route in request.app.router.routes
@@ -175,5 +175,5 @@ def _base_url(request: Request) -> str:
 
 
 def fault_of_slug(slug: str) -> Fault | None:
-    """The catalogue's entry behind a problem type."""
+    """Returns the fault of the error catalogue that a problem type's slug names, or None."""
     return next((fault for fault in CATALOGUE if fault.slug == slug), None)

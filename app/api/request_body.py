@@ -1,4 +1,4 @@
-"""Reading a body: JSON, one object, within the limit."""
+"""Reads request bodies: one JSON object, within a size limit."""
 
 import re
 from typing import Any
@@ -10,10 +10,11 @@ from app.kit.json import JSONRefused, parse_strict
 
 
 async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
-    """The JSON object in the body.
+    """Returns the JSON object in the body.
 
     Raises:
-        Problem: UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE or INVALID_JSON.
+        Problem: UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE or INVALID_JSON; HTTP_ERROR where the caller
+            disconnected.
 
     """
     _check_type(request)
@@ -58,7 +59,7 @@ async def _read(request: Request, cap_bytes: int) -> bytes:
 
 
 def _too_large(cap_bytes: int) -> Problem:
-    # What was not read cannot be skipped on this connection.
+    # The connection is closed: the rest of the body was not read, so no other request can follow it.
     return Problem(
         BODY_TOO_LARGE, f"A body may have at most {cap_bytes} bytes.", headers={"Connection": "close"}
     )

@@ -1,4 +1,4 @@
-"""Every route, in one table: address, handler, what it answers and how it refuses."""
+"""The table of all routes in the contract: path, handler, what it answers and how it refuses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ _BODY = (INVALID_JSON, MODEL_NOT_ALLOWED, MODEL_NOT_FOUND, BODY_TOO_LARGE, UNSUP
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `answer` names the schema of its success, `faults` every way in which it refuses."""
+    """One operation. `answer` names the schema of its success, `faults` all ways in which it refuses."""
 
     method: str
     path: str
@@ -80,27 +80,27 @@ class Route:
     answer: str
     faults: tuple[Fault, ...]
     text: str
-    """What the published contract says of it beside the handler's first line."""
+    """The operation's description in the contract; its summary is the handler's first line of docstring."""
     status: int = 200
     tagged: bool = False
     """Whether it has an entity tag, and answers 304."""
     waits: bool = False
-    """Whether its answer can be held."""
+    """Whether its response can be held (`wait`)."""
     strict: bool = False
-    """Whether it takes `Prefer: handling=strict`."""
+    """Whether it accepts `Prefer: handling=strict`."""
     body: str = ""
-    """The schema of its body, where that is no model's."""
+    """The schema of its body, unless that is a model's input schema."""
     streams: bool = False
     """Whether it answers with an event stream of `answer`s."""
 
     @property
     def operation_id(self) -> str:
-        """Stable, and what client generators make method names of."""
+        """The stable name of the operation, from which client generators make method names."""
         return self.handler.__name__
 
     @property
     def needs_key(self) -> bool:
-        """Whether an API key has to be sent."""
+        """Whether an API key or client token has to be sent."""
         return MISSING_API_KEY in self.faults
 
 
@@ -338,7 +338,7 @@ ROUTES = (
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add every route to the application itself: each included router would cost every request."""
+    """Adds every route to the application itself: an included router would add cost to every request."""
     for route in ROUTES:
         app.add_api_route(
             route.path,

@@ -1,1 +1,1 @@
-"""Who calls: tenants, their API keys, and the principal that a valid key stands for."""
+"""Authentication: tenants, their API keys and client tokens, and the principals that those stand for."""

@@ -1,7 +1,8 @@
-"""Client tokens: `rg_client_<token_id>_<secret><check>`, for pages, which must not hold a key.
+"""Client tokens: `rg_client_<token_id>_<secret><check>`, for web pages, which must not hold an API key.
 
-A token is the child of an API key: it may do what the key may, less what its terms leave out, for an hour at
-most, and ends with the key. It is kept as a key is: an HMAC under the server's pepper, shown once.
+A token is the child of an API key: it may do what the key may, minus what its terms leave out, for an hour at
+most, and it ends with the key. It is stored as a key is, as an HMAC under the server's pepper, and shown
+once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from app.kit.secrets import keyed_digest, pepper_id
 Visibility = Literal["token", "end_user", "request"]
 MIN_S, DEFAULT_S, MAX_S = 10, 600, 3600
 END_USER = r"[A-Za-z0-9._~@:+=|-]{1,64}"
-"""A label of whom a token is for: an id of the caller's own, of which nothing is understood here."""
+"""The pattern of an end user: the caller's own id of whoever a token is for, opaque to the gateway."""
 MAX_REFUSALS_KEPT = 50
 
 
@@ -27,11 +28,11 @@ MAX_REFUSALS_KEPT = 50
 class TokenTerms:
     """What a token allows.
 
-    `models` are the ids that it may use and `origins` the pages that may hold it, None: as its key and its
-    tenant. `bounds` are those of inputs, by name (see `catalog.bounds`). `max_generations` and
-    `max_microcredits` are all that it may use, None: no own limit. `visibility` says which requests it can
-    read: those that it made, those that any token of its `end_user` made, or `request_id` alone, which it
-    watches.
+    `models` are the ids of the models that it may use, and `origins` those of the pages that may hold it;
+    None: the same as its key and its tenant. `bounds` restrict inputs, by name (see `catalog.bounds`).
+    `max_generations` and `max_microcredits` are all that it may use in its life; None: no limit of its own.
+    `visibility` says which requests it can read: those that it made itself (`token`), those that any token of
+    its `end_user` made, or only the one of `request_id`, which it watches (`request`).
     """
 
     lifetime_s: int = DEFAULT_S
@@ -47,7 +48,10 @@ class TokenTerms:
 
 @dataclass(frozen=True, slots=True)
 class ClientToken:
-    """A token's record, with the end of its key and its tenant's state; the secret is not in it."""
+    """A token's record, with the state of its key and its tenant; the secret is not in it.
+
+    `refusals` counts all of the token's refused calls.
+    """
 
     token_id: str
     tenant_id: str
@@ -73,36 +77,40 @@ class ClientToken:
     tenant_disabled_at_ms: int | None
 
     def state(self, now_ms: int) -> str:
-        """`active`, `revoked` or `expired` (it or its key is), or `disabled` (its tenant is)."""
+        """Returns `active`, `revoked`, `expired` (the token or its key is) or `disabled` (its tenant is)."""
         own = self.own_state(now_ms)
         return own if own != "active" else self.state_of_key(now_ms)
 
     def own_state(self, now_ms: int) -> str:
-        """The same of the token alone."""
+        """Returns the state of the token alone: `active`, `revoked` or `expired`."""
         if self.revoked_at_ms is not None:
             return "revoked"
         return "expired" if self.expires_at_ms <= now_ms else "active"
 
     def state_of_key(self, now_ms: int) -> str:
-        """The same of its key."""
+        """Returns the state of its key: `active`, `revoked`, `expired`, or `disabled` (the tenant is)."""
         return state_of(
             self.key_revoked_at_ms, self.key_expires_at_ms, self.tenant_disabled_at_ms, now_ms=now_ms
         )
 
     @property
     def ends_at_ms(self) -> int:
-        """When it ends by itself: a key that was rotated may end sooner."""
+        """When the token ends by itself: a key that was rotated may end before the token would."""
         return min(self.expires_at_ms, self.key_expires_at_ms or self.expires_at_ms)
 
     @property
     def scopes(self) -> frozenset[str]:
-        """What it may do at most; a token that watches a request reads."""
+        """The scopes of the token, if its key has them; a token that watches a request only reads."""
         return frozenset({"read"} if self.visibility == "request" else {"read", "submit"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What a token was refused: the problem's code and detail, the call, and the page's origin, if any."""
+    """One refused call of a client token.
+
+    `code` and `detail` are the problem's, `call` is the method and path, `origin` the page's, None where
+    unknown.
+    """
 
     at_ms: int
     code: str
@@ -115,7 +123,10 @@ class Refusal:
 def create(
     connection: Connection, parent: APIKey, terms: TokenTerms, *, pepper: str, now_ms: int
 ) -> tuple[ClientToken, str]:
-    """Make a token: its record and, this once, the token. It ends with its key at the latest."""
+    """Creates a token; returns its record, and the token itself, which is stored nowhere.
+
+    It expires with its key at the latest.
+    """
     token_id, token = keys.forge("client")
     expires_at_ms = now_ms + terms.lifetime_s * 1000
     connection.execute(
@@ -155,7 +166,7 @@ _BY_ID = _SELECT.where(client_tokens.c.token_id == bindparam("wanted"))
 
 
 def find(connection: Connection, token_id: str) -> tuple[ClientToken, APIKey] | None:
-    """A token's record by its id, and that of its key."""
+    """Returns a token's record by its id, with its key's record; None if there is no such token."""
     row = connection.execute(_BY_ID, {"wanted": token_id}).one_or_none()
     if row is None:
         return None
@@ -167,7 +178,7 @@ def find(connection: Connection, token_id: str) -> tuple[ClientToken, APIKey] | 
 
 
 def of_tenant(connection: Connection, token_id: str, tenant_id: str, mode: Mode) -> ClientToken | None:
-    """A token of this tenant's, and of this kind of key; None for anybody else's."""
+    """Returns the record of a token of this tenant and mode; None for any other token."""
     row = connection.execute(
         _BY_ID.where(client_tokens.c.tenant_id == tenant_id, client_tokens.c.mode == mode),
         {"wanted": token_id},
@@ -184,7 +195,11 @@ def page(
     before: tuple[int, str] | None = None,
     end_user: str | None = None,
 ) -> list[ClientToken]:
-    """A tenant's tokens, the newest first, older than the (created_at_ms, token_id) `before`."""
+    """Returns up to `limit` of a tenant's tokens, newest first.
+
+    `before` is the (created_at_ms, token_id) of a token: only older ones are returned. A `mode` or `end_user`
+    of None does not filter.
+    """
     table = client_tokens.c
     query = (
         _SELECT.where(table.tenant_id == tenant_id)
@@ -201,7 +216,7 @@ def page(
 
 
 def revoke(connection: Connection, token_id: str, *, now_ms: int) -> None:
-    """End a token now. Repeating it changes nothing."""
+    """Ends a token now. Revoking it again changes nothing."""
     connection.execute(
         update(client_tokens)
         .where(client_tokens.c.token_id == token_id, client_tokens.c.revoked_at_ms.is_(None))
@@ -210,14 +225,14 @@ def revoke(connection: Connection, token_id: str, *, now_ms: int) -> None:
 
 
 def mark_used(connection: Connection, token_id: str, *, now_ms: int) -> None:
-    """Note that the token is in use."""
+    """Records when the token was used last."""
     connection.execute(
         update(client_tokens).where(client_tokens.c.token_id == token_id).values(last_used_at_ms=now_ms)
     )
 
 
 def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> None:
-    """Count a refusal and keep it; of each token the newest are kept."""
+    """Counts a refusal and stores it; the newest `MAX_REFUSALS_KEPT` of each token are kept."""
     number = _count(connection, token_id, 1)
     if number is None:
         return
@@ -247,8 +262,8 @@ def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> Non
 
 
 def count_refusals(connection: Connection, counts: Mapping[str, int]) -> None:
-    """Count refusals of several tokens, of which nothing else is kept."""
-    for token_id in sorted(counts):  # always in one order: two servers must not meet half-way
+    """Adds to the numbers of refusals of several tokens, without storing the refusals."""
+    for token_id in sorted(counts):  # always in the same order, so that two servers cannot deadlock
         _count(connection, token_id, counts[token_id])
 
 
@@ -262,7 +277,7 @@ def _count(connection: Connection, token_id: str, more: int) -> int | None:
 
 
 def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
-    """What a token was refused lately, the newest first."""
+    """Returns the stored refusals of a token, newest first."""
     rows = connection.execute(
         select(client_token_refusals)
         .where(client_token_refusals.c.token_id == token_id)
@@ -284,7 +299,10 @@ def refusals_of(connection: Connection, token_id: str) -> list[Refusal]:
 def ended(
     connection: Connection, *, before_ms: int, after: tuple[int, str], limit: int
 ) -> list[tuple[int, str, bool]]:
-    """Tokens that ended before that moment, in order, from `after` on: when, which, and if it made any."""
+    """Returns tokens that expired before `before_ms`, sorted by (expires_at_ms, token_id), after `after`.
+
+    Each is (expires_at_ms, token_id, whether it made any generation); at most `limit` of them.
+    """
     table = client_tokens.c
     made = exists().where(
         generations.c.tenant_id == table.tenant_id,
@@ -302,7 +320,10 @@ def ended(
 
 
 def remove(connection: Connection, token_ids: Sequence[str]) -> None:
-    """Remove tokens that ended long ago and made nothing, with what they were refused."""
+    """Deletes tokens that ended long ago and made no generation, with their refusals.
+
+    It locks the tokens' rows in the order of their ids.
+    """
     lock = select(client_tokens.c.token_id).where(client_tokens.c.token_id.in_(token_ids))
     connection.execute(lock.order_by(client_tokens.c.token_id).with_for_update())
     for table in (client_token_refusals, client_tokens):

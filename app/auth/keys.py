@@ -1,7 +1,7 @@
-"""API keys: `rg_<mode>_<kid>_<secret><check>`, and what they have in common with client tokens: the form.
+"""API keys: `rg_<mode>_<kid>_<secret><check>`, and the form that client tokens share with them.
 
-The kid names the row, the secret opens it, the check finds typing errors without the database. Stored is
-an HMAC under the server's pepper; the key itself is shown once, when it is made.
+The kid identifies the row, the secret proves possession, and the check detects typing errors without the
+database. What is stored is an HMAC under the server's pepper; the key itself is shown once, on its creation.
 """
 
 import re
@@ -34,9 +34,9 @@ class APIKeyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
-    """A key or a client token as a caller sends it, of the right form but not yet believed.
+    """A key or client token as a caller sends it: well formed, but not yet verified.
 
-    `kid` is the row's name, of either.
+    `kid` is the id of the row, of a key or of a client token.
     """
 
     kind: Literal["live", "test", "client"]
@@ -46,7 +46,12 @@ class PresentedKey:
 
 @dataclass(frozen=True, slots=True)
 class APIKey:
-    """A key's record, with its tenant's name and state; the secret is not in it."""
+    """A key's record, with its tenant's name and state; the secret is not in it.
+
+    `models` of None allows every model. `root_kid` is the first key of a chain of rotations, whose limits all
+    of them share. `queueing` says whether its requests may be queued, None leaves it to the tenant, and the
+    tenant's None to the settings.
+    """
 
     kid: str
     tenant_id: str
@@ -71,14 +76,14 @@ class APIKey:
     queueing: bool | None
 
     def state(self, now_ms: int) -> str:
-        """`active`, `revoked`, `expired` or `disabled` (the tenant is)."""
+        """Returns `active`, `revoked`, `expired` or `disabled` (the tenant is)."""
         return state_of(self.revoked_at_ms, self.expires_at_ms, self.tenant_disabled_at_ms, now_ms=now_ms)
 
 
 def state_of(
     revoked_at_ms: int | None, expires_at_ms: int | None, tenant_disabled_at_ms: int | None, *, now_ms: int
 ) -> str:
-    """`active`, `revoked`, `expired` or `disabled` (the tenant is), of a key with these."""
+    """Returns the state of a key with these times: `active`, `revoked`, `expired` or `disabled` (tenant)."""
     if revoked_at_ms is not None:
         return "revoked"
     if expires_at_ms is not None and expires_at_ms <= now_ms:
@@ -87,7 +92,7 @@ def state_of(
 
 
 def parse(text: str) -> PresentedKey | None:
-    """The parts of a well-formed key whose check agrees; None for anything else."""
+    """Returns the parts of a well-formed key or client token with a right check; None for other texts."""
     match = _SHAPE.match(text)
     if match is None or checksum(text[:-CHECK_LENGTH]) != match[4]:
         return None
@@ -95,7 +100,7 @@ def parse(text: str) -> PresentedKey | None:
 
 
 def forge(kind: Literal["live", "test", "client"]) -> tuple[str, str]:
-    """A new kid, and the key or token with a secret of its own that it belongs to."""
+    """Creates a key or client token with a new secret; returns its kid and the whole text."""
     kid = random_text(KID_LENGTH)
     body = f"rg_{kind}_{kid}_{random_text(SECRET_LENGTH)}"
     return kid, body + checksum(body)
@@ -115,7 +120,10 @@ def create(
     root_kid: str | None = None,
     queueing: bool | None = None,
 ) -> tuple[str, str]:
-    """Make a key: its kid and, this once, the key. It shares the limits of `root_kid`, if that is given."""
+    """Creates a key; returns its kid, and the key itself, which is stored nowhere.
+
+    `models` of None allows every model. The key shares the limits of `root_kid`, if that is given.
+    """
     kid, key = forge(mode)
     connection.execute(
         insert(api_keys).values(
@@ -140,12 +148,12 @@ def create(
 def rotate(
     connection: Connection, kid: str, *, overlap_ms: int, pepper: str, now_ms: int
 ) -> tuple[str, str, int]:
-    """Make a second key like the first, which stays valid for the overlap.
+    """Creates a second key like the first, which stays valid for `overlap_ms` more.
 
-    Returns the new kid, the new key, and when the old one ends.
+    Returns the new kid, the new key, and when the old one ends (milliseconds since 1970).
 
     Raises:
-        APIKeyError: there is no such key, or it is no longer active.
+        APIKeyError: there is no such key, it is no longer active, or it was rotated already.
 
     """
     old = find(connection, kid)
@@ -172,13 +180,13 @@ def rotate(
         .where(api_keys.c.kid == kid, api_keys.c.rotated_to.is_(None), api_keys.c.revoked_at_ms.is_(None))
         .values(expires_at_ms=ends_at_ms, rotated_to=new_kid)
     )
-    if changed.rowcount != 1:  # somebody else was first; the transaction takes the new key back
+    if changed.rowcount != 1:  # somebody else was first; rolling back removes the new key
         raise APIKeyError(f"key {kid!r} was rotated or revoked just now.")
     return new_kid, key, ends_at_ms
 
 
 def revoke(connection: Connection, kid: str, *, now_ms: int) -> None:
-    """End a key now. Repeating it changes nothing.
+    """Ends a key now. Revoking it again changes nothing.
 
     Raises:
         APIKeyError: there is no such key.
@@ -194,7 +202,7 @@ def revoke(connection: Connection, kid: str, *, now_ms: int) -> None:
 
 
 def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> None:
-    """Change whether a key's jobs wait; None leaves it to its tenant.
+    """Sets whether a key's requests may be queued; None leaves it to its tenant.
 
     Raises:
         APIKeyError: there is no such key.
@@ -206,18 +214,18 @@ def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> 
 
 
 def mark_used(connection: Connection, kid: str, *, now_ms: int) -> None:
-    """Note that the key is in use."""
+    """Records when the key was used last."""
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(last_used_at_ms=now_ms))
 
 
 def find(connection: Connection, kid: str) -> APIKey | None:
-    """A key's record by its kid."""
+    """Returns a key's record by its kid, or None."""
     row = connection.execute(_SELECT.where(api_keys.c.kid == kid)).one_or_none()
     return None if row is None else _api_key(row)
 
 
 def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:
-    """The keys of one tenant, or of all, oldest first."""
+    """Returns the keys of one tenant, or of all tenants (None), oldest first."""
     query = _SELECT.order_by(api_keys.c.created_at_ms, api_keys.c.kid)
     if tenant_id is not None:
         query = query.where(api_keys.c.tenant_id == tenant_id)

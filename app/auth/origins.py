@@ -1,4 +1,4 @@
-"""The web origins of all tenants: what a page may be told before it has shown whose key it holds."""
+"""The web origins of all tenants: all that a CORS preflight, which carries no key, can be judged by."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ _REMEMBERED_MS = 1000
 
 
 class Origins:
-    """Reads them at most once a second, however many ask and however it ends.
+    """Reads the origins of all tenants at most once a second, however many callers ask.
 
-    A failure is remembered as well: whoever asks has shown no key, and must not be able to cause more reads.
+    A failed read is remembered too: whoever asks has shown no key, and must not be able to cause more reads.
     """
 
     def __init__(self, db: Database, clock: Clock) -> None:
@@ -23,7 +23,7 @@ class Origins:
         self._reading: asyncio.Future[frozenset[str]] | None = None
 
     async def include(self, origin: str) -> bool:
-        """Whether any tenant that is not disabled has it.
+        """Returns whether any tenant that is not disabled has this origin.
 
         Raises:
             Problem: DATABASE_UNAVAILABLE.

@@ -1,4 +1,4 @@
-"""The authenticated caller."""
+"""The principal (the authenticated caller), and how an API key or a client token becomes one."""
 
 import asyncio
 import hashlib
@@ -26,20 +26,20 @@ from app.kit.tasks import Tasks, mark_seen
 
 _log = get_logger("auth")
 
-REMEMBERED_MS = 1000  # a revocation acts within this on every replica; the promise is 5 s
+REMEMBERED_MS = 1000  # within which a revocation takes effect on every replica; 5 s are promised
 _MAX_REMEMBERED = 10_000
-_USED_EVERY_MS = 3_600_000  # how coarse "last used" is: one write an hour and key
-_TOKEN_USED_EVERY_MS = 60_000  # of a token, which lives an hour at most
+_USED_EVERY_MS = 3_600_000  # "last used" is this coarse: one write an hour for each key
+_TOKEN_USED_EVERY_MS = 60_000  # the same for a token, which lives an hour at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls, and what the key in their hand allows. `root_kid` is the key whose limits it shares.
+    """The caller, and what their API key or client token allows.
 
-    `media_checks` is how strictly the tenant's files are judged, None as the settings say; `origins` are the
-    web origins whose pages may call with the key; `queueing` is whether its jobs wait where they may not go
-    yet, None as the settings say. Of whoever holds a client token, `token` is that, and the rest is its
-    key's, less what the token leaves out.
+    `root_kid` is the key whose limits this one shares. `media_checks` says how strictly the tenant's files
+    are checked, None leaves it to the settings; `origins` are the web origins whose pages may call with the
+    key; `queueing` says whether its requests may be queued, None leaves it to the settings. For a client
+    token, `token` is its record, and all other fields are its key's, narrowed by the token's terms.
     """
 
     tenant_id: str
@@ -56,21 +56,21 @@ class Principal:
 
     @property
     def noun(self) -> str:
-        """What they hold."""
+        """What the caller presented: `API key` or `client token`."""
         return "API key" if self.token is None else "client token"
 
     @property
     def end_user(self) -> str | None:
-        """Whom a client token was made for."""
+        """The end user that the client token was made for; None for a key, or where the token names none."""
         return None if self.token is None else self.token.end_user
 
     def may_use(self, model_id: str) -> bool:
-        """Whether the list of models, if there is one, includes this."""
+        """Returns whether the key or token allows this model; without a list of models, it allows all."""
         return self.models is None or model_id in self.models
 
 
 class TokenProblem(Problem):
-    """A client token that is refused, and is one of ours."""
+    """A refusal of a client token that exists here, so that the refusal is recorded with it."""
 
     def __init__(self, fault: Fault, detail: str, token_id: str) -> None:
         super().__init__(fault, detail)
@@ -78,9 +78,9 @@ class TokenProblem(Problem):
 
 
 class Authenticator:
-    """Turns a presented key into a principal.
+    """Turns a presented key or client token into a principal, and remembers it for `REMEMBERED_MS`.
 
-    `peppers` maps a pepper's id to the pepper: the current one and those being rotated out.
+    `peppers` maps a pepper's id to the pepper: the current one, and those that are being rotated out.
     """
 
     def __init__(self, db: Database, clock: Clock, tasks: Tasks, peppers: Mapping[str, str]) -> None:
@@ -98,15 +98,15 @@ class Authenticator:
     def with_peppers(
         cls, db: Database, clock: Clock, tasks: Tasks, current: str, previous: list[str]
     ) -> Self:
-        """An authenticator that takes keys made under any of these peppers."""
+        """Returns an authenticator that accepts keys made under any of these peppers."""
         return cls(db, clock, tasks, {pepper_id(pepper): pepper for pepper in (current, *previous)})
 
     async def authenticate(self, text: str) -> Principal:
-        """The principal behind a key.
+        """Returns the principal of a key or client token.
 
         Raises:
-            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, in the same words for an unknown and a wrong one;
-                EXPIRED_CLIENT_TOKEN.
+            Problem: INVALID_API_KEY or INVALID_CLIENT_TOKEN, in the same words for an unknown one and a wrong
+                secret; EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
         """
         now_ms = self._clock.now_ms()
@@ -114,7 +114,7 @@ class Authenticator:
         remembered = self._remembered.get(handle)
         if remembered is not None and 0 <= now_ms - remembered[0] < REMEMBERED_MS:
             return remembered[1]
-        # When a busy key is forgotten, all its requests in flight come here at once.
+        # When a busy key is forgotten, all its requests in flight come here at once: they share one look-up.
         began_ms, looking = self._looking.get(handle, (0, None))
         if looking is None or now_ms - began_ms >= REMEMBERED_MS:
             looking = asyncio.ensure_future(self._look_up(text, now_ms))
@@ -123,7 +123,7 @@ class Authenticator:
         return await asyncio.shield(looking)
 
     def _looked(self, handle: bytes, began_ms: int, looking: asyncio.Future[Principal]) -> None:
-        """Remember what was found, as of when the look-up began: a revocation may have come since."""
+        """Remembers the result as of the look-up's start: the key may have been revoked since then."""
         if self._looking.get(handle, (0, None))[1] is looking:
             del self._looking[handle]
         if looking.cancelled() or looking.exception() is not None:
@@ -144,7 +144,7 @@ class Authenticator:
         return _principal_of(key)
 
     async def check(self, principal: Principal) -> None:
-        """Refuse whose key or client token has ended since, for what goes on for longer than a call.
+        """Checks again that the principal's key or client token is valid, for calls that take long.
 
         Raises:
             Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
@@ -158,7 +158,7 @@ class Authenticator:
                 self._checking.clear()
             checking = asyncio.ensure_future(
                 self._check(principal, now_ms)
-            )  # one look for a thousand streams
+            )  # one query for a thousand streams
             checking.add_done_callback(mark_seen)
             self._checking[name] = (now_ms, checking)
         await asyncio.shield(checking)
@@ -185,14 +185,14 @@ class Authenticator:
         return _narrowed(_principal_of(parent), token)
 
     def _is_right(self, presented: PresentedKey, row: APIKey | ClientToken | None) -> bool:
-        """Whether the secret is the row's. An unknown kid costs the same digest and comparison."""
+        """Returns whether the secret is the row's; for an unknown kid it takes as long as for a known one."""
         pepper = self._peppers.get(row.pepper_id, self._dummy_pepper) if row else self._dummy_pepper
         return same(keyed_digest(pepper, presented.text), row.digest if row else "0" * 64)
 
     def _note_use(
         self, mark: Callable[..., None], kid: str, last_ms: int | None, every_ms: int, now_ms: int
     ) -> None:
-        """Note the use now and then, beside the request: it is no condition of service."""
+        """Records the use, at most every `every_ms`, in the background: a request does not depend on it."""
         noted_ms = max(last_ms or 0, self._noted_ms.get(kid, 0))
         if now_ms - noted_ms < every_ms:
             return
@@ -210,7 +210,7 @@ class Authenticator:
 
 
 def check_token(token: ClientToken, now_ms: int) -> None:
-    """Refuse a token that has ended, or whose key has.
+    """Refuses a token that has ended, or whose key has.
 
     Raises:
         Problem: INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN.
@@ -251,7 +251,7 @@ def _principal_of(key: APIKey) -> Principal:
 
 
 def _narrowed(principal: Principal, token: ClientToken) -> Principal:
-    """What the holder of a client token may do: as its key, less what the token leaves out."""
+    """Returns the principal of a client token: that of its key, minus what the token's terms leave out."""
     models = principal.models
     if token.models is not None:
         models = token.models if models is None else models & token.models

@@ -19,17 +19,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 
 
 class TenantError(ValueError):
-    """The tenant cannot be made or found; the message is for the operator."""
+    """The tenant cannot be created, changed or found; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """A customer.
 
-    `media_checks` is what becomes of files that break a rule of their model, None as the settings say;
-    `origins` are the web origins whose pages may call with its keys. `queueing` is whether its jobs wait
-    where they may not go yet, `max_queued` how many may, each None as the settings say; `weight` its share
-    of what is sent meanwhile.
+    `time_zone` is the IANA time zone in which the days and months of its quotas begin. `media_checks` says
+    what happens to files that break a rule of their model; `origins` are the web origins whose pages may call
+    with its keys. `queueing` says whether its requests may be queued, and `max_queued` how many. None in one
+    of these leaves it to the settings. `weight` is its share of dispatches among the tenants that have a
+    queue. `dispatch_paused_at_ms` is since when its queue is not dispatched.
     """
 
     id: str
@@ -46,10 +47,10 @@ class Tenant:
 
 
 def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "UTC") -> Tenant:
-    """Make a tenant, whose days and months of quota are those of an IANA time zone.
+    """Creates a tenant, whose days and months of quota begin in an IANA time zone.
 
     Raises:
-        TenantError: the name is taken or not 1 to 100 of letters, digits, blank, dot, dash, underscore.
+        TenantError: the name is taken, or not 1 to 100 letters, digits, blanks, dots, dashes or underscores.
 
     """
     if not _NAME.match(name):
@@ -69,19 +70,22 @@ def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "
 
 
 def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> None:
-    """Change whose midnight ends a day. What was counted stays in the days that it was counted in."""
+    """Sets the time zone in which a tenant's days begin; usage stays in the day it was counted in."""
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(time_zone=time_zone))
 
 
 def set_media_checks(connection: Connection, tenant_id: str, media_checks: MediaChecks | None) -> None:
-    """Change what becomes of files that break a rule; None leaves it to the settings."""
+    """Sets what happens to a tenant's files that break a rule; None leaves it to the settings."""
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(media_checks=media_checks))
 
 
 def set_queueing(
     connection: Connection, tenant_id: str, *, queueing: bool | None, max_queued: int | None, weight: int
 ) -> None:
-    """Change whether a tenant's jobs wait and how many, None as the settings say, and its share."""
+    """Sets whether a tenant's requests may be queued, how many, and its weight.
+
+    None leaves the first two to the settings.
+    """
     connection.execute(
         update(tenants)
         .where(tenants.c.id == tenant_id)
@@ -90,15 +94,15 @@ def set_queueing(
 
 
 def set_dispatch_paused(connection: Connection, tenant_id: str, at_ms: int | None) -> None:
-    """Stop sending what waits of a tenant's, or go on (None)."""
+    """Pauses the dispatch of a tenant's queue from `at_ms` on, or resumes it (None)."""
     connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(dispatch_paused_at_ms=at_ms))
 
 
 def set_origins(connection: Connection, tenant_id: str, origins: Collection[str]) -> frozenset[str]:
-    """Change which web origins may call with the tenant's keys; they are kept as browsers send them.
+    """Sets the web origins whose pages may call with the tenant's keys; returns them as browsers send them.
 
     Raises:
-        TenantError: one is no origin.
+        TenantError: one of them is no origin.
 
     """
     kept = frozenset(map(origin_of, origins))
@@ -111,7 +115,7 @@ def set_origins(connection: Connection, tenant_id: str, origins: Collection[str]
 
 
 def all_origins(connection: Connection) -> frozenset[str]:
-    """The web origins of all tenants that are not disabled."""
+    """Returns the web origins of all tenants that are not disabled."""
     rows = connection.execute(
         select(tenants.c.origins).where(tenants.c.origins.is_not(None), tenants.c.disabled_at_ms.is_(None))
     )
@@ -119,15 +123,15 @@ def all_origins(connection: Connection) -> frozenset[str]:
 
 
 def origins_in(column: str | None) -> frozenset[str]:
-    """What the column holds."""
+    """Returns the origins that the database column holds."""
     return frozenset(from_column(column) or ())
 
 
 def origin_of(text: str) -> str:
-    """The origin as a browser sends it: scheme and host in lower case, a port only where it is not the usual.
+    """Returns an origin as a browser sends it: in lower case, with a port only where it is not the usual one.
 
     Raises:
-        TenantError: it is none; nor is `null`, nor one with a wildcard.
+        TenantError: the text is no origin; `null` and wildcards are none.
 
     """
     try:
@@ -144,7 +148,7 @@ def origin_of(text: str) -> str:
 
 
 def by_name(connection: Connection, name: str) -> Tenant:
-    """The tenant of that name.
+    """Returns the tenant with that name.
 
     Raises:
         TenantError: there is none.
@@ -157,7 +161,7 @@ def by_name(connection: Connection, name: str) -> Tenant:
 
 
 def every(connection: Connection) -> list[Tenant]:
-    """All tenants, oldest first."""
+    """Returns all tenants, oldest first."""
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]
 
 

@@ -1,4 +1,5 @@
-"""The catalogue: each model is one JSON file, compiled at load; requests are judged by it first.
+"""The catalogue of models: each model is one JSON file, compiled when the gateway starts.
 
-Everything here but `catalog` is pure: no I/O, no clock.
+A request is validated against its model before anything else happens. All modules here except `catalog` are
+pure: no I/O and no clock.
 """

@@ -1,7 +1,8 @@
-"""Bounds on inputs: which values of a model's inputs a client token lets through. Pure.
+"""Bounds: which values of a model's inputs a client token accepts. Pure.
 
-A bound is of one top-level input: `enum`, `minimum`, `maximum`, `max_length`. An input that a body leaves out
-counts as its default; where it has none, nobody here knows what the vendor would take, and it is refused.
+A bound applies to one top-level input and has one or more of `enum`, `minimum`, `maximum` and `max_length`.
+An input that a request leaves out counts as its default; one without a default is refused, because nobody
+here knows what value RunComfy would use.
 """
 
 import math
@@ -18,7 +19,7 @@ _TYPES: Final = {
     **dict.fromkeys(_OF_NUMBERS, frozenset({"integer", "number"})),
     "max_length": frozenset({"array", "string"}),
 }
-MAX_VALUES: Final = 100  # each is judged by the model's whole schema, in some 70 microseconds
+MAX_VALUES: Final = 100  # each is validated against the model's whole schema, in some 70 microseconds
 _KEYWORDS: Final = ("enum", *_OF_NUMBERS, "max_length")
 _LEFT_OUT: Final = {True: "left out, it counts as its default", False: "it was left out, and has no default"}
 
@@ -26,7 +27,7 @@ Bounds = Mapping[str, Mapping[str, Any]]
 
 
 def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
-    """What is wrong with bounds for this model; their pointers begin with `#/bounds`."""
+    """Returns what is wrong with a token's bounds for this model; the pointers begin with `#/bounds`."""
     values = sum(len(one["enum"]) for one in bounds.values() if isinstance(one.get("enum"), list))
     if values > MAX_VALUES:
         return [Violation("#/bounds", "enum", f"has {values} values, and may have {MAX_VALUES} in all")]
@@ -48,7 +49,10 @@ def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
 
 
 def beyond(model: Model, bounds: Bounds, body: Mapping[str, Any]) -> list[Violation]:
-    """The inputs of a body that are out of bounds, by name; `enum` compares as JSON does."""
+    """Returns a violation for each input of a body that is out of bounds, sorted by the input's name.
+
+    Values of `enum` are compared as JSON compares them.
+    """
     inputs = _inputs(model)
     found = []
     for name in sorted(bounds):
@@ -67,7 +71,7 @@ def _inputs(model: Model) -> Mapping[str, Any]:
 
 
 def _types(schema: Any) -> frozenset[str]:
-    """The types that an input may have, as far as its schema says at once; none where it does not."""
+    """Returns the types in the schema's own `type`; an empty set where it has none."""
     named = schema.get("type") if isinstance(schema, dict) else None
     return frozenset([named] if isinstance(named, str) else named or ())
 
@@ -96,7 +100,10 @@ def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | 
 
 
 def _refusal(model: Model, name: str, value: Any) -> str | None:
-    """Why the model's own schema refuses the value for this input, whatever else the body holds."""
+    """Returns why the model's own schema refuses this value for this input, or None.
+
+    Only violations at this input count, whatever else the rest of the body lacks.
+    """
     pointer = fragment((name,))
     for one in violations(model, {name: value}):
         if one.pointer == pointer or one.pointer.startswith(pointer + "/"):
@@ -115,7 +122,7 @@ def _excess(bound: Mapping[str, Any], value: Any) -> str | None:
         if not within:
             least = "at least" if keyword == "minimum" else "at most"
             return f"must be {least} {bound[keyword]} with this client token, is {shown(value)}"
-    if "max_length" not in bound or value is None:  # what is not there has no length
+    if "max_length" not in bound or value is None:  # an input that is absent has no length
         return None
     length = len(value) if isinstance(value, str | list) else math.inf
     if length > bound["max_length"]:
@@ -129,7 +136,7 @@ def _any_of(values: Sequence[Any]) -> str:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """As JSON compares: 121 and 121.0 are one number, true and 1 are not one value."""
+    """Returns whether two values are equal in JSON: 121 and 121.0 are, true and 1 are not."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     return bool(left == right)

@@ -1,4 +1,4 @@
-"""Loads the catalogue from folders of model files. The only module of this package that touches the disk."""
+"""Loads the catalogue from folders of model files; the only module of this package that reads the disk."""
 
 import json
 import math
@@ -19,7 +19,7 @@ _MAX_DEPTH: Final = 64
 
 @dataclass(frozen=True, slots=True, order=True)
 class CatalogProblem:
-    """Why a file is refused; `pointer` is RFC 6901 into the file."""
+    """Why a model file is refused; `pointer` is a JSON pointer (RFC 6901) into the file."""
 
     file: str
     pointer: str
@@ -30,7 +30,7 @@ class CatalogProblem:
 
 
 class CatalogError(Exception):
-    """The catalogue cannot be loaded; `problems` has everything that is wrong with any of its files."""
+    """The catalogue cannot be loaded; `problems` lists everything that is wrong with any of its files."""
 
     def __init__(self, problems: list[CatalogProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -44,14 +44,18 @@ class Catalog:
     models: Mapping[str, Model]
 
     def get(self, model_id: str) -> Model | None:
-        """The model of exactly this id, or None."""
+        """Returns the model with exactly this id, or None."""
         return self.models.get(model_id)
 
 
 def load_catalog(*folders: Path) -> Catalog:
-    """Load the models of all folders; a later folder's model takes the place of an earlier one's with its id.
+    """Loads the models of all folders; a later folder's model replaces an earlier one with the same id.
 
-    Hidden files and folders, and files that are not `.json`, are passed over. Raises `CatalogError`.
+    Hidden files and folders, and files that are not `.json`, are ignored.
+
+    Raises:
+        CatalogError: for all files together, if any of them, or a folder, cannot be loaded.
+
     """
     problems: list[CatalogProblem] = []
     models: dict[str, Model] = {}
@@ -83,7 +87,10 @@ def _load_folder(folder: Path, problems: list[CatalogProblem]) -> dict[str, Mode
 
 
 def _json_files(folder: Path, problems: list[CatalogProblem]) -> Iterator[Path]:
-    """The model files in a fixed order; links to folders are followed, each folder once along a path."""
+    """Yields the model files in a fixed order.
+
+    Links to folders are followed, except to a folder that the link itself is in.
+    """
 
     def unreadable(error: OSError) -> None:
         problems.append(CatalogProblem(str(error.filename), "", f"cannot be read: {error.strerror}"))
@@ -100,7 +107,12 @@ def _json_files(folder: Path, problems: list[CatalogProblem]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Any:
-    """The JSON document of a file. Raises `ModelError`."""
+    """Returns the JSON document of a file.
+
+    Raises:
+        ModelError: the file cannot be read, is too large, or is no acceptable JSON.
+
+    """
     try:
         if not path.is_file():  # a link to nothing, or a pipe that would block
             raise _refused("is not a file that can be read")
@@ -114,9 +126,11 @@ def _read(path: Path) -> Any:
 
 
 def parse_document(content: bytes) -> Any:
-    """Parse a model file strictly: UTF-8 (a byte order mark is tolerated), no duplicate keys, finite numbers.
+    """Parses a model file strictly: UTF-8 (a byte order mark is tolerated), unique keys, finite numbers.
 
-    Raises `ModelError`.
+    Raises:
+        ModelError: the content is no such document.
+
     """
     try:
         document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
@@ -137,7 +151,7 @@ def _refused(reason: str) -> ModelError:
 
 
 class _Duplicated(dict[str, Any]):
-    """An object in which a key occurs twice; only ever seen by the walk that refuses it."""
+    """An object in which a key occurs twice: marked by the parser, and refused by `_walk_problems`."""
 
     names: frozenset[str]
 
@@ -153,7 +167,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _walk_problems(document: Any) -> list[Finding]:
-    """What the parser lets through: duplicate keys, NaN and infinities, lone surrogates, too much depth."""
+    """Returns what the parser accepts and we refuse.
+
+    That is duplicate keys, NaN and infinities, lone surrogates, and too deep nesting.
+    """
     problems: list[Finding] = []
     todo: list[tuple[Any, tuple[str | int, ...]]] = [(document, ())]
     while todo:

@@ -1,4 +1,4 @@
-"""The walk that compiles a schema of the vendor's dialect; `schema` is its public face."""
+"""Compiles a schema of RunComfy's dialect in one walk over it; `schema` is the public interface."""
 
 import difflib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from app.catalog.media.rules import MalformedRuleError, MediaKind, MediaRule, pa
 from app.catalog.media.types import types_named
 from app.catalog.standard import CONSTRAINING, JsonObject, build_validator, is_closed, strict
 
-_MAX_NODES: Final = 5_000  # a chain of `$ref`s may double at each step
+_MAX_NODES: Final = 5_000  # schemas visited: a chain of `$ref`s may double their number at each step
 _MAX_DEPTH: Final = 64
 _KINDS: Final[dict[str, MediaKind]] = {"image": "image", "video": "video", "audio": "audio"}
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a schema says of the files in one place; no types: whatever is of the kind."""
+    """What a schema says of the files in one place; empty `types` accept every type of that kind."""
 
     kind: MediaKind
     rules: tuple[MediaRule, ...] = ()
@@ -28,7 +28,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walk over a schema found; `published` means something only without problems."""
+    """The result of a walk over a schema; `published` is meaningful only where there are no `problems`."""
 
     published: JsonObject
     media: dict[tuple[str | None, ...], Media]
@@ -37,7 +37,7 @@ class Walked:
 
 
 def walk(root: Any, at: tuple[str | int, ...]) -> Walked:
-    """Compile the input schema that stands at the path `at` of its file; never raises."""
+    """Compiles the input schema that stands at the path `at` of its file; never raises."""
     compiler = _Compiler(root, at)
     published = compiler.root_object()
     return Walked(published, compiler.media, compiler.problems, compiler.warnings)
@@ -45,11 +45,12 @@ def walk(root: Any, at: tuple[str | int, ...]) -> Walked:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the compiler stands: `at` in the file, `where` in a request body.
+    """A position of the walk: `at` is its path in the file, `where` its path in a request body.
 
-    `branch` is true within a condition on a value that another schema also judges; `known` are the property
-    names that the value may have then (None: any). `negated` is true within `not` and `if`, where nothing may
-    be dropped. `media` is what an array of media says of its elements.
+    `branch` is true inside a condition on a value that another schema judges too (such as `anyOf`); `known`
+    are then the property names that the value may have, None if any. `negated` is true inside `not` and `if`,
+    where no constraint may be dropped. `media` is what an array of media says of its elements. `refs` are the
+    `$ref`s that the walk is inside of, so that recursion is found.
     """
 
     at: tuple[str | int, ...]
@@ -64,14 +65,14 @@ class _Place:
         return replace(self, at=(*self.at, *tokens))
 
     def child(self, tokens: tuple[str | int, ...], step: str | None) -> "_Place":
-        """A value within the value: judged by its own schema alone."""
+        """Returns the place of a value within this value, which is judged by its own schema alone."""
         return replace(
             self, at=(*self.at, *tokens), where=(*self.where, step), branch=False, known=None, media=None
         )
 
 
 class _Compiler:
-    """One walk over one schema; it goes on after a problem, so that all of them are found."""
+    """One walk over one schema. It goes on after a problem, so that all of them are reported together."""
 
     def __init__(self, root: Any, at: tuple[str | int, ...]) -> None:
         self.root = root
@@ -175,7 +176,7 @@ class _Compiler:
         return types
 
     def inferred(self, raw: JsonObject, place: _Place) -> list[str] | None:
-        """The type that the other keywords speak about, where `type` is missing."""
+        """Returns the types that a schema without `type` means, by its other keywords; None where unclear."""
         if raw.keys() & {"enum", "const", *dialect.BRANCH_LISTS, *dialect.BRANCHES}:
             return None
         spoken = {dialect.SPEAKS_OF[key]: key for key in raw if key in dialect.SPEAKS_OF}
@@ -237,7 +238,10 @@ class _Compiler:
             self.warn(place.inner("format"), f"is not checked: {shown(value)}")
 
     def required(self, names: list[str], raw: JsonObject, place: _Place, out: JsonObject) -> None:
-        """Demand what a caller can send: extra fields are refused, so a name without property is dropped."""
+        """Copies `required`, without names that no property has (except inside `not` and `if`).
+
+        Extra fields are refused, so no request could satisfy such a requirement.
+        """
         allowed = place.known if place.branch else self.allowed(raw)
         kept = []
         for index, name in enumerate(names):
@@ -292,7 +296,7 @@ class _Compiler:
                 out[key] = self.node(raw[key], replace(inner.inner(key), negated=negated))
 
     def allowed(self, raw: JsonObject) -> frozenset[str] | None:
-        """The property names that an object may have; None when it may have any."""
+        """Returns the property names that an object may have; None when it may have any."""
         extra = raw.get("additionalProperties", False)
         lists = list(self.in_place(raw, frozenset()))
         if extra is not False or not any("properties" in part for part in lists):
@@ -302,7 +306,7 @@ class _Compiler:
         )
 
     def in_place(self, raw: Any, seen: frozenset[str]) -> Iterator[JsonObject]:
-        """The schema and all its branches, which judge the same value."""
+        """Yields the schema and all its branches, which judge the same value."""
         if not isinstance(raw, dict):
             return
         ref = raw.get("$ref")
@@ -316,7 +320,7 @@ class _Compiler:
             yield from self.in_place(raw.get(key), seen)
 
     def close(self, raw: JsonObject, place: _Place, out: JsonObject) -> None:
-        """Refuse fields that no schema names: here, or over all branches where there are any."""
+        """Makes the schema refuse fields that neither it nor one of its branches names."""
         if place.branch or place.negated or "additionalProperties" in raw:
             return
         if any(key in out for key in (*dialect.BRANCH_LISTS, *dialect.BRANCHES)):
@@ -330,7 +334,10 @@ class _Compiler:
     def media_node(
         self, raw: JsonObject, types: list[str] | None, place: _Place
     ) -> tuple["_Media | None", list[str] | None]:
-        """What makes a value a media input: its format, its `validations`, or the array that it is in."""
+        """Decides whether a value is a media input; returns what is known of it, and the value's types.
+
+        Its format says so, its `validations`, or the array that it is in.
+        """
         given = raw.get("format")
         named = dialect.MEDIA_FORMAT.fullmatch(given) if isinstance(given, str) else None
         if named is None and "validations" not in raw and place.media is None:
@@ -385,7 +392,7 @@ class _Compiler:
             said.types | media.what.types,
         )
 
-    # --- does it make sense
+    # --- constraints that contradict each other or have no effect
 
     def check_sense(self, raw: JsonObject, types: list[str] | None, place: _Place, out: JsonObject) -> None:
         for low, high, strictly in dialect.BOUNDS:
@@ -403,7 +410,7 @@ class _Compiler:
     def check_default(self, default: Any, place: _Place, out: JsonObject) -> None:
         try:
             fits = build_validator(strict(out)).is_valid(default)
-        except ValueError:  # a broken schema has its own problem
+        except ValueError:  # the schema itself is broken, which is reported elsewhere
             return
         if not fits:
             self.warn(place.inner("default"), f"is not a value that its own schema accepts: {shown(default)}")

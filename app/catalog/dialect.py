@@ -1,4 +1,4 @@
-"""The keywords of the schema dialect: what the value of each must be, and which are refused."""
+"""The keywords of RunComfy's schema dialect: what the value of each must be, and which are refused."""
 
 import math
 import re
@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from app.catalog.findings import shown
 
-# `float` is the vendor's own word; the rest is JSON Schema.
+# Type names of the dialect, and JSON Schema's names for them: only `float` is RunComfy's own.
 TYPES: Final = {
     "string": "string",
     "number": "number",
@@ -21,7 +21,7 @@ TYPES: Final = {
     "null": "null",
 }
 
-# Formats whose meaning the validator knows. Others, the media formats apart, are annotations.
+# Formats that the validator checks. All others, except the media formats, are annotations.
 CHECKED_FORMATS: Final = frozenset(
     {
         "date",
@@ -47,15 +47,16 @@ CHECKED_FORMATS: Final = frozenset(
 )
 MEDIA_FORMAT: Final = re.compile(r"([a-z0-9-]+)_uri(s?)")
 
-# Kept in the published schema, silently: they are part of the dialect or of every JSON Schema.
+# Annotations that are known, and so cause no warning.
 ANNOTATIONS: Final = frozenset({"title", "description", "default", "deprecated", "$comment", "$schema"})
-# Not copied: definitions are put in where `$ref` names them.
+# Keywords that are not copied: definitions replace the `$ref`s that name them.
 DROPPED: Final = frozenset({"$schema", "$defs", "definitions", "nullable", "$ref"})
-# Keywords that hold schemas, which the compiler walks into by itself.
+# Keywords whose values are schemas that judge the same value; the compiler walks into them.
 BRANCH_LISTS: Final = ("allOf", "anyOf", "oneOf")
 BRANCHES: Final = ("not", "if", "then", "else")
 
-# They constrain in ways that are not compiled here; ignoring them would let through what the vendor refuses.
+# Keywords whose constraints are not compiled here. A file with one is refused: ignoring the constraint would
+# accept requests that RunComfy refuses.
 REFUSED: Final = frozenset(
     {
         "$dynamicRef",
@@ -78,7 +79,7 @@ REFUSED: Final = frozenset(
     }
 )
 
-# Which type a keyword speaks about: for schemas that leave `type` out, and for keywords on the wrong type.
+# The type that a keyword applies to: used to infer a missing `type`, and to warn of keywords without effect.
 SPEAKS_OF: Final = {
     "properties": "object",
     "required": "object",
@@ -100,7 +101,7 @@ SPEAKS_OF: Final = {
     "multipleOf": "number",
 }
 
-# Lower bound, upper bound, and whether equality is a contradiction too.
+# Pairs of a lower and an upper bound, and whether equal values contradict each other too.
 BOUNDS: Final = (
     ("minItems", "maxItems", False),
     ("minLength", "maxLength", False),
@@ -113,12 +114,12 @@ BOUNDS: Final = (
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value is a finite JSON number; Python's booleans are not."""
+    """Returns whether the value is a finite JSON number; a Python boolean is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def is_names(value: Any) -> bool:
-    """Whether the value is a list of strings."""
+    """Returns whether the value is a list of strings."""
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
@@ -174,7 +175,8 @@ def _anything(_value: Any) -> str | None:
     return None
 
 
-# Copied into the compiled schema as they are, once their value has passed the check.
+# Keywords that constrain, each with a check of its value that returns what is wrong, or None. A keyword whose
+# value passes is copied into the compiled schema (`format`, `required` and `nullable` are treated apart).
 CONSTRAINTS: Final[dict[str, Callable[[Any], str | None]]] = {
     "enum": _enum,
     "const": _anything,
@@ -200,7 +202,7 @@ COUNTS: Final = frozenset(name for name, check in CONSTRAINTS.items() if check i
 
 
 def has_type(value: Any, types: list[str]) -> bool:
-    """Whether a JSON value is of one of the (standard) types; 121.0 is an integer."""
+    """Returns whether a JSON value is of one of the (standard) types; 121.0 is an integer."""
     return any(_TYPE_TESTS[name](value) for name in types)
 
 

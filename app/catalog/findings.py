@@ -1,4 +1,4 @@
-"""What is wrong or odd in a document, and the JSON pointers (RFC 6901) that say where."""
+"""Findings: what is wrong or odd in a document, and the JSON pointers (RFC 6901) that say where."""
 
 import json
 from collections.abc import Iterable
@@ -6,28 +6,31 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-# What a URI fragment may hold unescaped (RFC 3986, section 3.5), without the slash that separates tokens.
+# Characters that a URI fragment may hold unescaped (RFC 3986, section 3.5), except the slash between tokens.
 _FRAGMENT_SAFE = "!$&'()*+,;=:@?-._~"
 _MAX_SHOWN = 60
-# json.dumps of a longer integer raises: Python limits the conversion of an int to text to 4,300 digits.
+# json.dumps raises for a longer integer: Python converts integers of up to 4,300 digits to text.
 _MAX_INT_BITS = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing found in a document: `pointer` is RFC 6901 into that document, `reason` is for people."""
+    """One finding: `pointer` is a JSON pointer (RFC 6901) into the document, `reason` is for people."""
 
     pointer: str
     reason: str
 
 
 def pointer(tokens: Iterable[str | int]) -> str:
-    """The plain JSON pointer of a path: `/a~1b/0`; the empty string for the whole document."""
+    """Returns the JSON pointer of a path: `/a~1b/0`; the empty string for the whole document."""
     return "".join(f"/{_escaped(token)}" for token in tokens)
 
 
 def fragment(tokens: Iterable[str | int]) -> str:
-    """The pointer in its URI fragment form: `#/image_urls/0`; lone surrogates are encoded as they stand."""
+    """Returns the JSON pointer of a path in its URI fragment form: `#/image_urls/0`.
+
+    Lone surrogates are percent-encoded as they stand.
+    """
     return "#" + "".join(
         f"/{quote(_escaped(token), safe=_FRAGMENT_SAFE, errors='surrogatepass')}" for token in tokens
     )
@@ -38,7 +41,7 @@ def _escaped(token: str | int) -> str:
 
 
 def shown(value: Any) -> str:
-    """A JSON value as a short, printable text of at most 60 characters."""
+    """Returns a JSON value as a short, printable text of at most 60 characters."""
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
         return "a very large integer"
     if isinstance(value, str):
@@ -51,13 +54,13 @@ def shown(value: Any) -> str:
 
 
 def clipped(text: str, limit: int = _MAX_SHOWN) -> str:
-    """The text cut to `limit` characters, with what cannot be printed replaced."""
+    """Returns the text cut to `limit` characters, with unprintable characters replaced."""
     printable = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:limit])
     return printable if len(text) <= limit else printable[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def listed(options: Iterable[str], limit: int = 300) -> str:
-    """The options, comma separated: as many as fit in about `limit` characters, then how many are left."""
+    """Returns the options, comma separated; beyond about `limit` characters, how many more there are."""
     parts = list(options)
     used = 0
     for count, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""One entry of the catalogue, compiled from its document. Pure: the document comes from wherever."""
+"""One model of the catalogue, compiled from its document. Pure: the caller supplies the document."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _NO_PRICING: Final = (
 
 
 class ModelError(ValueError):
-    """The document does not describe a model; `problems` has everything that is wrong with it."""
+    """The document does not describe a model; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.reason}" for problem in problems))
@@ -44,16 +44,16 @@ class Model:
 
     @property
     def media(self) -> tuple[MediaInput, ...]:
-        """The places of a body that hold files."""
+        """The places of a request body that hold files."""
         return self.compiled.media
 
     def price(self, body: Mapping[str, Any]) -> int:
-        """The price of a valid body in micro-credits; see `pricing.price`."""
+        """Returns the price of a valid body in micro-credits; see `pricing.price`."""
         return price(self.pricing, body)
 
 
 def is_model_id(text: str) -> bool:
-    """Whether the text is 2 to 5 segments of `[A-Za-z0-9._-]+`, none of them `.` or `..`."""
+    """Returns whether the text is 2 to 5 segments of `[A-Za-z0-9._-]+`, none of them `.` or `..`."""
     return (
         len(text) <= _MAX_MODEL_ID
         and _MODEL_ID.fullmatch(text) is not None
@@ -62,7 +62,12 @@ def is_model_id(text: str) -> bool:
 
 
 def build_model(document: Any, fallback_id: str) -> Model:
-    """Compile a model's document; `fallback_id` is its id where it names none. Raises `ModelError`."""
+    """Compiles a model's document; `fallback_id` is its id where the document has none.
+
+    Raises:
+        ModelError: the document does not describe a model.
+
+    """
     if not isinstance(document, dict):
         raise ModelError((Finding("", f"must be an object, is {shown(document)}"),))
     problems = [*_id_problems(document, fallback_id), *_text_problems(document)]

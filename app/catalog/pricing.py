@@ -1,7 +1,7 @@
-"""Prices of a model's requests, from a price list in its file. Integer micro-credits, 1,000,000 to a credit.
+"""Prices of requests, from the price list in a model's file: integer micro-credits, 1,000,000 to a credit.
 
-By convention 1 credit is 1 US dollar. Every model has a price list, and every price that a valid body can
-need is in it when it loads, so that no request is served for nothing because a row was forgotten.
+By convention 1 credit is 1 US dollar. Every model has a price list, and loading checks that the list has a
+price for every valid body, so that no request is free because a row was forgotten.
 """
 
 import itertools
@@ -14,20 +14,20 @@ from app.catalog.dialect import is_names
 from app.catalog.findings import Finding, pointer, shown
 from app.catalog.schema import CompiledSchema
 
-_MAX_PRICE: Final = 10**12  # a million credits: more is a slip of the pen, and sums must stay within 64 bits
+_MAX_PRICE: Final = 10**12  # a million credits: more is surely a mistake, and sums must stay within 64 bits
 _MAX_COMBINATIONS: Final = 10_000
 _MAX_VERSION: Final = 64
 _SHOWN_MISSING: Final = 5
 _KEYS: Final = frozenset({"version", "note", "currency", "inputs", "table", "otherwise", "free", "flat"})
 _FORMS: Final = ("table", "flat", "free")
 
-# A JSON scalar with its type: in Python True == 1, in JSON they differ. 121 and 121.0 are the same number.
+# A JSON scalar with its type, because True == 1 in Python but not in JSON. 121 and 121.0 are the same number.
 _Scalar: TypeAlias = tuple[str, Any]
 _ABSENT: Final[_Scalar] = ("null", None)
 
 
 class PricingError(ValueError):
-    """The pricing document cannot be used; `problems` has everything that is wrong with it."""
+    """The price list cannot be used; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(f"{problem.pointer}: {problem.reason}" for problem in problems))
@@ -35,12 +35,17 @@ class PricingError(ValueError):
 
 
 class NoPriceError(LookupError):
-    """There is no price for this body; it can only be one that violates the model's schema."""
+    """The price list has no price for this body, which therefore violates the model's schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """A checked price table. `otherwise` is the price of every combination that the table has no row for."""
+    """A checked price table.
+
+    `inputs` are the inputs that the price depends on, and `table` the price for each combination of their
+    values. `otherwise` is the price of every combination that the table has no row for, None if it has all of
+    them.
+    """
 
     version: str
     inputs: tuple[str, ...]
@@ -50,16 +55,19 @@ class Pricing:
 
     @property
     def lowest(self) -> int:
-        """The least that a request can cost."""
+        """The lowest price that a request can have."""
         prices = [*self.table.values(), *([] if self.otherwise is None else [self.otherwise])]
         return min(prices)
 
 
 def price(pricing: Pricing, body: Mapping[str, Any]) -> int:
-    """The price in micro-credits.
+    """Returns the price of a body in micro-credits.
 
-    An input that the body leaves out counts as its schema's default; the body itself is not changed. Raises
-    `NoPriceError` for a body that the schema refuses.
+    An input that the body leaves out counts as its schema's default; the body itself is not changed.
+
+    Raises:
+        NoPriceError: there is no price, because the model's schema refuses the body.
+
     """
     values = tuple(_scalar(body.get(name, pricing.defaults.get(name))) for name in pricing.inputs)
     found = pricing.table.get(values, pricing.otherwise)
@@ -69,7 +77,12 @@ def price(pricing: Pricing, body: Mapping[str, Any]) -> int:
 
 
 def compile_pricing(document: Any, schema: CompiledSchema) -> Pricing:
-    """Check a pricing document against the compiled input schema. Raises `PricingError`."""
+    """Checks a price list against the compiled input schema.
+
+    Raises:
+        PricingError: the price list cannot be used.
+
+    """
     compiler = _Compiler(schema)
     pricing = compiler.pricing(document)
     if pricing is None or compiler.problems:
@@ -196,7 +209,11 @@ class _Compiler:
         table[values] = amount
 
     def domain(self, name: str) -> set[_Scalar] | None:
-        """The values an input can have in a valid body, default and absence included; None if endless."""
+        """Returns the values that an input can have in a valid body; None if they cannot be enumerated.
+
+        The default is one of them, and so is the input's absence where it is neither required nor has a
+        default.
+        """
         schema = self.properties[name]
         default = schema.get("default")
         values = _values(schema)
@@ -244,7 +261,7 @@ def _types(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _values(schema: Mapping[str, Any]) -> list[Any] | None:
-    """All values that an enum, a boolean or a bounded integer can have."""
+    """Returns all values that a constant, an enum, a boolean or a bounded integer can have; else None."""
     types = _types(schema)
     rest: list[Any] = [None] if "null" in types else []
     if "const" in schema:

@@ -1,4 +1,4 @@
-"""An input schema of the vendor's dialect, compiled: strict JSON Schema and media inputs."""
+"""A model's input schema in RunComfy's dialect, compiled to strict JSON Schema and a list of media inputs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from app.catalog.standard import JsonObject, build_validator, strict
 class MediaInput:
     """A place in a request body that holds a file; None in `path` stands for every element there.
 
-    `types` are the media types that are taken; none: whatever is of the kind.
+    `types` are the media types that are accepted; an empty set accepts every type of that `kind`.
     """
 
     path: tuple[str | None, ...]
@@ -31,7 +31,7 @@ class MediaInput:
 
 @dataclass(frozen=True, slots=True)
 class CompiledSchema:
-    """A model's input schema, ready to judge bodies.
+    """A model's input schema, ready to validate bodies.
 
     `schema` holds constraints only. `published` is the same schema with its texts, defaults and
     `x-validations`: standard JSON Schema 2020-12, for an OpenAPI 3.1 document.
@@ -45,7 +45,7 @@ class CompiledSchema:
 
 
 class SchemaError(ValueError):
-    """The schema cannot be understood; `problems` has everything that is wrong with it."""
+    """The schema cannot be compiled; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.reason}" for problem in problems))
@@ -53,14 +53,19 @@ class SchemaError(ValueError):
 
 
 def compile_schema(input_schema: Any, at: tuple[str | int, ...] = ("input_schema",)) -> CompiledSchema:
-    """Compile an input schema that stands at the path `at` of its file. Raises `SchemaError`."""
+    """Compiles an input schema that stands at the path `at` of its file.
+
+    Raises:
+        SchemaError: the schema cannot be compiled.
+
+    """
     walked = walk(input_schema, at)
     if walked.problems:
         raise SchemaError(tuple(sorted(set(walked.problems))))
     schema = strict(walked.published)
     try:
         validator = build_validator(schema)
-    except ValueError as error:  # whatever the walk let through
+    except ValueError as error:  # a fault that the walk does not detect
         reason = f"is not a schema that can be compiled: {error}"[:300]
         raise SchemaError((Finding(pointer(at), reason),)) from error
     return CompiledSchema(
@@ -73,5 +78,10 @@ def compile_schema(input_schema: Any, at: tuple[str | int, ...] = ("input_schema
 
 
 def standard_json_schema(input_schema: Any) -> JsonObject:
-    """The schema as standard JSON Schema with its documentation. Raises `SchemaError`."""
+    """Returns an input schema as standard JSON Schema with its documentation.
+
+    Raises:
+        SchemaError: the schema cannot be compiled.
+
+    """
     return compile_schema(input_schema).published

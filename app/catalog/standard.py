@@ -1,4 +1,4 @@
-"""Schemas that are compiled already: standard JSON Schema 2020-12, without references."""
+"""Functions on compiled schemas, which are standard JSON Schema 2020-12 without references."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,12 +15,17 @@ CONSTRAINING: Final = frozenset(
 
 
 def build_validator(schema: JsonObject) -> jsonschema_rs.Draft202012Validator:
-    """A validator that also checks formats. Raises ValueError."""
+    """Returns a validator that also checks formats.
+
+    Raises:
+        ValueError: the schema is not valid.
+
+    """
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
 
 
 def strict(node: JsonObject) -> JsonObject:
-    """The constraints of a published schema, without its annotations."""
+    """Returns the constraints of a published schema, without its annotations."""
     out: JsonObject = {}
     for key, value in node.items():
         if key == "properties":
@@ -35,12 +40,12 @@ def strict(node: JsonObject) -> JsonObject:
 
 
 def is_closed(schema: Mapping[str, Any]) -> bool:
-    """Whether an object schema refuses the fields that it does not name."""
+    """Returns whether an object schema refuses the fields that it does not name."""
     return schema.get("additionalProperties") is False or schema.get("unevaluatedProperties") is False
 
 
 def known_fields(schema: Mapping[str, Any]) -> list[str]:
-    """The property names of a compiled object schema and of its branches, in the order of the file."""
+    """Returns the property names of a compiled object schema and its branches, in the order of the file."""
     names: dict[str, None] = dict.fromkeys(schema.get("properties", ()))
     branches = [child for key in dialect.BRANCH_LISTS for child in schema.get(key, ())]
     branches += [schema[key] for key in dialect.BRANCHES if key in schema]

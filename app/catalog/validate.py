@@ -1,4 +1,4 @@
-"""Judges a request body by its model: every violation at once, each with a pointer, a code and a text."""
+"""Validates a request body against its model: all violations at once, each with a pointer, code and text."""
 
 import difflib
 import json
@@ -18,8 +18,8 @@ from app.catalog.standard import known_fields
 
 MAX_VIOLATIONS: Final = 1_000
 _MAX_DEPTH: Final = 200  # the validator gives up at 255
-_MAX_INT_BITS: Final = 10_000  # Python writes out integers of up to 4,300 digits, some 14,000 bits
-_MAX_SUGGESTIONS: Final = 20  # looking for near names costs time, and a hostile body may have thousands
+_MAX_INT_BITS: Final = 10_000  # Python converts integers of up to 4,300 digits, some 14,000 bits, to text
+_MAX_SUGGESTIONS: Final = 20  # similar names take time to find, and a hostile body may have thousands
 _MAX_NEAR_CHARS: Final = 64
 
 _ANY_HTTPS: Final = MediaPolicy()
@@ -33,13 +33,16 @@ _NAMES: Final = {
     "object": "an object",
     "null": "null",
 }
-# Of several complaints about one value, those about what it is come before those about its details.
+# Of several faults of one value, only the first by this order is reported; other codes come last, together.
 _FIRST: Final = ("not_text", "not_json", "too_deep", "type", "enum", "const")
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """`pointer` is RFC 6901 in fragment form (`#/image_urls/0`); a missing or unknown field has its own."""
+    """One violation; `pointer` is RFC 6901 in fragment form (`#/image_urls/0`).
+
+    The pointer of a missing or unknown field is the field's own.
+    """
 
     pointer: str
     code: str
@@ -59,9 +62,9 @@ class _Fault:
 
 
 def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> list[Violation]:
-    """All that the model's schema forbids in the body, sorted by place (elements by number); at most 1,000.
+    """Returns all that the model's schema and the media policy forbid in the body, at most 1,000 violations.
 
-    Never raises, whatever the body is.
+    They are sorted by place, elements of arrays by number. Never raises, whatever the body is.
     """
     faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
     wrong = {fault.path for fault in faults if fault.code in _FIRST}
@@ -77,14 +80,14 @@ def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> lis
 
 
 def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaInput, str, str]]:
-    """Every media input of the body: which it is, its pointer in fragment form, and its value."""
+    """Yields each media input that the body fills, with its pointer in fragment form and its value."""
     for media in model.media:
         for path, value in _strings_at(body, media.path):
             yield media, fragment(path), value
 
 
 def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[_Path, str]]:
-    """The strings at the places that a media input's path names; other values are the schema's business."""
+    """Returns the strings at the places that a media input's path names; it ignores all other values."""
     found: list[tuple[_Path, Any]] = [((), body)]
     for step in template:
         inner: list[tuple[_Path, Any]] = []
@@ -100,7 +103,10 @@ def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[_
 
 
 def _one_per_cause(faults: list[_Fault]) -> list[_Fault]:
-    """A value of the wrong type is not also outside its enum, nor one outside its enum also too long."""
+    """Keeps the most basic faults of each value.
+
+    A value of the wrong type is not also reported as outside its enum, nor one outside its enum as too long.
+    """
     best: dict[_Path, int] = {}
     for fault in faults:
         best[fault.path] = min(best.get(fault.path, len(_FIRST)), _rank(fault))
@@ -112,7 +118,7 @@ def _rank(fault: _Fault) -> int:
     return _FIRST.index(fault.code) if fault.code in _FIRST else len(_FIRST)
 
 
-# --- what the validator finds, in our words
+# --- the validator's errors, translated
 
 
 def _schema_faults(
@@ -132,7 +138,7 @@ def _schema_faults(
 
 
 class _Told:
-    """Translates the validator's errors of one body."""
+    """Translates the validator's errors for one body."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.schema = schema
@@ -159,7 +165,7 @@ class _Told:
         fields = f"fields: {listed(map(clipped, names)) or 'none'}"
         whole = "this model" if not path else "this object"
         for name in _attribute(error.kind, "unexpected")[:MAX_VIOLATIONS]:
-            # With a branch that failed, the validator calls its fields unknown too; they are not.
+            # When a branch fails, the validator reports its fields as unknown too; they are known.
             if name not in names:
                 near = self.near(name, names)
                 hint = f" (did you mean {near}?)" if near else ""
@@ -174,14 +180,20 @@ class _Told:
         return clipped(lowered[found[0]]) if found else None
 
     def parent(self, error: jsonschema_rs.ValidationError) -> Mapping[str, Any]:
-        """The schema whose keyword failed; compiled schemas hold no references, so the path leads there."""
+        """Returns the schema whose keyword failed.
+
+        Compiled schemas hold no references, so the error's schema path leads to it.
+        """
         node: Any = self.schema
         for step in list(error.schema_path)[:-1]:
             node = node[step]
         return node if isinstance(node, dict) else {}
 
     def no_branch(self, path: _Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
-        """Where one branch alone is for values of this type, its errors say more than "none matches"."""
+        """Translates a failed `anyOf` or `oneOf`.
+
+        If only one branch accepts values of this type, that branch's errors say more than "none matches".
+        """
         branches = _attribute(error.kind, "context")
         fitting = [errors for errors in branches if not any(_is_type_error(inner, path) for inner in errors)]
         if len(fitting) == 1 and fitting[0]:
@@ -286,15 +298,15 @@ _TEXTS: Final[dict[str, tuple[str, Callable[[Any, Any], str]]]] = {
 }
 
 
-# --- bodies that the validator misreads
+# --- bodies that the validator would misread
 
 
 def _is_plain(body: Any) -> bool:
-    """Whether the validator sees the body as it is.
+    """Returns whether the validator sees the body as it is.
 
-    It raises for deep nesting and for objects of Python's own, takes NaN for null, and lets lone surrogates
-    and integers of thousands of digits pass. The HTTP edge refuses all of these long before; this keeps the
-    promise anyway.
+    The validator raises for deep nesting and for objects that are not JSON, reads NaN as null, and accepts
+    lone surrogates and integers of thousands of digits. The HTTP layer refuses all of these much earlier;
+    this check keeps the promise of `violations` without relying on that.
     """
     todo: list[tuple[Any, int]] = [(body, 0)]
     while todo:
@@ -313,7 +325,7 @@ def _is_plain(body: Any) -> bool:
 
 
 def _cleaned(body: Any) -> tuple[Any, list[_Fault]]:
-    """A copy that the validator can read, and a fault for each thing that had to be replaced."""
+    """Returns a copy that the validator can read, and a fault for each thing that had to be replaced."""
     faults: list[_Fault] = []
     root: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, _Path]] = [(body, root, 0, ())]

@@ -1,1 +1,1 @@
-"""The web pages, static, over the JSON API. Nothing is loaded from another host."""
+"""The web pages: static files over the JSON API, which load nothing from another host."""

@@ -1,4 +1,4 @@
-"""The pages and the client module: static files of this installation, under strict policies."""
+"""Serves the web pages and the client module: static files, under strict content security policies."""
 
 import hashlib
 from importlib.util import find_spec
@@ -15,12 +15,12 @@ from app.config import Settings
 
 _STATIC = Path(__file__).parent / "static"
 
-# Swagger UI sets style attributes and draws its icons from data: URIs; scripts stay ours alone.
+# Swagger UI sets style attributes and draws its icons from data: URIs; only our own scripts may run.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The playground shows files of everywhere, and runs nothing but its own.
+# The playground shows images and videos from any https host, and runs only its own scripts.
 _PLAYGROUND_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:{sandbox};"
     " media-src https:{sandbox}; connect-src 'self'; base-uri 'none'; form-action 'none';"
@@ -30,7 +30,7 @@ _MODULES = {"/client.js": "text/javascript; charset=utf-8", "/client.d.ts": "tex
 
 
 def _vendor_folder() -> Path:
-    """Where the Swagger UI build lies that the `fastapi-offline` distribution carries."""
+    """Returns the folder of the Swagger UI build that the `fastapi-offline` distribution contains."""
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
         raise RuntimeError("the package fastapi-offline is not installed")
@@ -45,7 +45,10 @@ def _page(name: str, policy: str) -> Route:
 
 
 def _module(path: str) -> Route:
-    """A file that pages of every origin may import; a browser asks each time whether it has changed."""
+    """Returns a route for a file that pages of every origin may import.
+
+    Browsers revalidate it each time by its entity tag.
+    """
     content = (_STATIC / path[1:]).read_bytes()
     headers = {
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
@@ -61,7 +64,7 @@ def _module(path: str) -> Route:
 
 
 def add_pages(app: Starlette, settings: Settings) -> None:
-    """Mount the pages on the application; the playground where the settings have one."""
+    """Mounts the pages on the application; the playground only where the settings have one."""
     routes = app.router.routes
     routes.append(_page("docs", _POLICY))
     routes.append(Mount("/docs/files", StaticFiles(directory=_STATIC)))

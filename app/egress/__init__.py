@@ -1,1 +1,1 @@
-"""The guarded way out: every URL that a stranger chose is fetched, or sent to, from here."""
+"""Guarded outgoing HTTP: every URL that a stranger chose is fetched, or sent to, through this package."""

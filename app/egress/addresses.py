@@ -1,8 +1,9 @@
-"""Which network addresses a URL from a stranger may lead to. Pure: names are resolved elsewhere.
+"""Which IP addresses a URL from a stranger may lead to. Pure: host names are resolved elsewhere.
 
-`ipaddress.is_global` is no filter: it passes NAT64, 6to4 and IPv4-compatible addresses, and addresses that
-cloud providers answer from inside. So the tables are our own: for IPv4 what is forbidden, from the registry
-of special-purpose addresses (RFC 6890) and the providers; for IPv6 what is allowed, less what is forbidden.
+`ipaddress.is_global` is no sufficient filter: it lets NAT64, 6to4 and IPv4-compatible addresses through, and
+addresses at which cloud providers answer from inside. So this module has tables of its own: for IPv4 what is
+forbidden, from the registry of special-purpose addresses (RFC 6890) and the providers' documents; for IPv6
+what is allowed, minus what is forbidden.
 """
 
 import ipaddress
@@ -19,9 +20,9 @@ _FORBIDDEN_V4: Final = tuple(
         (
             "0.0.0.0/8",  # this host
             "10.0.0.0/8",
-            "100.64.0.0/10",  # carriers' NAT; some providers' metadata
+            "100.64.0.0/10",  # carriers' NAT; some providers' metadata services
             "127.0.0.0/8",
-            "169.254.0.0/16",  # link-local; most providers' metadata
+            "169.254.0.0/16",  # link-local; most providers' metadata services
             "172.16.0.0/12",
             "192.0.0.0/24",
             "192.0.2.0/24",
@@ -32,7 +33,7 @@ _FORBIDDEN_V4: Final = tuple(
             "203.0.113.0/24",
             "224.0.0.0/4",
             "240.0.0.0/4",
-            "168.63.129.16/32",  # Azure answers from inside
+            "168.63.129.16/32",  # public by its number, but answered by Azure's own platform
         ),
     )
 )
@@ -41,9 +42,9 @@ _FORBIDDEN_V6: Final = tuple(
     map(
         IPv6Network,
         (
-            "2001::/23",  # protocols' own, Teredo among them
+            "2001::/23",  # reserved for protocols, Teredo among them
             "2001:db8::/32",
-            "2002::/16",  # 6to4: an IPv4 address in disguise
+            "2002::/16",  # 6to4: each contains an IPv4 address, which could be a forbidden one
             "3fff::/20",
         ),
     )
@@ -54,21 +55,21 @@ _USUAL_PORTS: Final = frozenset({80, 443})
 
 @dataclass(frozen=True, slots=True)
 class AllowedNetwork:
-    """A network that the operator allows all the same, on these ports."""
+    """A network that the operator allows although it is not public, on certain ports."""
 
     network: IPv4Network | IPv6Network
     ports: frozenset[int]
 
     def includes(self, address: Address, port: int) -> bool:
-        """Whether this address and port are of it."""
+        """Returns whether this address and port belong to it."""
         return port in self.ports and address in self.network
 
 
 def parse_network(text: str) -> AllowedNetwork:
-    """`10.20.0.0/16` on the usual ports, `10.20.0.0/16:9000` or `[fd00::/8]:9000` on that one.
+    """Parses `10.20.0.0/16` (the usual ports, 80 and 443), `10.20.0.0/16:9000` or `[fd00::/8]:9000`.
 
     Raises:
-        ValueError: it is no network; the message is for the operator.
+        ValueError: the text is no network; the message is for the operator.
 
     """
     bare = text.strip()
@@ -85,13 +86,13 @@ def parse_network(text: str) -> AllowedNetwork:
 
 
 def unmapped(address: Address) -> Address:
-    """The IPv4 address in an IPv4-mapped one (`::ffff:127.0.0.1`); any other as it is."""
+    """Returns the IPv4 address of an IPv4-mapped one (`::ffff:127.0.0.1`); any other address unchanged."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet may be behind it, and nobody of our own."""
+    """Returns whether the address belongs to the public internet, and to no private or special network."""
     address = unmapped(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _FORBIDDEN_V4)

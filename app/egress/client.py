@@ -1,10 +1,10 @@
-"""Fetching a URL that a stranger chose. One client for all of them, judged where it connects.
+"""The HTTP client for URLs that strangers choose. It checks each address that it connects to.
 
-A name is resolved, all its addresses are judged, and the connection goes to an address that was judged: there
-is no second look-up that could say something else. The name itself stays for Host, SNI and the certificate.
-Connections are not kept: each is judged by the reach of whoever wants it.
+A host name is resolved once, all its addresses are judged, and the connection is made to one of those
+addresses, so that no second look-up could give another answer. The name itself is still used for `Host`, SNI
+and the certificate. Connections are not reused, because each is judged by the `Reach` of one request.
 
-What failed is for the operator's log alone: to the caller all of it looks alike.
+Why a fetch failed is for the operator's log alone: the caller must not be able to tell the reasons apart.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from app.egress.urls import URL, URLRefused, parse_url
 
 _USUAL_PORTS: Final = frozenset({80, 443})
 _CONNECT_S: Final = 3.0
-_MAX_ADDRESSES: Final = 4  # tried, of those that a name has
+_MAX_ADDRESSES: Final = 4  # of one host name, that are tried
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CLOSE_S: Final = 1.0
 
 
 class EgressError(Exception):
-    """The URL was not fetched; `reason` is a word for the operator's log, and for nobody else."""
+    """The URL was not fetched. `reason` is a short code for the operator's log; callers must not see it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,11 +39,11 @@ class EgressError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What may be reached beside the public internet.
+    """What may be fetched in addition to the public internet.
 
-    `hosts` are host:port, over plain http too and whatever their addresses are; `networks` those that are
-    allowed although they are not public. A URL below the first of a pair in `instead` is fetched below the
-    second: the same place by its inner name.
+    `hosts` are of the form host:port; they are allowed over plain http too, and whatever their addresses are.
+    `networks` are allowed although they are not public. `instead` are pairs of base URLs: a URL below the
+    first is fetched below the second, which is the internal name of the same server.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -52,11 +52,11 @@ class Reach:
 
     @property
     def ports(self) -> frozenset[int]:
-        """The ports that may be reached over https."""
+        """The ports that may be reached over https; those of `hosts` are not among them."""
         return _USUAL_PORTS.union(*(network.ports for network in self.networks))
 
     def allows(self, url: URL, address: Address) -> bool:
-        """Whether this URL may be fetched from this address."""
+        """Returns whether this URL may be fetched from this address."""
         if url.authority in self.hosts:
             return True
         if any(network.includes(unmapped(address), url.port) for network in self.networks):
@@ -64,7 +64,12 @@ class Reach:
         return url.port in _USUAL_PORTS and is_public(address)
 
     def read(self, text: str) -> URL:
-        """The URL to fetch. Raises `EgressError`: no such URL may be fetched from anywhere."""
+        """Returns the URL to fetch for a text, with the replacements of `instead` made.
+
+        Raises:
+            EgressError: the text is no URL that may be fetched, whatever its addresses are.
+
+        """
         for outer, inner in self.instead:
             if text.startswith(f"{outer}/"):
                 text = inner + text[len(outer) :]
@@ -79,14 +84,22 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer whose body is still to come. `headers` are in lower case, the last of each name."""
+    """A response whose body has not been read yet.
+
+    `headers` have lower-case names; of several with one name, the last is kept.
+    """
 
     status: int
     headers: Mapping[str, str]
     _body: AsyncGenerator[bytes, None]
 
     async def chunk(self) -> bytes:
-        """The next bytes of the body, undecoded; none at its end. Raises `EgressError`."""
+        """Returns the next bytes of the body as sent, not decompressed; empty bytes at its end.
+
+        Raises:
+            EgressError: the body could not be read on.
+
+        """
         with _told():
             while not (chunk := await anext(self._body, None)):
                 if chunk is None:
@@ -95,7 +108,7 @@ class Fetched:
 
 
 class Egress:
-    """The client. It has no deadline of its own but for connecting: whoever waits sets one over all."""
+    """The client. It bounds the time to connect and no other: callers set a deadline around each use."""
 
     def __init__(self) -> None:
         self._resolver = Resolver()
@@ -104,10 +117,12 @@ class Egress:
     async def get(
         self, url: str, reach: Reach, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[Fetched]:
-        """GET the URL, following up to three redirects, each judged like the first and none away from TLS.
+        """Sends a GET request, following up to three redirects, and yields the response.
+
+        Each redirect is judged like the first URL; one from https to http is refused.
 
         Raises:
-            EgressError: it could not be fetched, or not be allowed to.
+            EgressError: the URL could not be fetched, or must not be.
 
         """
         place = reach.read(url)
@@ -134,7 +149,7 @@ class Egress:
                 {
                     "Host": url.host_header,
                     "Accept": "*/*",
-                    "Accept-Encoding": "identity",  # what is unpacked has no size that anybody announced
+                    "Accept-Encoding": "identity",  # a compressed body's real size is not announced
                     "User-Agent": "reelgate",
                     "Connection": "close",
                     **headers,
@@ -151,7 +166,7 @@ class Egress:
             body = _stream(response)
             yield Fetched(response.status, named, body)
         finally:
-            # Also while being cancelled; a peer that holds the close up is not waited for.
+            # Runs on cancellation too. A peer that delays the close is not waited for beyond `_CLOSE_S`.
             with suppress(Exception):
                 async with asyncio.timeout(_CLOSE_S):
                     if body is not None:
@@ -180,12 +195,12 @@ def _next(place: URL, location: str | None, reach: Reach) -> URL:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Whatever the layers below raise, told as one error of ours."""
+    """Turns whatever the layers below raise into an `EgressError`."""
     try:
         yield
     except EgressError:
         raise
-    except Exception as error:  # of the socket, of TLS, of the protocol, or of what it parses
+    except Exception as error:  # from the socket, TLS, the protocol or a parser
         raise EgressError(_word(error)) from error
 
 
@@ -195,7 +210,7 @@ def _word(error: Exception) -> str:
 
 
 class _Guard(httpcore2.AsyncNetworkBackend):
-    """Connects to judged addresses alone, over TCP alone."""
+    """A network backend that connects over TCP, and only to addresses that were judged."""
 
     def __init__(self, resolver: Resolver, url: URL, reach: Reach) -> None:
         self._resolver = resolver
@@ -211,7 +226,10 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,  # noqa: ARG002 - as above
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """A connection to the first of the host's addresses that takes it."""
+        """Returns a connection to the first of the host's addresses that accepts one.
+
+        It is refused unless all of the host's addresses are allowed.
+        """
         try:
             addresses = await self._resolver.addresses(host, port)
         except OSError as error:
@@ -232,5 +250,5 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109, ARG002 - as above
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - as above
     ) -> httpcore2.AsyncNetworkStream:
-        """Never."""
+        """Refuses: files of the machine are never connected to."""
         raise EgressError("unix_socket")

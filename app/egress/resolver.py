@@ -1,7 +1,7 @@
-"""Looking names up in threads of its own.
+"""Host name look-ups in threads of their own.
 
-The event loop's resolver threads are few, and the upstream's connections need them; a hostile name server
-that never answers keeps a thread for as long as the system's resolver is patient, up to half a minute.
+The event loop's resolver threads are few, and connections to RunComfy need them; a hostile name server that
+never answers occupies a thread for as long as the system's resolver waits, up to half a minute.
 """
 
 import asyncio
@@ -17,16 +17,19 @@ _MAX_THREADS: Final = 512
 
 
 class Resolver:
-    """The system's resolver. Its threads are daemons: one that hangs does not keep a process from ending."""
+    """The system's resolver, called in daemon threads.
+
+    A daemon thread that hangs does not keep the process from ending.
+    """
 
     def __init__(self) -> None:
         self._room = threading.BoundedSemaphore(_MAX_THREADS)
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """Every address of a host, in the system's order; a number in any notation is an address too.
+        """Returns every address of a host in the system's order; an IP address stands for itself.
 
         Raises:
-            OSError: it has none, or too many look-ups hang.
+            OSError: the host has no address, or too many look-ups hang.
 
         """
         with suppress(ValueError):
@@ -58,12 +61,12 @@ class Resolver:
             answer = error if isinstance(error, OSError) else OSError(str(error))
         finally:
             self._room.release()
-        with suppress(RuntimeError):  # the loop has ended meanwhile
+        with suppress(RuntimeError):  # the event loop may have been closed meanwhile
             loop.call_soon_threadsafe(_tell, found, answer)
 
 
 def _tell(found: "asyncio.Future[list[Address]]", answer: list[Address] | OSError) -> None:
-    if found.done():  # whoever asked has gone
+    if found.done():  # the caller was cancelled meanwhile
         return
     if isinstance(answer, OSError):
         found.set_exception(answer)

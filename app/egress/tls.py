@@ -1,4 +1,4 @@
-"""Whom we trust over TLS."""
+"""The certificate authorities that outgoing TLS connections trust."""
 
 import ssl
 from functools import cache
@@ -8,5 +8,8 @@ import httpx2
 
 @cache
 def system_trust() -> ssl.SSLContext:
-    """The system's certificates, loaded once for all clients: it takes 50 ms. Its settings are shared."""
+    """Returns the TLS context with the system's authorities, which all clients share, settings included.
+
+    It is created once, because loading the certificates takes 50 ms.
+    """
     return httpx2.create_ssl_context()

@@ -1,4 +1,4 @@
-"""One reading of a URL, so that what is judged and what is asked for cannot differ."""
+"""The one parser of strangers' URLs, so that the URL judged and the URL fetched are the same."""
 
 import ipaddress
 import re
@@ -10,18 +10,18 @@ MAX_URL_CHARS: Final = 2_048
 _MAX_HOST_CHARS: Final = 253
 _USUAL_PORT: Final = {"https": 443, "http": 80}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
-# Underscores occur in the host names of stores, though not in RFC 1123.
+# RFC 1123 has no underscores, but host names of object stores do.
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
 _KEPT: Final = "!$%&'()*+,/:;=?@[]~"
 
 
-class URLRefused(ValueError):  # noqa: N818 - reads as what happened
-    """The text is no URL of a file; the message says what it must be, in public words."""
+class URLRefused(ValueError):  # noqa: N818 - named after what happened
+    """The text is not an acceptable URL of a file. The message says what it must be, in words for callers."""
 
 
 @dataclass(frozen=True, slots=True)
 class URL:
-    """An absolute http or https URL. `target` is what stands in the request line, percent-encoded."""
+    """An absolute http or https URL. `target` is the path and query for the request line, percent-encoded."""
 
     scheme: str
     host: str
@@ -30,31 +30,31 @@ class URL:
 
     @property
     def authority(self) -> str:
-        """host:port in lower case, an IPv6 address in brackets."""
+        """The host:port in lower case, an IPv6 address in brackets."""
         return f"{self.bracketed}:{self.port}"
 
     @property
     def bracketed(self) -> str:
-        """The host as it stands in a URL."""
+        """The host as it stands in a URL, an IPv6 address in brackets."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def host_header(self) -> str:
-        """The value of `Host`."""
+        """The value of the `Host` header: the port is left out where it is the scheme's usual one."""
         return self.bracketed if self.port == _USUAL_PORT[self.scheme] else self.authority
 
 
 def scheme_of(text: str) -> str:
-    """The scheme in lower case; empty where there is none."""
+    """Returns the URL's scheme in lower case; an empty text where there is none."""
     matched = _SCHEME.match(text)
     return matched[1].lower() if matched else ""
 
 
 def parse_url(text: str) -> URL:
-    """Read an http or https URL.
+    """Parses an http or https URL.
 
     Raises:
-        URLRefused: it is none, or one that two readers could understand differently.
+        URLRefused: the text is no such URL, or one that two parsers could understand differently.
 
     """
     scheme = scheme_of(text)

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of the product: time, ids, secrets, JSON, logs and loops."""
+"""General-purpose tools that know nothing of the product: time, ids, secrets, JSON, logs, tasks and loops."""

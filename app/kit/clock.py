@@ -1,4 +1,4 @@
-"""Time, handed to whoever needs it, so that no test waits for it."""
+"""The clock that components are given, so that tests control the time and never wait for it."""
 
 import asyncio
 import time
@@ -7,29 +7,29 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of the current time and of delays."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970-01-01T00:00:00Z."""
+        """Returns the time in milliseconds since 1970-01-01T00:00:00Z."""
 
     async def sleep(self, delay_s: float) -> None:
-        """Return after `delay_s` seconds of this clock."""
+        """Waits for `delay_s` seconds of this clock."""
 
 
 class SystemClock:
     """The machine's own clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970-01-01T00:00:00Z."""
+        """Returns the time in milliseconds since 1970-01-01T00:00:00Z."""
         return time.time_ns() // 1_000_000
 
     async def sleep(self, delay_s: float) -> None:
-        """Return after `delay_s` seconds."""
+        """Waits for `delay_s` seconds."""
         await asyncio.sleep(delay_s)
 
 
 async def happens(event: asyncio.Event, clock: Clock, *, within_s: float) -> bool:
-    """Wait until the event is set; False when the clock was faster."""
+    """Waits at most `within_s` seconds for the event; returns whether it was set in that time."""
     if event.is_set():
         return True
     set_ = asyncio.ensure_future(event.wait())
@@ -44,7 +44,7 @@ async def happens(event: asyncio.Event, clock: Clock, *, within_s: float) -> boo
 
 
 def iso(at_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
+    """Returns a time as RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
     seconds, rest_ms = divmod(at_ms, 1000)
     moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""JSON in and out: strict towards callers, compact on disk.
+"""Reading and writing JSON: strict with callers' bodies, compact in the database.
 
-Strict means that two readers cannot understand one document differently: UTF-8, one value, no duplicate
-keys, no NUL, no lone surrogate, no NaN or infinity, nesting bounded (RFC 8259 leaves these open, RFC 7493
-closes them).
+Strict means that no two parsers can understand one document differently: it is UTF-8 and a single value, with
+no duplicate keys, no NUL, no lone surrogates, no NaN or infinity, and bounded nesting (RFC 8259 leaves these
+open, RFC 7493 closes them).
 """
 
 import json
@@ -12,18 +12,18 @@ from typing import Any, NoReturn
 import orjson
 
 MAX_DEPTH = 32
-MAX_VALUES = 10_000  # no model takes a hundredth; judging 60,000 took 0.6 s of the event loop
+MAX_VALUES = 10_000  # no model accepts a hundredth of it; checking 60,000 blocked the event loop for 0.6 s
 
 
-class JSONRefused(ValueError):  # noqa: N818 - reads as what happened, as elsewhere in the catalogue
-    """The document is not acceptable; the message says why, in public words."""
+class JSONRefused(ValueError):  # noqa: N818 - named after what happened
+    """The document is not acceptable. The message says why, in words that callers may be shown."""
 
 
 def parse_strict(raw: bytes) -> Any:
-    """The value of a JSON document.
+    """Parses a JSON document and returns its value.
 
     Raises:
-        JSONRefused: whatever is wrong with it; no other exception leaves.
+        JSONRefused: for whatever is wrong with the document; no other exception is raised.
 
     """
     try:
@@ -66,7 +66,7 @@ def _float(text: str) -> float:
     return number
 
 
-_MAX_INTEGER = 400  # more digits than any double has; int() is quadratic beyond
+_MAX_INTEGER = 400  # digits: more than any double has, and int() takes quadratic time for longer ones
 
 
 def _int(text: str) -> int:
@@ -76,7 +76,7 @@ def _int(text: str) -> int:
 
 
 def _check_all(document: Any) -> None:
-    """Depth, number and texts of all values, level by level."""
+    """Checks the nesting depth, the number of values and every text of a document, level by level."""
     level, count = [document], 0
     for depth in range(MAX_DEPTH + 1):
         count += len(level)
@@ -107,7 +107,7 @@ def _check_text(text: str) -> None:
 
 
 def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
-    """Compact UTF-8 JSON in the value's own order of keys, or in a canonical one."""
+    """Returns the value as compact UTF-8 JSON, its keys in their own order or, with `sort_keys`, sorted."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
     except TypeError:  # integers beyond 64 bits, which orjson does not write
@@ -116,10 +116,13 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
 
 
 def to_column(value: Any) -> str | None:
-    """A value as the text of a database column; None stays NULL. NUL stays escaped, as PostgreSQL needs."""
+    """Returns a value as the JSON text of a database column; None stays NULL.
+
+    A NUL character stays escaped, because PostgreSQL's text cannot hold one.
+    """
     return None if value is None else dumps(value).decode()
 
 
 def from_column(text: str | None) -> Any:
-    """The value of such a column."""
+    """Returns the value that a column written with `to_column` holds."""
     return None if text is None else json.loads(text)

@@ -1,4 +1,4 @@
-"""Structured logs with one trace id for everything that one HTTP call caused (W3C Trace Context)."""
+"""Structured logs; all lines that one HTTP request causes share a trace id (W3C Trace Context)."""
 
 import logging
 import re
@@ -19,12 +19,12 @@ _NO_TRACE = "0" * 32
 
 
 def new_trace_id() -> str:
-    """32 lower-case hex digits."""
+    """Returns a random trace id of 32 lower-case hex digits."""
     return secrets.token_hex(16)
 
 
 def trace_id_of(traceparent: str | None) -> str:
-    """The caller's trace id where its `traceparent` header is well formed, else a new one."""
+    """Returns the trace id of a `traceparent` header, or a new one where that is missing or malformed."""
     match = _TRACEPARENT.match(traceparent) if traceparent else None
     if match is None or match[1] == _NO_TRACE:
         return new_trace_id()
@@ -32,12 +32,15 @@ def trace_id_of(traceparent: str | None) -> str:
 
 
 def get_logger(name: str) -> Any:
-    """A structlog logger; events are short constant sentences, what varies goes into fields."""
+    """Returns a structlog logger.
+
+    The event of a log line is a short constant sentence; whatever varies goes into fields.
+    """
     return structlog.get_logger(component=name)
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Send our logs and those of the libraries to standard error, one line an event."""
+    """Sends our logs and those of the libraries to standard error, one line for each event."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         _add_trace_id,
@@ -51,7 +54,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The default draws every local variable: slow, and some of them are secrets.
+            # The default prints every local variable, which is slow, and some of them are secrets.
             exception_formatter=structlog.dev.plain_traceback,
         )
     structlog.configure(
@@ -70,7 +73,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These print URLs (and so the upstream's ids) at INFO.
+    # These libraries log URLs, and so RunComfy's ids, at INFO.
     for name in ("httpx2", "httpcore2", "aiosqlite", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -82,7 +85,7 @@ def _add_trace_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
 
 
 def _redacted(_logger: Any, _method: str, line: Any) -> str:
-    """The finished line, tracebacks and all, without secrets."""
+    """Returns the finished log line, traceback included, without secrets."""
     return redaction.redactor.redact(line)
 
 

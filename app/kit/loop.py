@@ -1,7 +1,8 @@
-"""One anatomy for everything that happens in the background.
+"""The one kind of background loop that all periodic work uses.
 
-A loop is a named `run_once` that returns how many things it did. The first tick comes at once; an error is
-logged and met with a longer pause; a stop lets the tick under way finish.
+A loop has a name and a function `run_once`, which returns how many things it did. The first tick comes at
+once; an error is logged and followed by a longer pause; a tick that is under way when the loop is stopped
+finishes.
 """
 
 import asyncio
@@ -16,10 +17,11 @@ _MAX_BACKOFF = 30  # times the interval
 
 
 class Loop:
-    """A background loop.
+    """A background loop that calls `run_once` again and again.
 
-    `interval_s` is the pause between ticks, of which up to a tenth is jitter, so that replicas spread out;
-    the event, if there is one, ends it at once.
+    `interval_s` is the pause between ticks. Up to a tenth of it is taken off at random, so that replicas do
+    not tick together. Setting the event `woken`, if there is one, ends the pause at once; whoever passes an
+    event must also clear it.
     """
 
     def __init__(
@@ -39,12 +41,12 @@ class Loop:
         self._woken = woken or asyncio.Event()
 
     async def run(self) -> None:
-        """Tick until `stop`."""
+        """Ticks until `stop` is called."""
         failures = 0
         while not self._stopping:
             try:
                 count = await self.run_once()
-            except Exception:  # noqa: BLE001 - a loop outlives whatever one tick met
+            except Exception:  # noqa: BLE001 - a loop goes on after any error of a tick
                 failures += 1
                 _log.exception("A loop's tick failed.", loop=self.name, failures=failures)
             else:
@@ -54,7 +56,7 @@ class Loop:
             await self._pause(self.interval_s * min(2**failures, _MAX_BACKOFF))
 
     def stop(self) -> None:
-        """Ask the loop to end after its present tick."""
+        """Asks the loop to end after its present tick."""
         self._stopping = True
         self._woken.set()
 

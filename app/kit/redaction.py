@@ -1,7 +1,7 @@
-"""Taking secrets out of a finished log line, whoever wrote it: the last step, so that nothing goes around it.
+"""Redaction of secrets in log lines, applied to each finished line so that no way of logging bypasses it.
 
-The code logs no secret on purpose. This is for what it does not write itself: texts of exceptions, lines of
-libraries. Pure, and linear in the length of the line.
+Our own code logs no secrets. This is for text that it does not write itself: messages of exceptions, and
+lines of libraries. Pure, and linear in the length of the line.
 """
 
 import json
@@ -12,33 +12,36 @@ from urllib.parse import quote
 
 _MIN_CHARACTERS: Final = 8
 _HIDDEN: Final = "[redacted]"
-# The kid stays: it names the key, and opens nothing. What follows it is hidden, however mistyped.
+# The kid stays visible: it names the key and gives no access. What follows it is hidden, even if mistyped.
 _KEY = re.compile(r"(rg_(?:live|test|client)_[0-9A-Za-z]{12}_)[^\s\"'<>\\,;:&?#(){}\[\]]+")
 _SCHEME = re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-# None of these goes on past the next `://`, so however many there are, each is read once or twice.
+# None of the next patterns matches past the next `://`, so each part of the text is read once or twice.
 _USER = re.compile(r"(://)[^\s/:\"'<>\\]*:[^\s/\"'<>\\]*@")
 _URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _DATA = re.compile(r"(;base64,)([A-Za-z0-9+/=_%-]{16,})", re.IGNORECASE)
 
 
 class Redactor:
-    """Takes known secrets and whatever looks like one out of a text."""
+    """Replaces known secrets, and whatever looks like a secret, in a text."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
 
     def remember(self, secrets: Iterable[str]) -> None:
-        """Hide these from now on, also as JSON and URLs write them; under eight characters is no secret."""
+        """Adds secrets that `redact` hides from now on, also as JSON and URLs write them.
+
+        A text of fewer than eight characters does not count as a secret, and is ignored.
+        """
         forms = set(self._forms)
         for secret in secrets:
             if len(secret) >= _MIN_CHARACTERS:
                 forms |= {secret, quote(secret), quote(secret, safe="")}
                 forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-        # The longest first: one secret may begin with another.
+        # The longest is replaced first, because one secret may begin with another.
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """The text without them."""
+        """Returns the text with its secrets hidden."""
         for form in self._forms:
             if form in text:
                 text = text.replace(form, _HIDDEN)
@@ -60,4 +63,4 @@ def _without_query(found: re.Match[str]) -> str:
 
 
 redactor: Final = Redactor()
-"""The process's own: logs are the process's, too."""
+"""The redactor of this process, whose log has one too."""

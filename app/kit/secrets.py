@@ -1,4 +1,4 @@
-"""Random text, keyed digests and checksums for secrets that leave our hands."""
+"""Random text, keyed digests and checksums: what API keys and client tokens are made of."""
 
 import hashlib
 import hmac
@@ -6,16 +6,19 @@ import secrets
 import zlib
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-CHECK_LENGTH = 6  # 62**6 exceeds 2**32, so every CRC-32 fits
+CHECK_LENGTH = 6  # base-62 digits: 62**6 exceeds 2**32, so every CRC-32 fits
 
 
 def random_text(length: int) -> str:
-    """Base-62 text from the system's generator: 5.95 bits a character."""
+    """Returns base-62 text from the system's random generator: 5.95 bits a character."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
 def checksum(text: str) -> str:
-    """CRC-32 as six base-62 digits: finds typing errors without asking anybody; it protects nothing."""
+    """Returns the text's CRC-32 as six base-62 digits.
+
+    It detects typing errors without a database look-up; it protects nothing.
+    """
     number = zlib.crc32(text.encode())
     digits = ""
     for _ in range(CHECK_LENGTH):
@@ -25,15 +28,15 @@ def checksum(text: str) -> str:
 
 
 def keyed_digest(pepper: str, text: str) -> str:
-    """HMAC-SHA256 in hex."""
+    """Returns the HMAC-SHA256 of the text under the pepper, in hex."""
     return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def pepper_id(pepper: str) -> str:
-    """Which pepper made a digest: eight hex digits that tell nothing else about it."""
+    """Returns eight hex digits that identify a pepper and reveal nothing else about it."""
     return hashlib.sha256(b"reelgate pepper id\0" + pepper.encode()).hexdigest()[:8]
 
 
 def same(left: str, right: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell where they differ."""
+    """Returns whether two texts are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest(left.encode(), right.encode())

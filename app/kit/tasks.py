@@ -1,4 +1,4 @@
-"""Tasks that belong to the application, so that neither a caller's disconnect nor a drain cuts them."""
+"""Tasks that belong to the application, so that a caller who disconnects does not cancel them."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,7 +8,7 @@ R = TypeVar("R")
 
 
 class Tasks:
-    """The application's own running tasks."""
+    """The application's running tasks."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -18,9 +18,9 @@ class Tasks:
         return len(self._running)
 
     def start(self, work: Coroutine[Any, Any, R], *, name: str, may_be_cut: bool = False) -> asyncio.Task[R]:
-        """Run the coroutine whatever happens to the caller; await it through `asyncio.shield`.
+        """Starts the coroutine as a task that outlives its caller, who awaits it through `asyncio.shield`.
 
-        `may_be_cut`: a drain does not wait for it, because nothing is lost with it.
+        `may_be_cut` marks work with which nothing is lost: a drain cancels it instead of waiting for it.
         """
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
@@ -30,7 +30,10 @@ class Tasks:
         return task
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for what is running, then cancel the rest. How many had to be cancelled."""
+        """Cancels the tasks that may be cut, waits up to `timeout_s` for the others, and cancels those left.
+
+        Returns the number of tasks that were not finished in time; those that may be cut do not count.
+        """
         cut = set(self._cuttable)
         for task in cut:
             task.cancel()
@@ -47,10 +50,13 @@ class Tasks:
         self._running.discard(task)
         self._cuttable.discard(task)
         if not task.cancelled():
-            task.exception()  # it was raised to whoever awaited; nobody else needs a warning
+            task.exception()  # retrieved, so that asyncio does not warn: whoever awaited the task has it
 
 
 def mark_seen(future: "asyncio.Future[Any]") -> None:
-    """Whoever waits for it has its error, or has given up; nobody else needs a warning."""
+    """Retrieves the future's exception, so that asyncio does not warn that nobody did.
+
+    For a future whose waiters receive the exception themselves, or have given up waiting.
+    """
     if not future.cancelled():
         future.exception()

@@ -1,1 +1,1 @@
-"""Media that others host: probed by their first bytes, never decoded."""
+"""Media files that others host: identified by their first bytes, never decoded."""

@@ -1,4 +1,4 @@
-"""What can be told of a file. Pure: the bytes come from wherever."""
+"""The facts of a media file that its first bytes tell. Pure: the caller supplies the bytes."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ from app.media.formats import FormatError, see
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file is: its media type by its first bytes, and what could be told of the rest.
+    """What is known of a file: its media type by its first bytes, its size and a picture's dimensions.
 
-    `size_bytes` is None where the server did not say and nobody needed it; one that was counted no further
-    than needed is at least that. Width and height are in pixels, as stored.
+    `size_bytes` is None where the server did not state it and nobody needed it. Where the bytes were counted
+    no further than a limit, the file has at least that many. Width and height are in pixels as stored,
+    whatever orientation EXIF asks for.
     """
 
     type: str
@@ -20,15 +21,18 @@ class Facts:
 
 
 class UnreadableError(ValueError):
-    """The file is there and is no media file; the message is public words."""
+    """The file exists and is no media file. The message is in words that callers may be shown."""
 
 
 def facts_of(head: bytes, *, whole: bool) -> Facts:
-    """The facts of a file by its first bytes; its size where these are all of them.
+    """Returns the facts of a file by its first bytes.
+
+    `whole` says that `head` is all of the file, or all that will be read of it; its length then counts as the
+    size.
 
     Raises:
         UnreadableError: it is no media file.
-        NeedMoreError: more bytes could change the answer; not where `whole`.
+        NeedMoreError: more bytes could change the answer; never where `whole`.
 
     """
     try:

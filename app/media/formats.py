@@ -1,7 +1,8 @@
-"""What a file is by its first bytes, and how large a picture it is. Pure; nothing is decoded.
+"""Recognises a media file by its first bytes and reads a picture's dimensions. Pure; nothing is decoded.
 
-Type, width and height are those that Pillow tells wherever it opens a JPEG, PNG, WebP or GIF: what decides
-downstream is most likely Pillow too. Hence some oddities that are in no standard.
+Type, width and height are those that Pillow reports for any JPEG, PNG, WebP or GIF that it opens, because the
+software behind RunComfy that judges the file is most likely Pillow too. Hence some rules that are in no
+standard.
 """
 
 import re
@@ -14,11 +15,12 @@ from typing import Final, TypeAlias
 _JPEG, _PNG, _GIF, _WEBP = "image/jpeg", "image/png", "image/gif", "image/webp"
 _HEIC, _AVIF, _MP4, _MATROSKA = "image/heic", "image/avif", "video/mp4", "video/x-matroska"
 
-_SURE: Final = 64  # bytes, with which every magic here is told, but for those with a list behind them
-_LISTS_END: Final = 1_024  # brands and document types stand before
+_SURE: Final = 64  # bytes, enough to match every signature here; brand lists may need more
+_LISTS_END: Final = 1_024  # bytes within which brands and document types are looked for
 _MAX_PARTS: Final = 10_000  # segments, chunks or blocks: no honest header has so many
 
-# A marker of a segment. Escaped and padded ones, and those without a segment, are skipped as any junk is.
+# A JPEG marker that begins a segment. Escaped and padded markers, and those without a segment, are skipped
+# like any other bytes between segments.
 _MARKER = re.compile(rb"\xff[^\x00\xc8\xd0-\xd9\xf0-\xfd\xff]")
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0), 0xDE}) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
@@ -37,7 +39,7 @@ _PIXELS: Final = frozenset(bytes((depth, colour)) for colour, depths in _DEPTHS.
 _SCREEN: Final = struct.Struct("<6xHHBxx")  # width, height, flags
 _HAS_PALETTE: Final = 0x80
 _IMAGE: Final = struct.Struct("<4HB")  # left, top, width, height, flags
-_BLOCK = re.compile(rb"[!,;]")  # what stands between blocks is junk
+_BLOCK = re.compile(rb"[!,;]")  # the first byte of a GIF block; bytes between blocks are skipped
 _COMMENT, _APPLICATION = 0xFE, 0xFF
 _LOOPS: Final = b"NETSCAPE2.0"
 
@@ -51,10 +53,11 @@ _BRANDS: Final = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), "audio/mp4"),
     b"qt  ": "video/quicktime",
 }
-_PICTURE_BRANDS: Final = frozenset({b"mif1", b"msf1", b"miaf", b"MiHB"})  # which of them, others tell
+# Major brands that HEIC and AVIF files share: the compatible brands tell which of the two it is.
+_PICTURE_BRANDS: Final = frozenset({b"mif1", b"msf1", b"miaf", b"MiHB"})
 _DOCUMENT = re.compile(rb"\x42\x82(?:[\x84-\xa0]|\x40[\x04-\x20]|\x01\0{6}[\x04-\x20])(webm|matroska)")
 
-# Layer I is left out: its sync is the byte order mark of UTF-16 too.
+# MPEG audio's layer I is left out, because its sync bytes are also the byte order mark of UTF-16.
 _SOUND_RATES: Final = bytes(b for b in range(0xF0) if b >> 2 & 3 != 3)  # noqa: PLR2004 - reserved
 _ADTS_RATES: Final = bytes(b for b in range(256) if b >> 2 & 15 <= 12)  # noqa: PLR2004 - the rest is reserved
 _MAGICS: Final = tuple(
@@ -62,7 +65,7 @@ _MAGICS: Final = tuple(
     for magic, media_type in (
         (rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", "image/bmp"),
         (rb"II[*+]\0|MM\0[*+]", "image/tiff"),
-        (rb"\0\0\0\x08wide|.{4}(?:moov|mdat)", "video/quicktime"),  # from before brands were
+        (rb"\0\0\0\x08wide|.{4}(?:moov|mdat)", "video/quicktime"),  # files older than `ftyp` brands
         (rb"RIFF.{4}AVI ", "video/x-msvideo"),
         (rb"\0\0\x01[\xb3\xba]", "video/mpeg"),
         (rb"(?:RIFF|RF64).{4}WAVE", "audio/wav"),
@@ -79,11 +82,11 @@ _Size: TypeAlias = tuple[int, int] | None
 
 
 class FormatError(ValueError):
-    """The bytes are no media file that this knows, or a broken one; the message is public words."""
+    """The bytes are no media file of a known type, or a broken one. The message may be shown to callers."""
 
 
 class NeedMoreError(Exception):
-    """The head ends before the answer; nothing is wrong with the file so far."""
+    """The head is too short to answer; nothing is wrong with the file so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Seen:
     """What a file's first bytes tell.
 
     `type` is a media type such as image/jpeg. Width and height are in pixels as stored, whatever orientation
-    EXIF asks for; None where they are not looked for in files of that type.
+    EXIF asks for; None for types whose dimensions are not read.
     """
 
     type: str
@@ -100,13 +103,14 @@ class Seen:
 
 
 def see(head: bytes, *, whole: bool) -> Seen:
-    """Tell a file by its head. `whole`: these are all of its bytes, or all that will ever be read.
+    """Identifies a file by its first bytes.
 
-    A head that is whole and was cut still has its answer where the size was told before the cut.
+    `whole` says that these are all of its bytes, or all that will ever be read. A head that is whole and yet
+    was cut short still gives an answer where the dimensions stand before the cut.
 
     Raises:
         FormatError: it is no media file, or a broken one.
-        NeedMoreError: more bytes could change the answer; not where `whole`.
+        NeedMoreError: more bytes could change the answer; never where `whole`.
 
     """
     if not whole and len(head) < _SURE:
@@ -135,14 +139,14 @@ def _told(media_type: str, size: _Size) -> Seen:
 
 
 def _cut(media_type: str, size: _Size, *, whole: bool) -> Seen:
-    """The answer where the head ends early: the size that was told last, if no more is to come."""
+    """Answers for a head that ends early: with the dimensions read so far, if no more bytes will come."""
     if not whole:
         raise NeedMoreError
     return _told(media_type, size)
 
 
 def _jpeg(head: bytes, *, whole: bool) -> Seen:
-    """The last frame header before the first scan."""
+    """Reads a JPEG's dimensions from the last frame header before the first scan."""
     size: _Size = None
     at = 2
     for _ in range(_MAX_PARTS):
@@ -174,7 +178,7 @@ def _frame(segment: bytes) -> tuple[int, int]:
 
 
 def _png(head: bytes, *, whole: bool) -> Seen:
-    """The last header before the first data that could be drawn with one."""
+    """Reads a PNG's dimensions from the last header before the first image data that it could describe."""
     size: _Size = None
     drawable = False
     at = 8
@@ -206,7 +210,7 @@ def _check(chunk: bytes) -> None:
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], bool]:
-    """The size, and whether the pixels are of a known kind."""
+    """Returns the width and height, and whether depth and colour type are a known combination."""
     if len(data) < _HEADER.size:
         raise _unreadable("its header is broken")
     width, height, pixels, _, filters, _ = _HEADER.unpack_from(data)
@@ -216,7 +220,7 @@ def _header(data: bytes) -> tuple[tuple[int, int], bool]:
 
 
 def _gif(head: bytes, *, whole: bool) -> Seen:
-    """The screen, enlarged to what the first picture takes of it."""
+    """Reads a GIF's dimensions: its screen, enlarged to contain the first picture."""
     if len(head) < _SCREEN.size:
         return _cut(_GIF, None, whole=whole)
     width, height, flags = _SCREEN.unpack_from(head)
@@ -241,9 +245,10 @@ def _gif(head: bytes, *, whole: bool) -> Seen:
 
 
 def _past_extension(head: bytes, at: int) -> int:
-    """Where an extension's last block ends. Raises IndexError where the head ends before.
+    """Returns the offset behind an extension's last block.
 
-    The first block may be empty and yet not be the last, but for comments: so Pillow has it.
+    Outside comments, the first block may be empty without being the last: Pillow reads it so. Raises
+    IndexError where the head ends before.
     """
     label, at = head[at], at + 1
     if label != _COMMENT:
@@ -258,7 +263,7 @@ def _past_extension(head: bytes, at: int) -> int:
 
 
 def _webp(head: bytes, *, whole: bool) -> Seen:
-    """The canvas, or the only frame where there is none. All of it stands at fixed places."""
+    """Reads a WebP's dimensions, at fixed offsets: its canvas, or its only frame where it has none."""
     chunk = head[12:16]
     size: _Size = None
     try:
@@ -281,7 +286,7 @@ def _webp(head: bytes, *, whole: bool) -> Seen:
 
 
 def _boxes(head: bytes, *, whole: bool) -> Seen:
-    """ISO base media, by its brand."""
+    """Identifies a file of the ISO base media format by its brands."""
     brand = head[8:12]
     if brand not in _PICTURE_BRANDS:
         return Seen(_BRANDS.get(brand, _MP4))
@@ -293,7 +298,7 @@ def _boxes(head: bytes, *, whole: bool) -> Seen:
 
 
 def _ebml(head: bytes, *, whole: bool) -> Seen:
-    """Matroska or the part of it that is WebM, by the type of document."""
+    """Identifies Matroska, or its subset WebM, by the document type."""
     found = _DOCUMENT.search(head, 4, _LISTS_END)
     if found is None:
         if not whole and len(head) < _LISTS_END:

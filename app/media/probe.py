@@ -1,7 +1,7 @@
-"""Looking at a file without fetching it: its first bytes tell what it is, the server how long it is.
+"""Probes a file by URL without fetching all of it: its first bytes tell the type, the server states the size.
 
-What was seen is believed for a while, and then asked for again by its validator. One tenant's looks are not
-another's: who knows a URL by heart learns nothing about who else does.
+What a probe found is trusted for a while, and then revalidated with its entity tag or date. Results are not
+shared between tenants, so that a tenant who knows a URL learns nothing about who else uses it.
 """
 
 import asyncio
@@ -23,22 +23,25 @@ from app.media.formats import NeedMoreError
 
 _log = get_logger("media")
 FIRST_BYTES: Final = 65_536
-MAX_BYTES: Final = 524_288  # of a head that is long for its thumbnails and profiles
-_PARTS: Final = 4  # of a tenant's places one end user, or client token, has one in so many
-_ROWS: Final = 4_096  # that are remembered
-_MAX_ASKS: Final = 3  # for the first range, for the longer one, and for all of it
-_ASKED_AFTER: Final = 20  # so many times the time for which it is believed, a validator is worth asking by
+MAX_BYTES: Final = 524_288  # where thumbnails and colour profiles make the header long
+_PARTS: Final = 4  # one end user, or client token, may use one in so many of its tenant's concurrent probes
+_ROWS: Final = 4_096  # results that are remembered
+_MAX_ASKS: Final = 3  # requests: for the first range, for the longer one, and for the whole file
+_ASKED_AFTER: Final = 20  # times `believed_ms`: the age up to which a result is revalidated
 _RANGE = re.compile(r"bytes 0-(\d{1,18})/(\d{1,18}|\*)")
 _OK, _PARTIAL, _NOT_MODIFIED, _NO_SUCH_RANGE = 200, 206, 304, 416
 
 
 class UnreachableError(Exception):
-    """The file could not be fetched. Why is in the log alone."""
+    """The file could not be fetched. The reason is in the log alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What was seen at a URL, and the headers that ask whether it is still so."""
+    """A remembered result, with the request headers that revalidate it.
+
+    `keep` is False where the size is only a lower bound, which holds for one request's limit alone.
+    """
 
     seen: Facts | UnreadableError
     at_ms: int
@@ -55,7 +58,7 @@ class _Row:
 
 
 class _MoreWantedError(Exception):
-    """The range was too short, or its answer did not tell the size: ask again, with these headers."""
+    """The range was too short, or the size is still unknown: request the file again, with these headers."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__()
@@ -63,10 +66,10 @@ class _MoreWantedError(Exception):
 
 
 class Prober:
-    """Looks at files by URL, side by side, `per_tenant` at a time, of which somebody of its may have a part.
+    """Probes files by URL, for one tenant at most `per_tenant` at a time.
 
-    `reaches` is what each kind of key may reach. One look takes `deadline_s` at most, and what it saw is
-    believed for `believed_ms`.
+    `reaches` says what each mode may reach. One probe takes at most `deadline_s` seconds, and its result is
+    trusted for `believed_ms` milliseconds.
     """
 
     def __init__(
@@ -101,13 +104,15 @@ class Prober:
         within_s: float,
         part: str | None = None,
     ) -> Facts:
-        """The facts of the file at a URL. Its size matters up to so many bytes; None where it does not.
+        """Returns the facts of the file at a URL.
 
-        `part` names whoever of the tenant's must leave room for the others.
+        Its size is counted up to `size_up_to` bytes where the server does not state it; None where nobody
+        needs the size. `part` names an end user or client token of the tenant, who may use only a part of the
+        tenant's concurrent probes. The caller waits at most `within_s` seconds.
 
         Raises:
             UnreadableError: it is no media file.
-            UnreachableError: it could not be fetched in time, or not at all, or must not be.
+            UnreachableError: it could not be fetched in time, or not at all, or must not be fetched.
 
         """
         place = hashlib.sha256(f"{tenant_id}\0{mode}\0{url}".encode()).digest()
@@ -151,7 +156,7 @@ class Prober:
                 row = await self._fetch(url, self._reaches[mode], self._known(place, size_up_to), size_up_to)
         except (EgressError, TimeoutError) as error:
             reason = error.reason if isinstance(error, EgressError) else "timeout"
-            # The URL itself may be a secret: whoever has it can fetch the file.
+            # Only the host is logged: the URL itself may be a secret, with which anybody can fetch the file.
             _log.info("A file could not be fetched.", tenant=tenant_id, reason=reason, host=_host(url))
             raise UnreachableError from None
         if row.keep:
@@ -162,7 +167,7 @@ class Prober:
         return row
 
     def _known(self, place: bytes, size_up_to: int | None) -> _Row | None:
-        """What was seen earlier and can be asked for by its validator."""
+        """Returns an earlier result that can be revalidated, or None."""
         row = self._rows.get(place)
         if row is None or not row.validators or not row.serves(sized=size_up_to is not None):
             return None
@@ -201,12 +206,12 @@ class Prober:
 
 
 class _Body:
-    """The beginning of an answer's body, as far as it was read; `size` is that of the whole file."""
+    """The part of a response's body that was read so far; `size` is the whole file's, None if unknown."""
 
     def __init__(self, fetched: Fetched) -> None:
         if fetched.status not in (_OK, _PARTIAL, _NO_SUCH_RANGE):
             raise EgressError(f"http_{fetched.status}")
-        if fetched.status == _NO_SUCH_RANGE:  # there is no first byte
+        if fetched.status == _NO_SUCH_RANGE:  # the file has no first byte
             raise UnreadableError("is an empty file")
         self.partial = fetched.status == _PARTIAL
         self.size = _size(fetched)
@@ -216,11 +221,11 @@ class _Body:
 
     @property
     def whole(self) -> bool:
-        """Whether the head is all of the file."""
+        """Whether `head` is the whole file."""
         return self._ended and (not self.partial or self.size == len(self.head))
 
     async def read(self, up_to: int) -> None:
-        """Have that many bytes of the head, or all that come."""
+        """Reads on until `head` has that many bytes, or the body ends."""
         parts = [self.head]
         length = len(self.head)
         while length < up_to and (chunk := await self._next()):
@@ -231,7 +236,7 @@ class _Body:
             self.size = len(self.head)
 
     async def count(self, up_to: int) -> bool:
-        """Count what is still to come, and keep none of it. Whether it was given up beyond `up_to`."""
+        """Counts the rest of the body without keeping it; returns whether it stopped beyond `up_to`."""
         length = len(self.head)
         while length <= up_to and (chunk := await self._next()):
             length += len(chunk)
@@ -270,7 +275,7 @@ def _size(fetched: Fetched) -> int | None:
 
 
 def _validators(fetched: Fetched) -> dict[str, str]:
-    """The headers that ask for the file only if it is another one by now."""
+    """Returns the request headers that fetch the file only if it has changed since."""
     pairs = (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
     return {ask: fetched.headers[name] for name, ask in pairs if name in fetched.headers}
 

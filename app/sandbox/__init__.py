@@ -1,1 +1,1 @@
-"""A stand-in for RunComfy's Model API: same routes and shapes, own state, real media, no network."""
+"""A simulation of RunComfy's Model API: same routes and shapes, own state, real media, no network."""

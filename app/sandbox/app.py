@@ -1,4 +1,4 @@
-"""The sandbox's ASGI app: RunComfy's routes in RunComfy's shapes, plus files, samples and a ledger."""
+"""The sandbox's ASGI application: RunComfy's routes in RunComfy's shapes, and files, samples and a ledger."""
 
 import asyncio
 import hmac
@@ -28,14 +28,14 @@ from app.sandbox.store import abridge
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-SEGMENTS = range(2, 6)  # of a model id
-BIG_BODY = 1_000_000  # bytes from which parsing leaves the event loop
-OPEN_TO_PAGES = {"Access-Control-Allow-Origin": "*"}  # a player on the gateway's pages may read what it plays
+SEGMENTS = range(2, 6)  # allowed numbers of segments of a model id
+BIG_BODY = 1_000_000  # bytes from which a body is parsed in a thread
+OPEN_TO_PAGES = {"Access-Control-Allow-Origin": "*"}  # a player on the gateway's pages may read the media
 TYPES = {".mp4": "video/mp4", ".png": "image/png", ".wav": "audio/wav", ".jpg": "image/jpeg"}
 
 
-class Refused(Exception):  # noqa: N818  an answer, not a fault
-    """Carries the complete answer to a request that goes no further."""
+class Refused(Exception):  # noqa: N818  a response, not an error
+    """Carries the complete response to a request that is handled no further."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class Refused(Exception):  # noqa: N818  an answer, not a fault
 
 
 def create_sandbox(options: SandboxOptions, *, clock: Callable[[], float] = time.time) -> Starlette:
-    """The app. Nothing is read or written before its lifespan begins, which must run (uvicorn does it).
+    """Returns the application. Its lifespan has to run (uvicorn runs it); before that, no file is touched.
 
-    clock: seconds since 1970; every state of a job is a function of it, so a test may move it by hand. Only
-    steering such as `slow` and `hang` waits on real time.
+    clock: returns seconds since 1970; every state of a job is a function of it, so a test may set it by hand.
+    Only directives such as `slow` and `hang` wait in real time.
     """
     sandbox = _Sandbox(options, clock)
     app = Starlette(
@@ -54,7 +54,7 @@ def create_sandbox(options: SandboxOptions, *, clock: Callable[[], float] = time
         lifespan=sandbox.lifespan,
         exception_handlers={HTTPException: _as_json, Refused: _as_refused, Exception: _as_fault},
     )
-    app.router.redirect_slashes = False  # the vendor never redirects, and its clients do not follow
+    app.router.redirect_slashes = False  # RunComfy never redirects, and its clients do not follow redirects
     return app
 
 
@@ -98,7 +98,7 @@ class _Sandbox:
         return self._engine
 
     def _guarded(self, endpoint: Endpoint, counted_as: str | None = None) -> Endpoint:
-        """An endpoint behind the token. Calls are counted before it: a refused call was a call."""
+        """Returns the endpoint behind a check of the token. Refused calls are counted in the ledger too."""
 
         async def guarded(request: Request) -> Response:
             if counted_as is not None:
@@ -143,14 +143,14 @@ class _Sandbox:
             return await self._hang(request)
         response = response or shaped
         if "slow" in steering and await faults.left_within(request, steering["slow"]):
-            raise Refused(response)  # nobody is there to be answered
+            raise Refused(response)  # the client has left
         return faults.Dripping(response, steering["drip"]) if "drip" in steering else response
 
     async def _hang(self, request: Request) -> Response:
         raise Refused(await faults.hang(request, self._options.hang_limit_s))
 
     async def _read(self, request: Request) -> dict[str, Any]:
-        """The submitted object; Refused with 413 or 422 when there is none."""
+        """Returns the submitted object; raises Refused with 413 or 422 where there is none."""
         data = bytearray()
         try:
             async for chunk in request.stream():
@@ -221,7 +221,7 @@ class _Sandbox:
     async def ledger(self, request: Request) -> Response:
         if request.method == "DELETE":
             self._ledger.clear()
-        # Inputs may hold what JSONResponse refuses (NaN, lone surrogates): they are shown as they came.
+        # Inputs may hold what JSONResponse refuses (NaN, lone surrogates): they are returned as sent.
         return Response(json.dumps(self._ledger.snapshot()), media_type="application/json")
 
     async def samples(self, _request: Request) -> Response:
@@ -256,7 +256,10 @@ class _Sandbox:
 
 
 def _model_id(request: Request) -> str:
-    """The model id of the path without outer slashes; Refused unless it has 2 to 5 segments."""
+    """Returns the model id in the path, without outer slashes.
+
+    Raises Refused unless it has 2 to 5 segments.
+    """
     model_id: str = request.path_params["model_id"].strip("/")
     segments = model_id.split("/")
     if len(segments) not in SEGMENTS or not all(segments):
@@ -265,7 +268,7 @@ def _model_id(request: Request) -> str:
 
 
 def _hits(job: Job, name: str, calls: int) -> bool:
-    """Whether a directive that may be limited to the first COUNT calls applies to this one."""
+    """Returns whether a directive applies to this call, where it may be limited to the first COUNT calls."""
     return name in job.directives and (job.directives[name] == 0 or calls <= job.directives[name])
 
 

@@ -1,4 +1,4 @@
-"""Brushes for the sandbox's pictures: light, water, clouds, hills. One seed always gives the same pixels."""
+"""Drawing tools for the sandbox's pictures: light, water, clouds, hills. A seed always gives equal pixels."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 
 def gradient(size: tuple[int, int], stops: Stops) -> Image.Image:
-    """A vertical gradient through colours at shares of the height."""
+    """Returns a vertical gradient through colours at fractions of the height."""
     strip = Image.new("RGB", (1, 256))
     for y in range(256):
         at = y / 255
@@ -25,7 +25,10 @@ def gradient(size: tuple[int, int], stops: Stops) -> Image.Image:
 
 
 def grain(picture: Image.Image) -> Image.Image:
-    """A little noise: it hides the bands that gradients show in eight bits. Tiled, as noise needs no more."""
+    """Returns the picture with a little noise, which hides the bands of gradients in eight bits.
+
+    The noise is a repeated tile.
+    """
     chance = random.Random(11)  # noqa: S311  decoration
     tile = Image.frombytes("L", (256, 256), bytes(chance.randrange(123, 134) for _ in range(256 * 256)))
     sheet = Image.new("L", picture.size)
@@ -36,7 +39,7 @@ def grain(picture: Image.Image) -> Image.Image:
 
 
 def glow(picture: Image.Image, center: Point, radius: float, color: Color, strength: float) -> None:
-    """Add light around a point, in place; it falls off to nothing at the radius."""
+    """Adds light around a point, in place; it fades to nothing at the radius."""
     side = max(2, int(radius * 2))
     falloff = Image.radial_gradient("L").point(lambda v: int(max(0.0, 1 - v / 181) ** 2 * 255 * strength))
     mask = falloff.resize((side, side), Image.Resampling.BICUBIC)
@@ -47,7 +50,7 @@ def glow(picture: Image.Image, center: Point, radius: float, color: Color, stren
 
 
 def ridge(width: int, base: float, rise: float, *, seed: int, rough: float = 0.55) -> list[Point]:
-    """A skyline of hills by midpoint displacement: points from the left edge to the right."""
+    """Returns a skyline of hills by midpoint displacement: points from the left edge to the right."""
     chance = random.Random(seed)  # noqa: S311  decoration
     heights = [chance.uniform(0.2, 0.8), chance.uniform(0.3, 1.0), chance.uniform(0.2, 0.8)]
     spread = 0.5
@@ -62,12 +65,12 @@ def ridge(width: int, base: float, rise: float, *, seed: int, rough: float = 0.5
 
 
 def fill_below(draw: ImageDraw.ImageDraw, points: list[Point], bottom: float, color: Color) -> None:
-    """Fill from a skyline down to a height, in place."""
+    """Fills the area from a skyline down to a height, in place."""
     draw.polygon([(points[0][0], bottom), *points, (points[-1][0], bottom)], fill=color)
 
 
 def mirror(picture: Image.Image, horizon: int, tint: Color, seed: int, ripple: float) -> None:
-    """Turn everything below the horizon into water that mirrors what stands above, in place."""
+    """Turns everything below the horizon into water that mirrors what is above it, in place."""
     depth = picture.height - horizon
     above = picture.crop((0, max(0, horizon - depth), picture.width, horizon))
     flipped = above.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize((picture.width, depth))
@@ -80,12 +83,12 @@ def mirror(picture: Image.Image, horizon: int, tint: Color, seed: int, ripple: f
         sway = math.sin(y / (2 + 9 * near) + phase) + 0.6 * math.sin(y / (1.3 + 4 * near) + 2 * phase)
         shift = int(sway * ripple * (0.3 + 2.4 * near))
         row = water.crop((0, y, picture.width, y + 1))
-        picture.paste(row, (0, horizon + y))  # what the sway uncovers at an edge shows the row itself
+        picture.paste(row, (0, horizon + y))  # fills the edge that the shifted row leaves free
         picture.paste(row, (shift, horizon + y))
 
 
 def shimmer(picture: Image.Image, center: float, top: int, spread: float, color: Color, *, seed: int) -> None:
-    """Streaks of light on water below a light, in place: denser in the middle, longer towards the viewer."""
+    """Adds streaks of light on water below a light, in place: denser in the middle, longer in front."""
     chance = random.Random(seed)  # noqa: S311  decoration
     layer = Image.new("L", picture.size)
     draw = ImageDraw.Draw(layer)
@@ -100,7 +103,7 @@ def shimmer(picture: Image.Image, center: float, top: int, spread: float, color:
 
 
 def clouds(picture: Image.Image, band: tuple[float, float], color: Color, *, seed: int, count: int) -> None:
-    """Long soft clouds between two shares of the height, in place."""
+    """Adds long soft clouds between two fractions of the height, in place."""
     chance = random.Random(seed)  # noqa: S311  decoration
     layer = Image.new("L", picture.size)
     draw = ImageDraw.Draw(layer)
@@ -114,7 +117,7 @@ def clouds(picture: Image.Image, band: tuple[float, float], color: Color, *, see
 
 
 def stars(picture: Image.Image, lowest: float, count: int, seed: int) -> None:
-    """Scatter stars over the sky down to a height in pixels, in place; thinner towards it."""
+    """Scatters stars over the sky down to a height in pixels, in place; fewer towards it."""
     chance = random.Random(seed)  # noqa: S311  decoration
     draw = ImageDraw.Draw(picture)
     for _ in range(count):
@@ -125,7 +128,7 @@ def stars(picture: Image.Image, lowest: float, count: int, seed: int) -> None:
 
 
 def mist(canvas: Image.Image, middle: float, thick: float, color: Color, strength: float) -> None:
-    """A soft band of mist around a height, in place."""
+    """Adds a soft band of mist around a height, in place."""
     strip = Image.new("L", (1, canvas.height))
     for y in range(canvas.height):
         strip.putpixel((0, y), int(255 * strength * math.exp(-(((y - middle) / thick) ** 2) * 2)))

@@ -1,4 +1,4 @@
-"""The words that steer the sandbox from inside a prompt: the table, its parser and its page.
+"""Directives in a prompt that control the sandbox: their table, their parser and their documentation.
 
 A directive stands in square brackets anywhere in `prompt` (or `text`): `a boat [sandbox:fail]`. Several may
 be given, in one bracket with commas or in several: `[sandbox:queue=2,run=0.5] [sandbox:fail]`.
@@ -16,16 +16,16 @@ PROMPT_FIELDS = ("prompt", "text")
 
 
 class DirectiveError(Exception):
-    """A directive that cannot be followed; the message is meant for whoever wrote the prompt."""
+    """A directive that cannot be followed; the message is meant for the author of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One word of the table.
+    """One directive of the table.
 
-    takes: "" for a bare word, or what its value is: SECONDS, CODE (an HTTP error status), N (an error code),
-        COUNT (how many calls are hit).
-    default: the value when none is written; None makes the value compulsory.
+    takes: "" for one without a value, else what the value is: SECONDS, CODE (an HTTP error status), N (an
+        error code), COUNT (to how many calls it applies).
+    default: the value when none is written; None makes a value compulsory.
     at: the route that it changes, or `job` when it changes the job itself.
     """
 
@@ -108,7 +108,12 @@ BY_NAME = {directive.name: directive for directive in TABLE}
 
 
 def parse(body: Mapping[str, Any]) -> dict[str, float]:
-    """The directives in an input, name to value (0 for a bare word). DirectiveError on an unknown one."""
+    """Returns the directives in an input, name to value (0 where none is taken).
+
+    Raises:
+        DirectiveError: one of them is unknown, or its value is wrong.
+
+    """
     found: dict[str, float] = {}
     for field in PROMPT_FIELDS:
         text = body.get(field)
@@ -122,7 +127,7 @@ def parse(body: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _value(name: str, written: str) -> float:
-    """The value of one directive as written, checked against its kind."""
+    """Returns the value of one directive, checked against what it takes."""
     directive = BY_NAME.get(name)
     if directive is None:
         known = ", ".join(each.usage for each in TABLE)
@@ -141,7 +146,7 @@ def _value(name: str, written: str) -> float:
 
 
 def _allowed(takes: str, value: float) -> bool:
-    """Whether a value is of its kind; NaN is of none."""
+    """Returns whether a value is of the kind that is taken; NaN is of none."""
     if takes == "SECONDS":
         return 0 <= value <= DAY_S
     if takes == "CODE":
@@ -150,7 +155,7 @@ def _allowed(takes: str, value: float) -> bool:
 
 
 def markdown_table() -> str:
-    """The table as the documentation shows it."""
+    """Returns the table as the documentation shows it."""
     lines = ["| Directive | Changes | What it does |", "|---|---|---|"]
     lines += [f"| `{each.usage}` | {each.at} | {each.text} |" for each in TABLE]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Moves the jobs: wakes when something is due, gets the pictures, renders them, keeps the records."""
+"""The engine: starts and finishes jobs when they are due, gets their pictures, renders, and keeps records."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ from app.sandbox.store import ABRIDGE_OVER, JobFiles, abridge
 
 log = logging.getLogger(__name__)
 
-MIN_NAP_S, MAX_NAP_S = 0.01, 0.5  # the longest bounds how late an injected clock's jump is seen
+MIN_NAP_S, MAX_NAP_S = 0.01, 0.5  # the longer bounds how late a jump of an injected clock is noticed
 CANNED = "canned.mp4"
 CANNED_SIZE, CANNED_FRAMES = (640, 360), FPS
 SUFFIXES = {"video": ".mp4", "image": ".png", "audio": ".wav"}
 
 
 class Engine:
-    """The running part of a sandbox. Made idle; `open` and `close` bracket its work on one event loop."""
+    """The running part of a sandbox. It works on one event loop, from `open` to `close`."""
 
     def __init__(self, options: SandboxOptions, clock: Callable[[], float]) -> None:
         self.book = JobBook(options.concurrency)
@@ -43,11 +43,11 @@ class Engine:
         self._stopped = threading.Event()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._finished: deque[str] = deque()  # oldest first: whose record goes next
-        self._with_file: deque[str] = deque()  # oldest first: whose file goes next
+        self._finished: deque[str] = deque()  # finished jobs, oldest first: the next record to be deleted
+        self._with_file: deque[str] = deque()  # jobs with a file, oldest first: the next file to be deleted
 
     async def open(self) -> None:
-        """Take up the jobs of the last run; rendering that was cut short begins anew."""
+        """Loads the jobs of the last run; rendering that was interrupted starts again."""
         jobs = await asyncio.to_thread(self.files.open)
         for job in self.book.restore(jobs):
             self._begin(job)
@@ -57,7 +57,7 @@ class Engine:
         self._spawn(self._keep_time())
 
     async def close(self) -> None:
-        """Stop between two frames and put the records on the disk."""
+        """Stops rendering at the next frame, and writes the records to disk."""
         self._stopped.set()
         tasks = list(self._tasks)
         for task in tasks:
@@ -68,7 +68,7 @@ class Engine:
         await asyncio.to_thread(self.files.close)
 
     async def accept(self, model_id: str, body: Mapping[str, Any], directives: dict[str, float]) -> Job:
-        """Record a job; when this returns it survives a crash."""
+        """Records a job and returns it; from then on it survives a crash."""
         job = Job(
             request_id=str(uuid.uuid4()),
             model_id=model_id,
@@ -88,19 +88,19 @@ class Engine:
         return job
 
     def find(self, request_id: str) -> Job | None:
-        """A job as it is now, or None."""
+        """Returns a job as it is now, or None."""
         self.settle()
         return self.book.jobs.get(request_id)
 
     def cancel(self, job: Job) -> bool:
-        """Cancel a queued job; False when it is not queued any more."""
+        """Cancels a queued job; returns False where it is not queued any more."""
         cancelled = self.book.cancel(job, self._clock())
         if cancelled:
             self._over(job)
         return cancelled
 
     def settle(self) -> None:
-        """Apply what is due, begin the work of what started, record what changed."""
+        """Applies the changes that are due, starts the work of jobs that started, and saves what changed."""
         for job in self.book.settle(self._clock()):
             if job.state in TERMINAL:
                 self._over(job)
@@ -110,7 +110,7 @@ class Engine:
                 self._begin(job)
 
     async def _keep_time(self) -> None:
-        """Settle whenever something is due, asked or not."""
+        """Settles whenever something is due, even if nobody asks."""
         while True:
             self._wake.clear()
             self.settle()
@@ -131,7 +131,7 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, job: Job) -> None:
-        """Get the picture and render; whatever goes wrong ends the job, never the sandbox."""
+        """Gets the picture and renders the file; an error ends the job, never the sandbox."""
         output, error = None, None
         try:
             source = Source() if "canned" in job.directives else await self._source(job)
@@ -158,7 +158,7 @@ class Engine:
         return await self._fetcher.get(reference)
 
     def _render(self, job: Job, source: Source) -> dict[str, str]:
-        """Draw a job's file, in a worker thread; returns its kind and name."""
+        """Draws a job's file, in a worker thread; returns its kind and name."""
         kind = kind_of(job.model_id)
         path = self.files.files / (job.request_id + SUFFIXES[kind])
         if kind == "audio":
@@ -194,7 +194,7 @@ class Engine:
         self._retire(job)
 
     def _retire(self, job: Job) -> None:
-        """Count a finished job in and, over the caps, the oldest out."""
+        """Adds a finished job to the kept ones, and deletes the oldest beyond the limits."""
         self._finished.append(job.request_id)
         if job.state is State.SUCCEEDED and "canned" not in job.directives:
             self._with_file.append(job.request_id)

@@ -1,4 +1,4 @@
-"""The answers that only a steered sandbox gives: refusals, broken bodies, dripping, hanging."""
+"""Responses that only directives cause: refusals, broken bodies, slow bodies, and none at all."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from app.sandbox import replies
 from app.sandbox.options import SandboxOptions
 
 PAGE = "<!doctype html><title>{0}</title><h1>{0}</h1>"
-OVERSIZE_CHARACTERS = 80_000  # over the 64 KiB that a careful client reads
+OVERSIZE_CHARACTERS = 80_000  # more than the 64 KiB that a careful client reads
 LONG_ID = "x" * 300
 UNSAFE_ID = "../../v1/models?x=1#\r\nX-Injected: yes"
 BROKEN_JSON = b'{"request_id": "'
@@ -30,7 +30,7 @@ Steering = Mapping[str, float]
 
 
 def refusal(steering: Steering, options: SandboxOptions, now: float) -> Response | None:
-    """The answer to a submit that is refused, or None when it is not."""
+    """Returns the response to a submit that a directive refuses; None where none does."""
     for name, make in REFUSALS.items():
         if name in steering:
             return make(steering[name], options, now)
@@ -39,7 +39,7 @@ def refusal(steering: Steering, options: SandboxOptions, now: float) -> Response
 
 def _reject(value: float, _options: SandboxOptions, _now: float) -> Response:
     code = int(value)
-    if code == 422:  # noqa: PLR2004  it has a shape of its own
+    if code == 422:  # noqa: PLR2004  this status has a shape of its own
         return JSONResponse(replies.mismatch("refused by the sandbox", "prompt"), code)
     return JSONResponse(replies.error(VENDOR_CODES.get(code, code * 1000), "refused by the sandbox"), code)
 
@@ -74,7 +74,7 @@ REFUSALS: dict[str, Callable[[float, SandboxOptions, float], Response]] = {
 
 
 def acceptance(steering: Steering, body: dict[str, Any]) -> Response:
-    """The answer to a submit that was recorded, well-formed or bent."""
+    """Returns the response to a submit that was recorded, well formed or malformed as a directive asks."""
     for name, make in BENT.items():
         if name in steering:
             return make(body)
@@ -96,24 +96,24 @@ BENT: dict[str, Callable[[dict[str, Any]], Response]] = {
 
 
 class Truncated(Response):
-    """Promises its whole length and sends half: the server can then only close the connection."""
+    """A response that announces its whole length and sends half, so that the server has to disconnect."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
-        """Send half of the body and return without ending the response."""
+        """Sends half of the body and returns without ending the response."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
 
 
 class Dripping(Response):
-    """Another response, its body a byte at a time; ends early when the client leaves."""
+    """Another response, whose body is sent byte by byte; ends early when the client leaves."""
 
     def __init__(self, inner: Response, pause_s: float) -> None:
         super().__init__(status_code=inner.status_code)
         self.raw_headers, self.body, self._pause_s = inner.raw_headers, inner.body, pause_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
-        """Send byte after byte with a pause before each."""
+        """Sends byte after byte with a pause before each."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         left = asyncio.ensure_future(receive())
         try:
@@ -130,7 +130,7 @@ class Dripping(Response):
 
 
 async def left_within(request: Request, seconds: float) -> bool:
-    """Wait for the client to leave; True when it did within the time. The body must have been read."""
+    """Waits for the client to leave; returns whether it did in that time. The body must have been read."""
     try:
         async with asyncio.timeout(seconds):
             message: Message = {"type": ""}
@@ -142,6 +142,6 @@ async def left_within(request: Request, seconds: float) -> bool:
 
 
 async def hang(request: Request, limit_s: float) -> Response:
-    """Keep the client waiting until it leaves; a 504 after the limit, so that nothing stays for ever."""
+    """Keeps the client waiting until it leaves; returns a 504 after the limit, so that every call ends."""
     await left_within(request, limit_s)
     return JSONResponse({"message": "the sandbox hung as it was told"}, 504)

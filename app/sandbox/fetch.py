@@ -1,4 +1,4 @@
-"""Where a job's picture comes from. No host is needed, and none is reached that was not allowed."""
+"""Gets the picture of a job. It needs no network, and reaches only hosts that the options allow."""
 
 import asyncio
 import re
@@ -16,22 +16,22 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 class PictureError(Exception):
-    """A picture that cannot be had or read; the message becomes the job's error."""
+    """A picture that cannot be fetched or read; the message becomes the job's error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture's bytes, or the words to write on a drawn stand-in (None: no words)."""
+    """A picture's bytes, or the caption of a drawn stand-in (None: no caption)."""
 
     data: bytes | None = None
     caption: str | None = None
 
 
 class Fetcher:
-    """Gets pictures: `data:` URIs, own samples and files without HTTP, allowed hosts over HTTP.
+    """Gets pictures from `data:` URIs, from own samples and files, and over HTTP from allowed hosts.
 
-    Any other http(s) URL gives a captioned stand-in instead of a failure, so that a request copied from the
-    vendor's page works with no network at all.
+    Any other http(s) URL gives a stand-in with a caption instead of a failure, so that a request copied from
+    RunComfy's documentation works without a network.
     """
 
     def __init__(self, options: SandboxOptions, samples: Samples, files: Path) -> None:
@@ -43,12 +43,17 @@ class Fetcher:
         self._making = asyncio.Lock()
 
     async def close(self) -> None:
-        """Close the connections to allowed hosts."""
+        """Closes the connections to allowed hosts."""
         if self._client is not None:
             await self._client.aclose()
 
     async def get(self, reference: str | None) -> Source:
-        """The picture behind a reference. PictureError when it ought to be there and is not."""
+        """Returns the picture behind a reference; without a reference, an empty source.
+
+        Raises:
+            PictureError: it should exist and does not, or cannot be read.
+
+        """
         if reference is None:
             return Source()
         if reference[:5].lower() == "data:":
@@ -77,7 +82,7 @@ class Fetcher:
         return data
 
     def _own(self, path: str) -> bytes:
-        """A sample or a rendered file by its path below public_url."""
+        """Returns a sample or a rendered file by its path below public_url."""
         folder, _, name = path.partition("?")[0].partition("/")
         if folder == "samples" and name in self._samples.names:
             return self._samples.path(name).read_bytes()
@@ -85,11 +90,14 @@ class Fetcher:
             if folder == "files" and FILE_NAME.fullmatch(name):
                 return (self._files / name).read_bytes()
         except OSError:
-            pass  # answered like any other path that is not there
+            pass  # treated like any other path that does not exist
         raise PictureError(f"the sandbox has no /{path[:200]}")
 
     async def _download(self, url: str) -> bytes:
-        """No redirects and no proxy from the environment: only the host that was allowed is reached."""
+        """Returns the content of a URL of an allowed host.
+
+        It follows no redirects and uses no proxy of the environment, so that only that host is reached.
+        """
         try:
             client = await self._connect()
             async with asyncio.timeout(self._options.fetch_timeout_s), client.stream("GET", url) as response:
@@ -108,7 +116,10 @@ class Fetcher:
             raise PictureError(f"the picture cannot be fetched: {type(error).__name__}") from error
 
     async def _connect(self) -> httpx2.AsyncClient:
-        """The client, made at first need and off the loop, as loading the certificates takes 30 to 70 ms."""
+        """Returns the HTTP client, created at its first use.
+
+        It is created in a thread, because loading the certificates takes 30 to 70 ms.
+        """
         async with self._making:
             if self._client is None:
                 self._client = await asyncio.to_thread(

@@ -1,8 +1,8 @@
 """The life of a job as a function of the clock: no I/O, no clock of its own.
 
-Queued jobs start in the order of their arrival as slots come free; a running job finishes when its least time
-is over *and* its file was rendered. `settle(now)` applies everything that is due, each at its own instant, so
-one late call leaves the same record as many early ones.
+Queued jobs start in the order of their arrival as slots become free; a running job finishes when its minimum
+time is over *and* its file was rendered. `settle(now)` applies everything that is due, each at its own time,
+so that one late call leaves the same record as many early ones.
 """
 
 import heapq
@@ -21,7 +21,7 @@ FAILURES: dict[str, Any] = {
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,7 +41,7 @@ class Job:
     prepared_at: when the file was rendered or the failure was known; the job may still have to run on.
     output: the kind of medium to the name of its file, such as `{"video": "<id>.mp4"}`.
     error: a string, an object or a list when it failed.
-    seen: how often each route was asked about this job; forgotten at a restart.
+    seen: how often each route was called for this job; not kept over a restart.
     """
 
     request_id: str
@@ -61,32 +61,32 @@ class Job:
     seen: Counter[str] = field(default_factory=Counter)
 
     def failure(self) -> Any:
-        """The error that a directive asks for, or None."""
+        """Returns the error that a directive asks for, or None."""
         return next((error for name, error in FAILURES.items() if name in self.directives), None)
 
 
 class JobBook:
-    """Every job, and the rules by which time changes them. Not thread-safe: it belongs to the event loop."""
+    """All jobs, and the rules by which time changes them. Not thread-safe: it belongs to the event loop."""
 
     def __init__(self, concurrency: int) -> None:
         self.jobs: dict[str, Job] = {}
         self._concurrency = concurrency
         self._numbers = 0
-        self._line: list[int] = []  # numbers of the queued, in order: a place in line is one bisection
+        self._line: list[int] = []  # sorted numbers of the queued jobs: bisection gives a job's position
         self._running: set[str] = set()
-        self._waiting: list[tuple[float, int, str]] = []  # heap: when a queued job may start at the earliest
-        self._ready: list[tuple[int, str]] = []  # heap: queued jobs that only lack a slot
-        self._finishing: list[tuple[float, int, str]] = []  # heap: when a prepared job is over
+        self._waiting: list[tuple[float, int, str]] = []  # heap: queued jobs by the earliest time to start
+        self._ready: list[tuple[int, str]] = []  # heap: queued jobs that only need a free slot
+        self._finishing: list[tuple[float, int, str]] = []  # heap: prepared jobs by the time they finish
         self._settled_at = 0.0
 
     def add(self, job: Job) -> None:
-        """Put a new job at the end of the line."""
+        """Adds a new job at the end of the queue."""
         self._numbers += 1
         job.number = self._numbers
         self._enlist(job)
 
     def restore(self, jobs: Iterable[Job]) -> list[Job]:
-        """Take back the jobs of an earlier run; returns those whose rendering was cut short."""
+        """Adds the jobs of an earlier run; returns those whose rendering was interrupted."""
         cut_short = []
         for job in sorted(jobs, key=lambda each: each.number):
             self._numbers = max(self._numbers, job.number)
@@ -103,22 +103,22 @@ class JobBook:
         return cut_short
 
     def _enlist(self, job: Job) -> None:
-        """Make a queued job known; one that is to stay in the queue is never waiting for its turn."""
+        """Adds a queued job; one that a directive keeps in the queue never becomes ready."""
         self.jobs[job.request_id] = job
         insort(self._line, job.number)
         if "queued" not in job.directives:
             heapq.heappush(self._waiting, (job.created_at + job.queue_s, job.number, job.request_id))
 
     def forget(self, request_id: str) -> None:
-        """Drop a finished job."""
+        """Removes a finished job."""
         self.jobs.pop(request_id, None)
 
     def place(self, job: Job) -> int:
-        """How many queued jobs stand before this one: 0 is the next."""
+        """Returns the number of queued jobs before this one: 0 is the next."""
         return bisect_left(self._line, job.number)
 
     def cancel(self, job: Job, now: float) -> bool:
-        """Cancel a queued job; False for any other."""
+        """Cancels a queued job; returns False for any other."""
         if job.state is not State.QUEUED:
             return False
         self._leave_line(job)
@@ -129,7 +129,7 @@ class JobBook:
     def prepared(
         self, job: Job, at: float, *, output: dict[str, str] | None = None, error: Any = None
     ) -> None:
-        """Note that a running job's file is there, or that it failed; it may still have to run on."""
+        """Records that a running job's file exists, or that it failed; the job may still have to run on."""
         job.prepared_at, job.output, job.error = at, output, error
         self._finish_later(job)
 
@@ -138,12 +138,12 @@ class JobBook:
         heapq.heappush(self._finishing, (max(started + job.run_s, prepared), job.number, job.request_id))
 
     def next_event(self) -> float | None:
-        """When `settle` next has something to do, or None when only outside news can change anything."""
+        """Returns when `settle` has something to do next; None if that depends on other calls alone."""
         heads = [heap[0][0] for heap in (self._waiting, self._finishing) if heap]
         return min(heads, default=None)
 
     def settle(self, now: float) -> list[Job]:
-        """Apply all that is due by `now`, in order of time; returns the jobs that started or finished."""
+        """Applies all that is due by `now`, in order of time; returns the jobs that started or finished."""
         changed: list[Job] = []
         while (due := self.next_event()) is not None and due <= now:
             self._settled_at = max(self._settled_at, due)
@@ -163,12 +163,15 @@ class JobBook:
         return job
 
     def _start_ready(self) -> list[Job]:
-        """Fill the free slots. A job told to fail needs no rendering and is prepared as it starts."""
+        """Starts ready jobs in the free slots; returns them.
+
+        A job that a directive lets fail needs no rendering: it is prepared as it starts.
+        """
         started = []
         while self._ready and len(self._running) < self._concurrency:
             job = self.jobs.get(heapq.heappop(self._ready)[1])
             if job is None or job.state is not State.QUEUED:
-                continue  # cancelled while it waited
+                continue  # cancelled while it was queued
             self._leave_line(job)
             self._running.add(job.request_id)
             job.state = State.RUNNING

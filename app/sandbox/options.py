@@ -1,4 +1,4 @@
-"""What a sandbox is told when it is made."""
+"""The options that a sandbox is created with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,24 +7,26 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxOptions:
-    """The settings of one sandbox. Only the first three have no default.
+    """The options of one sandbox. Only the first three have no default.
 
     token: the bearer token demanded on every `/v1` route.
-    public_url: absolute base of every URL in the answers, such as `http://127.0.0.1:8701`.
-    data_dir: where job records, rendered files and samples live; made when it is missing.
-    concurrency: jobs that run at a time, the others wait in line.
-    queue_s, run_s: the least seconds that a job waits and that it runs. The vendor's own jobs take minutes;
-        the defaults are short enough for a demo and long enough for a poller to see every state.
-    allow_hosts: hosts (`name` or `name:port`) that pictures may be fetched from. Any other host's picture is
-        replaced by a drawn one, so the sandbox needs no network.
-    render_workers: threads that draw and encode. More than the cores there are gains nothing.
+    public_url: absolute base of every URL in the responses, such as `http://127.0.0.1:8701`.
+    data_dir: folder of job records, rendered files and samples; created when it is missing.
+    concurrency: jobs that run at a time; the others are queued.
+    queue_s, run_s: the minimum seconds that a job is queued and that it runs. RunComfy's own jobs take
+        minutes; the defaults are short enough for a demo and long enough for a poller to see every state.
+    allow_hosts: hosts (`name` or `name:port`) that pictures may be fetched from. A picture from any other
+        host is replaced by a drawn one, so the sandbox needs no network.
+    render_workers: threads that draw and encode. More threads than cores gain nothing.
     max_body_bytes: the longest submit body; room for a picture of `max_picture_bytes` in base64.
-    max_picture_bytes: 50 MB, the vendor's recommended limit for images.
+    max_picture_bytes: 50 MB, RunComfy's recommended limit for images.
     fetch_timeout_s: total time for fetching one picture.
-    keep_jobs: finished jobs remembered; over it the oldest is forgotten, as if it had expired.
-    keep_files: finished jobs whose file is kept; over it the oldest file goes and its URL answers 404.
-    keep_calls: submissions remembered by the ledger.
-    hang_limit_s: the longest that a hanging answer hangs on: a forgotten client must not stay for ever.
+    keep_jobs: finished jobs that are kept; beyond it the oldest is deleted, as if it had expired.
+    keep_files: finished jobs whose file is kept; beyond it the oldest file is deleted and its URL answers
+        404.
+    keep_calls: submissions that the ledger keeps.
+    hang_limit_s: the longest time that a hanging call hangs, so that a forgotten client does not stay for
+        ever.
     usd_per_second: made-up price of a second of video, shown by `?include_cost=true`.
     """
 
@@ -46,7 +48,7 @@ class SandboxOptions:
     usd_per_second: float = 0.05
 
     def __post_init__(self) -> None:
-        """Refuse what could not work: ValueError names the setting."""
+        """Refuses options that could not work, with a ValueError that names the option."""
         if not self.token:
             raise ValueError("token must not be empty")
         parts = urlsplit(self.public_url)
@@ -58,5 +60,5 @@ class SandboxOptions:
             raise ValueError("queue_s and run_s must not be negative")
 
     def url(self, path: str) -> str:
-        """The absolute URL of a path of this sandbox, such as `/files/a.mp4`."""
+        """Returns the absolute URL of a path of this sandbox, such as `/files/a.mp4`."""
         return self.public_url.rstrip("/") + path

@@ -15,7 +15,7 @@ LANDSCAPE, PORTRAIT = (1600, 900), (900, 1600)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture that anybody may use; every one is far below the 4.7 MB that the vendor's model takes."""
+    """One sample picture; each is far smaller than the 4.7 MB that RunComfy's model accepts."""
 
     name: str
     size: tuple[int, int]
@@ -32,7 +32,10 @@ SAMPLES = (
 
 
 class Samples:
-    """The samples as files, each drawn at its first use and kept. Methods block; call them off the loop."""
+    """The samples as files, each drawn at its first use and kept.
+
+    The methods block, so they are called in a thread.
+    """
 
     names = frozenset(sample.name for sample in SAMPLES)
 
@@ -41,7 +44,7 @@ class Samples:
         self._drawing = threading.Lock()
 
     def path(self, name: str) -> Path:
-        """The file of a sample. KeyError when there is none of that name."""
+        """Returns the file of a sample; raises KeyError where there is none of that name."""
         sample = {each.name: each for each in SAMPLES}[name]
         path = self._folder / name
         with self._drawing:
@@ -54,13 +57,13 @@ class Samples:
         return path
 
     def open(self, name: str) -> Image.Image:
-        """A sample as an RGB picture."""
+        """Returns a sample as an RGB picture."""
         with Image.open(self.path(name)) as picture:
             return picture.convert("RGB")
 
 
 def stand_in(samples: Samples, caption: str | None, seed: str) -> Image.Image:
-    """A drawn picture in place of one that is not there: a sample by seed, or the harbour with a caption."""
+    """Returns a picture in place of a missing one: a sample by seed, or the harbour with a caption."""
     if caption is None:
         choice = hashlib.sha256(seed.encode()).digest()[0] % len(SAMPLES)
         return samples.open(SAMPLES[choice].name)

@@ -1,6 +1,6 @@
-"""Real media made of the caller's picture: H.264 video, PNG, WAV. Synchronous, for worker threads.
+"""Makes real media from the caller's picture: H.264 video, PNG, WAV. Synchronous, for worker threads.
 
-Pillow's resampling and libx264 let go of the interpreter lock, so threads serve as well as processes would.
+Pillow's resampling and libx264 release the interpreter lock, so threads are as good as processes.
 """
 
 import array
@@ -22,10 +22,10 @@ from app.sandbox.fetch import PictureError
 from app.sandbox.shape import FPS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 80_000_000  # below Pillow's own alarm; a decoded picture of this size is 320 MB
-ZOOM = 1.16  # how much the camera moves in; more shows the enlargement
+MAX_PIXELS = 80_000_000  # below Pillow's own limit; a decoded picture of this size is 320 MB
+ZOOM = 1.16  # factor by which the camera moves in; with more, the enlargement would be visible
 BT709, LIMITED_RANGE = 1, 1  # FFmpeg's numbers for HD colour and the range that players assume
-BACKDROP = (12, 14, 20)  # what shows through a transparent picture
+BACKDROP = (12, 14, 20)  # colour behind a transparent picture
 SAMPLE_RATE = 22_050
 CHORD_HZ = (220.0, 277.18, 329.63, 440.0)
 
@@ -33,12 +33,17 @@ Box = tuple[float, float, float, float]
 
 
 class RenderStopped(Exception):  # noqa: N818  not an error: the sandbox is closing
-    """The sandbox closes; the job is rendered again at the next start."""
+    """The sandbox is closing; the job is rendered again at the next start."""
 
 
 def decode_picture(data: bytes) -> Image.Image:
-    """An upright RGB picture. PictureError when the bytes are no picture that can be read."""
-    Image.init()  # Pillow loads only half of these formats by itself when they are listed
+    """Returns an upright RGB picture.
+
+    Raises:
+        PictureError: the bytes are no picture that can be read.
+
+    """
+    Image.init()  # with a list of formats, Pillow by itself loads only half of them
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
@@ -69,10 +74,11 @@ def write_video(
     seed: str,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Write an H.264 MP4 (yuv420p, 24 fps, index in front) of exactly `frames` frames: a slow camera move.
+    """Writes an H.264 MP4 of exactly `frames` frames: a slow camera move over the picture.
 
-    seed: the same one gives the same move. stopped: asked before every frame; RenderStopped when it says so.
-    The file appears whole under its name or not at all.
+    It is yuv420p at 24 fps, with its index in front. seed: the same one gives the same move. stopped: called
+    before every frame; RenderStopped is raised when it returns True. The file appears under its name complete
+    or not at all.
     """
     partial = path.with_name(path.name + ".part")
     planes = _planes(picture, size)
@@ -92,9 +98,9 @@ def write_video(
 
 
 def _planes(picture: Image.Image, size: tuple[int, int]) -> list[Image.Image]:
-    """The picture's Y, U and V as grey pictures, `ZOOM` times the frame so that moving in stays sharp.
+    """Returns the picture's Y, U and V as grey pictures, `ZOOM` times the frame, so that zooming stays sharp.
 
-    Converting once and moving over planes, not converting every frame, halves the work.
+    Converting once and moving over the planes, instead of converting every frame, halves the work.
     """
     large = (2 * math.ceil(size[0] * ZOOM / 2), 2 * math.ceil(size[1] * ZOOM / 2))
     fitted = ImageOps.fit(picture, large, Image.Resampling.LANCZOS)
@@ -118,7 +124,10 @@ def _describe(stream: VideoStream, size: tuple[int, int]) -> None:
 
 
 def _camera(large: tuple[int, int], frames: int, seed: str) -> Iterator[Box]:
-    """What the camera sees, in pixels of the large picture: in, out or sideways, easing both ends."""
+    """Yields the camera's view for each frame, in pixels of the large picture.
+
+    It moves in, out or sideways, slowly at both ends.
+    """
     chance = random.Random(seed)  # noqa: S311  decoration, not secrets
     corner = (chance.uniform(0.15, 0.85), chance.uniform(0.15, 0.85))
     near: Box = _window(large, 1 / ZOOM, corner)
@@ -140,7 +149,10 @@ def _camera(large: tuple[int, int], frames: int, seed: str) -> Iterator[Box]:
 
 
 def _window(large: tuple[int, int], share: float, corner: tuple[float, float]) -> Box:
-    """A window of that share of both sides; corner (0, 0) is top left and (1, 1) bottom right."""
+    """Returns a window with that fraction of both sides.
+
+    Corner (0, 0) is top left and (1, 1) bottom right.
+    """
     width, height = large[0] * share, large[1] * share
     left, top = (large[0] - width) * corner[0], (large[1] - height) * corner[1]
     return (left, top, left + width, top + height)
@@ -160,20 +172,20 @@ def _frame(planes: list[Image.Image], box: Box, size: tuple[int, int], index: in
 
 
 def write_image(picture: Image.Image, path: Path) -> None:
-    """Write the picture as PNG."""
+    """Writes the picture as PNG."""
     partial = path.with_name(path.name + ".part")
     picture.save(partial, "PNG")
     partial.replace(path)
 
 
 def write_tone(path: Path, seconds: float) -> None:
-    """Write a soft chord, the sandbox's only tune, as mono 16-bit WAV."""
+    """Writes a soft chord as mono 16-bit WAV."""
     count = max(1, int(seconds * SAMPLE_RATE))
     second = [
         sum(math.sin(2 * math.pi * hertz * n / SAMPLE_RATE) for hertz in CHORD_HZ) / len(CHORD_HZ)
         for n in range(SAMPLE_RATE)
     ]
-    fade = SAMPLE_RATE / 10  # a click at either end would be the first thing heard
+    fade = SAMPLE_RATE / 10  # samples to fade in and out, so that neither end clicks
     samples = array.array(
         "h",
         (

@@ -1,4 +1,4 @@
-"""The bodies of RunComfy's answers, made from a job."""
+"""The bodies of RunComfy's responses, made from a job."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -34,17 +34,17 @@ PRICE_UNITS = {"video": "second", "image": "image", "audio": "file"}
 
 
 def error(code: int, message: str) -> dict[str, Any]:
-    """The vendor's error body."""
+    """Returns RunComfy's error body."""
     return {"error_code": code, "error_message": message}
 
 
 def mismatch(message: str, *where: str, kind: str = "value_error") -> dict[str, Any]:
-    """The body of a 422."""
+    """Returns the body of a 422."""
     return {"detail": [{"loc": ["body", *where], "msg": message, "type": kind}]}
 
 
 def submitted(options: SandboxOptions, job: Job) -> dict[str, Any]:
-    """The answer to a submit."""
+    """Returns the response to a submit."""
     base = f"/v1/requests/{job.request_id}"
     return {
         "request_id": job.request_id,
@@ -55,7 +55,7 @@ def submitted(options: SandboxOptions, job: Job) -> dict[str, Any]:
 
 
 def status(options: SandboxOptions, job: Job, place: int) -> dict[str, Any]:
-    """The answer of the status route; `queue_position` is the number of queued jobs before this one."""
+    """Returns the response of the status route; `queue_position` counts the queued jobs before this one."""
     urls = submitted(options, job)
     body: dict[str, Any] = {"request_id": job.request_id, "status": status_word(job)}
     if body["status"] == "in_queue":
@@ -64,7 +64,10 @@ def status(options: SandboxOptions, job: Job, place: int) -> dict[str, Any]:
 
 
 def status_word(job: Job) -> str:
-    """The word on the status route, bent as directives ask. Counts what it says in `job.seen`."""
+    """Returns the word for the job's state on the status route, changed as directives ask.
+
+    Counts in `job.seen` how often it said `in_progress`.
+    """
     if job.state is State.RUNNING:
         if "unknown-status" in job.directives:
             return "warming_up"
@@ -75,7 +78,7 @@ def status_word(job: Job) -> str:
 
 
 def result(options: SandboxOptions, job: Job, *, with_cost: bool) -> dict[str, Any]:
-    """The answer of the result route, unfinished jobs included."""
+    """Returns the response of the result route, for unfinished jobs too."""
     body: dict[str, Any] = {"request_id": job.request_id, "status": RESULT_NAMES[job.state]}
     if job.state is State.RUNNING and "unknown-status" in job.directives:
         body["status"] = "warming_up"
@@ -100,13 +103,13 @@ def _output(options: SandboxOptions, job: Job) -> dict[str, Any]:
 
 
 def cancelled(job: Job, *, done: bool) -> dict[str, Any]:
-    """The answer to a cancel, whichever way it went."""
+    """Returns the response to a cancel, whether or not the job was cancelled."""
     outcome = "cancelled" if done else "not_cancellable"
     return {"request_id": job.request_id, "status": STATUS_NAMES[job.state], "outcome": outcome}
 
 
 def model(model_id: str, options: SandboxOptions) -> dict[str, Any]:
-    """One entry of the catalogue; the schema admits anything, as the sandbox does."""
+    """Returns one entry of the catalogue; its schema accepts any input, as the sandbox does."""
     kind = kind_of(model_id)
     return {
         "model_id": model_id,
@@ -119,5 +122,5 @@ def model(model_id: str, options: SandboxOptions) -> dict[str, Any]:
 
 
 def iso(moment: float) -> str:
-    """ISO 8601 in UTC with milliseconds."""
+    """Returns a time as ISO 8601 in UTC with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The sandbox's own pictures, drawn by rule: a scene of one size always has the same pixels."""
+"""The sandbox's own pictures, drawn by code: a scene in one size always has the same pixels."""
 
 import random
 
@@ -9,7 +9,7 @@ from app.sandbox.brush import Color, Point
 
 
 def _boat(draw: ImageDraw.ImageDraw, at: Point, s: float, hull: Color, sail: Color | None) -> None:
-    """A sailing boat on the water line at a point; s is its half length in pixels."""
+    """Draws a sailing boat, its water line at a point; s is its half length in pixels."""
     x, y = at
     draw.polygon(
         [
@@ -42,7 +42,7 @@ def _boat(draw: ImageDraw.ImageDraw, at: Point, s: float, hull: Color, sail: Col
 
 
 def harbour(size: tuple[int, int]) -> Image.Image:
-    """A harbour at dusk: low sun, a town on the hills, boats on still water."""
+    """Draws a harbour at dusk: low sun, a town on the hills, boats on still water."""
     width, height = size
     horizon = int(height * 0.56)
     picture = brush.gradient(
@@ -76,7 +76,7 @@ def harbour(size: tuple[int, int]) -> Image.Image:
 
 
 def _town(canvas: Image.Image, draw: ImageDraw.ImageDraw, horizon: int, width: int) -> None:
-    """Houses along the water with lit windows."""
+    """Draws houses along the water with lit windows."""
     chance = random.Random(17)  # noqa: S311  decoration
     x = 0.0
     lights: list[Point] = []
@@ -91,7 +91,7 @@ def _town(canvas: Image.Image, draw: ImageDraw.ImageDraw, horizon: int, width: i
         lights += [
             (x + chance.uniform(4, w - 6), horizon - h + 5 + row * 14)
             for row in range(int(h // 14))
-            if chance.random() < 0.6  # noqa: PLR2004  most are at home
+            if chance.random() < 0.6  # noqa: PLR2004  most windows are lit
         ]
         x += w + chance.choice((0, 0, 3, 14))
     for at in lights:
@@ -101,7 +101,7 @@ def _town(canvas: Image.Image, draw: ImageDraw.ImageDraw, horizon: int, width: i
 
 
 def _fleet(canvas: Image.Image, width: int, height: int) -> None:
-    """The boats in front, each over its own blurred reflection."""
+    """Draws the boats in front, each over its own blurred reflection."""
     for x, y, s, hull, sail in (
         (0.16, 0.70, 0.068, (44, 30, 52), (236, 196, 178)),
         (0.43, 0.66, 0.046, (54, 34, 58), None),
@@ -119,7 +119,7 @@ def _fleet(canvas: Image.Image, width: int, height: int) -> None:
 
 
 def mountains(size: tuple[int, int]) -> Image.Image:
-    """Mountains in the morning, range behind range in mist, and a sun."""
+    """Draws mountains in the morning, range behind range in mist, and a sun."""
     width, height = size
     canvas = brush.gradient(
         size,
@@ -153,7 +153,7 @@ def mountains(size: tuple[int, int]) -> Image.Image:
 
 
 def _pines(draw: ImageDraw.ImageDraw, points: list[Point], color: Color) -> None:
-    """A fir at every point of a skyline."""
+    """Draws a fir at every point of a skyline."""
     chance = random.Random(43)  # noqa: S311  decoration
     for x, y in points:
         tall = chance.uniform(26, 74)
@@ -164,7 +164,7 @@ def _pines(draw: ImageDraw.ImageDraw, points: list[Point], color: Color) -> None
 
 
 def city(size: tuple[int, int]) -> Image.Image:
-    """A city at night over a river, with a moon."""
+    """Draws a city at night over a river, with a moon."""
     width, height = size
     horizon = int(height * 0.7)
     canvas = brush.gradient(
@@ -193,7 +193,7 @@ def city(size: tuple[int, int]) -> Image.Image:
 def _blocks(
     canvas: Image.Image, horizon: int, color: Color, *, seed: int, rise: tuple[float, float], lit: float
 ) -> None:
-    """A row of towers with a share of their windows lit; the middle of the picture stands highest."""
+    """Draws a row of towers, a fraction of their windows lit; it is highest in the middle."""
     chance = random.Random(seed)  # noqa: S311  decoration
     draw = ImageDraw.Draw(canvas)
     x = -20.0
@@ -216,7 +216,7 @@ def _blocks(
 
 
 def lighthouse(size: tuple[int, int]) -> Image.Image:
-    """A lighthouse on a rock in the evening, its beam over the sea. Meant for upright formats."""
+    """Draws a lighthouse on a rock in the evening, its beam over the sea. Meant for upright formats."""
     width, height = size
     horizon = int(height * 0.68)
     canvas = brush.gradient(
@@ -256,7 +256,7 @@ def lighthouse(size: tuple[int, int]) -> Image.Image:
 
 
 def _beams(canvas: Image.Image, lamp: Point, width: int) -> None:
-    """Two beams of light, fading with distance."""
+    """Draws two beams of light, fading with distance."""
     layer = Image.new("L", canvas.size)
     draw = ImageDraw.Draw(layer)
     for toward in (-1, 1):
@@ -280,7 +280,7 @@ def _beams(canvas: Image.Image, lamp: Point, width: int) -> None:
 
 
 def _tower(draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
-    """White and red, narrowing upwards, with gallery, lamp room and roof; lit from the left."""
+    """Draws a white and red tower, narrowing upwards, with gallery, lamp room and roof; lit from the left."""
     middle, foot, top = width * 0.62, height * 0.82, height * 0.285
     low, high, bands = width * 0.088, width * 0.052, 7
     for band in range(bands):

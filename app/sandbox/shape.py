@@ -1,4 +1,4 @@
-"""What a submit asks for, read off its model id and its input: kind, size, length, price. Pure."""
+"""Derives from a submit's model id and input what to make: kind, size, length, price. Pure."""
 
 import math
 import re
@@ -9,11 +9,11 @@ Kind = Literal["video", "image", "audio"]
 
 FPS = 24
 DEFAULT_FRAMES = 121
-MAX_FRAMES = 721  # 30 s: longer ones would only be slow to draw
-SHORT_SIDES = (240, 1080)  # of a 16:9 frame; smaller and larger wishes are clamped
+MAX_FRAMES = 721  # 30 s: longer videos would only be slow to draw
+SHORT_SIDES = (240, 1080)  # of a 16:9 frame; smaller and larger ones are clamped
 NAMED_SHORT_SIDES = {"2K": 1080, "4K": 1080}
-WIDEST = 3.2  # aspect ratios beyond it are cropped, as they would make a useless strip
-SNAP = 0.01  # a picture this near to 16:9 is taken for 16:9
+WIDEST = 3.2  # a picture with a greater aspect ratio is cropped, as it would make a useless strip
+SNAP = 0.01  # a picture this near to 16:9 is treated as 16:9
 
 IMAGE_ENDINGS = ("image-to-image", "text-to-image", "edit")
 AUDIO_ENDINGS = ("to-audio", "to-speech", "to-music")
@@ -25,14 +25,14 @@ NOT_PICTURES = re.compile(r"video|audio|callback|webhook", re.IGNORECASE)
 
 
 def kind_of(model_id: str) -> Kind:
-    """What a model makes, by the end of its id; video unless it says otherwise."""
+    """Returns what a model makes, by the end of its id; video unless that says otherwise."""
     if model_id.endswith(IMAGE_ENDINGS):
         return "image"
     return "audio" if model_id.endswith(AUDIO_ENDINGS) else "video"
 
 
 def find_picture(body: Mapping[str, Any]) -> str | None:
-    """The first picture an input refers to: fields named like pictures first, then any other URL field."""
+    """Returns the first picture that an input names: in fields named like pictures, else in URL fields."""
     for pattern in (MEDIA_FIELD, OTHER_FIELD):
         for name, value in body.items():
             if pattern.fullmatch(name) and not NOT_PICTURES.search(name):
@@ -43,7 +43,11 @@ def find_picture(body: Mapping[str, Any]) -> str | None:
 
 
 def frame_count(body: Mapping[str, Any]) -> int:
-    """`number_of_frames`, or `duration` seconds (a number, `"6"` or `"6s"`) at 24 a second; default 121."""
+    """Returns the number of frames that an input asks for; default 121.
+
+    It is in `number_of_frames`, or in `duration` as seconds (a number, `"6"` or `"6s"`) at 24 frames a
+    second.
+    """
     asked = _number(body.get("number_of_frames"))
     if asked is None:
         seconds = _number(body.get("duration"))
@@ -63,7 +67,7 @@ def _number(value: Any) -> float | None:
 
 
 def frame_size(picture: tuple[int, int], resolution: Any) -> tuple[int, int]:
-    """Width and height in pixels: the picture's aspect ratio within the area of a 16:9 frame of that class.
+    """Returns width and height in pixels: the picture's aspect ratio, the area of a 16:9 frame of that class.
 
     "720P" is the area of 1280x720, so 16:9 gives exactly that and 9:16 gives 720x1280. Both sides are even,
     as yuv420p demands.
@@ -89,7 +93,7 @@ def _even(value: float) -> int:
 
 
 def cost_usd(model_id: str, body: Mapping[str, Any], usd_per_second: float) -> float:
-    """The made-up price of a succeeded job in USD."""
+    """Returns the made-up price of a succeeded job in USD."""
     kind = kind_of(model_id)
     if kind == "image":
         return IMAGE_USD

@@ -1,4 +1,4 @@
-"""One JSON file per job, and the folders that the sandbox owns."""
+"""The sandbox's files on disk: one JSON record for each job, and the folders around them."""
 
 import asyncio
 import base64
@@ -15,13 +15,14 @@ from app.sandbox.jobs import Job, State
 log = logging.getLogger(__name__)
 
 STORED = tuple(each.name for each in fields(Job) if each.name != "seen")
-ABRIDGE_OVER = 4_096  # characters of a data: URI that a job's record keeps as they are
+ABRIDGE_OVER = 4_096  # characters: a job's record keeps a data: URI up to this length in full
 
 
 class JobFiles:
     """The files under `data_dir`: `jobs/`, `files/` (rendered), `uploads/` (long `data:` URIs), `samples/`.
 
-    One thread does all writing: a record's versions reach the disk in order, the event loop never waits.
+    One thread does all writing, so that a record's versions reach the disk in order and the event loop never
+    waits.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -32,7 +33,7 @@ class JobFiles:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sandbox-files")
 
     def open(self) -> list[Job]:
-        """Make the folders, sweep half-written files, read every job; unreadable ones are skipped."""
+        """Creates the folders, deletes half-written files, and returns every job that can be read."""
         for folder in (self.jobs, self.files, self.uploads, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
             for partial in folder.glob("*.part"):
@@ -40,36 +41,36 @@ class JobFiles:
         return [job for path in self.jobs.glob("*.json") if (job := _read(path)) is not None]
 
     def save(self, job: Job) -> Future[None]:
-        """Write a job's record as it is at this moment."""
+        """Writes a job's record as it is at this moment."""
         record = {name: getattr(job, name) for name in STORED}
         return self._writer.submit(_write, self.jobs / f"{job.request_id}.json", record)
 
     async def keep_upload(self, request_id: str, uri: str) -> None:
-        """Keep a long `data:` URI's text until its job is over."""
+        """Stores a long `data:` URI's text until its job is over."""
         path = self.uploads / request_id
         await asyncio.wrap_future(self._writer.submit(_replace, path, uri.encode(errors="replace")))
 
     def drop_upload(self, request_id: str) -> None:
-        """Remove a job's upload, if it has one."""
+        """Deletes a job's upload, if it has one."""
         self._writer.submit((self.uploads / request_id).unlink, missing_ok=True)
 
     def drop_file(self, job: Job) -> None:
-        """Remove what was rendered for a job; a file shared by many jobs stays."""
+        """Deletes what was rendered for a job; a file shared by many jobs stays."""
         for name in (job.output or {}).values():
             if name.startswith(job.request_id):
                 self._writer.submit((self.files / name).unlink, missing_ok=True)
 
     def drop_record(self, request_id: str) -> None:
-        """Remove a job's record."""
+        """Deletes a job's record."""
         self._writer.submit((self.jobs / f"{request_id}.json").unlink, missing_ok=True)
 
     def close(self) -> None:
-        """Wait for everything handed over to be on the disk."""
+        """Waits until everything is written to disk."""
         self._writer.shutdown(wait=True)
 
 
 def abridge(value: Any) -> Any:
-    """An input with its long `data:` URIs cut to their beginning and length, for records and the ledger."""
+    """Returns an input for records and the ledger: long `data:` URIs cut to their beginning and length."""
     if isinstance(value, dict):
         return {name: abridge(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -80,7 +81,7 @@ def abridge(value: Any) -> Any:
 
 
 def decode_data_uri(uri: str) -> bytes:
-    """The bytes of a base64 `data:` URI. ValueError when it is not one."""
+    """Returns the bytes of a base64 `data:` URI; raises ValueError where it is none."""
     head, comma, body = uri.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise ValueError("not a base64 data: URI")
@@ -101,7 +102,7 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Whole or not at all: a reader and a crash see the old file or the new one."""
+    """Writes a file atomically: a reader, and a restart after a crash, find the old file or the new one."""
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(data)
-    os.replace(partial, path)  # noqa: PTH105  the call whose atomicity is meant
+    os.replace(partial, path)  # noqa: PTH105  this call is atomic

@@ -1,1 +1,1 @@
-"""The server under the application: HTTP protocol, transport, edge. All that knows uvicorn."""
+"""The HTTP server under the application: protocol, transport and edge. Only this package knows uvicorn."""

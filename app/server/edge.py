@@ -1,6 +1,6 @@
-"""The outermost layer, pure ASGI: trace id, access log, which headers go out, which pages may call.
+"""The outermost layer, pure ASGI: trace id, access log, allowed response headers, CORS.
 
-No exception ever leaves it.
+No exception leaves it, except where half a response was sent and only closing the connection tells so.
 """
 
 import time
@@ -19,7 +19,7 @@ from app.kit.log import get_logger, trace_id_of, trace_id_var
 
 FROM_HANDLERS: Final = frozenset(
     {
-        b"accept-ranges",  # of the reference page's files, as are content-range and last-modified
+        b"accept-ranges",  # sent with static files, as are content-range and last-modified
         b"allow",
         b"cache-control",
         b"connection",
@@ -42,19 +42,19 @@ FROM_HANDLERS: Final = frozenset(
         b"x-accel-buffering",
     }
 )
-"""All that an answer takes from whoever made it, in lower case; the edge adds its own, and drops the rest."""
+"""The headers that a handler may send, in lower case; the edge adds its own and drops all others."""
 
 SAFE: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    # An answer may have its own of these three.
+    # A handler may send its own of these three.
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"vary", b"Origin"),
 )
-"""What every answer says to browsers and caches."""
+"""The headers of every response for browsers and caches."""
 
 TRACE_HEADER: Final = b"reelgate-trace-id"
 _OVERRIDABLE: Final = FROM_HANDLERS & {name for name, _ in SAFE}
@@ -65,17 +65,17 @@ _log = get_logger("http")
 
 
 class Edge:
-    """Wraps the whole application. `base_url` stands in the problems that it writes itself."""
+    """Wraps the whole application. `base_url` is used in the problem documents that it writes itself."""
 
     def __init__(self, app: FastAPI, base_url: str) -> None:
         self._app = app
         self._base_url = base_url
-        # Over plain http browsers ignore the promise of https, as they should.
+        # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
         self._fixed = (*SAFE, _HSTS) if urlsplit(base_url).scheme == "https" else SAFE
         app.state.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; lifespan passes through."""
+        """Serves one HTTP request; lifespan events are passed through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,7 +83,7 @@ class Edge:
         trace_id = trace_id_of(traceparent)
         token = trace_id_var.set(trace_id)
         started_s = time.perf_counter()
-        scope.setdefault("state", {})  # not every server makes one
+        scope.setdefault("state", {})  # not every server sets it
         if origin is not None:
             note_origin(scope, origin)
         status = 0
@@ -107,7 +107,7 @@ class Edge:
             if not status:
                 await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
             elif not complete:
-                raise  # half an answer has gone out: only closing the connection is honest
+                raise  # half a response was sent: only closing the connection shows that it is incomplete
         finally:
             if scope["path"] not in _QUIET:
                 _log.info(
@@ -121,7 +121,7 @@ class Edge:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].endswith("\n"):
-            # Starlette's patterns let one pass at the end, where Python's `$` matches before it.
+            # Starlette's route patterns accept a final line break, because Python's `$` matches before it.
             await self._refuse(
                 Problem(ROUTE_NOT_FOUND, "The path ends with a line break."), scope, receive, send
             )
@@ -141,14 +141,14 @@ class Edge:
     def _marked(
         self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, told: Pairs
     ) -> list[tuple[bytes, bytes]]:
-        """The headers that go out: those of the ones sent that may, and our own."""
+        """Returns the headers that are sent: the handler's allowed ones, and the edge's own."""
         kept = [pair for pair in sent if pair[0] in FROM_HANDLERS]
         if len(kept) != len(sent):
             dropped = sorted(str(name, "latin-1") for name, _ in sent if name not in FROM_HANDLERS)
             _log.debug("Headers were left out of an answer.", names=dropped)
         if self._app.state.draining:
             kept = [pair for pair in kept if pair[0] != b"connection"]
-            kept.append(_CLOSE)  # and come back by another server
+            kept.append(_CLOSE)  # so that the client reconnects, to another server
         own = {name for name, _ in kept} & _OVERRIDABLE
         if own:
             kept = _varied(kept)
@@ -164,7 +164,7 @@ class Edge:
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:
-    """`traceparent` and `Origin` of a request, in one pass."""
+    """Returns `traceparent` and `Origin` of a request, in one pass over its headers."""
     traceparent = origin = None
     for name, value in headers:
         if name == b"origin":
@@ -175,7 +175,7 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | N
 
 
 def _varied(pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers, where there is a `Vary` with `Origin` among its members."""
+    """Returns the headers, with `Origin` added to `Vary` where they have one."""
     varies = [value for name, value in pairs if name == b"vary"]
     if not varies:
         return list(pairs)

@@ -1,8 +1,7 @@
-"""The HTTP protocol that faces strangers: uvicorn's over httptools, with deadlines, limits, clear refusals.
+"""The HTTP protocol for untrusted clients: uvicorn's over httptools, with deadlines, limits and refusals.
 
-Uvicorn itself waits for headers, bodies and readers for as long as they please, lets headers grow without
-end, and answers what is no HTTP in bare text. Here each of these has a bound, and every refusal is a problem
-document.
+Uvicorn itself waits without limit for headers, bodies and slow readers, lets headers grow without limit, and
+answers malformed HTTP in plain text. Here each of these has a bound, and every refusal is a problem document.
 """
 
 import asyncio
@@ -34,16 +33,21 @@ from app.server.transport import Transport
 
 _log = get_logger("http")
 _MAX_HEADERS: Final = 100
-_MAX_WAITING: Final = 100  # requests of one connection behind the one that is being answered
-_REQUEST_LINE: Final = 32  # bytes of a request line around its address, at most
+_MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one that is being answered
+_REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
 _RETRY_AFTER_S: Final = 1
 _PAUSED_TICK_S: Final = 1.0
-_REFUSED_IN_FULL: Final = 1000  # connections over the limit that still get an answer; more are just cut
+_REFUSED_IN_FULL: Final = 1000  # connections over the limit that still get a response; more are aborted
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds; seconds, bytes and a number of connections. `base_url` stands in the problems."""
+    """The protocol's bounds, in bytes, seconds and connections.
+
+    `head_bytes` bounds the request target and headers together, `head_s` and `body_s` the time in which they
+    must arrive, `write_s` the time without progress of a client that reads a response. `base_url` is used in
+    the problem documents.
+    """
 
     base_url: str
     head_bytes: int
@@ -54,7 +58,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
-        """As the settings have them."""
+        """Returns the bounds that the settings define."""
         return cls(
             settings.base_url,
             settings.max_header_bytes,
@@ -66,21 +70,21 @@ class Limits:
 
 
 class _Phase(Enum):
-    """Which part of a message the client is sending."""
+    """The part of a message that the client is sending."""
 
     NONE = auto()
     HEAD = auto()
     BODY = auto()
 
 
-class _StopParsing(Exception):  # noqa: N818 - no error: the way out of the parser's callbacks
-    """Nothing more of this connection is looked at."""
+class _StopParsing(Exception):  # noqa: N818 - no error, but the way out of the parser's callbacks
+    """Nothing more of this connection is parsed."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. For `uvicorn.Config(http=partial(GuardedProtocol, limits))`."""
+    """One connection. Used as `uvicorn.Config(http=partial(GuardedProtocol, limits))`."""
 
-    transport: Transport  # type: ignore[assignment]  # it has what uvicorn uses of a transport
+    transport: Transport  # type: ignore[assignment]  # it has all that uvicorn uses of a transport
 
     def __init__(
         self,
@@ -93,22 +97,22 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
         self._phase = _Phase.NONE
-        self._deadline = math.inf  # on the client's clock, for what it has to send now
+        self._deadline = math.inf  # in the client's time, for what it has to send now
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf  # on the loop's clock
+        self._timer_at = math.inf  # in the loop's time
         self._head_bytes = 0
         self._head_at_most = 0
-        self._quiet_bytes = 0  # of a body since the last content: sizes of chunks, and trailers
-        self._has_begun = 0  # messages in this piece of input
-        self._plain_head: bytes | None = None  # of a request that asks for another protocol
-        self._running = 0  # requests that the application has and has not answered
-        self._farewell: bytes | None = None  # a refusal that waits for the answers before it
-        self._is_deaf = False
+        self._quiet_bytes = 0  # of a body since its last content: chunk sizes and trailers
+        self._has_begun = 0  # messages that began in this piece of input
+        self._plain_head: bytes | None = None  # the head, without the upgrade, of a request that asks for one
+        self._running = 0  # requests that the application has not answered yet
+        self._farewell: bytes | None = None  # a refusal that waits for the responses before it
+        self._is_deaf = False  # whether further input is dropped
 
     # --- the connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn names no wider one
-        """Begin to wait for a request, unless there are too many connections."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Starts to wait for a request, unless there are too many connections."""
         wire = Transport(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
         super().connection_made(cast("asyncio.Transport", wire))
         too_many = len(self.connections) - self._limits.connections
@@ -122,7 +126,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._grant(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget all timers."""
+        """Cancels all timers."""
         self._is_deaf = True
         self._unset_keepalive_if_required()
         if self._timer is not None:
@@ -131,7 +135,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; once the connection is closing or refused it is dropped."""
+        """Parses the input; on a connection that is closing or was refused, drops it."""
         self._unset_keepalive_if_required()
         if self._is_deaf or self.transport.is_closing():
             return
@@ -149,19 +153,20 @@ class GuardedProtocol(HttpToolsProtocol):
             if not self._is_deaf:
                 self._refuse(_of_parser(error))
             return
-        # What arrives in one piece, as nearly all does, has come this far without a look at the clock.
+        # A request that arrives in one piece, as nearly all do, gets here without reading the clock.
         if self._phase is not _Phase.NONE:
             if self._has_begun or self._phase is not began:
                 self._grant(self._limits.head_s if self._phase is _Phase.HEAD else self._limits.body_s)
             self._count(size, began)
         elif self._deadline == math.inf and not self._has_begun and self._is_idle():
-            # Line breaks between requests are allowed, but are no sign of life.
+            # Line breaks between requests are allowed, but do not extend the deadline.
             self._grant(self._limits.head_s)
 
     def _feed_without_upgrade(self, rest: memoryview) -> None:
-        """Go on in HTTP/1.1 with a request that asks for another protocol, and with what follows.
+        """Continues in HTTP/1.1 with a request that asks for another protocol, and with what follows it.
 
-        The parser has left out its body. So a fresh one reads the same head without that wish.
+        After such a head the parser skips the body. So a fresh parser reads the same head without the
+        upgrade.
         """
         while True:
             plain, self._plain_head = self._plain_head or b"", None
@@ -176,7 +181,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
 
     def _count(self, size: int, began: _Phase) -> None:
-        """Bound what the parser keeps to itself: a header or an address, or what stands around chunks."""
+        """Bounds what the parser keeps without a callback: an unfinished head, chunk sizes, trailers."""
         if self._phase is _Phase.HEAD:
             if not self._has_begun:
                 self._head_bytes += size
@@ -195,12 +200,12 @@ class GuardedProtocol(HttpToolsProtocol):
         fault = ADDRESS_TOO_LONG if is_address else HEADERS_TOO_LARGE
         return Problem(fault, f"Address and headers may have {most} bytes together.")
 
-    # --- what the parser calls
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """Begin a head, which has its time from here."""
+        """Starts a head, whose deadline counts from here."""
         if len(self.pipeline) >= _MAX_WAITING:
-            # Input that was read is parsed to its end: without this, thousands would queue up.
+            # The parser works through all input that was read: without this, thousands would pile up.
             self._is_deaf = True
             self._end_after_this()
             raise _StopParsing
@@ -210,7 +215,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """Judge the head, and hand the request on."""
+        """Checks the head, and passes the request on."""
         if self._head_at_most > self._limits.head_bytes:
             self._head_bytes = len(self.url) + sum(
                 [len(name) + len(value) + 4 for name, value in self.headers]
@@ -233,15 +238,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.BODY
         self._quiet_bytes = 0
         self._head_bytes = 0
-        self.headers = []  # what stands behind a body goes there, and so nowhere
+        self.headers = []  # the parser appends trailers here, where nobody reads them
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receives a part of the body."""
         self._quiet_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The client has sent everything."""
+        """Ends the message: the client has sent all of it, and has no deadline any more."""
         if self._plain_head is not None:
             return
         self._phase = _Phase.NONE
@@ -256,23 +261,26 @@ class GuardedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or end with the refusal that waited for this answer."""
+        """Continues with the next request, or sends the refusal that waited for this response."""
         self._running -= 1
         super().on_response_complete()
         if self._phase is not _Phase.NONE:
-            self._unset_keepalive_if_required()  # the deadline of what is being sent holds
+            self._unset_keepalive_if_required()  # the message that is being sent has its own deadline
         if self._farewell is not None and self._is_idle() and not self.transport.is_closing():
             self._leave(self._farewell)
 
-    # --- time
+    # --- deadlines
 
     def _grant(self, seconds: float) -> None:
-        """Give the client so long for what it has to send now."""
+        """Gives the client `seconds` for what it has to send now."""
         self._deadline = self.transport.client_time() + seconds
         self._see_to_deadline()
 
     def _see_to_deadline(self) -> None:
-        """Have the timer fire by then. A later deadline leaves it: it looks again when it fires."""
+        """Sets the timer to fire by the deadline.
+
+        A timer that fires earlier is left alone: it checks the deadline again when it fires.
+        """
         left_s = self._deadline - self.transport.client_time()
         if self.transport.is_paused:
             left_s = max(left_s, _PAUSED_TICK_S)
@@ -300,12 +308,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(Problem(REQUEST_TIMEOUT, detail, retry_after_s=_RETRY_AFTER_S))
 
     def pause_writing(self) -> None:
-        """The reader is slower than we are: see to it that it reads at all."""
+        """Watches the client, which reads more slowly than we write, for progress."""
         super().pause_writing()
         self.transport.watch()
 
     def resume_writing(self) -> None:
-        """The reader has caught up."""
+        """Stops to watch the client, which has caught up."""
         super().resume_writing()
         if not self.transport.is_closing():
             self.transport.rest()
@@ -313,15 +321,15 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- refusing
 
     def _stop(self, problem: Problem) -> Never:
-        """Refuse, and leave the parser."""
+        """Refuses the request, and leaves the parser."""
         self._refuse(problem)
         raise _StopParsing
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with the problem and close, after the answers that are still to come before it."""
+        """Answers with the problem and closes the connection, after the responses that are due before it."""
         self._is_deaf = True
         if self._phase is _Phase.BODY and not self._take_back():
-            self._end_after_this()  # it has its answer, or a part of it
+            self._end_after_this()  # the request has its response, or a part of it
             return
         farewell = self._bytes_of(problem)
         if self._is_idle():
@@ -330,9 +338,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._farewell = farewell
 
     def _take_back(self) -> bool:
-        """Take the request that is being read from the application. Whether it had no answer yet."""
+        """Withdraws the request that is being read from the application.
+
+        Returns whether it had no response yet.
+        """
         if self.pipeline and self.pipeline[0][0] is self.cycle:
-            self.pipeline.popleft()  # it had not begun
+            self.pipeline.popleft()  # the application had not begun with it
             return True
         if self.cycle.response_started:
             return False
@@ -342,20 +353,20 @@ class GuardedProtocol(HttpToolsProtocol):
         return True
 
     def _end_after_this(self) -> None:
-        """Close once the last request that came has its answer."""
+        """Closes the connection once the last request that was received has its response."""
         if self._is_idle():
             self.transport.close()
         else:
             self.cycle.keep_alive = False
 
     def _leave(self, farewell: bytes) -> None:
-        self._farewell = farewell  # whoever is refused may still be sending
+        self._farewell = farewell  # kept, because the client may still be sending
         self._unset_keepalive_if_required()
         self.transport.write(farewell)
         self.transport.close()
 
     def _bytes_of(self, problem: Problem) -> bytes:
-        """The whole answer as it goes on the wire, with a trace id of its own, under which it is logged."""
+        """Returns the whole response as it is sent, with a trace id of its own, under which it is logged."""
         has_head = self._phase is not _Phase.NONE
         named = dict(self.scope["headers"]) if has_head else {}
         path = self.scope["path"] if self._phase is _Phase.BODY else "/"
@@ -383,20 +394,20 @@ class GuardedProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", body])
 
     def send_400_response(self, msg: str) -> None:
-        """Answer with a problem where uvicorn would in bare text."""
+        """Answers with a problem document, where uvicorn would answer in plain text."""
         self._refuse(Problem(MALFORMED_REQUEST, msg))
 
     def _is_idle(self) -> bool:
-        """Whether no answer is under way or to come."""
+        """Returns whether no response is in progress or due."""
         return self._running == 0 and not self.pipeline
 
     def _is_sending(self) -> bool:
-        """Whether the client may still be sending."""
+        """Returns whether the client may still be sending."""
         return self._phase is not _Phase.NONE or self._is_deaf
 
 
 def _of_parser(error: httptools.HttpParserError) -> Problem:
-    # A callback's error may repeat what it was given; the parser's own are constant sentences.
+    # A callback's error may repeat the input, so it is not shown; the parser's own are constant sentences.
     is_ours = isinstance(error, httptools.HttpParserCallbackError)
     reason = "its address is none" if is_ours else f"the parser says {str(error)!r}"
     return Problem(MALFORMED_REQUEST, f"The request is no HTTP/1.1: {reason}.")

@@ -1,6 +1,7 @@
-"""What a request's head must be, beyond what the parser demands. Pure.
+"""What the head of a request must satisfy beyond what the parser demands. Pure.
 
-Everything here is about one danger: that a proxy in front and this server understand one request differently.
+All rules here guard against one danger: that a proxy in front and this server understand a request
+differently.
 """
 
 import re
@@ -9,28 +10,29 @@ from typing import Final
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-# Twice even with one value: another reader may take the first, the last, or join them.
+# Headers that may occur only once, even with equal values: parsers may use the first, the last, or both.
 _ONCE: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"transfer-encoding", b"authorization", b"idempotency-key"}
 )
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
-# Without a fragment: some readers cut it off, others do not.
+# A target with a fragment is refused, because some parsers cut the fragment off and others do not.
 _TARGET: Final = re.compile(rb"(?:https?://([^\x00-\x20/?#@\x7f-\xff]+))?/[!\"$-~]*", re.IGNORECASE)
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _OF_UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
 def fault_of_head(version: str, target: bytes, headers: Headers) -> str | None:
-    """Why this head is refused, in public words that repeat nothing of it; None where it is fine.
+    """Returns why this head is refused, in words for callers, repeating nothing of it; None if it is fine.
 
-    `version` is as in `HTTP/1.1`, `target` as in the request line, `headers` have their names in lower case.
+    `version` is as in `HTTP/1.1`, `target` as in the request line, and the names in `headers` are in lower
+    case.
     """
     if version not in _VERSIONS:
         return "Only HTTP/1.0 and HTTP/1.1 are spoken here."
     place = _TARGET.fullmatch(target)
     if place is None:
         return "The address is not a path of printable ASCII; everything else in it is percent-encoded."
-    if not b"".join([value for _, value in headers]).isascii():  # controls: the parser refuses them
+    if not b"".join([value for _, value in headers]).isascii():  # the parser refuses control characters
         return "A header holds bytes that are not ASCII."
     named = dict(headers)
     if len(named) < len(headers) and (name := _repeated(headers)):
@@ -39,7 +41,7 @@ def fault_of_head(version: str, target: bytes, headers: Headers) -> str | None:
 
 
 def without_upgrade(method: bytes, version: str, target: bytes, headers: Headers) -> bytes:
-    """The same head, as it goes on the wire, without the wish for another protocol."""
+    """Returns the same head as bytes, without the request to switch to another protocol."""
     lines = [b"%s %s HTTP/%s" % (method, target, version.encode())]
     for name, value in headers:
         if name in _OF_UPGRADE:

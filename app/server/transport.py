@@ -1,4 +1,4 @@
-"""The wire under one HTTP connection: it closes without losing the last answer, and not for ever."""
+"""The transport of one HTTP connection, which closes in bounded time without losing the last response."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ _LINGER_S: Final = 1.0
 
 
 class Transport:
-    """asyncio's transport, with another way to close, and an eye on how it is read at the other end.
+    """asyncio's transport, with another way to close, and a watch on whether the client reads.
 
-    Input that nobody has read makes the kernel reset the connection at a close, and the reset may overtake
-    what was written. So while the client `is_sending`, our end is closed first, and input is dropped for a
-    second. A reader that takes nothing for `write_s` seconds of what waits for it is cut.
+    Input that was not read makes the kernel reset the connection on close, and the reset may overtake the
+    response. So while the client `is_sending`, only our end is closed at first, and input is dropped for a
+    second. A client that reads nothing for `write_s` seconds of what is buffered for it is disconnected.
     """
 
     def __init__(
@@ -46,37 +46,41 @@ class Transport:
 
     @property
     def is_paused(self) -> bool:
-        """Whether it is we who do not read."""
+        """Whether we have stopped reading."""
         return self._paused_at is not None
 
     def client_time(self) -> float:
-        """The loop's time, less all the time for which we did not read. It stands still while we do not."""
+        """Returns the loop's time minus all the time for which reading was paused.
+
+        It stands still during such a pause. Deadlines for the client are measured in this time, so that our
+        pauses do not count against it.
+        """
         now = self._loop.time() if self._paused_at is None else self._paused_at
         return now - self._paused_s
 
     def pause_reading(self) -> None:
-        """Stop the client's clock too."""
+        """Stops reading, and the client's time with it."""
         if self._paused_at is None:
             self._paused_at = self._loop.time()
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Let the client's clock run again."""
+        """Reads again, and lets the client's time go on."""
         if self._paused_at is not None:
             self._paused_s += self._loop.time() - self._paused_at
             self._paused_at = None
         self._transport.resume_reading()
 
-    # --- the reader at the other end
+    # --- the client as a reader
 
     def watch(self) -> None:
-        """See to it that the other end reads, at whatever pace."""
+        """Starts to check every `write_s` seconds that the client reads, at whatever rate."""
         if self._watch is None:
             self._unwritten = self._transport.get_write_buffer_size()
             self._watch = self._loop.call_later(self._write_s, self._look)
 
     def rest(self) -> None:
-        """The other end has read what was waiting."""
+        """Stops the check: the client has read what was buffered."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -91,14 +95,14 @@ class Transport:
             _log.info("A connection was cut: its reader took nothing.", unwritten_bytes=now)
         self._transport.abort()
 
-    # --- the end
+    # --- closing
 
     def is_closing(self) -> bool:
-        """Whether no more is to be read or written."""
+        """Returns whether nothing more is to be read or written."""
         return self._is_ending or self._transport.is_closing()
 
     def close(self) -> None:
-        """Send what was written, and end."""
+        """Sends what is buffered, and closes the connection."""
         if self.is_closing():
             return
         self._is_ending = True
@@ -116,7 +120,7 @@ class Transport:
             self.watch()
 
     def lost(self) -> None:
-        """Forget the timers: there is no connection any more."""
+        """Cancels the timers, because the connection is gone."""
         self._is_ending = True
         for timer in (self._linger, self._watch):
             if timer is not None:

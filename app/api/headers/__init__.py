@@ -1,1 +1,1 @@
-"""Request and response headers that have rules of their own."""
+"""Request and response headers with rules of their own."""

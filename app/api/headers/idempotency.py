@@ -10,7 +10,9 @@ MAX_LENGTH = 255
 
 
 def key_of(headers: Headers) -> str | None:
-    """The key, or None where none was sent. `"abc"` (a structured field string) and `abc` are one key.
+    """Returns the idempotency key, or None where none was sent.
+
+    `"abc"` (a structured field string) and `abc` are the same key.
 
     Raises:
         Problem: INVALID_IDEMPOTENCY_KEY.
@@ -32,7 +34,7 @@ def key_of(headers: Headers) -> str | None:
 
 
 def _unquote(text: str) -> str:
-    """The content of a structured field string (RFC 8941): a backslash escapes itself and the quote."""
+    """Returns the content of a structured field string (RFC 8941); a backslash escapes itself and quotes."""
     if len(text) < 2 or not text.endswith('"'):  # noqa: PLR2004 - the two quotes
         raise _invalid("starts with a quote and does not end with one")
     content, escaped = "", False

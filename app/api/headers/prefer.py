@@ -1,4 +1,4 @@
-"""What a caller prefers: `?wait=N`, and `Prefer: wait=N, handling=strict` (RFC 7240)."""
+"""Preferences of a caller: `?wait=N`, and `Prefer: wait=N, handling=strict` (RFC 7240)."""
 
 import re
 from collections.abc import Callable
@@ -18,9 +18,11 @@ _WAIT = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """`wait_s` is for how long an answer may be held; `strict` asks for an error where nothing was done.
+    """The preferences that are granted.
 
-    `applied` are the members of `Prefer` that will be.
+    `wait_s` is the time for which a response may be held. `strict` asks for an error instead of a success
+    where nothing was done. `applied` are the members of `Prefer` that are granted, as the response names
+    them.
     """
 
     wait_s: int = 0
@@ -29,12 +31,12 @@ class Preferences:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says of them."""
+        """The response headers that name the applied preferences."""
         return {APPLIED: ", ".join(self.applied)} if self.applied else {}
 
 
 def preferences_of(request: Request, gateway: Gateway) -> Preferences:
-    """What the caller prefers, within what this gateway grants; an odd `Prefer` is ignored.
+    """Returns the caller's preferences, within what this gateway grants; a malformed `Prefer` is ignored.
 
     Raises:
         Problem: INVALID_PARAMETER, for a `wait` in the query that is no number.
@@ -48,7 +50,7 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
     wait_s = 0
     max_s = gateway.settings.max_wait_s
     asked = request.query_params.get("wait")
-    if asked is not None:  # it goes first
+    if asked is not None:  # the query takes precedence over the header
         if not _WAIT.fullmatch(asked):
             error = FieldError("#/query/wait", "wait", "is not a whole number of seconds")
             raise Problem(INVALID_PARAMETER, "`wait` is not a number of seconds.", errors=[error])
@@ -62,7 +64,7 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
 
 
 def stream_owner_of(principal: Principal) -> StreamOwner:
-    """Who waits, of whom the feed takes so many."""
+    """Returns the owner by whom streams and held responses are counted: the tenant, and the client token."""
     return StreamOwner(principal.tenant_id, principal.token.token_id if principal.token else None)
 
 
@@ -73,9 +75,10 @@ async def wait_for(
     wait_s: int,
     done: Callable[[Generation], bool],
 ) -> Generation:
-    """The generation once it is `done`, or as it is when the time is over.
+    """Waits up to `wait_s` seconds until the generation is `done`; returns it as it is then.
 
-    Where the caller holds as many answers as it may, or the server stops, nothing is waited for.
+    It does not wait where the caller holds as many streams and responses as it may, or where the server is
+    stopping.
 
     Raises:
         Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
@@ -86,5 +89,5 @@ async def wait_for(
         return generation
     with feed.place(watcher):
         found = await feed.until(generation, done, within_s=wait_s)
-    await gateway.access.authenticator.check(principal)  # it may have ended meanwhile
+    await gateway.access.authenticator.check(principal)  # the key or token may have ended meanwhile
     return found

@@ -1,7 +1,7 @@
-"""The headers that tell of limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
+"""The headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
 
-One member for each limit of the caller's, named as in refusals and in `GET /v1/quota`. Amounts of credits are
-micro-credits.
+They have one member for each limit of the caller, named as in problem documents and in `GET /v1/quota`.
+Amounts of credits are in micro-credits.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from app.quotas.limits import Metric, Standing
 from app.quotas.refusal import refused
 
 _MAX_S = 0.5
-_UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own word; its default is "requests"
+_UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own unit; its default is "requests"
 
 
 def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> dict[str, str]:
@@ -31,7 +31,7 @@ def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> 
 
 
 def retry_header(standings: Sequence[Standing]) -> dict[str, str]:
-    """`Retry-After` on a success after which another submit like it would be refused: when it may come."""
+    """Returns `Retry-After` for a success after which another submit like it would be refused for now."""
     problem = refused(standings)
     if problem is None or problem.retry_after_s is None:
         return {}
@@ -39,9 +39,12 @@ def retry_header(standings: Sequence[Standing]) -> dict[str, str]:
 
 
 async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str) -> dict[str, str]:
-    """The headers for an answer to a submit that took nothing: the limits as they stand now."""
+    """Returns the headers for a response to a submit that used nothing: the limits as they stand now.
+
+    They are left out where they cannot be read within `_MAX_S` seconds.
+    """
     model = gateway.catalog.get(model_id.strip("/"))
-    # The answer is known, and may have taken nine of its ten seconds: headers are not worth more of them.
+    # The response is known, and may have used nine of its ten seconds: the headers are not worth delaying it.
     with suppress(Problem, TimeoutError):
         async with asyncio.timeout(_MAX_S):
             account = await gateway.submitter.account(principal, model.model_id if model else "")
@@ -64,5 +67,5 @@ def _state(standing: Standing) -> str:
 
 
 def _integer(value: int) -> int:
-    """As a structured field takes it: 15 digits (RFC 9651)."""
+    """Returns the value within what a structured field can hold: 0 up to 15 digits (RFC 9651)."""
     return min(max(0, value), 10**15 - 1)

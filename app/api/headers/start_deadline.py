@@ -1,4 +1,4 @@
-"""The `Reelgate-Start-Deadline` header: when a job is to be cancelled that has not started."""
+"""The `Reelgate-Start-Deadline` header: when a request is to be cancelled that has not started."""
 
 import re
 from datetime import datetime
@@ -15,12 +15,12 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
 def start_deadline_of(headers: Headers, *, now_ms: int) -> int | None:
-    """The deadline in milliseconds since 1970, or None where none was sent.
+    """Returns the deadline in milliseconds since 1970, or None where none was sent.
 
-    It is seconds from now, or a date of HTTP or RFC 3339.
+    The header holds seconds from now, or a date in the format of HTTP or RFC 3339.
 
     Raises:
-        Problem: INVALID_PARAMETER; it is neither, or not between now and LONGEST_S.
+        Problem: INVALID_PARAMETER, where it is neither, or not between now and `MAX_S` seconds from now.
 
     """
     values = headers.getlist(HEADER)
@@ -42,7 +42,7 @@ def start_deadline_of(headers: Headers, *, now_ms: int) -> int | None:
 def _moment_ms(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text) if text[:4].isdigit() else parsedate_to_datetime(text)
-        return None if moment.tzinfo is None else int(moment.timestamp() * 1000)  # else of which zone?
+        return None if moment.tzinfo is None else int(moment.timestamp() * 1000)  # no zone: ambiguous
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
 

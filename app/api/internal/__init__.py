@@ -1,1 +1,1 @@
-"""Routes for the operator and for the gateway's own pages."""
+"""Handlers for the operator, and for the gateway's own pages."""

@@ -1,4 +1,4 @@
-"""What the service says of itself: alive, ready, and what its errors mean."""
+"""Health of the service (alive, ready), and the documentation of its errors."""
 
 from fastapi import Request
 from sqlalchemy import Connection, text

@@ -1,4 +1,4 @@
-"""`/metrics`, in the format of Prometheus: what this process knows of itself, read when it is asked for."""
+"""`/metrics`, in the format of Prometheus: the numbers of this process, read when asked for."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +23,10 @@ _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def get_metrics(request: Request, gateway: Open) -> Response:
-    """Metrics for Prometheus, with the bearer token of REELGATE_METRICS_TOKEN; 404 where none is set."""
+    """Answers with metrics for Prometheus.
+
+    The caller needs the bearer token of REELGATE_METRICS_TOKEN; where none is set, the route is a 404.
+    """
     token = gateway.settings.metrics_token
     if token is None:
         raise Problem(ROUTE_NOT_FOUND, "There are no metrics here.")
@@ -34,14 +37,14 @@ async def get_metrics(request: Request, gateway: Open) -> Response:
         raise Problem(INVALID_API_KEY, "This is not the token of the metrics.")
     registry = CollectorRegistry(auto_describe=False)
     backlogs, paused = None, None
-    with suppress(Problem):  # what this process knows of itself is worth having without them
+    with suppress(Problem):  # without the database, this process's own numbers are still worth having
         backlogs, paused = await gateway.db.read(backlog.backlogs), await gateway.db.read(backlog.paused)
     registry.register(_Collector(gateway, backlogs, paused))
     return Response(generate_latest(registry), media_type=_TYPE)
 
 
 class _Collector:
-    """The numbers of one gateway."""
+    """Collects the numbers of one gateway; `backlogs` and `paused` are None without a database."""
 
     def __init__(
         self, gateway: Gateway, backlogs: list[Backlog] | None, paused: dict[Mode, int] | None
@@ -51,7 +54,7 @@ class _Collector:
         self._paused = paused
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric with its present values."""
+        """Yields every metric with its present values."""
         gateway = self._gateway
         now_ms = gateway.clock.now_ms()
         condition = _gauge(
@@ -91,7 +94,7 @@ class _Collector:
 
 
 def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) -> Iterator[Metric]:
-    """What waits, of all servers: read from the database."""
+    """Yields the metrics of the queues of all servers, read from the database."""
     depth = GaugeMetricFamily("reelgate_queued", "Jobs that wait to be sent.", labels=["mode"])
     oldest = GaugeMetricFamily(
         "reelgate_queued_oldest_seconds", "For how long the oldest of them has.", labels=["mode"]

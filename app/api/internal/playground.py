@@ -1,6 +1,6 @@
-"""What the playground page is given besides the API: a client token of its own, and pictures to try.
+"""Routes for the playground page only: a client token of its own, and sample pictures.
 
-For the page of this gateway alone, and so not in the contract.
+They are for the page of this gateway alone, and so not in the contract.
 """
 
 import re
@@ -33,9 +33,9 @@ _log = get_logger("playground")
 
 
 async def create_playground_token(request: Request, gateway: Open) -> Response:
-    """Mint a token for the page, and for nobody else's page.
+    """Mints a client token for the playground page, and for no other page.
 
-    Its end user is the page's session: what the one browser made is seen by no other.
+    Its end user is the page's session, so that one browser does not see what another one made.
     """
     parent = await _parent(gateway)
     origin = _page_of(request, gateway)
@@ -55,7 +55,7 @@ async def create_playground_token(request: Request, gateway: Open) -> Response:
 
 
 async def list_playground_samples(gateway: Open) -> Response:
-    """The sandbox's pictures, where the page's jobs reach it."""
+    """Lists the sandbox's sample pictures; none where the page's requests go to RunComfy."""
     parent, settings = await _parent(gateway), gateway.settings
     found: list[Sample] = []
     if parent.mode == "test":
@@ -70,7 +70,7 @@ async def list_playground_samples(gateway: Open) -> Response:
 
 
 async def _parent(gateway: Gateway) -> APIKey:
-    """The key whose tokens the page gets."""
+    """Returns the API key whose client tokens the page gets."""
     kid = gateway.settings.playground_kid
     found = None if kid is None else await gateway.db.read(keys.find, kid)
     if found is None or found.state(gateway.clock.now_ms()) != "active":
@@ -79,9 +79,9 @@ async def _parent(gateway: Gateway) -> APIKey:
 
 
 def _page_of(request: Request, gateway: Gateway) -> str:
-    """The page's origin, which has to be the gateway's own.
+    """Returns the page's origin, which has to be the gateway's own.
 
-    Under a name that somebody else may give to this address (DNS rebinding) it is not.
+    A host name that somebody else points at this address (DNS rebinding) does not count as its own.
     """
     origin: str | None = request.scope.get("state", {}).get("origin")
     base_url = gateway.settings.base_url

@@ -1,1 +1,1 @@
-"""The routes of version 1 of the API."""
+"""Handlers of version 1 of the API."""

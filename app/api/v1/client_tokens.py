@@ -1,4 +1,4 @@
-"""Client tokens: made, listed and ended with an API key; what each was used for and refused."""
+"""Handlers of client tokens, for API keys: mint, list and revoke tokens, show their use and refusals."""
 
 import re
 from typing import Annotated, Any, Final, Literal
@@ -28,7 +28,7 @@ from app.quotas.limits import MICROCREDITS, MOST
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
 _MAX_LISTED: Final = 20
-_MAX_REQUESTS: Final = 20  # of a token's own, in its record
+_MAX_REQUESTS: Final = 20  # newest requests of a token that its record lists
 _TEXT: Final = 300
 _WATCHES: Final = ("models", "bounds", "max_generations", "max_microcredits", "end_user", "visibility")
 
@@ -111,7 +111,13 @@ async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
 
 
 async def _own(gateway: Gateway, principal: Principal, token_id: str) -> ClientToken:
-    """The tenant's token; another tenant's, or one of the other kind of key, is as missing as none."""
+    """Returns the tenant's client token with this id and of the principal's mode.
+
+    Raises:
+        Problem: CLIENT_TOKEN_NOT_FOUND, in the same words where it is of another tenant or mode, and where
+            there is none.
+
+    """
     found = None
     if _is_token_id(token_id):
         found = await gateway.db.read(client_tokens.of_tenant, token_id, principal.tenant_id, principal.mode)
@@ -125,7 +131,7 @@ def _is_token_id(text: str) -> bool:
 
 
 def _terms_of(body: dict[str, Any]) -> TokenTerms:
-    """The terms in a body.
+    """Returns the terms in a body.
 
     Raises:
         Problem: INVALID_TOKEN_TERMS.

@@ -1,4 +1,4 @@
-"""Event streams (server-sent events): every change of a request's state, once, numbered and resumable."""
+"""Handlers of event streams (server-sent events): each change of state once, numbered and resumable."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -24,11 +24,11 @@ from app.generations.store import Generation
 from app.kit.log import get_logger
 
 _log = get_logger("events")
-_HELLO: Final = b"retry: 1000\n\n"  # how soon a browser connects again, in milliseconds
+_HELLO: Final = b"retry: 1000\n\n"  # milliseconds after which a browser reconnects
 _PING: Final = b": ping\n\n"
 _PAGE: Final = 200
-_CHECKED_MS: Final = 4000  # how often a stream that tells something asks whether it may: 5 s are promised
-_SLOWEST_S: Final = 20.0  # for a reader to take what was sent to it
+_CHECKED_MS: Final = 4000  # between checks of a stream's key or token: a revocation takes effect within 5 s
+_SLOWEST_S: Final = 20.0  # within which a subscriber must read what was sent
 _MAX_DIGITS: Final = 15
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -39,7 +39,7 @@ After = Annotated[
 
 
 class EventStream(StreamingResponse):
-    """A stream that counts as one of its tenant's, and drops a reader who does not read."""
+    """A stream that counts as one of its owner's, and disconnects a subscriber who does not read."""
 
     media_type = "text/event-stream"
 
@@ -50,7 +50,7 @@ class EventStream(StreamingResponse):
         self._watcher = watcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Stream until the end.
+        """Streams until the end.
 
         Raises:
             Problem: TOO_MANY_STREAMS, SHUTTING_DOWN, before anything was sent.
@@ -62,7 +62,7 @@ class EventStream(StreamingResponse):
                 await send(message)
 
         with self._feed.place(self._watcher):
-            # Closed here: left to the collector, what nobody reads any more would go on being watched.
+            # Closed here: left to garbage collection, a stream that nobody reads would be watched on.
             async with aclosing(self._messages):
                 try:
                     await super().__call__(scope, receive, send_in_time)
@@ -75,13 +75,14 @@ async def stream_request_events(
 ) -> Response:
     """Every change of this request's state as an event stream, from `Last-Event-ID` on.
 
-    An event's id is the request's version. The stream ends after the last one; 204 when it has been seen.
+    An event's id is the request's version. The stream ends after the last event; where the caller has seen
+    that one already, the response is a 204.
     """
     generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     seen = _last_seen(request, after) or 0
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
-    seen = min(seen, generation.version)  # what is to come has not been seen, whatever a caller says
+    seen = min(seen, generation.version)  # a caller cannot have seen events that are still to come
     messages = _of_request(gateway, principal, generation, seen)
     return EventStream(messages, gateway.following.watch, stream_owner_of(principal))
 
@@ -91,7 +92,8 @@ async def stream_events(
 ) -> Response:
     """Every change of all of the tenant's requests, of this kind of key, as an event stream.
 
-    An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` it begins with what comes.
+    An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream begins with
+    the next event.
     """
     seen = _last_seen(request, after)
     if seen is None:
@@ -113,7 +115,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
 
 
 class _Right:
-    """The right to go on: whose key or token has ended is told nothing more, some seconds later at most."""
+    """The authorisation of a running stream, which ends within seconds after its key or client token."""
 
     def __init__(self, gateway: Gateway, principal: Principal) -> None:
         self._gateway = gateway
@@ -121,7 +123,7 @@ class _Right:
         self._checked_ms = gateway.clock.now_ms()
 
     async def ended(self) -> bool:
-        """Whether it has. A database that is away ends nothing."""
+        """Returns whether the authorisation has ended; an unavailable database does not end it."""
         now_ms = self._gateway.clock.now_ms()
         if 0 <= now_ms - self._checked_ms < _CHECKED_MS:
             return False
@@ -179,7 +181,7 @@ async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> Async
             serial, tail = shared.serial, shared.value
             while tail is not None and seen < tail.last and not feed.closing.is_set():
                 events = tail.after(seen)
-                if events is None:  # further behind than what is kept in memory
+                if events is None:  # the subscriber is further behind than the events kept in memory
                     events = tuple(
                         await gateway.db.read(event_rows.after, tenant_id, mode, seen, limit=_PAGE)
                     )

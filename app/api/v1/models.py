@@ -1,4 +1,4 @@
-"""The catalogue, and the submit to one of its models."""
+"""Handlers of models: the catalogue, and the submit to one of its models."""
 
 from typing import Annotated
 
@@ -44,7 +44,7 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
     """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe.
 
-    With a `wait` the answer comes when the job is over, or the time is.
+    With a `wait`, the response is held until the generation has ended, or the time is over.
     """
     preferences = preferences_of(request, gateway)
     try:
@@ -62,7 +62,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     except Problem as problem:
         if problem.replayed:
             problem.headers |= REPLAYED
-        # A quota's refusal has them with it; a database that is away has none to give.
+        # A quota problem has its own rate headers; without the database there are none.
         if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
@@ -78,6 +78,9 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
 
 
 def _media_warnings(generation: Generation) -> dict[str, str]:
-    """How many rules its files break, where they are let through all the same; the record says which."""
+    """Returns a header with the number of media rules that the input breaks although it was accepted, if any.
+
+    The request's record says which they are.
+    """
     count = sum(len(file["errors"]) for file in generation.media or ())
     return {WARNINGS_HEADER: str(count)} if count else {}

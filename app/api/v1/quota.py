@@ -1,4 +1,4 @@
-"""What a tenant may use, what it used, and what a submit would cost. Nothing here spends anything."""
+"""Handlers of a tenant's limits and usage, and of quotes for submits. Nothing here spends anything."""
 
 from fastapi import Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""Requests: what became of a job."""
+"""Handlers of requests: their status, result, record and cancellation, and the list of them."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -61,7 +61,7 @@ async def get_result(
 async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
     """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled.
 
-    With `Prefer: handling=strict` it is a 409 where it is not.
+    With `Prefer: handling=strict`, a request that is not cancelled is answered with a 409.
     """
     preferences = preferences_of(request, gateway)
     generation = await gateway.following.canceller.cancel(await own(gateway, principal, request_id))
@@ -96,9 +96,10 @@ async def _answer(
     generation: Generation,
     document: Callable[[Generation], Mapping[str, Any]],
 ) -> Response:
-    """The document of a generation; held, where the caller prefers that, until it is another one.
+    """Answers with a document of a generation; where the caller prefers to wait, once that document changes.
 
-    Another than the caller has (`If-None-Match`), or else than it was when the call came.
+    It has changed where it differs from those that the caller has (`If-None-Match`), or else from what it was
+    when the call came.
     """
     preferences = preferences_of(request, gateway)
     generation = await gateway.following.tracker.refresh(generation)
@@ -118,7 +119,7 @@ async def list_requests(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[State | None, Query()] = None,
-    # PostgreSQL takes no NUL in a text, and no model id has any other than these.
+    # PostgreSQL accepts no NUL in a text; model ids have no other characters than these.
     model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
     token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
@@ -156,10 +157,14 @@ async def list_requests(
 
 
 async def own(gateway: Gateway, principal: Principal, request_id: str) -> Generation:
-    """The tenant's generation; another tenant's is as missing as one that never was.
+    """Returns the tenant's generation with this id, if it is visible to the principal.
 
-    So is one of the other kind of key (whatever a test key names, RunComfy never hears of it), and one that
-    is none of the client token's.
+    A test key does not see live generations: whatever it names, RunComfy is never asked about it.
+
+    Raises:
+        Problem: REQUEST_NOT_FOUND, in the same words where there is none, where it is another tenant's or of
+            the other mode, and where the client token does not see it.
+
     """
     generation = None
     if is_id(request_id):
@@ -174,5 +179,5 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
 
 
 def _staleness(generation: Generation) -> dict[str, str]:
-    """A header where the row is answered because the upstream could not be asked."""
+    """Returns the header of a record that may be out of date, because RunComfy could not be asked."""
     return {} if generation.stale_reason is None else {STALE_HEADER: generation.stale_reason}

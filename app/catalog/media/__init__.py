@@ -1,1 +1,1 @@
-"""What a model demands of the files of its inputs."""
+"""What a model demands of the files in its inputs."""

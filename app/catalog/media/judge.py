@@ -1,4 +1,4 @@
-"""Judging a file's facts by what its model demands of it."""
+"""Judges a file's facts by the rules of its model."""
 
 from fractions import Fraction
 from operator import ge, gt, le, lt
@@ -15,9 +15,9 @@ _KINDS: Final = {"image": "a picture", "video": "a video", "audio": "audio", "an
 
 
 def faults_of(media: MediaInput, facts: Facts) -> list[tuple[str, str]]:
-    """What is wrong with a file in this place, as code and text; each text once.
+    """Returns what is wrong with a file in this place, as pairs of code and text; each text once.
 
-    A rule about what cannot be told of such a file is passed over.
+    A rule about a property that is unknown for this file is skipped.
     """
     if media.types and facts.type not in media.types:
         wanted = " or ".join(sorted(map(name_of, media.types)))
@@ -29,7 +29,11 @@ def faults_of(media: MediaInput, facts: Facts) -> list[tuple[str, str]]:
 
 
 def breaks(rule: MediaRule, facts: Facts) -> bool:
-    """Whether the file breaks the rule, exactly: no rounding comes between 0.33 and 33 by 100 pixels."""
+    """Returns whether the file breaks the rule.
+
+    The comparison uses exact fractions, so that rounding does not decide whether 33 by 100 pixels meet a
+    ratio of 0.33.
+    """
     measured = _measured(rule.metric, facts)
     if measured is None or not rule.understood:
         return False
@@ -37,12 +41,12 @@ def breaks(rule: MediaRule, facts: Facts) -> bool:
 
 
 def is_enforced(rule: MediaRule, kind: MediaKind) -> bool:
-    """Whether files in such a place are judged by the rule: of video and audio, only the size can be told."""
+    """Returns whether files of that kind are judged by the rule: of video and audio, only by their size."""
     return rule.understood and (rule.metric == "file_size_mb" or kind in ("image", "any"))
 
 
 def size_limit(media: MediaInput) -> int | None:
-    """The number of bytes up to which a file's size matters here; None where no rule is about it."""
+    """Returns the number of bytes up to which a file's size must be known; None where no rule is about it."""
     limits = [rule.value for rule in media.rules if rule.understood and rule.metric == "file_size_mb"]
     return int(max(limits) * _BYTES_PER_MB) + 1 if limits else None
 

@@ -1,4 +1,4 @@
-"""What a media input may hold: an https URL or a base64 `data:` URI, judged by its text alone."""
+"""Judges the text of a media input: an https URL or a base64 `data:` URI, nothing fetched."""
 
 import binascii
 import re
@@ -16,10 +16,10 @@ _MAX_DATA_HEAD: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class MediaPolicy:
-    """Which media values a body may hold.
+    """Which media values a request body may hold.
 
-    Plain http from these host:port, in lower case; https on these ports, None on any, or from those hosts;
-    `data:` URIs or not.
+    `http_hosts` are host:port in lower case, whose URLs are accepted over http and https alike. Any other URL
+    must be https, on one of `ports` (None: any port). `data_uris` says whether `data:` URIs are accepted.
     """
 
     http_hosts: frozenset[str] = frozenset()
@@ -28,7 +28,7 @@ class MediaPolicy:
 
 
 def media_fault(value: str, kind: MediaKind, policy: MediaPolicy) -> str | None:
-    """What is wrong with the value as a media reference, or None."""
+    """Returns what is wrong with the value as a media reference, or None."""
     if is_data_uri(value):
         if policy.data_uris:
             return _data_fault(value, kind)
@@ -56,12 +56,12 @@ def _url_fault(value: str, policy: MediaPolicy) -> str | None:
 
 
 def is_data_uri(value: str) -> bool:
-    """Whether the value holds the file itself."""
+    """Returns whether the value is a `data:` URI, which holds the file itself."""
     return value[:5].lower() == "data:"
 
 
 def data_of(value: str) -> bytes:
-    """The bytes of a `data:` URI in which `media_fault` found nothing wrong."""
+    """Returns the bytes of a `data:` URI in which `media_fault` found nothing wrong."""
     return binascii.a2b_base64(value[value.index(",") + 1 :], strict_mode=True)
 
 

@@ -1,8 +1,8 @@
-"""The vendor's `validations` on media inputs, parsed.
+"""RunComfy's `validations` on media inputs, parsed into rules.
 
-One is `{"validation_rule": "file_size_mb<", "validation_value": 4.7, "validation_error": "…"}`.
+One of them is `{"validation_rule": "file_size_mb<", "validation_value": 4.7, "validation_error": "…"}`.
 
-A rule carries all that a judge needs: a metric, an operator, a number and the vendor's message.
+A rule holds all that is needed to judge a file: a metric, an operator, a number and RunComfy's message.
 """
 
 import math
@@ -14,13 +14,13 @@ from app.catalog.findings import Finding, pointer, shown
 
 MediaKind: TypeAlias = Literal["image", "video", "audio", "any"]
 
-# MB is 1,000,000 bytes of decoded data. Ratios are compared as written: 0.33 is not 1/3.
+# An MB is 1,000,000 bytes of decoded data. Ratios are compared as written: 0.33 is not 1/3.
 METRICS: Final = frozenset(
     {"file_size_mb", "width_pixels", "height_pixels", "shortest_side_pixels", "width/height"}
 )
 OPERATORS: Final = frozenset({"<", "<=", ">", ">="})
 
-# A metric, an operator, and, in some hands, the number once more.
+# A metric, an operator and, as some files have it, the number once more.
 _RULE = re.compile(r"\s*([^<>=!]*[^<>=!\s])\s*([<>=!]+)\s*(\S*)\s*")
 _KNOWN_KEYS: Final = frozenset({"validation_rule", "validation_value", "validation_error"})
 
@@ -29,7 +29,7 @@ _KNOWN_KEYS: Final = frozenset({"validation_rule", "validation_value", "validati
 class MediaRule:
     """One rule on each file of a media input; `pointer` is where it stands in the model's file.
 
-    `understood` is false for a metric or operator that is not known: such a rule can only be listed.
+    `understood` is false for an unknown metric or operator: such a rule is listed, but cannot be enforced.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class MediaRule:
 
 
 class MalformedRuleError(ValueError):
-    """The rule is not of the form that the dialect has; `finding` says where and why."""
+    """The rule is not of the dialect's form; `finding` says where and why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(f"{finding.pointer}: {finding.reason}")
@@ -50,9 +50,11 @@ class MalformedRuleError(ValueError):
 
 
 def parse_rule(document: Any, at: tuple[str | int, ...]) -> tuple[MediaRule, tuple[Finding, ...]]:
-    """Parse one element of `validations` that stands at the path `at`; also what was odd about it.
+    """Parses one element of `validations`, which stands at the path `at`; returns the rule and its warnings.
 
-    Raises `MalformedRuleError`.
+    Raises:
+        MalformedRuleError: the element is not of the dialect's form.
+
     """
     if not isinstance(document, dict):
         raise _malformed(at, f"must be an object, is {shown(document)}")

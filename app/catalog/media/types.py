@@ -1,6 +1,6 @@
-"""Which media types a media input takes: what the model's own words name, else whatever is of its kind.
+"""Which media types a media input accepts: those that the model's texts name, else all of its kind.
 
-The vendor's schemas have no keyword for it; they say "Upload JPEG/PNG format" in a description.
+RunComfy's schemas have no keyword for this; they say "Upload JPEG/PNG format" in a description.
 """
 
 import re
@@ -60,12 +60,12 @@ _NAMES: Final = {
 }
 _WORD = re.compile(rf"(?<![a-z0-9])\.?({'|'.join(sorted(_TYPES, key=len, reverse=True))})s?(?![a-z0-9])")
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
-# "Not WebP" names a type that is not taken; what such a sentence means is not guessed.
+# "Not WebP" names a type that is not accepted: sentences with a negation are ignored rather than interpreted.
 _NEGATION = re.compile(r"\b(?:not|no|non|never|without|except|excluding|unsupported)\b|n't\b")
 
 
 def types_named(texts: Iterable[object], kind: MediaKind) -> frozenset[str]:
-    """The media types of that kind which the texts name; empty where they name none."""
+    """Returns the media types of that kind that the texts name; an empty set where they name none."""
     found = {
         _TYPES[word]
         for text in texts
@@ -78,10 +78,10 @@ def types_named(texts: Iterable[object], kind: MediaKind) -> frozenset[str]:
 
 
 def is_of_kind(media_type: str, kind: MediaKind) -> bool:
-    """Whether a type is one of an image, a video or audio, whichever is wanted."""
+    """Returns whether a media type is of the kind; all types are of the kind `any`."""
     return kind == "any" or media_type.startswith(f"{kind}/")
 
 
 def name_of(media_type: str) -> str:
-    """What people call a media type."""
+    """Returns the common name of a media type, such as JPEG; the type itself where it has none."""
     return _NAMES.get(media_type, media_type)
