@@ -21,7 +21,7 @@ from app.cli.accounts import (
 )
 from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
-from app.documents.quota import limit as document
+from app.documents.limits import limit as document
 from app.gateway import Gateway
 from app.quotas import account
 from app.quotas.account import Owner

@@ -5,7 +5,7 @@ from typing import Annotated, Final, NotRequired, TypedDict
 from app import errors
 from app.auth.principal import Principal
 from app.documents.fields import Id, Policies, Url, Violation, violations
-from app.documents.quota import (
+from app.documents.limits import (
     Limit,
     can_see_all_limits,
     policies,

@@ -10,9 +10,10 @@ from app.documents.client_tokens import (
     MintedClientToken,
 )
 from app.documents.events import Event
+from app.documents.limits import Limit
 from app.documents.models import Model, ModelPage
 from app.documents.problems import Problem, ProblemKind, ProblemKinds
-from app.documents.quota import Limit, Quota, Quote
+from app.documents.quota import Quota, Quote
 from app.documents.requests import (
     Cancelled,
     File,

@@ -27,7 +27,7 @@ _SPANS = {"day": "a day", "month": "a month", "total": "in all"}
 class QuotaProblem(Problem):
     """A refusal by quotas: all limits as they stood, those that refuse, and the one of them that binds.
 
-    It tells everything; `documents.quota` decides what of it a caller may read.
+    It tells everything; `documents.limits` decides what of it a caller may read.
     """
 
     standings: Sequence[Standing]

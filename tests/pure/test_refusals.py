@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.documents.quota import limit as document
+from app.documents.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED
 from app.quotas.limits import (
     MICROCREDITS,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from app.auth.principal import Principal
-from app.documents.quota import visible_to
+from app.documents.limits import visible_to
 from app.errors import Problem
 from app.gateway import Gateway
 from app.quotas.limits import Metric, Standing
