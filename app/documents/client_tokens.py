@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypedDict
 from app.auth import client_tokens
 from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, Visibility
 from app.auth.keys import Mode
-from app.documents.fields import Id, Moment, iso_or_none
+from app.documents.fields import Id, Moment, Sums, iso_or_none, sums
 from app.documents.schema import keywords
 from app.kit.clock import iso
 from app.quotas.limits import MICROCREDITS, MOST, Usage
@@ -142,15 +142,6 @@ def client_token_page(
     return {"client_tokens": [client_token(one, now_ms) for one in shown], "next_cursor": next_cursor}
 
 
-class TokenUsage(TypedDict):
-    """All that a client token used."""
-
-    held_generations: int
-    spent_generations: int
-    held_microcredits: int
-    spent_microcredits: int
-
-
 class TokenRefusal(TypedDict):
     """One thing that a client token was refused."""
 
@@ -165,7 +156,7 @@ class TokenRefusal(TypedDict):
 class ClientTokenInFull(ClientToken):
     """A client token's record with what it was used for, and what it was refused lately."""
 
-    usage: Annotated[TokenUsage, keywords("All that it used; what was given back counts no more.")]
+    usage: Annotated[Sums, keywords("All that it used; what was given back counts no more.")]
     newest_requests: Annotated[list[Id], keywords("What it made, the newest first.")]
     newest_refusals: list[TokenRefusal]
 
@@ -180,12 +171,7 @@ def client_token_in_full(
     """Returns the full record; ids and refusals come with the newest first."""
     return {
         **client_token(token, now_ms),
-        "usage": {
-            "held_generations": usage.held_generations,
-            "spent_generations": usage.spent_generations,
-            "held_microcredits": usage.held_microcredits,
-            "spent_microcredits": usage.spent_microcredits,
-        },
+        "usage": sums(usage),
         "newest_requests": list(request_ids),
         "newest_refusals": [
             {

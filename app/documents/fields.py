@@ -1,4 +1,4 @@
-"""Types of fields that several documents have."""
+"""Fields that several documents have, and shapes that stand in several."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
@@ -7,6 +7,7 @@ from app.documents.schema import keywords
 from app.errors import FieldError
 from app.generations.lifecycle import STATUS_NAMES
 from app.kit.clock import iso
+from app.quotas.limits import Usage
 
 Id = Annotated[str, keywords("Ours, a UUIDv7.", format="uuid")]
 Url = Annotated[str, keywords(format="uri")]
@@ -31,6 +32,25 @@ class Violation(TypedDict):
 def violations(errors: Sequence[FieldError]) -> list[Violation]:
     """What is wrong, in the order in which it was found."""
     return [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors]
+
+
+class Sums(TypedDict):
+    """What is held for requests under way, and what is spent."""
+
+    held_generations: int
+    spent_generations: int
+    held_microcredits: int
+    spent_microcredits: int
+
+
+def sums(usage: Usage) -> Sums:
+    """Returns what is held and spent of everything that is summed."""
+    return {
+        "held_generations": usage.held_generations,
+        "spent_generations": usage.spent_generations,
+        "held_microcredits": usage.held_microcredits,
+        "spent_microcredits": usage.spent_microcredits,
+    }
 
 
 def iso_or_none(at_ms: int | None) -> str | None:

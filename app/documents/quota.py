@@ -4,7 +4,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 from app.auth.keys import Mode
 from app.auth.principal import Principal
-from app.documents.fields import Holder, Moment, Policies, Violation, violations
+from app.documents.fields import Holder, Moment, Policies, Sums, Violation, sums, violations
 from app.documents.limits import Limit, can_see_all_limits, limit, policies, refusal_detail, visible_to
 from app.documents.requests import Files, files
 from app.documents.schema import keywords
@@ -38,17 +38,18 @@ def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue
     }
 
 
-class PeriodUsage(TypedDict):
-    """What was used in one running period."""
-
+class _Period(TypedDict):
     holder: Holder
     model_id: str | None
     period: Annotated[str, keywords("A day, a month, or `total`.")]
-    held_generations: int
-    spent_generations: int
-    held_microcredits: int
-    spent_microcredits: int
+
+
+class _Added(TypedDict):
     added_microcredits: Annotated[int, keywords("Top-ups and adjustments.")]
+
+
+class PeriodUsage(_Period, Sums, _Added):
+    """What was used in one running period."""
 
 
 def period_usage(scope: Scope, period: str, usage: Usage) -> PeriodUsage:
@@ -57,10 +58,7 @@ def period_usage(scope: Scope, period: str, usage: Usage) -> PeriodUsage:
         "holder": scope.holder,
         "model_id": scope.model_id or None,
         "period": period,
-        "held_generations": usage.held_generations,
-        "spent_generations": usage.spent_generations,
-        "held_microcredits": usage.held_microcredits,
-        "spent_microcredits": usage.spent_microcredits,
+        **sums(usage),
         "added_microcredits": usage.added_microcredits,
     }
 

@@ -4,15 +4,15 @@ from datetime import UTC
 from typing import Any, Final
 
 import pytest
-from app.auth.client_tokens import ClientToken
-from app.generations.queue.rows import TenantQueue
 
 from app.api.headers.rate_limit import rate_headers
+from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal
 from app.documents.limits import visible_to
 from app.documents.problems import problem
 from app.documents.quota import queue, quota
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
+from app.generations.queue.rows import TenantQueue
 from app.quotas.limits import Account, Limit, Metric, Payer, Scope, Standing, Usage, periods_at
 from app.quotas.refusal import QuotaProblem, refused
 
