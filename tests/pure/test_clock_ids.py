@@ -58,6 +58,16 @@ def test_ids_of_one_moment_differ() -> None:
     assert len({new_id(1_790_000_000_000) for _ in range(10_000)}) == 10_000
 
 
+def test_every_bit_of_an_id_but_its_moment_version_and_variant_is_random() -> None:
+    made = [int(new_id(0).replace("-", ""), 16) for _ in range(300)]
+    ever_one, ever_zero = 0, 0
+    for value in made:
+        ever_one |= value
+        ever_zero |= ~value & (1 << 128) - 1
+    fixed = (0xF << 76) | (0b11 << 62) | (((1 << 48) - 1) << 80)
+    assert ever_one & ever_zero == (1 << 128) - 1 & ~fixed
+
+
 @given(st.text())
 def test_arbitrary_text_is_no_id(text: str) -> None:
     assert not is_id(text)
