@@ -3,12 +3,15 @@
 `docs/settings.md` lists the same fields, compared by a test.
 """
 
+import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -41,6 +44,9 @@ _FROM_FILES = (
     "database_url",
     "metrics_token",
 )
+# Variables with our prefix that are no settings: those of the README and of docs/examples.
+_OTHER_VARIABLES = frozenset({"KEY", "URL"})
+_OF_TESTS = "TEST_"  # names that only the tests read begin so
 
 
 class SettingsError(ValueError):
@@ -541,7 +547,44 @@ class Settings(BaseSettings):
                 f"{PREFIX}PEPPER is not set: give it the output of `openssl rand -base64 32`, and keep it:"
                 " without it no API key is valid any more."
             )
-        return _kept_secret(self.data_dir / "pepper")
+        return _kept_secret(self.kept_pepper)
+
+    @property
+    def kept_pepper(self) -> Path:
+        """The file of the pepper that development makes."""
+        return self.data_dir / "pepper"
+
+    def beside_development(self) -> Self:
+        """The settings of a command in the folder of a development server: development, with its pepper.
+
+        They are unchanged wherever anything speaks for production: a pepper or an environment that somebody
+        set, a database that is not the data folder's own, or no pepper in that folder.
+        """
+        chosen = {"environment", "database_url"} & self.model_fields_set
+        if self.pepper is not None or chosen or not self.kept_pepper.is_file():
+            return self
+        return self.model_copy(update={"environment": "development"})
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each `REELGATE_…` variable, in the environment or in `.env`, that no setting reads."""
+    names = {name.upper() for name in Settings.model_fields}
+    files = {f"{name.upper()}_FILE" for name in _FROM_FILES}
+    path = Path(".env")
+    in_file = dotenv_values(path, interpolate=False) if path.is_file() else {}  # a FIFO is read once alone
+    found = []
+    for variable in dict.fromkeys((*environ, *in_file)):
+        name = variable.upper().removeprefix(PREFIX)
+        if name == variable.upper() or name in names | _OTHER_VARIABLES or name.startswith(_OF_TESTS):
+            continue
+        if name in files:
+            if variable not in environ:
+                found.append(f"{variable} is read from the environment alone, not from .env; it is ignored.")
+            continue
+        near = difflib.get_close_matches(name, sorted(names | files), n=1)
+        hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
+        found.append(f"{variable} is not a setting; it is ignored.{hint}")
+    return found
 
 
 def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:

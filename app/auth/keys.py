@@ -224,6 +224,12 @@ def find(connection: Connection, kid: str) -> APIKey | None:
     return None if row is None else _api_key(row)
 
 
+def newest_pepper_id(connection: Connection) -> str | None:
+    """The id of the pepper that the newest key was made with; None where there is no key."""
+    query = select(api_keys.c.pepper_id).order_by(api_keys.c.created_at_ms.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:
     """Returns the keys of one tenant, or of all tenants (None), oldest first."""
     query = _SELECT.order_by(api_keys.c.created_at_ms, api_keys.c.kid)

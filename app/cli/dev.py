@@ -36,7 +36,7 @@ _SANDBOX_START_S = 30
 def dev() -> None:
     """Migrate, start the sandbox, make the demo tenant's key on the first start, and serve."""
     development_by_default()
-    settings = settings_or_exit()
+    settings = settings_or_exit(server=True)
     with plain_errors():
         _migrate(settings)
         key = asyncio.run(_demo_key(settings))
@@ -45,6 +45,15 @@ def dev() -> None:
         settings = settings.model_copy(update={"playground_kid": presented.kid})
     with _sandbox(settings):
         serve(settings, on_start=lambda: typer.echo(first_job(settings, key)))
+
+
+def show_key() -> None:
+    """Print the demo tenant's test key as the last start of `reelgate dev` left it."""
+    path = _key_file(settings_or_exit())
+    if not path.exists():
+        fail(f"there is no {path} yet: `reelgate dev` makes it when it starts.")
+    with plain_errors():
+        typer.echo(path.read_text(encoding="utf-8").strip())
 
 
 def first_job(settings: Settings, key: str) -> str:
@@ -84,10 +93,14 @@ def _migrate(settings: Settings) -> None:
         lock.release()
 
 
+def _key_file(settings: Settings) -> Path:
+    return settings.data_dir / "demo-key"
+
+
 async def _demo_key(settings: Settings) -> str:
     """The demo tenant's test key: the one in the data folder while it is of use, else a new one."""
     configure_logging(level="ERROR", as_json=False)
-    path = settings.data_dir / "demo-key"
+    path = _key_file(settings)
     async with open_gateway(settings) as gateway:
         if path.exists():
             key = path.read_text(encoding="utf-8").strip()

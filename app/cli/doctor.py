@@ -20,6 +20,7 @@ from app.generations import leases
 from app.generations.queue import backlog
 from app.kit.clock import SystemClock, iso
 from app.kit.log import configure_logging
+from app.kit.secrets import pepper_id
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
@@ -43,6 +44,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which a start meets them."""
     configure_logging(level="ERROR", as_json=False)
+    settings = settings.beside_development()
     return [
         _check("pepper", lambda: _pepper(settings)),
         _check("catalogue", lambda: _describe(open_catalog(settings))),
@@ -112,12 +114,28 @@ async def _database(settings: Settings) -> list[Check]:
             return [Check("database", "bad", finding)]
         return [
             Check("database", "good", f"{kind}, schema {found}"),
+            *await _keys(settings, db),
             *await _following(settings, db),
         ]
     except Problem:
         return [Check("database", "bad", f"{kind}: it cannot be reached")]
     finally:
         await db.close()
+
+
+async def _keys(settings: Settings, db: Database) -> list[Check]:
+    """Whether the newest key was made with a pepper that is configured; keys of another one are refused."""
+    newest = await db.read(keys.newest_pepper_id)
+    if newest is None or (settings.pepper is None and not settings.kept_pepper.exists()):
+        return []  # a doctor makes no pepper
+    try:
+        known = {pepper_id(pepper) for pepper in (settings.current_pepper(), *settings.older_peppers())}
+    except SettingsError:
+        return []  # said already
+    if newest in known:
+        return []
+    finding = "the newest key was made with another pepper than REELGATE_PEPPER and REELGATE_PREVIOUS_PEPPERS"
+    return [Check("keys", "bad", finding)]
 
 
 async def _following(settings: Settings, db: Database) -> list[Check]:

@@ -35,13 +35,13 @@ cli.add_typer(dispatch, name="dispatch")
 @cli.command()
 def serve() -> None:
     """Serve the gateway."""
-    servers.serve(settings_or_exit())
+    servers.serve(settings_or_exit(server=True))
 
 
 @cli.command()
 def worker() -> None:
     """Follow jobs in the background, beside servers with REELGATE_RUN_LOOPS=false (PostgreSQL)."""
-    servers.work(settings_or_exit())
+    servers.work(settings_or_exit(server=True))
 
 
 @cli.command()
@@ -51,13 +51,20 @@ def sandbox(
     ] = False,
 ) -> None:
     """Serve the sandbox, a stand-in for RunComfy that rg_test_ keys reach."""
-    servers.sandbox(settings_or_exit(), exit_with_parent=exit_with_parent)
+    servers.sandbox(settings_or_exit(server=True), exit_with_parent=exit_with_parent)
 
 
 @cli.command()
-def dev() -> None:
+def dev(
+    show_key: Annotated[
+        bool, typer.Option("--show-key", help="Print the demo tenant's test key again, and end.")
+    ] = False,
+) -> None:
     """Serve gateway and sandbox with a demo tenant, on this machine."""
-    demo.dev()
+    if show_key:
+        demo.show_key()
+    else:
+        demo.dev()
 
 
 @cli.command()

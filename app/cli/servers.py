@@ -156,7 +156,7 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
         from app.sandbox.options import SandboxOptions  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         fail(f"the sandbox needs its extra: pip install 'reelgate[sandbox]' ({error}).")
-    log_for_server(settings)
+    log_for_server(settings, child=exit_with_parent)
     claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
     data_dir = settings.data_dir / "sandbox"
     with plain_errors():

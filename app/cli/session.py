@@ -11,17 +11,18 @@ import typer
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from app.auth.keys import APIKeyError
+from app.auth.keys import APIKeyError, newest_pepper_id
 from app.auth.tenants import TenantError
 from app.catalog.catalog import CatalogError
-from app.config import PREFIX, Settings, SettingsError
+from app.config import PREFIX, Settings, SettingsError, misspelt_variables
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
 from app.errors import Problem
 from app.gateway import Gateway, SchemaError, open_gateway
 from app.generations.reconcile import BillError
 from app.generations.resolve import ResolveError
-from app.kit.log import configure_logging
+from app.kit.log import configure_logging, get_logger
 from app.kit.redaction import redactor
+from app.kit.secrets import pepper_id
 from app.quotas.limits import LimitError
 
 R = TypeVar("R")
@@ -42,8 +43,14 @@ _KNOWN = (
 )
 
 
-def settings_or_exit() -> Settings:
-    """The settings, or a line for each that is wrong and exit code 2. No log shows their secrets."""
+_log = get_logger("settings")
+
+
+def settings_or_exit(*, server: bool = False) -> Settings:
+    """The settings, or a line for each that is wrong and exit code 2. No log shows their secrets.
+
+    A misspelt variable is named in a line on standard error; a `server` logs it instead (`log_for_server`).
+    """
     try:
         settings = Settings()
     except UnicodeError as error:
@@ -58,26 +65,59 @@ def settings_or_exit() -> Settings:
     # Whatever the command is: here no pepper is asked for, and none made.
     given = {"environment": "development", "pepper": settings.pepper or SecretStr("")}
     redactor.remember(settings.model_copy(update=given).secrets())
+    if not server:
+        for sentence in misspelt_variables(os.environ):
+            typer.echo(f"reelgate: {sentence}", err=True)
     return settings
 
 
-def log_for_server(settings: Settings) -> None:
-    """Logs as the settings want them."""
+def log_for_server(settings: Settings, *, child: bool = False) -> None:
+    """Logs as the settings want them, beginning with the variables whose names are misspelt.
+
+    A `child` has the environment of a server that has said so already.
+    """
     chosen = settings.log_format or ("console" if settings.development else "json")
     configure_logging(level=settings.log_level, as_json=chosen == "json")
+    for sentence in () if child else misspelt_variables(os.environ):
+        _log.warning("A variable is not a setting.", finding=sentence)
 
 
 def with_gateway(work: Callable[[Gateway], Awaitable[R]]) -> R:
-    """Open the gateway for one command, beside a running server or without one."""
-    settings = settings_or_exit()
+    """Open the gateway for one command, beside a running server or without one.
+
+    Beside `reelgate dev` that is with its pepper, which is said on standard error.
+    """
+    given = settings_or_exit()
+    settings = given.beside_development()
     configure_logging(level="ERROR", as_json=False)
 
     async def run() -> R:
         async with open_gateway(settings) as gateway:
+            if settings is not given:
+                await _check_kept_pepper(gateway)
             return await work(gateway)
 
     with plain_errors():
         return asyncio.run(run())
+
+
+async def _check_kept_pepper(gateway: Gateway) -> None:
+    """Raises where the data folder's pepper is not the one that the database's newest key was made with.
+
+    A production server may run in a folder in which `reelgate dev` was tried before: keys made with the
+    pepper of that trial would be refused.
+    """
+    settings = gateway.settings
+    newest = await gateway.db.read(newest_pepper_id)
+    if newest != pepper_id(settings.current_pepper()):
+        raise SettingsError(
+            f"{PREFIX}PEPPER is not set, and {settings.kept_pepper} is not what this database's keys are made"
+            f" with: set {PREFIX}PEPPER to the server's."
+        )
+    typer.echo(
+        f"reelgate: using {settings.kept_pepper}, as `reelgate dev` does; {PREFIX}PEPPER is not set.",
+        err=True,
+    )
 
 
 @contextmanager
@@ -99,7 +139,7 @@ def fail(message: str) -> NoReturn:
 
 def development_by_default() -> None:
     """Make this process, and those that it starts, a developer's unless somebody said otherwise."""
-    if "environment" not in settings_or_exit().model_fields_set:
+    if "environment" not in settings_or_exit(server=True).model_fields_set:
         os.environ[f"{PREFIX}ENVIRONMENT"] = "development"
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
-from app.config import Settings, SettingsError
+from app.config import Settings, SettingsError, misspelt_variables
 from app.db.engine import sync_url
 
 
@@ -137,3 +137,82 @@ def test_no_secret_is_in_what_settings_print() -> None:
     )
     assert secret not in repr(chosen)
     assert secret not in str(chosen.model_dump())
+
+
+# --- beside a development server
+
+
+def test_a_command_beside_a_development_server_has_its_pepper(tmp_path: Path) -> None:
+    made = settings(data_dir=tmp_path, environment="development").current_pepper()
+    beside = settings(data_dir=tmp_path).beside_development()
+    assert beside.development
+    assert beside.current_pepper() == made
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"environment": "production"},
+        {"database_url": "sqlite:///elsewhere.db"},
+        {"database_url": "postgresql://u@h/db"},
+        {"pepper": "p" * 40},
+    ],
+)
+def test_nothing_that_speaks_for_production_finds_the_pepper_of_development(
+    chosen: dict[str, Any], tmp_path: Path
+) -> None:
+    settings(data_dir=tmp_path, environment="development").current_pepper()
+    production = settings(data_dir=tmp_path, **chosen)
+    assert production.beside_development() is production
+    assert not production.development
+
+
+def test_a_data_folder_without_a_pepper_makes_no_command_a_developers(tmp_path: Path) -> None:
+    bare = settings(data_dir=tmp_path)
+    assert bare.beside_development() is bare
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- misspelt names
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("REELGATE_PEPER", "is not a setting; it is ignored. Did you mean REELGATE_PEPPER?"),
+        ("REELGATE_POTR", "is not a setting; it is ignored. Did you mean REELGATE_PORT?"),
+        ("REELGATE_PEPPER_FIEL", "is not a setting; it is ignored. Did you mean REELGATE_PEPPER_FILE?"),
+        ("REELGATE_PORT_FILE", "is not a setting; it is ignored."),  # only secrets have such a one
+        ("reelgate_potr", "is not a setting; it is ignored. Did you mean REELGATE_PORT?"),
+        ("REELGATE_XYZZY", "is not a setting; it is ignored."),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_nearest_setting(
+    variable: str, sentence: str, in_folder: Path
+) -> None:
+    (found,) = misspelt_variables({variable: "1"})
+    assert found.startswith(f"{variable} {sentence}")
+    (in_folder / ".env").write_text(f"{variable}=1\n")
+    assert misspelt_variables({}) == [found]
+    assert misspelt_variables({variable: "1"}) == [found], "once, wherever it stands"
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_no_variable_that_something_of_ours_reads_is_called_misspelt() -> None:
+    known = [f"REELGATE_{name.upper()}" for name in Settings.model_fields]
+    known += ["REELGATE_PEPPER_FILE", "REELGATE_KEY", "REELGATE_URL", "REELGATE_TEST_POSTGRES_URL"]
+    known += ["reelgate_port", "PATH", "REELGATE", "MY_REELGATE_PORT"]
+    assert misspelt_variables(dict.fromkeys(known, "1")) == []
+
+
+def test_the_file_of_a_secret_is_not_read_from_dotenv_and_said_to_be_so(in_folder: Path) -> None:
+    (in_folder / ".env").write_text("REELGATE_PEPPER_FILE=/run/secrets/pepper\n")
+    (found,) = misspelt_variables({})
+    assert found == "REELGATE_PEPPER_FILE is read from the environment alone, not from .env; it is ignored."
+    assert misspelt_variables({"REELGATE_PEPPER_FILE": "/run/secrets/pepper"}) == []

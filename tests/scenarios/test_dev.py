@@ -1,5 +1,6 @@
 """`reelgate dev`: from nothing to a downloaded video by pasting what it prints."""
 
+import json
 import signal
 import subprocess
 from contextlib import suppress
@@ -9,8 +10,10 @@ import av
 import httpx2
 import pytest
 
+from tests.canary import canary
 from tests.scenarios.processes import (
     PATIENCE_S,
+    Commands,
     Place,
     Process,
     bare_environment,
@@ -88,3 +91,65 @@ def test_what_it_prints_leads_to_a_video_and_no_sandbox_is_left_behind(place: Pl
         assert "Traceback" not in dev.text()
     kept = place.folder / "data" / "demo-key"
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def _status_with(place: Place, key: str) -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx2.get(f"{place.url}/v1/models", headers=headers, trust_env=False).status_code
+
+
+def test_commands_beside_it_just_work_and_its_key_can_be_shown_again(
+    place: Place, reelgate: Commands
+) -> None:
+    early = reelgate.run(place, "dev", "--show-key", expect=1)
+    assert "`reelgate dev` makes it" in early.err
+    with started(place, "dev") as dev:
+        shown = _block(dev).splitlines()[0].removeprefix("export REELGATE_KEY=")
+        assert reelgate.run(place, "dev", "--show-key").out == f"{shown}\n"
+        reelgate.run(place, "tenants", "create", "acme")
+        made = reelgate.run(place, "keys", "create", "--tenant", "acme", "--test", "--quiet")
+        key = made.out.strip()
+        assert (
+            made.err == "reelgate: using data/pepper, as `reelgate dev` does; REELGATE_PEPPER is not set.\n"
+        )
+        assert _status_with(place, key) == _status_with(place, shown) == 200
+        levels = {one["name"]: one["level"] for one in reelgate.run(place, "doctor", "--json").json}
+        assert (levels["pepper"], levels["database"]) == ("note", "good")
+    # In production nothing of that is found.
+    refused = reelgate.run(place.but(ENVIRONMENT="production"), "tenants", "list", expect=1)
+    assert "REELGATE_PEPPER is not set" in refused.err
+
+
+def test_the_pepper_of_a_trial_is_not_used_for_the_keys_of_the_production_that_follows_in_its_folder(
+    place: Place, reelgate: Commands
+) -> None:
+    with started(place, "dev") as dev:
+        _block(dev)
+    pepper = "a-pepper-of-production-that-is-long-enough-1234567890"
+    production = place.but(PEPPER=pepper)
+    reelgate.run(production, "tenants", "create", "acme")
+    key = reelgate.run(production, "keys", "create", "--tenant", "acme", "--quiet").out.strip()
+    canary.plant(pepper)
+    refused = reelgate.run(place, "keys", "create", "--tenant", "acme", "--quiet", expect=1)
+    assert refused.out == ""
+    assert "is not what this database's keys are made with" in refused.err
+    ill = reelgate.run(place, "doctor", "--json", expect=1)
+    assert {one["name"]: one["level"] for one in ill.json}["keys"] == "bad"
+    well = reelgate.run(production, "doctor", "--json")
+    assert "keys" not in {one["name"] for one in well.json}
+    assert key not in ill.out + well.out
+
+
+def test_a_misspelt_variable_is_named_by_commands_and_logged_by_servers(
+    place: Place, reelgate: Commands
+) -> None:
+    ill = place.but(PEPER="x", KEY="rg_test_of_the_reader")
+    ended = reelgate.run(ill, "openapi")
+    said = "REELGATE_PEPER is not a setting; it is ignored. Did you mean REELGATE_PEPPER?"
+    assert ended.err == f"reelgate: {said}\n"
+    assert ended.json["openapi"].startswith("3.")
+    with started(ill.but(LOG_FORMAT="json"), "dev") as dev:
+        lines = [line for line in dev.text().splitlines() if "REELGATE_PEPER" in line]
+        (line,) = [json.loads(line) for line in lines]
+        assert (line["event"], line["level"]) == ("A variable is not a setting.", "warning")
+        assert line["finding"] == said
