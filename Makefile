@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check install install-dev lock openapi bench clean
+.PHONY: help run dev test check check-js install install-dev lock openapi docs bench clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 run: install     ## Gateway, sandbox and a demo tenant on this machine
 	@$(BIN)/reelgate dev
+
+dev: install-dev ## The same, started anew whenever a file in app/ changes
+	@$(BIN)/python -m tools.dev
 
 test: check      ## Checks, then every test on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest -n 2
@@ -21,22 +24,33 @@ check: install-dev  ## Linter, formatter, types, imports
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
+check-js:        ## Types of the pages' JavaScript, where there is Node.js
+	@if command -v npm >/dev/null; then \
+		$(MAKE) --no-print-directory $(TSC) && $(TSC) --project tools/js; \
+	else echo "The JavaScript is not type-checked: there is no Node.js (npm) here."; fi
+
+TSC := tools/js/node_modules/.bin/tsc
+$(TSC): tools/js/package-lock.json
+	@npm ci --prefix tools/js --silent
+	@touch $@
+
 install: $(VENV)/.installed      ## The environment in .venv, with the reelgate command
 install-dev: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Reelgate needs Python 3.11 or newer."; exit 1; }
+	@echo "Making an environment in $(VENV); this is done once, and takes a minute or two."
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV) …"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@echo "Installing what Reelgate needs into $(VENV):"
+	@$(BIN)/python tools/install.py requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	@echo "Installing the development tools into $(VENV) …"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@echo "Installing the development tools into $(VENV):"
+	@$(BIN)/python tools/install.py requirements-dev.lock
 	@touch $@
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -49,6 +63,9 @@ lock: install-dev  ## Resolve both locks anew
 
 openapi: install  ## Write openapi.json
 	@$(BIN)/reelgate openapi --output openapi.json
+
+docs: install-dev ## Write the tables of the docs that are made from the code
+	@$(BIN)/python -m tools.docs
 
 bench: install-dev  ## Measure status and submit beside a bare FastAPI route
 	@$(BIN)/python -m bench
