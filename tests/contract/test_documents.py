@@ -13,8 +13,9 @@ from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
 from app.gateway import open_catalog
-from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
+from app.generations.lifecycle import State
 from app.main import contract
+from tools import docs
 
 ROOT = Path(__file__).parents[2]
 FILE_VARIANTS = {
@@ -31,22 +32,40 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def settings_rows() -> list[str]:
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        if hasattr(default, "get_secret_value"):
-            default = default.get_secret_value()
-        if isinstance(default, list):
-            default = ",".join(default)
-        shown = "" if default in {None, ""} else f"`{default}`"
-        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
-    return rows
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-def test_every_setting_is_documented_as_the_code_has_it() -> None:
-    listed = [line for line in read("docs/settings.md").splitlines() if line.startswith("| `REELGATE_")]
-    assert listed == settings_rows()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_says_of_the_code_is_what_the_code_has(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert docs.renewed(text) == text, "run `make docs`"
+    assert text.count("<!-- made by make docs") == len(docs.parts_of(text)), "a part is not closed"
+
+
+def test_every_part_that_can_be_made_stands_on_one_page() -> None:
+    found = [(name, page.name) for page in PAGES for name in docs.parts_of(page.read_text(encoding="utf-8"))]
+    assert sorted(found) == [
+        ("errors", "errors.md"),
+        ("printing_options", "operating.md"),
+        ("settings", "settings.md"),
+        ("states", "architecture.md"),
+    ]
+    assert {name for name, _ in found} == set(docs.PARTS)
+
+
+def test_a_made_part_is_written_anew_where_it_has_changed_and_the_rest_of_the_page_is_kept() -> None:
+    page = read("docs/settings.md")
+    spoilt = page.replace("| `REELGATE_PORT` | `8700` |", "| `REELGATE_PORT` | `1` |")
+    assert spoilt != page
+    assert docs.renewed(spoilt) == page
+    elsewhere = page.replace("Every setting", "Each setting")
+    assert docs.renewed(elsewhere) == elsewhere
+
+
+def test_a_made_part_has_a_row_for_everything_that_there_is() -> None:
+    assert docs.settings().count("\n| `REELGATE_") == len(Settings.model_fields) > 50
+    assert docs.errors().count("\n| `") == len(CATALOGUE)
+    assert docs.states().count("\n| `") == len(State)
 
 
 def test_the_settings_page_names_those_that_can_come_from_a_file() -> None:
@@ -67,15 +86,6 @@ def test_such_a_setting_is_read_from_its_file(
     path.write_text(f"{kept}\n")
     monkeypatch.setenv(f"{PREFIX}{name.upper()}_FILE", str(path))
     assert getattr(Settings(_env_file=None), name).get_secret_value() == kept
-
-
-def test_every_error_is_documented_as_the_code_has_it() -> None:
-    listed = [line for line in read("docs/errors.md").splitlines() if line.startswith("| `")]
-    assert listed == [
-        f"| `{fault.code}` | {fault.status} | {'yes' if fault.retryable else 'no'} "
-        f"| {fault.title} | {fault.remedy} |"
-        for fault in CATALOGUE
-    ]
 
 
 def test_error_codes_are_unique() -> None:
@@ -109,18 +119,13 @@ def test_every_route_is_in_the_contract_and_says_how_it_refuses() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    group = typer.main.get_command(cli)
     page = read("docs/operating.md")
-    names = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]  # typer hides click's class
-        children = getattr(command, "commands", None)
-        names += [f"{name} {child}" for child in children] if children else [name]
-    missing = [name for name in names if f"reelgate {name}" not in page]
-    assert not missing
+    names = [name for name, _ in docs.commands(typer.main.get_command(cli))]
+    assert [name for name in names if f"reelgate {name}" not in page] == []
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
@@ -129,16 +134,6 @@ def test_the_readme_has_the_first_job_that_make_run_prints() -> None:
     printed = first_job(Settings(_env_file=None), "KEY")
     job = printed.split("export REELGATE_KEY=KEY\n", 1)[1].strip()
     assert job in read("README.md")
-
-
-def test_the_architecture_page_shows_the_words_of_every_state() -> None:
-    listed = re.findall(
-        r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \| (yes|no) \|$", read("docs/architecture.md"), re.MULTILINE
-    )
-    assert listed == [
-        (state.value, STATUS_NAMES[state], RESULT_NAMES[state], "yes" if state in TERMINAL else "no")
-        for state in State
-    ]
 
 
 def test_every_log_line_that_the_operator_is_told_of_exists() -> None:
@@ -150,5 +145,7 @@ def test_every_log_line_that_the_operator_is_told_of_exists() -> None:
 
 
 def test_no_committed_file_names_a_package_registry() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml", "Dockerfile", "Makefile"):
+    locks = ("requirements.lock", "requirements-dev.lock", "tools/js/package-lock.json", "tools/js/.npmrc")
+    others = ("pyproject.toml", "Dockerfile", "Makefile", "tools/install.py", "tools/js/package.json")
+    for name in (*locks, *others, ".pre-commit-config.yaml", ".github/workflows/ci.yml"):
         assert not re.search(r"https?://(?!127\.)|index[-]url|find[-]links", read(name)), name

@@ -1,0 +1,111 @@
+"""`make docs`: write what the documents say of the code, between their markers.
+
+A part of a page that begins with `<!-- made by make docs: NAME -->` and ends with `<!-- end -->` is what the
+function of that name in `PARTS` returns. A test compares them.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from app.cli.entry import cli
+from app.config import PREFIX, Settings
+from app.errors import CATALOGUE
+from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
+
+DOCS = Path(__file__).parents[1] / "docs"
+_PART = re.compile(r"(<!-- made by make docs: (\w+) -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)
+
+
+def settings() -> str:
+    """Every setting: variable, default, description."""
+    rows = ["| Variable | Default | What it sets |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if hasattr(default, "get_secret_value"):
+            default = default.get_secret_value()
+        if isinstance(default, list):
+            default = ",".join(default)
+        shown = "" if default in {None, ""} else f"`{default}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+def errors() -> str:
+    """Every error of the catalogue."""
+    rows = ["| Code | Status | Retry helps | Title | What to do |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{fault.code}` | {fault.status} | {'yes' if fault.retryable else 'no'} "
+        f"| {fault.title} | {fault.remedy} |"
+        for fault in CATALOGUE
+    ]
+    return "\n".join(rows)
+
+
+def states() -> str:
+    """Every state of a generation, and what callers of RunComfy's routes see of it."""
+    rows = ["| State | On `/status` | On `/result` | Ends |", "|---|---|---|---|"]
+    rows += [
+        f"| `{state}` | `{STATUS_WORDS[state]}` | `{RESULT_WORDS[state]}` "
+        f"| {'yes' if state in TERMINAL else 'no'} |"
+        for state in State
+    ]
+    return "\n".join(rows)
+
+
+def printing_options() -> str:
+    """The commands that print for programs."""
+    return (
+        f"- `--json` prints everything, for programs: {_having('--json')}.\n"
+        f"- `--quiet` prints the id or the key alone: {_having('--quiet')}."
+    )
+
+
+def _having(option: str) -> str:
+    """The commands that have an option, as a list in a sentence."""
+    names = [
+        name
+        for name, command in commands(typer.main.get_command(cli))
+        if any(option in parameter.opts for parameter in command.params)
+    ]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command of the group and its sub-groups, by what is typed after `reelgate`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part for part in (settings, errors, states, printing_options)
+}
+
+
+def renewed(page: str) -> str:
+    """The page's text with its made parts as the code has them now."""
+    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[4]}", page)
+
+
+def parts_of(page: str) -> list[str]:
+    """The names of the made parts of a page."""
+    return [found[2] for found in _PART.finditer(page)]
+
+
+def main() -> None:
+    """Write every page anew whose parts have changed, and name it."""
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        if (text := renewed(page)) != page:
+            path.write_text(text, encoding="utf-8")
+            print(f"docs/{path.name}")
+
+
+if __name__ == "__main__":
+    main()
