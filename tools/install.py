@@ -35,7 +35,7 @@ def main(lock: str) -> int:
 
 
 def _show(text: str, *, passing: bool = False, due: bool = True) -> None:
-    """Print a line. On a terminal a `passing` one is written over by the next; elsewhere it is shown if due."""
+    """Print a line; on a terminal a `passing` one is written over by the next, elsewhere it shows if due."""
     if sys.stdout.isatty():
         sys.stdout.write(f"\r\033[K  {text}" + ("" if passing else "\n"))
     elif due:
