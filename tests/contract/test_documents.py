@@ -149,3 +149,49 @@ def test_no_committed_file_names_a_package_registry() -> None:
     others = ("pyproject.toml", "Dockerfile", "Makefile", "tools/install.py", "tools/js/package.json")
     for name in (*locks, *others, ".pre-commit-config.yaml", ".github/workflows/ci.yml"):
         assert not re.search(r"https?://(?!127\.)|index[-]url|find[-]links", read(name)), name
+
+
+EXAMPLE = re.compile(r"^# ([A-Z_]+)=(.*)$", re.MULTILINE)
+
+
+def test_the_example_of_an_environment_names_only_settings_and_sets_none() -> None:
+    text = read(".env.example")
+    assert all(line.startswith("#") or not line for line in text.splitlines()), "a copy changes nothing"
+    names = [name for name, _ in EXAMPLE.findall(text)]
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert set(names) - {"POSTGRES_PASSWORD"} <= known
+    assert "POSTGRES_PASSWORD" in read("compose.yaml")
+    assert len(names) == len(set(names)) > 15
+    assert {f"{PREFIX}PEPPER", f"{PREFIX}UPSTREAM_TOKEN", f"{PREFIX}PUBLIC_URL"} <= set(names)
+
+
+@pytest.mark.parametrize("value", EXAMPLE.findall(read(".env.example")), ids=lambda pair: pair[0])
+def test_every_value_of_the_example_is_one_that_its_setting_takes(
+    value: tuple[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"{value[0]}={value[1]}\n", encoding="utf-8")
+    assert Settings(_env_file=path)
+
+
+def test_every_decision_is_short_and_in_the_index() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    index = re.findall(r"^\| (\d+) \| \[(.+)\]\((.+)\) \|$", read("docs/decisions/README.md"), re.MULTILINE)
+    listed = []
+    for number, page in enumerate(pages, 1):
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 25, page.name
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequence"]
+        title = text.splitlines()[0].removeprefix(f"# {number}. ")
+        listed.append((str(number), title, page.name))
+    assert index == listed
+
+
+def test_every_word_of_the_glossary_stands_in_it_once_and_in_order() -> None:
+    sections = read("docs/glossary.md").split("\n## ")[1:]
+    words = [re.findall(r"^\| \*\*(.+?)\*\* \| .+\. \|$", section, re.MULTILINE) for section in sections]
+    rows = [section.count("\n| **") for section in sections]
+    assert [len(found) for found in words] == rows
+    assert all(found == sorted(found, key=str.lower) for found in words)
+    every = [word.lower() for found in words for word in found]
+    assert len(every) == len(set(every)) > 50
