@@ -3,6 +3,9 @@
  * No dependency, no build. client.d.ts describes every shape and error.
  */
 
+/** @import { FollowOptions, Options, Problem, Reelgate as Declared, Result, SubmitOptions, Update } from "./client.d.ts" */
+/** @typedef {RequestInit & { input?: unknown, signal?: AbortSignal }} Call */
+
 export const version = "0.1.0";
 
 const SILENCE_MS = 40_000; // the server pings every 15 s
@@ -22,6 +25,15 @@ const OVER = ["completed", "cancelled"];
 
 /** A refusal, a gateway that cannot be reached, or a job that ended without an output. */
 export class ReelgateError extends Error {
+  code = "";
+  /** @type {number | undefined} */ status;
+  retryable = false;
+  /** @type {number | undefined} */ retryAfter;
+
+  /**
+   * @param {Problem} problem
+   * @param {{ cause?: unknown, result?: Result }} [more]
+   */
   constructor(problem, { cause, result } = {}) {
     const { code, status, title, detail, errors = [], retryable = false, remedy } = problem;
     const { request_id: requestId, trace_id: traceId, retry_after_s: retryAfter } = problem;
@@ -32,33 +44,55 @@ export class ReelgateError extends Error {
   }
 }
 
+/** @implements {Declared} */
 export class Reelgate {
   #getToken;
   #base;
   #fetch;
-  #token; // { value, until }
+  /** @type {{ value: string, until: number } | undefined} */
+  #token;
+  /** @type {Promise<void> | undefined} */
   #renewal; // the call of getToken that is under way
   #wasHeard = false; // whether any answer could be read
 
+  /** @param {Options} options */
   constructor({ getToken, baseUrl = new URL(".", import.meta.url), fetch }) {
     if (typeof getToken !== "function") throw new TypeError("Reelgate needs a function getToken.");
     this.#getToken = getToken;
     this.#base = String(baseUrl).replace(/\/+$/, "");
-    this.#fetch = fetch ?? ((...call) => globalThis.fetch(...call));
+    this.#fetch = fetch ?? ((call, init) => globalThis.fetch(call, init));
   }
 
+  /**
+   * @param {string} model
+   * @param {unknown} input
+   * @param {SubmitOptions} [options]
+   */
   async submit(model, input, { idempotencyKey = randomKey(), startDeadline, signal } = {}) {
+    /** @type {Record<string, string>} */
     const headers = { "Idempotency-Key": idempotencyKey };
-    if (startDeadline) headers["Reelgate-Start-Deadline"] = startDeadline.toISOString?.() ?? startDeadline;
+    if (startDeadline)
+      headers["Reelgate-Start-Deadline"] =
+        startDeadline instanceof Date ? startDeadline.toISOString() : String(startDeadline);
     return this.#call(path`models/${model}`, { method: "POST", input, headers, signal });
   }
 
+  /**
+   * @param {string} model
+   * @param {unknown} input
+   * @param {SubmitOptions & FollowOptions} [options]
+   */
   async subscribe(model, input, { onUpdate, ...options } = {}) {
     const { request_id: requestId } = await this.submit(model, input, options);
     onUpdate?.(submitted(requestId));
     return this.follow(requestId, { onUpdate, signal: options.signal });
   }
 
+  /**
+   * @param {string} requestId
+   * @param {FollowOptions} [options]
+   * @returns {Promise<Result>}
+   */
   async follow(requestId, { onUpdate, signal } = {}) {
     let last;
     for await (last of this.#updates(requestId, signal)) onUpdate?.(last);
@@ -113,7 +147,8 @@ export class Reelgate {
     while (!last.final) {
       const before = last;
       const began = Date.now();
-      let failure = null;
+      /** @type {any} */
+      let failure = null; // what getToken throws can be anything
       try {
         const changes = polls ? this.#poll(id, tag, signal) : this.#stream(id, last.version, signal);
         for await (const change of changes) {
@@ -150,7 +185,7 @@ export class Reelgate {
         watch.alive();
         yield {};
         const messages = (text + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
-        text = messages.pop();
+        text = messages.pop() ?? "";
         for (const message of messages) {
           const data = /^data: ?(.*)$/m.exec(message);
           if (data) yield JSON.parse(data[1]);
@@ -175,7 +210,7 @@ export class Reelgate {
   }
 
   /** The document that a call answers with; called again for as long as that can help. */
-  async #call(place, options = {}, bounds = CALL) {
+  async #call(place, /** @type {Call} */ options = {}, bounds = CALL) {
     const patience = new Patience(options.signal, bounds);
     for (;;) {
       try {
@@ -186,7 +221,7 @@ export class Reelgate {
     }
   }
 
-  async #once(place, { input, signal, ...init }, read = (answer) => answer.json()) {
+  async #once(place, /** @type {Call} */ { input, signal, ...init }, read = (answer) => answer.json()) {
     if (init.method) {
       init.headers = { ...init.headers, "Content-Type": "application/json" };
       init.body = JSON.stringify(input);
@@ -237,7 +272,7 @@ export class Reelgate {
       this.#renewal ??= this.#renew().finally(() => (this.#renewal = undefined));
       await this.#renewal;
     }
-    return this.#token.value;
+    return this.#token?.value;
   }
 
   async #renew() {
@@ -252,6 +287,10 @@ export class Reelgate {
 
 /** When to try again: later each time, not before `Retry-After`, and not for ever. */
 class Patience {
+  /** @type {AbortSignal | undefined} */ signal;
+  tries = 0;
+  within = 0;
+  stubborn = false;
   failures = 0; // in a row
   spent = 0; // ms since the last sign of life, less those that the computer slept
   began = Date.now();
@@ -261,7 +300,7 @@ class Patience {
   }
 
   /** Waits for the next try; throws the failure (null is none) where none can help. */
-  async after(failure = new Error("getToken failed.")) {
+  async after(/** @type {any} */ failure = new Error("getToken failed.")) {
     this.signal?.throwIfAborted();
     const pause_s = Math.max(failure?.retryAfter ?? 0, Math.min(15, 2 ** this.failures++));
     const pause = pause_s * (1000 + 250 * Math.random());
@@ -333,7 +372,11 @@ function withoutOutput(result, state) {
   return new ReelgateError({ code, title, detail, request_id }, { result });
 }
 
-/** The first update: there is a job, and no more is known. */
+/**
+ * The first update: there is a job, and no more is known.
+ *
+ * @returns {Update}
+ */
 function submitted(requestId) {
   return {
     requestId,

@@ -1,4 +1,4 @@
-window.ui = SwaggerUIBundle({
+SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,

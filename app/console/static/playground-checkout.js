@@ -1,6 +1,6 @@
 // What a job costs and which limits it meets, before it is sent: all of it from one quote.
 
-import { el, icon, plainAmount, prose } from "./playground-kit.js";
+import { el, icon, part, plainAmount, prose } from "./playground-kit.js";
 
 const METRICS = {
   "submits-minute": "Submits a minute",
@@ -17,8 +17,6 @@ const TOKEN_METRICS = {
   "generations-total": "Jobs of this page’s token",
   "credits-total": "Credits of this page’s token",
 };
-
-const part = (id) => document.getElementById(id);
 
 /** Shows a quote; null while it is asked for. */
 export function showQuote(quote) {
@@ -76,13 +74,13 @@ function showLimits(limits) {
   const tightest = shown.reduce((one, other) => (other.used > one.used ? other : one));
   part("limits")
     .querySelector("summary")
-    .replaceChildren(
+    ?.replaceChildren(
       el("span", { text: shown.length === 1 ? "1 limit" : `${shown.length} limits` }),
       el("span", { class: "hint", text: `${tightest.name}: ${tightest.left}` }),
     );
   part("limits")
     .querySelector("ul")
-    .replaceChildren(
+    ?.replaceChildren(
       ...shown.map(({ name, left, used, owner }) => {
         const fill = el("span", { class: used >= 1 ? "fill full" : "fill" });
         fill.style.width = `${Math.round(Math.min(1, used) * 100)}%`;

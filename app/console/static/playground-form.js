@@ -28,6 +28,7 @@ export function buildForm(model, element, context) {
     el("div", { class: "fields" }, ...narrow.map((one) => one.control.node)),
   );
   const all = () => body.flatMap(({ control }) => [control, ...descendants(control)]);
+  /** @type {{ pointer: string }[] | null} */
   let seen = null; // what the last quote saw
   const route = (tokens) => {
     const found = body.find(({ name }) => name === tokens[0]);
@@ -71,7 +72,7 @@ function objectParts(schema, template, context) {
   const needed = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {})
     .map(([name, child]) => ({ name, child, required: needed.has(name) }))
-    .sort((one, other) => other.required - one.required)
+    .sort((one, other) => Number(other.required) - Number(one.required))
     .map(({ name, child, required }) => ({
       name,
       required,

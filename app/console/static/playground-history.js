@@ -9,7 +9,7 @@ const KEPT = 50;
 /** What the visitor asked for, by request id: the list itself has no inputs. */
 function words() {
   try {
-    return JSON.parse(sessionStorage.getItem(STORE)) ?? {};
+    return JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
   } catch {
     return {};
   }
@@ -36,7 +36,8 @@ export function showHistory(place, requests, { current, nameOf, open }) {
     );
     return;
   }
-  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.id : null;
+  const active = document.activeElement;
+  const focused = place.contains(active) ? active?.getAttribute("data-id") : null;
   const said = words();
   place.replaceChildren(
     el(

@@ -25,11 +25,13 @@ export const newJob = (members) => ({
 
 export class Jobs {
   made = []; // the files that jobs of this page made: { url, kind }
+  /** @type {import("/client.js").Reelgate} */
   #client;
   #hooks;
   #stage;
   #list;
-  #watching = null; // the AbortController of the job on the stage
+  /** @type {AbortController | null} */
+  #watching = null; // of the job on the stage
   #timer = 0;
 
   /** `hooks`: begun(job), ended(job), correct(job), again(job), reuse(job), nameOf(modelId). */

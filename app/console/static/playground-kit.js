@@ -14,6 +14,24 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+/**
+ * An element that the page has, by its id.
+ *
+ * @returns {HTMLElement}
+ */
+export function part(id) {
+  const node = document.getElementById(id);
+  if (node === null) throw new Error(`The page has no #${id}.`);
+  return node;
+}
+
+/**
+ * The same, of what has a value and can be disabled: an input, a list to open, a button.
+ *
+ * @returns {HTMLInputElement}
+ */
+export const field = (id) => /** @type {HTMLInputElement} */ (part(id));
+
 /** One of the drawings that the page defines as symbols. */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
@@ -88,7 +106,7 @@ export function humanised(name) {
 
 /** Says it to screen readers, politely; what is being said stays until something else is. */
 export function announce(text) {
-  const live = document.getElementById("live");
+  const live = part("live");
   if (live.textContent !== text) live.textContent = text;
 }
 
@@ -139,7 +157,7 @@ export function copyButton(text, { label = "Copy", what = "", bare = false, smal
   );
   const draw = (outcome, shape) => {
     word.textContent = outcome;
-    drawing.firstChild.setAttribute("href", `#i-${shape}`);
+    drawing.querySelector("use")?.setAttribute("href", `#i-${shape}`);
   };
   let timer = 0;
   button.addEventListener("click", async () => {
@@ -163,7 +181,12 @@ export const prose = (text) =>
     .split("`")
     .map((piece, index) => (index % 2 === 1 ? el("code", { text: piece }) : piece));
 
-/** What stands around an input: label or legend, what to know, what is wrong. */
+/**
+ * What stands around an input: label or legend, what to know, what is wrong.
+ *
+ * @param {any} spec the input's part of the model's schema, with its name
+ * @param {{ group?: boolean, wide?: boolean, aside?: Node | null, inputId?: string, role?: string | null }} [look]
+ */
 export function frame(spec, { group = false, wide = false, aside = null, inputId = "", role = null } = {}) {
   const label = spec.schema.title || humanised(spec.name);
   const mark = spec.required && el("span", { class: "needed", text: " required" });

@@ -1,8 +1,6 @@
 // What stands around the form and the stage: the theme, the list of models, names, the summary of errors.
 
-import { credits, el, humanised, icon, prose } from "./playground-kit.js";
-
-const part = (id) => document.getElementById(id);
+import { credits, el, field, humanised, icon, part, prose } from "./playground-kit.js";
 
 export function setUpTheme() {
   const apply = (theme) => {
@@ -10,12 +8,13 @@ export function setUpTheme() {
     else document.documentElement.dataset.theme = theme;
   };
   const kept = localStorage.getItem("reelgate-theme") ?? "auto";
-  const radio = part(`theme-${kept}`) ?? part("theme-auto");
+  const radio = field(document.getElementById(`theme-${kept}`) ? `theme-${kept}` : "theme-auto");
   radio.checked = true;
   apply(radio.value);
-  part("theme").addEventListener("change", (event) => {
-    localStorage.setItem("reelgate-theme", event.target.value);
-    apply(event.target.value);
+  part("theme").addEventListener("change", ({ target }) => {
+    const { value } = /** @type {HTMLInputElement} */ (target);
+    localStorage.setItem("reelgate-theme", value);
+    apply(value);
   });
 }
 
@@ -57,7 +56,7 @@ export function fillModels(models) {
     ),
   );
   part("model").replaceChildren(...options);
-  part("model").disabled = models.length === 0;
+  field("model").disabled = models.length === 0;
 }
 
 /** What a model is called. */
@@ -74,12 +73,12 @@ function verb({ kind, model_id: id }) {
 
 /** What the page says of the chosen model. */
 export function describeModel(model, mode) {
-  part("model").value = model.model_id;
+  field("model").value = model.model_id;
   part("about").textContent = model.description ?? "";
   const from = `from ${credits(Math.round(model.base_price_usd * 1_000_000))}`;
   const tags = [model.kind, from].filter(Boolean).map((text) => el("span", { class: "tag", text }));
   part("tags").replaceChildren(...tags);
-  part("go").lastElementChild.textContent = verb(model);
+  part("go").lastElementChild?.replaceChildren(verb(model));
   part("mode").textContent =
     mode === "test"
       ? "Real requests, a real queue, a rendered result: all in the gateway’s sandbox. Nothing costs money."
@@ -92,7 +91,7 @@ export function showSummary(told) {
     told.length === 1 ? "One thing to correct" : `${told.length} things to correct`;
   part("summary")
     .querySelector("ul")
-    .replaceChildren(
+    ?.replaceChildren(
       ...told.map(({ control, detail, pointer }) => {
         const name = control?.label ?? humanised(pointer?.replace(/^#\/?/, "") || "The input");
         const words = `${name}: ${detail}`;

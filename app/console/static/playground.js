@@ -5,7 +5,7 @@ import { codePanel } from "./playground-code.js";
 import { showNoQuote, showQuote } from "./playground-checkout.js";
 import { buildForm } from "./playground-form.js";
 import { Jobs, newJob } from "./playground-jobs.js";
-import { announce, credits, el, goTo, randomKey, showFrom } from "./playground-kit.js";
+import { announce, credits, el, field, goTo, part, randomKey, showFrom } from "./playground-kit.js";
 import { Shelf } from "./playground-files.js";
 import { titleOf } from "./playground-media.js";
 import {
@@ -17,7 +17,7 @@ import {
   showSummary,
 } from "./playground-page.js";
 
-const part = (id) => document.getElementById(id);
+/** @type {Record<string, string>} */
 const PROMPTS = {
   harbour: "the boats rock gently as the sun goes down behind the harbour",
   mountains: "mist drifts between the ridges while the light moves slowly across them",
@@ -36,7 +36,7 @@ const SCENARIOS = [
 ];
 
 const ASK_AGAIN_S = 120; // a refusal that is over so soon is looked at again by itself
-const tokens = { mode: null };
+const tokens = { mode: /** @type {string | null} */ (null) };
 const client = new Reelgate({ getToken });
 const showCode = codePanel(part("code"));
 const jobs = new Jobs(
@@ -51,11 +51,16 @@ const jobs = new Jobs(
     nameOf: (id) => models.filter(({ model_id: own }) => own === id).map(nameOf)[0] ?? id,
   },
 );
-let models = [];
+/** @type {any[]} */
+let models = []; // as the catalogue has them
+/** @type {{ url: string }[]} */
 let samples = [];
+/** @type {any} */
 let model = null;
-let form = null;
-let quoting = null; // the AbortController of the quote that is under way
+/** @type {ReturnType<typeof buildForm> | undefined} */
+let form;
+/** @type {AbortController | undefined} */
+let quoting; // the quote that is under way
 let quoteTimer = 0;
 let quoted = []; // what the last quote complained of
 
@@ -100,14 +105,15 @@ async function start() {
   const inviting = models.find(({ kind }) => kind === "image-to-video") ?? models[0]; // the samples fit
   chooseModel(named() ?? inviting?.model_id);
   addEventListener("hashchange", () => named() && chooseModel(named()));
-  part("model").addEventListener("change", () => chooseModel(part("model").value));
-  part("scenario").addEventListener("change", () => rehearse(part("scenario").value));
+  part("model").addEventListener("change", () => chooseModel(field("model").value));
+  part("scenario").addEventListener("change", () => rehearse(field("scenario").value));
   part("form").addEventListener("submit", (event) => {
     event.preventDefault();
     submit();
   });
   part("form").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) part("form").requestSubmit();
+    const asked = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (asked) /** @type {HTMLFormElement} */ (part("form")).requestSubmit();
   });
   await jobs.restore();
 }
@@ -139,8 +145,8 @@ function chooseModel(id) {
   suggest();
   const steerable = form.prose() !== null && tokens.mode === "test";
   part("rehearse").hidden = !steerable;
-  part("go").disabled = false;
-  document.querySelector("main").dataset.ready = "";
+  field("go").disabled = false;
+  document.querySelector("main")?.setAttribute("data-ready", "");
   requote(0);
 }
 
@@ -149,7 +155,7 @@ function fillScenarios() {
 }
 
 function rehearse(scenario) {
-  part("scenario").value = scenario;
+  field("scenario").value = scenario;
   part("scenario-hint").textContent = scenario
     ? `Adds [sandbox:${scenario}] to the prompt, which only the sandbox understands.`
     : "See what your program will meet when things go otherwise.";
@@ -179,11 +185,12 @@ function suggest() {
 
 /** The body as it is sent: with the scenario that was chosen, which only the sandbox understands. */
 function body() {
-  const value = form.value();
-  const scenario = part("scenario").value;
+  /** @type {Record<string, any>} */
+  const value = form?.value() ?? {};
+  const scenario = field("scenario").value;
   if (scenario && !part("rehearse").hidden) {
-    const name = form.prose().node.dataset.name;
-    if (name in value) value[name] = `${value[name]} [sandbox:${scenario}]`;
+    const name = form?.prose()?.node.dataset.name;
+    if (name && name in value) value[name] = `${value[name]} [sandbox:${scenario}]`;
   }
   return value;
 }
@@ -198,6 +205,7 @@ function requote(delay) {
 }
 
 async function quoteNow() {
+  if (!form) return;
   quoting = new AbortController();
   const { signal } = quoting;
   try {
@@ -222,7 +230,7 @@ async function quoteNow() {
 
 /** The list of what is wrong, above the form, each a link to its field. Whether there is anything. */
 function summarise(errors, { focus = true } = {}) {
-  const told = form.judge(errors);
+  const told = form?.judge(errors) ?? [];
   part("summary").hidden = told.length === 0;
   if (told.length === 0) return false;
   showSummary(told);
@@ -236,7 +244,7 @@ function summarise(errors, { focus = true } = {}) {
 // --- one job
 
 function submit() {
-  if (part("go").getAttribute("aria-disabled") === "true") return;
+  if (!form || part("go").getAttribute("aria-disabled") === "true") return;
   form.touchAll();
   if (form.faults().length > 0) {
     summarise(quoted);
@@ -267,9 +275,11 @@ function setBusy(isBusy) {
 
 function reuse(job) {
   if (job.model !== model.model_id) chooseModel(job.model);
+  if (!form) return;
   form.fill(job.input);
   form.touchAll();
-  if (form.prose()) form.prose().isOwn = true;
+  const prose = form.prose();
+  if (prose) prose.isOwn = true;
   rehearse("");
   goTo(part("model"));
 }
