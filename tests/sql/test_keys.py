@@ -7,6 +7,7 @@ import pytest
 from app.auth import keys, tenants
 from app.auth.keys import APIKeyError
 from app.db.engine import Database
+from app.kit.secrets import pepper_id
 from tests.sql.rows import NOW_MS, PEPPER
 
 pytestmark = pytest.mark.anyio
@@ -63,3 +64,12 @@ async def test_revoking_twice_keeps_the_first_moment(db: Database) -> None:
     assert row.revoked_at_ms == NOW_MS + 1
     with pytest.raises(APIKeyError):
         await db.write(keys.revoke, "nosuchkid000", now_ms=NOW_MS)
+
+
+async def test_the_newest_key_says_which_pepper_keys_are_made_with(db: Database) -> None:
+    assert await db.read(keys.newest_pepper_id) is None
+    await _a_key(db)
+    assert await db.read(keys.newest_pepper_id) == pepper_id(PEPPER)
+    tenant = await db.read(tenants.by_name, "acme")
+    await db.write(keys.create, tenant.id, mode="test", name="n", pepper="another", now_ms=NOW_MS + 1)
+    assert await db.read(keys.newest_pepper_id) == pepper_id("another")
