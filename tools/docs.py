@@ -14,7 +14,7 @@ import typer.main
 from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
-from app.generations.lifecycle import RESULT_WORDS, STATUS_WORDS, TERMINAL, State
+from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
 
 DOCS = Path(__file__).parents[1] / "docs"
 _PART = re.compile(r"(<!-- made by make docs: (\w+) -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)
@@ -49,7 +49,7 @@ def states() -> str:
     """Every state of a generation, and what callers of RunComfy's routes see of it."""
     rows = ["| State | On `/status` | On `/result` | Ends |", "|---|---|---|---|"]
     rows += [
-        f"| `{state}` | `{STATUS_WORDS[state]}` | `{RESULT_WORDS[state]}` "
+        f"| `{state}` | `{STATUS_NAMES[state]}` | `{RESULT_NAMES[state]}` "
         f"| {'yes' if state in TERMINAL else 'no'} |"
         for state in State
     ]
