@@ -19,6 +19,8 @@ from sqlalchemy import (
     text,
 )
 
+from app.db.states import FOLLOWED, IN_FLIGHT, QUEUED_WITH_DEADLINE, UNFINISHED, State, state_in, state_is
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -31,15 +33,14 @@ metadata = MetaData(
 
 ID_LENGTH = 36
 END_USER_LENGTH = 64
-_LIVE = "state IN ('dispatching', 'in_queue', 'in_progress', 'unknown')"
-_FOLLOWED = "state IN ('in_queue', 'in_progress')"
-_WAITS = "state = 'accepted'"
-_STARTS = "state = 'accepted' AND start_deadline_ms IS NOT NULL"
+_LIVE = state_in(IN_FLIGHT)
+_FOLLOWED = state_in(FOLLOWED)
+_WAITS = state_is(State.ACCEPTED)
+_BEING_SENT = state_is(State.DISPATCHING)
+_UNKNOWN = state_is(State.UNKNOWN)
 _OF_A_TOKEN = "token_id IS NOT NULL"  # noqa: S105 - a condition
 _OF_AN_END_USER = "end_user IS NOT NULL"
-_UNFINISHED = (
-    "end_user IS NOT NULL AND state IN ('accepted', 'dispatching', 'in_queue', 'in_progress', 'unknown')"
-)
+_UNFINISHED = f"end_user IS NOT NULL AND {state_in(UNFINISHED)}"
 
 tenants = Table(
     "tenants",
@@ -215,15 +216,15 @@ generations = Table(
     Index(
         "ix_generations_dispatching_lease",
         "lease_until_ms",
-        sqlite_where=text("state = 'dispatching'"),
-        postgresql_where=text("state = 'dispatching'"),
+        sqlite_where=text(_BEING_SENT),
+        postgresql_where=text(_BEING_SENT),
     ),
     # For the rescue loop: generations that have been unknown for too long.
     Index(
         "ix_generations_unknown_changed_at_ms",
         "changed_at_ms",
-        sqlite_where=text("state = 'unknown'"),
-        postgresql_where=text("state = 'unknown'"),
+        sqlite_where=text(_UNKNOWN),
+        postgresql_where=text(_UNKNOWN),
     ),
     # Counting an account's generations in flight: as many rows as there are of these.
     Index(
@@ -280,8 +281,8 @@ generations = Table(
     Index(
         "ix_generations_start_deadline",
         "start_deadline_ms",
-        sqlite_where=text(_STARTS),
-        postgresql_where=text(_STARTS),
+        sqlite_where=text(QUEUED_WITH_DEADLINE),
+        postgresql_where=text(QUEUED_WITH_DEADLINE),
     ),
     # Pages of the generations made with a client token or for an end user, newest first.
     Index(

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from app.db.states import FOLLOWED
 from app.db.tables import generations
-from app.generations.lifecycle import State
 from app.generations.store import Generation, generation_of, is_in
 
-_IS_FOLLOWED = is_in((State.IN_QUEUE, State.IN_PROGRESS))
+_IS_FOLLOWED = is_in(FOLLOWED)
 _OF_CREDENTIAL = (generations.c.credential == bindparam("of_credential"), _IS_FOLLOWED)
 _FIRST_POLL = select(func.min(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)
 _LAST_POLL = select(func.max(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)

@@ -9,24 +9,8 @@ accepted ◄─► dispatching ──► in_queue ──► in_progress ──�
 ```
 """
 
-from enum import StrEnum
-
-
-class State(StrEnum):
-    """The state of a generation, as stored in its row."""
-
-    ACCEPTED = "accepted"
-    DISPATCHING = "dispatching"
-    IN_QUEUE = "in_queue"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    UNKNOWN = "unknown"
-    LOST = "lost"
-
+from app.db import states
+from app.db.states import State as State  # noqa: PLC0414 - the word is this module's, its text the table's
 
 _FOLLOWED = frozenset({State.IN_PROGRESS, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST})
 
@@ -47,9 +31,9 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
-FOLLOWABLE = frozenset({State.IN_QUEUE, State.IN_PROGRESS})
+FOLLOWABLE = frozenset(states.FOLLOWED)
 """States in which the job is live at RunComfy and has an upstream id to poll with."""
-IN_FLIGHT = (State.DISPATCHING, State.IN_QUEUE, State.IN_PROGRESS, State.UNKNOWN)
+IN_FLIGHT = states.IN_FLIGHT
 """States that count against limits on generations in flight, in the order used by the partial index.
 
 An `unknown` generation counts only for a limited time.

@@ -20,6 +20,7 @@ from sqlalchemy import insert as insert_into
 
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
+from app.db.states import state_in, state_is
 from app.db.tables import generations
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.json import from_column, to_column
@@ -210,7 +211,7 @@ def is_in(states: Collection[State]) -> ColumnElement[Any]:
     The partial indexes are defined with the same text: a query planner cannot match an index to a parameter
     whose value it does not know.
     """
-    return literal_column(f"state IN ({', '.join(repr(str(state)) for state in states)})")
+    return literal_column(state_in(states))
 
 
 _IS_LIVE = is_in(IN_FLIGHT)
@@ -378,7 +379,7 @@ def waiting_since(connection: Connection, state: State, *, before_ms: int, limit
     moment = generations.c.lease_until_ms if state is State.DISPATCHING else generations.c.changed_at_ms
     query = (
         select(generations.c.id)
-        .where(generations.c.state == literal_column(f"'{state}'"), moment < before_ms)
+        .where(literal_column(state_is(state)), moment < before_ms)
         .order_by(moment)
         .limit(limit)
     )

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select
 
 from app.auth.client_tokens import ClientToken
+from app.db.states import UNFINISHED
 from app.db.tables import generations
-from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.store import COUNTS_AS_LIVE, is_in
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge
@@ -37,7 +37,7 @@ _UNFINISHED = (
         generations.c.mode == bindparam("of_mode"),
         literal_column("end_user IS NOT NULL"),
         generations.c.end_user == bindparam("of_end_user"),
-        is_in((State.ACCEPTED, *IN_FLIGHT)),
+        is_in(UNFINISHED),
         COUNTS_AS_LIVE,
     )
     .group_by(generations.c.model_id)

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from app.db.tables import generations, ledger_entries, quota_usage
-from app.generations.lifecycle import IN_FLIGHT, MOVES, TERMINAL, State
+from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
 from app.kit.clock import iso
 from app.quotas.ledger import Charge, Kind
 from app.quotas.limits import SETTABLE, TOTAL, periods_of_day, scopes_of
@@ -72,6 +72,7 @@ def _names(words: Iterable[StrEnum]) -> str:
 
 
 _TERMINAL = _names(TERMINAL)
+_WITHOUT_CREDENTIAL = _names(frozenset({State.ACCEPTED, State.CANCELLED, State.EXPIRED}))
 _STARTS = _names(frozenset({State.ACCEPTED, State.DISPATCHING}))
 _ALLOWED = " OR ".join(
     f"(a.state = '{source}' AND b.state IN ({_names(moves)}))" for source, moves in MOVES.items() if moves
@@ -81,8 +82,8 @@ _SPENDING = """SELECT 1 FROM generation_events e WHERE e.generation_id = g.id AN
     e.reason = 'resolved_charged' OR (e.reason <> 'resolved_not_charged'
     AND ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%'))"""
 _WAS_SPENT = f"EXISTS ({_SPENDING})"
-_WAS_ACCEPTED = """EXISTS (SELECT 1 FROM generation_events e
-    WHERE e.generation_id = g.id AND e.state = 'in_queue')"""
+_WAS_ACCEPTED = f"""EXISTS (SELECT 1 FROM generation_events e
+    WHERE e.generation_id = g.id AND e.state = '{State.IN_QUEUE}')"""
 _ENDED = f"(g.state IN ({_TERMINAL}) OR {_WAS_SPENT})"
 
 
@@ -214,24 +215,25 @@ _RULES: Final = {
         WHEN '{Kind.HOLD}' THEN l.at_ms <> g.created_at_ms
         WHEN '{Kind.REFUND}' THEN l.at_ms <> g.changed_at_ms
         ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
-    "nobody-will-move-it": """
-        SELECT id, 'is ' || state || CASE state WHEN 'dispatching' THEN ' without a lease'
+    "nobody-will-move-it": f"""
+        SELECT id, 'is ' || state || CASE state WHEN '{State.DISPATCHING}' THEN ' without a lease'
         ELSE ' and never to be looked at' END FROM generations
-        WHERE (state = 'dispatching' AND lease_until_ms IS NULL)
-        OR (state IN ('in_queue', 'in_progress') AND next_poll_at_ms IS NULL)""",
-    "queue-is-not-its-rows": """
+        WHERE (state = '{State.DISPATCHING}' AND lease_until_ms IS NULL)
+        OR (state IN ({_names(FOLLOWABLE)}) AND next_poll_at_ms IS NULL)""",
+    "queue-is-not-its-rows": f"""
         SELECT q.tenant_id || ' ' || q.mode, 'says that ' || q.queued || ' wait, the rows ' || count(g.id)
         FROM queues q LEFT JOIN generations g ON g.tenant_id = q.tenant_id AND g.mode = q.mode
-        AND g.state = 'accepted' GROUP BY q.tenant_id, q.mode, q.queued HAVING q.queued <> count(g.id)
+        AND g.state = '{State.ACCEPTED}'
+        GROUP BY q.tenant_id, q.mode, q.queued HAVING q.queued <> count(g.id)
         UNION ALL SELECT g.id, 'waits, and its tenant has no queue' FROM generations g
         LEFT JOIN queues q ON q.tenant_id = g.tenant_id AND q.mode = g.mode
-        WHERE g.state = 'accepted' AND q.mode IS NULL""",
-    "waits-out-of-line": """
+        WHERE g.state = '{State.ACCEPTED}' AND q.mode IS NULL""",
+    "waits-out-of-line": f"""
         SELECT id, CASE WHEN ticket IS NULL THEN 'waits without a ticket'
         ELSE 'waits, and is sent with ' || credential END
-        FROM generations WHERE state = 'accepted' AND (ticket IS NULL OR credential <> '')
+        FROM generations WHERE state = '{State.ACCEPTED}' AND (ticket IS NULL OR credential <> '')
         UNION ALL SELECT id, 'is ' || state || ' without a credential' FROM generations
-        WHERE credential = '' AND state NOT IN ('accepted', 'cancelled', 'expired')
+        WHERE credential = '' AND state NOT IN ({_WITHOUT_CREDENTIAL})
         UNION ALL SELECT min(id), count(*) || ' requests have ticket ' || ticket FROM generations
         WHERE ticket IS NOT NULL GROUP BY tenant_id, mode, ticket HAVING count(*) > 1""",
     "limit-is-none": f"""

@@ -1,5 +1,8 @@
 """The states of a generation and the words in which callers see them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from app.generations.lifecycle import (
@@ -109,3 +112,13 @@ def test_the_words_never_go_back() -> None:
     }
     # An unknown job was shown as in progress, and is found waiting in the queue: rare, and true.
     assert back == {(State.UNKNOWN, State.IN_QUEUE)}
+
+
+def test_no_sql_text_spells_a_state_itself() -> None:
+    """A renamed state changes every condition with it; migrations are history, and keep theirs."""
+    word = "|".join(State)
+    spelled = re.compile(rf"\bstate\b[^\n]*'({word})'|'({word})', *'({word})'")
+    app = Path(__file__).parents[2] / "app"
+    sql = [*app.glob("db/*.py"), *app.glob("generations/**/*.py"), *app.glob("admin/**/*.py")]
+    found = [f"{path.name}: {hit[0]}" for path in sql for hit in spelled.finditer(path.read_text("utf-8"))]
+    assert found == []

@@ -6,6 +6,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, literal_column, select
 
 from app.auth.keys import Mode
+from app.db.states import state_is
 from app.db.tables import generations
 from app.errors import Problem
 from app.generations.advance import advance
@@ -106,7 +107,7 @@ def undo(attempt: str, connection: Connection, now_ms: int) -> None:
     """Undoes a dequeue whose result was never received, if it was committed: nothing was sent."""
     row = connection.execute(
         select(generations.c.id, generations.c.version).where(
-            literal_column("state = 'dispatching'"), generations.c.attempt == attempt
+            literal_column(state_is(State.DISPATCHING)), generations.c.attempt == attempt
         )
     ).one_or_none()
     if row is not None:

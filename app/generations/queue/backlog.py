@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, literal_column, select, update
 
 from app.auth.keys import Mode
+from app.db.states import state_is
 from app.db.tables import generations, queues, tenants, turns
-from app.generations.lifecycle import IN_FLIGHT
+from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.store import is_in
 
 
@@ -35,7 +36,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
     of_queue = and_(generations.c.tenant_id == queues.c.tenant_id, generations.c.mode == queues.c.mode)
     oldest = (
         select(generations.c.created_at_ms)
-        .where(of_queue, literal_column("state = 'accepted'"))
+        .where(of_queue, literal_column(state_is(State.ACCEPTED)))
         .order_by(generations.c.ticket)
         .limit(1)
         .correlate(queues)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
+from app.db.states import QUEUED_WITH_DEADLINE, state_is
 from app.db.tables import credentials, generations, queues, tenants, turns
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.lifecycle import IN_FLIGHT, State
@@ -48,7 +49,7 @@ _TICKET = text(
 _OF_QUEUE = (queues.c.tenant_id == bindparam("tenant"), queues.c.mode == bindparam("of_mode"))
 _CHANGE = update(queues).where(*_OF_QUEUE).values(queued=queues.c.queued + bindparam("more"))
 _SERVE = update(queues).where(*_OF_QUEUE).values(tag=bindparam("to_tag"), served=queues.c.served + 1)
-_WAITS: ColumnElement[bool] = literal_column("state = 'accepted'")
+_WAITS: ColumnElement[bool] = literal_column(state_is(State.ACCEPTED))
 _OF_TENANT = (
     generations.c.tenant_id == bindparam("tenant"),
     generations.c.mode == bindparam("of_mode"),
@@ -94,7 +95,7 @@ _ANYBODY: Select[Any] = (
 )
 _ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
 _IS_OVERDUE: tuple[ColumnElement[bool], ...] = (
-    literal_column("state = 'accepted' AND start_deadline_ms IS NOT NULL"),
+    literal_column(QUEUED_WITH_DEADLINE),
     generations.c.start_deadline_ms <= bindparam("now_ms"),
 )
 _DUE = select(
