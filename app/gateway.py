@@ -37,18 +37,21 @@ from app.generations.resolve import Resolver
 from app.generations.retention import Retention
 from app.generations.submit.admission import Admission
 from app.generations.submit.inspection import Inspector
-from app.generations.submit.submitter import Submitter
+from app.generations.submit.submitter import Submitter, refused_for_no_declaration
 from app.kit.clock import Clock, SystemClock
+from app.kit.log import get_logger
 from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
-from app.quotas.limits import Metric, parse_limit
+from app.quotas.limits import parse_limit
+from app.quotas.metrics import Metric
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
+_log = get_logger("gateway")
 
 
 class SchemaError(Exception):
@@ -176,6 +179,10 @@ async def open_gateway(
             deadline_s=settings.submit_deadline_s,
         )
         if serving:
+            if refused := refused_for_no_declaration(catalog, policy.default_limits):
+                _log.warning(
+                    "The default limits refuse models that declare no output_seconds.", models=refused
+                )
             for model_id, duration_ms in await db.read(store.durations):
                 positions.durations.learn(model_id, duration_ms)
             await pool.begin(db)

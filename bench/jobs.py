@@ -16,7 +16,8 @@ from app.kit.clock import iso
 from app.kit.ids import new_id
 from app.kit.json import to_column
 from app.quotas.ledger import Charge, Kind
-from app.quotas.limits import periods_of_day, scopes_of
+from app.quotas.limits import scopes_of
+from app.quotas.periods import periods_of_day
 from bench.gateway import MODEL
 from bench.standin import live_id
 

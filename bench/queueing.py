@@ -30,6 +30,7 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import record
 from app.kit.ids import new_id
+from app.quotas.amounts import Amounts
 from app.upstream.credentials import Choice
 from bench.children import RunError
 from bench.databases import database_of_its_own
@@ -136,7 +137,7 @@ class _Line:
             mode="live",
             model_id=_MODEL,
             input_document={"prompt": "a harbour at dawn"},
-            price_microcredits=150_000,
+            amounts=Amounts(generations=1, microcredits=150_000, output_seconds=5),
             price_version="1",
             settles_in="completed",
             trace_id="0" * 32,

@@ -37,7 +37,8 @@ from app.generations.verify import Report, verify
 from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
 from app.quotas.ledger import Kind
-from app.quotas.limits import Limit, Metric, Scope
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
 from tests.harness import PEPPER
 from tests.sandbox.harness import ManualClock, Running, running
 from tests.scenarios.processes import in_database, place_for

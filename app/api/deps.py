@@ -11,7 +11,7 @@ from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
 from app.quotas.limits import Scope
-from app.quotas.refusal import QuotaProblem
+from app.quotas.problem import QuotaProblem
 
 
 async def gateway_of(request: Request) -> Gateway:

@@ -34,7 +34,7 @@ from app.errors import (
 from app.gateway import Gateway
 from app.kit.json import dumps
 from app.kit.log import trace_id_var
-from app.quotas.refusal import QuotaProblem
+from app.quotas.problem import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
 _MAX_DETAIL: Final = 500

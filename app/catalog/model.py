@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer, shown
+from app.catalog.output_seconds import OutputSeconds, OutputSecondsError, compile_output_seconds
 from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
 from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
 
@@ -41,6 +42,7 @@ class Model:
     compiled: CompiledSchema
     pricing: Pricing
     warnings: tuple[Finding, ...]
+    output_seconds: OutputSeconds | None = None
 
     @property
     def media(self) -> tuple[MediaInput, ...]:
@@ -50,6 +52,10 @@ class Model:
     def price(self, body: Mapping[str, Any]) -> int:
         """Returns the price of a valid body in micro-credits; see `pricing.price`."""
         return price(self.pricing, body)
+
+    def seconds(self, body: Mapping[str, Any]) -> int | None:
+        """How many seconds of output a valid body orders; None where the model's file does not say."""
+        return None if self.output_seconds is None else self.output_seconds.amount(body)
 
 
 def is_model_id(text: str) -> bool:
@@ -88,6 +94,7 @@ def build_model(document: Any, fallback_id: str) -> Model:
             pricing = compile_pricing(document["pricing"], compiled)
         except PricingError as error:
             problems += error.problems
+    output_seconds = _output_seconds(document, compiled, problems)
     if compiled is None or pricing is None or problems:
         raise ModelError(tuple(sorted(problems)))
     model_id = document.get("model_id", fallback_id)
@@ -100,8 +107,21 @@ def build_model(document: Any, fallback_id: str) -> Model:
         file=document,
         compiled=compiled,
         pricing=pricing,
+        output_seconds=output_seconds,
         warnings=tuple(sorted(warnings)),
     )
+
+
+def _output_seconds(
+    document: Mapping[str, Any], compiled: CompiledSchema | None, problems: list[Finding]
+) -> OutputSeconds | None:
+    if compiled is None or "output_seconds" not in document:
+        return None
+    try:
+        return compile_output_seconds(document["output_seconds"], compiled)
+    except OutputSecondsError as error:
+        problems += error.problems
+        return None
 
 
 def _id_problems(document: Mapping[str, Any], fallback_id: str) -> list[Finding]:

@@ -15,7 +15,10 @@ from app.gateway import Gateway
 from app.generations.queue import decide
 from app.kit.clock import iso
 from app.quotas.account import Owner
-from app.quotas.limits import EVERY_END_USER, Metric, Payer, Scope, Standing, credits_text
+from app.quotas.amounts import amount_text
+from app.quotas.limits import EVERY_END_USER, Payer, Scope
+from app.quotas.metrics import Metric
+from app.quotas.standing import Standing
 
 Tenant = Annotated[str, typer.Option(help="The tenant's name.")]
 Key = Annotated[str | None, typer.Option(metavar="KID", help="Of this key alone.")]
@@ -88,7 +91,7 @@ def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
     """Limit, held, spent, remaining and when it resets, for people: credits, not micro-credits."""
 
     def shown(value: int) -> str:
-        return credits_text(value) if standing.limit.metric.of_credits else str(value)
+        return amount_text(standing.limit.metric.unit, value)
 
     burst = f"/{standing.limit.burst}" if standing.limit.burst is not None else ""
     return (

@@ -26,8 +26,11 @@ from app.generations.reconcile import RULES, Reconciliation
 from app.generations.verify import Report
 from app.kit.clock import iso
 from app.quotas import ledger
+from app.quotas.amounts import credits_text
 from app.quotas.ledger import Entry, Kind
-from app.quotas.limits import Metric, Standing, credits_text, parse_credits
+from app.quotas.limits import parse_credits
+from app.quotas.metrics import Metric
+from app.quotas.standing import Standing
 
 books = typer.Typer(no_args_is_help=True, help="Balances, entries, and whether they are right.")
 

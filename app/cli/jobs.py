@@ -15,7 +15,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.json import from_column
-from app.quotas.limits import credits_text
+from app.quotas.amounts import credits_text
 
 requests = typer.Typer(
     no_args_is_help=True, help="Requests of all tenants, and what to do with unknown ones."
@@ -119,6 +119,7 @@ def _document(one: Generation, names: dict[str, str]) -> dict[str, Any]:
         "idempotency_key": one.idempotency_key,
         "price_microcredits": one.price_microcredits,
         "price_version": one.price_version,
+        "output_seconds": one.output_seconds,
         "settles_in": None if one.settles_in is None else one.settles_in.split(","),
         "charge": one.charge,
         "upstream_cost_usd": one.upstream_cost_usd,

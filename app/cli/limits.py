@@ -23,9 +23,12 @@ from app.cli.session import fail, with_gateway
 from app.cli.tables import AsJson, print_json, print_table
 from app.documents.limits import limit as document
 from app.gateway import Gateway
+from app.generations.submit.submitter import refused_for_no_declaration
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import SETTABLE, Limit, LimitError, Metric, Scope, Standing, parse_limit
+from app.quotas.limits import Limit, LimitError, Scope, parse_limit
+from app.quotas.metrics import SETTABLE, Metric
+from app.quotas.standing import Standing
 
 limits = typer.Typer(
     no_args_is_help=True, help="What a tenant, a key or an end user, or one of them with one model, may use."
@@ -50,16 +53,22 @@ def set_limits(
 ) -> None:
     """Set limits, and show how they stand."""
 
-    async def work(gateway: Gateway) -> list[Standing]:
+    async def work(gateway: Gateway) -> tuple[list[Standing], list[str]]:
         owner, scope = await account_of(
             gateway, tenant, key, model, test=test, served=True, end_user=end_user
         )
         wanted = [parse_limit(one, scope) for one in given]
         _each_once([one.metric for one in wanted])
         await gateway.db.write(_set_all, owner, wanted, now_ms=gateway.clock.now_ms())
-        return await standings_of(gateway, owner, scope)
+        refused = refused_for_no_declaration(gateway.catalog, wanted)
+        return await standings_of(gateway, owner, scope), refused
 
-    print_standings(with_gateway(work))
+    standings, refused = with_gateway(work)
+    print_standings(standings)
+    if refused:
+        typer.echo(
+            f"Refused from now on, because their files do not declare output_seconds: {', '.join(refused)}."
+        )
 
 
 def _set_all(connection: Connection, owner: Owner, wanted: list[Limit], *, now_ms: int) -> None:

@@ -159,6 +159,8 @@ generations = Table(
     Column("media", Text),
     Column("price_microcredits", BigInteger),
     Column("price_version", String(100)),
+    # How many seconds of output it orders; 0 in rows that are older than limits on them.
+    Column("output_seconds", BigInteger, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),
     # The credential that it was sent with: no other one can see its job. Empty while it is queued.
@@ -422,6 +424,8 @@ quota_usage = Table(
     Column("spent_generations", BigInteger, nullable=False),
     Column("held_microcredits", BigInteger, nullable=False),
     Column("spent_microcredits", BigInteger, nullable=False),
+    Column("held_output_seconds", BigInteger, nullable=False, server_default="0"),
+    Column("spent_output_seconds", BigInteger, nullable=False, server_default="0"),
     Column("added_microcredits", BigInteger, nullable=False),
     Column("tat_us", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),

@@ -9,7 +9,9 @@ from app.auth.keys import Mode
 from app.documents.fields import Id, Moment, Sums, iso_or_none, sums
 from app.documents.schema import keywords
 from app.kit.clock import iso
-from app.quotas.limits import MICROCREDITS, MOST, Usage
+from app.quotas.amounts import MICROCREDITS
+from app.quotas.limits import MOST
+from app.quotas.standing import Usage
 
 _BOUND: Final = {
     "type": "object",

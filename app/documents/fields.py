@@ -7,7 +7,7 @@ from app.documents.schema import keywords
 from app.errors import FieldError
 from app.generations.lifecycle import STATUS_NAMES
 from app.kit.clock import iso
-from app.quotas.limits import Usage
+from app.quotas.standing import Usage
 
 Id = Annotated[str, keywords("Ours, a UUIDv7.", format="uuid")]
 Url = Annotated[str, keywords(format="uri")]
@@ -41,15 +41,19 @@ class Sums(TypedDict):
     spent_generations: int
     held_microcredits: int
     spent_microcredits: int
+    held_output_seconds: int
+    spent_output_seconds: int
 
 
 def sums(usage: Usage) -> Sums:
     """Returns what is held and spent of everything that is summed."""
     return {
-        "held_generations": usage.held_generations,
-        "spent_generations": usage.spent_generations,
-        "held_microcredits": usage.held_microcredits,
-        "spent_microcredits": usage.spent_microcredits,
+        "held_generations": usage.held.generations,
+        "spent_generations": usage.spent.generations,
+        "held_microcredits": usage.held.microcredits,
+        "spent_microcredits": usage.spent.microcredits,
+        "held_output_seconds": usage.held.output_seconds,
+        "spent_output_seconds": usage.spent.output_seconds,
     }
 
 

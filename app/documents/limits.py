@@ -6,8 +6,9 @@ from typing import Annotated, NotRequired, TypedDict
 from app.auth.principal import Principal
 from app.documents.fields import Holder, Moment, iso_or_none
 from app.documents.schema import keywords
-from app.quotas.limits import Metric, Standing
-from app.quotas.refusal import QuotaProblem, unit_of
+from app.quotas.metrics import Metric, Unit
+from app.quotas.problem import QuotaProblem
+from app.quotas.standing import Standing
 
 
 def can_see_all_limits(principal: Principal | None) -> bool:
@@ -32,10 +33,7 @@ class Limit(TypedDict):
     holder: Annotated[Holder, keywords("Whose it is.")]
     model_id: Annotated[str | None, keywords("The only model that it is about; null: all.")]
     metric: Metric
-    unit: Annotated[
-        str,
-        keywords(enum=["calls", "generations", "microcredits", "reads", "requests", "submits", "tokens"]),
-    ]
+    unit: Annotated[Unit, keywords(enum=sorted(Unit))]
     limit: int
     burst: Annotated[int | None, keywords("Of a rate: how many may come at once, where that is not `limit`.")]
     held: Annotated[int, keywords("For requests under way; it may come back.")]
@@ -54,7 +52,7 @@ def limit(standing: Standing) -> Limit:
         "holder": own.scope.holder,
         "model_id": own.scope.model_id or None,
         "metric": own.metric,
-        "unit": unit_of(own.metric),
+        "unit": own.metric.unit,
         "limit": standing.amount,
         "burst": standing.burst,
         "held": standing.held,

@@ -1,7 +1,7 @@
 """Models of the catalogue, in RunComfy's shape with additions."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypedDict, cast
+from typing import Annotated, Any, Final, NotRequired, TypedDict, cast
 
 from app.catalog import model as catalog
 from app.catalog.media.judge import is_enforced
@@ -55,6 +55,15 @@ class _VendorModel(TypedDict):
 
 class _Additions(TypedDict):
     pricing: Annotated[dict[str, Any], keywords("The operator's price list, in micro-credits.")]
+    output_seconds: NotRequired[
+        Annotated[
+            int | dict[str, Any],
+            keywords(
+                "How many seconds of output an input orders; absent: it is not said, and limits on them"
+                " refuse it."
+            ),
+        ]
+    ]
     warnings: list[ModelWarning]
     media_rules: list[MediaRuleNote]
     media_inputs: list[MediaInputNote]

@@ -15,7 +15,7 @@ from app.documents.limits import (
 from app.documents.schema import keywords
 from app.errors import CATALOGUE, GATEWAY_QUEUE_FULL, QUEUE_FULL, Fault
 from app.kit.log import trace_id_var
-from app.quotas.refusal import QuotaProblem
+from app.quotas.problem import QuotaProblem
 
 _WITHOUT_AMOUNTS: Final = dict.fromkeys(
     (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."

@@ -11,8 +11,9 @@ from app.documents.schema import keywords
 from app.generations.queue.rows import TenantQueue
 from app.generations.submit import quote as submit
 from app.kit.clock import iso
-from app.quotas.limits import Account, Scope, Standing, Usage
-from app.quotas.refusal import QuotaProblem, refused
+from app.quotas.limits import Scope
+from app.quotas.problem import QuotaProblem, refused
+from app.quotas.standing import Account, Standing, Usage
 
 
 class Queue(TypedDict):
@@ -120,6 +121,7 @@ class Quote(TypedDict):
 
     model_id: str
     price_microcredits: int | None
+    output_seconds: Annotated[int | None, keywords("Null: the model does not say, or the input is wrong.")]
     price_version: str
     admissible: Annotated[bool, keywords("Whether a submit of it would be accepted.")]
     would_queue: Annotated[bool, keywords("Whether it would wait before it is sent.")]
@@ -135,7 +137,8 @@ def quote(principal: Principal, found: submit.Quote) -> Quote:
     errors = found.inspection.errors
     return {
         "model_id": found.model.model_id,
-        "price_microcredits": found.price_microcredits,
+        "price_microcredits": None if found.amounts is None else found.amounts.microcredits,
+        "output_seconds": found.output_seconds,
         "price_version": found.model.pricing.version,
         "admissible": not errors and refusal is None,
         "would_queue": found.would_queue,

@@ -11,8 +11,8 @@ from app.generations import events as event_rows
 from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, State
 from app.generations.store import Generation
 from app.kit.clock import iso
+from app.quotas.amounts import MICROCREDITS
 from app.quotas.ledger import Charge
-from app.quotas.limits import MICROCREDITS
 
 Output = Annotated[
     dict[str, Any] | None,
@@ -172,6 +172,7 @@ class RequestSummary(Submitted):
     token_id: Annotated[str | None, keywords("Which client token of that key made it.")]
     end_user: Annotated[str | None, keywords("Whom that token was for.")]
     price_microcredits: int | None
+    output_seconds: Annotated[int, keywords("How many seconds of output it ordered, as limits count them.")]
     charge: Annotated[
         Charge | None,
         keywords("Where its price is: held while it is under way, then spent or given back."),
@@ -193,6 +194,7 @@ def summary(generation: Generation, base_url: str) -> RequestSummary:
         "token_id": generation.token_id,
         "end_user": generation.end_user,
         "price_microcredits": generation.price_microcredits,
+        "output_seconds": generation.output_seconds,
         "charge": generation.charge,
         "created_at": iso(generation.created_at_ms),
         "changed_at": iso(generation.changed_at_ms),

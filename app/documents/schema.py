@@ -92,7 +92,7 @@ def _inline(form: Any, named: Collection[Any]) -> Schema:
     if is_typeddict(form):
         return _object(form, named)
     if origin in {Union, UnionType}:
-        return _or_null(form, arguments, named)
+        return _union(form, arguments, named)
     if origin is list:
         return {"type": "array", "items": schema_of(arguments[0], named)}
     return _leaf(form, origin, arguments)
@@ -123,10 +123,15 @@ def _object(shape: Any, named: Collection[Any], *, closed: bool = False) -> Sche
     }
 
 
-def _or_null(form: Any, arguments: tuple[Any, ...], named: Collection[Any]) -> Schema:
+def _union(form: Any, arguments: tuple[Any, ...], named: Collection[Any]) -> Schema:
     others = [one for one in arguments if one is not NoneType]
-    if len(others) != 1 or len(arguments) != 2:  # noqa: PLR2004 - a type and None
-        raise TypeError(f"{form!r} has no JSON schema: of unions only that with None has")
+    if len(others) != 1:
+        schemas = [schema_of(one, named) for one in arguments]
+        if any(schema.keys() != {"type"} for schema in schemas):
+            raise TypeError(
+                f"{form!r} has no JSON schema: of unions only those of bare types have, or with None"
+            )
+        return {"type": [schema["type"] for schema in schemas]}
     schema = schema_of(others[0], named)
     if "$ref" in schema:
         return {"anyOf": [schema, {"type": "null"}]}

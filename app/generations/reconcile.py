@@ -11,8 +11,8 @@ from typing import Final, TextIO
 from sqlalchemy import Connection, select
 
 from app.db.tables import generations
+from app.quotas.amounts import credits_text
 from app.quotas.ledger import Charge
-from app.quotas.limits import credits_text
 from app.upstream.outcomes import is_safe_id
 
 _BATCH: Final = 500

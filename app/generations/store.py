@@ -1,6 +1,6 @@
 """The generations table: inserting, finding and listing rows. Only `advance` may change a row's state."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -25,8 +25,10 @@ from app.db.tables import generations
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.json import from_column, to_column
 from app.quotas.account import Owner
+from app.quotas.amounts import NAMES, Amounts
 from app.quotas.ledger import Charge, Hold
 from app.quotas.limits import Payer, Scope, scopes_of
+from app.quotas.metrics import Unit
 from app.upstream.credentials import Choice
 
 
@@ -34,6 +36,8 @@ from app.upstream.credentials import Choice
 class SubmitIntent:
     """A submit that is validated and priced: the generation to be made of it does not exist yet.
 
+    `amounts` is what it takes of every limit, its price in micro-credits among it. The model's file does not
+    say how much of the units in `undeclared` it takes, so limits on these units refuse it.
     `choices` are the credentials that it may be sent with, the preferred one first. `root_kid` is the API key
     whose limits it counts against. `media` is what inspection found out about its files, None where they were
     not inspected. `settles_in` lists, separated by commas, the states in which its hold is settled; in any
@@ -54,7 +58,7 @@ class SubmitIntent:
     mode: Mode
     model_id: str
     input_document: Mapping[str, Any]
-    price_microcredits: int
+    amounts: Amounts
     price_version: str
     settles_in: str
     trace_id: str
@@ -66,6 +70,7 @@ class SubmitIntent:
     start_deadline_ms: int | None = None
     token: ClientToken | None = None
     key_space: str = ""
+    undeclared: frozenset[Unit] = frozenset()
 
     @property
     def token_id(self) -> str | None:
@@ -96,6 +101,7 @@ class Generation:
     media_text: str | None
     price_microcredits: int | None
     price_version: str | None
+    output_seconds: int
     state: State
     version: int
     credential: str
@@ -160,7 +166,16 @@ class Generation:
             Payer(self.root_kid or self.kid, self.end_user or "", self.token_id or ""),
             self.model_id,
             self.quota_day or "",
-            self.price_microcredits or 0,
+            self.amounts,
+        )
+
+    @property
+    def amounts(self) -> Amounts:
+        """What it takes of every limit, its price with it."""
+        return Amounts(
+            generations=1,
+            microcredits=self.price_microcredits or 0,
+            output_seconds=self.output_seconds,
         )
 
     @property
@@ -214,6 +229,13 @@ def is_in(states: Collection[State]) -> ColumnElement[Any]:
     return literal_column(state_in(states))
 
 
+_SUM_OF: dict[str, ColumnElement[int]] = {
+    "generations": func.count(),
+    "microcredits": func.coalesce(func.sum(generations.c.price_microcredits), 0),
+    "output_seconds": func.coalesce(func.sum(generations.c.output_seconds), 0),
+}
+AMOUNT_SUMS = tuple(_SUM_OF[name] for name in NAMES)
+"""The columns that add up the amounts of generations, in the order of `Amounts`; see `amounts_of`."""
 _IS_LIVE = is_in(IN_FLIGHT)
 COUNTS_AS_LIVE = or_(
     generations.c.state != State.UNKNOWN, generations.c.changed_at_ms >= bindparam("since_ms")
@@ -237,6 +259,11 @@ _LIVE_OF_CREDENTIAL = (
 
 _LEARNT_FROM = 200
 _TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
+
+
+def amounts_of(sums: Iterable[Any]) -> Amounts:
+    """The amounts in the columns of `AMOUNT_SUMS`; PostgreSQL's sums are decimals."""
+    return Amounts(*map(int, sums))
 
 
 def insert(
@@ -265,7 +292,8 @@ def insert(
             "credential": credential,
             "input": to_column(intent.input_document),
             "media": to_column(intent.media),
-            "price_microcredits": intent.price_microcredits,
+            "price_microcredits": intent.amounts.microcredits,
+            "output_seconds": intent.amounts.output_seconds,
             "price_version": intent.price_version,
             "state": state,
             "version": 1,

@@ -7,10 +7,13 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 from app.auth.client_tokens import ClientToken
 from app.db.states import UNFINISHED
 from app.db.tables import generations
-from app.generations.store import COUNTS_AS_LIVE, is_in
+from app.generations.store import AMOUNT_SUMS, COUNTS_AS_LIVE, amounts_of, is_in
 from app.quotas.account import Owner
+from app.quotas.amounts import NOTHING
 from app.quotas.ledger import Charge
-from app.quotas.limits import Limit, Metric, Scope, Usage
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
+from app.quotas.standing import Usage
 
 _OF_A_TOKEN: tuple[ColumnElement[Any], ...] = (
     generations.c.tenant_id == bindparam("tenant"),
@@ -21,8 +24,7 @@ _OF_A_TOKEN: tuple[ColumnElement[Any], ...] = (
 _USED = (
     select(
         generations.c.charge,
-        func.count(),
-        func.coalesce(func.sum(generations.c.price_microcredits), 0),
+        *AMOUNT_SUMS,
     )
     .where(
         *_OF_A_TOKEN,
@@ -65,9 +67,8 @@ def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
 def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
     """Returns what a client token's generations hold and have spent; refunded ones do not count."""
     rows = connection.execute(_USED, _of(owner, token_id))
-    sums = {charge: (int(count), int(price)) for charge, count, price in rows}
-    held, spent = sums.get(Charge.HELD, (0, 0)), sums.get(Charge.SETTLED, (0, 0))
-    return Usage(held[0], spent[0], held[1], spent[1])
+    sums = {charge: amounts_of(amounts) for charge, *amounts in rows}
+    return Usage(held=sums.get(Charge.HELD, NOTHING), spent=sums.get(Charge.SETTLED, NOTHING))
 
 
 def unfinished(

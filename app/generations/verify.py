@@ -15,10 +15,14 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from app.db.tables import generations, ledger_entries, quota_usage
+from app.generations import store
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
 from app.kit.clock import iso
+from app.quotas.amounts import NAMES
 from app.quotas.ledger import Charge, Kind
-from app.quotas.limits import SETTABLE, TOTAL, periods_of_day, scopes_of
+from app.quotas.limits import scopes_of
+from app.quotas.metrics import SETTABLE
+from app.quotas.periods import TOTAL, periods_of_day
 
 _MAX_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
 
@@ -288,10 +292,8 @@ def _day_on_earth(day: str) -> tuple[int, int]:
 
 _Key = tuple[str, str, str, str, str, str]  # tenant, mode, key, model, end user, period
 _COUNTERS: Final = (
-    "held_generations",
-    "spent_generations",
-    "held_microcredits",
-    "spent_microcredits",
+    *(f"held_{name}" for name in NAMES),
+    *(f"spent_{name}" for name in NAMES),
     "added_microcredits",
 )
 
@@ -335,27 +337,25 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
         table.quota_day,
         table.charge,
     )
-    query = select(*group, func.count(), func.sum(table.price_microcredits)).group_by(*group)
+    query = select(*group, *store.AMOUNT_SUMS).group_by(*group)
     # What has no key or no day is a finding of its own.
     counted = query.where(
         table.charge.in_((Charge.HELD, Charge.SETTLED)),
         table.root_kid.is_not(None),
         table.quota_day.is_not(None),
     )
-    for tenant_id, mode, kid, model_id, end_user, day, charge, count, microcredits in connection.execute(
-        counted
-    ):
-        first = 0 if charge == Charge.HELD else 1
+    for tenant_id, mode, kid, model_id, end_user, day, charge, *amounts in connection.execute(counted):
+        first = 0 if charge == Charge.HELD else len(NAMES)
         for scope in scopes_of(kid, model_id, end_user or ""):
             for period in periods_of_day(day):
                 row = sums[tenant_id, mode, *scope[:3], period]
-                row[first] += count
-                row[first + 2] += int(microcredits or 0)
+                for at, amount in enumerate(amounts, first):
+                    row[at] += int(amount)
     entry = ledger_entries.c
     scope_columns = (entry.tenant_id, entry.mode, entry.kid, entry.model_id)
     added = select(*scope_columns, func.sum(entry.microcredits)).group_by(*scope_columns)
     for tenant_id, mode, kid, model_id, microcredits in connection.execute(
         added.where(entry.kind.in_((Kind.TOP_UP, Kind.ADJUSTMENT)))
     ):
-        sums[tenant_id, mode, kid, model_id, "", TOTAL][4] += int(microcredits)
+        sums[tenant_id, mode, kid, model_id, "", TOTAL][-1] += int(microcredits)
     return {key: tuple(row) for key, row in sums.items()}

@@ -5,7 +5,7 @@ server and on many, and keeps two changes of the same dozen rows from meeting ha
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -14,19 +14,11 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert
 
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
-from app.quotas.limits import (
-    EVERY_END_USER,
-    TOTAL,
-    Account,
-    Limit,
-    LimitError,
-    Metric,
-    Payer,
-    Scope,
-    Usage,
-    periods_at,
-    periods_of_day,
-)
+from app.quotas.amounts import NAMES, NOTHING, Amounts
+from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
+from app.quotas.metrics import Metric
+from app.quotas.periods import TOTAL, periods_at, periods_of_day
+from app.quotas.standing import Account, Usage
 
 _OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # in its list, and not of IANA's zones
 _log = get_logger("quotas")
@@ -62,13 +54,17 @@ _OF_A_KEY = (
 )
 # All that one generation counts in: four scopes, or six with an end user, in three periods.
 _OF_A_GENERATION = (*_OF_A_KEY, _in_either(quota_usage.c.model_id, "of_model_id"))
-_COUNTERS = tuple(field.name for field in fields(Usage))
+_HELD = tuple(quota_usage.c[f"held_{name}"] for name in NAMES)
+_SPENT = tuple(quota_usage.c[f"spent_{name}"] for name in NAMES)
 _COLUMNS = (
     quota_usage.c.kid,
     quota_usage.c.model_id,
     quota_usage.c.end_user,
     quota_usage.c.period,
-    *(quota_usage.c[name] for name in _COUNTERS),
+    quota_usage.c.added_microcredits,
+    quota_usage.c.tat_us,
+    *_HELD,
+    *_SPENT,
 )
 _USAGE = select(*_COLUMNS).where(*_OF_A_KEY)
 _USAGE_OF_MODEL = select(*_COLUMNS).where(*_OF_A_GENERATION)
@@ -76,12 +72,7 @@ _INSERT_USAGE = insert(quota_usage)
 _MOVE = (
     update(quota_usage)
     .where(*_OF_A_GENERATION)
-    .values(
-        held_generations=quota_usage.c.held_generations + bindparam("held"),
-        spent_generations=quota_usage.c.spent_generations + bindparam("spent"),
-        held_microcredits=quota_usage.c.held_microcredits + bindparam("held") * bindparam("price"),
-        spent_microcredits=quota_usage.c.spent_microcredits + bindparam("spent") * bindparam("price"),
-    )
+    .values({column: column + bindparam(f"more_{column.name}") for column in (*_HELD, *_SPENT)})
 )
 _THE_TOTAL = (
     quota_usage.c.tenant_id == bindparam("tenant"),
@@ -140,7 +131,7 @@ def open_account(
         own = connection.execute(_LIMITS_OF_MODEL, of_payer | of_model)
         rows = connection.execute(_USAGE_OF_MODEL, of_payer | of_model | of_periods)
     limits = _with_defaults(_of_end_user([limit_of(row) for row in own], payer.end_user), defaults)
-    usage = {(Scope(*row[:3]), row[3]): Usage(*row[4:]) for row in rows}
+    usage = {(Scope(*row[:3]), row[3]): _usage_of(row) for row in rows}
     return Account(payer, model_id or "", now_ms, zone.key, periods, limits, usage)
 
 
@@ -149,6 +140,13 @@ def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Li
     rows = connection.execute(_IN_FLIGHT_LIMITS, {"tenant": owner.tenant_id, "of_mode": owner.mode})
     limits = _with_defaults([limit_of(row) for row in rows], defaults)
     return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
+
+
+def _usage_of(row: Row[Any]) -> Usage:
+    """The usage in a row of `_COLUMNS`."""
+    added_microcredits, tat_us, *sums = tuple(row)[4:]
+    held, spent = Amounts(*sums[: len(NAMES)]), Amounts(*sums[len(NAMES) :])
+    return Usage(held, spent, added_microcredits, tat_us)
 
 
 def _of_end_user(own: list[Limit], end_user: str) -> list[Limit]:
@@ -173,8 +171,8 @@ def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, 
     return tuple(sorted(limits, key=lambda one: (one.scope, metrics.index(one.metric))))
 
 
-def take(connection: Connection, owner: Owner, before: Account, after: Account, *, microcredits: int) -> None:
-    """Write one more generation at that price: `after` is `before` with it, which the tenant was held for."""
+def take(connection: Connection, owner: Owner, before: Account, after: Account, amounts: Amounts) -> None:
+    """Write one more generation: `after` is `before` with its amounts, which the tenant was held for."""
     # What is not there yet is made first, at nought, so that one statement moves all.
     missing = [
         _row(owner, scope, period)
@@ -184,9 +182,7 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     ]
     if missing:
         connection.execute(_INSERT_USAGE, missing)
-    _move(
-        connection, owner, after.payer, after.model_id, after.periods.day, held=1, spent=0, price=microcredits
-    )
+    _move(connection, owner, after.payer, after.model_id, after.periods.day, held=amounts, spent=NOTHING)
     for scope in after.scopes:
         tat_us = after.usage[scope, TOTAL].tat_us
         if tat_us is not None:
@@ -200,16 +196,28 @@ def end_hold(
     payer: Payer,
     model_id: str,
     day: str,
-    microcredits: int,
+    amounts: Amounts,
     spent: bool,
 ) -> None:
     """Take a generation's hold out of every window that it counts in; into what is spent, or back."""
     lock_tenant(connection, owner.tenant_id)
-    _move(connection, owner, payer, model_id, day, held=-1, spent=int(spent), price=microcredits)
+    now_spent = amounts if spent else NOTHING
+    _move(connection, owner, payer, model_id, day, held=NOTHING - amounts, spent=now_spent)
 
 
-def _move(connection: Connection, owner: Owner, payer: Payer, model_id: str, day: str, **change: int) -> None:
+def _move(
+    connection: Connection,
+    owner: Owner,
+    payer: Payer,
+    model_id: str,
+    day: str,
+    *,
+    held: Amounts,
+    spent: Amounts,
+) -> None:
+    """Change what is held and what is spent by these amounts, in every row that a generation counts in."""
     _, of_month, _ = periods_of_day(day)
+    change = {f"more_{name}": more for name, more in Usage(held, spent).sums.items()}
     of_payer = {"of_kid": payer.kid, "of_end_user": payer.end_user}
     of_generation = {**of_payer, "of_model_id": model_id, "of_day": day, "of_month": of_month}
     connection.execute(_MOVE, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
@@ -312,7 +320,9 @@ def check_zone(name: str) -> None:
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:
     """A row of the table in which nothing is used yet."""
     named = {"tenant_id": owner.tenant_id, "mode": owner.mode, "kid": scope.kid, "model_id": scope.model_id}
-    return {**named, "end_user": scope.end_user, "period": period, **asdict(Usage())}
+    nothing = Usage()
+    sums = {**nothing.sums, "added_microcredits": nothing.added_microcredits, "tat_us": nothing.tat_us}
+    return {**named, "end_user": scope.end_user, "period": period, **sums}
 
 
 def _total_of(owner: Owner, scope: Scope) -> dict[str, Any]:

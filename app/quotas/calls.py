@@ -1,8 +1,11 @@
 """Limits on calls that are no submits: by key or client token, in this server's memory."""
 
 from app.kit.clock import Clock
-from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
-from app.quotas.refusal import refused
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
+from app.quotas.problem import refused
+from app.quotas.rate import Rate
+from app.quotas.standing import Standing, rate_standing
 
 _MAX_REMEMBERED = 10_000
 

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, Row, insert, select
 from app.db.tables import ledger_entries, quota_limits
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import Limit, LimitError, Metric, Payer, Scope
+from app.quotas.amounts import Amounts
+from app.quotas.limits import Limit, LimitError, Payer, Scope
+from app.quotas.metrics import Metric
 
 
 class Charge(StrEnum):
@@ -38,14 +40,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A price that is held for a generation, and what it counts in: a payer, a model and a day."""
+    """What is held for a generation, its price with it, and where it counts: a payer, a model and a day."""
 
     generation_id: str
     owner: Owner
     payer: Payer
     model_id: str
     day: str
-    microcredits: int
+    amounts: Amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,13 @@ _INSERT = insert(ledger_entries)
 
 def hold(connection: Connection, held: Hold, *, now_ms: int) -> None:
     """Record that a price is held. The account has been charged with it in the same transaction."""
-    _append(connection, held.owner, Kind.HOLD, -held.microcredits, now_ms, generation_id=held.generation_id)
+    price = held.amounts.microcredits
+    _append(connection, held.owner, Kind.HOLD, -price, now_ms, generation_id=held.generation_id)
 
 
 def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Charge:
     """End a hold: settle it or give it back, in the ledger and in every window that it counts in."""
-    kind, change = (Kind.SETTLE, 0) if spent else (Kind.REFUND, held.microcredits)
+    kind, change = (Kind.SETTLE, 0) if spent else (Kind.REFUND, held.amounts.microcredits)
     _append(connection, held.owner, kind, change, now_ms, generation_id=held.generation_id)
     account.end_hold(
         connection,
@@ -81,7 +84,7 @@ def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Char
         payer=held.payer,
         model_id=held.model_id,
         day=held.day,
-        microcredits=held.microcredits,
+        amounts=held.amounts,
         spent=spent,
     )
     return Charge.SETTLED if spent else Charge.REFUNDED

@@ -17,6 +17,7 @@ from tests.sandbox.harness import DREAMINA
 IANA = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 AUDIO = "bytedance/seed-audio-1.0/text-to-audio"
 PRICE = 150_000
+SECONDS = 5
 DAY, MONTH = "2026-09-21", "2026-09"  # of the tests' clock
 Usage = dict[tuple[str, str | None, str], tuple[int, ...]]
 EXCEEDED, EXHAUSTED = "quota_exceeded", "quota_exhausted"
@@ -31,6 +32,9 @@ ROOM_FOR_TWO: dict[str, tuple[str, int | None]] = {
     "credits-day=0.3": (EXCEEDED, TO_MIDNIGHT_S),
     "credits-month=0.3": (EXCEEDED, TO_OCTOBER_S),
     "credits-total=0.3": (EXHAUSTED, None),
+    "output-seconds-day=10": (EXCEEDED, TO_MIDNIGHT_S),
+    "output-seconds-month=10": (EXCEEDED, TO_OCTOBER_S),
+    "output-seconds-total=10": (EXHAUSTED, None),
 }
 """Limits, how the third submit is refused, and after how many seconds it may come again."""
 
@@ -132,7 +136,7 @@ def policies(answer: httpx2.Response) -> dict[str, dict[str, int | str]]:
         numbers = [value for parameter, value in has.items() if parameter != "qu"]
         assert all(isinstance(value, int) and value >= 0 for value in numbers), name
         assert has.get("w") != 0
-        assert has.get("qu") in {None, "microcredits", "concurrent-requests"}, name
+        assert has.get("qu") in {None, "microcredits", "output-seconds", "concurrent-requests"}, name
     return merged
 
 

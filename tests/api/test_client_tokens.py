@@ -287,6 +287,8 @@ class TestReading:
             "spent_generations": 1,
             "held_microcredits": 150_000,
             "spent_microcredits": 150_000,
+            "held_output_seconds": 5,
+            "spent_output_seconds": 5,
         }
         assert full["last_used_at"] is not None
         record = await world.get(f"/v1/requests/{held}")

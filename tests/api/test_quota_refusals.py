@@ -1,5 +1,6 @@
 """A submit that a quota refuses: exact, told in full, and without a trace anywhere."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from app.db.tables import quota_usage
 from app.quotas import ledger
 from app.quotas.account import Owner, zone_of
 from app.quotas.ledger import Kind
-from app.quotas.limits import SETTABLE, LimitError, Scope
+from app.quotas.limits import LimitError, Scope
+from app.quotas.metrics import SETTABLE
 from tests.api.accounts import (
     AUDIO,
     EXCEEDED,
@@ -20,6 +22,7 @@ from tests.api.accounts import (
     IANA,
     PRICE,
     ROOM_FOR_TWO,
+    SECONDS,
     TO_MIDNIGHT_S,
     accepted,
     everything,
@@ -70,7 +73,8 @@ async def test_what_fits_passes_and_the_next_leaves_no_trace(world: World, text:
     assert f"`{policy}`" in problem["detail"]
     assert problem.get("retry_after_s") == wait_s
     (limit,) = problem["limits"]
-    assert limit.pop("wanted") == (PRICE if text.startswith("credits") else 1)
+    wanted = {"microcredits": PRICE, "output-seconds": SECONDS}
+    assert limit.pop("wanted") == wanted.get(limit["unit"], 1)
     assert limit in before[0]["limits"]
     headers = policies(answer)
     assert len(headers) == 4 * len(SETTABLE)
@@ -310,3 +314,64 @@ async def test_a_refusal_leaves_the_idempotency_key_to_another_body(world: World
     answer = await submit(world, once="k")
     assert answer.status_code == 200
     assert "idempotent-replayed" not in answer.headers
+
+
+# --- seconds of output
+
+
+@pytest.fixture(scope="module")
+def with_a_silent_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue with a model that declares no seconds."""
+    folder = tmp_path_factory.mktemp("models")
+    file = folder / "maker" / "silent.json"
+    file.parent.mkdir()
+    schema = {"type": "object", "properties": {"prompt": {"type": "string"}}}
+    file.write_text(json.dumps({"input_schema": schema, "pricing": {"version": "1", "flat": 1}}))
+    return folder
+
+
+class TestSeconds:
+    @pytest.fixture
+    def world_settings(self, with_a_silent_model: Path) -> dict[str, Any]:
+        return {"catalog_dir": with_a_silent_model, "reads_per_minute": 0}
+
+    async def test_a_request_takes_what_its_model_declares_of_its_input(self, world: World) -> None:
+        await limited(world, "output-seconds-day=15")
+        answer = await submit(world, **world.body("queued") | {"number_of_frames": 241})
+        assert policies(answer)["tenant-output-seconds-day"] == {
+            "q": 15,
+            "w": 86_400,
+            "qu": "output-seconds",
+            "r": 5,
+            "t": TO_MIDNIGHT_S,
+        }
+        assert (await world.get(f"/v1/requests/{answer.json()['request_id']}"))["output_seconds"] == 10
+        await accepted(world)
+        (limit,) = (await refused(world, EXCEEDED))["limits"]
+        assert (limit["held"], limit["spent"], limit["remaining"], limit["wanted"]) == (15, 0, 0, 5)
+
+    async def test_a_cancelled_request_gives_its_seconds_back(self, world: World) -> None:
+        await limited(world, "output-seconds-total=5")
+        request_id = await accepted(world)
+        await refused(world, EXHAUSTED)
+        await world.client.post(f"/v1/requests/{request_id}/cancel")
+        await accepted(world)
+        usage = [one for one in (await quota(world))["usage"] if one["period"] == "total"]
+        assert {(one["held_output_seconds"], one["spent_output_seconds"]) for one in usage} == {(5, 0)}
+
+    @pytest.mark.parametrize("window", ["day", "month", "total"])
+    async def test_a_limit_on_seconds_refuses_a_model_that_declares_none_however_much_is_left(
+        self, world: World, window: str
+    ) -> None:
+        path, body = "/v1/models/maker/silent", {"prompt": "[sandbox:queued]"}
+        assert (await world.client.post(path, json=body)).status_code == 200
+        await limited(world, f"output-seconds-{window}=900")
+        before = await everything(world)
+        problem = problem_of(await world.client.post(path, json=body), 429, EXHAUSTED)
+        assert await everything(world) == before
+        assert problem["violated-policies"] == [f"tenant-output-seconds-{window}"]
+        assert "does not say how much a request orders" in problem["detail"]
+        quote = (await world.client.post("/v1/quotes/maker/silent", json=body)).json()
+        assert (quote["admissible"], quote["refusal"]["detail"]) == (False, problem["detail"])
+        assert quote["output_seconds"] is None
+        await accepted(world)

@@ -6,7 +6,7 @@ import pytest
 
 from app.quotas import ledger
 from app.quotas.limits import Scope
-from tests.api.accounts import PRICE, kid_of, limited
+from tests.api.accounts import PRICE, SECONDS, kid_of, limited
 from tests.api.published import problem_of
 from tests.harness import MORE_MODELS, SUBMIT, World
 from tests.sandbox.harness import DREAMINA
@@ -40,6 +40,7 @@ async def test_a_quote_has_the_price_the_limits_and_the_verdict(world: World) ->
     assert await quoted(world, world.body()) == {
         "model_id": DREAMINA,
         "price_microcredits": PRICE,
+        "output_seconds": SECONDS,
         "price_version": "example-1",
         "admissible": True,
         "would_queue": False,
@@ -79,6 +80,7 @@ async def test_a_quote_spends_nothing_and_nobody_hears_of_it(world: World) -> No
         *((f"{metric}=2", 2) for metric in ("submits-minute", "in-flight")),
         *((f"generations-{window}=2", 2) for window in ("day", "month", "total")),
         *((f"credits-{window}=0.3", 2) for window in ("day", "month", "total")),
+        *((f"output-seconds-{window}=10", 2) for window in ("day", "month", "total")),
         ("credits-day=0.149999", 0),
         ("in-flight=0", 0),
     ],
@@ -106,6 +108,7 @@ async def test_a_quote_names_everything_that_is_wrong_with_a_body_and_no_price(w
     del body["prompt"]
     quote = await quoted(world, body)
     assert (quote["price_microcredits"], quote["admissible"], quote["refusal"]) == (None, False, None)
+    assert quote["output_seconds"] is None
     problem = problem_of(await world.client.post(SUBMIT, json=body), 422, "invalid_input")
     assert quote["errors"] == problem["errors"]
     assert {one["pointer"] for one in quote["errors"]} == {

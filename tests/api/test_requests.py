@@ -10,6 +10,7 @@ from app.generations import store
 from app.generations.advance import begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
+from app.quotas.amounts import Amounts
 from tests.api.published import OURS, problem_of
 from tests.harness import World
 from tests.sandbox.harness import DREAMINA
@@ -31,7 +32,7 @@ async def _rows(world: World, count: int, **more: Any) -> list[str]:
                 mode="test",
                 model_id=more.get("model_id", DREAMINA),
                 input_document={},
-                price_microcredits=0,
+                amounts=Amounts(generations=1, microcredits=0, output_seconds=0),
                 price_version="1",
                 settles_in="completed",
                 trace_id="0" * 32,

@@ -13,8 +13,12 @@ from app.documents.problems import problem
 from app.documents.quota import queue, quota
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.queue.rows import TenantQueue
-from app.quotas.limits import Account, Limit, Metric, Payer, Scope, Standing, Usage, periods_at
-from app.quotas.refusal import QuotaProblem, refused
+from app.quotas.amounts import Amounts
+from app.quotas.limits import Limit, Payer, Scope
+from app.quotas.metrics import Metric
+from app.quotas.periods import periods_at
+from app.quotas.problem import QuotaProblem, refused
+from app.quotas.standing import Account, Standing, Usage
 
 NOW_MS: Final = 1_795_521_599_500
 TOKEN: Final = ClientToken(
@@ -72,13 +76,18 @@ NOT_TOLD: Final = pytest.mark.parametrize("principal", [PAGE, None], ids=["page"
 
 def account(*holders: str, amount: int = 7) -> Account:
     limits = tuple(Limit(SCOPES[one], Metric.GENERATIONS_TOTAL, amount) for one in holders)
-    usage = {(scope, "total"): Usage(spent_generations=3) for scope in SCOPES.values()}
+    usage = {
+        (scope, "total"): Usage(spent=Amounts(generations=3, microcredits=0, output_seconds=0))
+        for scope in SCOPES.values()
+    }
     periods = periods_at(NOW_MS, UTC)
     return Account(Payer("k", "u", "T"), "a/b", NOW_MS, "UTC", periods, limits, usage)
 
 
 def refusal(*holders: str) -> QuotaProblem:
-    found = refused(account(*holders, amount=3).standings(1))
+    found = refused(
+        account(*holders, amount=3).standings(Amounts(generations=1, microcredits=1, output_seconds=0))
+    )
     assert found is not None
     return found
 

@@ -10,19 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quotas.limits import (
-    SETTABLE,
-    TOTAL,
-    Account,
-    Limit,
-    Metric,
-    Payer,
-    Scope,
-    Standing,
-    Usage,
-    periods_at,
-    periods_of_day,
-)
+from app.quotas.amounts import NOTHING, Amounts
+from app.quotas.limits import Limit, Payer, Scope
+from app.quotas.metrics import SETTABLE, Metric, Unit
+from app.quotas.periods import TOTAL, periods_at, periods_of_day
+from app.quotas.standing import Account, Standing, Usage
 
 KID, MODEL = "k1", "maker/model"
 SCOPES: Final = {
@@ -31,8 +23,9 @@ SCOPES: Final = {
     "key": Scope(KID),
     "key-model": Scope(KID, MODEL),
 }
-COUNTED = tuple(one for one in SETTABLE if not one.of_credits)
-OF_CREDITS = tuple(one for one in SETTABLE if one.of_credits)
+OF_CREDITS = tuple(one for one in SETTABLE if one.unit is Unit.MICROCREDITS)
+OF_SECONDS = tuple(one for one in SETTABLE if one.unit is Unit.OUTPUT_SECONDS)
+COUNTED = tuple(one for one in SETTABLE if one not in (*OF_CREDITS, *OF_SECONDS))
 in_every_scope = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
 
 
@@ -41,6 +34,22 @@ def ms(text: str) -> int:
 
 
 NOW_MS: Final = ms("2026-11-24T12:00:00Z")
+
+
+def one_at(price: int) -> Amounts:
+    """One generation at a price in micro-credits, of so many seconds too."""
+    return Amounts(generations=1, microcredits=price, output_seconds=price)
+
+
+def sums(
+    generations: tuple[int, int] = (0, 0),
+    microcredits: tuple[int, int] = (0, 0),
+    seconds: tuple[int, int] = (0, 0),
+    **more: int,
+) -> Usage:
+    """What is held and spent of each."""
+    held, spent = (Amounts(*each) for each in zip(generations, microcredits, seconds, strict=True))
+    return Usage(held, spent, **more)
 
 
 def account(
@@ -55,16 +64,16 @@ def account(
 
 
 def only(opened: Account, price: int | None = None) -> Standing:
-    [standing] = opened.standings(price)
+    [standing] = opened.standings(NOTHING if price is None else one_at(price))
     return standing
 
 
 def fitting(opened: Account, price: int) -> tuple[int, Account]:
     """How many fit, by taking one after the other until one does not, and the account then."""
     for count in range(1000):
-        if not all(one.fits for one in opened.standings(price)):
+        if not all(one.fits for one in opened.standings(one_at(price))):
             return count, opened
-        opened = opened.with_one_more(price)
+        opened = opened.with_one_more(one_at(price))
     raise AssertionError("there is no end to it")
 
 
@@ -159,8 +168,8 @@ def test_exactly_a_burst_of_submits_fits_at_once(burst: int, scope: Scope) -> No
     ("amount", "price", "fit"),
     [(0, 1, 0), (1, 1, 1), (9, 3, 3), (10, 3, 3), (11, 3, 3), (149_999, 150_000, 0), (1_199_999, 150_000, 7)],
 )
-@pytest.mark.parametrize("metric", OF_CREDITS)
-def test_credits_are_spent_to_the_last_whole_price(
+@pytest.mark.parametrize("metric", [*OF_CREDITS, *OF_SECONDS])
+def test_credits_and_seconds_are_spent_to_the_last_whole_request(
     metric: Metric, amount: int, price: int, fit: int, scope: Scope
 ) -> None:
     count, full = fitting(account(Limit(scope, metric, amount)), price)
@@ -172,7 +181,7 @@ def test_what_costs_nothing_fits_even_where_no_credit_is_left(metric: Metric) ->
     opened = account(Limit(Scope(), metric, 0), usage={(Scope(), TOTAL): Usage(added_microcredits=-5)})
     for _ in range(3):
         assert only(opened, 0).fits
-        opened = opened.with_one_more(0)
+        opened = opened.with_one_more(one_at(0))
     assert not only(opened, 1).fits
 
 
@@ -185,35 +194,36 @@ limits = st.builds(
     st.lists(limits, min_size=1, max_size=8, unique_by=lambda one: (one.scope, one.metric)), st.integers(1, 9)
 )
 def test_of_many_limits_the_narrowest_decides_how_many_fit(several: list[Limit], price: int) -> None:
-    each = [
-        one.amount // (price if one.metric.of_credits else 1) for one in several if one.amount is not None
-    ]
+    each = [one.amount // one_at(price).of(one.metric.unit) for one in several if one.amount is not None]
     opened = account(*several)
     if each:
         assert fitting(opened, price)[0] == min(each)
     else:
-        assert opened.standings(price) == []
+        assert opened.standings(one_at(price)) == []
 
 
 @pytest.mark.parametrize("metric", SETTABLE)
 @in_every_scope
 def test_what_others_use_or_another_period_used_is_not_counted(metric: Metric, scope: Scope) -> None:
     opened = account(Limit(scope, metric, 5))
-    own = (scope, opened.periods.label(metric))
+    own = (scope, opened.periods.label(metric.window))
     scopes = (*SCOPES.values(), Scope("k2"), Scope("", "maker/other"))
     periods = (*opened.periods.labels, "2026-11-23", "2026-10")
-    a_lot = Usage(9, 9, 9, 9, 9, NOW_MS * 1000 + 60_000_000)
+    a_lot = sums((9, 9), (9, 9), (9, 9), added_microcredits=9, tat_us=NOW_MS * 1000 + 60_000_000)
     usage = {one: a_lot for one in itertools.product(scopes, periods) if one != own}
     in_flight = {one: 9 for one in scopes if one != scope}
     assert only(account(Limit(scope, metric, 5), usage=usage, in_flight=in_flight)).remaining == 5
 
 
 @pytest.mark.parametrize(
-    ("metric", "held", "spent"), [(Metric.GENERATIONS_DAY, 2, 3), (Metric.CREDITS_MONTH, 50, 700)]
+    ("metric", "held", "spent"),
+    [(Metric.GENERATIONS_DAY, 2, 3), (Metric.CREDITS_MONTH, 50, 700), (Metric.OUTPUT_SECONDS_MONTH, 7, 8)],
 )
 def test_what_is_held_and_what_is_spent_both_count(metric: Metric, held: int, spent: int) -> None:
-    label = account().periods.label(metric)
-    found = only(account(Limit(Scope(), metric, 1000), usage={(Scope(), label): Usage(2, 3, 50, 700)}))
+    label = account().periods.label(metric.window)
+    found = only(
+        account(Limit(Scope(), metric, 1000), usage={(Scope(), label): sums((2, 3), (50, 700), (7, 8))})
+    )
     assert (found.held, found.spent, found.remaining) == (held, spent, 1000 - held - spent)
     assert (found.period, found.window_s) == (label, DAY if metric is Metric.GENERATIONS_DAY else 30 * DAY)
 
@@ -234,7 +244,7 @@ def test_what_is_held_and_what_is_spent_both_count(metric: Metric, held: int, sp
 def test_a_prepaid_balance_is_the_credit_line_and_what_was_added(
     *, line: int, added: int, held: int, spent: int, allowed: int, left: int
 ) -> None:
-    usage = {(Scope(), TOTAL): Usage(1, 1, held, spent, added)}
+    usage = {(Scope(), TOTAL): sums((1, 1), (held, spent), added_microcredits=added)}
     prepaid = account(Limit(Scope(), Metric.CREDITS_TOTAL, line), usage=usage)
     found = only(prepaid, 1)
     assert (found.amount, found.remaining, found.fits) == (allowed, left, left > 0)
@@ -244,10 +254,20 @@ def test_a_prepaid_balance_is_the_credit_line_and_what_was_added(
 
 
 def test_only_a_balance_is_overdrawn() -> None:
-    used = {(Scope(), label): Usage(9, 9, 9, 9) for label in account().periods.labels}
+    used = {(Scope(), label): sums((9, 9), (9, 9), (9, 9)) for label in account().periods.labels}
     for metric in SETTABLE:
         standing = only(account(Limit(Scope(), metric, 1), usage=used, in_flight={Scope(): 9}))
         assert standing.overdrawn == (17 if metric is Metric.CREDITS_TOTAL else 0)
+
+
+@pytest.mark.parametrize("metric", SETTABLE)
+def test_a_model_that_declares_no_seconds_meets_every_limit_on_them_and_no_other(metric: Metric) -> None:
+    undeclared = frozenset({Unit.OUTPUT_SECONDS})
+    one = Amounts(generations=1, microcredits=1, output_seconds=0)
+    [found] = account(Limit(Scope(), metric, 1000)).standings(one, undeclared=undeclared)
+    assert (found.fits, found.undeclared) == ((False, True) if metric in OF_SECONDS else (True, False))
+    assert found.retry_after_s is None
+    assert account(Limit(Scope(), metric, None)).standings(one, undeclared=undeclared) == []
 
 
 def test_money_added_gives_no_generations() -> None:
@@ -258,12 +278,16 @@ def test_money_added_gives_no_generations() -> None:
 def test_one_more_is_held_in_every_scope_and_period_and_the_account_before_stays_as_it_was() -> None:
     opened = account(Limit(SCOPES["key"], Metric.SUBMITS_MINUTE, 60))
     usage = {
-        (one, label): Usage(1, 2, 3, 4, 5, 6) for one in SCOPES.values() for label in opened.periods.labels
+        (one, label): sums((1, 2), (3, 4), (5, 6), added_microcredits=5, tat_us=6)
+        for one in SCOPES.values()
+        for label in opened.periods.labels
     }
     opened = account(*opened.limits, usage=usage, in_flight={Scope(): 1})
     before = dict(opened.usage), dict(opened.in_flight)
-    after = opened.with_one_more(100)
+    after = opened.with_one_more(one_at(100))
     took = {(SCOPES["key"], TOTAL): NOW_MS * 1000 + 1_000_000}
-    assert after.usage == {key: Usage(2, 2, 103, 4, 5, took.get(key, 6)) for key in usage}
+    assert after.usage == {
+        key: sums((2, 2), (103, 4), (105, 6), added_microcredits=5, tat_us=took.get(key, 6)) for key in usage
+    }
     assert after.in_flight == {one: 2 if one == Scope() else 1 for one in SCOPES.values()}
     assert (opened.usage, opened.in_flight) == before

@@ -11,8 +11,11 @@ from app.documents.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, Problem
 from app.kit.clock import iso
 from app.quotas.calls import CallLimiter
-from app.quotas.limits import Limit, Metric, Rate, Scope, Standing, rate_standing
-from app.quotas.refusal import QuotaProblem
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
+from app.quotas.problem import QuotaProblem
+from app.quotas.rate import Rate
+from app.quotas.standing import Standing, rate_standing
 from tests.harness import FakeClock
 
 NOW_US = 1_790_000_000_000_000

@@ -13,24 +13,12 @@ from hypothesis import strategies as st
 
 from app.documents.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED
-from app.quotas.limits import (
-    MICROCREDITS,
-    MOST,
-    SETTABLE,
-    Account,
-    Limit,
-    LimitError,
-    Metric,
-    Payer,
-    Scope,
-    Standing,
-    Usage,
-    credits_text,
-    parse_credits,
-    parse_limit,
-    periods_at,
-)
-from app.quotas.refusal import QuotaProblem, refused, sentence
+from app.quotas.amounts import MICROCREDITS, NAMES, Amounts, credits_text
+from app.quotas.limits import MOST, Limit, LimitError, Payer, Scope, parse_credits, parse_limit
+from app.quotas.metrics import SETTABLE, Metric, Unit
+from app.quotas.periods import periods_at
+from app.quotas.problem import QuotaProblem, refused, sentence
+from app.quotas.standing import Account, Standing, Usage
 
 KID, MODEL = "k1", "maker/model"
 KEY, OF_MODEL, KEY_OF_MODEL = Scope(KID), Scope("", MODEL), Scope(KID, MODEL)
@@ -50,6 +38,7 @@ TAKEN_US: Final = NOW_MS * 1000 + 60_000_000
         ("submits-minute=0", Metric.SUBMITS_MINUTE, 0, None),
         ("in-flight=none", Metric.IN_FLIGHT, None, None),
         ("generations-total=999999999", Metric.GENERATIONS_TOTAL, MOST, None),
+        ("output-seconds-day=600", Metric.OUTPUT_SECONDS_DAY, 600, None),
         ("credits-day=12.5", Metric.CREDITS_DAY, 12_500_000, None),
         ("credits-month=0.000001", Metric.CREDITS_MONTH, 1, None),
         ("credits-total=999999999", Metric.CREDITS_TOTAL, MOST * MICROCREDITS, None),
@@ -69,7 +58,14 @@ NO_CREDITS = [
 ]
 NO_LIMITS = [
     *["", "=", "=5", "5", "none", "credits-day", "credits-day 5", "Credits-Day=5", " in-flight=5"],
-    *["reads-minute=5", "credits-year=5", "in-flight=None", "in-flight==5", "in-flight=" + "9" * 5000],
+    *[
+        "reads-minute=5",
+        "credits-year=5",
+        "output-seconds-day=1.5",
+        "in-flight=None",
+        "in-flight==5",
+        "in-flight=" + "9" * 5000,
+    ],
     *["submits-minute=5/0", "submits-minute=5/none", "submits-minute=none/5", "submits-minute=/5"],
     *["submits-minute=5/5/5", "in-flight=5/5", "in-flight=5/", "credits-day=5/5", "credits-day=-0.000001"],
     *[f"{before}{count}" for before in ("generations-day=", "submits-minute=60/") for count in NO_COUNTS],
@@ -127,19 +123,40 @@ def test_no_text_raises_anything_but_that_it_is_no_limit(text: str, before: str)
         limit = parse_limit(before + text)
     except LimitError:
         return
-    most = MOST * (MICROCREDITS if limit.metric.of_credits else 1)
+    most = MOST * (MICROCREDITS if limit.metric.unit is Unit.MICROCREDITS else 1)
     assert limit.amount is None or 0 <= limit.amount <= most
 
 
 # --- as a refusal tells of them
 
 
-def standing(limit: Limit, used: Usage | int = Usage(), price: int = 150_000) -> Standing:  # noqa: B008 - a constant
+def sums(
+    generations: tuple[int, int] = (0, 0),
+    microcredits: tuple[int, int] = (0, 0),
+    added_microcredits: int = 0,
+    seconds: tuple[int, int] = (0, 0),
+) -> Usage:
+    held, spent = (Amounts(*each) for each in zip(generations, microcredits, seconds, strict=True))
+    return Usage(held, spent, added_microcredits)
+
+
+def wanted(price: int = 150_000) -> Amounts:
+    """What a request of five seconds wants."""
+    return Amounts(generations=1, microcredits=price, output_seconds=5)
+
+
+def standing(
+    limit: Limit,
+    used: Usage | int = Usage(),  # noqa: B008 - a constant
+    price: int = 150_000,
+    *,
+    undeclared: frozenset[Unit] = frozenset(),
+) -> Standing:
     """The limit beside a usage or, as a number, so many in flight."""
-    usage = {(limit.scope, PERIODS.label(limit.metric)): used} if isinstance(used, Usage) else {}
+    usage = {(limit.scope, PERIODS.label(limit.metric.window)): used} if isinstance(used, Usage) else {}
     in_flight = {limit.scope: used} if isinstance(used, int) else {}
     account = Account(Payer(KID), MODEL, NOW_MS, "UTC", PERIODS, (limit,), usage, in_flight)
-    [found] = account.standings(price)
+    [found] = account.standings(wanted(price), undeclared=undeclared)
     return found
 
 
@@ -157,20 +174,36 @@ WAITS: list[tuple[Standing, int | None]] = [
     (standing(Limit(Scope(), Metric.SUBMITS_MINUTE, 0)), None),
     (standing(Limit(KEY_OF_MODEL, Metric.IN_FLIGHT, 1), 1), 5),
     (standing(Limit(Scope(), Metric.IN_FLIGHT, 0)), None),
-    (standing(Limit(KEY, Metric.GENERATIONS_DAY, 3), Usage(1, 2)), 43_201),
-    (standing(Limit(OF_MODEL, Metric.GENERATIONS_MONTH, 1), Usage(0, 1)), 561_601),
-    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 1), Usage(0, 1)), None),
-    (standing(Limit(KEY_OF_MODEL, Metric.CREDITS_DAY, 1_000_000), Usage(0, 0, 150_000, 750_001)), 43_201),
+    (standing(Limit(KEY, Metric.GENERATIONS_DAY, 3), sums((1, 2))), 43_201),
+    (standing(Limit(OF_MODEL, Metric.GENERATIONS_MONTH, 1), sums((0, 1))), 561_601),
+    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 1), sums((0, 1))), None),
+    (
+        standing(Limit(KEY_OF_MODEL, Metric.CREDITS_DAY, 1_000_000), sums((0, 0), (150_000, 750_001))),
+        43_201,
+    ),
     (standing(Limit(Scope(), Metric.CREDITS_MONTH, 149_999)), None),
-    (standing(Limit(Scope(), Metric.CREDITS_TOTAL, 0), Usage(1, 1, 1_000_000, 950_000, 2_000_000)), None),
+    (
+        standing(Limit(Scope(), Metric.CREDITS_TOTAL, 0), sums((1, 1), (1_000_000, 950_000), 2_000_000)),
+        None,
+    ),
     (standing(Limit(Scope(), Metric.CREDITS_TOTAL, 0)), None),
     (standing(Limit(KEY, Metric.CREDITS_TOTAL, 0), Usage(added_microcredits=-3_000_000)), None),
     (
-        standing(Limit(KEY_OF_MODEL, Metric.CREDITS_TOTAL, 0), Usage(1, 1, 3_000_000, 1_000_000, 2_000_000)),
+        standing(
+            Limit(KEY_OF_MODEL, Metric.CREDITS_TOTAL, 0),
+            sums((1, 1), (3_000_000, 1_000_000), 2_000_000),
+        ),
         None,
     ),
-    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 2), Usage(1, 1)), None),
-    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 1), Usage(1, 2)), None),
+    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 2), sums((1, 1))), None),
+    (standing(Limit(Scope(), Metric.GENERATIONS_TOTAL, 1), sums((1, 2))), None),
+    (standing(Limit(Scope(), Metric.OUTPUT_SECONDS_DAY, 600), sums(seconds=(6, 590))), 43_201),
+    (standing(Limit(KEY_OF_MODEL, Metric.OUTPUT_SECONDS_MONTH, 1)), None),
+    (standing(Limit(KEY, Metric.OUTPUT_SECONDS_TOTAL, 9), sums(seconds=(4, 1))), None),
+    (
+        standing(Limit(Scope(), Metric.OUTPUT_SECONDS_DAY, 600), undeclared=frozenset({Unit.OUTPUT_SECONDS})),
+        None,
+    ),
 ]
 WORDS: Final = """
 This API key may make 7 submits a minute (`key-submits-minute`). Try again in 9 s.
@@ -233,6 +266,21 @@ Waiting does not help unless what is held comes back: it has to be raised.
 Your tenant may spend 1 generation in all (`tenant-generations-total`): 2 generations spent,
 1 generation held for requests under way, 0 generations left; this one needs 1 generation.
 Waiting does not help: it has to be raised.
+
+Your tenant may spend 600 seconds of output a day (`tenant-output-seconds-day`): 590 seconds spent,
+6 seconds held for requests under way, 4 seconds left; this one needs 5 seconds.
+It begins anew at 2026-11-25T00:00:00.000Z, in 43201 s.
+
+This API key may spend 1 second of output of maker/model a month (`key-model-output-seconds-month`):
+0 seconds spent, 0 seconds held for requests under way, 1 second left; this one needs 5 seconds.
+This request alone is more than the limit: waiting does not help.
+
+This API key may spend 9 seconds of output in all (`key-output-seconds-total`): 1 second spent,
+4 seconds held for requests under way, 4 seconds left; this one needs 5 seconds.
+Waiting does not help unless what is held comes back: it has to be raised.
+
+Your tenant may spend 600 seconds of output a day (`tenant-output-seconds-day`), and this model's file
+does not say how much a request orders. Waiting does not help: the operator has to declare it there.
 """
 REFUSED = [
     (one, wait_s, words.strip().replace("\n", " "))
@@ -257,7 +305,7 @@ def test_every_metric_that_can_be_set_has_its_words_checked() -> None:
 def test_what_fits_everywhere_is_not_refused() -> None:
     assert refused([]) is None
     assert refused([ROOMY]) is None
-    assert refused([replace(one, wanted=0) for one, _, _ in REFUSED]) is None
+    assert refused([replace(one, wanted=0, undeclared=False) for one, _, _ in REFUSED]) is None
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(range(len(REFUSED)), 2)))
@@ -278,13 +326,16 @@ def test_of_two_limits_that_end_together_the_one_with_the_longer_window_is_told(
     """On a month's last day its day and the month end at one moment; the other days name the month."""
     last_day = periods_at(int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp() * 1000), UTC)
     limits = (Limit(Scope(), Metric.GENERATIONS_DAY, 1), Limit(Scope(), Metric.CREDITS_MONTH, 150_000))
-    usage = {(Scope(), label): Usage(1, 0, 150_000) for label in last_day.labels}
+    usage = {(Scope(), label): sums((1, 0), (150_000, 0)) for label in last_day.labels}
     now_ms = last_day.day_ends_ms - 1000
     account = Account(Payer(KID), MODEL, now_ms, "UTC", last_day, limits, usage)
-    problem = refusal(*account.standings(150_000)[::order])
+    problem = refusal(*account.standings(wanted())[::order])
     assert problem.retry_after_s == 1
     assert "tenant-credits-month" in problem.detail
     assert len(problem.violated) == 2
+
+
+amounts = st.builds(Amounts, *[st.sampled_from([0, 1, 2, MICROCREDITS, 2 * MICROCREDITS])] * len(NAMES))
 
 
 @given(
@@ -295,17 +346,15 @@ def test_of_two_limits_that_end_together_the_one_with_the_longer_window_is_told(
         st.integers(0, 3) | st.integers(0, 3).map(lambda one: one * MICROCREDITS),
         st.none() | st.integers(1, 3),
     ),
-    st.builds(
-        Usage, *[st.sampled_from([0, 1, 2, MICROCREDITS, 2 * MICROCREDITS])] * 4, tat_us=st.just(TAKEN_US)
-    ),
+    st.builds(Usage, amounts, amounts, tat_us=st.just(TAKEN_US)),
     st.sampled_from([0, 1, MICROCREDITS, 5 * MICROCREDITS]),
 )
 def test_every_sentence_names_its_policy_and_one_is_never_many(limit: Limit, used: Usage, price: int) -> None:
     words = sentence(standing(limit, used, price))
     assert f"`{limit.policy}`" in words
     assert (MODEL in words) == bool(limit.scope.model_id)
-    assert not re.search(r"(?<![\d.])1 (generations|submits|requests|credits)\b", words)
-    assert not re.search(r"(?<![\d.])0 (generation|submit|request|credit)\b", words)
+    assert not re.search(r"(?<![\d.])1 (generations|submits|requests|credits|seconds)\b", words)
+    assert not re.search(r"(?<![\d.])0 (generation|submit|request|credit|second)\b", words)
 
 
 def test_a_limit_is_shown_beside_its_usage() -> None:

@@ -12,7 +12,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.generations.verify import verify
 from tests.scenarios.campaign import Stage, received
-from tests.scenarios.story import MOST, PRICE, TOP_UP, Story
+from tests.scenarios.story import MOST, PRICE, SECONDS, TOP_UP, Story
 
 ENDS = {
     "made": State.COMPLETED,
@@ -131,7 +131,7 @@ def _of_money(story: Story, quota: dict[str, Any], completed: int) -> Iterator[s
         if limits[policy] != wanted:
             yield f"{policy} has (held, spent, remaining) {limits[policy]}, not {wanted}"
     for usage in quota["usage"]:
-        spent = usage["spent_generations"], usage["spent_microcredits"]
-        held = usage["held_generations"], usage["held_microcredits"]
-        if held != (0, 0) or (usage["period"] == "total" and spent != (completed, completed * PRICE)):
+        units = {"generations": 1, "microcredits": PRICE, "output_seconds": SECONDS}
+        spent = all(usage[f"spent_{unit}"] == completed * each for unit, each in units.items())
+        if any(usage[f"held_{unit}"] for unit in units) or (usage["period"] == "total" and not spent):
             yield f"usage is {usage}, with {completed} completed"

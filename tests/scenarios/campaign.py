@@ -26,7 +26,8 @@ from app.main import create_server_app
 from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
 from app.quotas.ledger import Kind
-from app.quotas.limits import Limit, Metric, Scope
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
 from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.sandbox.harness import TOKEN
 from tests.scenarios.events import Events, Fault, bug, counting

@@ -22,7 +22,7 @@ from app.gateway import Gateway
 from app.generations.dispatch import dispatcher as dispatching
 from app.generations.verify import Report, verify
 from app.main import create_server_app
-from app.quotas.limits import credits_text
+from app.quotas.amounts import credits_text
 from tests.chaos import chaos
 from tests.harness import PEPPER, FakeClock, settings_for, without_loops
 from tests.scenarios.machine_model import Line, Options
@@ -226,7 +226,8 @@ def _rows(connection: Connection) -> "list[Mapping[str, Any]]":
     table = generations.c
     columns = (
         *(table.id, table.tenant_id, table.kid, table.root_kid, table.mode, table.model_id, table.quota_day),
-        *(table.state, table.charge, table.price_microcredits, table.upstream_request_id, table.input),
+        *(table.state, table.charge, table.price_microcredits, table.output_seconds),
+        *(table.upstream_request_id, table.input),
         *(table.idempotency_key, table.changed_at_ms),
     )
     return [

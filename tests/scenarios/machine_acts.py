@@ -13,7 +13,8 @@ from app.quotas import account, ledger
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
 from app.quotas.limits import Limit as OwnLimit
-from app.quotas.limits import LimitError, Metric, Scope
+from app.quotas.limits import LimitError, Scope
+from app.quotas.metrics import Metric
 from tests.scenarios.machine import Server
 from tests.scenarios.machine_driver import Submits, Wish, told
 from tests.scenarios.machine_model import FOLLOWED, Job, Limit, Line, Shown
@@ -260,13 +261,13 @@ class Driver(Submits):
             assert row["tenant_id"] == self.place.tenant_id
             found = (
                 *(row["mark"], row["kid"], row["root_kid"], row["mode"], row["model_id"], row["quota_day"]),
-                *(row["state"], row["charge"], row["price_microcredits"], row["upstream_request_id"]),
-                *(row["idempotency_key"], row["changed_at_ms"]),
+                *(row["state"], row["charge"], row["price_microcredits"], row["output_seconds"]),
+                *(row["upstream_request_id"], row["idempotency_key"], row["changed_at_ms"]),
             )
             expected = (
                 *(job.mark, job.kid, job.line.root, job.line.mode, job.model_id, job.day),
-                *(job.state, job.charge, job.price, job.upstream_id),
-                *(job.idempotency_key, job.changed_ms),
+                *(job.state, job.charge, job.price, job.seconds),
+                *(job.upstream_id, job.idempotency_key, job.changed_ms),
             )
             assert found == expected, (found, expected)
 

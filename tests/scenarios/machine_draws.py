@@ -17,11 +17,14 @@ AMOUNTS: dict[str, tuple[int | None, ...]] = {
     "credits-day": (149_999, 600_000, 2_000_000, None),
     "credits-month": (1_000_000, 3_000_000),
     "credits-total": (0, 900_000, 2_000_000, None),
+    "output-seconds-day": (4, 20, 60, None),
+    "output-seconds-month": (40, 90),
+    "output-seconds-total": (30, 120, None),
 }
 DEFAULTS = [
     (("submits-minute", 600),),
     (("in-flight", 5), ("submits-minute", 6)),
-    (("generations-month", 12), ("credits-day", 2_000_000)),
+    (("generations-month", 12), ("credits-day", 2_000_000), ("output-seconds-day", 90)),
 ]
 
 which = st.integers(0, 5)

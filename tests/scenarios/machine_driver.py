@@ -104,8 +104,16 @@ class Submits:
         assert model is not None
         return model.price(intent.body)
 
+    def seconds(self, intent: Wish) -> int:
+        model = self.place.gateway.catalog.get(intent.model_id)
+        assert model is not None
+        seconds = model.seconds(intent.body)
+        assert seconds is not None
+        return seconds
+
     def refusal(self, server: Server, line: Line, intent: Wish) -> tuple[set[str], bool]:
-        return self.model.refusal(line, intent.model_id, self.price(intent), server.options, self.now_ms)
+        wanted = {"credits": self.price(intent), "output-seconds": self.seconds(intent)}
+        return self.model.refusal(line, intent.model_id, wanted, server.options, self.now_ms)
 
     def admit(self, server: Server, line: Line, intent: Wish, kid: str) -> Job:
         job = Job(
@@ -114,6 +122,7 @@ class Submits:
             kid,
             intent.model_id,
             self.price(intent),
+            self.seconds(intent),
             self.model.day(self.now_ms),
             server.options.settles,
             self.now_ms,

@@ -54,6 +54,7 @@ class Job:
     kid: str
     model_id: str
     price: int
+    seconds: int
     day: str
     settles: frozenset[str]
     created_ms: int
@@ -176,15 +177,18 @@ class Model:
         ]
 
     def refusal(
-        self, line: Line, model_id: str, price: int, options: Options, now_ms: int
+        self, line: Line, model_id: str, wanted: dict[str, int], options: Options, now_ms: int
     ) -> tuple[set[str], bool]:
-        """The limits that one more request does not fit into, and whether waiting alone would not help."""
+        """The limits that one more request does not fit into, and whether waiting alone would not help.
+
+        It wants so much of each unit that is summed, and is one of all others.
+        """
         violated, for_ever = set(), False
         for shown in self.standings(line, model_id, options, now_ms):
-            wanted = price if "credits" in shown.policy else 1
-            if wanted > shown.remaining:
+            amount = next((wanted[unit] for unit in wanted if unit in shown.policy), 1)
+            if amount > shown.remaining:
                 violated.add(shown.policy)
-                for_ever |= wanted > shown.amount or shown.policy.endswith("-total")
+                for_ever |= amount > shown.amount or shown.policy.endswith("-total")
         return violated, for_ever
 
     def balance(self, mode: str) -> int:
@@ -227,11 +231,15 @@ class Model:
                 job.state in LIVE and (job.state != "unknown" or job.changed_ms >= since_ms) for job in jobs
             )
             return Shown(policy, limit.model_id or None, amount, held, 0, max(0, amount - held))
-        unit, _, window = limit.metric.partition("-")
+        unit, _, window = limit.metric.rpartition("-")
         length = {"day": 10, "month": 7, "total": 0}[window]
         counted = [job for job in jobs if job.day[:length] == self.day(now_ms)[:length]]
         held, spent = (
-            sum(job.price if unit == "credits" else 1 for job in counted if job.charge == charge)
+            sum(
+                {"credits": job.price, "output-seconds": job.seconds}.get(unit, 1)
+                for job in counted
+                if job.charge == charge
+            )
             for charge in ("held", "settled")
         )
         if limit.metric == "credits-total":

@@ -56,8 +56,9 @@ def kinds(answers: list[httpx2.Response]) -> dict[tuple[int, str, str], int]:
     )
 
 
-async def limited(db: Database, tenant_id: str, text: str, now_ms: int) -> None:
-    await db.write(set_limit, Owner(tenant_id, "test"), parse_limit(text), now_ms=now_ms)
+async def limited(db: Database, tenant_id: str, texts: str, now_ms: int) -> None:
+    for text in texts.split():
+        await db.write(set_limit, Owner(tenant_id, "test"), parse_limit(text), now_ms=now_ms)
 
 
 async def assert_books(db: Database, tenant_id: str, storm: Storm) -> None:
@@ -91,6 +92,7 @@ def client_of(url: str, key: str) -> httpx2.AsyncClient:
     [
         ("generations-total=10", "quota_exhausted", "canned"),
         ("credits-total=1.5", "quota_exhausted", "canned"),
+        ("output-seconds-total=54", "quota_exhausted", "canned"),
         ("in-flight=10", "quota_exceeded", "queued"),
     ],
 )
@@ -128,7 +130,8 @@ def test_three_servers_on_one_database_admit_ten_of_a_thousand_together(
 ) -> None:
     tenant_id, key = a_key(database_url)
     now_ms = time.time_ns() // 1_000_000
-    in_database(database_url, lambda db: limited(db, tenant_id, "generations-total=10", now_ms))
+    both = "generations-total=10 output-seconds-total=54"
+    in_database(database_url, lambda db: limited(db, tenant_id, both, now_ms))
     place = place_for(tmp_path, database_url, sandbox.options.public_url)
     storm = Storm(sandbox)
 
@@ -147,7 +150,7 @@ def test_three_servers_on_one_database_admit_ten_of_a_thousand_together(
         for server in servers:
             server.until_ready()
         answers = asyncio.run(rage(servers))
-    refused = (429, "quota_exhausted", "tenant-generations-total")
+    refused = (429, "quota_exhausted", "tenant-generations-total, tenant-output-seconds-total")
     complaints_of = [[line for line in one.text().splitlines() if '"error"' in line] for one in servers]
     assert kinds(answers) == {(200, "", ""): ROOM, refused: SUBMITS - ROOM}, complaints_of
     assert len(storm.received()) == ROOM

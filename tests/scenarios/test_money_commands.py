@@ -66,6 +66,30 @@ def test_limits_set_beside_a_running_server_hold_from_the_next_submit(
     assert missing.err == "reelgate: there was no such limit: generations-day; nothing was removed.\n"
 
 
+def test_a_limit_on_seconds_names_the_models_that_it_refuses(
+    place: Place, reelgate: Commands, tmp_path: Path
+) -> None:
+    for name, seconds in (("silent", {}), ("loud", {"output_seconds": 3})):
+        file = tmp_path / "models" / "maker" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(
+            json.dumps({"input_schema": {}, "pricing": {"version": "1", "free": True}, **seconds})
+        )
+    place = place.but(CATALOG_DIR=str(tmp_path / "models"))
+    reelgate.run(place, "tenants", "create", "acme")
+    shown = reelgate.run(place, "limits", "set", "output-seconds-day=600", "--tenant", "acme").out
+    row, warning = shown.splitlines()[-2:]
+    assert row.split()[:2] == ["tenant-output-seconds-day", "600"]
+    assert warning.endswith("do not declare output_seconds: maker/silent.")
+    for text_, *more in (("output-seconds-day=none",), ("output-seconds-day=5", "--model", "maker/loud")):
+        shown = reelgate.run(place, "limits", "set", text_, "--tenant", "acme", *more).out
+        assert "output_seconds" not in shown
+    with started(place.but(DEFAULT_LIMITS="output-seconds-total=9")) as server:
+        server.until_ready()
+        assert "models that declare no output_seconds" in server.text()
+        assert "maker/silent" in server.text()
+
+
 def test_limits_are_changed_all_or_none(place: Place, reelgate: Commands) -> None:
     reelgate.run(place, "tenants", "create", "acme")
     reelgate.run(place, "tenants", "create", "other")

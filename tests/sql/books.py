@@ -26,6 +26,7 @@ from app.generations.submit.idempotency import fingerprint
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner
+from app.quotas.amounts import Amounts
 from app.quotas.ledger import Kind
 from app.quotas.limits import Scope
 from app.upstream import credentials
@@ -34,6 +35,8 @@ from tests.sql.rows import NOW_MS, PEPPER
 
 MODEL, OTHER_MODEL = "bytedance/dreamina", "kling/video"
 PRICE, OTHER_PRICE = 150_000, 500_000
+SECONDS, OTHER_SECONDS = 5, 10
+MODEL_OF, OTHER_MODEL_OF = (MODEL, PRICE, SECONDS), (OTHER_MODEL, OTHER_PRICE, OTHER_SECONDS)
 HOUR_MS = 3_600_000
 
 SUCCESS = SubmitPolicy()
@@ -95,7 +98,7 @@ class Books:
         token: ClientToken | None = None,
     ) -> str:
         """Submit as a caller would, with what the upstream answered and what looks at the job showed."""
-        model_id, price = (OTHER_MODEL, OTHER_PRICE) if other_model else (MODEL, PRICE)
+        model_id, price, seconds = OTHER_MODEL_OF if other_model else MODEL_OF
         body = {"prompt": name}
         intent = store.SubmitIntent(
             generation_id=new_id(self.tick()),
@@ -105,7 +108,7 @@ class Books:
             mode=key.mode,
             model_id=model_id,
             input_document=body,
-            price_microcredits=price,
+            amounts=Amounts(generations=1, microcredits=price, output_seconds=seconds),
             price_version="1",
             settles_in=policy.settles_in,
             trace_id="0" * 32,

@@ -19,9 +19,11 @@ from app.generations.store import Generation
 from app.kit.ids import new_id
 from app.quotas import ledger
 from app.quotas.account import Owner, open_account, take
+from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
 
 PRICE = 250_000
+AMOUNTS = Amounts(generations=1, microcredits=PRICE, output_seconds=5)
 NOW_MS = 1_790_000_000_000
 PEPPER = "a pepper for tests, long enough to be taken for one"
 
@@ -48,7 +50,7 @@ def add_generation(
     tenant_id, kid = owner or add_owner(connection)
     account = Owner(tenant_id, "test")
     before = open_account(connection, account, Payer(kid), "a/b", defaults=(), now_ms=now_ms, for_update=True)
-    take(connection, account, before, before.with_one_more(PRICE), microcredits=PRICE)
+    take(connection, account, before, before.with_one_more(AMOUNTS), AMOUNTS)
     waits = state is State.ACCEPTED
     generation = begin(
         connection,
@@ -60,7 +62,7 @@ def add_generation(
             mode="test",
             model_id="a/b",
             input_document={"prompt": "x"},
-            price_microcredits=PRICE,
+            amounts=AMOUNTS,
             price_version="1",
             settles_in="completed",
             trace_id="0" * 32,

@@ -59,7 +59,8 @@ def spent_changed(name: str, sign: str) -> str:
     return changed(
         "quota_usage",
         f"spent_generations = spent_generations {sign} 1,"
-        f" spent_microcredits = spent_microcredits {sign} 150000",
+        f" spent_microcredits = spent_microcredits {sign} 150000,"
+        f" spent_output_seconds = spent_output_seconds {sign} 5",
         "tenant_id = :acme AND mode = 'test' AND kid IN ('', :first) AND end_user = ''"
         f" AND model_id IN ('', 'bytedance/dreamina') AND (period = 'total' OR {day} LIKE period || '%')",
     )
@@ -149,6 +150,8 @@ SUMS = {
             "spent_generations",
             "held_microcredits",
             "spent_microcredits",
+            "held_output_seconds",
+            "spent_output_seconds",
             "added_microcredits",
         )
     },
@@ -156,6 +159,12 @@ SUMS = {
         _SUM,
         "held_microcredits",
         changed("quota_usage", "held_microcredits = 0", "tenant_id = :acme AND period LIKE '____-__'"),
+    ),
+    "a request that runs orders less": found_by(
+        _SUM, "held_output_seconds is ", row_changed("in_queue", "output_seconds = 0")
+    ),
+    "a request that is over ordered more": found_by(
+        _SUM, "spent_output_seconds is ", row_changed("completed", "output_seconds = 86400")
     ),
     "the sums of a key are removed": found_by(_SUM, "first", removed("quota_usage", "kid = :first")),
     "a sum is another tenant's": found_by(

@@ -10,7 +10,8 @@ from app.db.engine import Database
 from app.quotas import account, ledger
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
-from app.quotas.limits import Limit, Metric, Scope
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
 from tests.sql.rows import NOW_MS, add_owner
 
 pytestmark = pytest.mark.anyio

@@ -19,6 +19,7 @@ from app.generations.following.watch import Tail
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import new_id
+from app.quotas.amounts import Amounts
 from tests.sql.rows import NOW_MS, add_owner, generation_in, generations_in, row_of
 
 pytestmark = pytest.mark.anyio
@@ -187,7 +188,7 @@ def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generat
         mode=mode,
         model_id="a/b",
         input_document={},
-        price_microcredits=0,
+        amounts=Amounts(generations=1, microcredits=0, output_seconds=0),
         price_version="1",
         settles_in="",
         trace_id="0" * 32,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from app.auth import keys
@@ -18,7 +19,7 @@ from app.generations.lifecycle import State
 from app.generations.verify import verify
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
-from tests.sql.books import engine_of
+from tests.sql.books import engine_of, keep_books
 from tests.sql.rows import NOW_MS
 
 # In the order of their rotations; no order of their names is by chance the right one.
@@ -174,3 +175,30 @@ def test_down_and_up_again_finds_the_same(engine: Engine) -> None:
         command.upgrade(revision.alembic_config(connection), "head")
         found = {one.kid: one.root_kid for one in keys.of_tenant(connection, TENANT)}
     assert found == {kid: line[0] for line in LINES for kid in line}
+
+
+def test_books_from_before_the_seconds_count_none_and_what_they_hold_ends_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'older.db'}" if database_url.startswith("sqlite") else database_url
+    revision.upgrade(url)
+    engine = engine_of(url, foreign_keys=False)
+    with engine.begin() as connection:
+        names = keep_books(connection)
+        config = revision.alembic_config(connection)
+        every = ScriptDirectory.from_config(config).walk_revisions()
+        [before] = [one.down_revision for one in every if one.path.endswith("output_seconds.py")]
+        command.downgrade(config, str(before))
+        assert "output_seconds" not in {one["name"] for one in inspect(connection).get_columns("generations")}
+    revision.upgrade(url)
+    with engine.begin() as connection:
+        assert verify(connection).findings == []
+        ended = advance(connection, names["in_queue"], State.COMPLETED, reason="x", now_ms=NOW_MS * 2)
+        assert ended is not None
+        assert (ended.charge, ended.output_seconds) == ("settled", 0)
+        kept = connection.execute(
+            text("SELECT sum(held_output_seconds), sum(spent_output_seconds) FROM quota_usage")
+        ).one()
+        wrong = [one for one in verify(connection).findings if "usage" in one.rule]
+    engine.dispose()
+    assert (int(kept[0]), int(kept[1]), wrong) == (0, 0, [])

@@ -21,6 +21,7 @@ from app.generations.store import Generation
 from app.generations.submit import record
 from app.kit.ids import new_id
 from app.quotas.account import Owner, put_limit
+from app.quotas.amounts import Amounts
 from app.quotas.limits import Scope, parse_limit
 from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict
@@ -57,7 +58,7 @@ def submit(
         mode="live",
         model_id="a/b",
         input_document={},
-        price_microcredits=PRICE,
+        amounts=Amounts(generations=1, microcredits=PRICE, output_seconds=5),
         price_version="1",
         settles_in="completed",
         trace_id="0" * 32,

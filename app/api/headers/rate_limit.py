@@ -7,16 +7,17 @@ Amounts of credits are in micro-credits.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import assert_never
 
 from app.auth.principal import Principal
 from app.documents.limits import visible_to
 from app.errors import Problem
 from app.gateway import Gateway
-from app.quotas.limits import Metric, Standing
-from app.quotas.refusal import refused
+from app.quotas.metrics import Unit
+from app.quotas.problem import refused
+from app.quotas.standing import Standing
 
 _MAX_S = 0.5
-_UNITS = {Metric.IN_FLIGHT: "concurrent-requests"}  # the draft's own unit; its default is "requests"
 
 
 def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> dict[str, str]:
@@ -53,12 +54,24 @@ async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str)
 
 
 def _policy(standing: Standing) -> str:
-    metric = standing.limit.metric
-    unit = "microcredits" if metric.of_credits else _UNITS.get(metric)
+    unit = _quota_unit(standing.limit.metric.unit)
     window = f";w={standing.window_s}" if standing.window_s is not None else ""
     return f'"{standing.limit.policy}";q={_integer(standing.amount)}{window}' + (
         f';qu="{unit}"' if unit else ""
     )
+
+
+def _quota_unit(unit: Unit) -> str | None:
+    """The draft's quota unit; None for its default, which is requests."""
+    match unit:
+        case Unit.MICROCREDITS | Unit.OUTPUT_SECONDS:
+            return unit
+        case Unit.REQUESTS:
+            return "concurrent-requests"
+        case Unit.GENERATIONS | Unit.SUBMITS | Unit.READS | Unit.CALLS | Unit.TOKENS:
+            return None
+        case _:
+            assert_never(unit)
 
 
 def _state(standing: Standing) -> str:

@@ -24,7 +24,8 @@ from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import token_limits
 from app.quotas.account import Owner
-from app.quotas.limits import MICROCREDITS, MOST
+from app.quotas.amounts import MICROCREDITS
+from app.quotas.limits import MOST
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
 _MAX_LISTED: Final = 20

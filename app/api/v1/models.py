@@ -17,7 +17,7 @@ from app.documents.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
 from app.kit.log import trace_id_var
-from app.quotas.refusal import QuotaProblem
+from app.quotas.problem import QuotaProblem
 
 WARNINGS_HEADER = "Reelgate-Media-Warnings"
 

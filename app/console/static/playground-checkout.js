@@ -11,6 +11,9 @@ const METRICS = {
   "credits-day": "Credits a day",
   "credits-month": "Credits a month",
   "credits-total": "Credits in all",
+  "output-seconds-day": "Seconds of output a day",
+  "output-seconds-month": "Seconds of output a month",
+  "output-seconds-total": "Seconds of output in all",
 };
 
 const TOKEN_METRICS = {

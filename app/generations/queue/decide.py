@@ -16,7 +16,10 @@ from app.generations.queue.eligible import anybody_may_go
 from app.generations.store import SubmitIntent
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import TOTAL, Account, Limit, Metric, Payer, Scope, Standing
+from app.quotas.limits import Limit, Payer, Scope
+from app.quotas.metrics import Metric
+from app.quotas.periods import TOTAL
+from app.quotas.standing import Account, Standing
 from app.upstream import credentials
 from app.upstream.credentials import Choice
 

@@ -15,11 +15,13 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import SubmitIntent
 from app.generations.submit import idempotency, record
 from app.generations.submit.record import Recorded
-from app.quotas.limits import Payer, Standing
-from app.quotas.refusal import QuotaProblem, refused
+from app.quotas.amounts import Amounts
+from app.quotas.limits import Payer
+from app.quotas.problem import QuotaProblem, refused
+from app.quotas.standing import Standing
 
 _MAX_REMEMBERED: Final = 1_000
-_Question = tuple[str, str, Payer, str, int, bool]  # what the decision depends on
+_Question = tuple[str, str, Payer, str, Amounts, bool]  # what the decision depends on
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Admission:
             intent.mode,
             intent.payer,
             intent.model_id,
-            intent.price_microcredits,
+            intent.amounts,
             intent.queueable,
         )
         came = next(self._ticket)

@@ -1,6 +1,7 @@
 """Quotes: what a submit would cost, and whether it would be accepted. Nothing is sent, held or spent."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,21 +10,24 @@ from app.catalog.model import Model
 from app.catalog.pricing import NoPriceError
 from app.generations.queue import rows as queue
 from app.generations.submit.inspection import Inspection
-from app.generations.submit.submitter import Submitter
-from app.quotas.limits import Standing
+from app.generations.submit.submitter import Submitter, amounts_of, undeclared_by
+from app.quotas.amounts import Amounts
+from app.quotas.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """What a submit would meet.
 
-    `price_microcredits` is None where the input violates the schema in a way that prevents pricing; the
-    limits (`standings`) are then shown without being judged. `queueable` says whether the caller's requests
-    are queued when they cannot be sent at once, `would_queue` whether this one would be.
+    `amounts` is what it would take of every limit; None where an input that is priced violates the schema:
+    the limits (`standings`) are shown then and not judged. `output_seconds` is None where the model's file
+    does not say how many an input orders. `queueable` says whether the caller's requests may be queued,
+    `would_queue` whether this one would have to be.
     """
 
     model: Model
-    price_microcredits: int | None
+    amounts: Amounts | None
+    output_seconds: int | None
     inspection: Inspection
     standings: Sequence[Standing]
     queueable: bool
@@ -40,12 +44,13 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     model = submitter.model(principal, model_id)
     submitter.check_configured(principal)
     inspection = await submitter.inspector.inspect(principal, model, body)
-    try:
-        price = model.price(body)
-    except NoPriceError:
-        price = None
+    amounts: Amounts | None = None
+    with suppress(NoPriceError):
+        amounts = amounts_of(model, body)
     account = await submitter.account(principal, model.model_id)
-    standings = account.standings(price)
+    standings = account.standings()
+    if amounts is not None:
+        standings = account.standings(amounts, undeclared=undeclared_by(model))
     queueable = submitter.queueable(principal)
     would_queue = queueable and (
         not submitter.pool.usable(principal.mode)
@@ -54,7 +59,8 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     )
     return Quote(
         model=model,
-        price_microcredits=price,
+        amounts=amounts,
+        output_seconds=model.seconds(body),
         inspection=inspection,
         standings=standings,
         queueable=queueable,

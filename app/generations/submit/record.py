@@ -22,8 +22,8 @@ from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import idempotency
 from app.quotas import account, ledger
 from app.quotas.account import Owner
-from app.quotas.limits import Standing
-from app.quotas.refusal import refused
+from app.quotas.problem import refused
+from app.quotas.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,13 @@ def record(
         )
         if existing is not None:
             return Recorded(existing, is_new=False)
-    standings = before.standings(intent.price_microcredits)
+    standings = before.standings(intent.amounts, undeclared=intent.undeclared)
     refusal = refused(standings, queueable=intent.queueable)
     if refusal is not None:
         raise refusal
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)
-    after = before.with_one_more(intent.price_microcredits)
-    account.take(connection, owner, before, after, microcredits=intent.price_microcredits)
+    after = before.with_one_more(intent.amounts)
+    account.take(connection, owner, before, after, intent.amounts)
     generation = begin(
         connection,
         intent,
@@ -102,7 +102,8 @@ def record(
     if not credential:
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
-    return Recorded(generation, is_new=True, standings=tuple(after.standings(intent.price_microcredits)))
+    standings = after.standings(intent.amounts, undeclared=intent.undeclared)
+    return Recorded(generation, is_new=True, standings=tuple(standings))
 
 
 def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:

@@ -6,6 +6,7 @@ became of it.
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +38,10 @@ from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
-from app.quotas.limits import Account, Payer, Standing
+from app.quotas.amounts import Amounts
+from app.quotas.limits import Limit, Payer
+from app.quotas.metrics import Unit
+from app.quotas.standing import Account, Standing
 from app.upstream.credentials import Choice, Pool
 
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
@@ -130,7 +134,8 @@ class Submitter:
             model_id=model.model_id,
             input_document=body,
             media=inspection.media,
-            price_microcredits=model.price(body),
+            amounts=amounts_of(model, body),
+            undeclared=undeclared_by(model),
             price_version=model.pricing.version,
             settles_in=self.policy.settles_in,
             trace_id=trace_id,
@@ -253,6 +258,35 @@ class Submitter:
             raise Problem(
                 UPSTREAM_NOT_CONFIGURED, "No credential for RunComfy is configured on this gateway."
             )
+
+
+def amounts_of(model: Model, body: Mapping[str, Any]) -> Amounts:
+    """What a valid body takes of every limit.
+
+    Raises:
+        NoPriceError: the body violates the model's schema in an input that is priced.
+
+    """
+    return Amounts(generations=1, microcredits=model.price(body), output_seconds=model.seconds(body) or 0)
+
+
+def undeclared_by(model: Model) -> frozenset[Unit]:
+    """Of what a model's file does not say how much a request orders."""
+    return frozenset() if model.output_seconds is not None else frozenset({Unit.OUTPUT_SECONDS})
+
+
+def refused_for_no_declaration(catalog: Catalog, limits: Iterable[Limit]) -> list[str]:
+    """Which models one of these limits refuses: those whose files declare nothing of its unit."""
+    return [
+        model.model_id
+        for model in catalog.models.values()
+        if any(
+            limit.amount is not None
+            and limit.metric.unit in undeclared_by(model)
+            and limit.scope.model_id in {"", model.model_id}
+            for limit in limits
+        )
+    ]
 
 
 def _answer(generation: Generation, *, replayed: bool = False) -> Submission:

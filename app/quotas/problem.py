@@ -1,0 +1,210 @@
+"""What a tenant is told of limits that refuse: the problem, which names the one that binds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED, Problem
+from app.kit.clock import iso
+from app.quotas.amounts import MICROCREDITS, credits_text
+from app.quotas.metrics import Metric, Unit, Window
+from app.quotas.standing import Standing
+
+_HOLDERS = {
+    "tenant": "Your tenant",
+    "key": "This API key",
+    "end-user": "This user",
+    "token": "This client token",
+}
+
+
+@dataclass(eq=False, kw_only=True)
+class QuotaProblem(Problem):
+    """A refusal by quotas: all limits as they stood, those that refuse, and the one of them that binds.
+
+    It tells everything; `documents.limits` decides what of it a caller may read.
+    """
+
+    standings: Sequence[Standing]
+    violated: Sequence[Standing]
+    binding: Standing
+
+    @property
+    def detail_without_amounts(self) -> str:
+        """The sentence for a caller who may not be told of the limit that binds."""
+        return _bare(self.binding)
+
+
+def refused(standings: Sequence[Standing], *, queueable: bool = False) -> QuotaProblem | None:
+    """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
+
+    One that `queueable` is not refused for what is in flight.
+
+    The binding limit is the one that waits longest; it is told in words, all are listed. Of two that end at
+    the same moment, as a day and a month do on a month's last day, it is the one with the longer window: the
+    same limit is named on every day of the month.
+    """
+    violated = [one for one in standings if not one.fits and not (queueable and one.may_be_queued_for)]
+    if not violated:
+        return None
+    binding = max(
+        violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0, one.window_s or 0)
+    )
+    return QuotaProblem(
+        QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
+        sentence(binding),
+        retry_after_s=binding.retry_after_s,
+        standings=standings,
+        violated=violated,
+        binding=binding,
+    )
+
+
+def _bare(standing: Standing) -> str:
+    """The refusal by a limit that the caller may not see."""
+    policy = standing.limit.policy
+    if standing.retry_after_s is None:
+        return (
+            f"The application's own quota (`{policy}`) is used up."
+            " Waiting does not help: it has to be raised."
+        )
+    return (
+        f"The application's own quota (`{policy}`) does not allow this now."
+        f" Try again in {standing.retry_after_s} s."
+    )
+
+
+def sentence(standing: Standing) -> str:
+    """The state of a limit that refuses, and when to come back, for a person who has never seen it."""
+    window = standing.limit.metric.window
+    match window:
+        case Window.MINUTE:
+            return f"{_rate(standing)} {_when(standing)}"
+        case Window.NOW:
+            return f"{_in_flight(standing)} {_when(standing)}"
+        case Window.DAY | Window.MONTH | Window.TOTAL:
+            return f"{_sum(standing)} {_when(standing)}"
+        case _:
+            assert_never(window)
+
+
+def _rate(standing: Standing) -> str:
+    limit = standing.limit
+    burst = limit.burst or standing.amount
+    at_once = f", at most {burst} at once" if burst != standing.amount else ""
+    allowed = _amount(standing, standing.amount)
+    what = f"{allowed}{_of_model(standing)} {_span(limit.metric.window)}{at_once}"
+    return f"{_holder(standing)} may make {what} (`{limit.policy}`)."
+
+
+def _in_flight(standing: Standing) -> str:
+    limit = standing.limit
+    allowed = _amount(standing, standing.amount)
+    return (
+        f"{_holder(standing)} may have {allowed}{_of_model(standing)} in flight {_span(limit.metric.window)}"
+        f" (`{limit.policy}`), and has {standing.held}."
+    )
+
+
+def _sum(standing: Standing) -> str:
+    spent, held, left, wanted, debt = (
+        _amount(standing, value)
+        for value in (
+            standing.spent,
+            standing.held,
+            standing.remaining,
+            standing.wanted,
+            standing.overdrawn,
+        )
+    )
+    used = f"{spent} spent, {held} held for requests under way"
+    if standing.overdrawn:
+        for_model = _of_model(standing).replace(" of ", " for ")
+        return (
+            f"{_holder(standing)}'s balance{for_model} (`{standing.limit.policy}`) is overdrawn by {debt}:"
+            f" {used}; this one needs {wanted}."
+        )
+    if standing.undeclared:
+        return f"{_allowance(standing)}, and this model's file does not say how much a request orders."
+    return f"{_allowance(standing)}: {used}, {left} left; this one needs {wanted}."
+
+
+def _allowance(standing: Standing) -> str:
+    metric = standing.limit.metric
+    of_output = " of output" if metric.unit is Unit.OUTPUT_SECONDS else ""
+    allowed = f"{_amount(standing, standing.amount)}{of_output}{_of_model(standing)}"
+    return f"{_holder(standing)} may spend {allowed} {_span(metric.window)} (`{standing.limit.policy}`)"
+
+
+def _holder(standing: Standing) -> str:
+    return _HOLDERS[standing.limit.scope.holder]
+
+
+def _of_model(standing: Standing) -> str:
+    model_id = standing.limit.scope.model_id
+    return f" of {model_id}" if model_id else ""
+
+
+def _span(window: Window) -> str:
+    match window:
+        case Window.MINUTE:
+            return "a minute"
+        case Window.NOW:
+            return "at a time"
+        case Window.DAY:
+            return "a day"
+        case Window.MONTH:
+            return "a month"
+        case Window.TOTAL:
+            return "in all"
+        case _:
+            assert_never(window)
+
+
+def _when(standing: Standing) -> str:
+    if standing.retry_after_s is None:
+        return _never(standing)
+    window = standing.limit.metric.window
+    match window:
+        case Window.MINUTE:
+            return f"Try again in {standing.retry_after_s} s."
+        case Window.NOW:
+            return (
+                f"Try again when one of them has ended (`GET /v1/requests` lists them),"
+                f" or in {standing.retry_after_s} s."
+            )
+        case Window.DAY | Window.MONTH | Window.TOTAL:
+            return f"It begins anew at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
+        case _:
+            assert_never(window)
+
+
+def _never(standing: Standing) -> str:
+    if standing.undeclared:
+        return "Waiting does not help: the operator has to declare it there."
+    can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
+    back = " unless what is held comes back" if can_come_back else ""
+    if standing.limit.scope.token_id:
+        return f"Waiting does not help{back}: it is all that this token may use."
+    if standing.limit.metric is Metric.CREDITS_TOTAL and not standing.limit.scope.end_user:
+        missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
+        return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
+    if standing.wanted > standing.amount:
+        fits_never = (
+            "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
+        )
+        return f"{fits_never}: waiting does not help."
+    return f"Waiting does not help{back}: it has to be raised."
+
+
+def _amount(standing: Standing, value: int) -> str:
+    unit = standing.limit.metric.unit
+    match unit:
+        case Unit.MICROCREDITS:
+            return "1 credit" if value == MICROCREDITS else f"{credits_text(value)} credits"
+        case Unit.OUTPUT_SECONDS:
+            return "1 second" if value == 1 else f"{value} seconds"
+        case Unit.GENERATIONS | Unit.SUBMITS | Unit.REQUESTS | Unit.READS | Unit.CALLS | Unit.TOKENS:
+            return f"{value} {unit.removesuffix('s')}" if value == 1 else f"{value} {unit}"
+        case _:
+            assert_never(unit)

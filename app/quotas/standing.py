@@ -1,0 +1,220 @@
+"""How an account's limits stand, and what one more generation does to it. Pure.
+
+Usage and time come from the caller; `account` reads the rows of which an `Account` is made, and writes what
+was taken from it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, assert_never
+
+from app.quotas.amounts import NAMES, NOTHING, Amounts
+from app.quotas.limits import Limit, Payer, Scope, scopes_of
+from app.quotas.metrics import Metric, Unit, Window
+from app.quotas.periods import TOTAL, Periods
+from app.quotas.rate import Rate
+
+IN_FLIGHT_RETRY_S: Final = 5  # a slot is freed by an event, not by the clock: a client looks again soon
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a scope used in one period. `added_microcredits`, of `total` alone, are top-ups and adjustments.
+
+    `tat_us` is the rate limiter's theoretical arrival time, in microseconds since 1970.
+    """
+
+    held: Amounts = NOTHING
+    spent: Amounts = NOTHING
+    added_microcredits: int = 0
+    tat_us: int | None = None
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """What is held and spent, by the names that columns and documents have: `held_generations` …."""
+        return {
+            f"{what}_{name}": getattr(amounts, name)
+            for name in NAMES
+            for what, amounts in (("held", self.held), ("spent", self.spent))
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A limit beside what is used of it.
+
+    `held` belongs to requests under way and may come back; `spent` does not. `remaining` is never negative.
+    `resets_at_ms` is when the window begins anew. A rate has none: it is when the whole burst is free again
+    or, where none is left, when the next one is. So whoever is refused is never told to come back earlier.
+    """
+
+    limit: Limit
+    amount: int
+    held: int
+    spent: int
+    remaining: int
+    resets_at_ms: int | None
+    resets_in_s: int | None
+    period: str | None
+    window_s: int | None
+    wanted: int = 0
+    retry_after_s: int | None = None
+    """For a wish that does not fit: seconds until it can, None when waiting alone will not help."""
+    undeclared: bool = False
+    """Whether nobody can tell how much is wanted: the model's file does not say."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the wish does. What cannot be counted does not: a limit is never passed by in silence."""
+        return not self.undeclared and self.wanted <= self.remaining
+
+    @property
+    def may_be_queued_for(self) -> bool:
+        """Whether it is a limit of what is in flight, into which the wish fits some day.
+
+        Of an end user what waits counts as in flight, so that nobody fills the queue alone.
+        """
+        is_in_flight = self.limit.metric.window is Window.NOW and not self.limit.scope.end_user
+        return is_in_flight and self.wanted <= self.amount
+
+    @property
+    def burst(self) -> int | None:
+        """Of a rate whose burst is not a minute's: what is spent and what remains make it, not the amount."""
+        return self.limit.burst if self.amount else None
+
+    @property
+    def overdrawn(self) -> int:
+        """By how many micro-credits a balance is below 0; 0 where it is not, and where it is no balance."""
+        is_balance = self.limit.metric is Metric.CREDITS_TOTAL
+        return max(0, self.held + self.spent - self.amount) if is_balance else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything that decides about one more generation of a payer and a model."""
+
+    payer: Payer
+    model_id: str
+    now_ms: int
+    time_zone: str
+    periods: Periods
+    limits: tuple[Limit, ...]
+    usage: Mapping[tuple[Scope, str], Usage] = field(default_factory=dict)
+    in_flight: Mapping[Scope, int] = field(default_factory=dict)
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Those with sums of their own that a generation counts in, in a fixed order."""
+        return scopes_of(self.payer.kid, self.model_id, self.payer.end_user)
+
+    @property
+    def cells(self) -> list[tuple[Scope, str]]:
+        """Every scope and period that a generation counts in; of a client token all that it ever made."""
+        sums = [(scope, label) for scope in self.scopes for label in self.periods.labels]
+        return [*sums, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
+
+    def standings(
+        self, wanted: Amounts = NOTHING, *, undeclared: Collection[Unit] = frozenset()
+    ) -> list[Standing]:
+        """Every limit as it stands, and whether one more generation of these amounts fits into it.
+
+        Limits on a unit that its model leaves `undeclared` do not let it through.
+        """
+        found = [self._standing(one, one.amount, wanted) for one in self.limits if one.amount is not None]
+        return [
+            replace(one, undeclared=True, retry_after_s=None) if one.limit.metric.unit in undeclared else one
+            for one in found
+        ]
+
+    def with_one_more(self, wanted: Amounts) -> "Account":
+        """The account after one more generation of these amounts."""
+        now_us = self.now_ms * 1000
+        rates = {one.scope: one for one in self.limits if one.metric is Metric.SUBMITS_MINUTE and one.amount}
+        usage = dict(self.usage)
+        for scope, label in self.cells:
+            before = usage.get((scope, label), Usage())
+            rate = rates.get(scope) if label == TOTAL else None
+            usage[scope, label] = replace(
+                before,
+                held=before.held + wanted,
+                tat_us=before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us),
+            )
+        in_flight = {scope: self.in_flight.get(scope, 0) + 1 for scope in self.scopes}
+        return replace(self, usage=usage, in_flight=in_flight)
+
+    def _standing(self, limit: Limit, amount: int, wanted: Amounts) -> Standing:
+        unit, window = limit.metric.unit, limit.metric.window
+        usage = self.usage.get((limit.scope, self.periods.label(window)), Usage())
+        match window:
+            case Window.MINUTE:
+                return rate_standing(limit, usage.tat_us, self.now_ms, wanted.of(unit))
+            case Window.NOW:
+                return self._in_flight_standing(limit, amount, wanted.of(unit))
+            case Window.DAY | Window.MONTH | Window.TOTAL:
+                return self._sum_standing(limit, amount, usage, wanted.of(unit))
+            case _:
+                assert_never(window)
+
+    def _in_flight_standing(self, limit: Limit, amount: int, wanted: int) -> Standing:
+        held = self.in_flight.get(limit.scope, 0)
+        remaining = max(0, amount - held)
+        can_come = remaining < wanted <= amount
+        return Standing(
+            limit,
+            amount,
+            held,
+            0,
+            remaining,
+            None,
+            None,
+            None,
+            None,
+            wanted,
+            IN_FLIGHT_RETRY_S if can_come else None,
+        )
+
+    def _sum_standing(self, limit: Limit, amount: int, usage: Usage, wanted: int) -> Standing:
+        unit, window = limit.metric.unit, limit.metric.window
+        if limit.metric is Metric.CREDITS_TOTAL:
+            amount += usage.added_microcredits
+        held, spent = usage.held.of(unit), usage.spent.of(unit)
+        remaining = max(0, amount - held - spent)
+        ends_ms = self.periods.end_ms(window)
+        resets_in_s = None if ends_ms is None else max(1, -((self.now_ms - ends_ms) // 1000))
+        return Standing(
+            limit,
+            amount,
+            held,
+            spent,
+            remaining,
+            ends_ms,
+            resets_in_s,
+            self.periods.label(window),
+            self.periods.length_s(window),
+            wanted,
+            resets_in_s if remaining < wanted <= amount else None,
+        )
+
+
+def rate_standing(limit: Limit, tat_us: int | None, now_ms: int, wanted: int) -> Standing:
+    """A limit of so many a minute as it stands."""
+    amount = limit.amount or 0
+    if amount == 0:
+        return Standing(limit, 0, 0, 0, 0, None, None, None, 60, wanted)
+    rate, now_us = Rate.of(limit), now_ms * 1000
+    remaining = rate.remaining(tat_us, now_us)
+    until_us = rate.full_us(tat_us, now_us) if remaining else rate.wait_us(tat_us, now_us)
+    wait_s = -(-until_us // 1_000_000)
+    return Standing(
+        limit,
+        amount,
+        0,
+        rate.burst - remaining,
+        remaining,
+        now_ms + -(-until_us // 1000),
+        wait_s,
+        None,
+        60,
+        wanted,
+        wait_s if wanted > remaining else None,
+    )
