@@ -35,7 +35,7 @@ from typing import (
 
 Schema = dict[str, Any]
 
-_SCALARS: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_SCALARS: Final = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 _REFERENCE: Final = "#/components/schemas/"
 
 

@@ -117,6 +117,11 @@ def test_a_shape_with_a_name_is_referred_to_wherever_it_stands() -> None:
     }
 
 
+def test_a_union_of_bare_types_names_them_all() -> None:
+    assert schema_of(int | dict[str, Any]) == {"type": ["integer", "object"]}
+    assert schema_of(int | str | None) == {"type": ["integer", "string", "null"]}
+
+
 def test_a_closed_shape_has_no_other_members() -> None:
     assert components([Annotated[Loose, CLOSED]]) == {
         "Loose": {
@@ -135,8 +140,8 @@ def test_a_closed_shape_has_no_other_members() -> None:
         tuple[int, int],
         set[str],
         dict[str, int],
-        int | str,
-        int | str | None,
+        int | list[str],
+        int | list[str] | None,
         Literal[1],
         Number,
     ],
