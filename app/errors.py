@@ -423,4 +423,111 @@ UPSTREAM_TIMEOUT = Fault(
     remedy="Ask again in a while; a cancel that timed out may still have been carried out.",
 )
 
+# What an operator's command, or the admin API, is refused.
+TENANT_NOT_FOUND = Fault(
+    "tenant_not_found",
+    404,
+    "There is no such tenant.",
+    retryable=False,
+    remedy="Check the tenant's name: `reelgate tenants list` shows all.",
+)
+TENANT_EXISTS = Fault(
+    "tenant_exists",
+    409,
+    "There is a tenant of this name already.",
+    retryable=False,
+    remedy="Use that tenant, or choose another name.",
+)
+INVALID_TENANT = Fault(
+    "invalid_tenant",
+    422,
+    "A tenant cannot be set up like this.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; nothing was changed.",
+)
+API_KEY_NOT_FOUND = Fault(
+    "api_key_not_found",
+    404,
+    "There is no such API key.",
+    retryable=False,
+    remedy="Check the kid (not the key): `reelgate keys list` shows all.",
+)
+API_KEY_NOT_ACTIVE = Fault(
+    "api_key_not_active",
+    409,
+    "This API key is not active any more.",
+    retryable=False,
+    remedy="Make a new key; a key that was revoked, rotated or has expired cannot be rotated.",
+)
+INVALID_API_KEY_TERMS = Fault(
+    "invalid_api_key_terms",
+    422,
+    "An API key cannot be made on these terms.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; no key was made.",
+)
+INVALID_ACCOUNT = Fault(
+    "invalid_account",
+    422,
+    "This names no account.",
+    retryable=False,
+    remedy="Name a tenant and, to narrow it, a model and either a key or an end user, as `errors` says.",
+)
+INVALID_LIMIT = Fault(
+    "invalid_limit",
+    422,
+    "This is not a limit.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; no limit was changed.",
+)
+LIMIT_NOT_FOUND = Fault(
+    "limit_not_found",
+    404,
+    "There is no such limit.",
+    retryable=False,
+    remedy="`reelgate limits list` shows all; nothing was removed. Defaults are in REELGATE_DEFAULT_LIMITS.",
+)
+INVALID_LEDGER_ENTRY = Fault(
+    "invalid_ledger_entry",
+    422,
+    "The ledger does not take this entry.",
+    retryable=False,
+    remedy="Correct every violation in `errors`; nothing was entered.",
+)
+REFERENCE_CONFLICT = Fault(
+    "reference_conflict",
+    409,
+    "This reference belongs to another entry of the ledger.",
+    retryable=False,
+    remedy="A repetition must have the same account and amount; another payment needs its own reference.",
+)
+NOT_UNKNOWN = Fault(
+    "not_unknown",
+    409,
+    "The fate of this request is not unknown.",
+    retryable=False,
+    remedy="Nothing has to be decided: `reelgate requests show` says what became of it.",
+)
+NOT_ATTACHABLE = Fault(
+    "not_attachable",
+    422,
+    "This job of RunComfy's cannot be attached to the request.",
+    retryable=False,
+    remedy="Check RunComfy's id of the job; `detail` says why it does not fit. Nothing was changed.",
+)
+INVALID_BILL = Fault(
+    "invalid_bill",
+    422,
+    "The bill cannot be compared with the books.",
+    retryable=False,
+    remedy="Give a CSV file in UTF-8 with a header, ids and plain costs, and the days that it covers.",
+)
+INVALID_REASON = Fault(
+    "invalid_reason",
+    422,
+    "This reason cannot be recorded.",
+    retryable=False,
+    remedy="Give at most 200 printable characters; nothing was changed.",
+)
+
 CATALOGUE: tuple[Fault, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Fault))
