@@ -8,14 +8,14 @@ from pydantic import SecretStr
 
 from app.auth.origins import Origins
 from app.auth.principal import Authenticator
-from app.catalog.catalog import SHIPPED, Catalog, load_catalog
+from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
 from app.client_tokens.rejection_log import RejectionLog
 from app.config import PREFIX, Settings, SettingsError
-from app.db import revision
-from app.db.engine import Database, is_sqlite, open_database
-from app.db.sqlite import path_of, server_lock
+from app.db.engine import Database, is_sqlite
+from app.db.revision import open_checked
+from app.db.sqlite import server_lock
 from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
 from app.generations import store
@@ -33,11 +33,11 @@ from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
 from app.generations.queue.decide import SubmitPolicy
-from app.generations.resolve import Resolver
 from app.generations.retention import Retention
 from app.generations.submit.admission import Admission
+from app.generations.submit.amounts import refused_for_no_declaration
 from app.generations.submit.inspection import Inspector
-from app.generations.submit.submitter import Submitter, refused_for_no_declaration
+from app.generations.submit.submitter import Submitter
 from app.kit.clock import Clock, SystemClock
 from app.kit.log import get_logger
 from app.kit.redaction import redactor
@@ -52,10 +52,6 @@ from app.upstream.credentials import SANDBOX, Credential, Pool
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
 _log = get_logger("gateway")
-
-
-class SchemaError(Exception):
-    """The database's schema is not the one that this code needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +105,6 @@ class Gateway:
     submitter: Submitter
     dispatch_loop: DispatchLoop
     following: Following
-    resolver: Resolver
     upkeep: Upkeep
 
 
@@ -139,7 +134,8 @@ async def open_gateway(
         url = settings.database
         if serving and is_sqlite(url):
             stack.callback(server_lock(url).release)
-        db = await _open_checked(url, settings.database_pool, stack)
+        db = await open_checked(url, pool=settings.database_pool)
+        stack.push_async_callback(db.close)
         rejection_log = RejectionLog(db, clock)
         stack.push_async_callback(rejection_log.close)
         pool = Pool(clock, await _open_credentials(settings, stack))
@@ -179,7 +175,7 @@ async def open_gateway(
             deadline_s=settings.submit_deadline_s,
         )
         if serving:
-            if refused := refused_for_no_declaration(catalog, policy.default_limits):
+            if refused := refused_for_no_declaration(catalog.models.values(), policy.default_limits):
                 _log.warning(
                     "The default limits refuse models that declare no output_seconds.", models=refused
                 )
@@ -233,7 +229,6 @@ async def open_gateway(
                 watch=watch,
                 canceller=Canceller(tracker, watch, settings.submit_deadline_s),
             ),
-            resolver=Resolver(db, clock, pool),
             upkeep=Upkeep(
                 rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
                 retention=Retention(
@@ -302,28 +297,6 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
     }
     within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
     return Inspector(prober=prober, policies=policies, checks=settings.media_checks, within_s=within_s)
-
-
-def open_catalog(settings: Settings) -> Catalog:
-    """Returns the catalogue: the shipped models, and the operator's own, which override them."""
-    folders = [SHIPPED]
-    if settings.catalog_dir is not None:
-        folders.append(settings.catalog_dir)
-    return load_catalog(*folders)
-
-
-async def _open_checked(url: str, pool: int, stack: AsyncExitStack) -> Database:
-    if is_sqlite(url) and not path_of(url).exists():
-        raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
-    db = open_database(url, pool=pool)
-    stack.push_async_callback(db.close)
-    found = await db.read(revision.current)
-    if found != revision.head():
-        raise SchemaError(
-            f"the database's schema is at {found or 'nothing'}, this code needs {revision.head()};"
-            " run `reelgate migrate`."
-        )
-    return db
 
 
 async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[Credential]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from app.auth.principal import Principal, TokenProblem
-from app.auth.tenants import TenantError, origin_of
+from app.auth.tenants import OriginError, origin_of
 from app.errors import ORIGIN_NOT_ALLOWED, Problem
 from app.gateway import Gateway
 from app.kit.log import get_logger
@@ -166,5 +166,5 @@ def public_origin(base_url: str) -> str | None:
     parts = urlsplit(base_url)
     try:
         return origin_of(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-    except TenantError:  # such as a host name that is not written as browsers write it
+    except OriginError:  # such as a host name that is not written as browsers write it
         return None

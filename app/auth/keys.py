@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from app.auth.tenants import MediaChecks, origins_in
 from app.db.tables import api_keys, tenants
+from app.errors import API_KEY_NOT_ACTIVE, API_KEY_NOT_FOUND, Problem
 from app.kit.json import from_column, to_column
 from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
 
@@ -26,10 +27,6 @@ SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits
 _SHAPE = re.compile(
     rf"rg_(live|test|client)_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
 )
-
-
-class APIKeyError(ValueError):
-    """The key cannot be found or changed; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +150,15 @@ def rotate(
     Returns the new kid, the new key, and when the old one ends (milliseconds since 1970).
 
     Raises:
-        APIKeyError: there is no such key, it is no longer active, or it was rotated already.
+        Problem: API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE.
 
     """
-    old = find(connection, kid)
-    if old is None:
-        raise APIKeyError(f"there is no key {kid!r}.")
-    if old.state(now_ms) != "active" or old.rotated_to is not None:
-        raise APIKeyError(f"key {kid!r} is {'rotated' if old.rotated_to else old.state(now_ms)} already.")
+    old = to_change(connection, kid)
+    state = "rotated" if old.rotated_to else old.state(now_ms)
+    if state == "disabled":
+        raise Problem(API_KEY_NOT_ACTIVE, f"the tenant of key {kid!r}, {old.tenant_name!r}, is disabled.")
+    if state != "active":
+        raise Problem(API_KEY_NOT_ACTIVE, f"key {kid!r} is {state} already.")
     ends_at_ms = min(now_ms + overlap_ms, old.expires_at_ms or now_ms + overlap_ms)
     new_kid, key = create(
         connection,
@@ -180,8 +178,8 @@ def rotate(
         .where(api_keys.c.kid == kid, api_keys.c.rotated_to.is_(None), api_keys.c.revoked_at_ms.is_(None))
         .values(expires_at_ms=ends_at_ms, rotated_to=new_kid)
     )
-    if changed.rowcount != 1:  # somebody else was first; rolling back removes the new key
-        raise APIKeyError(f"key {kid!r} was rotated or revoked just now.")
+    if changed.rowcount != 1:  # somebody else was first; the transaction rolls back, and the new key with it
+        raise Problem(API_KEY_NOT_ACTIVE, f"key {kid!r} was rotated or revoked just now.")
     return new_kid, key, ends_at_ms
 
 
@@ -189,11 +187,10 @@ def revoke(connection: Connection, kid: str, *, now_ms: int) -> None:
     """Ends a key now. Revoking it again changes nothing.
 
     Raises:
-        APIKeyError: there is no such key.
+        Problem: API_KEY_NOT_FOUND.
 
     """
-    if find(connection, kid) is None:
-        raise APIKeyError(f"there is no key {kid!r}.")
+    to_change(connection, kid)
     connection.execute(
         update(api_keys)
         .where(api_keys.c.kid == kid, api_keys.c.revoked_at_ms.is_(None))
@@ -205,11 +202,10 @@ def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> 
     """Sets whether a key's requests may be queued; None leaves it to its tenant.
 
     Raises:
-        APIKeyError: there is no such key.
+        Problem: API_KEY_NOT_FOUND.
 
     """
-    if find(connection, kid) is None:
-        raise APIKeyError(f"there is no key {kid!r}.")
+    to_change(connection, kid)
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(queueing=queueing))
 
 
@@ -228,6 +224,21 @@ def newest_pepper_id(connection: Connection) -> str | None:
     """The id of the pepper that the newest key was made with; None where there is no key."""
     query = select(api_keys.c.pepper_id).order_by(api_keys.c.created_at_ms.desc()).limit(1)
     return connection.execute(query).scalar_one_or_none()
+
+
+def to_change(connection: Connection, kid: str) -> APIKey:
+    """Returns a key's record and locks its row until the commit.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND.
+
+    """
+    held = select(api_keys.c.kid).where(api_keys.c.kid == kid).with_for_update(key_share=True)
+    connection.execute(held)
+    key = find(connection, kid)
+    if key is None:
+        raise Problem(API_KEY_NOT_FOUND, f"there is no key {kid[:200]!r}; `reelgate keys list` shows them.")
+    return key
 
 
 def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.tables import tenants
+from app.errors import INVALID_TENANT, TENANT_EXISTS, TENANT_NOT_FOUND, FieldError, Problem
 from app.kit.ids import new_id
 from app.kit.json import from_column, to_column
 
@@ -18,8 +19,8 @@ _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 
 
-class TenantError(ValueError):
-    """The tenant cannot be created, changed or found; the message is for the operator."""
+class OriginError(ValueError):
+    """The text is not a web origin; the message says what one is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +47,26 @@ class Tenant:
     dispatch_paused_at_ms: int | None = None
 
 
+def fault_of_name(name: str) -> FieldError | None:
+    """What is wrong with a tenant's name, if anything is."""
+    if _NAME.match(name):
+        return None
+    detail = (
+        f"{name[:200]!r} is no tenant name: 1 to 100 letters, digits, blanks, dots, dashes or underscores."
+    )
+    return FieldError("#/name", "pattern", detail)
+
+
 def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "UTC") -> Tenant:
     """Creates a tenant, whose days and months of quota begin in an IANA time zone.
 
     Raises:
-        TenantError: the name is taken, or not 1 to 100 letters, digits, blanks, dots, dashes or underscores.
+        Problem: TENANT_EXISTS; INVALID_TENANT, the name is not 1 to 100 of letters, digits, blank, dot,
+            dash, underscore.
 
     """
-    if not _NAME.match(name):
-        raise TenantError(
-            f"{name!r} is no tenant name: 1 to 100 letters, digits, blanks, dots, dashes or underscores."
-        )
+    if fault := fault_of_name(name):
+        raise Problem(INVALID_TENANT, fault.detail, errors=[fault])
     tenant = Tenant(
         id=new_id(now_ms), name=name, created_at_ms=now_ms, disabled_at_ms=None, time_zone=time_zone
     )
@@ -65,8 +75,19 @@ def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "
             insert(tenants).values(id=tenant.id, name=name, created_at_ms=now_ms, time_zone=time_zone)
         )
     except IntegrityError as error:
-        raise TenantError(f"there is a tenant {name!r} already.") from error
+        raise Problem(TENANT_EXISTS, f"there is a tenant {name!r} already.") from error
     return tenant
+
+
+def set_disabled(connection: Connection, tenant_id: str, at_ms: int | None) -> None:
+    """Refuse a tenant's keys and send nothing more of its jobs, or have it back (None).
+
+    It counts from the first time that it was disabled.
+    """
+    query = update(tenants).where(tenants.c.id == tenant_id)
+    if at_ms is not None:
+        query = query.where(tenants.c.disabled_at_ms.is_(None))
+    connection.execute(query.values(disabled_at_ms=at_ms))
 
 
 def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> None:
@@ -102,7 +123,7 @@ def set_origins(connection: Connection, tenant_id: str, origins: Collection[str]
     """Sets the web origins whose pages may call with the tenant's keys; returns them as browsers send them.
 
     Raises:
-        TenantError: one of them is no origin.
+        OriginError: one of them is no origin.
 
     """
     kept = frozenset(map(origin_of, origins))
@@ -131,7 +152,7 @@ def origin_of(text: str) -> str:
     """Returns an origin as a browser sends it: in lower case, with a port only where it is not the usual one.
 
     Raises:
-        TenantError: the text is no origin; `null` and wildcards are none.
+        OriginError: the text is no origin; `null` and wildcards are none.
 
     """
     try:
@@ -142,21 +163,26 @@ def origin_of(text: str) -> str:
     host = parts.hostname or ""
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     if usual is None or not _HOST.match(host) or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-        raise TenantError(f"{text!r} is no origin: https://app.example, without a path or a wildcard.")
+        raise OriginError(f"{text!r} is no origin: https://app.example, without a path or a wildcard.")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
 
 
-def by_name(connection: Connection, name: str) -> Tenant:
-    """Returns the tenant with that name.
+def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Tenant:
+    """Returns the tenant with that name; `to_change` also locks its row until the commit.
 
     Raises:
-        TenantError: there is none.
+        Problem: TENANT_NOT_FOUND.
 
     """
-    row = connection.execute(select(tenants).where(tenants.c.name == name)).one_or_none()
+    query = select(tenants).where(tenants.c.name == name)
+    if to_change:
+        query = query.with_for_update(key_share=True)
+    row = connection.execute(query).one_or_none()
     if row is None:
-        raise TenantError(f"there is no tenant {name!r}; `reelgate tenants list` shows them.")
+        raise Problem(
+            TENANT_NOT_FOUND, f"there is no tenant {name[:200]!r}; `reelgate tenants list` shows them."
+        )
     return _tenant(row)
 
 

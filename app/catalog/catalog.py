@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer
 from app.catalog.model import Model, ModelError, build_model
+from app.config import Settings
 
 SHIPPED: Final = Path(__file__).parent / "models"
 MAX_FILE_BYTES: Final = 1 << 20
@@ -46,6 +47,12 @@ class Catalog:
     def get(self, model_id: str) -> Model | None:
         """Returns the model with exactly this id, or None."""
         return self.models.get(model_id)
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The shipped models, under the operator's own. Raises `CatalogError`."""
+    own = [] if settings.catalog_dir is None else [settings.catalog_dir]
+    return load_catalog(SHIPPED, *own)
 
 
 def load_catalog(*folders: Path) -> Catalog:

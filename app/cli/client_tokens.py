@@ -1,45 +1,43 @@
-"""Client tokens, for the operator: who holds one, what it may do, and how to end it."""
+"""`reelgate client-tokens`: who holds one, what it may do, and how to end it."""
 
 from typing import Annotated
 
 import typer
 
-from app.auth import client_tokens as token_rows
-from app.auth import tenants as tenant_rows
+from app.admin import client_tokens
+from app.admin.actor import of_command
+from app.admin.session import AdminSession
 from app.auth.client_tokens import ClientToken
-from app.cli.session import fail, with_gateway
+from app.cli.options import Reason, Tenant
+from app.cli.session import with_admin
 from app.cli.tables import AsJson, print_json, print_table
 from app.documents import client_tokens as documents
-from app.gateway import Gateway
-from app.generations import token_limits
 from app.kit.clock import iso
-from app.quotas.account import Owner
 
-client_tokens = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
-
-_MAX = 10_000
+group = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
 
 
-@client_tokens.command("list")
+@group.command("list")
 def list_client_tokens(
-    tenant: Annotated[str, typer.Option(help="The tenant's name.")],
+    tenant: Tenant,
     end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Of this end user alone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MAX, help="How many, the newest first.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=client_tokens.MAX_LISTED, help="How many, the newest first.")
+    ] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Show a tenant's client tokens, without their secrets."""
 
-    async def work(gateway: Gateway) -> tuple[list[ClientToken], int]:
-        found = await gateway.db.read(tenant_rows.by_name, tenant)
-        listed = await gateway.db.read(token_rows.page, found.id, mode=None, limit=limit, end_user=end_user)
+    async def work(gateway: AdminSession) -> tuple[list[ClientToken], int]:
+        listed = await client_tokens.listed(gateway, tenant, end_user=end_user, limit=limit)
         return listed, gateway.clock.now_ms()
 
-    found, now_ms = with_gateway(work)
+    found, now_ms = with_admin(work)
     if as_json:
         print_json([documents.client_token(one, now_ms) for one in found])
         return
     print_table(
-        ("TOKEN ID", "KEYS", "KID", "STATE", "SEES", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
+        ("TOKEN ID", "KEYS", "KID", "STATE", "VISIBILITY", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
         [
             (
                 one.token_id,
@@ -57,38 +55,19 @@ def list_client_tokens(
     )
 
 
-@client_tokens.command("show")
+@group.command("show")
 def show_client_token(token_id: str) -> None:
     """Show all of a client token, as JSON: its terms, what it used, made and was refused."""
 
-    async def work(gateway: Gateway) -> documents.ClientTokenInFull:
-        token = await _found(gateway, token_id)
-        owner = Owner(token.tenant_id, token.mode)
-        return documents.client_token_in_full(
-            token,
-            await gateway.db.read(token_limits.used, owner, token_id),
-            await gateway.db.read(token_limits.newest, owner, token_id, most=_MAX),
-            await gateway.db.read(token_rows.refusals_of, token_id),
-            gateway.clock.now_ms(),
-        )
+    async def work(gateway: AdminSession) -> tuple[client_tokens.TokenInFull, int]:
+        return await client_tokens.show(gateway, token_id), gateway.clock.now_ms()
 
-    print_json(with_gateway(work))
+    found, now_ms = with_admin(work)
+    print_json(documents.client_token_in_full(found.token, found.used, found.newest, found.refusals, now_ms))
 
 
-@client_tokens.command("revoke")
-def revoke_client_token(token_id: str) -> None:
+@group.command("revoke")
+def revoke_client_token(token_id: str, reason: Reason = None) -> None:
     """End a client token now, on every server within five seconds; its jobs go on."""
-
-    async def work(gateway: Gateway) -> None:
-        await _found(gateway, token_id)
-        await gateway.db.write(token_rows.revoke, token_id, now_ms=gateway.clock.now_ms())
-
-    with_gateway(work)
+    with_admin(lambda gateway: client_tokens.revoke(gateway, of_command(), token_id, reason=reason))
     typer.echo(f"Revoked {token_id}.")
-
-
-async def _found(gateway: Gateway, token_id: str) -> ClientToken:
-    found = await gateway.db.read(token_rows.find, token_id)
-    if found is None:
-        fail(f"there is no client token {token_id!r}; `reelgate client-tokens list` shows them.")
-    return found[0]

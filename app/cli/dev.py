@@ -13,15 +13,16 @@ from pathlib import Path
 
 import typer
 
-from app.auth import keys, tenants
-from app.auth.tenants import Tenant, TenantError
+from app.admin import keys, tenants
+from app.admin.actor import of_command
+from app.auth.keys import MAY_MINT, SCOPES, parse
 from app.cli.servers import claim_port, serve
 from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
 from app.config import Settings
 from app.db import revision
 from app.db.engine import is_sqlite
 from app.db.sqlite import server_lock
-from app.errors import Problem
+from app.errors import TENANT_EXISTS, Problem
 from app.gateway import Gateway, open_gateway
 from app.kit.log import configure_logging
 
@@ -40,7 +41,7 @@ def dev() -> None:
     with plain_errors():
         _migrate(settings)
         key = asyncio.run(_demo_key(settings))
-    presented = keys.parse(key)
+    presented = parse(key)
     if settings.playground_kid is None and presented is not None:
         settings = settings.model_copy(update={"playground_kid": presented.kid})
     with _sandbox(settings):
@@ -106,31 +107,25 @@ async def _demo_key(settings: Settings) -> str:
             key = path.read_text(encoding="utf-8").strip()
             with suppress(Problem):
                 principal = await gateway.access.authenticator.authenticate(key)
-                if keys.MAY_MINT in principal.scopes:  # else it is older than client tokens
+                if MAY_MINT in principal.scopes:  # else it is older than client tokens
                     return key
-        now_ms = gateway.clock.now_ms()
-        tenant = await _demo_tenant(gateway, now_ms)
-        _, key = await gateway.db.write(
-            keys.create,
-            tenant.id,
-            mode="test",
-            name="made by reelgate dev",
-            scopes=keys.SCOPES,
-            pepper=settings.current_pepper(),
-            now_ms=now_ms,
+        await _make_demo_tenant(gateway)
+        made = await keys.create(
+            gateway, of_command(), DEMO_TENANT, mode="test", name="made by reelgate dev", scopes=SCOPES
         )
-    _write_private(path, key)
-    return key
+    _write_private(path, made.key)
+    return made.key
 
 
-async def _demo_tenant(gateway: Gateway, now_ms: int) -> Tenant:
+async def _make_demo_tenant(gateway: Gateway) -> None:
     try:
-        found = await gateway.db.read(tenants.by_name, DEMO_TENANT)
-    except TenantError:
-        found = await gateway.db.write(tenants.create, DEMO_TENANT, now_ms=now_ms)
+        await tenants.create(gateway, of_command(), DEMO_TENANT)
+    except Problem as problem:
+        if problem.fault is not TENANT_EXISTS:
+            raise
+    (found,) = [one for one in await tenants.listed(gateway) if one.name == DEMO_TENANT]
     if not found.origins:
-        await gateway.db.write(tenants.set_origins, found.id, DEMO_ORIGINS)
-    return found
+        await tenants.set_origins(gateway, of_command(), DEMO_TENANT, DEMO_ORIGINS)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -1,46 +1,84 @@
-"""The command's top level."""
+"""The `reelgate` command: servers, the schema, tenants and keys, and a doctor."""
 
+import gc
 import json
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from app.cli import dev as demo
-from app.cli import doctor as checks
-from app.cli import people, servers
-from app.cli.books import books
-from app.cli.client_tokens import client_tokens
-from app.cli.jobs import requests
-from app.cli.limits import limits
-from app.cli.queues import dispatch
-from app.cli.session import fail, plain_errors, settings_or_exit
-from app.db import revision
-from app.db.engine import is_sqlite
-from app.db.sqlite import server_lock
-from app.gateway import open_catalog
-from app.main import contract
+GROUPS: Final[Mapping[str, str]] = {
+    name: f"app.cli.{name.replace('-', '_')}"
+    for name in ("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch")
+}
+"""The commands that are groups of commands, each by the module whose `group` it is."""
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-cli.add_typer(people.tenants, name="tenants")
-cli.add_typer(people.keys, name="keys")
-cli.add_typer(client_tokens, name="client-tokens")
-cli.add_typer(requests, name="requests")
-cli.add_typer(limits, name="limits")
-cli.add_typer(books, name="ledger")
-cli.add_typer(dispatch, name="dispatch")
+
+class LazyGroup(TyperGroup):
+    """The top level: a group of commands is imported when it is asked for.
+
+    So a short command is not kept waiting for the imports of all the others.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands, those of groups last."""
+        return [*(name for name in super().list_commands(ctx) if name not in GROUPS), *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None where there is none."""
+        if cmd_name in GROUPS and cmd_name not in self.commands:
+            gc.disable()  # what is imported stays: looking for garbage in it takes a tenth of the time
+            try:
+                group = typer.main.get_command(import_module(GROUPS[cmd_name]).group)
+            finally:
+                gc.enable()
+            group.name = cmd_name
+            self.commands[cmd_name] = group
+        return super().get_command(ctx, cmd_name)
+
+
+cli = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"reelgate {version('reelgate')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def reelgate(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """The `reelgate` command."""
 
 
 @cli.command()
 def serve() -> None:
     """Serve the gateway."""
+    from app.cli import servers
+    from app.cli.session import settings_or_exit
+
     servers.serve(settings_or_exit(server=True))
 
 
 @cli.command()
 def worker() -> None:
     """Follow jobs in the background, beside servers with REELGATE_RUN_LOOPS=false (PostgreSQL)."""
+    from app.cli import servers
+    from app.cli.session import settings_or_exit
+
     servers.work(settings_or_exit(server=True))
 
 
@@ -51,6 +89,9 @@ def sandbox(
     ] = False,
 ) -> None:
     """Serve the sandbox, a stand-in for RunComfy that rg_test_ keys reach."""
+    from app.cli import servers
+    from app.cli.session import settings_or_exit
+
     servers.sandbox(settings_or_exit(server=True), exit_with_parent=exit_with_parent)
 
 
@@ -61,6 +102,8 @@ def dev(
     ] = False,
 ) -> None:
     """Serve gateway and sandbox with a demo tenant, on this machine."""
+    from app.cli import dev as demo
+
     if show_key:
         demo.show_key()
     else:
@@ -70,6 +113,11 @@ def dev(
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
+    from app.cli.session import plain_errors, settings_or_exit
+    from app.db import revision
+    from app.db.engine import is_sqlite
+    from app.db.sqlite import server_lock
+
     settings = settings_or_exit()
     with plain_errors():
         lock = server_lock(settings.database) if is_sqlite(settings.database) else None
@@ -87,6 +135,10 @@ def openapi(
     output: Annotated[Path | None, typer.Option(help="Write it here instead of standard output.")] = None,
 ) -> None:
     """Print the OpenAPI document of this configuration."""
+    from app.catalog.catalog import open_catalog
+    from app.cli.session import plain_errors, settings_or_exit
+    from app.main import contract
+
     settings = settings_or_exit()
     with plain_errors():
         document = contract(settings, open_catalog(settings))
@@ -103,10 +155,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Check the configuration and what it reaches; exit code 1 when something is wrong."""
-    found = checks.examine(settings_or_exit())
-    checks.show(found, as_json=as_json)
-    if any(check.level == "bad" for check in found):
-        raise typer.Exit(1)
+    from app.cli import doctor as checks
+
+    checks.doctor(as_json=as_json)
 
 
 def main() -> None:
@@ -116,7 +167,8 @@ def main() -> None:
     try:
         cli()
     except KeyboardInterrupt:
-        fail("interrupted.")
+        typer.echo("reelgate: interrupted.", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

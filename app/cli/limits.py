@@ -1,41 +1,25 @@
-"""Limits: what a tenant, one of its keys or end users, or one of these with one model may use."""
+"""`reelgate limits`: what a tenant, one of its keys or end users, or one of these with one model may use."""
 
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
-from app.cli.accounts import (
-    EndUser,
-    Key,
-    Model,
-    Tenant,
-    Test,
-    account_of,
-    cells_of,
-    id_of,
-    names_of,
-    print_standings,
-    say_if_not_prepaid,
-    standings_of,
-)
-from app.cli.session import fail, with_gateway
-from app.cli.tables import AsJson, print_json, print_table
+from app.admin import limits
+from app.admin.accounts import AccountName
+from app.admin.actor import of_command
+from app.admin.limits import LimitRow
+from app.cli.options import EndUser, Key, Model, OneTenant, Reason, Tenant, Test
+from app.cli.session import with_admin
+from app.cli.tables import AsJson, cells_of, print_json, print_standings, print_table, say_if_not_prepaid
 from app.documents.limits import limit as document
-from app.gateway import Gateway
-from app.generations.submit.submitter import refused_for_no_declaration
-from app.quotas import account
-from app.quotas.account import Owner
-from app.quotas.limits import Limit, LimitError, Scope, parse_limit
 from app.quotas.metrics import SETTABLE, Metric
-from app.quotas.standing import Standing
 
-limits = typer.Typer(
+group = typer.Typer(
     no_args_is_help=True, help="What a tenant, a key or an end user, or one of them with one model, may use."
 )
 
 
-@limits.command("set")
+@group.command("set")
 def set_limits(
     given: Annotated[
         list[str],
@@ -50,33 +34,18 @@ def set_limits(
     model: Model = None,
     end_user: EndUser = None,
     test: Test = False,
+    reason: Reason = None,
 ) -> None:
     """Set limits, and show how they stand."""
-
-    async def work(gateway: Gateway) -> tuple[list[Standing], list[str]]:
-        owner, scope = await account_of(
-            gateway, tenant, key, model, test=test, served=True, end_user=end_user
-        )
-        wanted = [parse_limit(one, scope) for one in given]
-        _each_once([one.metric for one in wanted])
-        await gateway.db.write(_set_all, owner, wanted, now_ms=gateway.clock.now_ms())
-        refused = refused_for_no_declaration(gateway.catalog, wanted)
-        return await standings_of(gateway, owner, scope), refused
-
-    standings, refused = with_gateway(work)
-    print_standings(standings)
-    if refused:
-        typer.echo(
-            f"Refused from now on, because their files do not declare output_seconds: {', '.join(refused)}."
-        )
+    name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
+    done = with_admin(lambda gateway: limits.set_limits(gateway, of_command(), name, given, reason=reason))
+    print_standings(done.standings)
+    if done.refused_models:
+        refused = ", ".join(done.refused_models)
+        typer.echo(f"Refused from now on, because their files do not declare output_seconds: {refused}.")
 
 
-def _set_all(connection: Connection, owner: Owner, wanted: list[Limit], *, now_ms: int) -> None:
-    for one in wanted:
-        account.set_limit(connection, owner, one, now_ms=now_ms)
-
-
-@limits.command("unset")
+@group.command("unset")
 def unset_limits(
     given: Annotated[
         list[str], typer.Argument(metavar="METRIC...", help=f"Of {', '.join(SETTABLE)}: all of them or none.")
@@ -86,96 +55,56 @@ def unset_limits(
     model: Model = None,
     end_user: EndUser = None,
     test: Test = False,
+    reason: Reason = None,
 ) -> None:
     """Remove limits; a default of the settings holds again."""
-    if unknown := [one for one in given if one not in SETTABLE]:
-        fail(f"there is no metric {unknown[0]!r}; metrics are {', '.join(SETTABLE)}.")
-    metrics = [Metric(one) for one in given]
-    _each_once(metrics)
-
-    async def work(gateway: Gateway) -> list[Standing]:
-        owner, scope = await account_of(
-            gateway, tenant, key, model, test=test, served=False, end_user=end_user
-        )
-        await gateway.db.write(_unset_all, owner, scope, metrics)
-        return await standings_of(gateway, owner, scope)
-
-    standings = with_gateway(work)
-    typer.echo(f"Removed: {', '.join(metrics)}.")
+    name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
+    standings = with_admin(
+        lambda gateway: limits.unset_limits(gateway, of_command(), name, given, reason=reason)
+    )
+    typer.echo(f"Removed: {', '.join(given)}.")
     if standings:
         print_standings(standings)
-    if Metric.CREDITS_TOTAL in metrics:
+    if Metric.CREDITS_TOTAL in given:
         say_if_not_prepaid(standings)
 
 
-def _unset_all(connection: Connection, owner: Owner, scope: Scope, metrics: list[Metric]) -> None:
-    if missing := [one for one in metrics if not account.unset_limit(connection, owner, scope, one)]:
-        raise LimitError(f"there was no such limit: {', '.join(missing)}; nothing was removed.")
-
-
-def _each_once(metrics: list[Metric]) -> None:
-    if twice := [one for one in metrics if metrics.count(one) > 1]:
-        fail(f"{twice[0]} is given twice.")
-
-
-@limits.command("list")
-def list_limits(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None, as_json: AsJson = False
-) -> None:
+@group.command("list")
+def list_limits(tenant: OneTenant = None, as_json: AsJson = False) -> None:
     """Show every limit with what is held and spent; the settings' defaults are not listed."""
-
-    async def work(gateway: Gateway) -> tuple[dict[str, str], list[tuple[Owner, Limit, Standing | None]]]:
-        rows = await gateway.db.read(account.limits_of, await id_of(gateway, tenant))
-        found = [(owner, one, await _standing_of(gateway, owner, one)) for owner, one in rows]
-        return await names_of(gateway), found
-
-    names, found = with_gateway(work)
+    found = with_admin(lambda gateway: limits.listed(gateway, tenant=tenant))
     if as_json:
-        print_json([_limit_document(names[owner.tenant_id], owner, one, now) for owner, one, now in found])
+        print_json([_document(one) for one in found])
         return
     print_table(
         (
-            "TENANT",
-            "KEYS",
-            "KID",
-            "END USER",
-            "MODEL",
-            "METRIC",
-            "LIMIT",
-            "HELD",
-            "SPENT",
-            "REMAINING",
-            "RESETS",
+            *("TENANT", "KEYS", "KID", "END USER", "MODEL", "METRIC"),
+            *("LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
         ),
         [
             (
-                names[owner.tenant_id],
-                owner.mode,
-                one.scope.kid or "-",
-                one.scope.end_user or "-",
-                one.scope.model_id or "*",
-                one.metric,
-                *(cells_of(now) if now else ("none", "-", "-", "-", "-")),
+                one.tenant,
+                one.account.owner.mode,
+                one.limit.scope.kid or "-",
+                one.limit.scope.end_user or "-",
+                one.limit.scope.model_id or "*",
+                one.limit.metric,
+                *(cells_of(one.standing) if one.standing else ("none", "-", "-", "-", "-")),
             )
-            for owner, one, now in found
+            for one in found
         ],
     )
 
 
-async def _standing_of(gateway: Gateway, owner: Owner, limit: Limit) -> Standing | None:
-    standings = await standings_of(gateway, owner, limit.scope)
-    return next((one for one in standings if one.limit == limit), None)
-
-
-def _limit_document(tenant: str, owner: Owner, limit: Limit, standing: Standing | None) -> dict[str, Any]:
+def _document(one: LimitRow) -> dict[str, Any]:
     return {
-        "tenant": tenant,
-        "mode": owner.mode,
-        "kid": limit.scope.kid or None,
-        "end_user": limit.scope.end_user or None,
-        "model_id": limit.scope.model_id or None,
-        "metric": limit.metric,
-        "amount": limit.amount,
-        "burst": limit.burst,
-        "standing": None if standing is None else document(standing),
+        "tenant": one.tenant,
+        "mode": one.account.owner.mode,
+        "kid": one.limit.scope.kid or None,
+        "end_user": one.limit.scope.end_user or None,
+        "model_id": one.limit.scope.model_id or None,
+        "metric": one.limit.metric,
+        "amount": one.limit.amount,
+        "burst": one.limit.burst,
+        "standing": None if one.standing is None else document(one.standing),
     }

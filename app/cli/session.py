@@ -1,46 +1,33 @@
-"""How every command starts: settings read, logs set up, errors said in one line."""
+"""How every command starts: settings read, logs set up, errors said in plain lines."""
 
 import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from app.auth.keys import APIKeyError, newest_pepper_id
-from app.auth.tenants import TenantError
-from app.catalog.catalog import CatalogError
+from app.admin.session import AdminSession, open_admin
+from app.auth.keys import newest_pepper_id
 from app.config import PREFIX, Settings, SettingsError, misspelt_variables
+from app.db.revision import SchemaError
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
 from app.errors import Problem
-from app.gateway import Gateway, SchemaError, open_gateway
-from app.generations.reconcile import BillError
-from app.generations.resolve import ResolveError
 from app.kit.log import configure_logging, get_logger
 from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
 from app.quotas.limits import LimitError
 
+if TYPE_CHECKING:
+    from app.gateway import Gateway
+
 R = TypeVar("R")
 
-_KNOWN = (
-    APIKeyError,
-    BillError,
-    CatalogError,
-    DatabaseBusyError,
-    LimitError,
-    OSError,
-    Problem,
-    ResolveError,
-    SchemaError,
-    ServerRunningError,
-    SettingsError,
-    TenantError,
-)
+_KNOWN = (DatabaseBusyError, LimitError, OSError, SchemaError, ServerRunningError, SettingsError)
 
 
 _log = get_logger("settings")
@@ -82,17 +69,18 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
         _log.warning("A variable is not a setting.", finding=sentence)
 
 
-def with_gateway(work: Callable[[Gateway], Awaitable[R]]) -> R:
-    """Open the gateway for one command, beside a running server or without one.
+def with_admin(work: Callable[[AdminSession], Awaitable[R]], *, makes_key: bool = False) -> R:
+    """Open what an operator's use cases need for one command, beside a running server or without one.
 
-    Beside `reelgate dev` that is with its pepper, which is said on standard error.
+    A command that `makes_key` needs the server's pepper: beside `reelgate dev` it is that of the data folder,
+    which is said on standard error.
     """
     given = settings_or_exit()
-    settings = given.beside_development()
+    settings = given.beside_development() if makes_key else given
     configure_logging(level="ERROR", as_json=False)
 
     async def run() -> R:
-        async with open_gateway(settings) as gateway:
+        async with open_admin(settings) as gateway:
             if settings is not given:
                 await _check_kept_pepper(gateway)
             return await work(gateway)
@@ -101,7 +89,22 @@ def with_gateway(work: Callable[[Gateway], Awaitable[R]]) -> R:
         return asyncio.run(run())
 
 
-async def _check_kept_pepper(gateway: Gateway) -> None:
+def with_gateway(work: "Callable[[Gateway], Awaitable[R]]") -> R:
+    """Open a whole gateway for one command: for those that ask RunComfy."""
+    from app.gateway import open_gateway  # noqa: PLC0415 - it brings all that a server needs
+
+    settings = settings_or_exit().beside_development()
+    configure_logging(level="ERROR", as_json=False)
+
+    async def run() -> R:
+        async with open_gateway(settings) as gateway:
+            return await work(gateway)
+
+    with plain_errors():
+        return asyncio.run(run())
+
+
+async def _check_kept_pepper(gateway: AdminSession) -> None:
     """Raises where the data folder's pepper is not the one that the database's newest key was made with.
 
     A production server may run in a folder in which `reelgate dev` was tried before: keys made with the
@@ -122,13 +125,28 @@ async def _check_kept_pepper(gateway: Gateway) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Known errors end the command with one line and exit code 1, without a stack trace."""
+    """Known errors end the command with a line for each and exit code 1, without a stack trace."""
     try:
         yield
+    except Problem as problem:
+        for one in problem.errors[:-1]:
+            typer.echo(f"reelgate: {one.detail}", err=True)
+        fail(problem.errors[-1].detail if problem.errors else problem.detail)
     except _KNOWN as error:
-        fail(error.detail if isinstance(error, Problem) else str(error))
+        fail(str(error))
     except DBAPIError as error:
         fail(f"the database refuses: {' '.join(str(error.orig).split())}")
+    except Exception as error:
+        if not _is_of_catalogue(error):
+            raise
+        fail(str(error))
+
+
+def _is_of_catalogue(error: Exception) -> bool:
+    """Whether it says what is wrong with the model files."""
+    from app.catalog.catalog import CatalogError  # noqa: PLC0415 - whoever raised it has imported it
+
+    return isinstance(error, CatalogError)
 
 
 def fail(message: str) -> NoReturn:

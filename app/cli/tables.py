@@ -1,9 +1,15 @@
 """How commands print: JSON for programs, aligned columns for people."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
+from app.kit.clock import iso
+from app.quotas.amounts import amount_text
+from app.quotas.metrics import Metric
+from app.quotas.standing import Standing
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
 
@@ -18,3 +24,43 @@ def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in (titles, *rows):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def iso_or_none(at_ms: int | None) -> str | None:
+    """A time for programs."""
+    return None if at_ms is None else iso(at_ms)
+
+
+def iso_or_dash(at_ms: int | None) -> str:
+    """A time for people."""
+    return "-" if at_ms is None else iso(at_ms)
+
+
+def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
+    """Limit, held, spent, remaining and when it resets, for people: credits, not micro-credits."""
+
+    def shown(value: int) -> str:
+        return amount_text(standing.limit.metric.unit, value)
+
+    burst = f"/{standing.limit.burst}" if standing.limit.burst is not None else ""
+    return (
+        shown(standing.amount) + burst,
+        shown(standing.held),
+        shown(standing.spent),
+        shown(-standing.overdrawn or standing.remaining),
+        iso_or_dash(standing.resets_at_ms),
+    )
+
+
+def print_standings(standings: Sequence[Standing]) -> None:
+    """A table of limits beside their usage."""
+    print_table(
+        ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
+        [(one.limit.policy, *cells_of(one)) for one in standings],
+    )
+
+
+def say_if_not_prepaid(standings: Sequence[Standing]) -> None:
+    """Whoever looks at a balance has to know that it binds nobody."""
+    if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
+        typer.echo("It is not prepaid: nothing is enforced, for there is no limit on credits-total.")

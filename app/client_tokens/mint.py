@@ -9,7 +9,7 @@ from app.auth import client_tokens, keys
 from app.auth.client_tokens import ClientToken, TokenTerms
 from app.auth.keys import APIKey
 from app.auth.principal import Principal
-from app.auth.tenants import TenantError, origin_of
+from app.auth.tenants import OriginError, origin_of
 from app.catalog.bounds import faults_of_bounds
 from app.catalog.catalog import Catalog
 from app.catalog.validate import MAX_VIOLATIONS
@@ -58,7 +58,7 @@ class Minter:
         for number, text in enumerate(terms.origins or ()):
             try:
                 origins.append(origin_of(text))
-            except TenantError as error:
+            except OriginError as error:
                 errors.append(FieldError(f"#/origins/{number}", "origin", str(error)))
                 continue
             if origins[-1] not in principal.origins and origins[-1] not in own_origins:

@@ -9,16 +9,18 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.kit.log import get_logger
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _log = get_logger("announcements")
 _CHANNEL: Final = "reelgate"
@@ -51,8 +53,8 @@ class Announcements:
     sent after the commit, many together.
     """
 
-    def __init__(self, engine: AsyncEngine | None = None) -> None:
-        self._engine = engine  # None on SQLite, where no other process listens
+    def __init__(self, engine: "AsyncEngine | None" = None) -> None:
+        self._engine = engine  # None on SQLite, where nobody else listens
         self._sender = secrets.token_hex(4)
         self._listeners: list[Listener] = []
         self._waiting: deque[str] = deque(maxlen=_MAX_WAITING)
@@ -94,7 +96,7 @@ class Announcements:
         for listener in self._listeners:
             listener(message)
 
-    async def _send(self, engine: AsyncEngine) -> None:
+    async def _send(self, engine: "AsyncEngine") -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_AT_ONCE))]
             messages = [f"{self._sender} {message}" for message in batch]
@@ -104,7 +106,9 @@ class Announcements:
             except (DBAPIError, PoolTimeoutError, OSError) as error:
                 _log.warning("Announcements were lost; others look by themselves.", kind=type(error).__name__)
 
-    async def _listen(self, engine: AsyncEngine) -> None:
+    async def _listen(self, engine: "AsyncEngine") -> None:
+        import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
+
         while True:
             with suppress(psycopg.Error, OSError):
                 async with await _connect(engine) as connection:
@@ -118,8 +122,10 @@ class Announcements:
             await asyncio.sleep(_RECONNECT_S)
 
 
-async def _connect(engine: AsyncEngine) -> "psycopg.AsyncConnection[Any]":
+async def _connect(engine: "AsyncEngine") -> "psycopg.AsyncConnection[Any]":
     """Returns a connection outside the pool: it listens for as long as the process lives."""
+    import psycopg  # noqa: PLC0415 - as above
+
     url = make_url(engine.url).set(drivername="postgresql").render_as_string(hide_password=False)
     return await psycopg.AsyncConnection.connect(
         url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=2

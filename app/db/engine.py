@@ -7,20 +7,23 @@ PostgreSQL may require that the function runs again, so it must change nothing b
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.db.announcements import Announcements, begin
+from app.db.blocking import BlockingEngine
 from app.db.keyed_lock import KeyedLocks
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.kit.log import get_logger
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,11 +66,13 @@ class NotBegunProblem(Problem):
 class Database:
     """An open database. `open_database` opens it, `close` closes it."""
 
-    def __init__(self, readers: AsyncEngine, writer: Writer | None, turns: KeyedLocks | None = None) -> None:
+    def __init__(
+        self, readers: "AsyncEngine | BlockingEngine", writer: Writer | None, turns: KeyedLocks | None = None
+    ) -> None:
         self._readers = readers
         self._writer = writer
         self._turns = turns
-        self.announcements = Announcements(None if writer is not None else readers)
+        self.announcements = Announcements(None if isinstance(readers, BlockingEngine) or writer else readers)
 
     @property
     def dialect(self) -> str:
@@ -188,11 +193,15 @@ class Database:
                 await asyncio.sleep(0)
 
 
-def open_database(url: str, *, pool: int = 10) -> Database:
-    """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
+def open_database(url: str, *, pool: int = 10, light: bool = False) -> Database:
+    """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections.
+
+    A `light` one is for a short command: on SQLite it reads with a `BlockingEngine`.
+    """
     if is_sqlite(url):
-        writer = Writer(url)
-        return Database(_sqlite_readers(url, pool), writer)
+        return Database(_sqlite_readers(url, pool, light=light), Writer(url))
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
+
     async_url = make_url(url).set(drivername="postgresql+psycopg")
     own = async_url.query.get("options", "")  # such as a search_path; migrations read it from the URL too
     options = " ".join((own if isinstance(own, str) else " ".join(own), _POSTGRES_OPTIONS)).strip()
@@ -209,28 +218,38 @@ def open_database(url: str, *, pool: int = 10) -> Database:
     return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
 
 
-def _sqlite_readers(url: str, pool: int) -> AsyncEngine:
-    engine = create_async_engine(
-        URL.create(
-            "sqlite+aiosqlite",
-            database=f"file:{quote(str(path_of(url)))}",
-            query={"mode": "ro", "uri": "true"},
-        ),
-        hide_parameters=True,
-        pool_size=pool,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        pool_reset_on_return=None,  # readers leave no transaction open; a rollback is a trip to a thread
-        connect_args={"timeout": BUSY_TIMEOUT_S},
+def _sqlite_readers(url: str, pool: int, *, light: bool) -> "AsyncEngine | BlockingEngine":
+    driver_url = URL.create(
+        "sqlite" if light else "sqlite+aiosqlite",
+        database=f"file:{quote(str(path_of(url)))}",
+        query={"mode": "ro", "uri": "true"},
     )
+    how: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_size": pool,
+        "max_overflow": 0,
+        "pool_timeout": _POOL_TIMEOUT_S,
+        # Readers leave no transaction open, and each rollback is a trip to a thread.
+        "pool_reset_on_return": None,
+        "connect_args": {"timeout": BUSY_TIMEOUT_S},
+    }
+    readers: AsyncEngine | BlockingEngine
+    if light:
+        engine = create_engine(driver_url, **how)
+        readers = BlockingEngine(engine)
+    else:
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
 
-    @event.listens_for(engine.sync_engine, "connect")
+        readers = create_async_engine(driver_url, **how)
+        engine = readers.sync_engine
+
+    @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
-    return engine
+    return readers
 
 
 async def _bounded(work: Coroutine[Any, Any, R]) -> R:

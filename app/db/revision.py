@@ -1,17 +1,25 @@
 """The schema's revision: which one the database has, which one the code needs, and the upgrade."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, column, create_engine, inspect, select, table
 from sqlalchemy.pool import NullPool
 
 import app
-from app.db.engine import is_sqlite, sync_url
+from app.db.engine import Database, is_sqlite, open_database, sync_url
 from app.db.sqlite import path_of, write_lock, writer_engine
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD: Final = "0011"
+"""The newest migration; a test compares it with the folder, so that only migrating has to import Alembic."""
+_VERSION: Final = table("alembic_version", column("version_num"))
+
+
+class SchemaError(Exception):
+    """The database's schema is not the one that this code needs."""
 
 
 def migrations_folder() -> Path:
@@ -21,15 +29,42 @@ def migrations_folder() -> Path:
 
 def head() -> str:
     """Returns the revision that this code needs."""
-    revision = ScriptDirectory(str(migrations_folder())).get_current_head()
-    if revision is None:
-        raise RuntimeError(f"{migrations_folder()} holds no migration")
-    return revision
+    return HEAD
 
 
 def current(connection: Connection) -> str | None:
     """Returns the revision that the database has; None where it is empty."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(_VERSION.name):
+        return None
+    revision: str | None = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
+    return revision
+
+
+async def open_checked(url: str, *, pool: int, light: bool = False) -> Database:
+    """Opens a database whose schema is the one that this code needs; see `open_database`.
+
+    Raises:
+        SchemaError: the database has to be migrated first.
+        Problem: DATABASE_UNAVAILABLE.
+
+    """
+    if is_sqlite(url) and not path_of(url).exists():
+        raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
+    db = open_database(url, pool=pool, light=light)
+    try:
+        _check(await db.read(current))
+    except BaseException:
+        await db.close()
+        raise
+    return db
+
+
+def _check(revision: str | None) -> None:
+    if revision != HEAD:
+        raise SchemaError(
+            f"the database's schema is at {revision or 'nothing'}, this code needs {HEAD};"
+            " run `reelgate migrate`."
+        )
 
 
 def upgrade(url: str) -> tuple[str | None, str]:
@@ -42,6 +77,8 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 
 def _upgrade(engine: Engine) -> tuple[str | None, str]:
+    from alembic import command  # noqa: PLC0415 - only migrating needs it
+
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
@@ -54,8 +91,10 @@ def _upgrade(engine: Engine) -> tuple[str | None, str]:
     return before, head()
 
 
-def alembic_config(connection: Connection) -> Config:
-    """Returns Alembic's configuration, made in code so that there is no second place to set a URL."""
+def alembic_config(connection: Connection) -> "Config":
+    """Alembic's configuration, made in code so that there is no second place to set a URL."""
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection

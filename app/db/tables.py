@@ -465,3 +465,23 @@ ledger_entries = Table(
     Index("uq_ledger_entries_reference", "tenant_id", "mode", "kind", "reference", unique=True),
     Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
 )
+
+# Who changed what as an operator, and why. Append-only: triggers refuse every update and delete.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor_name", String(100), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject_kind", String(16), nullable=False),
+    Column("subject_id", String(400), nullable=False),
+    # Of a change that is no tenant's, such as a pause of all, NULL.
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id")),
+    # JSON objects of the fields that the change is about; NULL: there was, or is, nothing. Never a secret.
+    Column("before", Text),
+    Column("after", Text),
+    Column("reason", String(200)),
+    Column("trace_id", String(32)),
+)

@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from app.db.tables import ledger_entries, quota_limits
+from app.errors import REFERENCE_CONFLICT, Problem
 from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
-from app.quotas.limits import Limit, LimitError, Payer, Scope
+from app.quotas.limits import Limit, Payer, Scope
 from app.quotas.metrics import Metric
 
 
@@ -109,7 +110,7 @@ def add(
     entered twice counts once.
 
     Raises:
-        LimitError: the entry with this reference is another one.
+        Problem: REFERENCE_CONFLICT, the entry with this reference is another one.
 
     """
     account.lock_tenant(connection, owner.tenant_id)
@@ -117,7 +118,8 @@ def add(
         there = _by_reference(connection, owner, kind, reference)
         if there is not None:
             if (there.scope, there.microcredits) != (scope, microcredits):
-                raise LimitError(f"reference {reference!r} belongs to another entry (number {there.id}).")
+                detail = f"reference {reference!r} belongs to another entry (number {there.id})."
+                raise Problem(REFERENCE_CONFLICT, detail)
             return False
     if kind is Kind.TOP_UP and not _is_prepaid(connection, owner, scope):
         line = Limit(scope, Metric.CREDITS_TOTAL, _default_line(scope, defaults))

@@ -8,7 +8,7 @@ table inform the operator and replicas that start: they never decide about money
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
@@ -19,7 +19,6 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.upstream.breaker import Condition, Health
 from app.upstream.capacity import Capacity
-from app.upstream.client import Upstream
 from app.upstream.outcomes import (
     BLIND,
     Exchange,
@@ -30,6 +29,9 @@ from app.upstream.outcomes import (
     observe_status,
     parse_retry_after,
 )
+
+if TYPE_CHECKING:
+    from app.upstream.client import Upstream  # and with it httpx2, which commands do without
 
 _log = get_logger("credentials")
 NOBODYS_ID: Final = "00000000-0000-7000-8000-000000000000"
@@ -62,7 +64,7 @@ class Credential:
 
     name: str
     mode: str
-    upstream: Upstream
+    upstream: "Upstream"
     weight: int = 1
     concurrency: int | None = None
     guarded: bool = True

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import Connection
 
+from app.admin.verify import verify
 from app.auth import client_tokens, keys, tenants
 from app.errors import Problem
-from app.generations.verify import verify
 from app.quotas.limits import EVERY_END_USER, Scope
 from tests.api.accounts import limited, members, policies
 from tests.api.pages import HOME, ONLY, PRICE, SECOND, Page, page, with_origins

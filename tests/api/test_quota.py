@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from app.admin import requests
+from app.admin.actor import Actor
 from app.kit.clock import iso
 from app.quotas import ledger
 from app.quotas.limits import Scope
@@ -49,7 +51,9 @@ async def ended(world: World, how: str) -> str:
             world.clock.advance(601)
             await world.gateway.upkeep.rescuer.run_once()
         case "closed-charged" | "closed-free":
-            await world.gateway.resolver.close(request_id, charged=how == "closed-charged")
+            await requests.close(
+                world.gateway, Actor("command", "tests"), request_id, charged=how == "closed-charged"
+            )
     return request_id
 
 

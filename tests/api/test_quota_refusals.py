@@ -10,10 +10,11 @@ from sqlalchemy import Connection, select
 
 from app.auth import keys, tenants
 from app.db.tables import quota_usage
+from app.errors import Problem
 from app.quotas import ledger
 from app.quotas.account import Owner, zone_of
 from app.quotas.ledger import Kind
-from app.quotas.limits import LimitError, Scope
+from app.quotas.limits import Scope
 from app.quotas.metrics import SETTABLE
 from tests.api.accounts import (
     AUDIO,
@@ -209,7 +210,7 @@ async def test_a_top_up_makes_room_and_counts_once(world: World) -> None:
     await accepted(world)
     await refused(world, EXHAUSTED)
     assert not await top_up(PRICE, "invoice 1")
-    with pytest.raises(LimitError):
+    with pytest.raises(Problem, match="reference_conflict"):
         await top_up(2 * PRICE, "invoice 1")
     await refused(world, EXHAUSTED)
     assert await top_up(PRICE, "invoice 2")

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
+from app.admin import requests
+from app.admin.actor import Actor
 from app.db.engine import Database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations.dispatch import dispatcher as dispatching
 from app.generations.dispatch.spool import Spool
-from app.generations.resolve import ResolveError
 from app.generations.submit import record
 from tests.harness import SUBMIT, World, open_world, settings_for
 from tests.sandbox.harness import Running
 
 pytestmark = pytest.mark.anyio
+ACTOR = Actor("command", "tests")
 DAY_S = 86_400
 
 
@@ -53,38 +55,38 @@ class TestAttach:
     async def test_an_id_that_the_upstream_knows_brings_the_job_back(self, world: World) -> None:
         request_id = await unknown(world)
         upstream_id = world.received()[0]["request_id"]
-        await world.gateway.resolver.attach(request_id, upstream_id)
+        await requests.attach(world.gateway, ACTOR, request_id, upstream_id)
         assert (await world.finish(request_id))["status"] == "succeeded"
 
     async def test_an_id_that_it_does_not_know_changes_nothing(self, world: World) -> None:
         request_id = await unknown(world)
-        with pytest.raises(ResolveError, match="does not know"):
-            await world.gateway.resolver.attach(request_id, "00000000-0000-4000-8000-000000000000")
+        with pytest.raises(Problem, match="does not know"):
+            await requests.attach(world.gateway, ACTOR, request_id, "00000000-0000-4000-8000-000000000000")
         assert (await world.record(request_id))["state"] == "unknown"
 
     async def test_an_id_of_another_request_changes_nothing(self, world: World) -> None:
         await world.submitted("queued")
         taken = world.received()[0]["request_id"]
         request_id = await unknown(world)
-        with pytest.raises(ResolveError, match="belongs to another"):
-            await world.gateway.resolver.attach(request_id, taken)
+        with pytest.raises(Problem, match="belongs to another"):
+            await requests.attach(world.gateway, ACTOR, request_id, taken)
         assert (await world.record(request_id))["state"] == "unknown"
 
     async def test_only_the_unknown_can_be_resolved(self, world: World) -> None:
         request_id = await world.submitted("queued")
         for attempt in (
-            world.gateway.resolver.attach(request_id, "x"),
-            world.gateway.resolver.close(request_id, charged=True),
-            world.gateway.resolver.close("no-such-request", charged=True),
+            requests.attach(world.gateway, ACTOR, request_id, "x"),
+            requests.close(world.gateway, ACTOR, request_id, charged=True),
+            requests.close(world.gateway, ACTOR, "no-such-request", charged=True),
         ):
-            with pytest.raises(ResolveError):
+            with pytest.raises(Problem, match=r"not_unknown|request_not_found"):
                 await attempt
 
 
 @pytest.mark.parametrize("charged", [True, False])
 async def test_an_operator_can_close_it(world: World, charged: bool) -> None:
     request_id = await unknown(world)
-    await world.gateway.resolver.close(request_id, charged=charged)
+    await requests.close(world.gateway, ACTOR, request_id, charged=charged)
     record = await world.record(request_id)
     assert record["state"] == "lost"
     expected = "resolved_charged" if charged else "resolved_not_charged"

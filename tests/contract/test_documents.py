@@ -8,11 +8,11 @@ import pytest
 import typer.main
 
 from app.api.routes import ROUTES
+from app.catalog.catalog import open_catalog
 from app.cli.dev import first_job
 from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
-from app.gateway import open_catalog
 from app.generations.lifecycle import State
 from app.main import contract
 from tools import docs

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.admin.verify import verify
 from app.generations import events, store
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.generations.verify import verify
 from tests.scenarios.campaign import Stage, received
 from tests.scenarios.story import MOST, PRICE, SECONDS, TOP_UP, Story
 

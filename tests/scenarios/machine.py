@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, select, text
 
+from app.admin.verify import Report, verify
 from app.auth import keys, tenants
 from app.auth.keys import Mode
 from app.db.engine import is_sqlite
@@ -20,7 +21,6 @@ from app.db.tables import generations, ledger_entries, quota_usage
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.gateway import Gateway
 from app.generations.dispatch import dispatcher as dispatching
-from app.generations.verify import Report, verify
 from app.main import create_server_app
 from app.quotas.amounts import credits_text
 from tests.chaos import chaos

@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from app.admin import requests
+from app.admin.actor import Actor
 from app.auth import tenants
+from app.errors import Problem
 from app.generations.lifecycle import MOVES, State
-from app.generations.resolve import ResolveError
 from app.quotas import account, ledger
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
 from app.quotas.limits import Limit as OwnLimit
-from app.quotas.limits import LimitError, Scope
+from app.quotas.limits import Scope
 from app.quotas.metrics import Metric
 from tests.scenarios.machine import Server
 from tests.scenarios.machine_driver import Submits, Wish, told
 from tests.scenarios.machine_model import FOLLOWED, Job, Limit, Line, Shown
 from tests.scenarios.machine_upstream import UpstreamJob
 
+_OPERATOR = Actor("command", "tests")
 _STATUS_WORDS = {
     "in_queue": "in_queue",
     "dispatching": "in_queue",
@@ -131,8 +134,8 @@ class Driver(Submits):
             and upstream_job.id not in others
         )
         try:
-            await server.gateway.resolver.attach(str(job.id), upstream_job.id)
-        except ResolveError:
+            await requests.attach(server.gateway, _OPERATOR, str(job.id), upstream_job.id)
+        except Problem:
             assert not can_be
         else:
             assert can_be
@@ -143,8 +146,8 @@ class Driver(Submits):
         """An operator says that it cannot be found, and whether it was charged."""
         was_unknown = job.state == "unknown"
         try:
-            await server.gateway.resolver.close(str(job.id), charged=charged)
-        except ResolveError:
+            await requests.close(server.gateway, _OPERATOR, str(job.id), charged=charged)
+        except Problem:
             assert not was_unknown
         else:
             assert was_unknown
@@ -203,7 +206,7 @@ class Driver(Submits):
                 now_ms=self.now_ms,
                 reference=reference,
             )
-        except LimitError:
+        except Problem:
             assert earlier is not None
             assert earlier != (place, amount)
             return

@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from app.admin.verify import verify
 from app.db.engine import Database
 from app.generations import store
-from app.generations.verify import verify
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.harness import SUBMIT, World

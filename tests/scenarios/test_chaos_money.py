@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, update
 
+from app.admin.verify import verify
 from app.db.tables import generations
 from app.generations import store
-from app.generations.verify import verify
 from app.quotas.account import Owner
 from app.quotas.ledger import Charge, Kind, add, entries
 from app.quotas.limits import Scope

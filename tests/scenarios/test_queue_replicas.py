@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.admin.verify import Report, verify
 from app.db.engine import Database
 from app.generations.lifecycle import TERMINAL, State
-from app.generations.verify import Report, verify
 from tests.harness import SUBMIT
 from tests.sandbox.harness import Running
 from tests.scenarios.processes import a_key, eventually, free_port, in_database, place_for, rows_of, started

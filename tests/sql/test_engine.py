@@ -10,12 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
-from app.auth.tenants import TenantError
 from app.db import tables
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import Writer
 from app.db.tables import api_keys
-from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.errors import DATABASE_UNAVAILABLE, TENANT_EXISTS, Problem
 from tests.sql.rows import add_counter, add_owner, set_text, text_of
 
 pytestmark = pytest.mark.anyio
@@ -265,5 +264,5 @@ async def test_a_tenants_name_is_taken_once_by_any_number_of_racers(db: Database
     outcomes = await asyncio.gather(
         *(_outcome(db.write(tenants.create, "acme", now_ms=number)) for number in range(20))
     )
-    assert sum(isinstance(one, TenantError) for one in outcomes) == 19
+    assert sum(isinstance(one, Problem) and one.fault is TENANT_EXISTS for one in outcomes) == 19
     assert len(await db.read(tenants.every)) == 1

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from app.auth import keys, tenants
-from app.auth.keys import APIKeyError
 from app.db.engine import Database
+from app.errors import API_KEY_NOT_ACTIVE, Fault, Problem
 from app.kit.secrets import pepper_id
 from tests.sql.rows import NOW_MS, PEPPER
 
@@ -31,15 +31,18 @@ async def test_the_secret_is_in_no_column(db: Database) -> None:
 async def test_a_key_is_rotated_once_by_any_number_of_racers(db: Database) -> None:
     """Else one of the successors would live on, unseen by the record of the old key."""
     kid, _ = await _a_key(db)
+    refused: list[Fault] = []
 
     async def rotate() -> str | None:
         try:
             return (await db.write(keys.rotate, kid, overlap_ms=1000, pepper=PEPPER, now_ms=NOW_MS))[0]
-        except APIKeyError:
+        except Problem as problem:
+            refused.append(problem.fault)
             return None
 
     successors = [one for one in await asyncio.gather(*(rotate() for _ in range(8))) if one]
     assert len(successors) == 1
+    assert refused == [API_KEY_NOT_ACTIVE] * 7
     old = await db.read(keys.find, kid)
     assert old is not None
     assert old.rotated_to == successors[0]
@@ -62,7 +65,7 @@ async def test_revoking_twice_keeps_the_first_moment(db: Database) -> None:
     row = await db.read(keys.find, kid)
     assert row is not None
     assert row.revoked_at_ms == NOW_MS + 1
-    with pytest.raises(APIKeyError):
+    with pytest.raises(Problem, match="api_key_not_found"):
         await db.write(keys.revoke, "nosuchkid000", now_ms=NOW_MS)
 
 

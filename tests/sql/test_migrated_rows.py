@@ -10,13 +10,13 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+from app.admin.verify import verify
 from app.auth import keys
 from app.db import revision
 from app.generations import events as event_rows
 from app.generations import leases, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
-from app.generations.verify import verify
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
 from tests.sql.books import engine_of, keep_books

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, update
 
 from app.auth import keys, tenants
 from app.auth.origins import Origins
-from app.auth.tenants import TenantError
+from app.auth.tenants import OriginError
 from app.db import tables
 from app.db.engine import Database
 from tests.harness import FakeClock
@@ -98,7 +98,7 @@ async def test_what_is_no_origin_changes_nothing(db: Database) -> None:
     tenant_id, _ = await db.write(add_owner)
     await db.write(tenants.set_origins, tenant_id, ["https://app.example"])
     for given in NONE:
-        with pytest.raises(TenantError):
+        with pytest.raises(OriginError):
             await db.write(tenants.set_origins, tenant_id, ["https://other.example", given])
         assert await db.read(_of, tenant_id) == {"https://app.example"}, given
 

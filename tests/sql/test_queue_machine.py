@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
+from app.admin.verify import verify
 from app.auth import tenants
 from app.db.sqlite import writer_engine
 from app.db.tables import generations, queues
@@ -23,7 +24,6 @@ from app.generations.queue import backlog
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
-from app.generations.verify import verify
 from app.quotas.account import Owner, put_limit
 from app.quotas.limits import Scope, parse_limit
 from app.upstream import credentials

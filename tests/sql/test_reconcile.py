@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert
 
-from app.db.engine import Database
-from app.db.tables import generations
-from app.generations.lifecycle import State
-from app.generations.reconcile import (
+from app.admin.reconcile import (
     RULES,
-    BillError,
     Difference,
     Line,
     Reconciliation,
     read_bill,
     reconcile,
 )
+from app.db.engine import Database
+from app.db.tables import generations
+from app.errors import INVALID_BILL, Problem
+from app.generations.lifecycle import State
 from app.kit.ids import new_id
 from app.quotas.ledger import Charge
 from tests.sql.rows import NOW_MS, PRICE, add_owner
@@ -285,14 +285,15 @@ class TestReadBill:
         ],
     )
     def test_what_is_no_bill_is_refused_in_the_operators_words(self, text: str, what: str) -> None:
-        with pytest.raises(BillError, match="bill") as refused:
+        with pytest.raises(Problem, match="bill") as refused:
             _read(text)
-        assert what in str(refused.value)
+        assert what in refused.value.detail
+        assert refused.value.fault is INVALID_BILL
 
     def test_what_is_not_utf8_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "bill.csv"
         path.write_bytes(b"request_id,cost\n\xe9,1\n")
-        with path.open(encoding="utf-8-sig", newline="") as file, pytest.raises(BillError, match="UTF-8"):
+        with path.open(encoding="utf-8-sig", newline="") as file, pytest.raises(Problem, match="UTF-8"):
             list(read_bill(file, id_column="request_id", cost_column="cost"))
 
     @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ class TestReadBill:
         ],
     )
     def test_a_cost_that_is_none_or_can_be_read_in_two_ways_is_refused(self, cost: str) -> None:
-        with pytest.raises(BillError, match="line 2 of the bill has no cost in plain US dollars"):
+        with pytest.raises(Problem, match="line 2 of the bill has no cost in plain US dollars"):
             _read(f"request_id,cost\na,{cost}\n")
 
     def test_it_is_read_line_by_line(self) -> None:
@@ -341,5 +342,5 @@ class TestReadBill:
         file = io.StringIO("request_id,cost\na,1\nb,x\n")
         lines = read_bill(file, id_column="request_id", cost_column="cost")
         assert next(lines).upstream_request_id == "a"
-        with pytest.raises(BillError):
+        with pytest.raises(Problem):
             next(lines)

@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
+from app.admin.verify import _RULES, verify
 from app.db.engine import sync_url
 from app.generations.lifecycle import State
-from app.generations.verify import _RULES, verify
 from app.quotas.ledger import Charge
 from tests.sql.books import OTHER_PRICE, PRICE, engine_of, keep_books, tampering
 from tests.sql.tampering import CAREFUL, ENTRIES, SUMS

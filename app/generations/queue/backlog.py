@@ -17,8 +17,8 @@ class Backlog:
     """A tenant's queue in one mode.
 
     `oldest_at_ms` is when the generation at its head was made, None where it is empty. `in_flight` counts the
-    tenant's generations in flight, `served` the generations ever dequeued. `paused` says whether the operator
-    has paused the tenant.
+    tenant's generations in flight, `served` the generations ever dequeued. Nothing of it is sent
+    while its dispatch is `paused` or its tenant is `disabled`.
     """
 
     tenant: str
@@ -29,6 +29,12 @@ class Backlog:
     in_flight: int
     served: int
     paused: bool
+    disabled: bool
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing of it is sent, whatever waits."""
+        return self.paused or self.disabled
 
 
 def backlogs(connection: Connection) -> list[Backlog]:
@@ -59,6 +65,7 @@ def backlogs(connection: Connection) -> list[Backlog]:
             in_flight,
             queues.c.served,
             tenants.c.dispatch_paused_at_ms.is_not(None),
+            tenants.c.disabled_at_ms.is_not(None),
         )
         .join(tenants, tenants.c.id == queues.c.tenant_id)
         .order_by(queues.c.mode, tenants.c.name)
@@ -69,9 +76,9 @@ def backlogs(connection: Connection) -> list[Backlog]:
 def share(one: Backlog, all_of_them: Sequence[Backlog]) -> float:
     """Returns a tenant's share of what is dispatched, from 0 to 1, while the present queues last."""
     weights = sum(
-        other.weight for other in all_of_them if other.mode == one.mode and other.queued and not other.paused
+        other.weight for other in all_of_them if other.mode == one.mode and other.queued and not other.stopped
     )
-    return one.weight / weights if one.queued and not one.paused else 0.0
+    return one.weight / weights if one.queued and not one.stopped else 0.0
 
 
 def paused(connection: Connection) -> dict[Mode, int]:

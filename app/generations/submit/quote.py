@@ -9,8 +9,9 @@ from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.catalog.pricing import NoPriceError
 from app.generations.queue import rows as queue
+from app.generations.submit.amounts import amounts_of, undeclared_by
 from app.generations.submit.inspection import Inspection
-from app.generations.submit.submitter import Submitter, amounts_of, undeclared_by
+from app.generations.submit.submitter import Submitter
 from app.quotas.amounts import Amounts
 from app.quotas.standing import Standing
 

@@ -6,7 +6,6 @@ became of it.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import idempotency
 from app.generations.submit.admission import Admission
+from app.generations.submit.amounts import amounts_of, undeclared_by
 from app.generations.submit.idempotency import fingerprint
 from app.generations.submit.inspection import Inspector
 from app.generations.submit.record import Recorded
@@ -38,9 +38,7 @@ from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
-from app.quotas.amounts import Amounts
-from app.quotas.limits import Limit, Payer
-from app.quotas.metrics import Unit
+from app.quotas.limits import Payer
 from app.quotas.standing import Account, Standing
 from app.upstream.credentials import Choice, Pool
 
@@ -258,35 +256,6 @@ class Submitter:
             raise Problem(
                 UPSTREAM_NOT_CONFIGURED, "No credential for RunComfy is configured on this gateway."
             )
-
-
-def amounts_of(model: Model, body: Mapping[str, Any]) -> Amounts:
-    """What a valid body takes of every limit.
-
-    Raises:
-        NoPriceError: the body violates the model's schema in an input that is priced.
-
-    """
-    return Amounts(generations=1, microcredits=model.price(body), output_seconds=model.seconds(body) or 0)
-
-
-def undeclared_by(model: Model) -> frozenset[Unit]:
-    """Of what a model's file does not say how much a request orders."""
-    return frozenset() if model.output_seconds is not None else frozenset({Unit.OUTPUT_SECONDS})
-
-
-def refused_for_no_declaration(catalog: Catalog, limits: Iterable[Limit]) -> list[str]:
-    """Which models one of these limits refuses: those whose files declare nothing of its unit."""
-    return [
-        model.model_id
-        for model in catalog.models.values()
-        if any(
-            limit.amount is not None
-            and limit.metric.unit in undeclared_by(model)
-            and limit.scope.model_id in {"", model.model_id}
-            for limit in limits
-        )
-    ]
 
 
 def _answer(generation: Generation, *, replayed: bool = False) -> Submission:

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
+from app.admin.session import AdminGateway
 from app.db.tables import generations, ledger_entries, quota_usage
 from app.generations import store
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
@@ -47,6 +48,11 @@ class Report:
     spent_microcredits: int
     added_microcredits: int
     findings: list[Finding] = field(default_factory=list)
+
+
+async def report(gateway: AdminGateway) -> Report:
+    """Check everything, on one unchanging view beside whatever runs; for as long as it takes."""
+    return await gateway.db.snapshot(verify)
 
 
 def verify(connection: Connection) -> Report:

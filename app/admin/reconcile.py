@@ -4,25 +4,25 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Final, TextIO
 
 from sqlalchemy import Connection, select
 
+from app.admin.session import AdminGateway
 from app.db.tables import generations
+from app.errors import INVALID_BILL, Problem
 from app.quotas.amounts import credits_text
 from app.quotas.ledger import Charge
 from app.upstream.outcomes import is_safe_id
 
 _BATCH: Final = 500
+_DAY_MS: Final = 86_400_000
 _MAX_USD: Final = 10**9  # of a line: more is another column
 # Decimal itself takes 1_000 and NaN, and what has a comma in it can be read in two ways.
 _COST: Final = re.compile(r"\+?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,2})?")
-
-
-class BillError(ValueError):
-    """The bill cannot be read; the message is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,40 @@ class Reconciliation:
     differences: list[Difference] = field(default_factory=list)
 
 
+async def compare(
+    gateway: AdminGateway,
+    file: TextIO,
+    *,
+    first_day: date,
+    last_day: date,
+    id_column: str,
+    cost_column: str,
+) -> Reconciliation:
+    """Compare a bill of these days (UTC), a CSV file with a header, with the books as they are now.
+
+    Raises:
+        Problem: INVALID_BILL.
+
+    """
+    if last_day < first_day:
+        raise Problem(INVALID_BILL, f"the last day, {last_day}, is before the first, {first_day}.")
+    from_ms, until_ms = _midnight_ms(first_day), _midnight_ms(last_day) + _DAY_MS
+    lines = read_bill(file, id_column=id_column, cost_column=cost_column)
+    return await gateway.db.snapshot(
+        lambda connection: reconcile(connection, lines, from_ms=from_ms, until_ms=until_ms)
+    )
+
+
+def _midnight_ms(day: date) -> int:
+    return int(datetime.combine(day, datetime.min.time(), UTC).timestamp() * 1000)
+
+
 def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Line]:
     """The lines of a bill, a CSV file with a header.
 
     Raises:
-        BillError: a column is missing, a line has no id, more fields than there are columns, or no cost that
-            is a plain number of at least 0.
+        Problem: INVALID_BILL, a column is missing, a line has no id, more fields than there are columns, or
+            no cost that is a plain number of at least 0.
 
     """
     try:
@@ -81,24 +109,30 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
         for wanted in (id_column, cost_column):
             if columns.count(wanted) != 1:
                 hint = "" if len(columns) != 1 else " Fields are separated by commas."
-                raise BillError(
-                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}.{hint}"
+                raise Problem(
+                    INVALID_BILL,
+                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}.{hint}",
                 )
         for row in reader:
             if None in row:  # such as a cost of 1,50: what it costs would be read from its first half
-                raise BillError(f"line {reader.line_num} of the bill has more fields than its header.")
+                raise Problem(
+                    INVALID_BILL, f"line {reader.line_num} of the bill has more fields than its header."
+                )
             yield _line(reader.line_num, row[id_column], row[cost_column])
     except (csv.Error, UnicodeError) as error:
-        raise BillError(f"the bill is no CSV file in UTF-8: {error}") from error
+        raise Problem(INVALID_BILL, f"the bill is no CSV file in UTF-8: {error}") from error
 
 
 def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Line:
     text = (cost or "").strip()
     cost_usd = Decimal(text) if _COST.fullmatch(text) else None
     if cost_usd is None or cost_usd > _MAX_USD:
-        raise BillError(f"line {number} of the bill has no cost in plain US dollars, such as 0.25: {cost!r}.")
+        raise Problem(
+            INVALID_BILL,
+            f"line {number} of the bill has no cost in plain US dollars, such as 0.25: {cost!r}.",
+        )
     if not (upstream_request_id or "").strip():
-        raise BillError(f"line {number} of the bill has no id.")
+        raise Problem(INVALID_BILL, f"line {number} of the bill has no id.")
     return Line(number, (upstream_request_id or "").strip(), cost_usd)
 
 

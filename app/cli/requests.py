@@ -1,44 +1,34 @@
-"""Requests, as the operator sees them: across tenants, with the upstream's id and what it answered."""
+"""`reelgate requests`: requests of all tenants, with the upstream's id and what it answered."""
 
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.accounts import id_of, names_of
-from app.cli.session import fail, with_gateway
-from app.cli.tables import AsJson, print_json, print_table
-from app.gateway import Gateway
-from app.generations import events as event_rows
-from app.generations import store
-from app.generations.events import Event
+from app.admin import requests
+from app.admin.actor import of_command
+from app.cli.options import OneTenant, Reason
+from app.cli.session import fail, with_admin, with_gateway
+from app.cli.tables import AsJson, iso_or_none, print_json, print_table
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.json import from_column
 from app.quotas.amounts import credits_text
 
-requests = typer.Typer(
-    no_args_is_help=True, help="Requests of all tenants, and what to do with unknown ones."
-)
+group = typer.Typer(no_args_is_help=True, help="Requests of all tenants, and what to do with unknown ones.")
 
 
-@requests.command("list")
+@group.command("list")
 def list_requests(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    tenant: OneTenant = None,
     state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Show the newest requests."""
-
-    async def work(gateway: Gateway) -> tuple[dict[str, str], list[Generation]]:
-        tenant_id = await id_of(gateway, tenant)
-        found = await gateway.db.read(store.latest, limit=limit, tenant_id=tenant_id, state=state)
-        return await names_of(gateway), found
-
-    names, found = with_gateway(work)
+    found = with_admin(lambda gateway: requests.listed(gateway, tenant=tenant, state=state, limit=limit))
     if as_json:
-        print_json([_document(one, names) for one in found])
+        print_json([_document(one, found.tenants[one.tenant_id]) for one in found.requests])
         return
     print_table(
         (
@@ -48,7 +38,7 @@ def list_requests(
         [
             (
                 one.id,
-                names[one.tenant_id],
+                found.tenants[one.tenant_id],
                 one.state,
                 one.mode,
                 "-" if one.price_microcredits is None else credits_text(one.price_microcredits),
@@ -58,30 +48,23 @@ def list_requests(
                 one.upstream_request_id or "-",
                 one.model_id,
             )
-            for one in found
+            for one in found.requests
         ],
     )
 
 
-@requests.command("show")
+@group.command("show")
 def show_request(request_id: str) -> None:
     """Print everything that is kept of a request, as JSON."""
-
-    async def work(gateway: Gateway) -> tuple[dict[str, str], Generation | None, list[Event]]:
-        found = await gateway.db.read(store.find, request_id, None)
-        return await names_of(gateway), found, await gateway.db.read(event_rows.of_generation, request_id)
-
-    names, found, events = with_gateway(work)
-    if found is None:
-        fail(f"there is no request {request_id!r}.")
+    found = with_admin(lambda gateway: requests.show(gateway, request_id))
     history = [
         {"version": one.version, "state": one.state, "at": iso(one.at_ms), "reason": one.reason}
-        for one in events
+        for one in found.events
     ]
-    print_json(_document(found, names) | {"events": history})
+    print_json(_document(found.request, found.tenant) | {"events": history})
 
 
-@requests.command("resolve")
+@group.command("resolve")
 def resolve_request(
     request_id: str,
     attach: Annotated[
@@ -91,24 +74,28 @@ def resolve_request(
     not_charged: Annotated[
         bool, typer.Option("--not-charged", help="There is no such job, or it was not charged.")
     ] = False,
+    reason: Reason = None,
 ) -> None:
     """Decide about a request of unknown fate: exactly one of the three."""
     if (attach is not None) + charged + not_charged != 1:
         fail("give exactly one of --attach UPSTREAM_ID, --charged and --not-charged.")
+    actor = of_command()
+    if attach is not None:
+        changed = with_gateway(
+            lambda gateway: requests.attach(gateway, actor, request_id, attach, reason=reason)
+        )
+    else:
+        changed = with_admin(
+            lambda gateway: requests.close(gateway, actor, request_id, charged=charged, reason=reason)
+        )
+    typer.echo(f"Request {request_id} is {changed.state} now.")
 
-    async def work(gateway: Gateway) -> Generation:
-        if attach is not None:
-            return await gateway.resolver.attach(request_id, attach)
-        return await gateway.resolver.close(request_id, charged=charged)
 
-    typer.echo(f"Request {request_id} is {with_gateway(work).state} now.")
-
-
-def _document(one: Generation, names: dict[str, str]) -> dict[str, Any]:
+def _document(one: Generation, tenant: str) -> dict[str, Any]:
     return {
         "request_id": one.id,
         "tenant_id": one.tenant_id,
-        "tenant": names[one.tenant_id],
+        "tenant": tenant,
         "kid": one.kid,
         "mode": one.mode,
         "model_id": one.model_id,
@@ -126,7 +113,7 @@ def _document(one: Generation, names: dict[str, str]) -> dict[str, Any]:
         "trace_id": one.trace_id,
         "created_at": iso(one.created_at_ms),
         "changed_at": iso(one.changed_at_ms),
-        "checked_at": None if one.polled_at_ms is None else iso(one.polled_at_ms),
+        "checked_at": iso_or_none(one.polled_at_ms),
         "input": one.input,
         "output": one.output,
         "error": one.error,

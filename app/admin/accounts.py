@@ -1,0 +1,127 @@
+"""Accounts as an operator names them: whose limits and balance a use case is about."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.auth import keys, tenants
+from app.auth.client_tokens import END_USER
+from app.auth.keys import Mode
+from app.config import Settings
+from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
+from app.generations.queue import decide
+from app.generations.queue.decide import SubmitPolicy
+from app.quotas.account import Owner
+from app.quotas.limits import EVERY_END_USER, Payer, Scope, parse_limit
+from app.quotas.standing import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountName:
+    """An account in an operator's words.
+
+    It is the tenant's for live keys or, where `test` is set, for test keys, which have one of their own.
+    `kid` or `end_user` narrows it to one of these (`*`: each end user that has no own limit), and a kid says
+    the mode too; `model_id` narrows it to a model.
+    """
+
+    tenant: str
+    kid: str | None = None
+    end_user: str | None = None
+    model_id: str | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account it is, and which part of it."""
+
+    owner: Owner
+    scope: Scope
+
+    @property
+    def label(self) -> str:
+        """It in one line, as the audit log has it: `live`, `test key=KID model=MODEL`."""
+        of = {"key": self.scope.kid, "end_user": self.scope.end_user, "model": self.scope.model_id}
+        return " ".join([self.owner.mode, *(f"{name}={value}" for name, value in of.items() if value)])
+
+
+async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Account:
+    """The account of that name.
+
+    Only where the model has to be `served` is one refused that is not in the catalogue: what a model has
+    stays within reach when it has left.
+
+    Raises:
+        Problem: INVALID_ACCOUNT, TENANT_NOT_FOUND, API_KEY_NOT_FOUND, MODEL_NOT_FOUND.
+
+    """
+    errors = []
+    if name.end_user is not None and name.kid is not None:
+        detail = "a key and an end user are limited apart; give one of them."
+        errors.append(FieldError("#/end_user", "conflict", detail))
+    if name.end_user not in {None, EVERY_END_USER} and not re.fullmatch(END_USER, name.end_user or ""):
+        detail = f"{name.end_user!r} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
+        errors.append(FieldError("#/end_user", "pattern", detail))
+    refuse(INVALID_ACCOUNT, errors)
+    account = await gateway.db.read(_find, name)
+    if served and name.model_id is not None and gateway.catalog.get(name.model_id) is None:
+        raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {name.model_id[:200]!r}.")
+    return account
+
+
+def _find(connection: Connection, name: AccountName) -> Account:
+    tenant = tenants.by_name(connection, name.tenant)
+    mode: Mode = "test" if name.test else "live"
+    kid = ""
+    if name.kid is not None:
+        key = keys.find(connection, name.kid)
+        if key is None or key.tenant_id != tenant.id:
+            detail = f"tenant {name.tenant!r} has no key {name.kid[:200]!r}; `reelgate keys list` shows them."
+            raise Problem(API_KEY_NOT_FOUND, detail)
+        if name.test and key.mode == "live":
+            detail = f"{name.kid} is a live key, and --test is of test keys."
+            refuse(INVALID_ACCOUNT, [FieldError("#/test", "conflict", detail)])
+        kid, mode = key.root_kid, key.mode
+    return Account(Owner(tenant.id, mode), Scope(kid, name.model_id or "", name.end_user or ""))
+
+
+async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
+    """The limits of this part of an account, as they stand."""
+    scope = account.scope
+    now = await gateway.db.read(
+        decide.account_of,
+        account.owner,
+        Payer(scope.kid, scope.end_user),
+        scope.model_id or None,
+        policy_of(gateway.settings),
+        now_ms=gateway.clock.now_ms(),
+    )
+    return tuple(one for one in now.standings() if one.limit.scope == scope)
+
+
+def policy_of(settings: Settings) -> SubmitPolicy:
+    """What the settings say of limits."""
+    limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
+    return SubmitPolicy(
+        default_limits=tuple(limits.values()), unknown_slot_ms=int(settings.unknown_slot_s * 1000)
+    )
+
+
+async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
+    """The id of the tenant of that name; None where no name is given.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    return None if tenant is None else (await gateway.db.read(tenants.by_name, tenant)).id
+
+
+async def tenant_names(gateway: AdminGateway) -> Mapping[str, str]:
+    """The tenants' names by their ids."""
+    return {one.id: one.name for one in await gateway.db.read(tenants.every)}

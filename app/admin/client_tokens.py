@@ -1,0 +1,95 @@
+"""Client tokens, for the operator: who holds one, what it may do, and how to end it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from app.admin import audit
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.session import AdminGateway
+from app.auth import client_tokens, tenants
+from app.auth.client_tokens import ClientToken, Refusal
+from app.errors import CLIENT_TOKEN_NOT_FOUND, Problem
+from app.generations import token_limits
+from app.quotas.account import Owner
+from app.quotas.standing import Usage
+
+MAX_LISTED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInFull:
+    """Everything that is kept of a token: also what it used, the ids of what it made, what it was refused."""
+
+    token: ClientToken
+    used: Usage
+    newest: Sequence[str]
+    refusals: Sequence[Refusal]
+
+
+async def listed(
+    gateway: AdminGateway, tenant: str, *, end_user: str | None = None, limit: int
+) -> list[ClientToken]:
+    """A tenant's newest tokens, at most `limit`; of one end user alone where that is given.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    found = await gateway.db.read(tenants.by_name, tenant)
+    return await gateway.db.read(client_tokens.page, found.id, mode=None, limit=limit, end_user=end_user)
+
+
+async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
+    """Everything that is kept of a token.
+
+    Raises:
+        Problem: CLIENT_TOKEN_NOT_FOUND.
+
+    """
+    token = await gateway.db.read(_find, token_id)
+    owner = Owner(token.tenant_id, token.mode)
+    return TokenInFull(
+        token,
+        await gateway.db.read(token_limits.used, owner, token_id),
+        await gateway.db.read(token_limits.newest, owner, token_id, most=MAX_LISTED),
+        await gateway.db.read(client_tokens.refusals_of, token_id),
+    )
+
+
+async def revoke(
+    gateway: AdminGateway, actor: Actor, token_id: str, *, reason: str | None = None
+) -> ClientToken:
+    """End a token now, on every server within five seconds; its jobs go on.
+
+    Of one that was revoked the first time stays.
+
+    Raises:
+        Problem: CLIENT_TOKEN_NOT_FOUND, INVALID_REASON.
+
+    """
+    return await audit.write(gateway, actor, reason, _revoke, token_id, gateway.clock.now_ms())
+
+
+def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientToken, Change]:
+    client_tokens.revoke(connection, token_id, now_ms=now_ms)
+    after = _find(connection, token_id)
+    return after, Change(
+        action="client_token.revoke",
+        subject_kind="client_token",
+        subject_id=token_id,
+        tenant_id=after.tenant_id,
+        before={"revoked_at_ms": None if after.revoked_at_ms == now_ms else after.revoked_at_ms},
+        after={"revoked_at_ms": after.revoked_at_ms},
+    )
+
+
+def _find(connection: Connection, token_id: str) -> ClientToken:
+    found = client_tokens.find(connection, token_id)
+    if found is None:
+        detail = f"there is no client token {token_id[:200]!r}; `reelgate client-tokens list` shows them."
+        raise Problem(CLIENT_TOKEN_NOT_FOUND, detail)
+    return found[0]

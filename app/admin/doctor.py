@@ -1,0 +1,200 @@
+"""Checks of a configuration and of what it reaches. Reads only.
+
+They take settings in place of a gateway: what they are asked about first is why none can be opened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from app.auth import keys
+from app.catalog.catalog import Catalog, CatalogError, open_catalog
+from app.config import Settings, SettingsError
+from app.db import revision
+from app.db.engine import Database, is_sqlite, open_database
+from app.db.sqlite import path_of
+from app.errors import Problem
+from app.generations import leases
+from app.generations.queue import backlog
+from app.generations.queue.backlog import Backlog
+from app.kit.clock import SystemClock, iso
+from app.kit.secrets import pepper_id
+from app.upstream import credentials
+from app.upstream.breaker import Condition
+from app.upstream.client import Upstream
+from app.upstream.credentials import NOBODYS_ID, SANDBOX
+from app.upstream.outcomes import Seen, observe_status
+
+Level = Literal["good", "note", "bad"]
+_MUCH_TOO_LATE_S = 60
+_MAX_SHOWN = 10  # tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    level: Level
+    finding: str
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Every check, in the order in which a start meets them."""
+    settings = settings.beside_development()
+    return [
+        _check("pepper", lambda: _pepper(settings)),
+        _check("catalogue", lambda: _describe(open_catalog(settings))),
+        *await _reach(settings),
+    ]
+
+
+def _check(name: str, look: Callable[[], tuple[Level, str]]) -> Check:
+    try:
+        level, finding = look()
+    except (CatalogError, SettingsError, OSError) as error:
+        level, finding = "bad", str(error)
+    return Check(name, level, finding)
+
+
+def _pepper(settings: Settings) -> tuple[Level, str]:
+    if settings.pepper is None and settings.development:
+        return "note", "kept in the data folder, made at the first start; set REELGATE_PEPPER in production"
+    settings.current_pepper()
+    return "good", "set"
+
+
+def _describe(catalog: Catalog) -> tuple[Level, str]:
+    warnings = sum(len(model.warnings) for model in catalog.models.values())
+    examples = sum(model.pricing.version.startswith("example") for model in catalog.models.values())
+    finding = f"{len(catalog.models)} models, {examples} with example prices, {warnings} warnings"
+    return ("note" if warnings or examples else "good"), finding
+
+
+async def _reach(settings: Settings) -> list[Check]:
+    checks = await _database(settings)
+    if not settings.live_credentials:
+        checks.append(Check("upstream", "note", "no REELGATE_UPSTREAM_TOKEN: rg_live_ keys get a 503"))
+    for one in settings.live_credentials:
+        name = "upstream" if settings.upstream_credentials is None else f"upstream {one.name}"
+        token = one.token.get_secret_value()
+        checks.append(await _upstream(settings, name, settings.upstream_base_url, token))
+    sandbox = await _upstream(
+        settings, "sandbox", settings.sandbox_base_url, settings.sandbox_token.get_secret_value()
+    )
+    if sandbox.level == "bad":  # nobody needs it in production
+        sandbox = Check(sandbox.name, "note", f"{sandbox.finding}: rg_test_ keys get a 503")
+    return [*checks, sandbox]
+
+
+async def _database(settings: Settings) -> list[Check]:
+    url = settings.database
+    kind = f"sqlite at {path_of(url)}" if is_sqlite(url) else "postgresql"
+    if is_sqlite(url) and not path_of(url).exists():
+        return [Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")]
+    db = open_database(url, pool=1)
+    try:
+        found = await db.read(revision.current)
+        if found != revision.head():
+            needed = revision.head()
+            finding = f"{kind}: schema {found or 'nothing'}, needed {needed}; run `reelgate migrate`"
+            return [Check("database", "bad", finding)]
+        return [
+            Check("database", "good", f"{kind}, schema {found}"),
+            *await _keys(settings, db),
+            *await _following(settings, db),
+        ]
+    except Problem:
+        return [Check("database", "bad", f"{kind}: it cannot be reached")]
+    finally:
+        await db.close()
+
+
+async def _keys(settings: Settings, db: Database) -> list[Check]:
+    """Whether the newest key was made with a pepper that is configured; keys of another one are refused."""
+    newest = await db.read(keys.newest_pepper_id)
+    if newest is None or (settings.pepper is None and not settings.kept_pepper.exists()):
+        return []  # a doctor makes no pepper
+    try:
+        known = {pepper_id(pepper) for pepper in (settings.current_pepper(), *settings.older_peppers())}
+    except SettingsError:
+        return []  # said already
+    if newest in known:
+        return []
+    finding = "the newest key was made with another pepper than REELGATE_PEPPER and REELGATE_PREVIOUS_PEPPERS"
+    return [Check("keys", "bad", finding)]
+
+
+async def _following(settings: Settings, db: Database) -> list[Check]:
+    """How the jobs that are live are followed, and how the servers' credentials fare."""
+    now_ms = SystemClock().now_ms()
+    checks = []
+    configured = {SANDBOX, *(one.name for one in settings.live_credentials)}
+    for name, (count, first_ms) in (await db.read(leases.live_by_credential)).items():
+        late_s = max(0, now_ms - first_ms) // 1000
+        level: Level = "bad" if late_s > _MUCH_TOO_LATE_S or name not in configured else "good"
+        missing = "" if name in configured else "; it is not configured, so nobody can follow them"
+        finding = f"{count} live, the first is due {f'for {late_s} s' if late_s else 'soon'}{missing}"
+        checks.append(Check(f"jobs of {name}", level, finding))
+    for name, health in (await db.read(credentials.stored)).items():
+        condition = health.condition(now_ms)
+        if condition is not Condition.CLOSED and name in configured:
+            until = f"until {iso(health.until_ms)}" if condition is Condition.OPEN else "about to be tried"
+            checks.append(Check(f"credential {name}", "bad", f"{condition} {until}: {health.reason}"))
+    return [*checks, await _waiting(db, now_ms), *await _playground(settings, db, now_ms)]
+
+
+async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Check]:
+    """Whose credits the playground spends, where there is one."""
+    kid = settings.playground_kid
+    if kid is None:
+        return []
+    key = await db.read(keys.find, kid)
+    if key is None or key.state(now_ms) != "active":
+        state = "there is no such key" if key is None else f"it is {key.state(now_ms)}"
+        finding = f"REELGATE_PLAYGROUND_KID names {kid}: {state}; the page gets no token"
+        return [Check("playground", "bad", finding)]
+    finding = f"whoever reaches /playground spends what {kid} of {key.tenant_name} may ({key.mode})"
+    return [Check("playground", "note" if key.mode == "live" else "good", finding)]
+
+
+async def _waiting(db: Database, now_ms: int) -> Check:
+    """What waits to be sent, and whether anything is."""
+    found, paused = await db.read(backlog.backlogs), await db.read(backlog.paused)
+    waiting = [one for one in found if one.queued]
+    finding = "nobody waits"
+    if waiting:
+        oldest_ms = min(one.oldest_at_ms or now_ms for one in waiting)
+        shares = ", ".join(
+            f"{one.tenant} ({one.mode}) {one.queued}"
+            + (f", {_stop(one)}" if one.stopped else f" with a share of {backlog.share(one, found):.0%}")
+            for one in sorted(waiting, key=lambda one: -one.queued)[:_MAX_SHOWN]
+        )
+        count = sum(one.queued for one in waiting)
+        finding = f"{count} wait, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"
+    for mode, at_ms in paused.items():
+        finding += f"; nothing of rg_{mode}_ keys is sent since {iso(at_ms)}"
+    return Check("queue", "note" if waiting or paused else "good", finding)
+
+
+def _stop(one: Backlog) -> str:
+    return "its tenant is disabled" if one.disabled else "paused"
+
+
+async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
+    """Ask for a request that cannot exist: a 404 shows that the credential is taken, and costs nothing."""
+    async with Upstream(
+        base_url=base_url,
+        token=token,
+        read_deadline_s=settings.read_deadline_s,
+    ) as upstream:
+        observation = observe_status(await upstream.status(NOBODYS_ID))
+    match observation.seen:
+        case Seen.GONE:
+            return Check(name, "good", f"{base_url} takes our credential")
+        case Seen.CREDENTIAL_REFUSED:
+            return Check(name, "bad", f"{base_url} refuses our credential ({observation.reason})")
+        case Seen.TIMED_OUT | Seen.UNREACHABLE:
+            return Check(name, "bad", f"{base_url} cannot be reached ({observation.reason})")
+        case _:
+            return Check(name, "bad", f"{base_url} does not answer like RunComfy ({observation.reason})")

@@ -1,0 +1,201 @@
+"""API keys. A key itself is in what `create` and `rotate` return, once, and nowhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from app.admin import audit
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.auth import keys, tenants
+from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode
+from app.errors import INVALID_API_KEY_TERMS, FieldError
+
+MAX_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was made. `key` is shown to whoever asked for it, and kept nowhere."""
+
+    record: APIKey
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedKey:
+    """A key that takes the place of another, which works until `old_ends_at_ms`."""
+
+    record: APIKey
+    key: str = field(repr=False)
+    replaces: str
+    old_ends_at_ms: int
+
+
+async def listed(gateway: AdminGateway, *, tenant: str | None = None) -> list[APIKey]:
+    """The keys of a tenant, or of all, the oldest first.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    tenant_id = None if tenant is None else (await gateway.db.read(tenants.by_name, tenant)).id
+    return await gateway.db.read(keys.of_tenant, tenant_id)
+
+
+async def create(
+    gateway: AdminGateway,
+    actor: Actor,
+    tenant: str,
+    *,
+    mode: Mode,
+    name: str = "",
+    scopes: Sequence[str] = DEFAULT_SCOPES,
+    models: Sequence[str] | None = None,
+    lifetime_ms: int | None = None,
+    reason: str | None = None,
+) -> NewKey:
+    """Make a key of a tenant, for these scopes and models (None: all), that ends after a time (None: never).
+
+    Raises:
+        Problem: INVALID_API_KEY_TERMS, TENANT_NOT_FOUND, INVALID_REASON.
+        SettingsError: there is no pepper, or a weak one.
+
+    """
+    refuse(INVALID_API_KEY_TERMS, _faults_of_terms(gateway, name, scopes, models, lifetime_ms))
+    now_ms = gateway.clock.now_ms()
+    expires_at_ms = None if lifetime_ms is None else now_ms + lifetime_ms
+    pepper = gateway.settings.current_pepper()
+
+    def make(connection: Connection) -> tuple[NewKey, Change]:
+        owner = tenants.by_name(connection, tenant)
+        kid, key = keys.create(
+            connection,
+            owner.id,
+            mode=mode,
+            name=name,
+            pepper=pepper,
+            now_ms=now_ms,
+            scopes=scopes,
+            models=models,
+            expires_at_ms=expires_at_ms,
+        )
+        made = keys.to_change(connection, kid)
+        return NewKey(made, key), _changed("create", made, None, _terms_of(made))
+
+    return await audit.write(gateway, actor, reason, make)
+
+
+def _faults_of_terms(
+    gateway: AdminGateway,
+    name: str,
+    scopes: Sequence[str],
+    models: Sequence[str] | None,
+    lifetime_ms: int | None,
+) -> list[FieldError]:
+    errors = []
+    if len(name) > MAX_NAME or not name.isprintable():
+        detail = f"a key's name is at most {MAX_NAME} printable characters."
+        errors.append(FieldError("#/name", "pattern", detail))
+    if not scopes:
+        errors.append(FieldError("#/scopes", "min_items", "a key has at least one scope."))
+    for number, scope in enumerate(scopes):
+        if scope not in SCOPES:
+            detail = f"there is no scope {scope[:200]!r}; there are {', '.join(SCOPES)}."
+            errors.append(FieldError(f"#/scopes/{number}", "enum", detail))
+    for number, model_id in enumerate(models or ()):
+        if gateway.catalog.get(model_id) is None:
+            detail = f"the catalogue has no model {model_id[:200]!r}."
+            errors.append(FieldError(f"#/models/{number}", "model", detail))
+    if lifetime_ms is not None and lifetime_ms <= 0:
+        errors.append(FieldError("#/lifetime_ms", "range", "a key lives for some time, or has no end."))
+    return errors
+
+
+async def rotate(
+    gateway: AdminGateway, actor: Actor, kid: str, *, overlap_ms: int, reason: str | None = None
+) -> RotatedKey:
+    """Make a second key like the first, which lives on for the overlap.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE, INVALID_REASON.
+        SettingsError: there is no pepper, or a weak one.
+
+    """
+    now_ms, pepper = gateway.clock.now_ms(), gateway.settings.current_pepper()
+
+    def change(connection: Connection) -> tuple[RotatedKey, Change]:
+        before = keys.to_change(connection, kid)
+        new_kid, key, ends_at_ms = keys.rotate(
+            connection, kid, overlap_ms=overlap_ms, pepper=pepper, now_ms=now_ms
+        )
+        made = keys.to_change(connection, new_kid)
+        was = {"rotated_to": before.rotated_to, "expires_at_ms": before.expires_at_ms}
+        is_now = {"rotated_to": new_kid, "expires_at_ms": ends_at_ms}
+        return RotatedKey(made, key, kid, ends_at_ms), _changed("rotate", before, was, is_now)
+
+    return await audit.write(gateway, actor, reason, change)
+
+
+async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str | None = None) -> APIKey:
+    """End a key now, on every server within five seconds. Of one that was revoked the first time stays.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND, INVALID_REASON.
+
+    """
+    now_ms = gateway.clock.now_ms()
+
+    def change(connection: Connection) -> tuple[APIKey, Change]:
+        before = keys.to_change(connection, kid)
+        keys.revoke(connection, kid, now_ms=now_ms)
+        after = keys.to_change(connection, kid)
+        was, is_now = {"revoked_at_ms": before.revoked_at_ms}, {"revoked_at_ms": after.revoked_at_ms}
+        return after, _changed("revoke", after, was, is_now)
+
+    return await audit.write(gateway, actor, reason, change)
+
+
+async def set_queueing(
+    gateway: AdminGateway, actor: Actor, kid: str, *, queueing: bool | None, reason: str | None = None
+) -> APIKey:
+    """Change whether the key's jobs that may not be sent yet are queued; None leaves it to its tenant.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND, INVALID_REASON.
+
+    """
+
+    def change(connection: Connection) -> tuple[APIKey, Change]:
+        before = keys.to_change(connection, kid)
+        keys.set_queueing(connection, kid, queueing=queueing)
+        after = keys.to_change(connection, kid)
+        was, is_now = {"queueing": before.queueing}, {"queueing": after.queueing}
+        return after, _changed("set_queueing", after, was, is_now)
+
+    return await audit.write(gateway, actor, reason, change)
+
+
+def _changed(action: str, key: APIKey, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Change:
+    return Change(
+        action=f"key.{action}",
+        subject_kind="api_key",
+        subject_id=key.kid,
+        tenant_id=key.tenant_id,
+        before=before,
+        after=after,
+    )
+
+
+def _terms_of(key: APIKey) -> dict[str, Any]:
+    return {
+        "mode": key.mode,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "models": None if key.models is None else sorted(key.models),
+        "expires_at_ms": key.expires_at_ms,
+    }

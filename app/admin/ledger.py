@@ -1,0 +1,195 @@
+"""The ledger: entering top-ups and adjustments of a balance, and reading the entries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from app.admin import accounts, audit
+from app.admin.accounts import Account, AccountName
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.errors import INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
+from app.generations import store
+from app.quotas import ledger
+from app.quotas.ledger import Entry, Kind
+from app.quotas.limits import Limit, LimitError, parse_credits
+from app.quotas.standing import Standing
+
+MAX_NOTE: Final = 200
+MAX_REFERENCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What became of an entry: `is_new` is false where one with its reference was there already.
+
+    `reference` is as it is kept; `standings` are the limits of that part of the account afterwards.
+    """
+
+    is_new: bool
+    microcredits: int
+    reference: str | None
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Entries of the ledger, the newest first, and the tenants' names by their ids."""
+
+    entries: Sequence[Entry]
+    tenants: Mapping[str, str]
+
+
+async def listed(
+    gateway: AdminGateway, *, tenant: str | None = None, request_id: str | None = None, limit: int
+) -> Entries:
+    """The newest entries, at most `limit`: of all tenants or of one, or of one request.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, REQUEST_NOT_FOUND.
+
+    """
+    tenant_id = await accounts.tenant_id_of(gateway, tenant)
+    if request_id is not None and await gateway.db.read(store.find, request_id, tenant_id) is None:
+        of_tenant = "" if tenant is None else f" of {tenant}"
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}{of_tenant}.")
+    found = await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request_id, limit=limit)
+    return Entries(found, await accounts.tenant_names(gateway))
+
+
+async def top_up(
+    gateway: AdminGateway,
+    actor: Actor,
+    name: AccountName,
+    amount: str,
+    *,
+    note: str | None = None,
+    reference: str | None = None,
+    reason: str | None = None,
+) -> Entered:
+    """Add an amount of credits, such as `12.5`, to a balance; the first top-up makes it prepaid.
+
+    With a `reference` it is entered once for the tenant's live keys, and once for its test keys.
+
+    Raises:
+        Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
+            API_KEY_NOT_FOUND, MODEL_NOT_FOUND, INVALID_REASON.
+
+    """
+    wanted = _Wanted(Kind.TOP_UP, amount, note, reference)
+    return await _enter(gateway, actor, name, wanted, reason=reason)
+
+
+async def adjust(
+    gateway: AdminGateway,
+    actor: Actor,
+    name: AccountName,
+    amount: str,
+    *,
+    note: str,
+    reference: str | None = None,
+    reason: str | None = None,
+) -> Entered:
+    """Correct a balance by an amount of credits, up or down, with a note that says why.
+
+    Raises:
+        Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
+            API_KEY_NOT_FOUND, INVALID_REASON.
+
+    """
+    wanted = _Wanted(Kind.ADJUSTMENT, amount, note, reference)
+    return await _enter(gateway, actor, name, wanted, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An entry as it is asked for."""
+
+    kind: Kind
+    amount: str
+    note: str | None
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """An entry that can be made."""
+
+    kind: Kind
+    microcredits: int
+    note: str | None
+    reference: str | None
+
+
+async def _enter(
+    gateway: AdminGateway, actor: Actor, name: AccountName, wanted: _Wanted, *, reason: str | None
+) -> Entered:
+    entry = _sound(wanted)
+    account = await accounts.find(gateway, name, served=entry.kind is Kind.TOP_UP)
+    now_ms, defaults = gateway.clock.now_ms(), accounts.policy_of(gateway.settings).default_limits
+    is_new = await audit.write(gateway, actor, reason, _add, account, entry, now_ms, defaults)
+    standings = await accounts.standings_of(gateway, account)
+    return Entered(is_new, entry.microcredits, entry.reference, standings)
+
+
+def _add(
+    connection: Connection, account: Account, entry: _Sound, now_ms: int, defaults: Sequence[Limit]
+) -> tuple[bool, Change]:
+    is_new = ledger.add(
+        connection,
+        account.owner,
+        account.scope,
+        entry.kind,
+        entry.microcredits,
+        now_ms=now_ms,
+        defaults=defaults,
+        note=entry.note,
+        reference=entry.reference,
+    )
+    fields = {"microcredits": entry.microcredits, "note": entry.note, "reference": entry.reference}
+    return is_new, Change(
+        action="ledger.top_up" if entry.kind is Kind.TOP_UP else "ledger.adjust",
+        subject_kind="account",
+        subject_id=account.label,
+        tenant_id=account.owner.tenant_id,
+        before=None if is_new else fields,
+        after=fields,
+    )
+
+
+def _sound(wanted: _Wanted) -> _Sound:
+    """The entry, with blanks around its texts taken off.
+
+    Raises:
+        Problem: INVALID_LEDGER_ENTRY.
+
+    """
+    microcredits, errors = _amount_of(wanted.kind, wanted.amount)
+    note = (wanted.note or "").strip() or None
+    reference = None if wanted.reference is None else wanted.reference.strip()
+    if wanted.kind is Kind.ADJUSTMENT and note is None:
+        errors.append(FieldError("#/note", "required", "an adjustment has a note that says why."))
+    if len(note or "") > MAX_NOTE:
+        errors.append(FieldError("#/note", "max_length", f"a note has at most {MAX_NOTE} characters."))
+    if reference is not None and not 1 <= len(reference) <= MAX_REFERENCE:
+        detail = f"a reference has 1 to {MAX_REFERENCE} characters."
+        errors.append(FieldError("#/reference", "length", detail))
+    refuse(INVALID_LEDGER_ENTRY, errors)
+    return _Sound(wanted.kind, microcredits, note, reference)
+
+
+def _amount_of(kind: Kind, amount: str) -> tuple[int, list[FieldError]]:
+    try:
+        microcredits = parse_credits(amount)
+    except LimitError as error:
+        return 0, [FieldError("#/amount", "pattern", str(error))]
+    detail = ""
+    if kind is Kind.TOP_UP and microcredits <= 0:
+        detail = "a top-up is more than 0; `reelgate ledger adjust` takes away."
+    elif microcredits == 0:
+        detail = "an adjustment by 0 changes nothing."
+    return microcredits, [FieldError("#/amount", "range", detail)] if detail else []

@@ -1,0 +1,184 @@
+"""Requests, as the operator sees them: of all tenants, and what is decided about one of unknown fate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from app.admin import accounts, audit
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.session import AdminGateway
+from app.errors import NOT_ATTACHABLE, NOT_UNKNOWN, REQUEST_NOT_FOUND, UPSTREAM_UNUSABLE, Problem
+from app.generations import events as event_rows
+from app.generations import store
+from app.generations.advance import advance
+from app.generations.events import Event
+from app.generations.lifecycle import State
+from app.generations.store import Generation
+from app.upstream.credentials import Pool
+from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
+
+
+class GatewayWithPool(AdminGateway, Protocol):
+    """A gateway that can also ask RunComfy."""
+
+    @property
+    def pool(self) -> Pool:
+        """The credentials, with the clients that carry them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests, the newest first, and the tenants' names by their ids."""
+
+    requests: Sequence[Generation]
+    tenants: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInFull:
+    """A request with its tenant's name and every change of its state, the oldest first."""
+
+    request: Generation
+    tenant: str
+    events: Sequence[Event]
+
+
+async def listed(
+    gateway: AdminGateway, *, tenant: str | None = None, state: State | None = None, limit: int
+) -> Requests:
+    """The newest requests, at most `limit`, of all tenants or of one, in any state or in one.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    tenant_id = await accounts.tenant_id_of(gateway, tenant)
+    found = await gateway.db.read(store.latest, limit=limit, tenant_id=tenant_id, state=state)
+    return Requests(found, await accounts.tenant_names(gateway))
+
+
+async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
+    """Everything that is kept of a request.
+
+    Raises:
+        Problem: REQUEST_NOT_FOUND.
+
+    """
+    found = await _find(gateway, request_id)
+    names = await accounts.tenant_names(gateway)
+    events = await gateway.db.read(event_rows.of_generation, request_id)
+    return RequestInFull(found, names[found.tenant_id], events)
+
+
+async def attach(
+    gateway: GatewayWithPool,
+    actor: Actor,
+    request_id: str,
+    upstream_request_id: str,
+    *,
+    reason: str | None = None,
+) -> Generation:
+    """Give an unknown request the job of RunComfy's that was found for it, which is then followed.
+
+    RunComfy is asked first whether it knows the job.
+
+    Raises:
+        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN; NOT_ATTACHABLE, RunComfy does not know the job, or it is
+            another request's; UPSTREAM_UNUSABLE, RunComfy could not be asked; INVALID_REASON.
+
+    """
+    if not is_safe_id(upstream_request_id):
+        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id[:60]!r} is no id of RunComfy's.")
+    unknown = await _unknown(gateway, request_id)
+    credential = gateway.pool.of(unknown.credential)
+    if credential is None:
+        detail = f"its credential, {unknown.credential!r}, is not configured any more."
+        raise Problem(NOT_ATTACHABLE, detail)
+    observation = observe_status(await credential.upstream.status(upstream_request_id))
+    if observation.seen is Seen.GONE:
+        raise Problem(NOT_ATTACHABLE, f"RunComfy does not know {upstream_request_id!r}.")
+    if observation.seen in BLIND:
+        raise Problem(UPSTREAM_UNUSABLE, f"RunComfy could not be asked ({observation.seen}); try again.")
+    try:
+        return await audit.write(
+            gateway,
+            actor,
+            reason,
+            _resolve,
+            "attach",
+            request_id,
+            State.IN_QUEUE,
+            {
+                "reason": "resolved_attached",
+                "now_ms": gateway.clock.now_ms(),
+                "upstream_request_id": upstream_request_id,
+            },
+        )
+    except IntegrityError as error:
+        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id!r} belongs to another request.") from error
+
+
+async def close(
+    gateway: AdminGateway, actor: Actor, request_id: str, *, charged: bool, reason: str | None = None
+) -> Generation:
+    """End an unknown request as lost; what is held for it is settled if it was `charged`, else refunded.
+
+    Raises:
+        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON.
+
+    """
+    await _unknown(gateway, request_id)
+    words = "charged" if charged else "did not charge"
+    return await audit.write(
+        gateway,
+        actor,
+        reason,
+        _resolve,
+        "close",
+        request_id,
+        State.LOST,
+        {
+            "reason": "resolved_charged" if charged else "resolved_not_charged",
+            "now_ms": gateway.clock.now_ms(),
+            "spent": charged,
+            "error": {"code": "lost", "message": f"Its fate stayed unknown; RunComfy {words} for it."},
+        },
+    )
+
+
+def _resolve(
+    connection: Connection, action: str, request_id: str, to: State, changes: Mapping[str, Any]
+) -> tuple[Generation, Change]:
+    changed = advance(connection, request_id, to, only_from={State.UNKNOWN}, **changes)
+    if changed is None:
+        raise Problem(NOT_UNKNOWN, "somebody else resolved it just now.")
+    return changed, Change(
+        action=f"request.{action}",
+        subject_kind="request",
+        subject_id=request_id,
+        tenant_id=changed.tenant_id,
+        before=_fields_of(State.UNKNOWN, None, None),
+        after=_fields_of(changed.state, changed.upstream_request_id, changed.charge),
+    )
+
+
+def _fields_of(state: State, upstream_request_id: str | None, charge: str | None) -> dict[str, Any]:
+    return {"state": state, "upstream_request_id": upstream_request_id, "charge": charge}
+
+
+async def _unknown(gateway: AdminGateway, request_id: str) -> Generation:
+    found = await _find(gateway, request_id)
+    if found.state is not State.UNKNOWN:
+        raise Problem(NOT_UNKNOWN, f"request {request_id} is {found.state}, not unknown.")
+    return found
+
+
+async def _find(gateway: AdminGateway, request_id: str) -> Generation:
+    found = await gateway.db.read(store.find, request_id, None)
+    if found is None:
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}.")
+    return found

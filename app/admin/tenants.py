@@ -1,0 +1,207 @@
+"""Tenants: making them, changing how they are served, and shutting them out."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from app.admin import audit
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.auth import tenants
+from app.auth.tenants import MediaChecks, OriginError, Tenant, origin_of
+from app.errors import INVALID_TENANT, FieldError
+from app.generations.queue.fair import MAX_WEIGHT
+from app.quotas.account import check_zone
+from app.quotas.limits import LimitError
+
+MAX_QUEUED: Final = 1_000_000
+"""The most jobs that a tenant can be allowed to have in its queue."""
+
+
+async def listed(gateway: AdminGateway) -> list[Tenant]:
+    """Every tenant, the oldest first."""
+    return await gateway.db.read(tenants.every)
+
+
+async def create(
+    gateway: AdminGateway, actor: Actor, name: str, *, time_zone: str = "UTC", reason: str | None = None
+) -> Tenant:
+    """Make a tenant, whose days and months of quota are those of an IANA time zone.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_EXISTS, INVALID_REASON.
+
+    """
+    refuse(INVALID_TENANT, [one for one in (tenants.fault_of_name(name), _fault_of_zone(time_zone)) if one])
+    return await audit.write(gateway, actor, reason, _create, name, time_zone, gateway.clock.now_ms())
+
+
+def _create(connection: Connection, name: str, time_zone: str, now_ms: int) -> tuple[Tenant, Change]:
+    made = tenants.create(connection, name, now_ms=now_ms, time_zone=time_zone)
+    return made, _changed("create", made, None, {"name": name, "time_zone": time_zone})
+
+
+async def set_time_zone(
+    gateway: AdminGateway, actor: Actor, name: str, time_zone: str, *, reason: str | None = None
+) -> Tenant:
+    """Change whose midnight ends a day. What was counted stays in the days that it was counted in.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    refuse(INVALID_TENANT, [one for one in (_fault_of_zone(time_zone),) if one])
+    change = partial(tenants.set_time_zone, time_zone=time_zone)
+    return await audit.write(gateway, actor, reason, _change, "set_time_zone", name, ("time_zone",), change)
+
+
+async def set_media_checks(
+    gateway: AdminGateway,
+    actor: Actor,
+    name: str,
+    media_checks: MediaChecks | None,
+    *,
+    reason: str | None = None,
+) -> Tenant:
+    """Change what becomes of files that break a rule of their model; None leaves it to the settings.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    change = partial(tenants.set_media_checks, media_checks=media_checks)
+    fields = ("media_checks",)
+    return await audit.write(gateway, actor, reason, _change, "set_media_checks", name, fields, change)
+
+
+async def set_origins(
+    gateway: AdminGateway, actor: Actor, name: str, origins: Sequence[str], *, reason: str | None = None
+) -> Tenant:
+    """Replace the web origins whose pages may call with the tenant's keys.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    errors = []
+    for number, one in enumerate(origins):
+        try:
+            origin_of(one)
+        except OriginError as error:
+            errors.append(FieldError(f"#/origins/{number}", "origin", str(error)))
+    refuse(INVALID_TENANT, errors)
+
+    def change(connection: Connection, tenant_id: str) -> None:
+        tenants.set_origins(connection, tenant_id, origins)
+
+    return await audit.write(gateway, actor, reason, _change, "set_origins", name, ("origins",), change)
+
+
+async def set_queueing(
+    gateway: AdminGateway,
+    actor: Actor,
+    name: str,
+    *,
+    queueing: bool | None,
+    max_queued: int | None = None,
+    weight: int | None = None,
+    reason: str | None = None,
+) -> Tenant:
+    """Change whether the tenant's jobs that may not be sent yet are queued; None leaves it to the settings.
+
+    `max_queued`, how many may be, and `weight`, its share of what is sent meanwhile, stay as they are where
+    they are None.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    errors = []
+    if max_queued is not None and not 0 <= max_queued <= MAX_QUEUED:
+        errors.append(FieldError("#/max_queued", "range", f"max_queued is from 0 to {MAX_QUEUED}."))
+    if weight is not None and not 1 <= weight <= MAX_WEIGHT:
+        errors.append(FieldError("#/weight", "range", f"a weight is from 1 to {MAX_WEIGHT}."))
+    refuse(INVALID_TENANT, errors)
+
+    def change(connection: Connection, tenant_id: str) -> None:
+        found = tenants.by_name(connection, name)
+        tenants.set_queueing(
+            connection,
+            tenant_id,
+            queueing=queueing,
+            max_queued=found.max_queued if max_queued is None else max_queued,
+            weight=found.weight if weight is None else weight,
+        )
+
+    fields = ("queueing", "max_queued", "weight")
+    return await audit.write(gateway, actor, reason, _change, "set_queueing", name, fields, change)
+
+
+async def disable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str | None = None) -> Tenant:
+    """Shut a tenant out, on every server within five seconds.
+
+    Its API keys and client tokens are refused, its event streams end, its pages' origins are no longer its
+    own, and nothing of its queue is sent. Jobs that were sent are followed to their end and charged. Of a
+    tenant that is disabled already the time of the first stays.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    change = partial(tenants.set_disabled, at_ms=gateway.clock.now_ms())
+    return await audit.write(gateway, actor, reason, _change, "disable", name, ("disabled_at_ms",), change)
+
+
+async def enable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str | None = None) -> Tenant:
+    """Let a tenant in again: keys and client tokens that have not ended work, and its queue goes on.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    change = partial(tenants.set_disabled, at_ms=None)
+    return await audit.write(gateway, actor, reason, _change, "enable", name, ("disabled_at_ms",), change)
+
+
+def _fault_of_zone(name: str) -> FieldError | None:
+    try:
+        check_zone(name)
+    except LimitError as error:
+        return FieldError("#/time_zone", "time_zone", str(error))
+    return None
+
+
+def _change(
+    connection: Connection,
+    action: str,
+    name: str,
+    fields: Sequence[str],
+    change: Callable[[Connection, str], None],
+) -> tuple[Tenant, Change]:
+    """Change a tenant's row, which is held from before it is read."""
+    before = tenants.by_name(connection, name, to_change=True)
+    change(connection, before.id)
+    after = tenants.by_name(connection, name)
+    return after, _changed(action, after, _fields_of(before, fields), _fields_of(after, fields))
+
+
+def _changed(
+    action: str, tenant: Tenant, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> Change:
+    return Change(
+        action=f"tenant.{action}",
+        subject_kind="tenant",
+        subject_id=tenant.id,
+        tenant_id=tenant.id,
+        before=before,
+        after=after,
+    )
+
+
+def _fields_of(tenant: Tenant, fields: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(tenant, name) for name in fields}
+    return {name: sorted(one) if isinstance(one, frozenset) else one for name, one in values.items()}

@@ -1,0 +1,184 @@
+"""`reelgate keys`: API keys. A key is shown once, when it is made."""
+
+import sys
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from app.admin import keys
+from app.admin.actor import of_command
+from app.admin.session import AdminSession
+from app.auth.keys import DEFAULT_SCOPES, APIKey
+from app.cli.options import OneTenant, Quiet, Reason, Tenant
+from app.cli.session import fail, with_admin
+from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_table
+from app.cli.tenants import switch
+from app.kit.clock import iso
+
+group = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
+
+_MAX_DAYS = 36_500  # a century
+
+
+@group.command("create")
+def create_key(
+    tenant: Tenant,
+    test: Annotated[bool, typer.Option("--test", help="Reaches the sandbox and never RunComfy.")] = False,
+    name: Annotated[str, typer.Option(help="A note of what it is for.")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="submit, read, tokens:create; the first two unless given.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use; all unless given.")
+    ] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=1, max=_MAX_DAYS, help="Days until it ends; never unless given.")
+    ] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an API key."""
+    made = with_admin(
+        lambda gateway: keys.create(
+            gateway,
+            of_command(),
+            tenant,
+            mode="test" if test else "live",
+            name=name,
+            scopes=scope or DEFAULT_SCOPES,
+            models=model,
+            lifetime_ms=None if expires_days is None else _ms(timedelta(days=expires_days)),
+            reason=reason,
+        ),
+        makes_key=True,
+    )
+    _print_key(
+        {
+            "kid": made.record.kid,
+            "key": made.key,
+            "tenant": tenant,
+            "mode": made.record.mode,
+            "name": name,
+            "scopes": scope or list(DEFAULT_SCOPES),
+            "models": model,
+        },
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@group.command("list")
+def list_keys(tenant: OneTenant = None, as_json: AsJson = False) -> None:
+    """Show keys, without their secrets."""
+
+    async def work(gateway: AdminSession) -> tuple[list[APIKey], int]:
+        return await keys.listed(gateway, tenant=tenant), gateway.clock.now_ms()
+
+    found, now_ms = with_admin(work)
+    if as_json:
+        print_json([_document(key, now_ms) for key in found])
+        return
+    print_table(
+        ("KID", "KEY", "TENANT", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "NAME"),
+        [
+            (
+                key.kid,
+                f"rg_{key.mode}_…{key.last_four}",
+                key.tenant_name,
+                key.state(now_ms),
+                " ".join(sorted(key.scopes)),
+                iso(key.created_at_ms),
+                iso_or_dash(key.expires_at_ms),
+                iso_or_dash(key.last_used_at_ms),
+                key.name,
+            )
+            for key in found
+        ],
+    )
+
+
+@group.command("rotate")
+def rotate_key(
+    kid: str,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=_MAX_DAYS * 24, help="Hours that the old key lives on.")
+    ] = 24,
+    reason: Reason = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a second key like the first; the first lives on for the overlap."""
+    overlap_ms = _ms(timedelta(hours=overlap_hours))
+    made = with_admin(
+        lambda gateway: keys.rotate(gateway, of_command(), kid, overlap_ms=overlap_ms, reason=reason),
+        makes_key=True,
+    )
+    _print_key(
+        {
+            "kid": made.record.kid,
+            "key": made.key,
+            "replaces": made.replaces,
+            "old_key_ends_at": iso(made.old_ends_at_ms),
+        },
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@group.command("set-queueing")
+def set_queueing(
+    kid: str,
+    queueing: Annotated[str, typer.Argument(help="on, off, or default: as its tenant.")],
+    reason: Reason = None,
+) -> None:
+    """Whether the key's jobs that may not be sent yet wait instead of being refused."""
+    chosen = switch(queueing)
+    with_admin(lambda gateway: keys.set_queueing(gateway, of_command(), kid, queueing=chosen, reason=reason))
+    typer.echo(f"Queueing of {kid}: {queueing}, within a second.")
+
+
+@group.command("revoke")
+def revoke_key(kid: str, reason: Reason = None) -> None:
+    """End a key now, on every server within five seconds."""
+    with_admin(lambda gateway: keys.revoke(gateway, of_command(), kid, reason=reason))
+    typer.echo(f"Revoked {kid}.")
+
+
+def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+    try:
+        if as_json:
+            print_json(document)
+        else:
+            typer.echo(document["key"])
+        sys.stdout.flush()
+    except OSError as error:
+        fail(f"key {document['kid']} was made but could not be printed ({error}); revoke it.")
+    if not as_json and not quiet:
+        typer.echo(f"This is shown once; keep it now. Its kid is {document['kid']}.", err=True)
+        if "old_key_ends_at" in document:
+            typer.echo(f"The old key {document['replaces']} ends at {document['old_key_ends_at']}.", err=True)
+
+
+def _document(key: APIKey, now_ms: int) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "tenant": key.tenant_name,
+        "mode": key.mode,
+        "name": key.name,
+        "state": key.state(now_ms),
+        "last_four": key.last_four,
+        "scopes": sorted(key.scopes),
+        "models": sorted(key.models) if key.models else None,
+        "created_at": iso(key.created_at_ms),
+        "expires_at": iso_or_none(key.expires_at_ms),
+        "revoked_at": iso_or_none(key.revoked_at_ms),
+        "rotated_to": key.rotated_to,
+        "last_used_at": iso_or_none(key.last_used_at_ms),
+        "queueing": key.queueing,
+    }
+
+
+def _ms(delta: timedelta) -> int:
+    return int(delta.total_seconds() * 1000)

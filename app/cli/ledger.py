@@ -1,0 +1,213 @@
+"""`reelgate ledger`: balances, entries, and whether they are right."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.admin import ledger, reconcile, verify
+from app.admin.accounts import AccountName
+from app.admin.actor import of_command
+from app.admin.ledger import Entered
+from app.admin.reconcile import RULES, Reconciliation
+from app.admin.session import AdminSession
+from app.cli.options import Key, Model, OneTenant, Reason, Tenant, Test
+from app.cli.session import with_admin
+from app.cli.tables import AsJson, print_json, print_standings, print_table, say_if_not_prepaid
+from app.kit.clock import iso
+from app.quotas.amounts import credits_text
+from app.quotas.ledger import Entry
+from app.quotas.metrics import Metric
+
+group = typer.Typer(no_args_is_help=True, help="Balances, entries, and whether they are right.")
+
+_ONCE = "to a tenant's live keys, or to its test keys, it is entered once"
+
+
+@group.command("top-up", context_settings={"ignore_unknown_options": True})
+def top_up(
+    amount: Annotated[str, typer.Argument(metavar="CREDITS", help="More than 0, with up to six decimals.")],
+    tenant: Tenant,
+    key: Key = None,
+    model: Model = None,
+    test: Test = False,
+    note: Annotated[str | None, typer.Option(help="What for, for the record.")] = None,
+    reference: Annotated[str | None, typer.Option(help=f"The payment's own number: {_ONCE}.")] = None,
+    reason: Reason = None,
+) -> None:
+    """Add to a prepaid balance; the first top-up makes it prepaid."""
+    name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
+    entered = with_admin(
+        lambda gateway: ledger.top_up(
+            gateway, of_command(), name, amount, note=note, reference=reference, reason=reason
+        )
+    )
+    _say("top-up", entered)
+
+
+@group.command("adjust", context_settings={"ignore_unknown_options": True})
+def adjust(
+    amount: Annotated[str, typer.Argument(metavar="CREDITS", help="To add, or below 0 to take away.")],
+    note: Annotated[str, typer.Option(help="Why, for the record.")],
+    tenant: Tenant,
+    key: Key = None,
+    model: Model = None,
+    test: Test = False,
+    reference: Annotated[
+        str | None, typer.Option(help=f"A number of its own, apart from those of top-ups: {_ONCE}.")
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Correct a balance, with the reason."""
+    name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
+    entered = with_admin(
+        lambda gateway: ledger.adjust(
+            gateway, of_command(), name, amount, note=note, reference=reference, reason=reason
+        )
+    )
+    _say("adjustment", entered)
+
+
+def _say(noun: str, entered: Entered) -> None:
+    if entered.is_new:
+        typer.echo(f"Entered: {noun} of {credits_text(entered.microcredits)} credits.")
+    else:
+        typer.echo(f"An entry with reference {entered.reference!r} is there already; nothing was changed.")
+    if balance := [one for one in entered.standings if one.limit.metric is Metric.CREDITS_TOTAL]:
+        print_standings(balance)
+    say_if_not_prepaid(balance)
+
+
+@group.command("list")
+def list_entries(
+    tenant: OneTenant = None,
+    request: Annotated[str | None, typer.Option(metavar="ID", help="Of this request alone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest entries."""
+    found = with_admin(lambda gateway: ledger.listed(gateway, tenant=tenant, request_id=request, limit=limit))
+    if as_json:
+        print_json([_entry_document(found.tenants[one.owner.tenant_id], one) for one in found.entries])
+        return
+    print_table(
+        (
+            *("ENTRY", "AT", "TENANT", "KEYS", "KIND", "BALANCE CHANGE"),
+            *("REQUEST", "KID", "MODEL", "REFERENCE", "NOTE"),
+        ),
+        [
+            (
+                str(one.id),
+                iso(one.at_ms),
+                found.tenants[one.owner.tenant_id],
+                one.owner.mode,
+                one.kind,
+                credits_text(one.microcredits),
+                one.generation_id or "-",
+                one.scope.kid or "*",
+                one.scope.model_id or "*",
+                one.reference or "-",
+                one.note or "-",
+            )
+            for one in found.entries
+        ],
+    )
+
+
+@group.command("verify")
+def verify_books(as_json: AsJson = False) -> None:
+    """Compute every balance, window and count anew and say what differs; exit code 1 when something does."""
+    report = with_admin(verify.report)
+    if as_json:
+        sums = {name: getattr(report, name) for name in report.__slots__ if name != "findings"}
+        print_json(sums | {"findings": [_finding_document(one) for one in report.findings]})
+    else:
+        for one in report.findings:
+            typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
+        typer.echo(
+            f"{report.generations} requests ({report.in_flight} in flight), {report.entries} entries;"
+            f" {credits_text(report.added_microcredits)} credits added,"
+            f" {credits_text(report.held_microcredits)} held,"
+            f" {credits_text(report.spent_microcredits)} spent."
+        )
+        typer.echo(f"{len(report.findings)} findings." if report.findings else "The books are right.")
+    if report.findings:
+        raise typer.Exit(1)
+
+
+@group.command("reconcile")
+def reconcile_bill(
+    bill: Annotated[Path, typer.Argument(metavar="FILE", help="The provider's bill: CSV with a header.")],
+    since: Annotated[
+        datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The bill's first day (UTC).")
+    ],
+    until: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The bill's last day (UTC).")],
+    id_column: Annotated[str, typer.Option(help="The column with RunComfy's request id.")] = "request_id",
+    cost_column: Annotated[str, typer.Option(help="The column with the cost in US dollars.")] = "cost",
+    as_json: AsJson = False,
+) -> None:
+    """Compare the provider's bill with the books; exit code 1 when they differ."""
+
+    async def work(gateway: AdminSession) -> Reconciliation:
+        with bill.open(encoding="utf-8-sig", newline="") as file:
+            return await reconcile.compare(
+                gateway,
+                file,
+                first_day=since.date(),
+                last_day=until.date(),
+                id_column=id_column,
+                cost_column=cost_column,
+            )
+
+    found = with_admin(work)
+    if as_json:
+        print_json(_reconciliation_document(found))
+    else:
+        for one in found.differences:
+            typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
+        typer.echo(
+            f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them ours, for which"
+            f" {credits_text(found.charged_microcredits)} credits were charged,"
+            f" {credits_text(found.refunded_microcredits)} refunded and"
+            f" {credits_text(found.held_microcredits)} are still held."
+        )
+        for rule in sorted({one.rule for one in found.differences}):
+            count = sum(one.rule == rule for one in found.differences)
+            typer.echo(f"{rule} ({count}): {RULES[rule]}.")
+        if not found.differences:
+            typer.echo("Bill and books agree.")
+    if found.differences:
+        raise typer.Exit(1)
+
+
+def _entry_document(tenant: str, entry: Entry) -> dict[str, Any]:
+    return {
+        "entry": entry.id,
+        "at": iso(entry.at_ms),
+        "tenant": tenant,
+        "mode": entry.owner.mode,
+        "kind": entry.kind,
+        "microcredits": entry.microcredits,
+        "request_id": entry.generation_id,
+        "kid": entry.scope.kid or None,
+        "model_id": entry.scope.model_id or None,
+        "reference": entry.reference,
+        "note": entry.note,
+    }
+
+
+def _finding_document(one: verify.Finding | reconcile.Difference) -> dict[str, Any]:
+    return {"rule": one.rule, "subject": one.subject, "detail": one.detail}
+
+
+def _reconciliation_document(found: Reconciliation) -> dict[str, Any]:
+    return {
+        "lines": found.lines,
+        "billed_usd": str(found.billed_usd),
+        "matched": found.matched,
+        "charged_microcredits": found.charged_microcredits,
+        "refunded_microcredits": found.refunded_microcredits,
+        "held_microcredits": found.held_microcredits,
+        "differences": [_finding_document(one) for one in found.differences],
+    }
