@@ -266,3 +266,19 @@ async def test_a_tenants_name_is_taken_once_by_any_number_of_racers(db: Database
     )
     assert sum(isinstance(one, Problem) and one.fault is TENANT_EXISTS for one in outcomes) == 19
     assert len(await db.read(tenants.every)) == 1
+
+
+async def test_a_light_database_of_a_command_does_what_any_does(db: Database, database_url: str) -> None:
+    light = open_database(database_url, pool=1, light=True)
+    try:
+        kid = await light.write(add_counter, "7")
+        assert await db.read(text_of, kid) == "7"
+        await db.write(set_text, kid, "8")
+        assert await light.read(text_of, kid) == "8"
+        assert await light.snapshot(lambda connection: text_of(connection, kid)) == "8"
+        assert light.dialect == db.dialect
+        if light.dialect == "sqlite":
+            assert isinstance(await _outcome(light.read(set_text, kid, "9")), Problem)
+        assert await db.read(text_of, kid) == "8"
+    finally:
+        await light.close()
