@@ -16,7 +16,7 @@ import typer
 from app.admin import keys, tenants
 from app.admin.actor import of_command
 from app.auth.keys import MAY_MINT, SCOPES, parse
-from app.cli.servers import claim_port, serve
+from app.cli.servers import serve
 from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
 from app.config import Settings
 from app.db import revision
@@ -25,6 +25,7 @@ from app.db.sqlite import server_lock
 from app.errors import TENANT_EXISTS, Problem
 from app.gateway import Gateway, open_gateway
 from app.kit.log import configure_logging
+from app.server.process import claim_port
 
 DEMO_TENANT = "demo"
 DEMO_MODEL = "bytedance/dreamina-3-0/image-to-video"
@@ -137,7 +138,8 @@ def _write_private(path: Path, text: str) -> None:
 @contextmanager
 def _sandbox(settings: Settings) -> Iterator[None]:
     """The sandbox as a process of its own, which ends with this one however that ends."""
-    claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    with plain_errors():
+        claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
     process = subprocess.Popen(  # noqa: S603 - this very command
         [*executable(), "sandbox", "--exit-with-parent"], stdin=subprocess.PIPE
     )

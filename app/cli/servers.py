@@ -1,21 +1,15 @@
-"""Running the two ASGI applications under uvicorn."""
+"""The commands that run until they are stopped: the gateway, a worker, the sandbox."""
 
 import asyncio
 import gc
 import os
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
-from typing import Any
 
-import uvicorn
 import uvloop
-from starlette.types import ASGIApp
 
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
@@ -23,60 +17,11 @@ from app.db.engine import is_sqlite
 from app.gateway import open_gateway
 from app.kit.log import get_logger
 from app.main import create_server_app
+from app.server.process import Server, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
 from app.worker import running
 
 _log = get_logger("worker")
-
-
-class Server(uvicorn.Server):
-    """uvicorn, ending with exit code 0 when it was asked to, and telling when it starts and stops."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        *,
-        on_start: Callable[[], None] = lambda: None,
-        on_leave: Callable[[], None] = lambda: None,
-        on_stop: Callable[[], None] = lambda: None,
-        delay_s: float = 0,
-    ) -> None:
-        super().__init__(config)
-        self._on_start = on_start
-        self._on_leave = on_leave
-        self._on_stop = on_stop
-        self._delay_s = delay_s
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._left = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        if self.started:
-            self._on_start()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
-
-        uvicorn would raise the signal again at its end, and exit with its number.
-        """
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        delay_s = 0.0 if self._left else self._delay_s
-        self._left = True
-        self._on_leave()
-        if self._loop is None:
-            self.should_exit = True
-        elif delay_s:
-            self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, self._stop)
-        else:
-            self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        if not self.should_exit:
-            self._on_stop()
-        self.should_exit = True
 
 
 def _settle_memory() -> None:
@@ -91,7 +36,8 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     log_for_server(settings)
     with plain_errors():
         asyncio.run(_try_to_open(settings))
-    claim_port(settings.host, settings.port, "REELGATE_PORT")
+    with plain_errors():
+        claim_port(settings.host, settings.port, "REELGATE_PORT")
     app, edge = create_server_app(settings)
 
     def started() -> None:
@@ -107,7 +53,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
             app.state.gateway.following.watch.close()  # streams end, and held answers go out
             app.state.gateway.dispatch_loop.close()  # what waits is sent by another server, or the next
 
-    config = _config(
+    config = server_config(
         edge,
         settings.host,
         settings.port,
@@ -115,7 +61,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         http=partial(GuardedProtocol, Limits.of(settings)),
         timeout_keep_alive=settings.keep_alive_s,
     )
-    _run(
+    run_until_stopped(
         Server(
             config,
             on_start=started,
@@ -157,7 +103,8 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
     except ModuleNotFoundError as error:
         fail(f"the sandbox needs its extra: pip install 'reelgate[sandbox]' ({error}).")
     log_for_server(settings, child=exit_with_parent)
-    claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    with plain_errors():
+        claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
     data_dir = settings.data_dir / "sandbox"
     with plain_errors():
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -171,50 +118,16 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
             run_s=settings.sandbox_run_s,
         )
     )
-    server = Server(_config(app, settings.sandbox_host, settings.sandbox_port, drain_s=1))
+    server = Server(server_config(app, settings.sandbox_host, settings.sandbox_port, drain_s=1))
     if exit_with_parent:
         threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
-    _run(server)
+    run_until_stopped(server)
 
 
 async def _try_to_open(settings: Settings) -> None:
     """Everything that a start needs, once before uvicorn, whose own report of a failure is a stack trace."""
     async with open_gateway(settings, serving=True):
         pass
-
-
-def _config(app: ASGIApp, host: str, port: int, *, drain_s: int, **more: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=drain_s,
-        **{"http": "httptools", **more},
-    )
-
-
-def _run(server: Server) -> None:
-    server.run()
-    if not server.started:
-        sys.exit(1)
-
-
-def claim_port(host: str, port: int, setting: str) -> None:
-    """Exit with a plain line where somebody else listens there already."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            fail(f"cannot listen on {host}:{port} ({error.strerror}); another port: {setting}.")
 
 
 def _end_with_parent(server: Server) -> None:

@@ -36,7 +36,7 @@ _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
 # Imports once, then forks for each command: a process of its own without a second and a half of imports.
 _LAUNCHER = """
 import json, os, sys, tempfile, traceback
-import app.admin.doctor, app.api.schemas, app.cli.servers  # what commands import when they run
+import app.admin.doctor, app.documents.client_tokens, app.cli.servers  # what commands import when they run
 from app.cli.entry import main
 
 for line in sys.stdin:

@@ -1,0 +1,113 @@
+"""A process that serves: uvicorn's server with our start and stop, and the port that it needs."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class PortTakenError(OSError):
+    """Another process listens on this address; the message is for the operator."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which exits with code 0 when it was asked to stop, and calls back.
+
+    `on_start` is called once it listens, `on_leave` with the first signal, and `on_stop` when it stops
+    accepting connections, `delay_s` seconds after the first signal.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_start: Callable[[], None] = lambda: None,
+        on_leave: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
+        delay_s: float = 0,
+    ) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+        self._on_leave = on_leave
+        self._on_stop = on_stop
+        self._delay_s = delay_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
+
+        uvicorn would raise the signal again at its end, and exit with its number.
+        """
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        delay_s = 0.0 if self._left else self._delay_s
+        self._left = True
+        self._on_leave()
+        if self._loop is None:
+            self.should_exit = True
+        elif delay_s:
+            self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, self._stop)
+        else:
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if not self.should_exit:
+            self._on_stop()
+        self.should_exit = True
+
+
+def server_config(app: ASGIApp, host: str, port: int, *, drain_s: int, **more: Any) -> uvicorn.Config:
+    """Returns uvicorn's settings for one of our applications; `drain_s` bounds its graceful shutdown."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=drain_s,
+        **{"http": "httptools", **more},
+    )
+
+
+def run_until_stopped(server: Server) -> None:
+    """Serve until a signal; exits with code 1 where the start failed."""
+    server.run()
+    if not server.started:
+        sys.exit(1)
+
+
+def claim_port(host: str, port: int, setting: str) -> None:
+    """Check that this address is free. `setting` is the variable that names another port.
+
+    Raises:
+        PortTakenError: somebody else listens there already.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTakenError(
+                f"cannot listen on {host}:{port} ({error.strerror}); another port: {setting}."
+            ) from error
