@@ -26,22 +26,25 @@ _OK = 200
 
 @dataclass(slots=True)
 class Crossings:
-    """What ran: every function with its file, and how often the next function was in another file."""
+    """What was run: every function by its file, and every call from a function into another file, once.
+
+    A coroutine that goes on after an await is not called again.
+    """
 
     functions: set[tuple[str, str]] = field(default_factory=set)
-    changes: int = 0
+    calls: set[tuple[str, str, str, str]] = field(default_factory=set)
     counting: bool = False
-    _last: str = ""
 
     def note(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Receives one event of the interpreter's profiler."""
-        name = frame.f_code.co_filename
-        if event != "call" or not self.counting or not name.startswith(_APP):
+        """Take one event of the interpreter's profiler."""
+        if event != "call" or not self.counting or (callee := _place(frame)) is None:
             return
-        file = name.removeprefix(_APP)
-        self.functions.add((file, frame.f_code.co_qualname))
-        self.changes += file != self._last
-        self._last = file
+        self.functions.add(callee)
+        above = frame.f_back
+        while above is not None and (caller := _place(above)) is None:
+            above = above.f_back
+        if above is not None and caller is not None and caller[0] != callee[0]:
+            self.calls.add((*caller, *callee))
 
     @property
     def files(self) -> dict[str, int]:
@@ -50,6 +53,15 @@ class Crossings:
         for file, _ in sorted(self.functions):
             found[file] = found.get(file, 0) + 1
         return found
+
+
+def _place(frame: FrameType) -> tuple[str, str] | None:
+    """The file and the function of a frame; None where it is not of `app/`."""
+    name = frame.f_code.co_filename
+    if not name.startswith(_APP):
+        return None
+    # A comprehension belongs to the function that it stands in.
+    return name.removeprefix(_APP), frame.f_code.co_qualname.partition(".<locals>.<")[0]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +78,7 @@ def main(options: argparse.Namespace) -> list[str]:
             print(f"{count:4}  {file}")
     print(
         f"A simplest submit runs {len(found.functions)} functions of {len(found.files)} files"
-        f" and changes the file {found.changes} times."
+        f" and calls into another file at {len(found.calls)} places."
     )
     return []
 
