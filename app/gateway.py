@@ -34,9 +34,8 @@ from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.retention import Retention
-from app.generations.submit.admission import Admission
-from app.generations.submit.amounts import refused_for_no_declaration
 from app.generations.submit.inspection import Inspector
+from app.generations.submit.record import Admission
 from app.generations.submit.submitter import Submitter
 from app.kit.clock import Clock, SystemClock
 from app.kit.log import get_logger
@@ -44,7 +43,7 @@ from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
-from app.quotas.limits import parse_limit
+from app.quotas.limits import parse_limit, refused_models
 from app.quotas.metrics import Metric
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
@@ -175,7 +174,7 @@ async def open_gateway(
             deadline_s=settings.submit_deadline_s,
         )
         if serving:
-            if refused := refused_for_no_declaration(catalog.models.values(), policy.default_limits):
+            if refused := refused_models(catalog.models.values(), policy.default_limits):
                 _log.warning(
                     "The default limits refuse models that declare no output_seconds.", models=refused
                 )

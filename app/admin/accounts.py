@@ -69,7 +69,7 @@ async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Acc
         errors.append(FieldError("#/end_user", "pattern", detail))
     refuse(INVALID_ACCOUNT, errors)
     account = await gateway.db.read(_find, name)
-    if served and name.model_id is not None and gateway.catalog.get(name.model_id) is None:
+    if served and name.model_id is not None and gateway.catalog.models.get(name.model_id) is None:
         raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {name.model_id[:200]!r}.")
     return account
 

@@ -108,7 +108,7 @@ def _faults_of_terms(
             detail = f"there is no scope {scope[:200]!r}; there are {', '.join(SCOPES)}."
             errors.append(FieldError(f"#/scopes/{number}", "enum", detail))
     for number, model_id in enumerate(models or ()):
-        if gateway.catalog.get(model_id) is None:
+        if gateway.catalog.models.get(model_id) is None:
             detail = f"the catalogue has no model {model_id[:200]!r}."
             errors.append(FieldError(f"#/models/{number}", "model", detail))
     if lifetime_ms is not None and lifetime_ms <= 0:

@@ -13,9 +13,8 @@ from app.admin.audit import Change
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.errors import INVALID_LIMIT, LIMIT_NOT_FOUND, FieldError, Problem
-from app.generations.submit.amounts import refused_for_no_declaration
 from app.quotas import account as rows
-from app.quotas.limits import Limit, LimitError, parse_limit
+from app.quotas.limits import Limit, LimitError, parse_limit, refused_models
 from app.quotas.metrics import SETTABLE, Metric, Unit
 from app.quotas.standing import Standing
 
@@ -88,9 +87,7 @@ async def set_limits(
     declared = [one for one in limits if one.metric.unit is Unit.OUTPUT_SECONDS]
     return LimitsSet(
         standings=await accounts.standings_of(gateway, account),
-        refused_models=refused_for_no_declaration(gateway.catalog.models.values(), declared)
-        if declared
-        else (),
+        refused_models=refused_models(gateway.catalog.models.values(), declared) if declared else (),
     )
 
 

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 class Models(Protocol):
     """The catalogue, as far as an operator's use cases ask it."""
 
-    def get(self, model_id: str, /) -> object | None:
-        """The model of that id; None where there is none."""
-
     @property
     def models(self) -> "Mapping[str, Model]":
         """Every model by its id."""

@@ -76,6 +76,14 @@ class ClientToken:
     key_revoked_at_ms: int | None
     tenant_disabled_at_ms: int | None
 
+    def key_space(self, root_kid: str) -> str:
+        """Returns the namespace in which an Idempotency-Key sent with this token is unique.
+
+        It is the token's end user or, where it names none, its API key: a page that continues with a new
+        token of the same key then makes no second job, but is told that the first one was not its own.
+        """
+        return f"key:{root_kid}" if self.end_user is None else f"user:{self.end_user}"
+
     def state(self, now_ms: int) -> str:
         """Returns `active`, `revoked`, `expired` (the token or its key is) or `disabled` (its tenant is)."""
         own = self.own_state(now_ms)

@@ -64,6 +64,11 @@ class Principal:
         """The end user that the client token was made for; None for a key, or where the token names none."""
         return None if self.token is None else self.token.end_user
 
+    @property
+    def key_space(self) -> str:
+        """The namespace in which the caller's Idempotency-Keys are unique; "" is the tenant's."""
+        return "" if self.token is None else self.token.key_space(self.root_kid)
+
     def may_use(self, model_id: str) -> bool:
         """Returns whether the key or token allows this model; without a list of models, it allows all."""
         return self.models is None or model_id in self.models

@@ -44,10 +44,6 @@ class Catalog:
 
     models: Mapping[str, Model]
 
-    def get(self, model_id: str) -> Model | None:
-        """Returns the model with exactly this id, or None."""
-        return self.models.get(model_id)
-
 
 def open_catalog(settings: Settings) -> Catalog:
     """The shipped models, under the operator's own. Raises `CatalogError`."""

@@ -89,7 +89,7 @@ class Minter:
     def _faults_of_models(self, principal: Principal, terms: TokenTerms) -> Iterator[FieldError]:
         known = []
         for number, model_id in enumerate(terms.models or ()):
-            model = self.catalog.get(model_id)
+            model = self.catalog.models.get(model_id)
             if model_id in (terms.models or ())[:number]:
                 yield FieldError(f"#/models/{number}", "model", "is there twice")
             elif model is None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, update
 from app.db.tables import generations
 from app.generations import events, leases, store
 from app.generations.leases import PollRecord
-from app.generations.lifecycle import FOLLOWABLE, TERMINAL, State, sources
+from app.generations.lifecycle import FOLLOWABLE, SOURCES, TERMINAL, State
 from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
@@ -86,7 +86,7 @@ def advance(
     `only_from` narrows the states to move from. `up_to_version` is the highest version the row may have.
     `changes` are further columns to set.
     """
-    allowed = sources(to) if only_from is None else sources(to) & frozenset(only_from)
+    allowed = SOURCES[to] if only_from is None else SOURCES[to] & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
     if to in FOLLOWABLE:
         values.setdefault("next_poll_at_ms", now_ms + FIRST_POLL_MS)

@@ -40,9 +40,10 @@ An `unknown` generation counts only for a limited time.
 """
 
 
-def sources(to: State) -> frozenset[State]:
-    """Returns the states from which `to` may be reached."""
-    return frozenset(state for state, moves in MOVES.items() if to in moves)
+SOURCES: dict[State, frozenset[State]] = {
+    to: frozenset(state for state, moves in MOVES.items() if to in moves) for to in State
+}
+"""The states from which each state may be reached."""
 
 
 # RunComfy's own status names, because some clients abort on any other. The job of an `unknown` generation may

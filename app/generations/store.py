@@ -151,6 +151,11 @@ class Generation:
         return self.state is State.DISPATCHING and self.version == 1
 
     @property
+    def submit_failed(self) -> bool:
+        """Whether its submit was refused upstream or has no known outcome, now or yet."""
+        return self.is_being_submitted or self.state in {State.REJECTED, State.UNKNOWN}
+
+    @property
     def begun_at_ms(self) -> int:
         """When it was last sent to RunComfy; where that is unknown or has not happened, when it was made."""
         return self.sent_at_ms or self.created_at_ms

@@ -52,10 +52,8 @@ _NEWEST = (
 )
 
 
-def budget_of(token: ClientToken | None) -> tuple[Limit, ...]:
+def budget_of(token: ClientToken) -> tuple[Limit, ...]:
     """Returns the total budget of a client token as limits; none for an API key (None)."""
-    if token is None:
-        return ()
     scope = Scope(token_id=token.token_id)
     amounts = {
         Metric.GENERATIONS_TOTAL: token.max_generations,

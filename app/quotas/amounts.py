@@ -54,6 +54,16 @@ def credits_text(microcredits: int) -> str:
     return f"{Decimal(microcredits) / MICROCREDITS:f}"
 
 
+def ordered(microcredits: int, output_seconds: int | None) -> Amounts:
+    """Returns what one generation takes of every limit; undeclared seconds count as 0."""
+    return Amounts(generations=1, microcredits=microcredits, output_seconds=output_seconds or 0)
+
+
+def undeclared(output_seconds: int | None) -> frozenset[Unit]:
+    """Returns the units of which a model's file does not say how much a request orders."""
+    return frozenset({Unit.OUTPUT_SECONDS}) if output_seconds is None else frozenset()
+
+
 def amount_text(unit: Unit, amount: int) -> str:
     """An amount for people, as it is set: credits, not micro-credits."""
     match unit:

@@ -5,9 +5,10 @@ token. It is one metric with one amount.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, Protocol, assert_never
 
 from app.quotas.amounts import MICROCREDITS
 from app.quotas.metrics import SETTABLE, Metric, Unit, Window
@@ -140,3 +141,26 @@ def _count(text: str, number: str, least: int = 0) -> int:
     if not fits or not least <= int(number) <= MOST:
         raise LimitError(f"{text!r}: {number[:20]!r} is not a whole number from {least} to {MOST}.")
     return int(number)
+
+
+class DeclaringModel(Protocol):
+    """A model of the catalogue, as far as limits ask it."""
+
+    @property
+    def model_id(self) -> str:
+        """Its id."""
+
+    @property
+    def output_seconds(self) -> object | None:
+        """How many seconds of output a request orders; None where the model's file does not say."""
+
+
+def refused_models(models: Iterable[DeclaringModel], limits: Iterable[Limit]) -> list[str]:
+    """Returns the ids of the models that a limit refuses: their files declare nothing of its unit."""
+    of_seconds = [one for one in limits if one.amount is not None and one.metric.unit is Unit.OUTPUT_SECONDS]
+    return [
+        model.model_id
+        for model in models
+        if model.output_seconds is None
+        and any(one.scope.model_id in {"", model.model_id} for one in of_seconds)
+    ]

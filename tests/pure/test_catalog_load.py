@@ -219,7 +219,7 @@ def test_ids_differ_by_case(tmp_path: Path) -> None:
     write(tmp_path, "2.json", {**GOOD, "model_id": "A/b"})
     catalog = load_catalog(tmp_path)
     assert list(catalog.models) == ["A/b", "a/b"]
-    assert catalog.get("A/B") is None
+    assert catalog.models.get("A/B") is None
 
 
 def test_the_operators_model_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:

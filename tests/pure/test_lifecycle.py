@@ -9,10 +9,10 @@ from app.generations.lifecycle import (
     FOLLOWABLE,
     MOVES,
     RESULT_NAMES,
+    SOURCES,
     STATUS_NAMES,
     TERMINAL,
     State,
-    sources,
 )
 
 # How far a job has come. `unknown` comes before `in_queue`: late evidence still attaches its id.
@@ -82,12 +82,12 @@ def test_an_unknown_job_is_never_sent_again() -> None:
 
 
 def test_only_a_job_with_an_upstream_id_completes_or_fails() -> None:
-    assert sources(State.COMPLETED) == sources(State.FAILED) == FOLLOWABLE
+    assert SOURCES[State.COMPLETED] == SOURCES[State.FAILED] == FOLLOWABLE
 
 
 @pytest.mark.parametrize("to", State)
-def test_sources_is_the_inverse_of_moves(to: State) -> None:
-    assert sources(to) == {state for state in State if to in MOVES[state]}
+def test_sources_are_the_inverse_of_moves(to: State) -> None:
+    assert SOURCES[to] == {state for state in State if to in MOVES[state]}
 
 
 def test_callers_see_only_documented_words() -> None:

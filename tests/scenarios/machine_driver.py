@@ -100,12 +100,12 @@ class Submits:
     # Submits.
 
     def price(self, intent: Wish) -> int:
-        model = self.place.gateway.catalog.get(intent.model_id)
+        model = self.place.gateway.catalog.models.get(intent.model_id)
         assert model is not None
         return model.price(intent.body)
 
     def seconds(self, intent: Wish) -> int:
-        model = self.place.gateway.catalog.get(intent.model_id)
+        model = self.place.gateway.catalog.models.get(intent.model_id)
         assert model is not None
         seconds = model.seconds(intent.body)
         assert seconds is not None

@@ -21,7 +21,7 @@ from app.generations.advance import Patience, advance, apply_observation
 from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.lifecycle import FOLLOWABLE, State
 from app.generations.queue.decide import SubmitPolicy
-from app.generations.submit import idempotency, record
+from app.generations.submit import record
 from app.generations.submit.idempotency import fingerprint
 from app.kit.ids import new_id
 from app.quotas import ledger
@@ -117,7 +117,7 @@ class Books:
             idempotency_key=f"key of {name}",
             fingerprint=fingerprint(key.mode, model_id, body),
             token=token,
-            key_space=idempotency.key_space_of(token, key.root_kid),
+            key_space="" if token is None else token.key_space(key.root_kid),
         )
         lease_ms = self.now_ms + 30_000
         made = record.record(self.connection, intent, policy, now_ms=self.now_ms, lease_until_ms=lease_ms)

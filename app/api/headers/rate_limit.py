@@ -44,7 +44,7 @@ async def rate_headers_of(gateway: Gateway, principal: Principal, model_id: str)
 
     They are left out where they cannot be read within `_MAX_S` seconds.
     """
-    model = gateway.catalog.get(model_id.strip("/"))
+    model = gateway.catalog.models.get(model_id.strip("/"))
     # The response is known, and may have used nine of its ten seconds: the headers are not worth delaying it.
     with suppress(Problem, TimeoutError):
         async with asyncio.timeout(_MAX_S):

@@ -35,7 +35,7 @@ async def list_models(
 
 async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:
     """One model: its schema, its price, and its media rules with whether they are enforced."""
-    model = gateway.catalog.get(model_id.strip("/"))
+    model = gateway.catalog.models.get(model_id.strip("/"))
     if model is None or not principal.may_use(model.model_id):
         raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
     return json_response(documents.model(model))

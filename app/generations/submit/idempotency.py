@@ -24,18 +24,6 @@ def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(head + canonical).hexdigest()
 
 
-def key_space_of(token: ClientToken | None, root_kid: str) -> str:
-    """Returns the namespace in which an Idempotency-Key is unique.
-
-    For API keys it is the tenant (""). For client tokens it is their end user or, where they name none, their
-    API key: a page that continues with a new token of the same key then makes no second job, but is told that
-    the first one was not its own.
-    """
-    if token is None:
-        return ""
-    return f"key:{root_kid}" if token.end_user is None else f"user:{token.end_user}"
-
-
 def find(
     connection: Connection,
     tenant_id: str,

@@ -9,10 +9,9 @@ from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.catalog.pricing import NoPriceError
 from app.generations.queue import rows as queue
-from app.generations.submit.amounts import amounts_of, undeclared_by
 from app.generations.submit.inspection import Inspection
 from app.generations.submit.submitter import Submitter
-from app.quotas.amounts import Amounts
+from app.quotas.amounts import Amounts, ordered, undeclared
 from app.quotas.standing import Standing
 
 
@@ -46,12 +45,13 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     submitter.check_configured(principal)
     inspection = await submitter.inspector.inspect(principal, model, body)
     amounts: Amounts | None = None
+    seconds = model.seconds(body)
     with suppress(NoPriceError):
-        amounts = amounts_of(model, body)
+        amounts = ordered(model.price(body), seconds)
     account = await submitter.account(principal, model.model_id)
     standings = account.standings()
     if amounts is not None:
-        standings = account.standings(amounts, undeclared=undeclared_by(model))
+        standings = account.standings(amounts, undeclared=undeclared(seconds))
     queueable = submitter.queueable(principal)
     would_queue = queueable and (
         not submitter.pool.usable(principal.mode)
@@ -61,7 +61,7 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     return Quote(
         model=model,
         amounts=amounts,
-        output_seconds=model.seconds(body),
+        output_seconds=seconds,
         inspection=inspection,
         standings=standings,
         queueable=queueable,

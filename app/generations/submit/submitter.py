@@ -28,16 +28,15 @@ from app.generations.queue import decide
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import idempotency
-from app.generations.submit.admission import Admission
-from app.generations.submit.amounts import amounts_of, undeclared_by
 from app.generations.submit.idempotency import fingerprint
 from app.generations.submit.inspection import Inspector
-from app.generations.submit.record import Recorded
+from app.generations.submit.record import Admission, Recorded
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
+from app.quotas.amounts import ordered, undeclared
 from app.quotas.limits import Payer
 from app.quotas.standing import Account, Standing
 from app.upstream.credentials import Choice, Pool
@@ -102,7 +101,7 @@ class Submitter:
 
         """
         wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
-        key_space = idempotency.key_space_of(principal.token, principal.root_kid)
+        key_space = principal.key_space
         if idempotency_key is not None and wanted is not None:
             # Before any other check: a submit that was accepted stays so, whatever the catalogue says by now.
             earlier = await self.db.read(
@@ -122,7 +121,7 @@ class Submitter:
         inspection.check(model.model_id)
         queueable = self.queueable(principal)
         choices = self.credentials(principal, queueable=queueable)
-        now_ms = self.clock.now_ms()
+        now_ms, seconds = self.clock.now_ms(), model.seconds(body)
         intent = SubmitIntent(
             generation_id=new_id(now_ms),
             tenant_id=principal.tenant_id,
@@ -132,8 +131,8 @@ class Submitter:
             model_id=model.model_id,
             input_document=body,
             media=inspection.media,
-            amounts=amounts_of(model, body),
-            undeclared=undeclared_by(model),
+            amounts=ordered(model.price(body), seconds),
+            undeclared=undeclared(seconds),
             price_version=model.pricing.version,
             settles_in=self.policy.settles_in,
             trace_id=trace_id,
@@ -203,7 +202,7 @@ class Submitter:
             Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED.
 
         """
-        model = self.catalog.get(model_id)
+        model = self.catalog.models.get(model_id)
         if model is None:
             raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
         if not principal.may_use(model.model_id):
@@ -223,7 +222,7 @@ class Submitter:
             Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
             model_id,
             self.policy,
-            budget=token_limits.budget_of(token),
+            budget=() if token is None else token_limits.budget_of(token),
             now_ms=self.clock.now_ms(),
         )
 
@@ -259,9 +258,8 @@ class Submitter:
 
 
 def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
-    refusal = problems.of_record(generation)
-    if refusal is not None:
-        raise refusal
+    if generation.submit_failed and (problem := problems.of_record(generation)) is not None:
+        raise problem
     return Submission(generation, replayed)
 
 
