@@ -80,7 +80,7 @@ def _claim(connection: Connection, draw: Draw) -> Generation | None:
         draw.live,
         now_ms=draw.now_ms,
         lease_until_ms=draw.now_ms + 15_000,
-        seen_before_ms=draw.now_ms - 1000,
+        polled_before_ms=draw.now_ms - 1000,
         max_lease_ms=15_000,
     )
 
@@ -166,12 +166,12 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda c, d: client_tokens.ended(c, before_ms=d.now_ms, after=(d.created_at_ms, d.token), limit=200),
         "ix_client_tokens_ended",
     ),
-    "store.waiting_since a lease": Statement(
-        lambda c, d: store.waiting_since(c, State.DISPATCHING, before_ms=d.now_ms, limit=20),
+    "store.stuck_since a lease": Statement(
+        lambda c, d: store.stuck_since(c, State.DISPATCHING, before_ms=d.now_ms, limit=20),
         "ix_generations_dispatching_lease",
     ),
-    "store.waiting_since it was unknown": Statement(
-        lambda c, d: store.waiting_since(c, State.UNKNOWN, before_ms=d.now_ms, limit=20),
+    "store.stuck_since it was unknown": Statement(
+        lambda c, d: store.stuck_since(c, State.UNKNOWN, before_ms=d.now_ms, limit=20),
         "ix_generations_unknown_changed_at_ms",
     ),
     "store.in_flight": Statement(

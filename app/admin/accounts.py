@@ -124,4 +124,4 @@ async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
 
 async def tenant_names(gateway: AdminGateway) -> Mapping[str, str]:
     """The tenants' names by their ids."""
-    return {one.id: one.name for one in await gateway.db.read(tenants.every)}
+    return {one.id: one.name for one in await gateway.db.read(tenants.list_all)}

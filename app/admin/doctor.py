@@ -22,7 +22,7 @@ from app.kit.secrets import pepper_id
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
-from app.upstream.credentials import NOBODYS_ID, SANDBOX
+from app.upstream.credentials import NONEXISTENT_ID, SANDBOX
 from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
@@ -188,7 +188,7 @@ async def _upstream(settings: Settings, name: str, base_url: str, token: str) ->
         token=token,
         read_deadline_s=settings.read_deadline_s,
     ) as upstream:
-        observation = observe_status(await upstream.status(NOBODYS_ID))
+        observation = observe_status(await upstream.status(NONEXISTENT_ID))
     match observation.seen:
         case Seen.GONE:
             return Check(name, "good", f"{base_url} takes our credential")

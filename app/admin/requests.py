@@ -19,7 +19,7 @@ from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.upstream.credentials import Pool
-from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
+from app.upstream.outcomes import INCONCLUSIVE, Seen, is_safe_id, observe_status
 
 
 class GatewayWithPool(AdminGateway, Protocol):
@@ -101,7 +101,7 @@ async def attach(
     observation = observe_status(await credential.upstream.status(upstream_request_id))
     if observation.seen is Seen.GONE:
         raise Problem(NOT_ATTACHABLE, f"RunComfy does not know {upstream_request_id!r}.")
-    if observation.seen in BLIND:
+    if observation.seen in INCONCLUSIVE:
         raise Problem(UPSTREAM_UNUSABLE, f"RunComfy could not be asked ({observation.seen}); try again.")
     try:
         return await audit.write(

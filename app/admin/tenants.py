@@ -24,7 +24,7 @@ MAX_QUEUED: Final = 1_000_000
 
 async def listed(gateway: AdminGateway) -> list[Tenant]:
     """Every tenant, the oldest first."""
-    return await gateway.db.read(tenants.every)
+    return await gateway.db.read(tenants.list_all)
 
 
 async def create(

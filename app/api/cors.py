@@ -124,20 +124,20 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
     if scope["path"] in PUBLIC:
         return ((b"access-control-allow-origin", b"*"),)
     principal: Principal | None = state.get("principal")
-    is_known = await _is_anybodys(gateway, origin) if principal is None else origin in principal.origins
+    is_known = await _is_any_tenants(gateway, origin) if principal is None else origin in principal.origins
     if not is_known:
         return ()
     allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
     return (allowed, *_PREFLIGHT) if is_preflight(scope) else (allowed, _EXPOSED)
 
 
-def opened(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def cross_origin_headers(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Returns the headers of a file that every page may load, from whatever origin."""
     name = b"cross-origin-resource-policy"
     return [*(pair for pair in pairs if pair[0] != name), (name, b"cross-origin")]
 
 
-async def _is_anybodys(gateway: Gateway, origin: str) -> bool:
+async def _is_any_tenants(gateway: Gateway, origin: str) -> bool:
     try:
         async with asyncio.timeout(_MAX_S):
             return await gateway.access.origins.include(origin)

@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
-from app.auth.keys import MAY_MINT
+from app.auth.keys import SCOPE_CREATE_TOKENS
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
@@ -73,7 +73,7 @@ async def _counted(request: Request, principal: Principal) -> Principal:
 
 
 async def _can_mint(request: Request) -> Principal:
-    return await _counted(request, _with_key(_with_scope(await _principal(request), MAY_MINT)))
+    return await _counted(request, _with_key(_with_scope(await _principal(request), SCOPE_CREATE_TOKENS)))
 
 
 async def _can_read_all(request: Request) -> Principal:

@@ -135,7 +135,7 @@ def create(
 
     It expires with its key at the latest.
     """
-    token_id, token = keys.forge("client")
+    token_id, token = keys.generate("client")
     expires_at_ms = now_ms + terms.lifetime_s * 1000
     connection.execute(
         insert(client_tokens).values(
@@ -239,7 +239,7 @@ def mark_used(connection: Connection, token_id: str, *, now_ms: int) -> None:
     )
 
 
-def note_refusal(connection: Connection, token_id: str, refusal: Refusal) -> None:
+def record_refusal(connection: Connection, token_id: str, refusal: Refusal) -> None:
     """Counts a refusal and stores it; the newest `MAX_REFUSALS_KEPT` of each token are kept."""
     number = _count(connection, token_id, 1)
     if number is None:

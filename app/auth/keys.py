@@ -19,8 +19,8 @@ from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, ran
 
 Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")
-MAY_MINT = "tokens:create"
-SCOPES = (*DEFAULT_SCOPES, MAY_MINT)
+SCOPE_CREATE_TOKENS = "tokens:create"
+SCOPES = (*DEFAULT_SCOPES, SCOPE_CREATE_TOKENS)
 
 KID_LENGTH = 12
 SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits
@@ -96,7 +96,7 @@ def parse(text: str) -> PresentedKey | None:
     return PresentedKey(cast("Literal['live', 'test', 'client']", match[1]), match[2], text)
 
 
-def forge(kind: Literal["live", "test", "client"]) -> tuple[str, str]:
+def generate(kind: Literal["live", "test", "client"]) -> tuple[str, str]:
     """Creates a key or client token with a new secret; returns its kid and the whole text."""
     kid = random_text(KID_LENGTH)
     body = f"rg_{kind}_{kid}_{random_text(SECRET_LENGTH)}"
@@ -121,7 +121,7 @@ def create(
 
     `models` of None allows every model. The key shares the limits of `root_kid`, if that is given.
     """
-    kid, key = forge(mode)
+    kid, key = generate(mode)
     connection.execute(
         insert(api_keys).values(
             kid=kid,

@@ -5,7 +5,7 @@ import asyncio
 from app.auth.tenants import all_origins
 from app.db.engine import Database
 from app.kit.clock import Clock
-from app.kit.tasks import mark_seen
+from app.kit.tasks import retrieve_exception
 
 _REMEMBERED_MS = 1000
 
@@ -33,5 +33,5 @@ class Origins:
         if self._reading is None or not 0 <= now_ms - self._began_ms < _REMEMBERED_MS:
             self._began_ms = now_ms
             self._reading = asyncio.ensure_future(self._db.read(all_origins))
-            self._reading.add_done_callback(mark_seen)
+            self._reading.add_done_callback(retrieve_exception)
         return origin in await asyncio.shield(self._reading)

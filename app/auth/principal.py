@@ -22,11 +22,11 @@ from app.errors import (
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.secrets import keyed_digest, pepper_id, same
-from app.kit.tasks import Tasks, mark_seen
+from app.kit.tasks import Tasks, retrieve_exception
 
 _log = get_logger("auth")
 
-REMEMBERED_MS = 1000  # within which a revocation takes effect on every replica; 5 s are promised
+CACHE_MS = 1000  # within which a revocation takes effect on every replica; 5 s are promised
 _MAX_REMEMBERED = 10_000
 _USED_EVERY_MS = 3_600_000  # "last used" is this coarse: one write an hour for each key
 _TOKEN_USED_EVERY_MS = 60_000  # the same for a token, which lives an hour at most
@@ -95,7 +95,7 @@ class Authenticator:
         self._peppers = peppers
         self._dummy_pepper = next(iter(peppers.values()))
         self._remembered: dict[bytes, tuple[int, Principal]] = {}
-        self._looking: dict[bytes, tuple[int, asyncio.Future[Principal]]] = {}
+        self._lookups: dict[bytes, tuple[int, asyncio.Future[Principal]]] = {}
         self._noted_ms: dict[str, int] = {}
         self._checking: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
@@ -117,20 +117,20 @@ class Authenticator:
         now_ms = self._clock.now_ms()
         handle = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         remembered = self._remembered.get(handle)
-        if remembered is not None and 0 <= now_ms - remembered[0] < REMEMBERED_MS:
+        if remembered is not None and 0 <= now_ms - remembered[0] < CACHE_MS:
             return remembered[1]
         # When a busy key is forgotten, all its requests in flight come here at once: they share one look-up.
-        began_ms, looking = self._looking.get(handle, (0, None))
-        if looking is None or now_ms - began_ms >= REMEMBERED_MS:
+        began_ms, looking = self._lookups.get(handle, (0, None))
+        if looking is None or now_ms - began_ms >= CACHE_MS:
             looking = asyncio.ensure_future(self._look_up(text, now_ms))
-            self._looking[handle] = (now_ms, looking)
-            looking.add_done_callback(partial(self._looked, handle, now_ms))
+            self._lookups[handle] = (now_ms, looking)
+            looking.add_done_callback(partial(self._store_lookup, handle, now_ms))
         return await asyncio.shield(looking)
 
-    def _looked(self, handle: bytes, began_ms: int, looking: asyncio.Future[Principal]) -> None:
+    def _store_lookup(self, handle: bytes, began_ms: int, looking: asyncio.Future[Principal]) -> None:
         """Remembers the result as of the look-up's start: the key may have been revoked since then."""
-        if self._looking.get(handle, (0, None))[1] is looking:
-            del self._looking[handle]
+        if self._lookups.get(handle, (0, None))[1] is looking:
+            del self._lookups[handle]
         if looking.cancelled() or looking.exception() is not None:
             return
         if len(self._remembered) >= _MAX_REMEMBERED:
@@ -145,7 +145,7 @@ class Authenticator:
             return await self._of_token(presented, now_ms)
         key = await self._db.read(keys.find, presented.kid)
         key = _check_key(key if self._is_right(presented, key) else None, now_ms)
-        self._note_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
+        self._record_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
         return _principal_of(key)
 
     async def check(self, principal: Principal) -> None:
@@ -158,13 +158,13 @@ class Authenticator:
         now_ms = self._clock.now_ms()
         name = principal.kid if principal.token is None else principal.token.token_id
         began_ms, checking = self._checking.get(name, (0, None))
-        if checking is None or not 0 <= now_ms - began_ms < REMEMBERED_MS:
+        if checking is None or not 0 <= now_ms - began_ms < CACHE_MS:
             if len(self._checking) >= _MAX_REMEMBERED:
                 self._checking.clear()
             checking = asyncio.ensure_future(
                 self._check(principal, now_ms)
             )  # one query for a thousand streams
-            checking.add_done_callback(mark_seen)
+            checking.add_done_callback(retrieve_exception)
             self._checking[name] = (now_ms, checking)
         await asyncio.shield(checking)
 
@@ -184,7 +184,7 @@ class Authenticator:
             raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
         token, parent = found
         check_token(token, now_ms)
-        self._note_use(
+        self._record_use(
             client_tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms
         )
         return _narrowed(_principal_of(parent), token)
@@ -194,7 +194,7 @@ class Authenticator:
         pepper = self._peppers.get(row.pepper_id, self._dummy_pepper) if row else self._dummy_pepper
         return same(keyed_digest(pepper, presented.text), row.digest if row else "0" * 64)
 
-    def _note_use(
+    def _record_use(
         self, mark: Callable[..., None], kid: str, last_ms: int | None, every_ms: int, now_ms: int
     ) -> None:
         """Records the use, at most every `every_ms`, in the background: a request does not depend on it."""
@@ -204,7 +204,7 @@ class Authenticator:
         if len(self._noted_ms) >= _MAX_REMEMBERED:
             self._noted_ms.clear()
         self._noted_ms[kid] = now_ms
-        self._tasks.start(self._write_use(mark, kid, now_ms), name="note-use", may_be_cut=True)
+        self._tasks.start(self._write_use(mark, kid, now_ms), name="note-use", cancel_on_drain=True)
 
     async def _write_use(self, mark: Callable[..., None], kid: str, now_ms: int) -> None:
         try:

@@ -186,7 +186,7 @@ def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Te
     return _tenant(row)
 
 
-def every(connection: Connection) -> list[Tenant]:
+def list_all(connection: Connection) -> list[Tenant]:
     """Returns all tenants, oldest first."""
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]
 

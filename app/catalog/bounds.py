@@ -48,7 +48,7 @@ def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
     return [one for one in faults if one is not None]
 
 
-def beyond(model: Model, bounds: Bounds, body: Mapping[str, Any]) -> list[Violation]:
+def violations_of_bounds(model: Model, bounds: Bounds, body: Mapping[str, Any]) -> list[Violation]:
     """Returns a violation for each input of a body that is out of bounds, sorted by the input's name.
 
     Values of `enum` are compared as JSON compares them.
@@ -57,7 +57,7 @@ def beyond(model: Model, bounds: Bounds, body: Mapping[str, Any]) -> list[Violat
     found = []
     for name in sorted(bounds):
         value = body.get(name, inputs.get(name, {}).get("default"))
-        reason = _excess(bounds[name], value)
+        reason = _violation_of_bound(bounds[name], value)
         if reason is not None:
             is_known = "default" in inputs.get(name, {})
             left_out = "" if name in body else f" ({_LEFT_OUT[is_known]})"
@@ -111,7 +111,7 @@ def _refusal(model: Model, name: str, value: Any) -> str | None:
     return None
 
 
-def _excess(bound: Mapping[str, Any], value: Any) -> str | None:
+def _violation_of_bound(bound: Mapping[str, Any], value: Any) -> str | None:
     if "enum" in bound and not any(_same(value, one) for one in bound["enum"]):
         return f"must be {_any_of(bound['enum'])} with this client token, is {shown(value)}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

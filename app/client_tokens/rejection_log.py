@@ -47,7 +47,7 @@ class RejectionLog:
             return
         window.written += 1
         try:
-            await self.db.write(client_tokens.note_refusal, token_id, refusal)
+            await self.db.write(client_tokens.record_refusal, token_id, refusal)
         except Exception as error:  # noqa: BLE001 - the caller must get its answer all the same
             self._uncounted[token_id] += 1
             _log.warning(

@@ -100,7 +100,7 @@ class Fetched:
             EgressError: the body could not be read on.
 
         """
-        with _told():
+        with _as_egress_error():
             while not (chunk := await anext(self._body, None)):
                 if chunk is None:
                     return b""
@@ -158,7 +158,7 @@ class Egress:
         )
         body: AsyncGenerator[bytes, None] | None = None
         try:
-            with _told():
+            with _as_egress_error():
                 response = await connection.handle_async_request(request)
             named = {
                 name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
@@ -194,17 +194,17 @@ def _next(place: URL, location: str | None, reach: Reach) -> URL:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_egress_error() -> Iterator[None]:
     """Turns whatever the layers below raise into an `EgressError`."""
     try:
         yield
     except EgressError:
         raise
     except Exception as error:  # from the socket, TLS, the protocol or a parser
-        raise EgressError(_word(error)) from error
+        raise EgressError(_code_of(error)) from error
 
 
-def _word(error: Exception) -> str:
+def _code_of(error: Exception) -> str:
     name = type(error).__name__
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).strip("_")
 

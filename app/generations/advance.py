@@ -14,7 +14,7 @@ from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.quotas import ledger
-from app.upstream.outcomes import BLIND, Observation, Seen
+from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
 
 _SWAP = (
     update(generations)
@@ -107,9 +107,9 @@ def advance(
     generation = store.generation_of(row)
     events.append(connection, generation, at_ms=now_ms, reason=reason)
     if to is State.ACCEPTED:
-        queue.entered(connection, generation)
+        queue.count_return(connection, generation)
     elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued
-        queue.left(connection, generation)
+        queue.count_leaving(connection, generation)
     return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
 
 
@@ -248,5 +248,5 @@ def _poll_record(
         missing_since_ms=(generation.missing_since_ms or now_ms)
         if gone
         else (None if seen_again else generation.missing_since_ms),
-        stale_reason=f"upstream_{observation.seen}" if observation.seen in BLIND else None,
+        stale_reason=f"upstream_{observation.seen}" if observation.seen in INCONCLUSIVE else None,
     )

@@ -162,7 +162,7 @@ def claim(
     *,
     now_ms: int,
     lease_until_ms: int,
-    seen_before_ms: int,
+    polled_before_ms: int,
     max_lease_ms: int,
 ) -> Generation | None:
     """Leases one generation for a poll, if it was not polled after `seen_before_ms` and nobody leases it.
@@ -176,7 +176,7 @@ def claim(
             "of_id": generation_id,
             "now_ms": now_ms,
             "until_ms": lease_until_ms,
-            "before_ms": seen_before_ms,
+            "before_ms": polled_before_ms,
             "furthest_ms": now_ms + max_lease_ms,
         },
     ).one_or_none()
@@ -188,7 +188,7 @@ def release(connection: Connection, generation_id: str, *, now_ms: int) -> None:
     connection.execute(_RELEASE, {"of_id": generation_id, "next_poll_at_ms": now_ms, "lease_until_ms": None})
 
 
-def pull_in(connection: Connection, credential: str, *, now_ms: int, furthest_ms: int) -> int:
+def reset_far_polls(connection: Connection, credential: str, *, now_ms: int, furthest_ms: int) -> int:
     """Makes generations of a credential due now whose next poll lies after `furthest_ms`.
 
     No poll is ever scheduled that far ahead: such rows were written before the clock was set back. Returns

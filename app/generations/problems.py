@@ -95,7 +95,7 @@ def unknown_outcome(generation_id: str) -> Problem:
     )
 
 
-def of_blind_poll(observation: Observation) -> Problem:
+def of_inconclusive_poll(observation: Observation) -> Problem:
     """Returns the problem for an observation that says nothing about the job, where no row can answer."""
     match observation.seen:
         case Seen.CREDENTIAL_REFUSED:
@@ -118,7 +118,7 @@ def of_blind_poll(observation: Observation) -> Problem:
             )
 
 
-def of_paused(health: Health, retry_after_s: int) -> Problem:
+def credentials_paused(health: Health, retry_after_s: int) -> Problem:
     """Returns the problem for a submit while every credential is paused: nothing was recorded or sent.
 
     `health` is that of the credential that may be used again first, in `retry_after_s` seconds.
@@ -132,7 +132,7 @@ def of_paused(health: Health, retry_after_s: int) -> Problem:
     return Problem(fault, detail, retry_after_s=retry_after_s)
 
 
-def of_full() -> Problem:
+def upstream_full() -> Problem:
     """Returns the problem for a submit while every credential has its maximum of jobs in flight."""
     return Problem(
         UPSTREAM_BUSY,
@@ -141,7 +141,7 @@ def of_full() -> Problem:
     )
 
 
-def of_pause() -> Problem:
+def dispatch_paused() -> Problem:
     """Returns the problem for a submit that is not queueable while the operator has paused dispatch."""
     return Problem(
         DISPATCH_PAUSED,

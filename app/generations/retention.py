@@ -26,7 +26,7 @@ class Retention:
     clock: Clock
     keep_s: float
     keep_tokens_s: float
-    _looked_to: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
+    _cursor: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
         """Returns when the output of a generation that finished at that time is erased; None means never."""
@@ -60,12 +60,12 @@ class Retention:
         while found >= _BATCH:
             before_ms = self.clock.now_ms() - int(self.keep_tokens_s * 1000)
             old = await self.db.read(
-                client_tokens.ended, before_ms=before_ms, after=self._looked_to[0], limit=_BATCH
+                client_tokens.ended, before_ms=before_ms, after=self._cursor[0], limit=_BATCH
             )
             unused = [token_id for _, token_id, made in old if not made]
             if unused:
                 await self.db.write(client_tokens.remove, unused)
             if old:
-                self._looked_to[0] = old[-1][:2]
+                self._cursor[0] = old[-1][:2]
             removed, found = removed + len(unused), len(old)
         return removed

@@ -262,7 +262,7 @@ _LIVE_OF_CREDENTIAL = (
     .where(generations.c.credential == bindparam("of_credential"), _IS_LIVE, COUNTS_AS_LIVE)
 )
 
-_LEARNT_FROM = 200
+_MAX_DURATIONS = 200
 _TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
 
 
@@ -323,7 +323,7 @@ def insert(
     return generation_of(row)
 
 
-def repin(connection: Connection, generation_id: str, credential: str) -> Generation | None:
+def reassign_credential(connection: Connection, generation_id: str, credential: str) -> Generation | None:
     """Moves a generation that is being sent to another credential.
 
     Returns None where it is no longer being sent.
@@ -403,7 +403,7 @@ def page(
     return [generation_of(row) for row in connection.execute(query)]
 
 
-def waiting_since(connection: Connection, state: State, *, before_ms: int, limit: int) -> list[str]:
+def stuck_since(connection: Connection, state: State, *, before_ms: int, limit: int) -> list[str]:
     """Returns ids of rows in one state for too long, at most `limit`, those for the longest first.
 
     For DISPATCHING these are the generations whose lease ended before `before_ms`, for any other state those
@@ -470,7 +470,7 @@ def durations(connection: Connection) -> list[tuple[str, int]]:
         )
         .where(literal_column("output IS NOT NULL"))
         .order_by(generations.c.finished_at_ms.desc())
-        .limit(_LEARNT_FROM)
+        .limit(_MAX_DURATIONS)
     )
     return [(model_id, duration_ms) for model_id, duration_ms in connection.execute(query)][::-1]
 
@@ -492,7 +492,7 @@ def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit
     return found.rowcount
 
 
-def keep_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:
+def add_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:
     """Stores the evidence of a submit whose generation the rescue loop had meanwhile made unknown.
 
     Evidence that is stored already is not overwritten.

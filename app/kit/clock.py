@@ -28,7 +28,7 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
-async def happens(event: asyncio.Event, clock: Clock, *, within_s: float) -> bool:
+async def wait_for_event(event: asyncio.Event, clock: Clock, *, within_s: float) -> bool:
     """Waits at most `within_s` seconds for the event; returns whether it was set in that time."""
     if event.is_set():
         return True

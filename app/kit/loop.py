@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from app.kit.clock import Clock, happens
+from app.kit.clock import Clock, wait_for_event
 from app.kit.log import get_logger
 
 _log = get_logger("loop")
@@ -63,4 +63,4 @@ class Loop:
     async def _pause(self, delay_s: float) -> None:
         jittered_s = delay_s * (1 - 0.1 * random.random())  # noqa: S311 - spreads load, guards nothing
         if not self._stopping:
-            await happens(self._woken, self._clock, within_s=jittered_s)
+            await wait_for_event(self._woken, self._clock, within_s=jittered_s)

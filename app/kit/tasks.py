@@ -17,14 +17,16 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, work: Coroutine[Any, Any, R], *, name: str, may_be_cut: bool = False) -> asyncio.Task[R]:
+    def start(
+        self, work: Coroutine[Any, Any, R], *, name: str, cancel_on_drain: bool = False
+    ) -> asyncio.Task[R]:
         """Starts the coroutine as a task that outlives its caller, who awaits it through `asyncio.shield`.
 
-        `may_be_cut` marks work with which nothing is lost: a drain cancels it instead of waiting for it.
+        `cancel_on_drain` marks work with which nothing is lost: a drain cancels it instead of waiting for it.
         """
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
-        if may_be_cut:
+        if cancel_on_drain:
             self._cuttable.add(task)
         task.add_done_callback(self._done)
         return task
@@ -53,7 +55,7 @@ class Tasks:
             task.exception()  # retrieved, so that asyncio does not warn: whoever awaited the task has it
 
 
-def mark_seen(future: "asyncio.Future[Any]") -> None:
+def retrieve_exception(future: "asyncio.Future[Any]") -> None:
     """Retrieves the future's exception, so that asyncio does not warn that nobody did.
 
     For a future whose waiters receive the exception themselves, or have given up waiting.

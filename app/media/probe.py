@@ -127,7 +127,7 @@ class Prober:
         task = self._looking.get(key)
         if task is None:
             look = self._look(url, place, tenant_id, mode, size_up_to, part=part)
-            task = self._looking[key] = self._tasks.start(look, name="probe", may_be_cut=True)
+            task = self._looking[key] = self._tasks.start(look, name="probe", cancel_on_drain=True)
             task.add_done_callback(lambda _: self._looking.pop(key, None))
         try:
             async with asyncio.timeout(within_s):

@@ -12,12 +12,20 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.cors import PUBLIC, Pairs, answer_headers, check_preflight, is_preflight, note_origin, opened
+from app.api.cors import (
+    PUBLIC,
+    Pairs,
+    answer_headers,
+    check_preflight,
+    cross_origin_headers,
+    is_preflight,
+    note_origin,
+)
 from app.api.problems import internal_error, response
 from app.errors import ROUTE_NOT_FOUND, Problem
 from app.kit.log import get_logger, trace_id_of, trace_id_var
 
-FROM_HANDLERS: Final = frozenset(
+HANDLER_HEADERS: Final = frozenset(
     {
         b"accept-ranges",  # sent with static files, as are content-range and last-modified
         b"allow",
@@ -44,7 +52,7 @@ FROM_HANDLERS: Final = frozenset(
 )
 """The headers that a handler may send, in lower case; the edge adds its own and drops all others."""
 
-SAFE: Final = (
+SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
@@ -57,7 +65,7 @@ SAFE: Final = (
 """The headers of every response for browsers and caches."""
 
 TRACE_HEADER: Final = b"reelgate-trace-id"
-_OVERRIDABLE: Final = FROM_HANDLERS & {name for name, _ in SAFE}
+_OVERRIDABLE: Final = HANDLER_HEADERS & {name for name, _ in SECURITY_HEADERS}
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
 _QUIET: Final = frozenset({"/livez", "/readyz"})
@@ -71,7 +79,7 @@ class Edge:
         self._app = app
         self._base_url = base_url
         # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
-        self._fixed = (*SAFE, _HSTS) if urlsplit(base_url).scheme == "https" else SAFE
+        self._fixed = (*SECURITY_HEADERS, _HSTS) if urlsplit(base_url).scheme == "https" else SECURITY_HEADERS
         app.state.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,9 +101,9 @@ class Edge:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                told = () if origin is None else await answer_headers(self._app.state.gateway, scope)
-                marked = self._marked(message.get("headers", ()), trace_id, told)
-                message["headers"] = opened(marked) if scope["path"] in PUBLIC else marked
+                cors_headers = () if origin is None else await answer_headers(self._app.state.gateway, scope)
+                marked = self._final_headers(message.get("headers", ()), trace_id, cors_headers)
+                message["headers"] = cross_origin_headers(marked) if scope["path"] in PUBLIC else marked
             elif message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
             await send(message)
@@ -138,13 +146,13 @@ class Edge:
         else:
             await Response(status_code=204)(scope, receive, send)
 
-    def _marked(
-        self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, told: Pairs
+    def _final_headers(
+        self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, cors_headers: Pairs
     ) -> list[tuple[bytes, bytes]]:
         """Returns the headers that are sent: the handler's allowed ones, and the edge's own."""
-        kept = [pair for pair in sent if pair[0] in FROM_HANDLERS]
+        kept = [pair for pair in sent if pair[0] in HANDLER_HEADERS]
         if len(kept) != len(sent):
-            dropped = sorted(str(name, "latin-1") for name, _ in sent if name not in FROM_HANDLERS)
+            dropped = sorted(str(name, "latin-1") for name, _ in sent if name not in HANDLER_HEADERS)
             _log.debug("Headers were left out of an answer.", names=dropped)
         if self._app.state.draining:
             kept = [pair for pair in kept if pair[0] != b"connection"]
@@ -156,7 +164,7 @@ class Edge:
         else:
             kept.extend(self._fixed)
         kept.append((TRACE_HEADER, trace_id.encode()))
-        kept.extend(told)
+        kept.extend(cors_headers)
         return kept
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -27,7 +27,7 @@ from app.errors import (
     Problem,
 )
 from app.kit.log import get_logger, trace_id_of, trace_id_var
-from app.server.edge import SAFE, TRACE_HEADER
+from app.server.edge import SECURITY_HEADERS, TRACE_HEADER
 from app.server.request_head import fault_of_head, without_upgrade
 from app.server.transport import Transport
 
@@ -37,7 +37,7 @@ _MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one
 _REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
 _RETRY_AFTER_S: Final = 1
 _PAUSED_TICK_S: Final = 1.0
-_REFUSED_IN_FULL: Final = 1000  # connections over the limit that still get a response; more are aborted
+_MAX_ANSWERED_REFUSALS: Final = 1000  # connections over the limit that still get a response; more are aborted
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer_at = math.inf  # in the loop's time
         self._head_bytes = 0
         self._head_at_most = 0
-        self._quiet_bytes = 0  # of a body since its last content: chunk sizes and trailers
-        self._has_begun = 0  # messages that began in this piece of input
+        self._bytes_without_content = 0  # of a body since its last content: chunk sizes and trailers
+        self._messages_begun = 0  # messages that began in this piece of input
         self._plain_head: bytes | None = None  # the head, without the upgrade, of a request that asks for one
         self._running = 0  # requests that the application has not answered yet
-        self._farewell: bytes | None = None  # a refusal that waits for the responses before it
-        self._is_deaf = False  # whether further input is dropped
+        self._final_response: bytes | None = None  # a refusal that waits for the responses before it
+        self._ignores_input = False  # whether further input is dropped
 
     # --- the connection
 
@@ -116,18 +116,18 @@ class GuardedProtocol(HttpToolsProtocol):
         wire = Transport(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
         super().connection_made(cast("asyncio.Transport", wire))
         too_many = len(self.connections) - self._limits.connections
-        if too_many > _REFUSED_IN_FULL:
-            self._is_deaf = True
+        if too_many > _MAX_ANSWERED_REFUSALS:
+            self._ignores_input = True
             wire.abort()
         elif too_many > 0:
             detail = "This server has as many connections as it may."
             self._refuse(Problem(TOO_MANY_CONNECTIONS, detail, retry_after_s=_RETRY_AFTER_S))
         else:
-            self._grant(self._limits.head_s)
+            self._set_deadline(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancels all timers."""
-        self._is_deaf = True
+        self._ignores_input = True
         self._unset_keepalive_if_required()
         if self._timer is not None:
             self._timer.cancel()
@@ -137,30 +137,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses the input; on a connection that is closing or was refused, drops it."""
         self._unset_keepalive_if_required()
-        if self._is_deaf or self.transport.is_closing():
+        if self._ignores_input or self.transport.is_closing():
             return
         size = len(data)
         began = self._phase
-        self._has_begun = 0
+        self._messages_begun = 0
         self._head_at_most = size if began is not _Phase.HEAD else self._head_at_most + size
-        self._quiet_bytes += size
+        self._bytes_without_content += size
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._feed_without_upgrade(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if not self._is_deaf:
+            if not self._ignores_input:
                 self._refuse(_of_parser(error))
             return
         # A request that arrives in one piece, as nearly all do, gets here without reading the clock.
         if self._phase is not _Phase.NONE:
-            if self._has_begun or self._phase is not began:
-                self._grant(self._limits.head_s if self._phase is _Phase.HEAD else self._limits.body_s)
+            if self._messages_begun or self._phase is not began:
+                self._set_deadline(self._limits.head_s if self._phase is _Phase.HEAD else self._limits.body_s)
             self._count(size, began)
-        elif self._deadline == math.inf and not self._has_begun and self._is_idle():
+        elif self._deadline == math.inf and not self._messages_begun and self._is_idle():
             # Line breaks between requests are allowed, but do not extend the deadline.
-            self._grant(self._limits.head_s)
+            self._set_deadline(self._limits.head_s)
 
     def _feed_without_upgrade(self, rest: memoryview) -> None:
         """Continues in HTTP/1.1 with a request that asks for another protocol, and with what follows it.
@@ -183,13 +183,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def _count(self, size: int, began: _Phase) -> None:
         """Bounds what the parser keeps without a callback: an unfinished head, chunk sizes, trailers."""
         if self._phase is _Phase.HEAD:
-            if not self._has_begun:
+            if not self._messages_begun:
                 self._head_bytes += size
-            elif self._has_begun == 1 and began is _Phase.NONE:
+            elif self._messages_begun == 1 and began is _Phase.NONE:
                 self._head_bytes = size
             if (problem := self._fault_of_size()) is not None:
                 self._refuse(problem)
-        elif began is _Phase.BODY and self._quiet_bytes > self._limits.head_bytes:
+        elif began is _Phase.BODY and self._bytes_without_content > self._limits.head_bytes:
             self._refuse(Problem(MALFORMED_REQUEST, "The body is all chunk sizes or trailers, no content."))
 
     def _fault_of_size(self) -> Problem | None:
@@ -206,12 +206,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Starts a head, whose deadline counts from here."""
         if len(self.pipeline) >= _MAX_WAITING:
             # The parser works through all input that was read: without this, thousands would pile up.
-            self._is_deaf = True
+            self._ignores_input = True
             self._end_after_this()
             raise _StopParsing
         super().on_message_begin()
         self._phase = _Phase.HEAD
-        self._has_begun += 1
+        self._messages_begun += 1
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
@@ -236,13 +236,13 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._phase = _Phase.BODY
-        self._quiet_bytes = 0
+        self._bytes_without_content = 0
         self._head_bytes = 0
         self.headers = []  # the parser appends trailers here, where nobody reads them
 
     def on_body(self, body: bytes) -> None:
         """Receives a part of the body."""
-        self._quiet_bytes = 0
+        self._bytes_without_content = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -266,17 +266,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._phase is not _Phase.NONE:
             self._unset_keepalive_if_required()  # the message that is being sent has its own deadline
-        if self._farewell is not None and self._is_idle() and not self.transport.is_closing():
-            self._leave(self._farewell)
+        if self._final_response is not None and self._is_idle() and not self.transport.is_closing():
+            self._leave(self._final_response)
 
     # --- deadlines
 
-    def _grant(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         """Gives the client `seconds` for what it has to send now."""
         self._deadline = self.transport.client_time() + seconds
-        self._see_to_deadline()
+        self._arm_timer()
 
-    def _see_to_deadline(self) -> None:
+    def _arm_timer(self) -> None:
         """Sets the timer to fire by the deadline.
 
         A timer that fires earlier is left alone: it checks the deadline again when it fires.
@@ -294,10 +294,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         self._timer = None
-        if self._is_deaf or self._deadline == math.inf or self.transport.is_closing():
+        if self._ignores_input or self._deadline == math.inf or self.transport.is_closing():
             return
         if self.transport.is_paused or self._deadline > self.transport.client_time():
-            self._see_to_deadline()
+            self._arm_timer()
         elif self._phase is _Phase.NONE:
             self.transport.close()
         else:
@@ -327,17 +327,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answers with the problem and closes the connection, after the responses that are due before it."""
-        self._is_deaf = True
-        if self._phase is _Phase.BODY and not self._take_back():
+        self._ignores_input = True
+        if self._phase is _Phase.BODY and not self._withdraw_request():
             self._end_after_this()  # the request has its response, or a part of it
             return
         farewell = self._bytes_of(problem)
         if self._is_idle():
             self._leave(farewell)
         else:
-            self._farewell = farewell
+            self._final_response = farewell
 
-    def _take_back(self) -> bool:
+    def _withdraw_request(self) -> bool:
         """Withdraws the request that is being read from the application.
 
         Returns whether it had no response yet.
@@ -360,7 +360,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _leave(self, farewell: bytes) -> None:
-        self._farewell = farewell  # kept, because the client may still be sending
+        self._final_response = farewell  # kept, because the client may still be sending
         self._unset_keepalive_if_required()
         self.transport.write(farewell)
         self.transport.close()
@@ -380,7 +380,7 @@ class GuardedProtocol(HttpToolsProtocol):
             )
             answer = response(problem, base_url=self._limits.base_url, instance=path)
             answer.raw_headers += [
-                *SAFE,
+                *SECURITY_HEADERS,
                 (TRACE_HEADER, trace_id_var.get().encode()),
                 (b"connection", b"close"),
             ]
@@ -403,7 +403,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_sending(self) -> bool:
         """Returns whether the client may still be sending."""
-        return self._phase is not _Phase.NONE or self._is_deaf
+        return self._phase is not _Phase.NONE or self._ignores_input
 
 
 def _of_parser(error: httptools.HttpParserError) -> Problem:

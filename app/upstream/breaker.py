@@ -8,7 +8,7 @@ MAX_FAILURES: Final = 10  # calls in a row without an answer: an upstream that i
 _MIN_MS: Final = 5_000
 _MAX_MS: Final = 300_000
 # A Retry-After is at most a day: a later time was written before the clock was set back.
-_FURTHEST_MS: Final = 25 * 3_600_000
+_MAX_PAUSE_MS: Final = 25 * 3_600_000
 
 
 class Condition(StrEnum):
@@ -43,7 +43,7 @@ class Health:
         """Returns the state of the breaker at that time."""
         if self.may_submit:
             return Condition.CLOSED
-        return Condition.OPEN if now_ms < self.until_ms <= now_ms + _FURTHEST_MS else Condition.HALF_OPEN
+        return Condition.OPEN if now_ms < self.until_ms <= now_ms + _MAX_PAUSE_MS else Condition.HALF_OPEN
 
     @property
     def may_submit(self) -> bool:

@@ -20,7 +20,7 @@ from app.kit.log import get_logger
 from app.upstream.breaker import Condition, Health
 from app.upstream.capacity import Capacity
 from app.upstream.outcomes import (
-    BLIND,
+    INCONCLUSIVE,
     Exchange,
     Observation,
     Outcome,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from app.upstream.client import Upstream  # and with it httpx2, which commands do without
 
 _log = get_logger("credentials")
-NOBODYS_ID: Final = "00000000-0000-7000-8000-000000000000"
+NONEXISTENT_ID: Final = "00000000-0000-7000-8000-000000000000"
 SANDBOX: Final = "sandbox"
 DEFAULT: Final = "default"
 """The names of the sandbox's credential and of the credential in REELGATE_UPSTREAM_TOKEN."""
@@ -115,14 +115,14 @@ class Pool:
         """Returns the credentials of this mode that may be used for submits now."""
         return [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
 
-    def in_turn(self, mode: str) -> list[Credential]:
+    def by_weight(self, mode: str) -> list[Credential]:
         """Returns the credentials that may be used now, the next in turn first.
 
         The order is that of a smooth weighted round-robin.
         """
         return sorted(self.usable(mode), key=lambda one: one.credit + one.weight, reverse=True)
 
-    def spend_turn(self, mode: str, name: str) -> None:
+    def record_use(self, mode: str, name: str) -> None:
         """Records that the credential of that name has had its turn."""
         usable = self.usable(mode)
         for one in usable:
@@ -132,12 +132,12 @@ class Pool:
 
     def for_submit(self, mode: str) -> list[Credential]:
         """Returns the same as `in_turn`, and records that the first of them has had its turn."""
-        usable = self.in_turn(mode)
+        usable = self.by_weight(mode)
         if usable:
-            self.spend_turn(mode, usable[0].name)
+            self.record_use(mode, usable[0].name)
         return usable
 
-    def soonest(self, mode: str) -> tuple[Health, int]:
+    def next_usable(self, mode: str) -> tuple[Health, int]:
         """Returns the health of the credential that may be used again first, and the seconds until then."""
         now_ms = self._clock.now_ms()
         waiting = [one.health for one in self._all.values() if one.mode == mode]
@@ -160,13 +160,13 @@ class Pool:
                 learnt = health.failed(outcome.reason, now_ms)
             case _:
                 learnt = health.answered()
-        self._learn(credential, learnt)
+        self._set_health(credential, learnt)
 
     def record_poll(self, credential: Credential, exchange: Exchange, observation: Observation) -> None:
         """Updates a credential's health from a poll or a cancel."""
         now_ms, health = self._clock.now_ms(), credential.health
         status = exchange.status or 0
-        if observation.seen in _UNREACHED or (observation.seen in BLIND and status >= _SERVER_ERROR):
+        if observation.seen in _UNREACHED or (observation.seen in INCONCLUSIVE and status >= _SERVER_ERROR):
             learnt = health.failed(observation.reason, now_ms)
         elif status == 429:  # noqa: PLR2004 - too many requests
             retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
@@ -177,7 +177,7 @@ class Pool:
             learnt = health.refused(observation.reason, now_ms, retry_after_s=None, looks_too=looks_too)
         else:
             learnt = health.answered()
-        self._learn(credential, learnt)
+        self._set_health(credential, learnt)
 
     async def record_capacity(
         self, db: Database, credential: Credential, in_flight: Callable[[Connection], int]
@@ -190,7 +190,7 @@ class Pool:
             return
         now_ms = self._clock.now_ms()
         with suppress(Problem):  # it will refuse again
-            learnt = await db.write(learn_capacity, credential.name, in_flight, now_ms=now_ms)
+            learnt = await db.write(save_capacity, credential.name, in_flight, now_ms=now_ms)
             if learnt is None:
                 return
             credential.capacity = learnt
@@ -200,7 +200,7 @@ class Pool:
                 capacity=learnt.learnt,
             )
 
-    def _learn(self, credential: Credential, learnt: Health) -> None:
+    def _set_health(self, credential: Credential, learnt: Health) -> None:
         if not credential.guarded:
             return
         before, credential.health = credential.health, learnt
@@ -225,9 +225,9 @@ class Pool:
 
     async def _try(self, credential: Credential) -> None:
         """Polls a request that cannot exist: a 404 shows that the credential is accepted, at no cost."""
-        exchange = await credential.upstream.status(NOBODYS_ID)
+        exchange = await credential.upstream.status(NONEXISTENT_ID)
         observation = observe_status(exchange)
-        if observation.seen in BLIND:
+        if observation.seen in INCONCLUSIVE:
             self.record_poll(credential, exchange, observation)
             now_ms = self._clock.now_ms()
             if credential.health.condition(now_ms) is not Condition.OPEN:  # it answered something unusable
@@ -287,7 +287,7 @@ def stored(connection: Connection) -> dict[str, Health]:
     }
 
 
-def learn_capacity(
+def save_capacity(
     connection: Connection, name: str, in_flight: Callable[[Connection], int], *, now_ms: int
 ) -> Capacity | None:
     """Stores the number of jobs that a credential has in flight as its capacity, and returns it.

@@ -17,7 +17,7 @@ import orjson
 
 EVIDENCE_LENGTH = 4096
 _SAFE_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}\Z")
-_MAX_WORDS = 1000
+_MAX_MESSAGE_LENGTH = 1000
 _MAX_LEVELS = 64  # RunComfy's documents have five
 _MAX_RETRY_AFTER_S = 86_400
 
@@ -117,7 +117,7 @@ def _judge_success(body: bytes) -> Outcome:
     upstream_request_id = document.get("request_id")
     usable = isinstance(upstream_request_id, str) and is_safe_id(upstream_request_id)
     if document.get("error_code") not in _NO_ERROR:
-        words = _words(document)
+        words = _error_details(document)
         if usable or words.code is None:  # it says both success and failure, or nothing that can be read
             return Outcome(Verdict.UNKNOWN, "error_code_in_doubt", words=words)
         return Outcome(_verdict_of_code(words.code), "error_code_in_success", words=words)
@@ -128,7 +128,7 @@ def _judge_success(body: bytes) -> Outcome:
 
 def _judge_refusal(status: int, exchange: Exchange, now_ms: int) -> Outcome:
     reason = f"http_{status}"
-    words = _words(_object(exchange.body))
+    words = _error_details(_object(exchange.body))
     retry_after_s = parse_retry_after(exchange.headers.get("retry-after"), now_ms=now_ms)
     announced = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after_s is not None
     if status == HTTPStatus.TOO_MANY_REQUESTS or announced:
@@ -168,7 +168,7 @@ class Seen(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-BLIND = frozenset({Seen.CREDENTIAL_REFUSED, Seen.UNUSABLE, Seen.TIMED_OUT, Seen.UNREACHABLE})
+INCONCLUSIVE = frozenset({Seen.CREDENTIAL_REFUSED, Seen.UNUSABLE, Seen.TIMED_OUT, Seen.UNREACHABLE})
 """Observations that say nothing about the job."""
 
 
@@ -186,11 +186,11 @@ class Observation:
     output: dict[str, Any] | None = None
     error: Any = None
     cost_usd: float | None = None
-    unknown_word: str | None = None
+    unknown_status: str | None = None
 
 
 # Both routes accept every spelling seen anywhere: it is not documented which of them uses which.
-_STATUS_WORDS = {
+_SEEN_OF_STATUS = {
     "in_queue": Seen.IN_QUEUE,
     "in_progress": Seen.IN_PROGRESS,
     # RunComfy's own ComfyUI nodes also wait on these four.
@@ -208,15 +208,15 @@ _STATUS_WORDS = {
 
 def observe_status(exchange: Exchange) -> Observation:
     """Returns what an answer of the status route shows. `FINISHED` says nothing about success."""
-    document, blind = _answer(exchange)
+    document, blind = _document_or_failure(exchange)
     if document is None:
         return blind
     word = document.get("status")
     if not isinstance(word, str):
         return Observation(Seen.UNUSABLE, "no_status")
-    seen = _STATUS_WORDS.get(word.lower())
+    seen = _SEEN_OF_STATUS.get(word.lower())
     if seen is None:  # an unknown word is taken for running, never for a failure
-        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_word=word[:60])
+        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_status=word[:60])
     position = document.get("queue_position")
     if (
         seen is not Seen.IN_QUEUE
@@ -230,7 +230,7 @@ def observe_status(exchange: Exchange) -> Observation:
 
 def observe_result(exchange: Exchange) -> Observation:
     """Returns what an answer of the result route shows; only this route tells success from failure."""
-    document, blind = _answer(exchange)
+    document, blind = _document_or_failure(exchange)
     if document is None:
         return blind
     word = document.get("status")
@@ -243,15 +243,15 @@ def observe_result(exchange: Exchange) -> Observation:
         return Observation(Seen.SUCCEEDED, word, output=output, cost_usd=cost_usd)
     if word == "failed":
         return Observation(Seen.FAILED, word, error=document.get("error"), cost_usd=cost_usd)
-    seen = _STATUS_WORDS.get(word)
+    seen = _SEEN_OF_STATUS.get(word)
     if seen is None:
-        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_word=word[:60] or "(none)")
+        return Observation(Seen.IN_PROGRESS, "unknown_word", unknown_status=word[:60] or "(none)")
     return Observation(seen, word)
 
 
 def observe_cancel(exchange: Exchange) -> Observation:
     """Returns what an answer to a cancel shows."""
-    document, blind = _answer(exchange)
+    document, blind = _document_or_failure(exchange)
     if document is None:
         return blind
     match document.get("outcome"):
@@ -263,7 +263,7 @@ def observe_cancel(exchange: Exchange) -> Observation:
             return Observation(Seen.UNUSABLE, "no_outcome")
 
 
-def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
+def _document_or_failure(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
     """Returns the document of a successful answer, or None and what the failed call shows."""
     if not exchange.complete or exchange.status is None:
         kind = Seen.TIMED_OUT if exchange.failure == "timeout" else Seen.UNREACHABLE
@@ -271,7 +271,7 @@ def _answer(exchange: Exchange) -> tuple[dict[str, Any] | None, Observation]:
     document = _object(exchange.body)
     if exchange.status in {200, 201, 202} and document is not None and document.get("error_code") is None:
         return document, Observation(Seen.UNUSABLE)
-    code = _words(document).code
+    code = _error_details(document).code
     reason = f"http_{exchange.status}"
     if exchange.status == HTTPStatus.NOT_FOUND or code == _NOT_FOUND_CODE:
         return None, Observation(Seen.GONE, reason)
@@ -338,7 +338,7 @@ def _is_shallow(document: dict[str, Any]) -> bool:
     return False
 
 
-def _words(document: dict[str, Any] | None) -> ErrorDetails:
+def _error_details(document: dict[str, Any] | None) -> ErrorDetails:
     """Returns the error details of an answer, in any of the shapes that RunComfy's clients handle."""
     if document is None:
         return ErrorDetails()
@@ -350,7 +350,7 @@ def _words(document: dict[str, Any] | None) -> ErrorDetails:
     message = ""
     for name in ("error_message", "message", "error", "detail"):
         if isinstance(document.get(name), str):
-            message = document[name][:_MAX_WORDS]
+            message = document[name][:_MAX_MESSAGE_LENGTH]
             break
     return ErrorDetails(code, message, _detail(document.get("detail")))
 
@@ -364,7 +364,7 @@ def _detail(value: Any) -> tuple[tuple[tuple[str | int, ...], str], ...]:
             places = entry.get("loc")
             parts = places if isinstance(places, list) else []
             path = tuple(part for part in parts if isinstance(part, str | int))
-            entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_MAX_WORDS]))
+            entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_MAX_MESSAGE_LENGTH]))
     return tuple(entries)
 
 

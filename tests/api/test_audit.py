@@ -17,7 +17,7 @@ import app.admin
 from app.admin import audit, client_tokens, dispatch, keys, ledger, limits, requests, tenants
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
-from app.auth.tenants import by_name, every
+from app.auth.tenants import by_name, list_all
 from app.db.engine import Database
 from app.db.tables import audit_entries
 from app.errors import INVALID_REASON, LIMIT_NOT_FOUND, TENANT_NOT_FOUND, Problem
@@ -251,7 +251,7 @@ async def test_what_is_refused_changes_nothing_and_leaves_no_row(world: World) -
 async def test_without_its_row_there_is_no_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = world.gateway
     await tenants.create(gateway, ACTOR, "acme")
-    before = (await gateway.db.read(every), await gateway.db.read(rows))
+    before = (await gateway.db.read(list_all), await gateway.db.read(rows))
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no row")
@@ -264,7 +264,7 @@ async def test_without_its_row_there_is_no_change(world: World, monkeypatch: pyt
     ):
         with pytest.raises(RuntimeError, match="no row"):
             await attempt
-    assert (await gateway.db.read(every), await gateway.db.read(rows)) == before
+    assert (await gateway.db.read(list_all), await gateway.db.read(rows)) == before
 
 
 async def test_the_database_refuses_to_change_or_remove_a_row(db: Database) -> None:

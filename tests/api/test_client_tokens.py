@@ -92,7 +92,7 @@ class TestMinting:
     async def test_nor_one_that_could_not_itself_what_the_token_could(
         self, world: World, scopes: list[str], terms: dict[str, Any], missing: str
     ) -> None:
-        key = await world.another_key(scopes=[*scopes, keys.MAY_MINT])
+        key = await world.another_key(scopes=[*scopes, keys.SCOPE_CREATE_TOKENS])
         problem = problem_of(await mint(world, key, **terms), 403, "insufficient_scope")
         assert f"`{missing}`" in problem["detail"]
 
@@ -356,7 +356,7 @@ class TestEnding:
 
     async def test_a_forged_one_is_refused_in_the_words_for_an_unknown_one(self, world: World) -> None:
         made = await page(world)
-        _, forged = keys.forge("client")
+        _, forged = keys.generate("client")
         _, _, kid, _ = forged.split("_")
         body = forged.replace(kid, made.token_id)[:-6]
         known = body + checksum(body)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from app import console
 from app.api.problems import answer_http_exception
 from app.api.routes import ROUTES
-from app.server.edge import FROM_HANDLERS, Edge
+from app.server.edge import HANDLER_HEADERS, Edge
 from tests.api.published import HEADERS, OURS
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA
@@ -97,7 +97,7 @@ async def test_nor_does_it_with_the_frameworks_refusals() -> None:
 
 
 async def test_everything_on_the_list_goes_out_as_it_is() -> None:
-    listed = {name.decode() for name in FROM_HANDLERS} - {"vary", "content-length", "content-type"}
+    listed = {name.decode() for name in HANDLER_HEADERS} - {"vary", "content-length", "content-type"}
     answer = await _sent({name: f"value of {name}" for name in listed})
     assert {name: answer.headers[name] for name in listed} == {name: f"value of {name}" for name in listed}
     assert listed <= HEADERS | OF_FILES

@@ -194,7 +194,7 @@ class TestRefusalsInTheRecord:
         def broken(*_: Any, **__: Any) -> None:
             raise ValueError
 
-        monkeypatch.setattr(client_tokens, "note_refusal", broken)
+        monkeypatch.setattr(client_tokens, "record_refusal", broken)
         problem_of(await made.get("/v1/requests/none"), 404, "request_not_found")
         monkeypatch.undo()
         assert await world.gateway.access.rejection_log.run_once() == 1

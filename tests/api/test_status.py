@@ -117,7 +117,7 @@ async def test_a_single_404_is_harmless_and_its_grace_ends_with_it(world: World)
 # --- 200 with Reelgate-Stale: the upstream cannot tell
 
 
-BLIND = {
+INCONCLUSIVE = {
     "status-500=2": "upstream_unusable",
     "status-malformed=2": "upstream_unusable",
     "status-429=2": "upstream_unusable",
@@ -127,7 +127,7 @@ BLIND = {
 
 @pytest.mark.parametrize("world_settings", [{"read_deadline_s": 0.2}])
 async def test_what_the_upstream_cannot_tell_leaves_the_last_known_row(world: World) -> None:
-    for directive, reason in BLIND.items():
+    for directive, reason in INCONCLUSIVE.items():
         request_id = await world.submitted(f"canned,{directive}")
         for route in ("status", "result"):
             world.clock.advance(2)
@@ -163,23 +163,23 @@ async def test_the_first_reader_is_told_the_place_in_the_queue_and_the_next_ones
 
 async def test_reads_inside_the_freshness_limit_make_one_call(world: World) -> None:
     request_id = await world.submitted("queued")
-    for looks in (1, 2):
+    for inspections in (1, 2):
         world.clock.advance(1)
         for path in ("/status", "/status", "/result", ""):
             await world.get(f"/v1/requests/{request_id}{path}")
         world.clock.advance(0.999)
         await world.get(f"/v1/requests/{request_id}/status")
-        assert _calls(world) == {"status": looks}
+        assert _calls(world) == {"status": inspections}
 
 
 async def test_any_number_of_readers_at_once_make_one_call(world: World) -> None:
     request_id = await world.submitted("queued")
-    for looks in range(1, 4):
+    for inspections in range(1, 4):
         world.clock.advance(2)
         paths = [f"/v1/requests/{request_id}{path}" for path in ("/status", "/result", "") for _ in range(17)]
         answers = await asyncio.gather(*(world.get(path) for path in paths))
         assert {one["status"] for one in answers} == {"in_queue"}
-        assert _calls(world) == {"status": looks}
+        assert _calls(world) == {"status": inspections}
 
 
 async def test_a_row_read_before_another_readers_look_does_not_cause_a_second(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog.bounds import CODE, beyond, faults_of_bounds
+from app.catalog.bounds import CODE, faults_of_bounds, violations_of_bounds
 from app.catalog.catalog import SHIPPED, load_catalog
 
 MODEL = load_catalog(SHIPPED).models["bytedance/dreamina-3-0/image-to-video"]
@@ -22,7 +22,7 @@ FRAMES = st.sampled_from([121, 241])
 
 
 def pointers(bounds: Any, body: dict[str, Any]) -> list[str]:
-    found = beyond(MODEL, bounds, body)
+    found = violations_of_bounds(MODEL, bounds, body)
     assert {one.code for one in found} <= {CODE}
     return [one.pointer for one in found]
 
@@ -76,7 +76,7 @@ def test_an_input_that_is_left_out_counts_as_its_default(allowed: list[str], sen
     ],
 )
 def test_what_is_beyond_is_told_in_words(bound: Any, body: dict[str, Any], text: str) -> None:
-    (found,) = beyond(MODEL, bound, body)
+    (found,) = violations_of_bounds(MODEL, bound, body)
     assert found.detail.startswith(text)
 
 
@@ -105,9 +105,9 @@ def test_an_input_without_a_default_must_be_sent_where_its_value_is_bound() -> N
         MODEL.pricing,
         MODEL.warnings,
     )
-    (found,) = beyond(model, {"seed": {"maximum": 5}}, {})
+    (found,) = violations_of_bounds(model, {"seed": {"maximum": 5}}, {})
     assert found.detail.endswith("(it was left out, and has no default)")
-    assert beyond(model, {"seed": {"maximum": 5}}, {"seed": 5}) == []
+    assert violations_of_bounds(model, {"seed": {"maximum": 5}}, {"seed": 5}) == []
 
 
 @pytest.mark.parametrize(

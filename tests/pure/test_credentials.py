@@ -46,9 +46,9 @@ def test_whoever_looks_whose_turn_it_is_takes_no_turn() -> None:
     pool = Pool(FakeClock(), [Credential("a", "live", nobody, weight=2), Credential("b", "live", nobody)])
     order = []
     for _ in range(30):
-        first = [pool.in_turn("live")[0].name for _ in range(3)]
+        first = [pool.by_weight("live")[0].name for _ in range(3)]
         assert len(set(first)) == 1
-        pool.spend_turn("live", first[0])
+        pool.record_use("live", first[0])
         order.append(first[0])
     assert (order.count("a"), order.count("b")) == (20, 10)
     assert "aaa" not in "".join(order)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hin
 
 import pytest
 
-from app.api.v1.client_tokens import _Wish
+from app.api.v1.client_tokens import _TermsBody
 from app.documents.client_tokens import ClientTokenTerms
 from app.documents.fields import Violation
 from app.documents.problems import Problem
@@ -154,7 +154,7 @@ def test_a_type_that_cannot_be_published_is_refused(form: Any) -> None:
 
 
 def test_the_published_terms_of_a_client_token_are_those_that_a_mint_reads() -> None:
-    assert set(get_type_hints(ClientTokenTerms)) == set(_Wish.model_fields)
+    assert set(get_type_hints(ClientTokenTerms)) == set(_TermsBody.model_fields)
 
 
 # --- the types of /client.js

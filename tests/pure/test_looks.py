@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from app.upstream.outcomes import (
-    BLIND,
+    INCONCLUSIVE,
     Exchange,
     Seen,
     Sent,
@@ -57,8 +57,8 @@ class TestLooks:
         for observe in (observe_status, observe_result):
             observation = observe(answer(200, {"status": word}))
             assert observation.seen is Seen.IN_PROGRESS
-            assert observation.unknown_word is not None
-            assert len(observation.unknown_word) <= 60
+            assert observation.unknown_status is not None
+            assert len(observation.unknown_status) <= 60
 
     @pytest.mark.parametrize(
         ("position", "kept"),
@@ -145,7 +145,7 @@ class TestLooks:
         if document != {} or status != 200:
             assert observe_result(answer(status, document)).seen is seen
         assert observe_cancel(answer(status, document)).seen is seen
-        assert (seen in BLIND) == (seen is not Seen.GONE)
+        assert (seen in INCONCLUSIVE) == (seen is not Seen.GONE)
 
     def test_a_timeout_is_told_from_a_broken_connection(self) -> None:
         for observe in (observe_status, observe_result, observe_cancel):

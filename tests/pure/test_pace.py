@@ -71,12 +71,12 @@ def test_who_takes_twice_the_usual_is_followed_by_its_age(usual_ms: float) -> No
 @given(st.integers(1_000, 300_000))
 def test_a_job_is_known_to_be_over_within_a_tenth_of_its_duration(duration_ms: int) -> None:
     """Or within the shortest gap; whatever the phase of the looks, which are made at every gap's end."""
-    pace, at_ms, looks = Schedule(1, 30), 1_000, 1
+    pace, at_ms, inspections = Schedule(1, 30), 1_000, 1
     while at_ms < duration_ms:
         at_ms += pace.gap_ms(age_ms=at_ms, usual_ms=None, chance=0)
-        looks += 1
+        inspections += 1
     assert at_ms - duration_ms <= max(1_000, duration_ms * 0.1)
-    assert looks <= 10 + 1 + 50  # a second apart for ten seconds, then by tenths
+    assert inspections <= 10 + 1 + 50  # a second apart for ten seconds, then by tenths
 
 
 def test_a_years_old_job_costs_two_looks_a_minute() -> None:

@@ -17,7 +17,7 @@ from app.generations.lifecycle import State
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
-from app.upstream.credentials import NOBODYS_ID, Credential, Pool
+from app.upstream.credentials import NONEXISTENT_ID, Credential, Pool
 from tests.api.published import problem_of
 from tests.harness import SUBMIT, FakeClock, World, open_world, settings_for, trying, until
 from tests.sandbox.harness import Running
@@ -25,7 +25,7 @@ from tests.scenarios.vendor import REFUSALS, Account, Vendor, vendor_with
 
 pytestmark = pytest.mark.anyio
 
-TRIAL = ("GET", NOBODYS_ID)
+TRIAL = ("GET", NONEXISTENT_ID)
 
 
 @pytest.fixture
@@ -111,12 +111,12 @@ class TestShares:
 
 
 async def test_credentials_of_one_weight_take_turns(world: World) -> None:
-    in_turn = []
+    by_weight = []
     for _ in range(6):
         generation = await world.gateway.following.tracker.find(await world.submitted(), world.tenant_id)
         assert generation is not None
-        in_turn.append(generation.credential)
-    assert in_turn in (["a", "b"] * 3, ["b", "a"] * 3)
+        by_weight.append(generation.credential)
+    assert by_weight in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
 # --- how many each may have

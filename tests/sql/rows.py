@@ -73,7 +73,7 @@ def add_generation(
         quota_day=before.periods.day,
         ticket=queue.join(connection, tenant_id, "test", SubmitPolicy())
         if waits
-        else queue.draw(connection, tenant_id, "test")
+        else queue.next_ticket(connection, tenant_id, "test")
         if queueable
         else None,
         now_ms=now_ms,

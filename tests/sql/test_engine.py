@@ -46,7 +46,7 @@ async def test_a_violated_constraint_reaches_the_caller_as_itself(db: Database) 
 
     with pytest.raises(IntegrityError):
         await db.write(twice)
-    assert await db.read(tenants.every) == []
+    assert await db.read(tenants.list_all) == []
 
 
 async def test_an_exception_rolls_back_its_own_function_alone(db: Database) -> None:
@@ -265,7 +265,7 @@ async def test_a_tenants_name_is_taken_once_by_any_number_of_racers(db: Database
         *(_outcome(db.write(tenants.create, "acme", now_ms=number)) for number in range(20))
     )
     assert sum(isinstance(one, Problem) and one.fault is TENANT_EXISTS for one in outcomes) == 19
-    assert len(await db.read(tenants.every)) == 1
+    assert len(await db.read(tenants.list_all)) == 1
 
 
 async def test_a_light_database_of_a_command_does_what_any_does(db: Database, database_url: str) -> None:

@@ -152,7 +152,7 @@ async def test_one_is_claimed_only_where_it_was_not_seen_since(db: Database) -> 
         db, [live(number, polled_at_ms=polled_ms) for number, polled_ms in enumerate(cases)]
     )
     for one, free in zip(made, cases.values(), strict=True):
-        assert (await _claim(db, one, seen_before_ms=NOW_MS - 1000) is not None) is free
+        assert (await _claim(db, one, polled_before_ms=NOW_MS - 1000) is not None) is free
 
 
 async def test_one_is_claimed_before_it_is_due(db: Database) -> None:
@@ -188,7 +188,7 @@ async def test_nobody_is_given_what_does_not_exist(db: Database) -> None:
             one.id[::-1],
             now_ms=NOW_MS,
             lease_until_ms=UNTIL_MS,
-            seen_before_ms=NOW_MS,
+            polled_before_ms=NOW_MS,
             max_lease_ms=LEASE_MS,
         )
         is None
@@ -340,7 +340,7 @@ async def test_what_is_due_later_than_anything_can_be_is_pulled_in(db: Database)
         ],
     )
     assert await db.read(leases.span_of_polls, "sandbox") == (furthest_ms, furthest_ms + 1)
-    assert await db.write(leases.pull_in, "sandbox", now_ms=NOW_MS, furthest_ms=furthest_ms) == 1
+    assert await db.write(leases.reset_far_polls, "sandbox", now_ms=NOW_MS, furthest_ms=furthest_ms) == 1
     rows = [await row_of(db, one.id) for one in made]
     assert [one.next_poll_at_ms for one in rows] == [furthest_ms, NOW_MS, furthest_ms + 1, furthest_ms + 1]
     assert rows[1].lease_until_ms is None
@@ -358,7 +358,7 @@ async def test_a_look_and_a_lease_from_the_future_do_not_keep_a_reader_out(db: D
             live(3, lease_until_ms=UNTIL_MS),
         ],
     )
-    assert await _claim(db, seen, seen_before_ms=NOW_MS - 1000) is not None
+    assert await _claim(db, seen, polled_before_ms=NOW_MS - 1000) is not None
     assert await _claim(db, leased) is not None
     assert await _claim(db, held) is None
 

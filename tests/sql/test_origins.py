@@ -52,7 +52,7 @@ NONE = (
 
 
 def _of(connection: Connection, tenant_id: str) -> frozenset[str]:
-    (found,) = [one for one in tenants.every(connection) if one.id == tenant_id]
+    (found,) = [one for one in tenants.list_all(connection) if one.id == tenant_id]
     assert tenants.by_name(connection, found.name) == found
     return found.origins
 

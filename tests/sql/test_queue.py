@@ -185,7 +185,7 @@ async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) ->
         connection.execute(update(generations).where(generations.c.id == made.id).values(state="cancelled"))
 
     await db.write(cancel_as_before)
-    assert await taken(db, await first_turn(db)) is NotDequeued.KEPT_BACK
+    assert await taken(db, await first_turn(db)) is NotDequeued.HELD_UP
     assert await waiting(db) == 0
     assert await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS) == []
 

@@ -36,7 +36,7 @@ _WATCHES: Final = ("models", "bounds", "max_generations", "max_microcredits", "e
 Text = Annotated[str, Field(max_length=_TEXT)]
 
 
-class _Wish(BaseModel):
+class _TermsBody(BaseModel):
     """The body of a mint: every member may be left out. `ClientTokenTerms` publishes it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -139,7 +139,7 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
 
     """
     try:
-        intent = _Wish.model_validate(body)
+        intent = _TermsBody.model_validate(body)
     except ValidationError as error:
         raise invalid(
             [

@@ -114,7 +114,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     return int(text)
 
 
-class _Right:
+class _Authorisation:
     """The authorisation of a running stream, which ends within seconds after its key or client token."""
 
     def __init__(self, gateway: Gateway, principal: Principal) -> None:
@@ -139,7 +139,7 @@ async def _of_request(
     gateway: Gateway, principal: Principal, generation: Generation, seen: int
 ) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
-    right = _Right(gateway, principal)
+    right = _Authorisation(gateway, principal)
     yield _HELLO
     async with feed.of_generation(generation.id) as shared:
         serial, position = 0, None
@@ -167,7 +167,7 @@ async def _of_request(
 async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
     feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
     tenant_id, mode = principal.tenant_id, principal.mode
-    right = _Right(gateway, principal)
+    right = _Authorisation(gateway, principal)
     yield _HELLO
     async with feed.of_tenant(tenant_id, mode) as shared:
         serial = 0

@@ -14,7 +14,7 @@ from app.generations.lifecycle import State
 from app.generations.queue import decide
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
-from app.generations.queue.eligible import first_that_may_go
+from app.generations.queue.eligible import first_eligible
 from app.generations.queue.fair import Flow
 from app.generations.store import Generation
 from app.quotas import account
@@ -29,7 +29,7 @@ class NotDequeued(StrEnum):
     """
 
     MOVED = "moved"
-    KEPT_BACK = "kept_back"
+    HELD_UP = "kept_back"
     NO_ROOM = "no_room"
 
 
@@ -68,7 +68,7 @@ def dequeue(
     own = queue.flow_of(connection, flow.tenant_id, mode)
     if own is None or own.tag != flow.tag:
         return NotDequeued.MOVED
-    chosen = first_that_may_go(
+    chosen = first_eligible(
         connection,
         flow.tenant_id,
         mode,
@@ -79,7 +79,7 @@ def dequeue(
     if chosen is None:
         if queue.head(connection, flow.tenant_id, mode, for_update=False) is None:
             queue.recount(connection, flow.tenant_id, mode)
-        return NotDequeued.KEPT_BACK
+        return NotDequeued.HELD_UP
     if chosen.start_deadline_ms is not None and chosen.start_deadline_ms <= now_ms:
         return expire(connection, chosen.id, now_ms=now_ms) or NotDequeued.MOVED
     try:
@@ -99,7 +99,7 @@ def dequeue(
     )
     if taken is None:
         return NotDequeued.MOVED
-    queue.serve(connection, mode, own)
+    queue.charge_flow(connection, mode, own)
     return taken
 
 

@@ -35,11 +35,11 @@ _MAX_TRIES = 3
 _PAUSE_S = 0.25  # before sending again what was provably never sent
 _MIN_TO_TRY_S = 1.0  # what must be left of the deadline for another try
 _MAX_RECORD_PAUSE_S = 5.0
-_ANOTHER_MAY = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
+_TRY_NEXT_CREDENTIAL = frozenset({Verdict.REJECTED_CREDENTIAL, Verdict.BUSY})
 _MAX_RETURNS = 100  # returns to the queue of a generation that RunComfy refused
 _MAX_IN_PLACE = 5  # of these returns leave it in its place in the queue
 _MAX_REFUSALS = 3  # the same where the job itself may be the cause; each pauses the credential for longer
-_SURELY_OURS = frozenset({"http_401", "http_402"})  # these refuse every job: the job is not the cause
+_REFUSES_EVERY_JOB = frozenset({"http_401", "http_402"})  # these refuse every job: the job is not the cause
 _LATE_COMMIT_S = 15.0  # longer than a frozen database takes to complete what it had begun
 
 
@@ -66,7 +66,7 @@ class Dispatcher:
             outcome, exchange = await self._send(
                 generation, credential, body, deadline, keeps_trying=keeps_trying and not left
             )
-            if not left or outcome.verdict not in _ANOTHER_MAY or _over(deadline):
+            if not left or outcome.verdict not in _TRY_NEXT_CREDENTIAL or _out_of_time(deadline):
                 break
             moved = await self._move(generation, left)
             if moved is None:
@@ -106,7 +106,9 @@ class Dispatcher:
             one.choice(now_ms, queueable=generation.queueable) for one in left if one.health.may_submit
         ]
         try:
-            return await self.db.write(repin, generation.id, choices, self.policy, now_ms=now_ms)
+            return await self.db.write(
+                reassign_credential, generation.id, choices, self.policy, now_ms=now_ms
+            )
         except Problem:
             return None
 
@@ -156,7 +158,7 @@ class Dispatcher:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
             outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
             pause_s = _pause_before_another(outcome, tries)
-            if outcome.verdict in _ANOTHER_MAY and not keeps_trying:
+            if outcome.verdict in _TRY_NEXT_CREDENTIAL and not keeps_trying:
                 pause_s = None
             if pause_s is None or deadline - loop.time() - pause_s < _MIN_TO_TRY_S:
                 self.pool.record_submit(credential, outcome)
@@ -229,7 +231,7 @@ class Dispatcher:
         return True
 
 
-def _over(deadline: float) -> bool:
+def _out_of_time(deadline: float) -> bool:
     return deadline - asyncio.get_running_loop().time() < _MIN_TO_TRY_S
 
 
@@ -249,7 +251,7 @@ def _pause_before_another(outcome: Outcome, tries: int) -> float | None:
     return None
 
 
-def repin(
+def reassign_credential(
     connection: Connection,
     generation_id: str,
     choices: Sequence[Choice],
@@ -265,7 +267,9 @@ def repin(
         Problem: UPSTREAM_BUSY, none has room.
 
     """
-    return store.repin(connection, generation_id, decide.pick(connection, choices, policy, now_ms=now_ms))
+    return store.reassign_credential(
+        connection, generation_id, decide.pick(connection, choices, policy, now_ms=now_ms)
+    )
 
 
 def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:
@@ -317,7 +321,7 @@ def record_outcome(
         connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, up_to_version=last, **changes
     )
     if generation is None and to is State.UNKNOWN:
-        store.keep_evidence(connection, generation_id, kept)
+        store.add_evidence(connection, generation_id, kept)
     generation = generation or store.find(connection, generation_id, None)
     if generation is None:  # rows are never deleted while a submit is under way
         raise LookupError(generation_id)
@@ -338,7 +342,9 @@ def _back_to_the_queue(
         return None
     refused = outcome.verdict is not Verdict.NOT_SENT
     returns = generation.returns + refused
-    may_be_its_own = outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _SURELY_OURS
+    may_be_its_own = (
+        outcome.verdict is Verdict.REJECTED_CREDENTIAL and outcome.reason not in _REFUSES_EVERY_JOB
+    )
     if returns > (_MAX_REFUSALS if may_be_its_own else _MAX_RETURNS):
         return None
     back = advance(
@@ -354,7 +360,7 @@ def _back_to_the_queue(
     )
     if back is None or not refused or returns <= _MAX_IN_PLACE:
         return back
-    return store.set_ticket(connection, back, queue.draw(connection, back.tenant_id, back.mode))
+    return store.set_ticket(connection, back, queue.next_ticket(connection, back.tenant_id, back.mode))
 
 
 def _move(outcome: Outcome, kept: Mapping[str, Any]) -> tuple[State, dict[str, Any]]:

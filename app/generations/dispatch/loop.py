@@ -29,17 +29,17 @@ from app.kit.tasks import Tasks
 from app.upstream.credentials import Choice
 
 _log = get_logger("queue")
-_KEPT_BACK_MS: Final = 5_000  # a held-up tenant is tried again after this, or when one of its jobs ends
-_MIN_REST_MS: Final = 500
-_MAX_REST_MS: Final = 30_000
+_HELD_UP_MS: Final = 5_000  # a held-up tenant is tried again after this, or when one of its jobs ends
+_MIN_BACKOFF_MS: Final = 500
+_MAX_BACKOFF_MS: Final = 30_000
 _BATCH: Final = 200
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-_FREES_A_PLACE: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or newly queues for one
-_Whose = tuple[str, str]  # tenant and mode
+_FREES_A_SLOT: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or newly queues for one
+_FlowKey = tuple[str, str]  # tenant and mode
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Backoff:
     """How long nothing of a flow is sent after one of its generations came back to the queue.
 
     Each rest is twice as long as the one before.
@@ -53,17 +53,17 @@ class Rest:
 
         One that ends later than any rest can was begun before the clock was set back, and is over.
         """
-        return now_ms < self.until_ms <= now_ms + _MAX_REST_MS
+        return now_ms < self.until_ms <= now_ms + _MAX_BACKOFF_MS
 
-    def after(self, now_ms: int) -> "Rest":
+    def after(self, now_ms: int) -> "Backoff":
         """Returns the rest that follows when one more generation came back."""
         if self.lasts(now_ms):  # it was sent before this rest began
             return self
-        length_ms = min(max(self.length_ms * 2, _MIN_REST_MS), _MAX_REST_MS)
-        return Rest(now_ms + length_ms, length_ms)
+        length_ms = min(max(self.length_ms * 2, _MIN_BACKOFF_MS), _MAX_BACKOFF_MS)
+        return Backoff(now_ms + length_ms, length_ms)
 
 
-_AWAKE: Final = Rest()
+_NO_BACKOFF: Final = Backoff()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,14 +86,14 @@ class DispatchLoop:
         default_factory=lambda: {mode: set() for mode in _MODES}, init=False
     )
     _sending: "Counter[str]" = field(default_factory=Counter, init=False)
-    _rests: dict[_Whose, Rest] = field(default_factory=dict, init=False)
-    _kept_back: dict[_Whose, int] = field(default_factory=dict, init=False)
-    _freed: "Counter[_Whose]" = field(default_factory=Counter, init=False)
-    _waits: frozenset[Mode] = field(default=frozenset(_MODES), init=False)
+    _backoffs: dict[_FlowKey, Backoff] = field(default_factory=dict, init=False)
+    _held_up_until_ms: dict[_FlowKey, int] = field(default_factory=dict, init=False)
+    _slots_freed: "Counter[_FlowKey]" = field(default_factory=Counter, init=False)
+    _queued_modes: frozenset[Mode] = field(default=frozenset(_MODES), init=False)
 
     def listen(self) -> None:
         """Subscribes to announcements that a generation may be sent."""
-        self.db.announcements.subscribe(self._hear)
+        self.db.announcements.subscribe(self._on_announcement)
 
     def close(self) -> None:
         """Dequeues no more: the server is stopping."""
@@ -113,22 +113,24 @@ class DispatchLoop:
         the tick ends, and the next one comes at once.
         """
         self.woken.clear()
-        self._freed.clear()
+        self._slots_freed.clear()
         due = await self.db.read(queue.due, now_ms=self.dispatcher.clock.now_ms())
-        self._waits = due.waits
+        self._queued_modes = due.queued_modes
         count = await self._expire() if due.overdue else 0
         for _ in range(self.at_once):
-            taken = [one for mode in _MODES if mode in due.waits and (one := await self._take(mode))]
-            if not taken:
+            dequeued = [
+                one for mode in _MODES if mode in due.queued_modes and (one := await self._dequeue(mode))
+            ]
+            if not dequeued:
                 return count
-            count += len(taken)
-            for one in taken:
+            count += len(dequeued)
+            for one in dequeued:
                 if one.state is State.DISPATCHING:
                     self._send(one)
         self.woken.set()
         return count
 
-    async def _take(self, mode: Mode) -> Generation | None:
+    async def _dequeue(self, mode: Mode) -> Generation | None:
         """Dequeues the next generation of this mode; returns None where none may be sent."""
         now_ms, policy = self.dispatcher.clock.now_ms(), self.dispatcher.policy
         choices = self._choices(mode, now_ms)
@@ -139,23 +141,23 @@ class DispatchLoop:
                 break
             for flow in page:
                 last, whose = flow, (flow.tenant_id, mode)
-                if self._is_kept_back(whose, now_ms):
+                if self._is_held_up(whose, now_ms):
                     continue
-                freed = self._freed[whose]
-                taken = await self._try_to_take(mode, flow, choices, now_ms)
-                if isinstance(taken, Generation):
-                    self.dispatcher.pool.spend_turn(mode, taken.credential)
-                    return taken
-                if taken is NotDequeued.NO_ROOM:
+                freed = self._slots_freed[whose]
+                dequeued = await self._try_to_dequeue(mode, flow, choices, now_ms)
+                if isinstance(dequeued, Generation):
+                    self.dispatcher.pool.record_use(mode, dequeued.credential)
+                    return dequeued
+                if dequeued is NotDequeued.NO_ROOM:
                     return None
-                if taken is NotDequeued.MOVED:
+                if dequeued is NotDequeued.MOVED:
                     last = None
                     break
-                if freed == self._freed[whose]:  # none of its generations ended meanwhile
-                    self._kept_back[whose] = now_ms + _KEPT_BACK_MS
+                if freed == self._slots_freed[whose]:  # none of its generations ended meanwhile
+                    self._held_up_until_ms[whose] = now_ms + _HELD_UP_MS
         return None
 
-    async def _try_to_take(
+    async def _try_to_dequeue(
         self, mode: Mode, flow: Flow, choices: Sequence[Choice], now_ms: int
     ) -> Generation | NotDequeued:
         attempt = secrets.token_hex(16)
@@ -174,7 +176,7 @@ class DispatchLoop:
             raise
         except IntegrityError:
             _log.exception("A job could not be taken: its books are wrong.", tenant=flow.tenant_id)
-            return NotDequeued.KEPT_BACK
+            return NotDequeued.HELD_UP
         except Exception:
             # The dequeue may have been committed without our being told: then nobody would send the
             # generation.
@@ -189,37 +191,37 @@ class DispatchLoop:
         """
         return [
             one.choice(now_ms, queueable=True)
-            for one in self.dispatcher.pool.in_turn(mode)
+            for one in self.dispatcher.pool.by_weight(mode)
             if not (one.health.on_trial and self._sending[one.name])
         ]
 
-    def _is_kept_back(self, whose: _Whose, now_ms: int) -> bool:
-        if self._rests.get(whose, _AWAKE).lasts(now_ms):
+    def _is_held_up(self, whose: _FlowKey, now_ms: int) -> bool:
+        if self._backoffs.get(whose, _NO_BACKOFF).lasts(now_ms):
             return True
-        until_ms = self._kept_back.get(whose, 0)
-        if now_ms < until_ms <= now_ms + _KEPT_BACK_MS:
+        until_ms = self._held_up_until_ms.get(whose, 0)
+        if now_ms < until_ms <= now_ms + _HELD_UP_MS:
             return True
-        self._kept_back.pop(whose, None)
+        self._held_up_until_ms.pop(whose, None)
         return False
 
-    def _send(self, taken: Generation) -> None:
+    def _send(self, dequeued: Generation) -> None:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        work = self.dispatcher.dispatch(taken, dumps(taken.input), deadline=deadline)
+        work = self.dispatcher.dispatch(dequeued, dumps(dequeued.input), deadline=deadline)
         task = self.tasks.start(work, name="dispatch")
-        self._under_way[taken.mode].add(task)
-        self._sending[taken.credential] += 1
-        task.add_done_callback(partial(self._sent, taken))
+        self._under_way[dequeued.mode].add(task)
+        self._sending[dequeued.credential] += 1
+        task.add_done_callback(partial(self._sent, dequeued))
 
-    def _sent(self, taken: Generation, task: "asyncio.Task[Generation]") -> None:
-        self._under_way[taken.mode].discard(task)
-        self._sending[taken.credential] -= 1
+    def _sent(self, dequeued: Generation, task: "asyncio.Task[Generation]") -> None:
+        self._under_way[dequeued.mode].discard(task)
+        self._sending[dequeued.credential] -= 1
         if not task.cancelled() and task.exception() is None:
-            whose = (taken.tenant_id, taken.mode)
+            whose = (dequeued.tenant_id, dequeued.mode)
             if task.result().state is State.ACCEPTED:
-                rest = self._rests.get(whose, _AWAKE)
-                self._rests[whose] = rest.after(self.dispatcher.clock.now_ms())
+                rest = self._backoffs.get(whose, _NO_BACKOFF)
+                self._backoffs[whose] = rest.after(self.dispatcher.clock.now_ms())
             else:
-                self._rests.pop(whose, None)
+                self._backoffs.pop(whose, None)
         self.woken.set()
 
     async def _expire(self) -> int:
@@ -242,14 +244,14 @@ class DispatchLoop:
                 else:
                     count += expired is not None
 
-    def _hear(self, message: str | None) -> None:
+    def _on_announcement(self, message: str | None) -> None:
         if message is None:
-            self._kept_back.clear()
+            self._held_up_until_ms.clear()
             self.woken.set()
             return
         tenant_id, mode, _, state = message.split(" ")
-        if state in _FREES_A_PLACE:
-            self._freed[tenant_id, mode] += 1
-            self._kept_back.pop((tenant_id, mode), None)
-            if state == State.ACCEPTED or mode in self._waits:
+        if state in _FREES_A_SLOT:
+            self._slots_freed[tenant_id, mode] += 1
+            self._held_up_until_ms.pop((tenant_id, mode), None)
+            if state == State.ACCEPTED or mode in self._queued_modes:
                 self.woken.set()

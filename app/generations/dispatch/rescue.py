@@ -63,7 +63,7 @@ class Rescuer:
         failed: set[str] = set()
         while True:
             waiting = await self.db.read(
-                store.waiting_since, source, before_ms=before_ms, limit=_BATCH + len(failed)
+                store.stuck_since, source, before_ms=before_ms, limit=_BATCH + len(failed)
             )
             left = [one for one in waiting if one not in failed]
             if not left:

@@ -7,10 +7,10 @@ from app.generations.advance import advance
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
-from app.generations.problems import of_blind_poll
+from app.generations.problems import of_inconclusive_poll
 from app.generations.store import Generation
 from app.kit.log import get_logger
-from app.upstream.outcomes import BLIND, Seen, observe_cancel
+from app.upstream.outcomes import INCONCLUSIVE, Seen, observe_cancel
 
 _log = get_logger("cancel")
 _TO_BE_SENT: Final = frozenset({State.ACCEPTED, State.DISPATCHING})
@@ -55,14 +55,14 @@ class Canceller:
         exchange = await credential.upstream.cancel(generation.upstream_request_id or "")
         observation = observe_cancel(exchange)
         self.tracker.pool.record_poll(credential, exchange, observation)
-        if observation.seen in BLIND:
+        if observation.seen in INCONCLUSIVE:
             _log.warning(
                 "A cancel got no usable answer.",
                 generation=generation.id,
                 seen=observation.seen,
                 reason=observation.reason,
             )
-            raise of_blind_poll(observation)
+            raise of_inconclusive_poll(observation)
         if observation.seen is Seen.NOT_CANCELLABLE:
             return await self.tracker.refresh(generation, force=True)
         return await self.tracker.apply(generation, observation)

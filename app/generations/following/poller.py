@@ -10,8 +10,8 @@ from app.kit.log import get_logger
 from app.upstream.credentials import Credential
 
 _log = get_logger("poll")
-_WORTH_A_CLAIM = 4  # a new batch is claimed once a quarter of `at_once` is free
-_MAX_FULL = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
+_CLAIM_FRACTION = 4  # a new batch is claimed once a quarter of `at_once` is free
+_MAX_ROUNDS_PER_TICK = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Poller:
         Polls still under way at the end go on during the next ticks: one slow answer delays no other job.
         """
         polled = 0
-        while polled < self.at_once * _MAX_FULL and await self._anything_due():
+        while polled < self.at_once * _MAX_ROUNDS_PER_TICK and await self._anything_due():
             room = self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
                 leases.claim_due,
@@ -54,7 +54,7 @@ class Poller:
             polled += len(claimed)
             if len(claimed) < room:
                 break
-            while len(self._under_way) > self.at_once - max(1, self.at_once // _WORTH_A_CLAIM):
+            while len(self._under_way) > self.at_once - max(1, self.at_once // _CLAIM_FRACTION):
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         return polled
 
@@ -69,7 +69,7 @@ class Poller:
         now_ms = self.tracker.clock.now_ms()
         if last_ms > (furthest_ms := self.tracker.furthest_poll_ms()):
             count = await self.tracker.db.write(
-                leases.pull_in, self.credential.name, now_ms=now_ms, furthest_ms=furthest_ms
+                leases.reset_far_polls, self.credential.name, now_ms=now_ms, furthest_ms=furthest_ms
             )
             _log.warning("The clock was set back; jobs are looked at again.", count=count)
             return True

@@ -18,7 +18,7 @@ from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
 
-_BELIEVED_MS: Final = 1_000  # how long one reading of the whole queue serves all callers
+_CACHE_MS: Final = 1_000  # how long one reading of the whole queue serves all callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Positions:
     policy: SubmitPolicy
     _states: dict[str, tuple[int, QueueState]] = field(default_factory=dict, init=False)
 
-    async def placed(self, generation: Generation) -> Generation:
+    async def with_position(self, generation: Generation) -> Generation:
         """Returns the generation; one that is queued, with its position and its likely start.
 
         The position is the number of jobs ahead as of now: those in the gateway's queue, and our own in
@@ -41,11 +41,11 @@ class Positions:
             return generation
         now_ms = self.clock.now_ms()
         read_ms, state = self._states.get(generation.mode, (None, None))
-        if read_ms is None or state is None or not 0 <= now_ms - read_ms < _BELIEVED_MS:
+        if read_ms is None or state is None or not 0 <= now_ms - read_ms < _CACHE_MS:
             state = await self.db.read(queue.queue_state, generation.mode)
             self._states[generation.mode] = now_ms, state
         position = await self.db.read(position_of, generation, state, self.policy, now_ms=now_ms)
-        wait_ms = wait_of(position, state, self.durations.usual_ms(generation.model_id))
+        wait_ms = estimated_wait_ms(position, state, self.durations.usual_ms(generation.model_id))
         return replace(
             generation,
             queue_position=position.ahead + state.upstream,
@@ -65,7 +65,7 @@ def position_of(
     return queue.position(connection, generation, state, limit, live)
 
 
-def wait_of(position: QueuePosition, state: QueueState, usual_ms: float | None) -> int | None:
+def estimated_wait_ms(position: QueuePosition, state: QueueState, usual_ms: float | None) -> int | None:
     """Returns the milliseconds until a generation is likely to start; None where they cannot be estimated.
 
     That is where the usual duration is not known, dispatch is paused or nothing is in flight. Jobs in flight,

@@ -25,7 +25,7 @@ from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 from app.upstream.credentials import Credential, Pool
 from app.upstream.outcomes import (
-    BLIND,
+    INCONCLUSIVE,
     Exchange,
     Observation,
     Seen,
@@ -68,7 +68,7 @@ class Tracker:
         `stale_reason`. A final state never causes a call. A queued generation is returned with its position.
         """
         if generation.state is State.ACCEPTED:
-            return await self.positions.placed(generation)
+            return await self.positions.with_position(generation)
         if not self._due(generation, force=force):
             return generation
         credential = self.pool.of(generation.credential)
@@ -90,7 +90,7 @@ class Tracker:
 
     def poll(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
         """Starts a poll of a generation that the caller has leased, and returns its task."""
-        return self._start(claimed.id, self._poll_claimed(claimed, credential, in_passing=True))
+        return self._start(claimed.id, self._poll_claimed(claimed, credential, buffered=True))
 
     def _start(
         self, generation_id: str, work: Coroutine[Any, Any, Generation | None]
@@ -169,13 +169,13 @@ class Tracker:
 
     async def _poll(self, read_before: Generation, credential: Credential, *, force: bool) -> Generation:
         now_ms = self.clock.now_ms()
-        seen_before_ms = now_ms if force else now_ms - int(self.freshness_s * 1000)
+        polled_before_ms = now_ms if force else now_ms - int(self.freshness_s * 1000)
         claimed = await self.db.write(
             leases.claim,
             read_before.id,
             now_ms=now_ms,
             lease_until_ms=self.lease_until_ms(),
-            seen_before_ms=seen_before_ms,
+            polled_before_ms=polled_before_ms,
             max_lease_ms=int(self.lease_s * 1000),
         )
         if claimed is not None:
@@ -191,11 +191,11 @@ class Tracker:
 
     @overload
     async def _poll_claimed(
-        self, generation: Generation, credential: Credential, *, in_passing: bool
+        self, generation: Generation, credential: Credential, *, buffered: bool
     ) -> Generation | None: ...
 
     async def _poll_claimed(
-        self, generation: Generation, credential: Credential, *, in_passing: bool = False
+        self, generation: Generation, credential: Credential, *, buffered: bool = False
     ) -> Generation | None:
         """Polls a generation, and returns it after the poll.
 
@@ -206,7 +206,7 @@ class Tracker:
             observation, retry_after_s = await self._observe(generation, credential)
             _report(generation, observation)
             now_ms = self.clock.now_ms()
-            if in_passing:
+            if buffered:
                 record = poll_record_of(
                     generation,
                     observation,
@@ -242,10 +242,10 @@ class Tracker:
         if observation.seen is Seen.FINISHED:
             exchange = await upstream.result(upstream_request_id)
             observation = observe_result(exchange)
-        elif observation.seen is Seen.IN_QUEUE and self._should_have_started(generation):
+        elif observation.seen is Seen.IN_QUEUE and self._past_start_deadline(generation):
             exchange, observation = await self._cancel(credential, upstream_request_id, exchange, observation)
         self.pool.record_poll(credential, exchange, observation)
-        retry_after_s = self._retry_after_s(exchange) if observation.seen in BLIND else 0
+        retry_after_s = self._retry_after_s(exchange) if observation.seen in INCONCLUSIVE else 0
         if observation.error is None:
             return observation, retry_after_s
 
@@ -253,9 +253,9 @@ class Tracker:
         def reword(text: str) -> str:
             return upstream.redact(text).replace(upstream_request_id, generation.id)
 
-        return replace(observation, error=_reworded(observation.error, reword)), retry_after_s
+        return replace(observation, error=_map_strings(observation.error, reword)), retry_after_s
 
-    def _should_have_started(self, generation: Generation) -> bool:
+    def _past_start_deadline(self, generation: Generation) -> bool:
         deadline_ms = generation.start_deadline_ms
         return deadline_ms is not None and deadline_ms <= self.clock.now_ms()
 
@@ -279,19 +279,19 @@ class Tracker:
         return min(asked or 0, MAX_RETRY_AFTER_S)
 
 
-def _reworded(value: Any, reword: Callable[[str], str]) -> Any:
+def _map_strings(value: Any, reword: Callable[[str], str]) -> Any:
     """Returns the JSON value with every string in it, keys included, passed through `reword`."""
     if isinstance(value, str):
         return reword(value)
     if isinstance(value, list):
-        return [_reworded(member, reword) for member in value]
+        return [_map_strings(member, reword) for member in value]
     if isinstance(value, dict):
-        return {reword(key): _reworded(member, reword) for key, member in value.items()}
+        return {reword(key): _map_strings(member, reword) for key, member in value.items()}
     return value
 
 
 def _report(generation: Generation, observation: Observation) -> None:
-    if observation.seen in BLIND:
+    if observation.seen in INCONCLUSIVE:
         report = _log.error if observation.seen is Seen.CREDENTIAL_REFUSED else _log.warning
         report(
             "A look at a job showed nothing.",
@@ -299,9 +299,9 @@ def _report(generation: Generation, observation: Observation) -> None:
             seen=observation.seen,
             reason=observation.reason,
         )
-    if observation.unknown_word is not None:
+    if observation.unknown_status is not None:
         _log.warning(
             "The upstream uses a status word that is not documented.",
             generation=generation.id,
-            word=observation.unknown_word,
+            word=observation.unknown_status,
         )

@@ -19,7 +19,7 @@ from app.generations import events as event_rows
 from app.generations.events import Event
 from app.generations.following.tracker import Tracker
 from app.generations.store import Generation
-from app.kit.clock import Clock, happens
+from app.kit.clock import Clock, wait_for_event
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 
@@ -97,7 +97,7 @@ class Shared(Generic[V]):
         False means that the time is over or the server is stopping.
         """
         if self.serial == serial and not self._closing.is_set():
-            await happens(self._next, self._clock, within_s=within_s)
+            await wait_for_event(self._next, self._clock, within_s=within_s)
         return self.serial > serial
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Shared(Generic[V]):
                     self.serial += 1
                     due, self._next = self._next, asyncio.Event()
                     due.set()
-            await happens(self._woken, self._clock, within_s=self._interval_s)
+            await wait_for_event(self._woken, self._clock, within_s=self._interval_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +266,7 @@ class Watch:
             shared = all_of_them[key] = Shared(look, self.clock, self.interval_s, self.closing)
         shared.watchers += 1
         if shared.watchers == 1:
-            self.tasks.start(shared.run(), name="watch", may_be_cut=True)
+            self.tasks.start(shared.run(), name="watch", cancel_on_drain=True)
         try:
             yield shared
         finally:

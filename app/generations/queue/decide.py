@@ -12,7 +12,7 @@ from app.errors import Problem
 from app.generations import problems, store, token_limits
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
-from app.generations.queue.eligible import anybody_may_go
+from app.generations.queue.eligible import any_eligible
 from app.generations.store import SubmitIntent
 from app.quotas import account
 from app.quotas.account import Owner
@@ -62,16 +62,16 @@ def credential_for(
     gate = queue.gate(connection, intent.tenant_id, intent.mode)
     if not intent.queueable:
         if gate.paused:
-            raise problems.of_pause()
+            raise problems.dispatch_paused()
         limited = all(one.concurrency is not None for one in intent.choices)
         since_ms = now_ms - policy.unknown_slot_ms
         # A slot that is free now is free only for a moment: queued generations have a prior claim to it.
         if (
             limited
             and gate.anybody_queued
-            and anybody_may_go(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
+            and any_eligible(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
         ):
-            raise problems.of_full()
+            raise problems.upstream_full()
         return pick(connection, intent.choices, policy, now_ms=now_ms)
     if gate.shut or not intent.choices or not all(one.fits for one in standings):
         return ""
@@ -100,7 +100,7 @@ def pick(connection: Connection, choices: Sequence[Choice], policy: SubmitPolicy
         live = store.live_of_credential(connection, choice.name, unknown_since_ms=since_ms)
         if live < choice.concurrency:
             return choice.name
-    raise problems.of_full()
+    raise problems.upstream_full()
 
 
 def account_of(

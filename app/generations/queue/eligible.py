@@ -15,7 +15,7 @@ from app.quotas.limits import Limit, Scope, scopes_of
 _MAX_ASKED = 50  # tenants asked, for a submit that is not queueable
 
 
-def first_that_may_go(
+def first_eligible(
     connection: Connection,
     tenant_id: str,
     mode: Mode,
@@ -44,7 +44,7 @@ def first_that_may_go(
     return next((one for one in heads if _fits(one, full)), None)
 
 
-def anybody_may_go(
+def any_eligible(
     connection: Connection, mode: Mode, defaults: Sequence[Limit], *, unknown_since_ms: int
 ) -> bool:
     """Returns whether any tenant has a queued generation that may be sent now.
@@ -52,7 +52,7 @@ def anybody_may_go(
     Only the first tenants in turn are asked.
     """
     return any(
-        first_that_may_go(connection, flow.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
+        first_eligible(connection, flow.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
         for flow in queue.flows_after(connection, mode)[:_MAX_ASKED]
     )
 

@@ -192,8 +192,8 @@ class Gate:
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
     """Returns the gate as a submit of this tenant and mode meets it."""
-    paused_at_ms, waits = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
-    return Gate(paused_at_ms is not None, waits is not None)
+    paused_at_ms, queued_modes = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
+    return Gate(paused_at_ms is not None, queued_modes is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, room: Queue
     return TenantQueue(row.queued or 0, most, row.weight, row.paused_at_ms is not None)
 
 
-def draw(connection: Connection, tenant_id: str, mode: Mode) -> int:
+def next_ticket(connection: Connection, tenant_id: str, mode: Mode) -> int:
     """Returns a ticket for a generation that is sent at once: its place in the queue, should it come back."""
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 0}).one()
     return int(row.tickets)
@@ -249,17 +249,17 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) 
     return int(row.tickets)
 
 
-def entered(connection: Connection, generation: Generation) -> None:
+def count_return(connection: Connection, generation: Generation) -> None:
     """Counts a generation that came back to the queue unsent. Its flow is not refunded the turn."""
     connection.execute(_CHANGE, _of(generation) | {"more": 1})
 
 
-def left(connection: Connection, generation: Generation) -> None:
+def count_leaving(connection: Connection, generation: Generation) -> None:
     """Counts a generation that left the queue, for whatever reason."""
     connection.execute(_CHANGE, _of(generation) | {"more": -1})
 
 
-def serve(connection: Connection, mode: Mode, flow: Flow) -> None:
+def charge_flow(connection: Connection, mode: Mode, flow: Flow) -> None:
     """Charges a flow for the generation that was dequeued, and moves the virtual time on."""
     virtual = connection.execute(_LOCK, {"of_mode": mode}).one().virtual
     starts_at = flow.starts_at(virtual)
@@ -331,15 +331,15 @@ def recount(connection: Connection, tenant_id: str, mode: Mode) -> None:
 class Due:
     """The modes in which somebody is queued, and whether any queued generation is past its start deadline."""
 
-    waits: frozenset[Mode]
+    queued_modes: frozenset[Mode]
     overdue: bool
 
 
 def due(connection: Connection, *, now_ms: int) -> Due:
     """Returns what there is for the dispatch loop to do."""
     row = connection.execute(_DUE, {"now_ms": now_ms}).one()
-    waits: dict[Mode, bool] = {"live": row.live is not None, "test": row.test is not None}
-    return Due(frozenset(mode for mode, anybody in waits.items() if anybody), row.overdue is not None)
+    queued_modes: dict[Mode, bool] = {"live": row.live is not None, "test": row.test is not None}
+    return Due(frozenset(mode for mode, anybody in queued_modes.items() if anybody), row.overdue is not None)
 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from app.auth.principal import Principal
 from app.auth.tenants import MediaChecks
 from app.catalog import bounds
-from app.catalog.bounds import beyond
+from app.catalog.bounds import violations_of_bounds
 from app.catalog.media.judge import faults_of, size_limit
 from app.catalog.media.policy import MediaPolicy, data_of, is_data_uri
 from app.catalog.model import Model
@@ -25,7 +25,7 @@ _RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFile:
+class InspectedFile:
     """One file of an input: its JSON pointer, its facts, and what is wrong with it.
 
     `facts` is None where the file could not be fetched or read.
@@ -55,7 +55,7 @@ class Inspection:
     """
 
     violations: Sequence[FieldError]
-    files: Sequence[SeenFile] | None
+    files: Sequence[InspectedFile] | None
     binding: bool
 
     @property
@@ -118,33 +118,35 @@ class Inspector:
         """Returns everything that is wrong with an input, and what was found out about its files."""
         found = violations(model, body, self.policies[principal.mode])
         if principal.token is not None and principal.token.bounds is not None:
-            found += beyond(model, principal.token.bounds, body)
+            found += violations_of_bounds(model, principal.token.bounds, body)
         errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
         checks = principal.media_checks or self.checks
         if checks == "off":
             return Inspection(errors, None, binding=False)
         wrong = {one.pointer for one in found}
-        looks = [
-            self._look(principal, media, pointer, value)
+        inspections = [
+            self._inspect_file(principal, media, pointer, value)
             for media, pointer, value in media_values(model, body)
             # A value that is refused already is not fetched, nor are the files of a list that is.
             if pointer not in wrong and pointer.rpartition("/")[0] not in wrong
         ]
-        return Inspection(errors, await asyncio.gather(*looks), binding=checks == "enforce")
+        return Inspection(errors, await asyncio.gather(*inspections), binding=checks == "enforce")
 
-    async def _look(self, principal: Principal, media: MediaInput, pointer: str, value: str) -> SeenFile:
+    async def _inspect_file(
+        self, principal: Principal, media: MediaInput, pointer: str, value: str
+    ) -> InspectedFile:
         try:
             facts = await self._facts(principal, media, value)
         except UnreadableError as error:
-            return SeenFile(pointer, None, (FieldError(pointer, "media_unreadable", str(error)),))
+            return InspectedFile(pointer, None, (FieldError(pointer, "media_unreadable", str(error)),))
         except UnreachableError:
             # One wording for every reason, so that callers cannot probe our network through the answer.
             unreachable = FieldError(
                 pointer, MEDIA_UNREACHABLE.code, "could not be fetched from this address in time"
             )
-            return SeenFile(pointer, None, (unreachable,))
+            return InspectedFile(pointer, None, (unreachable,))
         faults = faults_of(media, facts)
-        return SeenFile(pointer, facts, tuple(FieldError(pointer, code, text) for code, text in faults))
+        return InspectedFile(pointer, facts, tuple(FieldError(pointer, code, text) for code, text in faults))
 
     async def _facts(self, principal: Principal, media: MediaInput, value: str) -> Facts:
         if is_data_uri(value):

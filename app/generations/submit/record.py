@@ -127,7 +127,7 @@ def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:
 def _ticket(connection: Connection, intent: SubmitIntent, policy: SubmitPolicy, *, waits: bool) -> int | None:
     if waits:
         return queue.join(connection, intent.tenant_id, intent.mode, policy)
-    return queue.draw(connection, intent.tenant_id, intent.mode) if intent.queueable else None
+    return queue.next_ticket(connection, intent.tenant_id, intent.mode) if intent.queueable else None
 
 
 _MAX_REMEMBERED: Final = 1_000

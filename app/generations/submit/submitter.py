@@ -185,7 +185,7 @@ class Submitter:
             # different: any replica may send it.
             self.tasks.start(self.dispatcher.close_unsent(intent.generation_id), name="close-unsent")
             again = self.dispatcher.close_unsent(intent.generation_id, late=True)
-            self.tasks.start(again, name="close-unsent", may_be_cut=True)
+            self.tasks.start(again, name="close-unsent", cancel_on_drain=True)
             if intent.queueable and isinstance(error, Problem):
                 raise problems.maybe_accepted(intent.generation_id) from error
             raise
@@ -242,7 +242,7 @@ class Submitter:
         self.check_configured(principal)
         if queueable:
             return ()
-        raise problems.of_paused(*self.pool.soonest(principal.mode))
+        raise problems.credentials_paused(*self.pool.next_usable(principal.mode))
 
     def check_configured(self, principal: Principal) -> None:
         """Refuses a principal for whose mode no credential is configured.
