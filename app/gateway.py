@@ -161,7 +161,7 @@ async def open_gateway(
             tracker=tracker,
             tasks=tasks,
             interval_s=max(settings.freshness_s, _MIN_WATCH_S),
-            most=settings.streams_per_tenant,
+            max_per_tenant=settings.streams_per_tenant,
             max_per_token=settings.streams_per_token,
         )
         dispatcher = Dispatcher(db=db, clock=clock, pool=pool, policy=policy, spool=spool)

@@ -147,7 +147,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
         sorts=True,  # only unfinished generations
     ),
     "clients.newest": Statement(
-        lambda c, d: token_limits.newest(c, d.owner, d.token, most=20), "ix_generations_listed_by_token"
+        lambda c, d: token_limits.newest(c, d.owner, d.token, limit=20), "ix_generations_listed_by_token"
     ),
     "tokens.find": Statement(
         lambda c, d: client_tokens.find(c, d.token),

@@ -55,7 +55,7 @@ async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
     return TokenInFull(
         token,
         await gateway.db.read(token_limits.used, owner, token_id),
-        await gateway.db.read(token_limits.newest, owner, token_id, most=MAX_LISTED),
+        await gateway.db.read(token_limits.newest, owner, token_id, limit=MAX_LISTED),
         await gateway.db.read(client_tokens.refusals_of, token_id),
     )
 

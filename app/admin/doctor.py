@@ -49,9 +49,9 @@ async def examine(settings: Settings) -> list[Check]:
     ]
 
 
-def _check(name: str, look: Callable[[], tuple[Level, str]]) -> Check:
+def _check(name: str, examine_one: Callable[[], tuple[Level, str]]) -> Check:
     try:
-        level, finding = look()
+        level, finding = examine_one()
     except (CatalogError, SettingsError, OSError) as error:
         level, finding = "bad", str(error)
     return Check(name, level, finding)

@@ -91,10 +91,10 @@ def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | 
         return Violation(
             fragment(place), "type", f"is a bound of {wanted}, and {name} is {listed(sorted(types))}"
         )
-    least = 0 if keyword == "max_length" else None
+    minimum = 0 if keyword == "max_length" else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (least is not None and (not isinstance(value, int) or value < least)):
-        kind = "a number" if least is None else "a whole number of at least 0"
+    if not is_number or (minimum is not None and (not isinstance(value, int) or value < minimum)):
+        kind = "a number" if minimum is None else "a whole number of at least 0"
         return Violation(fragment(place), "type", f"must be {kind}, is {shown(value)}")
     return None
 
@@ -120,8 +120,8 @@ def _violation_of_bound(bound: Mapping[str, Any], value: Any) -> str | None:
             continue
         within = is_number and (value >= bound[keyword] if keyword == "minimum" else value <= bound[keyword])
         if not within:
-            least = "at least" if keyword == "minimum" else "at most"
-            return f"must be {least} {bound[keyword]} with this client token, is {shown(value)}"
+            minimum = "at least" if keyword == "minimum" else "at most"
+            return f"must be {minimum} {bound[keyword]} with this client token, is {shown(value)}"
     if "max_length" not in bound or value is None:  # an input that is absent has no length
         return None
     length = len(value) if isinstance(value, str | list) else math.inf

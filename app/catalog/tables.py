@@ -68,7 +68,7 @@ class Kind:
     key: str
     unit: str
     verb: str
-    most: int
+    max_amount: int
 
 
 class TableCompiler:
@@ -87,8 +87,10 @@ class TableCompiler:
 
     def amount(self, value: Any, *at: str | int) -> int:
         """A whole amount; 0 with a problem where it is none."""
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= self.kind.most:
-            self.problem(f"must be whole {self.kind.unit} from 0 to {self.kind.most}, is {shown(value)}", *at)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= self.kind.max_amount:
+            self.problem(
+                f"must be whole {self.kind.unit} from 0 to {self.kind.max_amount}, is {shown(value)}", *at
+            )
             return 0
         return value
 

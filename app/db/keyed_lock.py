@@ -13,7 +13,7 @@ from app.db.sqlite import DatabaseBusyError
 
 
 @dataclass(slots=True)
-class _Turn:
+class _Entry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     wanted: int = 0
 
@@ -24,10 +24,10 @@ class KeyedLocks:
     Whoever has waited for `patience_s` seconds gives up.
     """
 
-    def __init__(self, most: int, *, patience_s: float) -> None:
-        self._room = asyncio.Semaphore(most)
+    def __init__(self, max_held: int, *, patience_s: float) -> None:
+        self._slots = asyncio.Semaphore(max_held)
         self._patience_s = patience_s
-        self._turns: dict[str, _Turn] = {}
+        self._locks: dict[str, _Entry] = {}
 
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
@@ -37,28 +37,28 @@ class KeyedLocks:
             DatabaseBusyError: the lock was not free in time; the block was not entered.
 
         """
-        turn = self._turns.setdefault(key, _Turn())
-        turn.wanted += 1
+        entry = self._locks.setdefault(key, _Entry())
+        entry.wanted += 1
         try:
-            await self._wait_for(turn)
+            await self._wait_for(entry)
             try:
                 yield
             finally:
-                self._room.release()
-                turn.lock.release()
+                self._slots.release()
+                entry.lock.release()
         finally:
-            turn.wanted -= 1
-            if not turn.wanted:
-                del self._turns[key]
+            entry.wanted -= 1
+            if not entry.wanted:
+                del self._locks[key]
 
-    async def _wait_for(self, turn: _Turn) -> None:
+    async def _wait_for(self, entry: _Entry) -> None:
         try:
             async with asyncio.timeout(self._patience_s):
-                await turn.lock.acquire()
+                await entry.lock.acquire()
                 try:
-                    await self._room.acquire()
+                    await self._slots.acquire()
                 except BaseException:
-                    turn.lock.release()
+                    entry.lock.release()
                     raise
         except TimeoutError as error:
             raise DatabaseBusyError(f"no turn within {self._patience_s:g} s") from error

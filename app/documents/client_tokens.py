@@ -10,7 +10,7 @@ from app.documents.fields import Id, Moment, Sums, iso_or_none, sums
 from app.documents.schema import keywords
 from app.kit.clock import iso
 from app.quotas.amounts import MICROCREDITS
-from app.quotas.limits import MOST
+from app.quotas.limits import MAX_AMOUNT
 from app.quotas.standing import Usage
 
 _BOUND: Final = {
@@ -47,9 +47,11 @@ class ClientTokenTerms(TypedDict, total=False):
     ]
     models: Annotated[list[str], keywords("The only ones that it may use.", minItems=1)]
     bounds: Annotated[Bounds, keywords("Of the inputs of `models`.", minProperties=1)]
-    max_generations: Annotated[int, keywords("How many jobs it may make in all.", minimum=0, maximum=MOST)]
+    max_generations: Annotated[
+        int, keywords("How many jobs it may make in all.", minimum=0, maximum=MAX_AMOUNT)
+    ]
     max_microcredits: Annotated[
-        int, keywords("What they may cost in all.", minimum=0, maximum=MOST * MICROCREDITS)
+        int, keywords("What they may cost in all.", minimum=0, maximum=MAX_AMOUNT * MICROCREDITS)
     ]
     origins: Annotated[
         list[str], keywords("The only pages that may use it; all of them the tenant's.", minItems=1)

@@ -32,8 +32,8 @@ def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue
         return {"queueable": queueable, "paused": state.paused}
     return {
         "queueable": queueable,
-        "queued": state.jobs,
-        "max_queued": state.most,
+        "queued": state.queued,
+        "max_queued": state.max_queued,
         "weight": state.weight,
         "paused": state.paused,
     }

@@ -89,9 +89,9 @@ def unfinished(
     return {**by_model, Scope(end_user=end_user): sum(by_model.values())}
 
 
-def newest(connection: Connection, owner: Owner, token_id: str, *, most: int) -> list[str]:
+def newest(connection: Connection, owner: Owner, token_id: str, *, limit: int) -> list[str]:
     """Returns the ids of at most `most` generations made with a client token, newest first."""
-    return list(connection.scalars(_NEWEST, {**_of(owner, token_id), "most": most}))
+    return list(connection.scalars(_NEWEST, {**_of(owner, token_id), "most": limit}))
 
 
 def _of(owner: Owner, token_id: str) -> dict[str, str]:

@@ -91,10 +91,10 @@ class Prober:
         self._believed_ms = believed_ms
         self._per_tenant = per_tenant
         self._rows: OrderedDict[bytes, _Row] = OrderedDict()
-        self._looking: dict[tuple[bytes, int | None], asyncio.Task[_Row]] = {}
+        self._running: dict[tuple[bytes, int | None], asyncio.Task[_Row]] = {}
         self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def look(
+    async def probe(
         self,
         url: str,
         *,
@@ -124,11 +124,11 @@ class Prober:
         ):
             return row.told()
         key = (place, size_up_to)
-        task = self._looking.get(key)
+        task = self._running.get(key)
         if task is None:
-            look = self._look(url, place, tenant_id, mode, size_up_to, part=part)
-            task = self._looking[key] = self._tasks.start(look, name="probe", cancel_on_drain=True)
-            task.add_done_callback(lambda _: self._looking.pop(key, None))
+            probe = self._probe(url, place, tenant_id, mode, size_up_to, part=part)
+            task = self._running[key] = self._tasks.start(probe, name="probe", cancel_on_drain=True)
+            task.add_done_callback(lambda _: self._running.pop(key, None))
         try:
             async with asyncio.timeout(within_s):
                 row = await asyncio.shield(task)
@@ -136,7 +136,7 @@ class Prober:
             raise UnreachableError from None
         return row.told()
 
-    async def _look(
+    async def _probe(
         self,
         url: str,
         place: bytes,
@@ -149,8 +149,8 @@ class Prober:
         room = self._rooms.setdefault(tenant_id, asyncio.Semaphore(self._per_tenant))
         own = room
         if part is not None:
-            most = max(1, self._per_tenant // _PARTS)
-            own = self._rooms.setdefault(f"{tenant_id} {part}", asyncio.Semaphore(most))
+            max_parts = max(1, self._per_tenant // _PARTS)
+            own = self._rooms.setdefault(f"{tenant_id} {part}", asyncio.Semaphore(max_parts))
         try:
             async with asyncio.timeout(self._deadline_s), own, room if own is not room else nullcontext():
                 row = await self._fetch(url, self._reaches[mode], self._known(place, size_up_to), size_up_to)

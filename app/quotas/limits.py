@@ -13,7 +13,9 @@ from typing import Final, NamedTuple, Protocol, assert_never
 from app.quotas.amounts import MICROCREDITS
 from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 
-MOST: Final = 999_999_999  # of credits: in micro-credits still an integer of a structured field, 15 digits
+MAX_AMOUNT: Final = (
+    999_999_999  # of credits: in micro-credits still an integer of a structured field, 15 digits
+)
 EVERY_END_USER: Final = "*"
 """In place of a label: a limit of each end user that has no own one of that metric."""
 _CREDITS: Final = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?")  # Decimal itself takes 1_000, 1e3 and NaN
@@ -112,7 +114,7 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
 def _amount(text: str, number: str, unit: Unit) -> int:
     match unit:
         case Unit.MICROCREDITS:
-            return parse_credits(number, least=0)
+            return parse_credits(number, minimum=0)
         case Unit.GENERATIONS | Unit.OUTPUT_SECONDS | Unit.SUBMITS | Unit.REQUESTS:
             return _count(text, number)
         case Unit.READS | Unit.CALLS | Unit.TOKENS:
@@ -121,7 +123,7 @@ def _amount(text: str, number: str, unit: Unit) -> int:
             assert_never(unit)
 
 
-def parse_credits(text: str, *, least: int | None = None) -> int:
+def parse_credits(text: str, *, minimum: int | None = None) -> int:
     """Micro-credits from credits with up to six decimals, such as `12.5`.
 
     Raises:
@@ -129,17 +131,17 @@ def parse_credits(text: str, *, least: int | None = None) -> int:
 
     """
     amount = Decimal(text) if _CREDITS.fullmatch(text) else None
-    if amount is None or abs(amount) > MOST:
-        raise LimitError(f"{text!r} is no amount of credits: up to {MOST}, with at most six decimals.")
-    if least is not None and amount < least:
-        raise LimitError(f"{text!r} is less than {least}.")
+    if amount is None or abs(amount) > MAX_AMOUNT:
+        raise LimitError(f"{text!r} is no amount of credits: up to {MAX_AMOUNT}, with at most six decimals.")
+    if minimum is not None and amount < minimum:
+        raise LimitError(f"{text!r} is less than {minimum}.")
     return int(amount * MICROCREDITS)
 
 
-def _count(text: str, number: str, least: int = 0) -> int:
-    fits = number.isascii() and number.isdigit() and len(number) <= len(str(MOST))
-    if not fits or not least <= int(number) <= MOST:
-        raise LimitError(f"{text!r}: {number[:20]!r} is not a whole number from {least} to {MOST}.")
+def _count(text: str, number: str, minimum: int = 0) -> int:
+    fits = number.isascii() and number.isdigit() and len(number) <= len(str(MAX_AMOUNT))
+    if not fits or not minimum <= int(number) <= MAX_AMOUNT:
+        raise LimitError(f"{text!r}: {number[:20]!r} is not a whole number from {minimum} to {MAX_AMOUNT}.")
     return int(number)
 
 

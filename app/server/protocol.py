@@ -193,12 +193,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(Problem(MALFORMED_REQUEST, "The body is all chunk sizes or trailers, no content."))
 
     def _fault_of_size(self) -> Problem | None:
-        most = self._limits.head_bytes
-        if self._head_bytes <= most:
+        max_bytes = self._limits.head_bytes
+        if self._head_bytes <= max_bytes:
             return None
-        is_address = len(self.url) > most or len(self.url) + _REQUEST_LINE > self._head_bytes
+        is_address = len(self.url) > max_bytes or len(self.url) + _REQUEST_LINE > self._head_bytes
         fault = ADDRESS_TOO_LONG if is_address else HEADERS_TOO_LARGE
-        return Problem(fault, f"Address and headers may have {most} bytes together.")
+        return Problem(fault, f"Address and headers may have {max_bytes} bytes together.")
 
     # --- callbacks of the parser
 
@@ -290,9 +290,9 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self.loop.call_later(left_s, self._look)
+        self._timer = self.loop.call_later(left_s, self._on_timer)
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         if self._ignores_input or self._deadline == math.inf or self.transport.is_closing():
             return

@@ -77,7 +77,7 @@ class Transport:
         """Starts to check every `write_s` seconds that the client reads, at whatever rate."""
         if self._watch is None:
             self._unwritten = self._transport.get_write_buffer_size()
-            self._watch = self._loop.call_later(self._write_s, self._look)
+            self._watch = self._loop.call_later(self._write_s, self._on_timer)
 
     def rest(self) -> None:
         """Stops the check: the client has read what was buffered."""
@@ -85,7 +85,7 @@ class Transport:
             self._watch.cancel()
             self._watch = None
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         self._watch = None
         before, now = self._unwritten, self._transport.get_write_buffer_size()
         if now < before:

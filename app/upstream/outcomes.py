@@ -361,8 +361,8 @@ def _detail(value: Any) -> tuple[tuple[tuple[str | int, ...], str], ...]:
     entries = []
     for entry in value[:50]:
         if isinstance(entry, dict) and isinstance(entry.get("msg"), str):
-            places = entry.get("loc")
-            parts = places if isinstance(places, list) else []
+            location = entry.get("loc")
+            parts = location if isinstance(location, list) else []
             path = tuple(part for part in parts if isinstance(part, str | int))
             entries.append((path[1:] if path[:1] == ("body",) else path, entry["msg"][:_MAX_MESSAGE_LENGTH]))
     return tuple(entries)

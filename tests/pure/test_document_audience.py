@@ -150,7 +150,7 @@ def test_how_many_requests_wait_is_told_to_keys_alone(fault: Any) -> None:
         == told(full, None)["detail"]
         == "Too many requests wait to be sent already."
     )
-    waiting = TenantQueue(jobs=5, most=9, weight=2, paused=True)
+    waiting = TenantQueue(queued=5, max_queued=9, weight=2, paused=True)
     assert queue(waiting, PAGE, queueable=True) == {"queueable": True, "paused": True}
     assert queue(waiting, KEY, queueable=True) == {
         "queueable": True,
@@ -162,7 +162,7 @@ def test_how_many_requests_wait_is_told_to_keys_alone(fault: Any) -> None:
 
 
 def test_usage_of_the_tenant_and_its_keys_is_shown_to_keys_alone() -> None:
-    waiting = TenantQueue(jobs=0, most=9, weight=1, paused=False)
+    waiting = TenantQueue(queued=0, max_queued=9, weight=1, paused=False)
     of_key, of_page = (quota(one, account(*SCOPES), None, waiting, queueable=False) for one in (KEY, PAGE))
     assert {one["holder"] for one in of_key["usage"]} == set(SCOPES)
     assert {one["holder"] for one in of_page["usage"]} == set(OWN)

@@ -21,7 +21,7 @@ def test_a_gap_is_within_its_bounds_but_for_a_tenth_of_chance(
 ) -> None:
     gap_ms = pace.gap_ms(age_ms=age_ms, usual_ms=usual_ms, chance=chance)
     assert gap_ms >= 1
-    assert pace.min_s * 900 - 1 <= gap_ms <= pace.longest_ms() + 1
+    assert pace.min_s * 900 - 1 <= gap_ms <= pace.max_gap_ms() + 1
 
 
 @given(paces, ages_ms, usuals_ms, chances)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.documents.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED
 from app.quotas.amounts import MICROCREDITS, NAMES, Amounts, credits_text
-from app.quotas.limits import MOST, Limit, LimitError, Payer, Scope, parse_credits, parse_limit
+from app.quotas.limits import MAX_AMOUNT, Limit, LimitError, Payer, Scope, parse_credits, parse_limit
 from app.quotas.metrics import SETTABLE, Metric, Unit
 from app.quotas.periods import periods_at
 from app.quotas.problem import QuotaProblem, refused, sentence
@@ -37,11 +37,11 @@ TAKEN_US: Final = NOW_MS * 1000 + 60_000_000
         ("submits-minute=60/10", Metric.SUBMITS_MINUTE, 60, 10),
         ("submits-minute=0", Metric.SUBMITS_MINUTE, 0, None),
         ("in-flight=none", Metric.IN_FLIGHT, None, None),
-        ("generations-total=999999999", Metric.GENERATIONS_TOTAL, MOST, None),
+        ("generations-total=999999999", Metric.GENERATIONS_TOTAL, MAX_AMOUNT, None),
         ("output-seconds-day=600", Metric.OUTPUT_SECONDS_DAY, 600, None),
         ("credits-day=12.5", Metric.CREDITS_DAY, 12_500_000, None),
         ("credits-month=0.000001", Metric.CREDITS_MONTH, 1, None),
-        ("credits-total=999999999", Metric.CREDITS_TOTAL, MOST * MICROCREDITS, None),
+        ("credits-total=999999999", Metric.CREDITS_TOTAL, MAX_AMOUNT * MICROCREDITS, None),
     ],
 )
 def test_a_limit_is_read(text: str, metric: Metric, amount: int | None, burst: int | None) -> None:
@@ -108,7 +108,7 @@ def test_credits_are_written_without_exponent_or_idle_noughts(microcredits: int,
     assert credits_text(microcredits) == text
 
 
-@given(st.integers(-MOST * MICROCREDITS, MOST * MICROCREDITS))
+@given(st.integers(-MAX_AMOUNT * MICROCREDITS, MAX_AMOUNT * MICROCREDITS))
 def test_credits_that_are_written_are_read_back(microcredits: int) -> None:
     assert parse_credits(credits_text(microcredits)) == microcredits
 
@@ -123,7 +123,7 @@ def test_no_text_raises_anything_but_that_it_is_no_limit(text: str, before: str)
         limit = parse_limit(before + text)
     except LimitError:
         return
-    most = MOST * (MICROCREDITS if limit.metric.unit is Unit.MICROCREDITS else 1)
+    most = MAX_AMOUNT * (MICROCREDITS if limit.metric.unit is Unit.MICROCREDITS else 1)
     assert limit.amount is None or 0 <= limit.amount <= most
 
 

@@ -84,10 +84,10 @@ async def wait_for(
         Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
     """
-    feed, watcher = gateway.following.watch, stream_owner_of(principal)
-    if not wait_s or generation.terminal or done(generation) or feed.full(watcher):
+    watch, owner = gateway.following.watch, stream_owner_of(principal)
+    if not wait_s or generation.terminal or done(generation) or watch.full(owner):
         return generation
-    with feed.place(watcher):
-        found = await feed.until(generation, done, within_s=wait_s)
+    with watch.place(owner):
+        found = await watch.until(generation, done, within_s=wait_s)
     await gateway.access.authenticator.check(principal)  # the key or token may have ended meanwhile
     return found

@@ -25,7 +25,7 @@ from app.gateway import Gateway
 from app.generations import token_limits
 from app.quotas.account import Owner
 from app.quotas.amounts import MICROCREDITS
-from app.quotas.limits import MOST
+from app.quotas.limits import MAX_AMOUNT
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
 _MAX_LISTED: Final = 20
@@ -44,8 +44,8 @@ class _TermsBody(BaseModel):
     lifetime_s: Annotated[int, Field(ge=MIN_S, le=MAX_S)] = DEFAULT_S
     models: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
-    max_generations: Annotated[int, Field(ge=0, le=MOST)] | None = None
-    max_microcredits: Annotated[int, Field(ge=0, le=MOST * MICROCREDITS)] | None = None
+    max_generations: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
+    max_microcredits: Annotated[int, Field(ge=0, le=MAX_AMOUNT * MICROCREDITS)] | None = None
     origins: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
     visibility: Literal["token", "end_user"] | None = None
@@ -104,7 +104,7 @@ async def revoke_client_token(gateway: Open, principal: CanMint, token_id: str) 
 async def _in_full(gateway: Gateway, token: ClientToken) -> Response:
     owner = Owner(token.tenant_id, token.mode)
     usage = await gateway.db.read(token_limits.used, owner, token.token_id)
-    request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, most=_MAX_REQUESTS)
+    request_ids = await gateway.db.read(token_limits.newest, owner, token.token_id, limit=_MAX_REQUESTS)
     refusals = await gateway.db.read(client_tokens.refusals_of, token.token_id)
     return json_response(
         documents.client_token_in_full(token, usage, request_ids, refusals, gateway.clock.now_ms())

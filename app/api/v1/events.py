@@ -43,11 +43,11 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, messages: AsyncGenerator[bytes], feed: Watch, watcher: StreamOwner) -> None:
+    def __init__(self, messages: AsyncGenerator[bytes], watch: Watch, owner: StreamOwner) -> None:
         super().__init__(messages, headers=HEADERS)
         self._messages = messages
-        self._feed = feed
-        self._watcher = watcher
+        self._watch = watch
+        self._watcher = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Streams until the end.
@@ -61,7 +61,7 @@ class EventStream(StreamingResponse):
             async with asyncio.timeout(_SLOWEST_S):
                 await send(message)
 
-        with self._feed.place(self._watcher):
+        with self._watch.place(self._watcher):
             # Closed here: left to garbage collection, a stream that nobody reads would be watched on.
             async with aclosing(self._messages):
                 try:
@@ -138,12 +138,12 @@ class _Authorisation:
 async def _of_request(
     gateway: Gateway, principal: Principal, generation: Generation, seen: int
 ) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
+    watch, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
     right = _Authorisation(gateway, principal)
     yield _HELLO
-    async with feed.of_generation(generation.id) as shared:
+    async with watch.of_generation(generation.id) as shared:
         serial, position = 0, None
-        while not feed.closing.is_set():
+        while not watch.closing.is_set():
             came = await shared.beyond(serial, within_s=heartbeat_s)
             if await right.ended():
                 return
@@ -165,13 +165,13 @@ async def _of_request(
 
 
 async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
-    feed, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
+    watch, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
     tenant_id, mode = principal.tenant_id, principal.mode
     right = _Authorisation(gateway, principal)
     yield _HELLO
-    async with feed.of_tenant(tenant_id, mode) as shared:
+    async with watch.of_tenant(tenant_id, mode) as shared:
         serial = 0
-        while not feed.closing.is_set():
+        while not watch.closing.is_set():
             came = await shared.beyond(serial, within_s=heartbeat_s)
             if await right.ended():
                 return
@@ -179,7 +179,7 @@ async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> Async
                 yield _PING
                 continue
             serial, tail = shared.serial, shared.value
-            while tail is not None and seen < tail.last and not feed.closing.is_set():
+            while tail is not None and seen < tail.last and not watch.closing.is_set():
                 events = tail.after(seen)
                 if events is None:  # the subscriber is further behind than the events kept in memory
                     events = tuple(

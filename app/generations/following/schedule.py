@@ -32,7 +32,7 @@ class Schedule:
         gap_ms = min(max(gap_ms, self.min_s * 1000), self.max_s * 1000)
         return max(1, int(gap_ms * (1 - _SHARE * chance)))
 
-    def longest_ms(self) -> int:
+    def max_gap_ms(self) -> int:
         """Returns the longest gap in milliseconds: no poll is later, unless RunComfy asked for it."""
         return int(self.max_s * 1000)
 

@@ -127,8 +127,8 @@ class Tracker:
 
         A row whose next poll is later was written before the clock was set back.
         """
-        longest_s = max(self.schedule.max_s, MAX_RETRY_AFTER_S, self.lease_s)
-        return self.clock.now_ms() + int(longest_s * 2000)
+        max_s = max(self.schedule.max_s, MAX_RETRY_AFTER_S, self.lease_s)
+        return self.clock.now_ms() + int(max_s * 2000)
 
     async def apply(self, generation: Generation, observation: Observation) -> Generation:
         """Records an observation, and returns the generation after it."""

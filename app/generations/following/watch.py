@@ -23,7 +23,7 @@ from app.kit.clock import Clock, wait_for_event
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 
-_log = get_logger("feed")
+_log = get_logger("watch")
 _PAGE = 500
 _MAX_KEPT = 2000  # of a tenant's newest events in memory; a subscriber further behind reads the rows
 _RETRY_AFTER_S = 5
@@ -72,12 +72,12 @@ class Shared(Generic[V]):
 
     def __init__(
         self,
-        look: Callable[[V | None], Awaitable[V]],
+        read: Callable[[V | None], Awaitable[V]],
         clock: Clock,
         interval_s: float,
         closing: asyncio.Event,
     ) -> None:
-        self._look = look
+        self._read = read
         self._clock = clock
         self._interval_s = interval_s
         self._closing = closing
@@ -112,7 +112,7 @@ class Shared(Generic[V]):
         while self.watchers:
             self._woken.clear()
             try:
-                value = await self._look(self.value)
+                value = await self._read(self.value)
             except Exception:  # noqa: BLE001 - subscribers wait for the next value
                 _log.exception("What is watched could not be read; trying again.")
             else:
@@ -130,8 +130,8 @@ class Watch:
 
     A subscriber is an event stream or a response held open.
 
-    `interval_s` is how long a lost announcement may go unnoticed. In one process a tenant may have `most`
-    subscribers at a time, each of its client tokens `max_per_token`.
+    `interval_s` is how long a lost announcement may go unnoticed. In one process a tenant may have
+    `max_per_tenant` subscribers at a time, each of its client tokens `max_per_token`.
     """
 
     db: Database
@@ -139,7 +139,7 @@ class Watch:
     tracker: Tracker
     tasks: Tasks
     interval_s: float
-    most: int
+    max_per_tenant: int
     max_per_token: int
     closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _generations: dict[str, Shared[View]] = field(default_factory=dict, init=False)
@@ -173,9 +173,9 @@ class Watch:
         if self.closing.is_set():
             raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
         if self.full(watcher):
-            detail = f"Your tenant has {self.most} event streams and held answers on this server."
+            detail = f"Your tenant has {self.max_per_tenant} event streams and held answers on this server."
             if watcher.token_id is not None:
-                alone = self._watchers[watcher.tenant_id] < self.most
+                alone = self._watchers[watcher.tenant_id] < self.max_per_tenant
                 has = (
                     f"This client token has {self.max_per_token}" if alone else "The application has too many"
                 )
@@ -199,7 +199,7 @@ class Watch:
         of_token = self._of_tokens[watcher.token_id] if watcher.token_id is not None else 0
         return (
             self.closing.is_set()
-            or self._watchers[watcher.tenant_id] >= self.most
+            or self._watchers[watcher.tenant_id] >= self.max_per_tenant
             or of_token >= self.max_per_token
         )
 
@@ -225,7 +225,7 @@ class Watch:
     async def of_generation(self, generation_id: str) -> AsyncIterator[Shared[View]]:
         """Subscribes to one generation for the block."""
 
-        async def look(before: View | None) -> View:
+        async def read(before: View | None) -> View:
             found = await self.tracker.find(generation_id, None)
             if found is None:
                 raise LookupError(generation_id)
@@ -235,7 +235,7 @@ class Watch:
             events = await self.db.read(event_rows.of_generation, generation_id)
             return View(generation, tuple(one for one in events if one.version <= generation.version))
 
-        async with self._watching(self._generations, generation_id, look) as shared:
+        async with self._watching(self._generations, generation_id, read) as shared:
             yield shared
 
     @asynccontextmanager
@@ -243,7 +243,7 @@ class Watch:
         """Subscribes to all events of a tenant and mode for the block."""
         kept: deque[Event] = deque(maxlen=_MAX_KEPT)
 
-        async def look(before: Tail | None) -> Tail:
+        async def read(before: Tail | None) -> Tail:
             last = before.last if before else await self.db.read(event_rows.last_number, tenant_id, mode)
             found: list[Event] = []
             while page := await self.db.read(event_rows.after, tenant_id, mode, last, limit=_PAGE):
@@ -254,16 +254,16 @@ class Watch:
             kept.extend(found)  # all of them or, where a read fails, none: the next read finds them again
             return Tail(last, tuple(kept))
 
-        async with self._watching(self._tenants, (tenant_id, mode), look) as shared:
+        async with self._watching(self._tenants, (tenant_id, mode), read) as shared:
             yield shared
 
     @asynccontextmanager
     async def _watching(
-        self, all_of_them: dict[K, Shared[V]], key: K, look: Callable[[V | None], Awaitable[V]]
+        self, all_of_them: dict[K, Shared[V]], key: K, read: Callable[[V | None], Awaitable[V]]
     ) -> AsyncIterator[Shared[V]]:
         shared = all_of_them.get(key)
         if shared is None:
-            shared = all_of_them[key] = Shared(look, self.clock, self.interval_s, self.closing)
+            shared = all_of_them[key] = Shared(read, self.clock, self.interval_s, self.closing)
         shared.watchers += 1
         if shared.watchers == 1:
             self.tasks.start(shared.run(), name="watch", cancel_on_drain=True)

@@ -200,21 +200,21 @@ def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
 class TenantQueue:
     """A tenant's queue in one mode.
 
-    `jobs` is its length, `most` its maximum length, `weight` the tenant's weight. `paused` says whether
-    dispatch is paused, of the mode or of the tenant.
+    `queued` is its length, `max_queued` its maximum length, `weight` the tenant's weight. `paused` says
+    whether dispatch is paused, of the mode or of the tenant.
     """
 
-    jobs: int
-    most: int
+    queued: int
+    max_queued: int
     weight: int
     paused: bool
 
 
-def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> TenantQueue:
+def tenant_queue(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits) -> TenantQueue:
     """Returns a tenant's queue as it stands. `room` gives the default maximum."""
     row = connection.execute(_WAITING_OF, {"tenant": tenant_id, "of_mode": mode}).one()
-    most = room.max_queued_per_tenant if row.max_queued is None else row.max_queued
-    return TenantQueue(row.queued or 0, most, row.weight, row.paused_at_ms is not None)
+    max_queued = limits.max_queued_per_tenant if row.max_queued is None else row.max_queued
+    return TenantQueue(row.queued or 0, max_queued, row.weight, row.paused_at_ms is not None)
 
 
 def next_ticket(connection: Connection, tenant_id: str, mode: Mode) -> int:
@@ -223,7 +223,7 @@ def next_ticket(connection: Connection, tenant_id: str, mode: Mode) -> int:
     return int(row.tickets)
 
 
-def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) -> int:
+def join(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits) -> int:
     """Queues a generation, and returns its ticket. The caller must hold the lock on the tenant's row.
 
     Raises:
@@ -232,15 +232,15 @@ def join(connection: Connection, tenant_id: str, mode: Mode, room: QueueLimits) 
     """
     connection.execute(_LOCK, {"of_mode": mode})  # concurrent joins of a mode run one after another
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
-    most = tenant_queue(connection, tenant_id, mode, room).most
+    max_queued = tenant_queue(connection, tenant_id, mode, limits).max_queued
     row = connection.execute(_TICKET, {"tenant": tenant_id, "mode": mode, "more": 1}).one()
-    if row.queued > most:
+    if row.queued > max_queued:
         raise Problem(
             QUEUE_FULL,
             f"Your tenant has {row.queued - 1} requests that wait to be sent, and may not have more.",
             retry_after_s=_RETRY_AFTER_S,
         )
-    if in_all >= room.max_queued:
+    if in_all >= limits.max_queued:
         raise Problem(
             GATEWAY_QUEUE_FULL,
             f"{in_all} requests of all tenants wait to be sent, and there is room for no more.",

@@ -151,7 +151,7 @@ class Inspector:
     async def _facts(self, principal: Principal, media: MediaInput, value: str) -> Facts:
         if is_data_uri(value):
             return facts_of(data_of(value), whole=True)
-        return await self.prober.look(
+        return await self.prober.probe(
             value,
             tenant_id=principal.tenant_id,
             mode=principal.mode,
