@@ -23,7 +23,7 @@ from app.sandbox.fetch import FILE_NAME
 from app.sandbox.jobs import Job
 from app.sandbox.ledger import Ledger, Submission
 from app.sandbox.options import SandboxOptions
-from app.sandbox.pictures import SAMPLES
+from app.sandbox.pictures import NAMES, SAMPLES, sample_path
 from app.sandbox.store import abridge
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -239,9 +239,9 @@ class _Sandbox:
 
     async def sample(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self.engine.samples.names:
+        if name not in NAMES:
             raise HTTPException(404)
-        return _media(await asyncio.to_thread(self.engine.samples.path, name))
+        return _media(sample_path(name))
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]

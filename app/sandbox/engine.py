@@ -15,7 +15,7 @@ from PIL import Image
 from app.sandbox.fetch import Fetcher, PictureError, Source
 from app.sandbox.jobs import TERMINAL, Job, JobBook, State
 from app.sandbox.options import SandboxOptions
-from app.sandbox.pictures import Samples, stand_in
+from app.sandbox.pictures import stand_in
 from app.sandbox.render import RenderStopped, decode_picture, write_image, write_tone, write_video
 from app.sandbox.shape import FPS, find_picture, frame_count, frame_size, kind_of
 from app.sandbox.store import ABRIDGE_OVER, JobFiles, abridge
@@ -34,10 +34,9 @@ class Engine:
     def __init__(self, options: SandboxOptions, clock: Callable[[], float]) -> None:
         self.book = JobBook(options.concurrency)
         self.files = JobFiles(options.data_dir)
-        self.samples = Samples(self.files.samples)
         self._options = options
         self._clock = clock
-        self._fetcher = Fetcher(options, self.samples, self.files.files)
+        self._fetcher = Fetcher(options, self.files.files)
         self._renderers = ThreadPoolExecutor(options.render_workers, thread_name_prefix="sandbox-render")
         self._canned = threading.Lock()
         self._stopped = threading.Event()
@@ -176,13 +175,13 @@ class Engine:
     def _picture(self, job: Job, source: Source) -> Image.Image:
         if source.data is not None:
             return decode_picture(source.data)
-        return stand_in(self.samples, source.caption, str(job.input.get("prompt")))
+        return stand_in(source.caption, str(job.input.get("prompt")))
 
     def _canned_clip(self) -> Path:
         path = self.files.files / CANNED
         with self._canned:
             if not path.exists():
-                self._film(stand_in(self.samples, None, CANNED), path, CANNED_SIZE, CANNED_FRAMES, CANNED)
+                self._film(stand_in(None, CANNED), path, CANNED_SIZE, CANNED_FRAMES, CANNED)
         return path
 
     def _film(self, picture: Image.Image, path: Path, size: tuple[int, int], frames: int, seed: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from app.sandbox.options import SandboxOptions
-from app.sandbox.pictures import Samples
+from app.sandbox.pictures import NAMES, sample_path
 from app.sandbox.store import decode_data_uri
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -34,9 +34,8 @@ class Fetcher:
     RunComfy's documentation works without a network.
     """
 
-    def __init__(self, options: SandboxOptions, samples: Samples, files: Path) -> None:
+    def __init__(self, options: SandboxOptions, files: Path) -> None:
         self._options = options
-        self._samples = samples
         self._files = files
         self._allowed = {host.lower() for host in options.allow_hosts}
         self._client: httpx2.AsyncClient | None = None
@@ -84,8 +83,8 @@ class Fetcher:
     def _own(self, path: str) -> bytes:
         """Returns a sample or a rendered file by its path below public_url."""
         folder, _, name = path.partition("?")[0].partition("/")
-        if folder == "samples" and name in self._samples.names:
-            return self._samples.path(name).read_bytes()
+        if folder == "samples" and name in NAMES:
+            return sample_path(name).read_bytes()
         try:
             if folder == "files" and FILE_NAME.fullmatch(name):
                 return (self._files / name).read_bytes()

@@ -11,7 +11,7 @@ class SandboxOptions:
 
     token: the bearer token demanded on every `/v1` route.
     public_url: absolute base of every URL in the responses, such as `http://127.0.0.1:8701`.
-    data_dir: folder of job records, rendered files and samples; created when it is missing.
+    data_dir: folder of job records, and rendered files; created when it is missing.
     concurrency: jobs that run at a time; the others are queued.
     queue_s, run_s: the minimum seconds that a job is queued and that it runs. RunComfy's own jobs take
         minutes; the defaults are short enough for a demo and long enough for a poller to see every state.

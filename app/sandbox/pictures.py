@@ -1,14 +1,10 @@
 """Sample pictures to try the API with, and stand-ins for pictures that are not fetched."""
 
 import hashlib
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
-
-from app.sandbox import scenes
 
 LANDSCAPE, PORTRAIT = (1600, 900), (900, 1600)
 
@@ -20,54 +16,36 @@ class Sample:
     name: str
     size: tuple[int, int]
     type: str
-    draw: Callable[[tuple[int, int]], Image.Image]
 
 
 SAMPLES = (
-    Sample("harbour.jpg", LANDSCAPE, "image/jpeg", scenes.harbour),
-    Sample("mountains.png", LANDSCAPE, "image/png", scenes.mountains),
-    Sample("city.jpg", LANDSCAPE, "image/jpeg", scenes.city),
-    Sample("lighthouse.jpg", PORTRAIT, "image/jpeg", scenes.lighthouse),
+    Sample("harbour.jpg", LANDSCAPE, "image/jpeg"),
+    Sample("mountains.png", LANDSCAPE, "image/png"),
+    Sample("city.jpg", LANDSCAPE, "image/jpeg"),
+    Sample("lighthouse.jpg", PORTRAIT, "image/jpeg"),
 )
 
-
-class Samples:
-    """The samples as files, each drawn at its first use and kept.
-
-    The methods block, so they are called in a thread.
-    """
-
-    names = frozenset(sample.name for sample in SAMPLES)
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._drawing = threading.Lock()
-
-    def path(self, name: str) -> Path:
-        """Returns the file of a sample; raises KeyError where there is none of that name."""
-        sample = {each.name: each for each in SAMPLES}[name]
-        path = self._folder / name
-        with self._drawing:
-            if not path.exists():
-                partial = path.with_name(name + ".part")
-                sample.draw(sample.size).save(
-                    partial, "JPEG" if sample.type == "image/jpeg" else "PNG", quality=90
-                )
-                partial.replace(path)
-        return path
-
-    def open(self, name: str) -> Image.Image:
-        """Returns a sample as an RGB picture."""
-        with Image.open(self.path(name)) as picture:
-            return picture.convert("RGB")
+NAMES = frozenset(sample.name for sample in SAMPLES)
+_FOLDER = Path(__file__).parent / "samples"
 
 
-def stand_in(samples: Samples, caption: str | None, seed: str) -> Image.Image:
+def sample_path(name: str) -> Path:
+    """Returns the file of a sample, whose name is one of `NAMES`."""
+    return _FOLDER / name
+
+
+def open_sample(name: str) -> Image.Image:
+    """Returns a sample as an RGB picture."""
+    with Image.open(sample_path(name)) as picture:
+        return picture.convert("RGB")
+
+
+def stand_in(caption: str | None, seed: str) -> Image.Image:
     """Returns a picture in place of a missing one: a sample by seed, or the harbour with a caption."""
     if caption is None:
         choice = hashlib.sha256(seed.encode()).digest()[0] % len(SAMPLES)
-        return samples.open(SAMPLES[choice].name)
-    picture = samples.open("harbour.jpg")
+        return open_sample(SAMPLES[choice].name)
+    picture = open_sample("harbour.jpg")
     draw = ImageDraw.Draw(picture, "RGBA")
     lines = (("stand-in for a picture at", 26), (caption[:80], 44))
     top = picture.height - 170

@@ -19,7 +19,7 @@ ABRIDGE_OVER = 4_096  # characters: a job's record keeps a data: URI up to this 
 
 
 class JobFiles:
-    """The files under `data_dir`: `jobs/`, `files/` (rendered), `uploads/` (long `data:` URIs), `samples/`.
+    """The files under `data_dir`: `jobs/`, `files/` (rendered), and `uploads/` (long `data:` URIs).
 
     One thread does all writing, so that a record's versions reach the disk in order and the event loop never
     waits.
@@ -29,12 +29,11 @@ class JobFiles:
         self.jobs = data_dir / "jobs"
         self.files = data_dir / "files"
         self.uploads = data_dir / "uploads"
-        self.samples = data_dir / "samples"
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sandbox-files")
 
     def open(self) -> list[Job]:
         """Creates the folders, deletes half-written files, and returns every job that can be read."""
-        for folder in (self.jobs, self.files, self.uploads, self.samples):
+        for folder in (self.jobs, self.files, self.uploads):
             folder.mkdir(parents=True, exist_ok=True)
             for partial in folder.glob("*.part"):
                 partial.unlink(missing_ok=True)
