@@ -16,6 +16,7 @@ from app.db.engine import Database, open_database, sync_url
 from tests.canary import canary
 from tests.harness import PEPPER, World, open_world, settings_for
 from tests.sandbox.harness import TOKEN, Running, running
+from tests.shared import shared_work
 
 TEMPLATE = "reelgate_template"
 
@@ -31,6 +32,12 @@ def _no_settings_of_this_machine() -> None:
     for name in list(os.environ):
         if name.startswith("REELGATE_") and name != "REELGATE_TEST_POSTGRES_URL":
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _work_is_shared() -> Iterator[None]:
+    with shared_work():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -124,6 +131,7 @@ def world_settings() -> dict[str, Any]:
 async def world(
     database_url: str, tmp_path: Path, sandbox: Running, world_settings: dict[str, Any]
 ) -> AsyncIterator[World]:
+    sandbox.client.delete("/sandbox/ledger")  # of the tests before, which only cost time
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url, **world_settings)
     async with open_world(settings, sandbox) as opened:
         yield opened

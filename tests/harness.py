@@ -22,11 +22,12 @@ from app.gateway import Gateway
 from app.main import create_server_app
 from tests.canary import WatchedTransport, canary
 from tests.sandbox.harness import DREAMINA, TOKEN, Running
+from tests.shared import MORE_MODELS as MORE_MODELS  # noqa: PLC0414 - for the tests, which ask for it here
+from tests.shared import GivenSettings
 
 MAX_POLLS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
 SUBMIT = f"/v1/models/{DREAMINA}"
-MORE_MODELS = Path(__file__).parent / "data" / "models"
 
 
 class FakeClock:
@@ -194,7 +195,7 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
         "public_url": "http://gateway.test",
         "run_loops": False,  # what a test wants to happen, it does itself
     }
-    return Settings(_env_file=None, **(chosen | more))
+    return GivenSettings(**(chosen | more))
 
 
 @asynccontextmanager

@@ -1,0 +1,77 @@
+"""What tests share, because making it anew costs more than most tests do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from sqlalchemy import Connection, Engine, event
+
+from app import gateway
+from app.catalog.catalog import SHIPPED, Catalog, load_catalog
+from app.config import Settings
+
+MORE_MODELS = Path(__file__).parent / "data" / "models"
+"""Models beside the shipped ones, with every kind of price and of media rule."""
+
+
+@contextmanager
+def shared_work() -> Iterator[None]:
+    """Inside the block, whatever is opened compiles its statements and its catalogue once per process."""
+    with _shared_statements(), patch.object(gateway, "load_catalog", _catalog_of):
+        yield
+
+
+@contextmanager
+def _shared_statements() -> Iterator[None]:
+    """Engines of one dialect share their compiled statements; each engine has its own otherwise."""
+    compiled = _Statements()
+
+    def share(connection: Connection) -> None:
+        connection.execution_options(compiled_cache=compiled)
+
+    event.listen(Engine, "engine_connect", share)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "engine_connect", share)
+
+
+class _Statements(dict[Any, Any]):
+    """Compiled statements by the class of their dialect: all of ours are configured alike."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(_of_class(key), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        super().__setitem__(_of_class(key), compiled)
+
+
+def _of_class(key: Any) -> Any:
+    dialect, *statement = key
+    return (type(dialect), *statement)
+
+
+def _catalog_of(*folders: Path) -> Catalog:
+    """The catalogue; of folders that no test changes, one for all."""
+    return _loaded(*folders) if {SHIPPED, MORE_MODELS}.issuperset(folders) else load_catalog(*folders)
+
+
+_loaded = cache(load_catalog)
+
+
+class GivenSettings(Settings):
+    """Settings that read nothing but what they are given."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic names what it passes
+        init_settings: PydanticBaseSettingsSource,
+        *args: Any,  # noqa: ARG003
+        **kwargs: Any,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
