@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev test check check-js install install-dev lock openapi docs bench clean
+.PHONY: help run dev quick test test-all test-deep check check-js lint format types imports install install-dev lock openapi docs bench clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -15,13 +15,40 @@ run: install     ## Gateway, sandbox and a demo tenant on this machine
 dev: install-dev ## The same, started anew whenever a file in app/ changes
 	@$(BIN)/python -m tools.dev
 
-test: check      ## Checks, then every test on SQLite and PostgreSQL
-	@$(BIN)/python -m pytest -n 2
+# T: files or folders, K: a part of tests' names, N: how many run side by side.
+T ?=
+K ?=
+N ?= 2
+# Where compiled files are not kept, every process that a test starts compiles the whole application again.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
 
-check: install-dev  ## Linter, formatter, types, imports
+quick: check     ## Checks, then the tests that need only this process: make quick T=tests/api K=cancel
+	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev \
+		-m 'not (postgresql or process or browser or campaign or deep)'
+
+test: check      ## Checks, then every guarantee once, on SQLite and PostgreSQL
+	@$(PYTEST) -m 'not deep'
+
+test-all: check  ## Checks, then every test there is
+	@$(PYTEST)
+
+test-deep: install-dev  ## What `test-all` has beyond `test`
+	@$(PYTEST) -m deep
+
+check: install-dev  ## Linter, formatter, types, imports: side by side
+	@$(MAKE) --no-print-directory -j4 lint format types imports
+
+lint:
 	@$(BIN)/ruff check --quiet
+
+format:
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/mypy --no-error-summary
+
+types:
+	@$(BIN)/mypy --no-error-summary --num-workers 2
+
+imports:
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
 check-js:        ## Types of the pages' JavaScript, where there is Node.js

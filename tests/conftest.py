@@ -13,17 +13,35 @@ from sqlalchemy.pool import NullPool
 
 from app.db import revision
 from app.db.engine import Database, open_database, sync_url
+from tests import profiles, techniques
 from tests.canary import canary
 from tests.harness import PEPPER, World, open_world, settings_for
+from tests.loops import SkippingLoop
 from tests.sandbox.harness import TOKEN, Running, running
-from tests.shared import shared_work
+from tests.shared import patience, shared_work
 
 TEMPLATE = "reelgate_template"
 
+# These databases live for one test: nothing has to survive the machine, and nobody tidies them.
+_FOR_TESTS = ("fsync = off", "full_page_writes = off", "autovacuum = off")
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis' own, which chooses the profile
+def pytest_configure(config: pytest.Config) -> None:
+    profiles.register()
+    for name, meaning in techniques.MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+# First of all, so that `-m` chooses among the tests by what is marked here.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    techniques.mark(items)
+
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": SkippingLoop}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,7 +54,7 @@ def _no_settings_of_this_machine() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _work_is_shared() -> Iterator[None]:
-    with shared_work():
+    with shared_work(), patience():
         yield
 
 
@@ -69,6 +87,9 @@ def postgres_server() -> Iterator[str]:
         # Not below pytest's own folder: the next run may close that to this server.
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             server = get_server(folder)
+            for one in _FOR_TESTS:
+                _administer(server.get_uri(), f"ALTER SYSTEM SET {one}")
+            _administer(server.get_uri(), "SELECT pg_reload_conf()")
             yield server.get_uri()
             server.cleanup()
 
@@ -102,7 +123,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: str = request.getfixturevalue("postgres_server")
     template_name: str = request.getfixturevalue("postgres_template")
     name = f"test_{uuid.uuid4().hex}"
-    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template_name}"')
+    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template_name}"{_how_to_copy()}')
     yield _named(server, name)
     _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -135,6 +156,11 @@ async def world(
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url, **world_settings)
     async with open_world(settings, sandbox) as opened:
         yield opened
+
+
+def _how_to_copy() -> str:
+    """The wheel's server copies files at once; to log each page, as is usual, takes three times as long."""
+    return "" if os.environ.get("REELGATE_TEST_POSTGRES_URL") else " STRATEGY FILE_COPY"
 
 
 def _administer(server: str, statement: str) -> None:

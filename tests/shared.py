@@ -1,7 +1,7 @@
-"""What tests share, because making it anew costs more than most tests do."""
+"""What tests share, because making it anew costs more than most tests do; and the patience of them all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,41 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sqlalchemy import Connection, Engine, event
 
 from app import gateway
+from app.api import cors, problems
+from app.api.headers import rate_limit
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
+from app.db import engine, sqlite
 
 MORE_MODELS = Path(__file__).parent / "data" / "models"
 """Models beside the shipped ones, with every kind of price and of media rule."""
+
+
+_PATIENT_S = 60.0
+_PATIENT: tuple[tuple[Any, str, Any], ...] = (
+    (engine, "_ANSWER_S", _PATIENT_S),
+    (engine, "_POOL_TIMEOUT_S", _PATIENT_S),
+    (engine, "_TURN_S", _PATIENT_S),
+    (engine, "_POSTGRES_OPTIONS", "-c synchronous_commit=on -c statement_timeout=50s -c lock_timeout=40s"),
+    (engine, "BUSY_TIMEOUT_S", _PATIENT_S),
+    (sqlite, "BUSY_TIMEOUT_S", _PATIENT_S),
+    (cors, "_LONGEST_S", _PATIENT_S),
+    (problems, "_LONGEST_S", _PATIENT_S),
+    (rate_limit, "_LONGEST_S", _PATIENT_S),
+)
+"""What a gateway allows the database, and how much of it is allowed where a machine may stall."""
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Inside the block, no deadline of the database passes because the machine has other work.
+
+    A test of such a deadline sets its own, or skips the loop's time.
+    """
+    with ExitStack() as stack:
+        for module, name, value in _PATIENT:
+            stack.enter_context(patch.object(module, name, value))
+        yield
 
 
 @contextmanager

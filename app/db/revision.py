@@ -1,6 +1,5 @@
 """The schema's revision: which one the database has, which one the code needs, and the upgrade."""
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,6 @@ def migrations_folder() -> Path:
     return Path(app.__path__[0]).resolve().parent / "migrations"
 
 
-@cache
 def head() -> str:
     """Returns the revision that this code needs."""
     return HEAD

@@ -8,13 +8,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from app.catalog.media.policy import MediaPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
-from app.catalog.media.policy import MediaPolicy
 from app.catalog.model import Model, build_model
 from app.catalog.validate import MAX_VIOLATIONS, Violation, violations
+from tests.profiles import examples
 
 CATALOG = load_catalog(SHIPPED, Path(__file__).parents[1] / "data" / "models")
 SEED = CATALOG.models["bytedance/dreamina-3-0/image-to-video"]
@@ -342,7 +343,6 @@ def bodies_of(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_body_drawn_from_the_schema_has_no_violation(data: st.DataObject) -> None:
     model = data.draw(st.sampled_from(MODELS), label="model")
@@ -367,7 +367,7 @@ def resolves(body: Any, found: Violation) -> None:
             place = place[token]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(MODELS), st.data())
 def test_no_json_value_raises_and_every_violation_has_its_place(model: Model, data: st.DataObject) -> None:
     names = [*model.compiled.schema["properties"], "other", "\ud800"]

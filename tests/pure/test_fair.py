@@ -3,10 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 
+from app.generations.queue.fair import MAX_WEIGHT, STEP, Flow, ahead_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.generations.queue.fair import MAX_WEIGHT, STEP, Flow, ahead_of
+from tests.profiles import examples
 
 weights = st.integers(1, MAX_WEIGHT)
 small_turns = st.lists(
@@ -60,7 +61,7 @@ def test_who_had_more_than_a_share_owes_nothing_once_the_others_are_gone() -> No
     assert served([Flow("alone", 10**9, 1, 3)], 0, 10) == ["alone"] * 3
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(small_turns, st.integers(0, 6 * STEP), st.data())
 def test_a_place_is_how_many_are_served_before(turns: list[Flow], virtual: int, data: st.DataObject) -> None:
     own = data.draw(st.sampled_from(turns))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
 from app.media.formats import FormatError, NeedMoreError, Seen, see
+from tests.profiles import examples
 
 HEAD = 524_288
 PARSED = {
@@ -440,7 +441,7 @@ def test_random_bytes_raise_nothing_unforeseen(magic: bytes) -> None:
         check(magic + chance.randbytes(chance.randrange(300)))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(300), derandomize=True, database=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_told_refused_or_wanted_more_of(data: bytes, whole: bool) -> None:
     try:

@@ -1,0 +1,72 @@
+"""The one place that says by which technique a test works, and which tests only `make test-all` runs.
+
+A marker is read from the fixtures that a test asks for and from the file that it lies in; no test carries
+one itself. `deep` marks what is a second copy of a guarantee that another test already holds: the
+PostgreSQL copy of a test whose statements are no different there, the further slices of a campaign, the
+further widths of a page.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+MARKERS: Final = {
+    "postgresql": "needs a PostgreSQL server",
+    "process": "starts the reelgate command, or another Python, as a process of its own",
+    "browser": "drives a real browser",
+    "campaign": "a long search: a fault at every event, random histories, generated calls",
+    "deep": "only `make test-all` runs it: another test of `make test` holds the same guarantee",
+}
+
+_POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
+_PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
+_PROCESS_FILES: Final = {"test_dev", "test_start", "test_example", "test_kill", "test_worker"}
+_CAMPAIGN_FILES: Final = {"test_every_event", "test_machine", "test_queue_machine", "test_schemathesis"}
+
+ON_BOTH: Final = {
+    "test_balances",
+    "test_cancel_races",
+    "test_events",
+    "test_idempotency",
+    "test_queueing",
+    "test_quota",
+    "test_quota_refusals",
+    "test_requests",
+    "test_submit",
+    "test_unknown",
+}
+"""Files of the API's tests that `make test` runs on PostgreSQL too: they lock, count, number or page."""
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Give every test the markers of its techniques."""
+    for item in items:
+        for name in sorted(_techniques(item)):
+            item.add_marker(name)
+
+
+def _techniques(item: pytest.Item) -> set[str]:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    drawn = getattr(item, "callspec", None)
+    values = dict(drawn.params) if drawn is not None else {}
+    file = Path(item.path).stem
+    found = set()
+    if fixtures & _POSTGRESQL_FIXTURES or "postgresql" in values.values():
+        found.add("postgresql")
+    if fixtures & _PROCESS_FIXTURES or file in _PROCESS_FILES:
+        found.add("process")
+    if "browser" in fixtures:
+        found.add("browser")
+    if file in _CAMPAIGN_FILES:
+        found.add("campaign")
+    if _is_deep(item, file, found, values):
+        found.add("deep")
+    return found
+
+
+def _is_deep(item: pytest.Item, file: str, techniques: set[str], values: dict[str, object]) -> bool:
+    if values.get("part", 0) != 0:  # of a campaign that is split
+        return True
+    return "postgresql" in techniques and item.path.parent.name == "api" and file not in ON_BOTH
