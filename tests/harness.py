@@ -2,11 +2,11 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import httpx2
@@ -21,9 +21,12 @@ from app.errors import Problem
 from app.gateway import Gateway
 from app.main import create_server_app
 from tests.canary import WatchedTransport, canary
+from tests.loops import skipped
 from tests.sandbox.harness import DREAMINA, TOKEN, Running
 from tests.shared import MORE_MODELS as MORE_MODELS  # noqa: PLC0414 - for the tests, which ask for it here
 from tests.shared import GivenSettings
+
+T = TypeVar("T")
 
 MAX_POLLS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
@@ -141,6 +144,17 @@ class World:
         wanted = mark or self.marks[-1]
         submissions = self.sandbox.ledger()["submissions"]
         return [one for one in submissions if wanted in str(one["input"].get("prompt"))]
+
+    async def hung(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a call that the sandbox leaves without an answer, as soon as it was asked."""
+        asked = self._asked()
+        limits = self.gateway.settings
+        deadline_s = max(limits.submit_deadline_s, limits.read_deadline_s)
+        return await skipped(work, deadline_s, once=lambda: self._asked() > asked)
+
+    def _asked(self) -> int:
+        calls: dict[str, int] = self.sandbox.ledger()["calls"]
+        return sum(calls.values())
 
     async def another_key(self, *, tenant: str | None = None, mode: Mode = "test", **more: Any) -> str:
         """A key of another tenant by name, or another key of this one."""

@@ -1,6 +1,12 @@
 """An event loop whose time a test can move, so that no test has to wait for a real deadline."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+_TURNS_TO_REST: Final = 200  # of the loop: both ends of a connection are in it, and the kernel is at once
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
@@ -27,3 +33,17 @@ def skip(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SkippingLoop)
     loop.skip(seconds)
+
+
+async def skipped(work: Coroutine[Any, Any, T], seconds: float, *, once: Callable[[], object]) -> T:
+    """The result of work that a deadline ends, without waiting for that.
+
+    Its seconds are skipped when `once` has come true, and whatever goes on in this loop has come to rest.
+    """
+    task = asyncio.ensure_future(work)
+    while not (task.done() or once()):  # noqa: ASYNC110 - whatever it waits for tells nobody
+        await asyncio.sleep(0.002)
+    for _ in range(_TURNS_TO_REST):
+        await asyncio.sleep(0)
+    skip(seconds)
+    return await task

@@ -16,22 +16,24 @@ from app.api.headers import rate_limit
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
 from app.db import engine, sqlite
+from app.generations.submit import submitter
 
 MORE_MODELS = Path(__file__).parent / "data" / "models"
 """Models beside the shipped ones, with every kind of price and of media rule."""
 
 
-_PATIENT_S = 60.0
+PATIENT_S = 60.0
 _PATIENT: tuple[tuple[Any, str, Any], ...] = (
-    (engine, "_ANSWER_S", _PATIENT_S),
-    (engine, "_POOL_TIMEOUT_S", _PATIENT_S),
-    (engine, "_TURN_S", _PATIENT_S),
+    (engine, "_ANSWER_S", PATIENT_S),
+    (engine, "_POOL_TIMEOUT_S", PATIENT_S),
+    (engine, "_TURN_S", PATIENT_S),
     (engine, "_POSTGRES_OPTIONS", "-c synchronous_commit=on -c statement_timeout=50s -c lock_timeout=40s"),
-    (engine, "BUSY_TIMEOUT_S", _PATIENT_S),
-    (sqlite, "BUSY_TIMEOUT_S", _PATIENT_S),
-    (cors, "_LONGEST_S", _PATIENT_S),
-    (problems, "_LONGEST_S", _PATIENT_S),
-    (rate_limit, "_LONGEST_S", _PATIENT_S),
+    (engine, "BUSY_TIMEOUT_S", PATIENT_S),
+    (sqlite, "BUSY_TIMEOUT_S", PATIENT_S),
+    (cors, "_LONGEST_S", PATIENT_S),
+    (problems, "_LONGEST_S", PATIENT_S),
+    (rate_limit, "_LONGEST_S", PATIENT_S),
+    (submitter, "_RECORD_WAIT_S", PATIENT_S),
 )
 """What a gateway allows the database, and how much of it is allowed where a machine may stall."""
 

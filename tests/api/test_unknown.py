@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from app.generations.dispatch.spool import Spool
 
 from app.admin import requests
 from app.admin.actor import Actor
@@ -14,7 +15,9 @@ from app.generations.dispatch import dispatcher as dispatching
 from app.generations.dispatch.spool import Spool
 from app.generations.submit import record
 from tests.harness import SUBMIT, World, open_world, settings_for
+from tests.loops import skipped
 from tests.sandbox.harness import Running
+from tests.shared import PATIENT_S
 
 pytestmark = pytest.mark.anyio
 ACTOR = Actor("command", "tests")
@@ -97,15 +100,17 @@ async def test_an_answer_that_no_database_took_is_attached_at_the_next_start(
     database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tx 2 fails for as long as the process lives; the spool has the id."""
-    settings = settings_for(database_url, tmp_path, sandbox.options.public_url, submit_deadline_s=0.3)
+    settings = settings_for(database_url, tmp_path, sandbox.options.public_url)
+    tried = []
 
     def never(*_: Any, **__: Any) -> None:
+        tried.append(1)
         raise Problem(DATABASE_UNAVAILABLE, "away")
 
     with monkeypatch.context() as patched:
         patched.setattr(dispatching, "record_outcome", never)
         async with open_world(settings, sandbox) as world:
-            answer = await world.submit("canned")
+            answer = await skipped(world.submit("canned"), 2 * PATIENT_S, once=lambda: tried)
             assert answer.status_code == 504
             request_id, key, mark = answer.json()["request_id"], world.key, world.marks[-1]
             await world.gateway.tasks.drain(0)
@@ -166,18 +171,21 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
 async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(
     database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_for(database_url, tmp_path, sandbox.options.public_url, submit_deadline_s=0.3)
+    settings = settings_for(database_url, tmp_path, sandbox.options.public_url)
     write = Database.write
+    tried = []
 
     async def hanging(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
         if function is dispatching.record_outcome:
+            tried.append(1)
             await asyncio.Event().wait()
         return await write(self, function, *args, **kwargs)
 
     async with open_world(settings, sandbox) as world:
         with monkeypatch.context() as patched:
             patched.setattr(Database, "write", hanging)
-            assert (await world.submit("canned")).status_code == 504
+            answer = await skipped(world.submit("canned"), 2 * PATIENT_S, once=lambda: tried)
+            assert answer.status_code == 504
             assert await world.gateway.tasks.drain(0) >= 1
         (received,) = world.received()
     assert received["request_id"] in (tmp_path / "spool.jsonl").read_text()

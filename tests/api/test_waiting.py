@@ -374,7 +374,6 @@ async def test_a_tag_of_one_document_says_nothing_of_another(world: World) -> No
     problem_of(await _get(world, "x", "/status", if_none_match="*"), 404, "request_not_found")
 
 
-@pytest.mark.parametrize("world_settings", [{"read_deadline_s": 0.2}])
 async def test_an_upstream_that_cannot_tell_does_not_change_the_tag(world: World) -> None:
     request_id = await world.submitted("queued,status-500=1")
     stale = await _get(world, request_id, "/status")

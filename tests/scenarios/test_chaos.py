@@ -4,8 +4,9 @@ import asyncio
 import gc
 import gzip
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -20,13 +21,13 @@ from app.upstream.outcomes import (
     observe_status,
 )
 from tests import chaos as wire
-from tests.chaos import GOOD, GOOD_BODY, JOB, Behaviour, answer, chaos, response
+from tests.chaos import GOOD, GOOD_BODY, JOB, Behaviour, Chaos, answer, chaos, response
+from tests.loops import skipped
 
 pytestmark = pytest.mark.anyio
 
 NOW_MS = 1_790_000_000_000
-SHORT_S = 0.6  # of a call that is meant to reach its deadline; a busy machine stalls for less
-LONG_S = 20.0  # of one that is not
+LONG_S = 20.0
 TOKEN = "the-credential"
 BODY = b'{"prompt":"a boat"}'
 BIG_BODY = b'{"prompt":"' + b"x" * 20_000_000 + b'"}'  # more than the kernel takes in at once
@@ -39,9 +40,14 @@ async def upstream_at(url: str) -> AsyncIterator[Upstream]:
 
 
 async def submitted(url: str, *, deadline_s: float = LONG_S, body: bytes = BODY) -> tuple[Exchange, Outcome]:
-    async with upstream_at(url) as upstream, asyncio.timeout(deadline_s + 3):
+    async with upstream_at(url) as upstream, asyncio.timeout(LONG_S * 3):
         exchange = await upstream.submit("a/b", body, deadline_s=deadline_s)
     return exchange, judge_submit(exchange, now_ms=NOW_MS)
+
+
+async def timed_out(upstream: Chaos, url: str, *, body: bytes = BODY) -> tuple[Exchange, Outcome]:
+    """A submit that reaches its deadline."""
+    return await skipped(submitted(url, body=body), LONG_S, once=lambda: upstream.connections)
 
 
 def whole(body: bytes, *headers: str, status: int = 200) -> bytes:
@@ -191,7 +197,7 @@ async def test_whatever_proves_nothing_after_the_body_left_is_unknown(name: str)
 async def test_whatever_never_ends_is_unknown_at_the_deadline(name: str) -> None:
     """Also an answer that always has another byte: a read timeout alone would wait for ever."""
     async with chaos(HANGING[name]) as upstream:
-        exchange, outcome = await submitted(upstream.url, deadline_s=SHORT_S)
+        exchange, outcome = await timed_out(upstream, upstream.url)
         assert (outcome.verdict, outcome.reason) == (Verdict.UNKNOWN, "timeout")
         assert not exchange.complete
         assert len(upstream.bodies) <= 1
@@ -234,7 +240,7 @@ async def test_a_request_cut_short_is_unsent_only_where_no_byte_of_its_body_left
 )
 async def test_a_body_that_nobody_reads_is_unknown_at_the_deadline(behaviour: Behaviour) -> None:
     async with chaos(behaviour) as upstream:
-        exchange, outcome = await submitted(upstream.url, deadline_s=SHORT_S, body=BIG_BODY)
+        exchange, outcome = await timed_out(upstream, upstream.url, body=BIG_BODY)
         assert (exchange.sent, outcome.verdict) == (Sent.BODY, Verdict.UNKNOWN)
         assert upstream.bodies == []
 
@@ -281,7 +287,7 @@ class TestProvenUnsent:
     async def test_tls_hangs(self) -> None:
         async with chaos(wire.hang_on_accept) as upstream:
             url = upstream.url.replace("http:", "https:")
-            exchange, outcome = await submitted(url, deadline_s=SHORT_S)
+            exchange, outcome = await timed_out(upstream, url)
             assert (exchange.sent, outcome.verdict) == (Sent.NOTHING, Verdict.NOT_SENT)
             assert outcome.reason == "timeout"
         gc.collect()
@@ -322,12 +328,15 @@ async def test_a_submit_says_what_it_must_and_nothing_of_the_answer_before() -> 
 async def test_no_evil_ends_a_job_on_a_look(name: str) -> None:
     """A look that shows nothing, or shows nonsense, neither raises nor completes a job."""
 
-    async with (
-        chaos({**UNKNOWN, **HANGING}[name]) as upstream,
-        Upstream(base_url=upstream.url, token=TOKEN, read_deadline_s=SHORT_S) as client,
-        asyncio.timeout(5),
-    ):
-        seen = observe_status(await client.status(JOB)).seen
+    async with chaos({**UNKNOWN, **HANGING}[name]) as upstream, upstream_at(upstream.url) as client:
+
+        async def look(asking: Coroutine[Any, Any, Exchange]) -> Exchange:
+            before = upstream.connections
+            if name not in HANGING:
+                return await asking
+            return await skipped(asking, LONG_S, once=lambda: upstream.connections > before)
+
+        seen = observe_status(await look(client.status(JOB))).seen
         assert seen not in {"finished", "cancelled", "gone"}
-        seen = observe_result(await client.result(JOB)).seen
+        seen = observe_result(await look(client.result(JOB))).seen
         assert seen not in {"succeeded", "failed", "cancelled", "gone"}

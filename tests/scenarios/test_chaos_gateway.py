@@ -16,22 +16,22 @@ from app.sandbox.options import SandboxOptions
 from tests import chaos as wire
 from tests.chaos import GOOD, GOOD_BODY, JOB, Behaviour, Chaos, answer, chaos, job, response
 from tests.harness import World, open_world, settings_for
+from tests.loops import skipped
 from tests.pictures import data_uri, png
 from tests.sandbox.harness import TOKEN, ManualClock, Running
+from tests.shared import PATIENT_S
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 0.8
 Opener = Callable[..., AbstractAsyncContextManager[tuple[World, Chaos]]]
 
 
 @asynccontextmanager
 async def world_at(url: str, database_url: str, folder: Path, **settings: Any) -> AsyncIterator[World]:
     """A gateway whose test keys reach this address."""
-    chosen = {"submit_deadline_s": DEADLINE_S, **settings}
     with httpx2.Client(trust_env=False) as client:
         place = Running(SandboxOptions(token=TOKEN, public_url=url, data_dir=folder), ManualClock(), client)
-        async with open_world(settings_for(database_url, folder, url, **chosen), place) as world:
+        async with open_world(settings_for(database_url, folder, url, **settings), place) as world:
             world.picture = data_uri(png())  # what stands there serves none
             yield world
 
@@ -49,6 +49,15 @@ def open_over(sqlite_url: str, tmp_path: Path) -> Opener:
             yield world, upstream
 
     return over
+
+
+async def submitted(world: World, upstream: Chaos, *, hanging: bool) -> httpx2.Response:
+    """The answer to a submit; one that the upstream leaves hanging reaches its deadline without waiting."""
+    if not hanging:
+        return await world.submit()
+    received = len(upstream.bodies)
+    deadline_s = world.gateway.settings.submit_deadline_s
+    return await skipped(world.submit(), deadline_s, once=lambda: len(upstream.bodies) > received)
 
 
 async def only_row(world: World) -> Generation:
@@ -88,7 +97,8 @@ async def test_an_unknown_fate_is_a_504_a_visible_row_and_never_a_second_body(
     name: str, open_over: Opener
 ) -> None:
     async with open_over(UNKNOWN[name]) as (world, upstream):
-        problem = told(await world.submit(), 504, "outcome_unknown", retryable=False)
+        outcome = await submitted(world, upstream, hanging=name in {"a hang", "a drip"})
+        problem = told(outcome, 504, "outcome_unknown", retryable=False)
         row = await only_row(world)
         assert (row.state, row.id, row.upstream_request_id) == ("unknown", problem["request_id"], None)
         assert row.evidence_text is not None
@@ -122,10 +132,8 @@ async def test_a_refusal_is_told_as_what_it_is_and_ends_the_row(
 ) -> None:
     behaviour, status, code, retryable = REFUSED[name]
     async with chaos(behaviour) as upstream:
-        url, more = upstream.url, {"submit_deadline_s": 8.0}  # it is answered long before
-        if "TLS" in name:
-            url, more = upstream.url.replace("http:", "https:"), {}
-        async with world_at(url, sqlite_url, tmp_path, http_media_hosts="127.0.0.1:1", **more) as world:
+        url = upstream.url.replace("http:", "https:") if "TLS" in name else upstream.url
+        async with world_at(url, sqlite_url, tmp_path, http_media_hosts="127.0.0.1:1") as world:
             world.sandbox.options = SandboxOptions(
                 token=TOKEN, public_url="http://127.0.0.1:1", data_dir=tmp_path
             )
@@ -143,7 +151,7 @@ async def test_what_provably_never_left_is_sent_again_and_runs_once(sqlite_url: 
         url = before.url
     async with world_at(url, sqlite_url, tmp_path, submit_deadline_s=9.0) as world:
         submit = asyncio.create_task(world.submit())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENT_S):
             # The rescue loop sleeps for longer; a pause before another try is short.
             while not any(  # noqa: ASYNC110 - the clock tells nobody who sleeps
                 at_ms - world.clock.now_ms() < 1000 for at_ms, _ in world.clock._sleepers
@@ -184,11 +192,11 @@ async def test_a_caller_who_leaves_does_not_cut_the_submit(open_over: Opener) ->
 
     async with open_over(slow, submit_deadline_s=9.0) as (world, upstream):
         submit = asyncio.create_task(world.submit())
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), PATIENT_S)
         submit.cancel()
         await asyncio.gather(submit, return_exceptions=True)
         go_on.set()
-        assert await world.gateway.tasks.drain(5) == 0
+        assert await world.gateway.tasks.drain(PATIENT_S) == 0
         row = await only_row(world)
         assert (row.state, row.upstream_request_id) == ("in_queue", JOB)
         assert len(upstream.bodies) == 1
@@ -207,7 +215,7 @@ async def test_a_stop_waits_for_the_submit_under_way(sqlite_url: str, tmp_path: 
     async with chaos(slow) as upstream:
         async with world_at(upstream.url, sqlite_url, tmp_path, submit_deadline_s=9.0) as world:
             submit = asyncio.create_task(world.submit())
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), PATIENT_S)
             submit.cancel()
         await asyncio.gather(submit, return_exceptions=True)
         async with world_at(upstream.url, sqlite_url, tmp_path) as again:

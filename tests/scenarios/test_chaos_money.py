@@ -15,8 +15,8 @@ from app.quotas.limits import Scope
 from app.upstream.outcomes import Verdict
 from tests.chaos import Behaviour, Chaos, answer, chaos, job, response
 from tests.harness import World
-from tests.scenarios.test_chaos import COMPLETE, EARLY, HANGING, SHORT_S, UNKNOWN
-from tests.scenarios.test_chaos_gateway import RESULTS, world_at
+from tests.scenarios.test_chaos import COMPLETE, EARLY, HANGING, UNKNOWN
+from tests.scenarios.test_chaos_gateway import RESULTS, submitted, world_at
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def _submit_to_each(
         upstream.behaviours = [behaviour]
         before, received = await _balance(world), len(upstream.bodies)
         async with world.clock.flowing():
-            outcome = await world.submit()
+            outcome = await submitted(world, upstream, hanging=name in HANGING)
         body = outcome.json()
         row = await world.gateway.db.read(store.find, body["request_id"], None)
         assert row is not None, name
@@ -89,10 +89,9 @@ FAULTS = {
 async def test_a_submit_costs_what_its_fault_proves(kind: str, database_url: str, tmp_path: Path) -> None:
     """Given back where there is provably no job, and held where there may be one."""
     faults = FAULTS[kind]
-    deadline_s = SHORT_S if kind == "hanging" else 8.0
     async with (
         chaos(answer(b"")) as upstream,
-        world_at(upstream.url, database_url, tmp_path, submit_deadline_s=deadline_s) as world,
+        world_at(upstream.url, database_url, tmp_path) as world,
     ):
         await _prepay(world)
         await _submit_to_each(world, upstream, faults)
