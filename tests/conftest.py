@@ -139,6 +139,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One stand-in for RunComfy, over real HTTP; wide enough that no job waits for another."""
     with running(tmp_path_factory.mktemp("sandbox"), concurrency=1000, hang_limit_s=5.0) as served:
+        served.warm_up()
         yield served
 
 
@@ -152,7 +153,7 @@ def world_settings() -> dict[str, Any]:
 async def world(
     database_url: str, tmp_path: Path, sandbox: Running, world_settings: dict[str, Any]
 ) -> AsyncIterator[World]:
-    sandbox.client.delete("/sandbox/ledger")  # of the tests before, which only cost time
+    sandbox.tidy()
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url, **world_settings)
     async with open_world(settings, sandbox) as opened:
         yield opened

@@ -16,14 +16,23 @@ MARKERS: Final = {
     "postgresql": "needs a PostgreSQL server",
     "process": "starts the reelgate command, or another Python, as a process of its own",
     "browser": "drives a real browser",
-    "campaign": "a long search: a fault at every event, random histories, generated calls",
+    "campaign": "a long search or a crowd: a fault at every event, random histories, a thousand callers",
     "deep": "only `make test-all` runs it: another test of `make test` holds the same guarantee",
 }
 
 _POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
 _PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
 _PROCESS_FILES: Final = {"test_dev", "test_start", "test_example", "test_kill", "test_worker"}
-_CAMPAIGN_FILES: Final = {"test_every_event", "test_machine", "test_queue_machine", "test_schemathesis"}
+_CAMPAIGN_FILES: Final = {
+    "contract/test_schemathesis",
+    "scenarios/test_budget",
+    "scenarios/test_every_event",
+    "scenarios/test_machine",
+    "scenarios/test_queue_replicas",
+    "scenarios/test_queueing",
+    "scenarios/test_watchers",
+    "sql/test_queue_machine",
+}
 
 ON_BOTH: Final = {
     "test_balances",
@@ -59,7 +68,7 @@ def _techniques(item: pytest.Item) -> set[str]:
         found.add("process")
     if "browser" in fixtures:
         found.add("browser")
-    if file in _CAMPAIGN_FILES:
+    if f"{item.path.parent.name}/{file}" in _CAMPAIGN_FILES:
         found.add("campaign")
     if _is_deep(item, file, found, values):
         found.add("deep")

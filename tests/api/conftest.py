@@ -50,6 +50,7 @@ async def world(world: World, contract: Contract) -> AsyncIterator[World]:
 def live_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A second stand-in, in the place of the real RunComfy that live keys reach."""
     with running(tmp_path_factory.mktemp("live"), concurrency=1000, hang_limit_s=5.0) as served:
+        served.warm_up()
         yield served
 
 

@@ -23,6 +23,18 @@ TIMES = 500  # as many rows are believed in: ten million
 GENERIC_SINCE = (16, 0)
 
 
+@pytest.fixture(scope="session")
+def history_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history in a file, to copy."""
+    path: Path = tmp_path_factory.mktemp("plans") / "filled.db"
+    revision.upgrade(f"sqlite:///{path}")
+    engine = writer_engine(path)
+    with engine.begin() as connection:
+        list(HISTORY.fill(connection))
+    engine.dispose()  # and so everything is in the file itself
+    return path
+
+
 @pytest.fixture(scope="module", params=["sqlite", "sqlite, analyzed", "postgresql"])
 def history_engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -32,10 +44,10 @@ def history_engine(
         yield from _postgres(request.getfixturevalue("postgres_server"))
         return
     path: Path = tmp_path_factory.mktemp("plans") / "plans.db"
-    revision.upgrade(f"sqlite:///{path}")
+    filled: Path = request.getfixturevalue("history_file")
+    path.write_bytes(filled.read_bytes())
     engine = writer_engine(path)
     with engine.begin() as connection:
-        list(HISTORY.fill(connection))
         if request.param == "sqlite, analyzed":
             connection.exec_driver_sql("ANALYZE")
             _multiply_sqlite(connection)
