@@ -97,10 +97,10 @@ def test_known_secrets_are_hidden_in_every_form_and_the_longer_first() -> None:
 def test_no_line_takes_long(text: str) -> None:
     redactor = Redactor()
     redactor.remember(["some secret or other", "://a:://a:://a:b"])
-    began_s = time.perf_counter()
+    began_s = time.thread_time()
     redactor.redact(text)
     # Some 0.05 s here; a regular expression that backtracks takes for ever.
-    assert time.perf_counter() - began_s < 5
+    assert time.thread_time() - began_s < 5
 
 
 def test_an_ordinary_line_is_quick() -> None:
@@ -109,10 +109,10 @@ def test_an_ordinary_line_is_quick() -> None:
     line = json.dumps({"event": "A request was answered.", "trace_id": "0" * 32, "path": "/v1/" + "x" * 200})
 
     def each_of(count: int) -> float:
-        began_s = time.perf_counter()
+        began_s = time.thread_time()
         for _ in range(count):
             redactor.redact(line)
-        return (time.perf_counter() - began_s) / count
+        return (time.thread_time() - began_s) / count
 
     # Some 5 µs here; the rest is for machines that are busy.
     assert min(each_of(200) for _ in range(10)) < 50e-6

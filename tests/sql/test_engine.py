@@ -15,6 +15,7 @@ from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import Writer
 from app.db.tables import api_keys
 from app.errors import DATABASE_UNAVAILABLE, TENANT_EXISTS, Problem
+from tests.shared import PATIENT_S
 from tests.sql.rows import add_counter, add_owner, set_text, text_of
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +85,7 @@ async def test_one_bad_exception_hangs_nobody(db: Database) -> None:
     tasks = [asyncio.create_task(_outcome(call)) for call in calls]
     await asyncio.sleep(0)
     held.set()
-    _, late = await asyncio.wait(tasks, timeout=2)
+    _, late = await asyncio.wait(tasks, timeout=PATIENT_S)
     for task in late:
         task.cancel()
     await asyncio.gather(blocker, *late, return_exceptions=True)
@@ -208,7 +209,7 @@ async def test_a_writer_that_is_closed_refuses_and_hangs_nobody(db: Database, da
     await asyncio.sleep(0)
     held.set()
     await close
-    done, hanging = await asyncio.wait({first, late}, timeout=2)
+    done, hanging = await asyncio.wait({first, late}, timeout=PATIENT_S)
     for task in hanging:
         task.cancel()
     await asyncio.gather(*hanging, return_exceptions=True)
