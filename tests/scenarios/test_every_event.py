@@ -88,7 +88,7 @@ async def at_every_event(
     wrong: list[str] = []
     batch = 1 if jobs == QUEUEING else BATCH  # behind what one left waiting, the next would wait as well
     while not wrong and all(story.fault for story in stories):
-        told = [_story(theatre, jobs, first, first + step * number) for number in range(batch)]
+        told = [_story(theatre, jobs, first, step, number) for number in range(batch)]
         await play(told)
         for story, what in await what_is_wrong(theatre, told):
             where = f"event {story.at}, {story.fault}" if story else f"events {first} and later"
@@ -98,9 +98,10 @@ async def at_every_event(
     return [story for story in stories if story.fault], wrong
 
 
-def _story(theatre: Theatre, jobs: tuple[str, ...], first: int, at: int) -> Story:
+def _story(theatre: Theatre, jobs: tuple[str, ...], first: int, step: int, number: int) -> Story:
     """Each of a batch is told well before the one ahead of it: its rescue loop finds nothing of theirs."""
-    now_ms = START_MS + first * 10_000_000 - (at - first) * 8_000_000
+    at = first + step * number
+    now_ms = START_MS + first // step * 10_000_000 - number * 8_000_000
     return Story(Path(theatre.folder) / f"{at}.jsonl", jobs, at, now_ms=now_ms)
 
 
