@@ -118,7 +118,8 @@ def commands() -> Iterator[Commands]:
 
 
 def bare_environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
+    kept = ("PATH", "HOME", "LANG", "LD_PRELOAD", "MOVED_CLOCK_S")  # with a moved clock, if this has one
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
     }
