@@ -75,8 +75,12 @@ def _having(option: str) -> str:
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Each command of the group and its sub-groups, by what is typed after `reelgate`."""
-    for name, command in group.commands.items():
+    """Each command of the group and its sub-groups, by what is typed after `reelgate`.
+
+    The groups of `reelgate` are imported when they are asked for, so `group.commands` alone would miss them.
+    """
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from commands(command, f"{before}{name} ")
         else:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.generations.dispatch.spool import Spool
 
 from app.admin import requests
 from app.admin.actor import Actor

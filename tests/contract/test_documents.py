@@ -121,6 +121,7 @@ def test_every_route_is_in_the_contract_and_says_how_it_refuses() -> None:
 def test_every_command_is_documented() -> None:
     page = read("docs/operating.md")
     names = [name for name, _ in docs.commands(typer.main.get_command(cli))]
+    assert {"serve", "tenants disable", "ledger reconcile"} < set(names), "groups are looked into"
     assert [name for name in names if f"reelgate {name}" not in page] == []
 
 

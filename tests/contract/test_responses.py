@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from app.generations.following.tracker import Tracker
-from app.generations.following.watch import Watch
 
 from app.api.routes import ROUTES
 from app.generations import store
+from app.generations.following.tracker import Tracker
+from app.generations.following.watch import Watch
 from app.generations.store import erase
 from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit

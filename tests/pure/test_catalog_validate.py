@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from app.catalog.media.policy import MediaPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
+from app.catalog.media.policy import MediaPolicy
 from app.catalog.model import Model, build_model
 from app.catalog.validate import MAX_VIOLATIONS, Violation, violations
 from tests.profiles import examples

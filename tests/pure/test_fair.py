@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import replace
 
-from app.generations.queue.fair import MAX_WEIGHT, STEP, Flow, ahead_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.generations.queue.fair import MAX_WEIGHT, STEP, Flow, ahead_of
 from tests.profiles import examples
 
 weights = st.integers(1, MAX_WEIGHT)

@@ -149,7 +149,7 @@ def _what_was_sent_goes_on_and_what_waits_stays(shop: Shop) -> None:
     assert shop.state_of(shop.queued) == "accepted"
     assert json.loads(shop.run("requests", "show", shop.sent))["charge"] == "settled"
     (queue,) = json.loads(shop.run("dispatch", "status", "--json"))["queues"]
-    assert (queue["disabled"], queue["paused"], queue["share"], queue["waiting"]) == (True, False, 0, 1)
+    assert (queue["disabled"], queue["paused"], queue["share"], queue["queued"]) == (True, False, 0, 1)
     assert "disabled" in shop.run("dispatch", "status")
     assert json.loads(shop.run("tenants", "list", "--json"))[0]["disabled_at"] is not None
 

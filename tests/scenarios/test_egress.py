@@ -13,9 +13,9 @@ from typing import Any
 
 import httpcore2
 import pytest
+
 from app.egress.addresses import is_public, parse_network
 from app.egress.client import Egress, EgressError, Reach
-
 from tests.loops import skipped
 from tests.shared import PATIENT_S
 

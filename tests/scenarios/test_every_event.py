@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.generations.dispatch.dispatcher import Dispatcher
-from app.generations.dispatch.loop import DispatchLoop
-from app.generations.dispatch.rescue import Rescuer
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
 from app.generations import advance
 from app.generations.dispatch import dispatcher
+from app.generations.dispatch.dispatcher import Dispatcher
+from app.generations.dispatch.loop import DispatchLoop
+from app.generations.dispatch.rescue import Rescuer
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.quotas import ledger

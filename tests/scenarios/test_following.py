@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.generations.following.poller import Poller
-from app.generations.following.schedule import Schedule
 
 from app.generations import events as event_rows
 from app.generations import leases, retention, store
+from app.generations.following.poller import Poller
+from app.generations.following.schedule import Schedule
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.store import Generation
 from app.upstream.breaker import MAX_FAILURES, Condition, Health

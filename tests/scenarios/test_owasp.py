@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from app.generations.following.tracker import Tracker
 from starlette.routing import Mount
 
 from app.auth import keys
 from app.db.tables import metadata
+from app.generations.following.tracker import Tracker
 from app.kit.ids import new_id
 from app.media.probe import Prober
 from tests.api.accounts import limited
