@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -15,9 +16,13 @@ from app.config import Settings
 from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
 from app.generations.queue import decide
 from app.generations.queue.decide import SubmitPolicy
+from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.limits import EVERY_END_USER, Payer, Scope, parse_limit
 from app.quotas.standing import Standing
+
+_MODEL_ID: Final = re.compile(r"[A-Za-z0-9._/-]{1,200}")
+"""The characters of a model's id; whether the catalogue has it is another question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +70,15 @@ async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Acc
         detail = "a key and an end user are limited apart; give one of them."
         errors.append(FieldError("#/end_user", "conflict", detail))
     if name.end_user not in {None, EVERY_END_USER} and not re.fullmatch(END_USER, name.end_user or ""):
-        detail = f"{name.end_user!r} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
+        label = quoted(name.end_user or "")
+        detail = f"{label} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
         errors.append(FieldError("#/end_user", "pattern", detail))
+    if name.model_id is not None and not _MODEL_ID.fullmatch(name.model_id):
+        errors.append(FieldError("#/model_id", "pattern", f"{quoted(name.model_id)} is no id of a model."))
     refuse(INVALID_ACCOUNT, errors)
     account = await gateway.db.read(_find, name)
     if served and name.model_id is not None and gateway.catalog.get(name.model_id) is None:
-        raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {name.model_id[:200]!r}.")
+        raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {quoted(name.model_id)}.")
     return account
 
 
@@ -81,7 +89,7 @@ def _find(connection: Connection, name: AccountName) -> Account:
     if name.kid is not None:
         key = keys.find(connection, name.kid)
         if key is None or key.tenant_id != tenant.id:
-            detail = f"tenant {name.tenant!r} has no key {name.kid[:200]!r}; `reelgate keys list` shows them."
+            detail = f"tenant {name.tenant!r} has no key {quoted(name.kid)}; `reelgate keys list` shows them."
             raise Problem(API_KEY_NOT_FOUND, detail)
         if name.test and key.mode == "live":
             detail = f"{name.kid} is a live key, and --test is of test keys."

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, insert
 
 from app.admin.actor import Actor
 from app.admin.session import AdminGateway
+from app.admin.violations import faults_of_text, refuse
 from app.db.tables import audit_entries
-from app.errors import INVALID_REASON, Problem
+from app.errors import INVALID_REASON
 from app.kit.json import to_column
 from app.kit.log import trace_id_var
 
@@ -71,8 +72,7 @@ async def write(
 
 def _checked(reason: str | None) -> str | None:
     reason = (reason or "").strip()
-    if len(reason) > MAX_REASON or not reason.isprintable():
-        raise Problem(INVALID_REASON, f"A reason has at most {MAX_REASON} printable characters.")
+    refuse(INVALID_REASON, faults_of_text("#/reason", "a reason", reason, max_length=MAX_REASON))
     return reason or None
 
 

@@ -1,5 +1,6 @@
 """Client tokens, for the operator: who holds one, what it may do, and how to end it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from app.auth import client_tokens, tenants
 from app.auth.client_tokens import ClientToken, Refusal
 from app.errors import CLIENT_TOKEN_NOT_FOUND, Problem
 from app.generations import token_limits
+from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.standing import Usage
 
@@ -40,6 +42,8 @@ async def listed(
 
     """
     found = await gateway.db.read(tenants.by_name, tenant)
+    if end_user is not None and not re.fullmatch(client_tokens.END_USER, end_user):
+        return []
     return await gateway.db.read(client_tokens.page, found.id, mode=None, limit=limit, end_user=end_user)
 
 
@@ -75,6 +79,7 @@ async def revoke(
 
 
 def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientToken, Change]:
+    before = _find(connection, token_id, to_change=True)
     client_tokens.revoke(connection, token_id, now_ms=now_ms)
     after = _find(connection, token_id)
     return after, Change(
@@ -82,14 +87,14 @@ def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientT
         subject_kind="client_token",
         subject_id=token_id,
         tenant_id=after.tenant_id,
-        before={"revoked_at_ms": None if after.revoked_at_ms == now_ms else after.revoked_at_ms},
+        before={"revoked_at_ms": before.revoked_at_ms},
         after={"revoked_at_ms": after.revoked_at_ms},
     )
 
 
-def _find(connection: Connection, token_id: str) -> ClientToken:
-    found = client_tokens.find(connection, token_id)
+def _find(connection: Connection, token_id: str, *, to_change: bool = False) -> ClientToken:
+    found = client_tokens.find(connection, token_id, to_change=to_change)
     if found is None:
-        detail = f"there is no client token {token_id[:200]!r}; `reelgate client-tokens list` shows them."
+        detail = f"there is no client token {quoted(token_id)}; `reelgate client-tokens list` shows them."
         raise Problem(CLIENT_TOKEN_NOT_FOUND, detail)
     return found[0]

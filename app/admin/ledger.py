@@ -11,9 +11,10 @@ from app.admin.accounts import Account, AccountName
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
-from app.admin.violations import refuse
+from app.admin.violations import faults_of_text, refuse
 from app.errors import INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
 from app.generations import store
+from app.kit.text import quoted
 from app.quotas import ledger
 from app.quotas.ledger import Entry, Kind
 from app.quotas.limits import Limit, LimitError, parse_credits
@@ -56,7 +57,7 @@ async def listed(
     tenant_id = await accounts.tenant_id_of(gateway, tenant)
     if request_id is not None and await gateway.db.read(store.find, request_id, tenant_id) is None:
         of_tenant = "" if tenant is None else f" of {tenant}"
-        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}{of_tenant}.")
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}{of_tenant}.")
     found = await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request_id, limit=limit)
     return Entries(found, await accounts.tenant_names(gateway))
 
@@ -150,14 +151,14 @@ def _add(
         note=entry.note,
         reference=entry.reference,
     )
-    fields = {"microcredits": entry.microcredits, "note": entry.note, "reference": entry.reference}
+    fields = {"microcredits": entry.microcredits, "reference": entry.reference}
     return is_new, Change(
         action="ledger.top_up" if entry.kind is Kind.TOP_UP else "ledger.adjust",
         subject_kind="account",
         subject_id=account.label,
         tenant_id=account.owner.tenant_id,
         before=None if is_new else fields,
-        after=fields,
+        after=fields | {"note": entry.note} if is_new else fields,  # the entry that is there has its own note
     )
 
 
@@ -173,11 +174,11 @@ def _sound(wanted: _Wanted) -> _Sound:
     reference = None if wanted.reference is None else wanted.reference.strip()
     if wanted.kind is Kind.ADJUSTMENT and note is None:
         errors.append(FieldError("#/note", "required", "an adjustment has a note that says why."))
-    if len(note or "") > MAX_NOTE:
-        errors.append(FieldError("#/note", "max_length", f"a note has at most {MAX_NOTE} characters."))
-    if reference is not None and not 1 <= len(reference) <= MAX_REFERENCE:
-        detail = f"a reference has 1 to {MAX_REFERENCE} characters."
-        errors.append(FieldError("#/reference", "length", detail))
+    errors += faults_of_text("#/note", "a note", note or "", max_length=MAX_NOTE)
+    if reference is not None:
+        errors += faults_of_text(
+            "#/reference", "a reference", reference, min_length=1, max_length=MAX_REFERENCE
+        )
     refuse(INVALID_LEDGER_ENTRY, errors)
     return _Sound(wanted.kind, microcredits, note, reference)
 

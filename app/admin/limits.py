@@ -14,6 +14,7 @@ from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.errors import INVALID_LIMIT, LIMIT_NOT_FOUND, FieldError, Problem
 from app.generations.submit.amounts import refused_for_no_declaration
+from app.kit.text import quoted
 from app.quotas import account as rows
 from app.quotas.limits import Limit, LimitError, parse_limit
 from app.quotas.metrics import SETTABLE, Metric, Unit
@@ -81,7 +82,7 @@ async def set_limits(
             limits.append(parse_limit(text))
         except LimitError as error:
             errors.append(FieldError(f"#/limits/{number}", "limit", str(error)))
-    refuse(INVALID_LIMIT, [*errors, *_twice([one.metric for one in limits])])
+    refuse(INVALID_LIMIT, [*errors, *_twice("#/limits", [text.partition("=")[0] for text in wanted])])
     account = await accounts.find(gateway, name, served=True)
     limits = [Limit(account.scope, one.metric, one.amount, one.burst) for one in limits]
     await audit.write(gateway, actor, reason, _set, account, limits, gateway.clock.now_ms())
@@ -124,14 +125,13 @@ async def unset_limits(
     """
     known = ", ".join(SETTABLE)
     errors = [
-        FieldError(f"#/metrics/{number}", "enum", f"there is no metric {one[:60]!r}; metrics are {known}.")
+        FieldError(f"#/metrics/{number}", "enum", f"there is no metric {quoted(one)}; metrics are {known}.")
         for number, one in enumerate(metrics)
         if one not in SETTABLE
     ]
-    chosen = [Metric(one) for one in metrics if one in SETTABLE]
-    refuse(INVALID_LIMIT, [*errors, *_twice(chosen)])
+    refuse(INVALID_LIMIT, [*errors, *_twice("#/metrics", metrics)])
     account = await accounts.find(gateway, name, served=False)
-    await audit.write(gateway, actor, reason, _unset, account, chosen)
+    await audit.write(gateway, actor, reason, _unset, account, [Metric(one) for one in metrics])
     return await accounts.standings_of(gateway, account)
 
 
@@ -145,11 +145,12 @@ def _unset(connection: Connection, account: Account, metrics: Sequence[Metric]) 
     return None, _changed("unset", account, before, _amounts(connection, account, metrics))
 
 
-def _twice(metrics: Sequence[Metric]) -> list[FieldError]:
+def _twice(pointer: str, names: Sequence[str]) -> list[FieldError]:
+    """Returns a violation for each metric that stands before it in the list already."""
     return [
-        FieldError(f"#/limits/{number}", "duplicate", f"{one} is given twice.")
-        for number, one in enumerate(metrics)
-        if one in metrics[:number]
+        FieldError(f"{pointer}/{number}", "duplicate", f"{one} is given twice.")
+        for number, one in enumerate(names)
+        if one in SETTABLE and one in names[:number]
     ]
 
 

@@ -18,6 +18,7 @@ from app.generations.advance import advance
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.kit.text import quoted
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
 
@@ -92,7 +93,7 @@ async def attach(
 
     """
     if not is_safe_id(upstream_request_id):
-        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id[:60]!r} is no id of RunComfy's.")
+        raise Problem(NOT_ATTACHABLE, f"{quoted(upstream_request_id)} is no id of RunComfy's.")
     unknown = await _unknown(gateway, request_id)
     credential = gateway.pool.of(unknown.credential)
     if credential is None:
@@ -153,15 +154,16 @@ async def close(
 def _resolve(
     connection: Connection, action: str, request_id: str, to: State, changes: Mapping[str, Any]
 ) -> tuple[Generation, Change]:
+    before = store.find(connection, request_id, None)
     changed = advance(connection, request_id, to, only_from={State.UNKNOWN}, **changes)
-    if changed is None:
+    if before is None or changed is None:
         raise Problem(NOT_UNKNOWN, "somebody else resolved it just now.")
     return changed, Change(
         action=f"request.{action}",
         subject_kind="request",
         subject_id=request_id,
         tenant_id=changed.tenant_id,
-        before=_fields_of(State.UNKNOWN, None, None),
+        before=_fields_of(State.UNKNOWN, before.upstream_request_id, before.charge),
         after=_fields_of(changed.state, changed.upstream_request_id, changed.charge),
     )
 
@@ -180,5 +182,5 @@ async def _unknown(gateway: AdminGateway, request_id: str) -> Generation:
 async def _find(gateway: AdminGateway, request_id: str) -> Generation:
     found = await gateway.db.read(store.find, request_id, None)
     if found is None:
-        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}.")
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}.")
     return found

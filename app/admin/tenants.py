@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from app.auth import tenants
 from app.auth.tenants import MediaChecks, OriginError, Tenant, origin_of
 from app.errors import INVALID_TENANT, FieldError
 from app.generations.queue.fair import MAX_WEIGHT
+from app.kit.text import quoted
 from app.quotas.account import check_zone
 from app.quotas.limits import LimitError
 
@@ -70,9 +71,13 @@ async def set_media_checks(
     """Change what becomes of files that break a rule of their model; None leaves it to the settings.
 
     Raises:
-        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
+    if media_checks not in (None, *get_args(MediaChecks)):
+        known = ", ".join(get_args(MediaChecks))
+        detail = f"there is no check {quoted(str(media_checks))}; there are {known}."
+        refuse(INVALID_TENANT, [FieldError("#/media_checks", "enum", detail)])
     change = partial(tenants.set_media_checks, media_checks=media_checks)
     fields = ("media_checks",)
     return await audit.write(gateway, actor, reason, _change, "set_media_checks", name, fields, change)

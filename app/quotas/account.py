@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert
 
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
+from app.kit.text import quoted
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
 from app.quotas.metrics import Metric
@@ -314,7 +315,7 @@ def check_zone(name: str) -> None:
     """
     of_this_machine = name in _OF_A_MACHINE or name.startswith(("posix/", "right/"))
     if of_this_machine or name not in available_timezones():
-        raise LimitError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin.")
+        raise LimitError(f"there is no time zone {quoted(name)}; an IANA name such as Europe/Berlin.")
 
 
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple, assert_never
 
+from app.kit.text import quoted
 from app.quotas.amounts import MICROCREDITS
 from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 
@@ -96,7 +97,7 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
     name, separator, value = text.partition("=")
     known = ", ".join(SETTABLE)
     if not separator or name not in SETTABLE:
-        raise LimitError(f"{text!r} is not METRIC=AMOUNT; metrics are {known}.")
+        raise LimitError(f"{quoted(text)} is not METRIC=AMOUNT; metrics are {known}.")
     metric = Metric(name)
     if value == "none":
         return Limit(scope, metric, None)
@@ -104,7 +105,7 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
     if not slash:
         return Limit(scope, metric, _amount(text, amount_text, metric.unit))
     if metric.window is not Window.MINUTE:
-        raise LimitError(f"{text!r}: a burst belongs to submits-minute alone.")
+        raise LimitError(f"{quoted(text)}: a burst belongs to submits-minute alone.")
     return Limit(scope, metric, _amount(text, amount_text, metric.unit), _count(text, burst_text, 1))
 
 
@@ -129,14 +130,14 @@ def parse_credits(text: str, *, least: int | None = None) -> int:
     """
     amount = Decimal(text) if _CREDITS.fullmatch(text) else None
     if amount is None or abs(amount) > MOST:
-        raise LimitError(f"{text!r} is no amount of credits: up to {MOST}, with at most six decimals.")
+        raise LimitError(f"{quoted(text)} is no amount of credits: up to {MOST}, with at most six decimals.")
     if least is not None and amount < least:
-        raise LimitError(f"{text!r} is less than {least}.")
+        raise LimitError(f"{quoted(text)} is less than {least}.")
     return int(amount * MICROCREDITS)
 
 
 def _count(text: str, number: str, least: int = 0) -> int:
     fits = number.isascii() and number.isdigit() and len(number) <= len(str(MOST))
     if not fits or not least <= int(number) <= MOST:
-        raise LimitError(f"{text!r}: {number[:20]!r} is not a whole number from {least} to {MOST}.")
+        raise LimitError(f"{quoted(text)}: {number[:20]!r} is not a whole number from {least} to {MOST}.")
     return int(number)
