@@ -1,4 +1,4 @@
-"""Accounts as an operator names them: whose limits and balance a use case is about."""
+"""Accounts as an operator names them: whose limits and whose balance a use case is about."""
 
 import re
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountName:
-    """An account in an operator's words.
+    """The name that an operator gives for an account, or for a part of it.
 
-    It is the tenant's for live keys or, where `test` is set, for test keys, which have one of their own.
-    `kid` or `end_user` narrows it to one of these (`*`: each end user that has no own limit), and a kid says
-    the mode too; `model_id` narrows it to a model.
+    `tenant` is the tenant's name. Its live keys have one account, and its test keys another, which `test`
+    chooses. `kid` narrows the account to one key and says the mode too; `end_user` narrows it to one end
+    user, or to each without a limit of its own (`*`); `model_id` narrows it to one model.
     """
 
     tenant: str
@@ -43,23 +43,23 @@ class AccountName:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose account it is, and which part of it."""
+    """An account that exists: its owner, and the part of it that a use case is about."""
 
     owner: Owner
     scope: Scope
 
     @property
     def label(self) -> str:
-        """It in one line, as the audit log has it: `live`, `test key=KID model=MODEL`."""
+        """The account as the audit log writes it: `live`, `test key=KID model=MODEL`."""
         of = {"key": self.scope.kid, "end_user": self.scope.end_user, "model": self.scope.model_id}
         return " ".join([self.owner.mode, *(f"{name}={value}" for name, value in of.items() if value)])
 
 
 async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Account:
-    """The account of that name.
+    """Returns the account of a name.
 
-    Only where the model has to be `served` is one refused that is not in the catalogue: what a model has
-    stays within reach when it has left.
+    With `served` the model must be in the catalogue. Without it any model will do, so that limits and
+    balances of a model that has left the catalogue can still be changed.
 
     Raises:
         Problem: INVALID_ACCOUNT, TENANT_NOT_FOUND, API_KEY_NOT_FOUND, MODEL_NOT_FOUND.
@@ -99,7 +99,7 @@ def _find(connection: Connection, name: AccountName) -> Account:
 
 
 async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
-    """The limits of this part of an account, as they stand."""
+    """Returns the standings of the limits on this part of an account."""
     scope = account.scope
     now = await gateway.db.read(
         decide.account_of,
@@ -113,7 +113,7 @@ async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standin
 
 
 def policy_of(settings: Settings) -> SubmitPolicy:
-    """What the settings say of limits."""
+    """Returns the settings that say how limits apply."""
     limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
     return SubmitPolicy(
         default_limits=tuple(limits.values()), unknown_slot_ms=int(settings.unknown_slot_s * 1000)
@@ -121,7 +121,7 @@ def policy_of(settings: Settings) -> SubmitPolicy:
 
 
 async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
-    """The id of the tenant of that name; None where no name is given.
+    """Returns the id of the tenant with that name; None where no name is given.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -131,5 +131,5 @@ async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
 
 
 async def tenant_names(gateway: AdminGateway) -> Mapping[str, str]:
-    """The tenants' names by their ids."""
+    """Returns the names of all tenants, by their ids."""
     return {one.id: one.name for one in await gateway.db.read(tenants.every)}

@@ -1,4 +1,4 @@
-"""Client tokens, for the operator: who holds one, what it may do, and how to end it."""
+"""Client tokens, for the operator: listing, showing and revoking them."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ MAX_LISTED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class TokenInFull:
-    """Everything that is kept of a token: also what it used, the ids of what it made, what it was refused."""
+    """A token's record, its usage, the ids of the newest requests that it made, and its newest refusals."""
 
     token: ClientToken
     used: Usage
@@ -35,7 +35,7 @@ class TokenInFull:
 async def listed(
     gateway: AdminGateway, tenant: str, *, end_user: str | None = None, limit: int
 ) -> list[ClientToken]:
-    """A tenant's newest tokens, at most `limit`; of one end user alone where that is given.
+    """Returns up to `limit` of a tenant's tokens, newest first; only those of `end_user` where it is given.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -48,7 +48,7 @@ async def listed(
 
 
 async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
-    """Everything that is kept of a token.
+    """Returns everything that is stored about a token.
 
     Raises:
         Problem: CLIENT_TOKEN_NOT_FOUND.
@@ -67,9 +67,9 @@ async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
 async def revoke(
     gateway: AdminGateway, actor: Actor, token_id: str, *, reason: str | None = None
 ) -> ClientToken:
-    """End a token now, on every server within five seconds; its jobs go on.
+    """Revokes a token, on every replica within five seconds, and returns its record; its jobs go on.
 
-    Of one that was revoked the first time stays.
+    A token that is revoked already keeps the time of its first revocation.
 
     Raises:
         Problem: CLIENT_TOKEN_NOT_FOUND, INVALID_REASON.

@@ -1,4 +1,4 @@
-"""API keys. A key itself is in what `create` and `rotate` return, once, and nowhere else."""
+"""API keys, for the operator. `create` and `rotate` return the key itself; it is stored nowhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _MAX_MS: Final = MAX_DAYS * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was made. `key` is shown to whoever asked for it, and kept nowhere."""
+    """A key that was made: its record, and the key itself."""
 
     record: APIKey
     key: str = field(repr=False)
@@ -32,7 +32,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class RotatedKey:
-    """A key that takes the place of another, which works until `old_ends_at_ms`."""
+    """A key that replaces another, whose kid is `replaces`, and which works until `old_ends_at_ms`."""
 
     record: APIKey
     key: str = field(repr=False)
@@ -41,7 +41,7 @@ class RotatedKey:
 
 
 async def listed(gateway: AdminGateway, *, tenant: str | None = None) -> list[APIKey]:
-    """The keys of a tenant, or of all, the oldest first.
+    """Returns the keys of one tenant, or of all tenants (None), oldest first.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -63,7 +63,9 @@ async def create(
     lifetime_ms: int | None = None,
     reason: str | None = None,
 ) -> NewKey:
-    """Make a key of a tenant, for these scopes and models (None: all), that ends after a time (None: never).
+    """Makes a key of a tenant.
+
+    `models` of None allows every model. The key expires after `lifetime_ms`; None: never.
 
     Raises:
         Problem: INVALID_API_KEY_TERMS, TENANT_NOT_FOUND, INVALID_REASON.
@@ -128,7 +130,7 @@ def _faults_of_terms(
 async def rotate(
     gateway: AdminGateway, actor: Actor, kid: str, *, overlap_ms: int, reason: str | None = None
 ) -> RotatedKey:
-    """Make a second key like the first, which lives on for the overlap.
+    """Makes a second key like the first, which stays valid for `overlap_ms` more.
 
     Raises:
         Problem: INVALID_API_KEY_TERMS, API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE, INVALID_REASON.
@@ -154,7 +156,9 @@ async def rotate(
 
 
 async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str | None = None) -> APIKey:
-    """End a key now, on every server within five seconds. Of one that was revoked the first time stays.
+    """Revokes a key, on every replica within five seconds, and returns its record.
+
+    A key that is revoked already keeps the time of its first revocation.
 
     Raises:
         Problem: API_KEY_NOT_FOUND, INVALID_REASON.
@@ -175,7 +179,7 @@ async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str |
 async def set_queueing(
     gateway: AdminGateway, actor: Actor, kid: str, *, queueing: bool | None, reason: str | None = None
 ) -> APIKey:
-    """Change whether the key's jobs that may not be sent yet are queued; None leaves it to its tenant.
+    """Sets whether the key's requests may be queued; None leaves it to its tenant. Returns the key's record.
 
     Raises:
         Problem: API_KEY_NOT_FOUND, INVALID_REASON.

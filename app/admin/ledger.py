@@ -1,4 +1,4 @@
-"""The ledger: entering top-ups and adjustments of a balance, and reading the entries."""
+"""The ledger, for the operator: entering top-ups and adjustments of a balance, and listing entries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,10 @@ MAX_REFERENCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What became of an entry: `is_new` is false where one with its reference was there already.
+    """The result of a top-up or an adjustment.
 
-    `reference` is as it is kept; `standings` are the limits of that part of the account afterwards.
+    `is_new` is false where an entry with its reference was there already: then nothing was entered.
+    `reference` is as it is stored, without blanks around it. `standings` are those of the account afterwards.
     """
 
     is_new: bool
@@ -39,7 +40,7 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Entries of the ledger, the newest first, and the tenants' names by their ids."""
+    """Entries of the ledger, newest first, and the names of the tenants by their ids."""
 
     entries: Sequence[Entry]
     tenants: Mapping[str, str]
@@ -48,7 +49,7 @@ class Entries:
 async def listed(
     gateway: AdminGateway, *, tenant: str | None = None, request_id: str | None = None, limit: int
 ) -> Entries:
-    """The newest entries, at most `limit`: of all tenants or of one, or of one request.
+    """Returns up to `limit` entries, newest first; a tenant or request of None does not filter.
 
     Raises:
         Problem: TENANT_NOT_FOUND, REQUEST_NOT_FOUND.
@@ -72,9 +73,10 @@ async def top_up(
     reference: str | None = None,
     reason: str | None = None,
 ) -> Entered:
-    """Add an amount of credits, such as `12.5`, to a balance; the first top-up makes it prepaid.
+    """Adds an amount of credits, such as `12.5`, to a balance; the first top-up makes it prepaid.
 
-    With a `reference` it is entered once for the tenant's live keys, and once for its test keys.
+    A top-up with a `reference` is entered only once in each account: once for the tenant's live keys, and
+    once for its test keys.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
@@ -95,7 +97,7 @@ async def adjust(
     reference: str | None = None,
     reason: str | None = None,
 ) -> Entered:
-    """Correct a balance by an amount of credits, up or down, with a note that says why.
+    """Corrects a balance by an amount of credits, up or down, with a note that says why.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
@@ -108,7 +110,7 @@ async def adjust(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An entry as it is asked for."""
+    """An entry as it is asked for, not checked yet."""
 
     kind: Kind
     amount: str
@@ -118,7 +120,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """An entry that can be made."""
+    """An entry that was checked."""
 
     kind: Kind
     microcredits: int
@@ -158,12 +160,12 @@ def _add(
         subject_id=account.label,
         tenant_id=account.owner.tenant_id,
         before=None if is_new else fields,
-        after=fields | {"note": entry.note} if is_new else fields,  # the entry that is there has its own note
+        after=fields | {"note": entry.note} if is_new else fields,  # the existing entry keeps its own note
     )
 
 
 def _sound(wanted: _Wanted) -> _Sound:
-    """The entry, with blanks around its texts taken off.
+    """Returns the checked entry, without blanks around its note and reference.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY.

@@ -1,4 +1,4 @@
-"""Requests, as the operator sees them: of all tenants, and what is decided about one of unknown fate."""
+"""Requests of all tenants, for the operator: listing and showing them, and resolving unknown ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from app.upstream.outcomes import BLIND, Seen, is_safe_id, observe_status
 
 
 class GatewayWithPool(AdminGateway, Protocol):
-    """A gateway that can also ask RunComfy."""
+    """An `AdminGateway` that can also ask RunComfy."""
 
     @property
     def pool(self) -> Pool:
-        """The credentials, with the clients that carry them."""
+        """The credentials, with their clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests, the newest first, and the tenants' names by their ids."""
+    """Requests, newest first, and the names of the tenants by their ids."""
 
     requests: Sequence[Generation]
     tenants: Mapping[str, str]
@@ -41,7 +41,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class RequestInFull:
-    """A request with its tenant's name and every change of its state, the oldest first."""
+    """A request with its tenant's name and its events, oldest first."""
 
     request: Generation
     tenant: str
@@ -51,7 +51,7 @@ class RequestInFull:
 async def listed(
     gateway: AdminGateway, *, tenant: str | None = None, state: State | None = None, limit: int
 ) -> Requests:
-    """The newest requests, at most `limit`, of all tenants or of one, in any state or in one.
+    """Returns up to `limit` requests, newest first; a tenant or state of None does not filter.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -63,7 +63,7 @@ async def listed(
 
 
 async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
-    """Everything that is kept of a request.
+    """Returns everything that is stored about a request.
 
     Raises:
         Problem: REQUEST_NOT_FOUND.
@@ -83,13 +83,13 @@ async def attach(
     *,
     reason: str | None = None,
 ) -> Generation:
-    """Give an unknown request the job of RunComfy's that was found for it, which is then followed.
+    """Gives an unknown request the job that was found for it at RunComfy, so that it is followed again.
 
-    RunComfy is asked first whether it knows the job.
+    RunComfy is asked first whether it knows the job. Returns the request, which is `in_queue` then.
 
     Raises:
-        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN; NOT_ATTACHABLE, RunComfy does not know the job, or it is
-            another request's; UPSTREAM_UNUSABLE, RunComfy could not be asked; INVALID_REASON.
+        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON. NOT_ATTACHABLE: RunComfy does not know the
+            job, or it belongs to another request. UPSTREAM_UNUSABLE: RunComfy could not be asked.
 
     """
     if not is_safe_id(upstream_request_id):
@@ -126,7 +126,7 @@ async def attach(
 async def close(
     gateway: AdminGateway, actor: Actor, request_id: str, *, charged: bool, reason: str | None = None
 ) -> Generation:
-    """End an unknown request as lost; what is held for it is settled if it was `charged`, else refunded.
+    """Ends an unknown request as `lost`; its hold is settled if RunComfy `charged` for it, else refunded.
 
     Raises:
         Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON.
