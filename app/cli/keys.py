@@ -1,4 +1,4 @@
-"""`reelgate keys`: API keys. A key is shown once, when it is made."""
+"""`reelgate keys`: making, listing, rotating and revoking API keys."""
 
 import sys
 from datetime import timedelta

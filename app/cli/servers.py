@@ -1,4 +1,4 @@
-"""Running the two ASGI applications under uvicorn."""
+"""Running gateway and sandbox under uvicorn, and a worker without it."""
 
 import asyncio
 import gc
@@ -30,7 +30,11 @@ _log = get_logger("worker")
 
 
 class Server(uvicorn.Server):
-    """uvicorn, ending with exit code 0 when it was asked to, and telling when it starts and stops."""
+    """A uvicorn server that ends with exit code 0 on a signal, and calls back when it starts and stops.
+
+    `on_start` is called once it listens. The first signal calls `on_leave`; `delay_s` seconds later, or at
+    the second signal, `on_stop` is called and the server stops.
+    """
 
     def __init__(
         self,
@@ -50,16 +54,16 @@ class Server(uvicorn.Server):
         self._left = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
+        """Starts to listen, then calls `on_start`."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
+        """Leaves, and stops `delay_s` later, so that load balancers notice; a second signal stops at once.
 
-        uvicorn would raise the signal again at its end, and exit with its number.
+        uvicorn's own handler would raise the signal again at the end, and exit with its number.
         """
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
@@ -80,14 +84,14 @@ class Server(uvicorn.Server):
 
 
 def _settle_memory() -> None:
-    """Keep the collector from walking, again and again, what lives as long as the process."""
+    """Exempts from garbage collection what lives as long as the process, and collects more rarely."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
 def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
-    """Serve the gateway until a signal; exits with a plain line where it may not start."""
+    """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
     log_for_server(settings)
     with plain_errors():
         asyncio.run(_try_to_open(settings))
@@ -104,8 +108,8 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
         if hasattr(app.state, "gateway"):
-            app.state.gateway.following.watch.close()  # streams end, and held answers go out
-            app.state.gateway.dispatch_loop.close()  # what waits is sent by another server, or the next
+            app.state.gateway.following.watch.close()  # event streams end, held answers are sent
+            app.state.gateway.dispatch_loop.close()  # other replicas, or the next start, send the queue
 
     config = _config(
         edge,
@@ -127,7 +131,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
 
 
 def work(settings: Settings) -> None:
-    """Run the loops without serving, until a signal."""
+    """Runs the background loops until a signal, without serving requests."""
     log_for_server(settings)
     if is_sqlite(settings.database):
         fail("workers need PostgreSQL: on SQLite the one server runs the loops itself.")
@@ -150,7 +154,7 @@ async def _work(settings: Settings) -> None:
 
 
 def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
-    """Serve the sandbox until a signal, or until standard input ends."""
+    """Serves the sandbox until a signal or, with `exit_with_parent`, until standard input ends."""
     try:
         from app.sandbox.app import create_sandbox  # noqa: PLC0415 - its libraries are an extra
         from app.sandbox.options import SandboxOptions  # noqa: PLC0415 - as above
@@ -178,7 +182,7 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
 
 
 async def _try_to_open(settings: Settings) -> None:
-    """Everything that a start needs, once before uvicorn, whose own report of a failure is a stack trace."""
+    """Opens the gateway once before uvicorn does, which would report a failure as a stack trace."""
     async with open_gateway(settings, serving=True):
         pass
 
@@ -207,7 +211,7 @@ def _run(server: Server) -> None:
 
 
 def claim_port(host: str, port: int, setting: str) -> None:
-    """Exit with a plain line where somebody else listens there already."""
+    """Exits with a message where the address cannot be listened on; it names the `setting` of the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,7 +222,7 @@ def claim_port(host: str, port: int, setting: str) -> None:
 
 
 def _end_with_parent(server: Server) -> None:
-    # The parent holds the other end of our standard input for as long as it lives.
+    # The parent has the other end of our standard input open for as long as it lives.
     while os.read(0, 1024):
         pass
     server.should_exit = True
