@@ -1,7 +1,8 @@
-"""Measures how far a reader follows one submit through the code: files, functions, and changes of file.
+"""Counts the functions and files that one submit runs through, and how often the file changes on the way.
 
-Counts what of `app/` runs in the simplest accepted submit, from the edge to the response: no media checks, no
-`Idempotency-Key`, limits set, SQLite. Nothing is timed, so the numbers are the same on every machine.
+It measures how much of the code a reader has to follow. It counts what runs of `app/` in the simplest submit
+that is accepted, from the edge to the response: with limits, without media checks or an `Idempotency-Key`, on
+SQLite. Nothing is timed, so the numbers are the same on every machine.
 """
 
 import argparse
@@ -26,7 +27,7 @@ _OK = 200
 
 @dataclass(slots=True)
 class Crossings:
-    """What ran: every function with its file, and how often the next function was in another file."""
+    """The functions that ran, each with its file, and how often the next function was in another file."""
 
     functions: set[tuple[str, str]] = field(default_factory=set)
     changes: int = 0
@@ -34,7 +35,7 @@ class Crossings:
     _last: str = ""
 
     def note(self, frame: FrameType, event: str, _argument: object) -> None:
-        """Receives one event of the interpreter's profiler."""
+        """Counts a call; the interpreter's profiler calls it with every event."""
         name = frame.f_code.co_filename
         if event != "call" or not self.counting or not name.startswith(_APP):
             return
@@ -53,7 +54,7 @@ class Crossings:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the part's own options."""
+    """Adds the options of this part of the benchmark."""
     parser.add_argument("--files", action="store_true", help="list the files, with their functions")
 
 
@@ -90,7 +91,7 @@ async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
     configure_logging(level="INFO", as_json=True)
     app, edge = create_server_app(Settings())
     found = Crossings()
-    threading.setprofile(found.note)  # for threads that start from now on, among them the database's
+    threading.setprofile(found.note)  # for threads that start later, such as the database's
     async with app.router.lifespan_context(app):
         await _submit(edge, key)
         found.counting = True

@@ -182,7 +182,7 @@ def _stop(one: Backlog) -> str:
 
 
 async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
-    """Asks for a request that cannot exist, which costs nothing: a 404 shows that the credential is accepted."""
+    """Asks for a request that cannot exist, which is free: a 404 shows that the credential is accepted."""
     async with Upstream(
         base_url=base_url,
         token=token,
