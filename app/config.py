@@ -1,6 +1,6 @@
-"""Settings: read once, from the environment, from `.env`, or from files named by `…_FILE`.
+"""Settings, which are read once: from the environment, from `.env`, or from files that `…_FILE` names.
 
-`docs/settings.md` lists the same fields, compared by a test.
+`docs/settings.md` lists the same fields; a test compares the two.
 """
 
 import difflib
@@ -33,7 +33,7 @@ _BRACKETS = re.compile(r"\[[^\[\]]+\]")
 _POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _WHICH_DATABASE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 MIN_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
-DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - opens nothing but the stand-in on this machine
+DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - gives access to the sandbox alone
 
 
 _FROM_FILES = (
@@ -44,13 +44,13 @@ _FROM_FILES = (
     "database_url",
     "metrics_token",
 )
-# Variables with our prefix that are no settings: those of the README and of docs/examples.
+# Variables with the prefix that are not settings: the README and docs/examples use them.
 _OTHER_VARIABLES = frozenset({"KEY", "URL"})
-_OF_TESTS = "TEST_"  # names that only the tests read begin so
+_OF_TESTS = "TEST_"  # begins the names that only the tests read
 
 
 class SettingsError(ValueError):
-    """The settings do not allow a start; the message says what to change."""
+    """The settings do not allow what is asked for, such as a start; the message says what to change."""
 
 
 def _split(value: Any) -> Any:
@@ -58,7 +58,7 @@ def _split(value: Any) -> Any:
 
 
 def _ten_years_at_most(value: float) -> float:
-    if not value <= _TEN_YEARS_S:  # nor NaN
+    if not value <= _TEN_YEARS_S:  # also false for NaN
         raise ValueError(f"must be at most {_TEN_YEARS_S} seconds, ten years")
     return value
 
@@ -69,7 +69,7 @@ SecretList = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
 
 
 class CredentialSettings(BaseModel):
-    """One of several credentials for the upstream."""
+    """One of several credentials for RunComfy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +83,7 @@ _CREDENTIALS = TypeAdapter(list[CredentialSettings])
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set, each with the prefix `REELGATE_`."""
+    """All settings of the operator; their variables have the prefix `REELGATE_`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True
@@ -475,41 +475,41 @@ class Settings(BaseSettings):
 
     @property
     def development(self) -> bool:
-        """Whether this is a developer's machine."""
+        """Whether the environment is `development`."""
         return self.environment == "development"
 
     @property
     def base_url(self) -> str:
-        """The base of every URL that we answer with, without a slash at its end."""
+        """The base of the gateway's URLs in answers, without a slash at its end."""
         return self.public_url or f"http://{_reachable(self.host)}:{self.port}"
 
     @property
     def sandbox_base_url(self) -> str:
-        """Where the sandbox is reached."""
+        """The base of the URLs at which the gateway reaches the sandbox."""
         return self.sandbox_url or f"http://{_reachable(self.sandbox_host)}:{self.sandbox_port}"
 
     @property
     def sandbox_public_base_url(self) -> str:
-        """The base of the URLs of its pictures and videos."""
+        """The base of the URLs of the sandbox's pictures and videos."""
         return self.sandbox_public_url or self.sandbox_base_url
 
     @property
     def database(self) -> str:
-        """The database's URL as the operator writes it."""
+        """The database's URL, as the operator writes it; by default an SQLite file in the data folder."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'reelgate.db'}"
 
     @property
     def sandbox_media_hosts(self) -> frozenset[str]:
-        """The sandbox's own host:port pairs."""
+        """The `host:port` of the sandbox, as the gateway and as callers reach it."""
         return frozenset({_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)})
 
     def secrets(self) -> list[str]:
-        """Everything that must not be seen in a log; the pepper that was made on the spot among it.
+        """Returns every secret of the settings, for the log to hide.
 
         Raises:
-            SettingsError: as `current_pepper`.
+            SettingsError: as for `current_pepper`.
 
         """
         single = (self.upstream_token, self.upstream_credentials, self.sandbox_token, self.metrics_token)
@@ -524,14 +524,14 @@ class Settings(BaseSettings):
         ]
 
     def older_peppers(self) -> list[str]:
-        """The peppers that are being rotated out."""
+        """Returns the peppers that are being rotated out."""
         return [pepper.get_secret_value() for pepper in self.previous_peppers]
 
     def current_pepper(self) -> str:
-        """The pepper, or in development one that is made once and kept in the data folder.
+        """Returns the pepper; in development, if none is set, one that is made once in the data folder.
 
         Raises:
-            SettingsError: none or a weak one outside development.
+            SettingsError: outside development there is no pepper, or it is weak.
 
         """
         if self.pepper is not None:
@@ -551,14 +551,15 @@ class Settings(BaseSettings):
 
     @property
     def kept_pepper(self) -> Path:
-        """The file of the pepper that development makes."""
+        """The file that holds the pepper which development makes."""
         return self.data_dir / "pepper"
 
     def beside_development(self) -> Self:
-        """The settings of a command in the folder of a development server: development, with its pepper.
+        """Returns the settings of a command that runs in the folder of a development server.
 
-        They are unchanged wherever anything speaks for production: a pepper or an environment that somebody
-        set, a database that is not the data folder's own, or no pepper in that folder.
+        They are those of the environment `development`, whose pepper is in the data folder. They are
+        unchanged where anything speaks for production: a pepper, an environment or a database URL is set, or
+        there is no pepper in the data folder.
         """
         chosen = {"environment", "database_url"} & self.model_fields_set
         if self.pepper is not None or chosen or not self.kept_pepper.is_file():
@@ -567,11 +568,11 @@ class Settings(BaseSettings):
 
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each `REELGATE_…` variable, in the environment or in `.env`, that no setting reads."""
+    """Returns a sentence for each `REELGATE_…` variable, of the environment or `.env`, that is no setting."""
     names = {name.upper() for name in Settings.model_fields}
     files = {f"{name.upper()}_FILE" for name in _FROM_FILES}
     path = Path(".env")
-    in_file = dotenv_values(path, interpolate=False) if path.is_file() else {}  # a FIFO is read once alone
+    in_file = dotenv_values(path, interpolate=False) if path.is_file() else {}  # a FIFO can be read only once
     found = []
     for variable in dict.fromkeys((*environ, *in_file)):
         name = variable.upper().removeprefix(PREFIX)
@@ -588,7 +589,12 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
-    """Raises with what is wrong, and never with what it says: there are tokens in it."""
+    """Returns the credentials in the JSON of a setting.
+
+    Raises:
+        ValueError: they are not valid; the message says why, but repeats none of it, for it holds tokens.
+
+    """
     try:
         found = _CREDENTIALS.validate_json(secret.get_secret_value())
     except ValidationError as error:
@@ -606,7 +612,7 @@ def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
 
 
 def weak(secret: str) -> bool:
-    """Whether a secret is too short or too regular to be random."""
+    """Returns whether a secret is too short, or has too few different characters, to be random."""
     return len(secret) < MIN_PEPPER_CHARACTERS or len(set(secret)) < MIN_PEPPER_CHARACTERS // 3
 
 
@@ -618,9 +624,14 @@ def _check_sqlite_path(path: str) -> None:
 
 
 def _check_postgres_server(rest: str) -> None:
-    """Raises where SQLAlchemy could not read the servers that `//` is followed by, or would mistake them."""
+    """Checks the servers that follow `//` in a database URL.
+
+    Raises:
+        ValueError: SQLAlchemy could not read them, or would read something else.
+
+    """
     server = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    if "," in server and ":" in server:  # it takes one port, and that for all
+    if "," in server and ":" in server:  # SQLAlchemy reads one port, and uses it for all hosts
         raise ValueError(
             "cannot have several hosts with ports before its name:"
             " use postgresql://USER:PASSWORD@/NAME?host=HOST:PORT&host=HOST:PORT"
@@ -642,14 +653,14 @@ def _kept_secret(path: Path) -> str:
 
 
 def _reachable(host: str) -> str:
-    """The host as it stands in a URL; a server that listens everywhere is reached on this machine."""
+    """Returns a host as a URL has it; for a server that listens on all addresses, this machine's."""
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not listened on
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 def _netloc(url: str) -> str:
-    """host:port in lower case, as the judge of media URLs compares it."""
+    """Returns the `host:port` of a URL in lower case, as checks of media URLs compare it."""
     parts = urlsplit(url)
     if not parts.hostname or not _has_good_port(url) or parts.username:
         raise ValueError(f"{url.removeprefix('http://')!r} is not host:port")

@@ -1,8 +1,8 @@
-"""The whole catalogue of errors that a caller can meet, and the one exception that carries them.
+"""The catalogue of all errors that a caller can be answered with, and the exception that carries them.
 
-Every refusal is a `Problem`: an entry of the catalogue (`Fault`) plus what is particular to this
-occurrence. The edge turns it into an RFC 9457 document; nothing here knows of HTTP frameworks.
-`docs/errors.md` lists the same entries, compared by a test.
+Every refusal is a `Problem`: an entry of the catalogue (a `Fault`), with what is particular to this
+occurrence. `api` turns it into an RFC 9457 document; nothing here depends on an HTTP framework.
+`docs/errors.md` lists the same entries; a test compares the two.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from typing import Any, TypedDict
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of error.
+    """An entry of the catalogue: one kind of error.
 
-    `code` is stable and machine-readable (its slug with dashes is the problem type), `status` the HTTP
-    status, `title` a short sentence that never varies, `retryable` whether sending the same request
-    again can help, and `remedy` what to do about it. `registered` is the problem type's address where
-    one is registered for it; else it is an address of the gateway's own.
+    `code` is stable, for programs; `status` is the HTTP status, and `title` a short sentence that never
+    varies. `retryable` says whether sending the same request again can help, and `remedy` what to do about
+    the error. `registered` is the address of the problem type where IANA has registered one; None is an
+    address of the gateway's own.
     """
 
     code: str
@@ -29,7 +29,7 @@ class Fault:
 
     @property
     def slug(self) -> str:
-        """The last part of the problem type's address."""
+        """The last part of the problem type's address: the code, with dashes."""
         return self.code.replace("_", "-")
 
 
@@ -57,9 +57,9 @@ class ProblemExtra(TypedDict, total=False):
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal on its way to the caller.
 
-    `detail` and `errors` are public words. `retry_after_s` becomes `Retry-After`. `extra` members are
-    added to the document; `headers` to the answer. `replayed` says that it answers the repetition of a
-    submit that ended in it.
+    `detail` and `errors` are texts that the caller reads. `retry_after_s` becomes the header `Retry-After`.
+    The members of `extra` are added to the problem document, and `headers` to the response. `replayed` says
+    that this problem answers a repeated submit, whose first one ended in it.
     """
 
     fault: Fault

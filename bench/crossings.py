@@ -1,7 +1,8 @@
-"""Measures how far a reader follows one submit through the code: files, functions, and changes of file.
+"""Counts the functions and files that one submit runs through, and how often the file changes on the way.
 
-Counts what of `app/` runs in the simplest accepted submit, from the edge to the response: no media checks, no
-`Idempotency-Key`, limits set, SQLite. Nothing is timed, so the numbers are the same on every machine.
+It measures how much of the code a reader has to follow. It counts what runs of `app/` in the simplest submit
+that is accepted, from the edge to the response: with limits, without media checks or an `Idempotency-Key`, on
+SQLite. Nothing is timed, so the numbers are the same on every machine.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def _place(frame: FrameType) -> tuple[str, str] | None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the part's own options."""
+    """Adds the options of this part of the benchmark."""
     parser.add_argument("--files", action="store_true", help="list the files, with their functions")
 
 
@@ -102,7 +103,7 @@ async def _submit_twice(environment: Mapping[str, str], key: str) -> Crossings:
     configure_logging(level="INFO", as_json=True)
     app, edge = create_server_app(Settings())
     found = Crossings()
-    threading.setprofile(found.note)  # for threads that start from now on, among them the database's
+    threading.setprofile(found.note)  # for threads that start later, such as the database's
     async with app.router.lifespan_context(app):
         await _submit(edge, key)
         found.counting = True

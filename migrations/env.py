@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `app.db.revision` hands over."""
+"""Alembic's entry point: it runs the migrations on the connection that `app.db.revision` opened."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""What developers run; nothing of it is installed."""
+"""Tools that developers run from the repository; they are not installed with the package."""

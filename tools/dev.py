@@ -1,4 +1,4 @@
-"""`make dev`: `reelgate dev`, started anew whenever a file in app/ changes. Ends with Ctrl-C."""
+"""`make dev`: runs `reelgate dev`, and restarts it whenever a file in app/ changes. Ends with Ctrl-C."""
 
 import signal
 import subprocess
@@ -6,11 +6,11 @@ import sys
 
 from watchfiles import watch
 
-_STOP_S = 25  # longer than a server waits for what is under way
+_STOP_S = 25  # longer than a server waits for requests in progress
 
 
 def main() -> None:
-    """Start, and start anew with each change, until interrupted."""
+    """Starts the server, and restarts it after each change, until interrupted."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = _start()
     try:
@@ -25,12 +25,12 @@ def main() -> None:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    # In a session of its own, so that the terminal's Ctrl-C reaches it once, through us.
+    # In its own session, so that the terminal's Ctrl-C reaches it only once, from here.
     return subprocess.Popen([sys.executable, "-m", "app.cli.entry", "dev"], start_new_session=True)
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
-    server.send_signal(signal.SIGINT)  # nothing, where it has ended by itself
+    server.send_signal(signal.SIGINT)  # does nothing where it has ended already
     try:
         server.wait(_STOP_S)
     except subprocess.TimeoutExpired:

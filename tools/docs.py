@@ -1,7 +1,7 @@
-"""`make docs`: write what the documents say of the code, between their markers.
+"""`make docs`: writes the parts of the documentation that are made from the code.
 
-A part of a page that begins with `<!-- made by make docs: NAME -->` and ends with `<!-- end -->` is what the
-function of that name in `PARTS` returns. A test compares them.
+A part of a page begins with `<!-- made by make docs: NAME -->` and ends with `<!-- end -->`; between them is
+what the function of that name in `PARTS` returns. A test compares the two.
 """
 
 import re
@@ -21,7 +21,7 @@ _PART = re.compile(r"(<!-- made by make docs: (\w+) -->\n)(.*?)(\n<!-- end -->)"
 
 
 def settings() -> str:
-    """Every setting: variable, default, description."""
+    """Returns the table of all settings: variable, default, description."""
     rows = ["| Variable | Default | What it sets |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -35,7 +35,7 @@ def settings() -> str:
 
 
 def errors() -> str:
-    """Every error of the catalogue."""
+    """Returns the table of all errors of the catalogue."""
     rows = ["| Code | Status | Retry helps | Title | What to do |", "|---|---|---|---|---|"]
     rows += [
         f"| `{fault.code}` | {fault.status} | {'yes' if fault.retryable else 'no'} "
@@ -46,7 +46,7 @@ def errors() -> str:
 
 
 def states() -> str:
-    """Every state of a generation, and what callers of RunComfy's routes see of it."""
+    """Returns the table of all states of a generation, with what RunComfy's routes show for each."""
     rows = ["| State | On `/status` | On `/result` | Ends |", "|---|---|---|---|"]
     rows += [
         f"| `{state}` | `{STATUS_NAMES[state]}` | `{RESULT_NAMES[state]}` "
@@ -57,7 +57,7 @@ def states() -> str:
 
 
 def printing_options() -> str:
-    """The commands that print for programs."""
+    """Returns the list of the commands that have an output for programs."""
     return (
         f"- `--json` prints everything, for programs: {_having('--json')}.\n"
         f"- `--quiet` prints the id or the key alone: {_having('--quiet')}."
@@ -65,7 +65,7 @@ def printing_options() -> str:
 
 
 def _having(option: str) -> str:
-    """The commands that have an option, as a list in a sentence."""
+    """Returns the names of the commands that have an option, for a sentence."""
     names = [
         name
         for name, command in commands(typer.main.get_command(cli))
@@ -75,7 +75,7 @@ def _having(option: str) -> str:
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Each command of the group and its sub-groups, by what is typed after `reelgate`.
+    """Yields each command of a group and its sub-groups, with what is typed for it after `reelgate`.
 
     The groups of `reelgate` are imported when they are asked for, so `group.commands` alone would miss them.
     """
@@ -93,17 +93,17 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def renewed(page: str) -> str:
-    """The page's text with its made parts as the code has them now."""
+    """Returns a page's text with its parts as the code makes them now."""
     return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[4]}", page)
 
 
 def parts_of(page: str) -> list[str]:
-    """The names of the made parts of a page."""
+    """Returns the names of the parts of a page that are made from the code."""
     return [found[2] for found in _PART.finditer(page)]
 
 
 def main() -> None:
-    """Write every page anew whose parts have changed, and name it."""
+    """Rewrites every page whose parts have changed, and prints its name."""
     for path in sorted(DOCS.glob("*.md")):
         page = path.read_text(encoding="utf-8")
         if (text := renewed(page)) != page:

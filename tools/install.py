@@ -1,7 +1,7 @@
-"""Install a hash-pinned lock with pip, and show that it goes on: `python tools/install.py LOCK`.
+"""Installs a hash-pinned lock file with pip, and shows its progress: `python tools/install.py LOCK`.
 
-On a terminal one line counts the packages; elsewhere a line appears every ten. pip's own words are shown only
-where it fails. Standard library only: it runs before anything is installed.
+On a terminal one line counts the packages; elsewhere a line is printed for every ten. pip's output is shown
+only where it fails. It uses the standard library alone, because it runs before anything is installed.
 """
 
 import re
@@ -13,7 +13,7 @@ _EVERY = 10
 
 
 def main(lock: str) -> int:
-    """Run pip; returns its exit code."""
+    """Runs pip, and returns its exit code."""
     said: list[str] = []
     count = 0
     with subprocess.Popen(
@@ -35,7 +35,7 @@ def main(lock: str) -> int:
 
 
 def _show(text: str, *, passing: bool = False, due: bool = True) -> None:
-    """Print a line; on a terminal a `passing` one is written over by the next, elsewhere it shows if due."""
+    """Prints a line. A terminal overwrites a `passing` line; elsewhere a line shows only if it is `due`."""
     if sys.stdout.isatty():
         sys.stdout.write(f"\r\033[K  {text}" + ("" if passing else "\n"))
     elif due:

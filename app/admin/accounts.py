@@ -1,8 +1,9 @@
-"""Accounts as an operator names them: whose limits and balance a use case is about."""
+"""Accounts as an operator names them: whose limits and whose balance a use case is about."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -15,18 +16,22 @@ from app.config import Settings
 from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
 from app.generations.queue import decide
 from app.generations.queue.decide import SubmitPolicy
+from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.limits import EVERY_END_USER, Payer, Scope, parse_limit
 from app.quotas.standing import Standing
 
+_MODEL_ID: Final = re.compile(r"[A-Za-z0-9._/-]{1,200}")
+"""The characters of a model's id; whether the catalogue has it is another question."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountName:
-    """An account in an operator's words.
+    """The name that an operator gives for an account, or for a part of it.
 
-    It is the tenant's for live keys or, where `test` is set, for test keys, which have one of their own.
-    `kid` or `end_user` narrows it to one of these (`*`: each end user that has no own limit), and a kid says
-    the mode too; `model_id` narrows it to a model.
+    `tenant` is the tenant's name. Its live keys have one account, and its test keys another, which `test`
+    chooses. `kid` narrows the account to one key and says the mode too; `end_user` narrows it to one end
+    user, or to each without a limit of its own (`*`); `model_id` narrows it to one model.
     """
 
     tenant: str
@@ -38,23 +43,23 @@ class AccountName:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose account it is, and which part of it."""
+    """An account that exists: its owner, and the part of it that a use case is about."""
 
     owner: Owner
     scope: Scope
 
     @property
     def label(self) -> str:
-        """It in one line, as the audit log has it: `live`, `test key=KID model=MODEL`."""
+        """The account as the audit log writes it: `live`, `test key=KID model=MODEL`."""
         of = {"key": self.scope.kid, "end_user": self.scope.end_user, "model": self.scope.model_id}
         return " ".join([self.owner.mode, *(f"{name}={value}" for name, value in of.items() if value)])
 
 
 async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Account:
-    """The account of that name.
+    """Returns the account of a name.
 
-    Only where the model has to be `served` is one refused that is not in the catalogue: what a model has
-    stays within reach when it has left.
+    With `served` the model must be in the catalogue. Without it any model will do, so that limits and
+    balances of a model that has left the catalogue can still be changed.
 
     Raises:
         Problem: INVALID_ACCOUNT, TENANT_NOT_FOUND, API_KEY_NOT_FOUND, MODEL_NOT_FOUND.
@@ -65,12 +70,15 @@ async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Acc
         detail = "a key and an end user are limited apart; give one of them."
         errors.append(FieldError("#/end_user", "conflict", detail))
     if name.end_user not in {None, EVERY_END_USER} and not re.fullmatch(END_USER, name.end_user or ""):
-        detail = f"{name.end_user!r} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
+        label = quoted(name.end_user or "")
+        detail = f"{label} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
         errors.append(FieldError("#/end_user", "pattern", detail))
+    if name.model_id is not None and not _MODEL_ID.fullmatch(name.model_id):
+        errors.append(FieldError("#/model_id", "pattern", f"{quoted(name.model_id)} is no id of a model."))
     refuse(INVALID_ACCOUNT, errors)
     account = await gateway.db.read(_find, name)
     if served and name.model_id is not None and gateway.catalog.models.get(name.model_id) is None:
-        raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {name.model_id[:200]!r}.")
+        raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {quoted(name.model_id)}.")
     return account
 
 
@@ -81,7 +89,7 @@ def _find(connection: Connection, name: AccountName) -> Account:
     if name.kid is not None:
         key = keys.find(connection, name.kid)
         if key is None or key.tenant_id != tenant.id:
-            detail = f"tenant {name.tenant!r} has no key {name.kid[:200]!r}; `reelgate keys list` shows them."
+            detail = f"tenant {name.tenant!r} has no key {quoted(name.kid)}; `reelgate keys list` shows them."
             raise Problem(API_KEY_NOT_FOUND, detail)
         if name.test and key.mode == "live":
             detail = f"{name.kid} is a live key, and --test is of test keys."
@@ -91,7 +99,7 @@ def _find(connection: Connection, name: AccountName) -> Account:
 
 
 async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
-    """The limits of this part of an account, as they stand."""
+    """Returns the standings of the limits on this part of an account."""
     scope = account.scope
     now = await gateway.db.read(
         decide.account_of,
@@ -105,7 +113,7 @@ async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standin
 
 
 def policy_of(settings: Settings) -> SubmitPolicy:
-    """What the settings say of limits."""
+    """Returns the settings that say how limits apply."""
     limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
     return SubmitPolicy(
         default_limits=tuple(limits.values()), unknown_slot_ms=int(settings.unknown_slot_s * 1000)
@@ -113,7 +121,7 @@ def policy_of(settings: Settings) -> SubmitPolicy:
 
 
 async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
-    """The id of the tenant of that name; None where no name is given.
+    """Returns the id of the tenant with that name; None where no name is given.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -123,5 +131,5 @@ async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:
 
 
 async def tenant_names(gateway: AdminGateway) -> Mapping[str, str]:
-    """The tenants' names by their ids."""
+    """Returns the names of all tenants, by their ids."""
     return {one.id: one.name for one in await gateway.db.read(tenants.list_all)}

@@ -1,4 +1,4 @@
-"""Who changes something as an operator."""
+"""Actors: who makes an operator's change, for the audit log."""
 
 import os
 import pwd
@@ -10,14 +10,14 @@ MAX_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: `command` is whoever runs `reelgate` on a machine, by the name of their account there."""
+    """Who makes a change. The kind `command` is a user who runs `reelgate`, by the name of their account."""
 
     kind: Literal["command"]
     name: str
 
 
 def of_command() -> Actor:
-    """The user of this process: the account's name, or its number where the machine has no name for it."""
+    """Returns the user of this process: the account's name, or its number where it has no printable name."""
     uid = os.geteuid()
     try:
         name = pwd.getpwuid(uid).pw_name

@@ -1,8 +1,8 @@
-"""The audit log: `write`, the only way in which this package changes anything, and the row it leaves.
+"""The audit log. `write` is the only way in which this package changes the database.
 
-A change and its row are one transaction: there is neither a change without a row nor a row without its
-change. A change that sets what was set already leaves a row too, with `before` equal to `after`: somebody
-asked for it. What is refused changes nothing and leaves none.
+A change and its row are one transaction: neither is there without the other. A change to what was set already
+leaves a row too, with `before` equal to `after`, because somebody asked for it. What is refused changes
+nothing, and leaves no row.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +13,9 @@ from sqlalchemy import Connection, insert
 
 from app.admin.actor import Actor
 from app.admin.session import AdminGateway
+from app.admin.violations import faults_of_text, refuse
 from app.db.tables import audit_entries
-from app.errors import INVALID_REASON, Problem
+from app.errors import INVALID_REASON
 from app.kit.json import to_column
 from app.kit.log import trace_id_var
 
@@ -26,11 +27,11 @@ MAX_REASON: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a row says of a change.
+    """A change, as its row in the audit log describes it.
 
-    `action` is such as `tenant.create`; the subject is what was changed, by its kind and id. `before` and
-    `after` are the fields that the action is about; None: there was, or is, nothing. They never hold a key,
-    a token or another secret.
+    `action` is its name, such as `tenant.create`. The subject is what was changed, by its kind and id.
+    `before` and `after` are the values of the fields that the action is about, None where the subject did not
+    exist. They must never hold a key, a token or another secret.
     """
 
     action: str
@@ -49,12 +50,12 @@ async def write(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
-    """Run the function in a transaction, and append the row for the change that it describes to the same.
+    """Runs a function in a transaction, and appends the audit row of the change that it returns to the same.
 
-    Returns the function's own result, once all of it is committed.
+    Returns the function's own result, once both are committed.
 
     Raises:
-        Problem: INVALID_REASON; DATABASE_UNAVAILABLE; what the function raised. Nothing was changed.
+        Problem: INVALID_REASON, DATABASE_UNAVAILABLE, or what the function raised; nothing was changed.
 
     """
     why = _checked(reason)
@@ -71,8 +72,7 @@ async def write(
 
 def _checked(reason: str | None) -> str | None:
     reason = (reason or "").strip()
-    if len(reason) > MAX_REASON or not reason.isprintable():
-        raise Problem(INVALID_REASON, f"A reason has at most {MAX_REASON} printable characters.")
+    refuse(INVALID_REASON, faults_of_text("#/reason", "a reason", reason, max_length=MAX_REASON))
     return reason or None
 
 

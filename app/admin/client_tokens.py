@@ -1,5 +1,6 @@
-"""Client tokens, for the operator: who holds one, what it may do, and how to end it."""
+"""Client tokens, for the operator: listing, showing and revoking them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from app.auth import client_tokens, tenants
 from app.auth.client_tokens import ClientToken, Refusal
 from app.errors import CLIENT_TOKEN_NOT_FOUND, Problem
 from app.generations import token_limits
+from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.standing import Usage
 
@@ -22,7 +24,7 @@ MAX_LISTED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class TokenInFull:
-    """Everything that is kept of a token: also what it used, the ids of what it made, what it was refused."""
+    """A token's record, its usage, the ids of the newest requests that it made, and its newest refusals."""
 
     token: ClientToken
     used: Usage
@@ -33,18 +35,20 @@ class TokenInFull:
 async def listed(
     gateway: AdminGateway, tenant: str, *, end_user: str | None = None, limit: int
 ) -> list[ClientToken]:
-    """A tenant's newest tokens, at most `limit`; of one end user alone where that is given.
+    """Returns up to `limit` of a tenant's tokens, newest first; only those of `end_user` where it is given.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
 
     """
     found = await gateway.db.read(tenants.by_name, tenant)
+    if end_user is not None and not re.fullmatch(client_tokens.END_USER, end_user):
+        return []
     return await gateway.db.read(client_tokens.page, found.id, mode=None, limit=limit, end_user=end_user)
 
 
 async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
-    """Everything that is kept of a token.
+    """Returns everything that is stored about a token.
 
     Raises:
         Problem: CLIENT_TOKEN_NOT_FOUND.
@@ -63,9 +67,9 @@ async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:
 async def revoke(
     gateway: AdminGateway, actor: Actor, token_id: str, *, reason: str | None = None
 ) -> ClientToken:
-    """End a token now, on every server within five seconds; its jobs go on.
+    """Revokes a token, on every replica within five seconds, and returns its record; its jobs go on.
 
-    Of one that was revoked the first time stays.
+    A token that is revoked already keeps the time of its first revocation.
 
     Raises:
         Problem: CLIENT_TOKEN_NOT_FOUND, INVALID_REASON.
@@ -75,6 +79,7 @@ async def revoke(
 
 
 def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientToken, Change]:
+    before = _find(connection, token_id, to_change=True)
     client_tokens.revoke(connection, token_id, now_ms=now_ms)
     after = _find(connection, token_id)
     return after, Change(
@@ -82,14 +87,14 @@ def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientT
         subject_kind="client_token",
         subject_id=token_id,
         tenant_id=after.tenant_id,
-        before={"revoked_at_ms": None if after.revoked_at_ms == now_ms else after.revoked_at_ms},
+        before={"revoked_at_ms": before.revoked_at_ms},
         after={"revoked_at_ms": after.revoked_at_ms},
     )
 
 
-def _find(connection: Connection, token_id: str) -> ClientToken:
-    found = client_tokens.find(connection, token_id)
+def _find(connection: Connection, token_id: str, *, to_change: bool = False) -> ClientToken:
+    found = client_tokens.find(connection, token_id, to_change=to_change)
     if found is None:
-        detail = f"there is no client token {token_id[:200]!r}; `reelgate client-tokens list` shows them."
+        detail = f"there is no client token {quoted(token_id)}; `reelgate client-tokens list` shows them."
         raise Problem(CLIENT_TOKEN_NOT_FOUND, detail)
     return found[0]

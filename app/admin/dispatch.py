@@ -1,4 +1,4 @@
-"""The queue in front of RunComfy: what waits in it, pausing and going on."""
+"""The dispatch of queued requests, for the operator: how the queues stand, pausing and resuming it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ MODES: Final[Sequence[Mode]] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class DispatchStatus:
-    """Every queue, and since when nothing is sent of a mode that is paused, as of `now_ms`."""
+    """Every queue, and since when each paused mode is paused, as of `now_ms` (milliseconds since 1970)."""
 
     queues: Sequence[Backlog]
     paused_since_ms: Mapping[Mode, int]
     now_ms: int
 
     def share(self, queue: Backlog) -> float:
-        """A queue's share of what is sent while those have jobs that have some now, from 0 to 1."""
+        """Returns a queue's share of what is sent while the same queues have requests, from 0 to 1."""
         return backlog.share(queue, self.queues)
 
 
 async def status(gateway: AdminGateway) -> DispatchStatus:
-    """What waits to be sent: how much, since when, and whose share it is."""
+    """Returns how every queue stands, and which modes are paused."""
     queues = await gateway.db.read(backlog.backlogs)
     return DispatchStatus(queues, await gateway.db.read(backlog.paused), gateway.clock.now_ms())
 
@@ -41,9 +41,9 @@ async def status(gateway: AdminGateway) -> DispatchStatus:
 async def pause(
     gateway: AdminGateway, actor: Actor, modes: Sequence[Mode] = MODES, *, reason: str | None = None
 ) -> None:
-    """Send nothing more of these modes, on every server within a second; submits that may wait are accepted.
+    """Pauses the dispatch of these modes, on every replica within a second; queueable submits are accepted.
 
-    Of a mode that is paused already the time of the first pause stays.
+    A mode that is paused already keeps the time of its first pause.
 
     Raises:
         Problem: INVALID_REASON.
@@ -55,7 +55,7 @@ async def pause(
 async def resume(
     gateway: AdminGateway, actor: Actor, modes: Sequence[Mode] = MODES, *, reason: str | None = None
 ) -> None:
-    """Go on sending what waits of these modes.
+    """Resumes the dispatch of these modes.
 
     Raises:
         Problem: INVALID_REASON.
@@ -67,7 +67,7 @@ async def resume(
 async def pause_tenant(
     gateway: AdminGateway, actor: Actor, tenant: str, *, reason: str | None = None
 ) -> None:
-    """Send nothing more of a tenant's, of both modes, on every server within a second.
+    """Pauses the dispatch of a tenant's requests, in both modes, on every replica within a second.
 
     Raises:
         Problem: TENANT_NOT_FOUND, INVALID_REASON.
@@ -79,7 +79,7 @@ async def pause_tenant(
 async def resume_tenant(
     gateway: AdminGateway, actor: Actor, tenant: str, *, reason: str | None = None
 ) -> None:
-    """Go on sending what waits of a tenant's.
+    """Resumes the dispatch of a tenant's requests.
 
     Raises:
         Problem: TENANT_NOT_FOUND, INVALID_REASON.
@@ -105,7 +105,7 @@ def _set_modes(
 
 
 def _paused(connection: Connection, modes: Sequence[Mode]) -> dict[str, int | None]:
-    """Since when each of these modes is paused; their rows are held until the commit, in one order."""
+    """Returns since when each of these modes is paused; locks their rows, in a fixed order."""
     rows = select(turns.c.mode, turns.c.paused_at_ms).where(turns.c.mode.in_(modes)).order_by(turns.c.mode)
     return {row.mode: row.paused_at_ms for row in connection.execute(rows.with_for_update())}
 

@@ -1,6 +1,6 @@
-"""Checks of a configuration and of what it reaches. Reads only.
+"""Checks of a configuration, and of the database and the servers that it names. They only read.
 
-They take settings in place of a gateway: what they are asked about first is why none can be opened.
+They take settings instead of a gateway, because they must also say why no gateway can be opened.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _MAX_SHOWN = 10  # tenants
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     level: Level
@@ -40,7 +40,7 @@ class Check:
 
 
 async def examine(settings: Settings) -> list[Check]:
-    """Every check, in the order in which a start meets them."""
+    """Runs every check, in the order in which a server meets them when it starts; returns the results."""
     settings = settings.beside_development()
     return [
         _check("pepper", lambda: _pepper(settings)),
@@ -111,14 +111,14 @@ async def _database(settings: Settings) -> list[Check]:
 
 
 async def _keys(settings: Settings, db: Database) -> list[Check]:
-    """Whether the newest key was made with a pepper that is configured; keys of another one are refused."""
+    """Checks that the newest key was made with a pepper that is configured; else such keys are refused."""
     newest = await db.read(keys.newest_pepper_id)
     if newest is None or (settings.pepper is None and not settings.kept_pepper.exists()):
-        return []  # a doctor makes no pepper
+        return []  # reading the pepper would make one
     try:
         known = {pepper_id(pepper) for pepper in (settings.current_pepper(), *settings.older_peppers())}
     except SettingsError:
-        return []  # said already
+        return []  # the check of the pepper says why
     if newest in known:
         return []
     finding = "the newest key was made with another pepper than REELGATE_PEPPER and REELGATE_PREVIOUS_PEPPERS"
@@ -126,7 +126,7 @@ async def _keys(settings: Settings, db: Database) -> list[Check]:
 
 
 async def _following(settings: Settings, db: Database) -> list[Check]:
-    """How the jobs that are live are followed, and how the servers' credentials fare."""
+    """Checks that live jobs are polled in time, and the health of the credentials, as servers stored it."""
     now_ms = SystemClock().now_ms()
     checks = []
     configured = {SANDBOX, *(one.name for one in settings.live_credentials)}
@@ -145,7 +145,7 @@ async def _following(settings: Settings, db: Database) -> list[Check]:
 
 
 async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Check]:
-    """Whose credits the playground spends, where there is one."""
+    """Checks the playground's key, where one is set, and says whose credits it spends."""
     kid = settings.playground_kid
     if kid is None:
         return []
@@ -159,7 +159,7 @@ async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Che
 
 
 async def _waiting(db: Database, now_ms: int) -> Check:
-    """What waits to be sent, and whether anything is."""
+    """Says how many requests are queued, whose, and whether dispatch is paused."""
     found, paused = await db.read(backlog.backlogs), await db.read(backlog.paused)
     waiting = [one for one in found if one.queued]
     finding = "nobody waits"
@@ -182,7 +182,7 @@ def _stop(one: Backlog) -> str:
 
 
 async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
-    """Ask for a request that cannot exist: a 404 shows that the credential is taken, and costs nothing."""
+    """Asks for a request that cannot exist, which is free: a 404 shows that the credential is accepted."""
     async with Upstream(
         base_url=base_url,
         token=token,

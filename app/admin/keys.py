@@ -1,8 +1,8 @@
-"""API keys. A key itself is in what `create` and `rotate` return, once, and nowhere else."""
+"""API keys, for the operator. `create` and `rotate` return the key itself; it is stored nowhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sqlalchemy import Connection
 
@@ -10,17 +10,21 @@ from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
-from app.admin.violations import refuse
+from app.admin.violations import faults_of_text, refuse
 from app.auth import keys, tenants
 from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode
 from app.errors import INVALID_API_KEY_TERMS, FieldError
+from app.kit.text import quoted
 
 MAX_NAME: Final = 100
+MAX_DAYS: Final = 36_500
+"""The most days that a key can be given to live, or to live on beside the key that replaces it: a century."""
+_MAX_MS: Final = MAX_DAYS * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was made. `key` is shown to whoever asked for it, and kept nowhere."""
+    """A key that was made: its record, and the key itself."""
 
     record: APIKey
     key: str = field(repr=False)
@@ -28,7 +32,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class RotatedKey:
-    """A key that takes the place of another, which works until `old_ends_at_ms`."""
+    """A key that replaces another, whose kid is `replaces`, and which works until `old_ends_at_ms`."""
 
     record: APIKey
     key: str = field(repr=False)
@@ -37,7 +41,7 @@ class RotatedKey:
 
 
 async def listed(gateway: AdminGateway, *, tenant: str | None = None) -> list[APIKey]:
-    """The keys of a tenant, or of all, the oldest first.
+    """Returns the keys of one tenant, or of all tenants (None), oldest first.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -59,14 +63,19 @@ async def create(
     lifetime_ms: int | None = None,
     reason: str | None = None,
 ) -> NewKey:
-    """Make a key of a tenant, for these scopes and models (None: all), that ends after a time (None: never).
+    """Makes a key of a tenant.
+
+    `models` of None allows every model. The key expires after `lifetime_ms`; None: never.
 
     Raises:
         Problem: INVALID_API_KEY_TERMS, TENANT_NOT_FOUND, INVALID_REASON.
         SettingsError: there is no pepper, or a weak one.
 
     """
-    refuse(INVALID_API_KEY_TERMS, _faults_of_terms(gateway, name, scopes, models, lifetime_ms))
+    faults = _faults_of_terms(
+        gateway, mode=mode, name=name, scopes=scopes, models=models, lifetime_ms=lifetime_ms
+    )
+    refuse(INVALID_API_KEY_TERMS, faults)
     now_ms = gateway.clock.now_ms()
     expires_at_ms = None if lifetime_ms is None else now_ms + lifetime_ms
     pepper = gateway.settings.current_pepper()
@@ -92,40 +101,45 @@ async def create(
 
 def _faults_of_terms(
     gateway: AdminGateway,
+    *,
+    mode: str,
     name: str,
     scopes: Sequence[str],
     models: Sequence[str] | None,
     lifetime_ms: int | None,
 ) -> list[FieldError]:
-    errors = []
-    if len(name) > MAX_NAME or not name.isprintable():
-        detail = f"a key's name is at most {MAX_NAME} printable characters."
-        errors.append(FieldError("#/name", "pattern", detail))
+    errors = faults_of_text("#/name", "a key's name", name, max_length=MAX_NAME)
+    if mode not in get_args(Mode):
+        errors.append(FieldError("#/mode", "enum", f"a key's mode is one of {', '.join(get_args(Mode))}."))
     if not scopes:
         errors.append(FieldError("#/scopes", "min_items", "a key has at least one scope."))
     for number, scope in enumerate(scopes):
         if scope not in SCOPES:
-            detail = f"there is no scope {scope[:200]!r}; there are {', '.join(SCOPES)}."
+            detail = f"there is no scope {quoted(scope)}; there are {', '.join(SCOPES)}."
             errors.append(FieldError(f"#/scopes/{number}", "enum", detail))
     for number, model_id in enumerate(models or ()):
         if gateway.catalog.models.get(model_id) is None:
-            detail = f"the catalogue has no model {model_id[:200]!r}."
+            detail = f"the catalogue has no model {quoted(model_id)}."
             errors.append(FieldError(f"#/models/{number}", "model", detail))
-    if lifetime_ms is not None and lifetime_ms <= 0:
-        errors.append(FieldError("#/lifetime_ms", "range", "a key lives for some time, or has no end."))
+    if lifetime_ms is not None and not 0 < lifetime_ms <= _MAX_MS:
+        detail = f"a key lives for some time and at most {MAX_DAYS} days, or has no end."
+        errors.append(FieldError("#/lifetime_ms", "range", detail))
     return errors
 
 
 async def rotate(
     gateway: AdminGateway, actor: Actor, kid: str, *, overlap_ms: int, reason: str | None = None
 ) -> RotatedKey:
-    """Make a second key like the first, which lives on for the overlap.
+    """Makes a second key like the first, which stays valid for `overlap_ms` more.
 
     Raises:
-        Problem: API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE, INVALID_REASON.
+        Problem: INVALID_API_KEY_TERMS, API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE, INVALID_REASON.
         SettingsError: there is no pepper, or a weak one.
 
     """
+    if not 0 <= overlap_ms <= _MAX_MS:
+        detail = f"an overlap is from 0 to {MAX_DAYS} days."
+        refuse(INVALID_API_KEY_TERMS, [FieldError("#/overlap_ms", "range", detail)])
     now_ms, pepper = gateway.clock.now_ms(), gateway.settings.current_pepper()
 
     def change(connection: Connection) -> tuple[RotatedKey, Change]:
@@ -142,7 +156,9 @@ async def rotate(
 
 
 async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str | None = None) -> APIKey:
-    """End a key now, on every server within five seconds. Of one that was revoked the first time stays.
+    """Revokes a key, on every replica within five seconds, and returns its record.
+
+    A key that is revoked already keeps the time of its first revocation.
 
     Raises:
         Problem: API_KEY_NOT_FOUND, INVALID_REASON.
@@ -163,7 +179,7 @@ async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str |
 async def set_queueing(
     gateway: AdminGateway, actor: Actor, kid: str, *, queueing: bool | None, reason: str | None = None
 ) -> APIKey:
-    """Change whether the key's jobs that may not be sent yet are queued; None leaves it to its tenant.
+    """Sets whether the key's requests may be queued; None leaves it to its tenant. Returns the key's record.
 
     Raises:
         Problem: API_KEY_NOT_FOUND, INVALID_REASON.

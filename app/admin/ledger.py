@@ -1,4 +1,4 @@
-"""The ledger: entering top-ups and adjustments of a balance, and reading the entries."""
+"""The ledger, for the operator: entering top-ups and adjustments of a balance, and listing entries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from app.admin.accounts import Account, AccountName
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
-from app.admin.violations import refuse
+from app.admin.violations import faults_of_text, refuse
 from app.errors import INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
 from app.generations import store
+from app.kit.text import quoted
 from app.quotas import ledger
 from app.quotas.ledger import Entry, Kind
 from app.quotas.limits import Limit, LimitError, parse_credits
@@ -25,9 +26,10 @@ MAX_REFERENCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What became of an entry: `is_new` is false where one with its reference was there already.
+    """The result of a top-up or an adjustment.
 
-    `reference` is as it is kept; `standings` are the limits of that part of the account afterwards.
+    `is_new` is false where an entry with its reference was there already: then nothing was entered.
+    `reference` is as it is stored, without blanks around it. `standings` are those of the account afterwards.
     """
 
     is_new: bool
@@ -38,7 +40,7 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Entries of the ledger, the newest first, and the tenants' names by their ids."""
+    """Entries of the ledger, newest first, and the names of the tenants by their ids."""
 
     entries: Sequence[Entry]
     tenants: Mapping[str, str]
@@ -47,7 +49,7 @@ class Entries:
 async def listed(
     gateway: AdminGateway, *, tenant: str | None = None, request_id: str | None = None, limit: int
 ) -> Entries:
-    """The newest entries, at most `limit`: of all tenants or of one, or of one request.
+    """Returns up to `limit` entries, newest first; a tenant or request of None does not filter.
 
     Raises:
         Problem: TENANT_NOT_FOUND, REQUEST_NOT_FOUND.
@@ -56,7 +58,7 @@ async def listed(
     tenant_id = await accounts.tenant_id_of(gateway, tenant)
     if request_id is not None and await gateway.db.read(store.find, request_id, tenant_id) is None:
         of_tenant = "" if tenant is None else f" of {tenant}"
-        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}{of_tenant}.")
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}{of_tenant}.")
     found = await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request_id, limit=limit)
     return Entries(found, await accounts.tenant_names(gateway))
 
@@ -71,9 +73,10 @@ async def top_up(
     reference: str | None = None,
     reason: str | None = None,
 ) -> Entered:
-    """Add an amount of credits, such as `12.5`, to a balance; the first top-up makes it prepaid.
+    """Adds an amount of credits, such as `12.5`, to a balance; the first top-up makes it prepaid.
 
-    With a `reference` it is entered once for the tenant's live keys, and once for its test keys.
+    A top-up with a `reference` is entered only once in each account: once for the tenant's live keys, and
+    once for its test keys.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
@@ -94,7 +97,7 @@ async def adjust(
     reference: str | None = None,
     reason: str | None = None,
 ) -> Entered:
-    """Correct a balance by an amount of credits, up or down, with a note that says why.
+    """Corrects a balance by an amount of credits, up or down, with a note that says why.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY, REFERENCE_CONFLICT, INVALID_ACCOUNT, TENANT_NOT_FOUND,
@@ -107,7 +110,7 @@ async def adjust(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An entry as it is asked for."""
+    """An entry as it is asked for, not checked yet."""
 
     kind: Kind
     amount: str
@@ -117,7 +120,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """An entry that can be made."""
+    """An entry that was checked."""
 
     kind: Kind
     microcredits: int
@@ -150,19 +153,19 @@ def _add(
         note=entry.note,
         reference=entry.reference,
     )
-    fields = {"microcredits": entry.microcredits, "note": entry.note, "reference": entry.reference}
+    fields = {"microcredits": entry.microcredits, "reference": entry.reference}
     return is_new, Change(
         action="ledger.top_up" if entry.kind is Kind.TOP_UP else "ledger.adjust",
         subject_kind="account",
         subject_id=account.label,
         tenant_id=account.owner.tenant_id,
         before=None if is_new else fields,
-        after=fields,
+        after=fields | {"note": entry.note} if is_new else fields,  # the existing entry keeps its own note
     )
 
 
 def _sound(wanted: _Wanted) -> _Sound:
-    """The entry, with blanks around its texts taken off.
+    """Returns the checked entry, without blanks around its note and reference.
 
     Raises:
         Problem: INVALID_LEDGER_ENTRY.
@@ -173,11 +176,11 @@ def _sound(wanted: _Wanted) -> _Sound:
     reference = None if wanted.reference is None else wanted.reference.strip()
     if wanted.kind is Kind.ADJUSTMENT and note is None:
         errors.append(FieldError("#/note", "required", "an adjustment has a note that says why."))
-    if len(note or "") > MAX_NOTE:
-        errors.append(FieldError("#/note", "max_length", f"a note has at most {MAX_NOTE} characters."))
-    if reference is not None and not 1 <= len(reference) <= MAX_REFERENCE:
-        detail = f"a reference has 1 to {MAX_REFERENCE} characters."
-        errors.append(FieldError("#/reference", "length", detail))
+    errors += faults_of_text("#/note", "a note", note or "", max_length=MAX_NOTE)
+    if reference is not None:
+        errors += faults_of_text(
+            "#/reference", "a reference", reference, min_length=1, max_length=MAX_REFERENCE
+        )
     refuse(INVALID_LEDGER_ENTRY, errors)
     return _Sound(wanted.kind, microcredits, note, reference)
 

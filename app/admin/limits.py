@@ -1,4 +1,4 @@
-"""Limits: what a tenant, one of its keys or end users, or one of these with one model may use."""
+"""Limits, for the operator: listing, setting and removing them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from app.admin.audit import Change
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.errors import INVALID_LIMIT, LIMIT_NOT_FOUND, FieldError, Problem
+from app.kit.text import quoted
 from app.quotas import account as rows
 from app.quotas.limits import Limit, LimitError, parse_limit, refused_models
 from app.quotas.metrics import SETTABLE, Metric, Unit
@@ -21,7 +22,7 @@ from app.quotas.standing import Standing
 
 @dataclass(frozen=True, slots=True)
 class LimitRow:
-    """A limit, with its tenant's name and how it stands; None where it lifts a default, so nothing counts."""
+    """A limit with its tenant's name and its standing; that is None where the limit is `none`."""
 
     tenant: str
     account: Account
@@ -31,10 +32,10 @@ class LimitRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsSet:
-    """How the limits of a part of an account stand after some were set.
+    """The standings of the account's limits after some were set.
 
-    `refused_models` are the ids of models that these limits refuse from now on: their files do not say how
-    much of a limit's unit a request orders.
+    `refused_models` are the ids of models that are refused from now on, because their files do not declare
+    how many seconds of output a request orders, and one of these limits is on that unit.
     """
 
     standings: tuple[Standing, ...]
@@ -42,7 +43,7 @@ class LimitsSet:
 
 
 async def listed(gateway: AdminGateway, *, tenant: str | None = None) -> list[LimitRow]:
-    """Every limit of a tenant, or of all; the defaults of the settings are not among them.
+    """Returns every limit of one tenant, or of all tenants (None), without the defaults of the settings.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -67,7 +68,7 @@ async def set_limits(
     *,
     reason: str | None = None,
 ) -> LimitsSet:
-    """Set limits, such as `credits-day=12.5`, all or none.
+    """Sets limits, such as `credits-day=12.5`; all of them or, where one is refused, none.
 
     Raises:
         Problem: INVALID_LIMIT, INVALID_ACCOUNT, TENANT_NOT_FOUND, API_KEY_NOT_FOUND, MODEL_NOT_FOUND,
@@ -80,7 +81,7 @@ async def set_limits(
             limits.append(parse_limit(text))
         except LimitError as error:
             errors.append(FieldError(f"#/limits/{number}", "limit", str(error)))
-    refuse(INVALID_LIMIT, [*errors, *_twice([one.metric for one in limits])])
+    refuse(INVALID_LIMIT, [*errors, *_twice("#/limits", [text.partition("=")[0] for text in wanted])])
     account = await accounts.find(gateway, name, served=True)
     limits = [Limit(account.scope, one.metric, one.amount, one.burst) for one in limits]
     await audit.write(gateway, actor, reason, _set, account, limits, gateway.clock.now_ms())
@@ -110,9 +111,9 @@ async def unset_limits(
     *,
     reason: str | None = None,
 ) -> tuple[Standing, ...]:
-    """Remove limits, all or none, so that defaults hold again.
+    """Removes limits, all or none, so that defaults apply again.
 
-    Returns how the limits of this part of the account stand afterwards.
+    Returns the standings of the account's limits afterwards.
 
     Raises:
         Problem: INVALID_LIMIT, LIMIT_NOT_FOUND, INVALID_ACCOUNT, TENANT_NOT_FOUND, API_KEY_NOT_FOUND,
@@ -121,14 +122,13 @@ async def unset_limits(
     """
     known = ", ".join(SETTABLE)
     errors = [
-        FieldError(f"#/metrics/{number}", "enum", f"there is no metric {one[:60]!r}; metrics are {known}.")
+        FieldError(f"#/metrics/{number}", "enum", f"there is no metric {quoted(one)}; metrics are {known}.")
         for number, one in enumerate(metrics)
         if one not in SETTABLE
     ]
-    chosen = [Metric(one) for one in metrics if one in SETTABLE]
-    refuse(INVALID_LIMIT, [*errors, *_twice(chosen)])
+    refuse(INVALID_LIMIT, [*errors, *_twice("#/metrics", metrics)])
     account = await accounts.find(gateway, name, served=False)
-    await audit.write(gateway, actor, reason, _unset, account, chosen)
+    await audit.write(gateway, actor, reason, _unset, account, [Metric(one) for one in metrics])
     return await accounts.standings_of(gateway, account)
 
 
@@ -142,16 +142,17 @@ def _unset(connection: Connection, account: Account, metrics: Sequence[Metric]) 
     return None, _changed("unset", account, before, _amounts(connection, account, metrics))
 
 
-def _twice(metrics: Sequence[Metric]) -> list[FieldError]:
+def _twice(pointer: str, names: Sequence[str]) -> list[FieldError]:
+    """Returns a violation for each metric that is in the list more than once."""
     return [
-        FieldError(f"#/limits/{number}", "duplicate", f"{one} is given twice.")
-        for number, one in enumerate(metrics)
-        if one in metrics[:number]
+        FieldError(f"{pointer}/{number}", "duplicate", f"{one} is given twice.")
+        for number, one in enumerate(names)
+        if one in SETTABLE and one in names[:number]
     ]
 
 
 def _amounts(connection: Connection, account: Account, metrics: Sequence[Metric]) -> dict[str, Any]:
-    """What these metrics are limited to; those without a row are not in it."""
+    """Returns the limits of an account on these metrics; a metric without a limit is left out."""
     found = {
         limit.metric: {"amount": limit.amount, "burst": limit.burst}
         for owner, limit in rows.limits_of(connection, account.owner.tenant_id)

@@ -1,4 +1,8 @@
-"""The provider's bill beside our books: every line is a job of ours, and every charged job of ours a line."""
+"""Comparing the provider's bill with the books.
+
+Every line of the bill must be one of our live requests, and every live request that was charged must be a
+line.
+"""
 
 import csv
 import re
@@ -36,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """Where bill and books differ: `rule` is one of RULES, `subject` a request's id or the provider's."""
+    """A difference of bill and books. `rule` is one of RULES, `subject` our request id or the provider's."""
 
     rule: str
     subject: str
@@ -56,7 +60,7 @@ RULES: Final = {
 
 @dataclass(slots=True)
 class Reconciliation:
-    """The sums of both sides, in US dollars and micro-credits, and every difference."""
+    """The sums of the bill (US dollars) and of the books (micro-credits), and every difference."""
 
     lines: int = 0
     billed_usd: Decimal = Decimal(0)
@@ -76,7 +80,7 @@ async def compare(
     id_column: str,
     cost_column: str,
 ) -> Reconciliation:
-    """Compare a bill of these days (UTC), a CSV file with a header, with the books as they are now.
+    """Compares the bill of these days (UTC), a CSV file with a header, with the books as they are now.
 
     Raises:
         Problem: INVALID_BILL.
@@ -96,11 +100,11 @@ def _midnight_ms(day: date) -> int:
 
 
 def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Line]:
-    """The lines of a bill, a CSV file with a header.
+    """Yields the lines of a bill, a CSV file with a header.
 
     Raises:
-        Problem: INVALID_BILL, a column is missing, a line has no id, more fields than there are columns, or
-            no cost that is a plain number of at least 0.
+        Problem: INVALID_BILL: a column is missing or there twice, or a line has no id, more fields than there
+            are columns, or no cost that is a plain number of at least 0.
 
     """
     try:
@@ -114,7 +118,7 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
                     f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}.{hint}",
                 )
         for row in reader:
-            if None in row:  # such as a cost of 1,50: what it costs would be read from its first half
+            if None in row:  # such as a cost of 1,50, of which only the 1 would be read
                 raise Problem(
                     INVALID_BILL, f"line {reader.line_num} of the bill has more fields than its header."
                 )
@@ -139,10 +143,10 @@ def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Lin
 def reconcile(
     connection: Connection, lines: Iterable[Line], *, from_ms: int, until_ms: int
 ) -> Reconciliation:
-    """Compare a bill with the live requests, on a connection that sees one unchanging state.
+    """Compares a bill with the live requests, on a connection that sees one unchanging state.
 
-    Requests that were submitted from `from_ms` to before `until_ms` must be on the bill if they were charged;
-    a line of the bill may be for any request, whenever it was submitted.
+    Requests that were submitted at `from_ms` or later, and before `until_ms`, must be on the bill if they
+    were charged. A line of the bill may be for any request, whenever it was submitted.
     """
     found = Reconciliation()
     seen: dict[str, int] = {}
@@ -190,12 +194,12 @@ _COLUMNS = (
 
 
 def _rows_of(connection: Connection, upstream_request_ids: list[str]) -> dict[str, _Row]:
-    # What we would never have kept is not ours, and may be nothing that a database takes.
+    # An id that we would never have stored is not ours, and a database might refuse it.
     possible = [one for one in upstream_request_ids if is_safe_id(one)]
     query = (
         select(*_COLUMNS)
         .where(generations.c.mode.in_(("live", "test")), generations.c.upstream_request_id.in_(possible))
-        .order_by(generations.c.mode.desc())  # where the sandbox used an id of RunComfy's, it is the live one
+        .order_by(generations.c.mode.desc())  # a live request wins over one of the sandbox with its id
     )
     return {
         upstream_id: _Row(id_, mode, state, charge, price or 0, None if said is None else Decimal(said))

@@ -1,4 +1,4 @@
-"""Requests, as the operator sees them: of all tenants, and what is decided about one of unknown fate."""
+"""Requests of all tenants, for the operator: listing and showing them, and resolving unknown ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from app.generations.advance import advance
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.kit.text import quoted
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import INCONCLUSIVE, Seen, is_safe_id, observe_status
 
 
 class GatewayWithPool(AdminGateway, Protocol):
-    """A gateway that can also ask RunComfy."""
+    """An `AdminGateway` that can also ask RunComfy."""
 
     @property
     def pool(self) -> Pool:
-        """The credentials, with the clients that carry them."""
+        """The credentials, with their clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests, the newest first, and the tenants' names by their ids."""
+    """Requests, newest first, and the names of the tenants by their ids."""
 
     requests: Sequence[Generation]
     tenants: Mapping[str, str]
@@ -40,7 +41,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class RequestInFull:
-    """A request with its tenant's name and every change of its state, the oldest first."""
+    """A request with its tenant's name and its events, oldest first."""
 
     request: Generation
     tenant: str
@@ -50,7 +51,7 @@ class RequestInFull:
 async def listed(
     gateway: AdminGateway, *, tenant: str | None = None, state: State | None = None, limit: int
 ) -> Requests:
-    """The newest requests, at most `limit`, of all tenants or of one, in any state or in one.
+    """Returns up to `limit` requests, newest first; a tenant or state of None does not filter.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
@@ -62,7 +63,7 @@ async def listed(
 
 
 async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
-    """Everything that is kept of a request.
+    """Returns everything that is stored about a request.
 
     Raises:
         Problem: REQUEST_NOT_FOUND.
@@ -82,17 +83,17 @@ async def attach(
     *,
     reason: str | None = None,
 ) -> Generation:
-    """Give an unknown request the job of RunComfy's that was found for it, which is then followed.
+    """Gives an unknown request the job that was found for it at RunComfy, so that it is followed again.
 
-    RunComfy is asked first whether it knows the job.
+    RunComfy is asked first whether it knows the job. Returns the request, which is `in_queue` then.
 
     Raises:
-        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN; NOT_ATTACHABLE, RunComfy does not know the job, or it is
-            another request's; UPSTREAM_UNUSABLE, RunComfy could not be asked; INVALID_REASON.
+        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON. NOT_ATTACHABLE: RunComfy does not know the
+            job, or it belongs to another request. UPSTREAM_UNUSABLE: RunComfy could not be asked.
 
     """
     if not is_safe_id(upstream_request_id):
-        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id[:60]!r} is no id of RunComfy's.")
+        raise Problem(NOT_ATTACHABLE, f"{quoted(upstream_request_id)} is no id of RunComfy's.")
     unknown = await _unknown(gateway, request_id)
     credential = gateway.pool.of(unknown.credential)
     if credential is None:
@@ -125,7 +126,7 @@ async def attach(
 async def close(
     gateway: AdminGateway, actor: Actor, request_id: str, *, charged: bool, reason: str | None = None
 ) -> Generation:
-    """End an unknown request as lost; what is held for it is settled if it was `charged`, else refunded.
+    """Ends an unknown request as `lost`; its hold is settled if RunComfy `charged` for it, else refunded.
 
     Raises:
         Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON.
@@ -153,15 +154,16 @@ async def close(
 def _resolve(
     connection: Connection, action: str, request_id: str, to: State, changes: Mapping[str, Any]
 ) -> tuple[Generation, Change]:
+    before = store.find(connection, request_id, None)
     changed = advance(connection, request_id, to, only_from={State.UNKNOWN}, **changes)
-    if changed is None:
+    if before is None or changed is None:
         raise Problem(NOT_UNKNOWN, "somebody else resolved it just now.")
     return changed, Change(
         action=f"request.{action}",
         subject_kind="request",
         subject_id=request_id,
         tenant_id=changed.tenant_id,
-        before=_fields_of(State.UNKNOWN, None, None),
+        before=_fields_of(State.UNKNOWN, before.upstream_request_id, before.charge),
         after=_fields_of(changed.state, changed.upstream_request_id, changed.charge),
     )
 
@@ -180,5 +182,5 @@ async def _unknown(gateway: AdminGateway, request_id: str) -> Generation:
 async def _find(gateway: AdminGateway, request_id: str) -> Generation:
     found = await gateway.db.read(store.find, request_id, None)
     if found is None:
-        raise Problem(REQUEST_NOT_FOUND, f"there is no request {request_id[:200]!r}.")
+        raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}.")
     return found

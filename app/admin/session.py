@@ -1,4 +1,4 @@
-"""What a use case needs of a gateway, and how a command opens just that."""
+"""What use cases need of a gateway, and how a command opens only that."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Models(Protocol):
-    """The catalogue, as far as an operator's use cases ask it."""
+    """The part of the catalogue that use cases need."""
 
     @property
     def models(self) -> "Mapping[str, Model]":
-        """Every model by its id."""
+        """All models, by their ids."""
 
 
 class AdminGateway(Protocol):
@@ -33,11 +33,11 @@ class AdminGateway(Protocol):
 
     @property
     def clock(self) -> Clock:
-        """Where the time comes from."""
+        """The clock that times are read from."""
 
     @property
     def db(self) -> Database:
-        """The database, whose schema is this code's."""
+        """The database, whose schema is the one that this code needs."""
 
     @property
     def catalog(self) -> Models:
@@ -45,7 +45,7 @@ class AdminGateway(Protocol):
 
 
 class AdminSession:
-    """The database alone; the catalogue is read when a use case asks for it."""
+    """The `AdminGateway` of a command: an open database, and the catalogue once a use case asks for it."""
 
     def __init__(self, settings: Settings, clock: Clock, db: Database) -> None:
         self.settings = settings
@@ -67,7 +67,7 @@ class AdminSession:
 
 @asynccontextmanager
 async def open_admin(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[AdminSession]:
-    """Open what the use cases need, beside a running server or without one; for a process of its own.
+    """Opens what use cases need, in a process of its own, beside a running server or without one.
 
     Raises:
         LimitError: a default limit of the settings cannot be understood.

@@ -1,8 +1,8 @@
-"""Tenants: making them, changing how they are served, and shutting them out."""
+"""Tenants, for the operator: making them, changing their settings, disabling and enabling them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sqlalchemy import Connection
 
@@ -15,22 +15,23 @@ from app.auth import tenants
 from app.auth.tenants import MediaChecks, OriginError, Tenant, origin_of
 from app.errors import INVALID_TENANT, FieldError
 from app.generations.queue.fair import MAX_WEIGHT
+from app.kit.text import quoted
 from app.quotas.account import check_zone
 from app.quotas.limits import LimitError
 
 MAX_QUEUED: Final = 1_000_000
-"""The most jobs that a tenant can be allowed to have in its queue."""
+"""The highest `max_queued` that a tenant can have."""
 
 
 async def listed(gateway: AdminGateway) -> list[Tenant]:
-    """Every tenant, the oldest first."""
+    """Returns all tenants, oldest first."""
     return await gateway.db.read(tenants.list_all)
 
 
 async def create(
     gateway: AdminGateway, actor: Actor, name: str, *, time_zone: str = "UTC", reason: str | None = None
 ) -> Tenant:
-    """Make a tenant, whose days and months of quota are those of an IANA time zone.
+    """Makes a tenant, whose days and months of quota are those of an IANA time zone.
 
     Raises:
         Problem: INVALID_TENANT, TENANT_EXISTS, INVALID_REASON.
@@ -48,7 +49,7 @@ def _create(connection: Connection, name: str, time_zone: str, now_ms: int) -> t
 async def set_time_zone(
     gateway: AdminGateway, actor: Actor, name: str, time_zone: str, *, reason: str | None = None
 ) -> Tenant:
-    """Change whose midnight ends a day. What was counted stays in the days that it was counted in.
+    """Sets the time zone in which a tenant's days begin; usage stays in the day that it was counted in.
 
     Raises:
         Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
@@ -67,12 +68,16 @@ async def set_media_checks(
     *,
     reason: str | None = None,
 ) -> Tenant:
-    """Change what becomes of files that break a rule of their model; None leaves it to the settings.
+    """Sets what happens to files that break a rule of their model; None leaves it to the settings.
 
     Raises:
-        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
+    if media_checks not in (None, *get_args(MediaChecks)):
+        known = ", ".join(get_args(MediaChecks))
+        detail = f"there is no check {quoted(str(media_checks))}; there are {known}."
+        refuse(INVALID_TENANT, [FieldError("#/media_checks", "enum", detail)])
     change = partial(tenants.set_media_checks, media_checks=media_checks)
     fields = ("media_checks",)
     return await audit.write(gateway, actor, reason, _change, "set_media_checks", name, fields, change)
@@ -81,7 +86,7 @@ async def set_media_checks(
 async def set_origins(
     gateway: AdminGateway, actor: Actor, name: str, origins: Sequence[str], *, reason: str | None = None
 ) -> Tenant:
-    """Replace the web origins whose pages may call with the tenant's keys.
+    """Replaces the web origins whose pages may call with the tenant's keys.
 
     Raises:
         Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
@@ -111,10 +116,10 @@ async def set_queueing(
     weight: int | None = None,
     reason: str | None = None,
 ) -> Tenant:
-    """Change whether the tenant's jobs that may not be sent yet are queued; None leaves it to the settings.
+    """Sets whether the tenant's requests may be queued; None leaves it to the settings.
 
-    `max_queued`, how many may be, and `weight`, its share of what is sent meanwhile, stay as they are where
-    they are None.
+    `max_queued` is how many may be queued, and `weight` the tenant's share of dispatches among the tenants
+    that have a queue; each stays as it is where it is None.
 
     Raises:
         Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
@@ -142,11 +147,11 @@ async def set_queueing(
 
 
 async def disable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str | None = None) -> Tenant:
-    """Shut a tenant out, on every server within five seconds.
+    """Disables a tenant: from the commit on nothing new is made or sent for it.
 
-    Its API keys and client tokens are refused, its event streams end, its pages' origins are no longer its
-    own, and nothing of its queue is sent. Jobs that were sent are followed to their end and charged. Of a
-    tenant that is disabled already the time of the first stays.
+    On every replica within five seconds its API keys and client tokens are refused, its event streams end,
+    and its web origins no longer count. Its queue stays as it is. Jobs that were sent are followed to their
+    end, and charged. A tenant that is disabled already keeps the time of its first disabling.
 
     Raises:
         Problem: TENANT_NOT_FOUND, INVALID_REASON.
@@ -157,7 +162,7 @@ async def disable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str
 
 
 async def enable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str | None = None) -> Tenant:
-    """Let a tenant in again: keys and client tokens that have not ended work, and its queue goes on.
+    """Enables a tenant again: keys and client tokens that have not ended work, and its queue is sent.
 
     Raises:
         Problem: TENANT_NOT_FOUND, INVALID_REASON.
@@ -182,7 +187,7 @@ def _change(
     fields: Sequence[str],
     change: Callable[[Connection, str], None],
 ) -> tuple[Tenant, Change]:
-    """Change a tenant's row, which is held from before it is read."""
+    """Changes a tenant's row, which is locked before it is read, and describes the change."""
     before = tenants.by_name(connection, name, to_change=True)
     change(connection, before.id)
     after = tenants.by_name(connection, name)

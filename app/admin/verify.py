@@ -1,7 +1,7 @@
-"""Verifying the books: every sum computed anew from the rows, every rule of the ledger checked on them.
+"""Verifying the books: every sum is computed anew from the rows, and every rule of the ledger is checked.
 
-Nothing here trusts what the gateway itself keeps as a sum: usage is added up from the generations and
-top-ups, and what a generation's ledger entries must be follows from its own history.
+Nothing here trusts a sum that the gateway stores. Usage is added up from the generations and the top-ups, and
+what ledger entries a generation must have follows from its events.
 """
 
 from collections import defaultdict
@@ -25,12 +25,12 @@ from app.quotas.limits import scopes_of
 from app.quotas.metrics import SETTABLE
 from app.quotas.periods import TOTAL, periods_of_day
 
-_MAX_SHOWN: Final = 200  # of each rule: whoever has more reads the first ones
+_MAX_SHOWN: Final = 200  # findings of each rule; the first ones are enough to start with
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something that is not as it must be. `subject` is a request's or an entry's id, or an account's row."""
+    """A violation of a rule. `subject` is the id of a request or an entry, or the key of a row of usage."""
 
     rule: str
     subject: str
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and what was found; nothing found means that the books are right."""
+    """The numbers and sums of what was checked, and the findings; without any, the books are right."""
 
     generations: int
     entries: int
@@ -51,12 +51,12 @@ class Report:
 
 
 async def report(gateway: AdminGateway) -> Report:
-    """Check everything, on one unchanging view beside whatever runs; for as long as it takes."""
+    """Checks everything on one unchanging view of the database, beside running servers; it may take long."""
     return await gateway.db.snapshot(verify)
 
 
 def verify(connection: Connection) -> Report:
-    """Check everything, on a connection that sees one unchanging state."""
+    """Checks everything, on a connection that sees one unchanging state."""
     findings = sorted({*_broken_rules(connection), *_wrong_days(connection), *_wrong_sums(connection)})
     held, spent = (_sum_of_prices(connection, charge) for charge in (Charge.HELD, Charge.SETTLED))
     added = select(func.sum(ledger_entries.c.microcredits)).where(ledger_entries.c.generation_id.is_(None))
@@ -87,7 +87,7 @@ _STARTS = _names(frozenset({State.ACCEPTED, State.DISPATCHING}))
 _ALLOWED = " OR ".join(
     f"(a.state = '{source}' AND b.state IN ({_names(moves)}))" for source, moves in MOVES.items() if moves
 )
-# Whether its history made a price final: one of its states did, or an operator said so.
+# Whether a generation's events settled its price: one of its states did, or an operator said so.
 _SPENDING = """SELECT 1 FROM generation_events e WHERE e.generation_id = g.id AND (
     e.reason = 'resolved_charged' OR (e.reason <> 'resolved_not_charged'
     AND ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%'))"""
@@ -265,12 +265,12 @@ def _broken_rules(connection: Connection) -> Iterator[Finding]:
         yield from (Finding(rule, str(subject), str(detail)) for subject, detail in rows)
 
 
-_BEFORE_UTC = timedelta(hours=14)  # what the earliest and the latest time zone differ by
+_BEFORE_UTC = timedelta(hours=14)  # the offsets of the earliest and the latest time zone
 _BEHIND_UTC = timedelta(hours=12)
 
 
 def _wrong_days(connection: Connection) -> Iterator[Finding]:
-    """Generations that count on a day that it was nowhere on earth when they were made."""
+    """Yields generations that count on a day which, when they were made, was the date in no time zone."""
     table = generations.c
     days = select(table.quota_day, func.min(table.created_at_ms), func.max(table.created_at_ms))
     counted = days.where(table.quota_day.is_not(None)).group_by(table.quota_day).order_by(table.quota_day)
@@ -287,7 +287,7 @@ def _wrong_days(connection: Connection) -> Iterator[Finding]:
 
 
 def _day_on_earth(day: str) -> tuple[int, int]:
-    """From when until when it is that day in some time zone; an empty span for what is no day."""
+    """Returns the moments between which it is that day in some time zone; (0, 0) for what is no day."""
     try:
         midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
         from_, until = midnight - _BEFORE_UTC, midnight + timedelta(days=1) + _BEHIND_UTC
@@ -305,7 +305,7 @@ _COUNTERS: Final = (
 
 
 def _wrong_sums(connection: Connection) -> Iterator[Finding]:
-    """Usage rows that are not the sums of their generations and top-ups."""
+    """Yields rows of usage that are not the sums of their generations and ledger entries."""
     right = _sums(connection)
     kept: dict[_Key, tuple[int, ...]] = {}
     for row in connection.execute(select(quota_usage)):
@@ -344,7 +344,7 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
         table.charge,
     )
     query = select(*group, *store.AMOUNT_SUMS).group_by(*group)
-    # What has no key or no day is a finding of its own.
+    # A generation without a key or a day is a finding of another rule.
     counted = query.where(
         table.charge.in_((Charge.HELD, Charge.SETTLED)),
         table.root_kid.is_not(None),

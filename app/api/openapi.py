@@ -70,8 +70,8 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "include_cost": ("Whether the result has a `cost`, once that is final.", {}),
     "after": ("As `Last-Event-ID`, for clients that cannot send it.", _EVENT_ID),
 }
-"""Descriptions of the handlers' parameters, and a schema where FastAPI's says too little."""
-_VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are no schemas
+"""Descriptions of the handlers' parameters, with a schema where FastAPI's own says too little."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are not schemas
 _TAGS = (
     {"name": "models", "description": "The catalogue, and the submit to one of its models."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
@@ -169,7 +169,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
 
 
 def _parameter(given: dict[str, Any]) -> dict[str, Any]:
-    """Returns FastAPI's description of a parameter with our text and without null, which nobody can send."""
+    """Returns FastAPI's description of a parameter with our text, and without null: no URL can express it."""
     description, schema = _PARAMETERS[given["name"]]
     if given["in"] == "query" and given["name"] == "model_id":
         description = "Only requests to this model."
@@ -230,7 +230,7 @@ def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
 
 
 def _of_model(model: Model, generic: dict[str, Any], verb: str, summary: str) -> dict[str, Any]:
-    """Returns a generic operation as it is at the model's own path."""
+    """Returns an operation of the generic path as it is on the model's own path."""
     name = "".join(character if character.isalnum() else "_" for character in model.model_id)
     operation = {
         **generic,

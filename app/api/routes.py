@@ -1,4 +1,4 @@
-"""The table of all routes in the contract: path, handler, what it answers and how it refuses."""
+"""The table of all routes in the contract: path, handler, schema of the response, and possible errors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ _BODY = (INVALID_JSON, MODEL_NOT_ALLOWED, MODEL_NOT_FOUND, BODY_TOO_LARGE, UNSUP
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `answer` names the schema of its success, `faults` all ways in which it refuses."""
+    """One operation. `answer` is the schema of its successful response, `faults` are its possible errors."""
 
     method: str
     path: str
@@ -82,10 +82,10 @@ class Route:
     answer: str
     faults: tuple[Fault, ...]
     text: str
-    """The operation's description in the contract; its summary is the handler's first line of docstring."""
+    """The operation's description in the contract. Its summary is the handler's first line of docstring."""
     status: int = 200
     tagged: bool = False
-    """Whether it has an entity tag, and answers 304."""
+    """Whether its response has an entity tag, and can be a 304."""
     waits: bool = False
     """Whether its response can be held (`wait`)."""
     strict: bool = False
@@ -93,7 +93,7 @@ class Route:
     body: str = ""
     """The schema of its body, unless that is a model's input schema."""
     streams: bool = False
-    """Whether it answers with an event stream of `answer`s."""
+    """Whether its response is a stream of events, each of the schema `answer`."""
 
     @property
     def operation_id(self) -> str:

@@ -16,6 +16,7 @@ from app.auth.keys import APIKey, Mode, state_of
 from app.db.tables import api_keys, client_token_refusals, client_tokens, generations, tenants
 from app.kit.json import from_column, to_column
 from app.kit.secrets import keyed_digest, pepper_id
+from app.kit.text import is_storable
 
 Visibility = Literal["token", "end_user", "request"]
 MIN_S, DEFAULT_S, MAX_S = 10, 600, 3600
@@ -173,8 +174,18 @@ _SELECT = (
 _BY_ID = _SELECT.where(client_tokens.c.token_id == bindparam("wanted"))
 
 
-def find(connection: Connection, token_id: str) -> tuple[ClientToken, APIKey] | None:
-    """Returns a token's record by its id, with its key's record; None if there is no such token."""
+def find(
+    connection: Connection, token_id: str, *, to_change: bool = False
+) -> tuple[ClientToken, APIKey] | None:
+    """Returns a token's record by its id, with its key's record; None if there is no such token.
+
+    `to_change` also locks the token's row until the commit.
+    """
+    if not is_storable(token_id):
+        return None
+    if to_change:
+        lock = select(client_tokens.c.token_id).where(client_tokens.c.token_id == token_id)
+        connection.execute(lock.with_for_update(key_share=True))
     row = connection.execute(_BY_ID, {"wanted": token_id}).one_or_none()
     if row is None:
         return None

@@ -16,6 +16,7 @@ from app.db.tables import api_keys, tenants
 from app.errors import API_KEY_NOT_ACTIVE, API_KEY_NOT_FOUND, Problem
 from app.kit.json import from_column, to_column
 from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
+from app.kit.text import is_storable
 
 Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")
@@ -216,6 +217,8 @@ def mark_used(connection: Connection, kid: str, *, now_ms: int) -> None:
 
 def find(connection: Connection, kid: str) -> APIKey | None:
     """Returns a key's record by its kid, or None."""
+    if not is_storable(kid):
+        return None
     row = connection.execute(_SELECT.where(api_keys.c.kid == kid)).one_or_none()
     return None if row is None else _api_key(row)
 
@@ -233,8 +236,10 @@ def to_change(connection: Connection, kid: str) -> APIKey:
         Problem: API_KEY_NOT_FOUND.
 
     """
-    held = select(api_keys.c.kid).where(api_keys.c.kid == kid).with_for_update(key_share=True)
-    connection.execute(held)
+    if is_storable(kid):
+        connection.execute(
+            select(api_keys.c.kid).where(api_keys.c.kid == kid).with_for_update(key_share=True)
+        )
     key = find(connection, kid)
     if key is None:
         raise Problem(API_KEY_NOT_FOUND, f"there is no key {kid[:200]!r}; `reelgate keys list` shows them.")

@@ -13,6 +13,7 @@ from app.db.tables import tenants
 from app.errors import INVALID_TENANT, TENANT_EXISTS, TENANT_NOT_FOUND, FieldError, Problem
 from app.kit.ids import new_id
 from app.kit.json import from_column, to_column
+from app.kit.text import is_storable, quoted
 
 MediaChecks = Literal["enforce", "warn", "off"]
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)\Z")
@@ -163,7 +164,7 @@ def origin_of(text: str) -> str:
     host = parts.hostname or ""
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     if usual is None or not _HOST.match(host) or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-        raise OriginError(f"{text!r} is no origin: https://app.example, without a path or a wildcard.")
+        raise OriginError(f"{quoted(text)} is no origin: https://app.example, without a path or a wildcard.")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
 
@@ -178,7 +179,7 @@ def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Te
     query = select(tenants).where(tenants.c.name == name)
     if to_change:
         query = query.with_for_update(key_share=True)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(query).one_or_none() if is_storable(name) else None
     if row is None:
         raise Problem(
             TENANT_NOT_FOUND, f"there is no tenant {name[:200]!r}; `reelgate tenants list` shows them."

@@ -1,4 +1,4 @@
-"""`reelgate client-tokens`: who holds one, what it may do, and how to end it."""
+"""`reelgate client-tokens`: listing, showing and revoking client tokens."""
 
 from typing import Annotated
 

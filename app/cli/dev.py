@@ -36,7 +36,7 @@ _SANDBOX_START_S = 30
 
 
 def dev() -> None:
-    """Migrate, start the sandbox, make the demo tenant's key on the first start, and serve."""
+    """Migrates the database, starts the sandbox, makes the demo tenant's key if needed, and serves."""
     development_by_default()
     settings = settings_or_exit(server=True)
     with plain_errors():
@@ -50,7 +50,7 @@ def dev() -> None:
 
 
 def show_key() -> None:
-    """Print the demo tenant's test key as the last start of `reelgate dev` left it."""
+    """Prints the demo tenant's test key, as the last start of `reelgate dev` stored it."""
     path = _key_file(settings_or_exit())
     if not path.exists():
         fail(f"there is no {path} yet: `reelgate dev` makes it when it starts.")
@@ -59,7 +59,7 @@ def show_key() -> None:
 
 
 def first_job(settings: Settings, key: str) -> str:
-    """The block to paste: submit, status until it is finished, result, download."""
+    """Returns the text to print at the start: commands to submit, poll, fetch the result and download it."""
     base, sandbox = settings.base_url, settings.sandbox_public_base_url
     return f"""
 Reelgate is listening on {base} (reference: {base}/docs), its sandbox on {sandbox}.
@@ -100,7 +100,7 @@ def _key_file(settings: Settings) -> Path:
 
 
 async def _demo_key(settings: Settings) -> str:
-    """The demo tenant's test key: the one in the data folder while it is of use, else a new one."""
+    """Returns the demo tenant's test key: the one in the data folder while it works, else a new one."""
     configure_logging(level="ERROR", as_json=False)
     path = _key_file(settings)
     async with open_gateway(settings) as gateway:
@@ -108,7 +108,7 @@ async def _demo_key(settings: Settings) -> str:
             key = path.read_text(encoding="utf-8").strip()
             with suppress(Problem):
                 principal = await gateway.access.authenticator.authenticate(key)
-                if SCOPE_CREATE_TOKENS in principal.scopes:  # else it is older than client tokens
+                if SCOPE_CREATE_TOKENS in principal.scopes:  # a key without it is older than client tokens
                     return key
         await _make_demo_tenant(gateway)
         made = await keys.create(
@@ -137,7 +137,7 @@ def _write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def _sandbox(settings: Settings) -> Iterator[None]:
-    """The sandbox as a process of its own, which ends with this one however that ends."""
+    """Runs the sandbox for the block, as a process that ends with this one, however this one ends."""
     with plain_errors():
         claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
     process = subprocess.Popen(  # noqa: S603 - this very command
@@ -153,7 +153,7 @@ def _sandbox(settings: Settings) -> Iterator[None]:
 
 
 def _tell_of_its_end(process: "subprocess.Popen[bytes]") -> None:
-    if code := process.wait():  # it is 0 when we, or a Ctrl-C, ended it
+    if code := process.wait():  # 0 where we, or a Ctrl-C, ended it
         typer.echo(
             f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 from now on.", err=True
         )

@@ -1,4 +1,4 @@
-"""`reelgate dispatch`: what waits to be sent, and whether anything is."""
+"""`reelgate dispatch`: how the queues stand, pausing and resuming dispatch."""
 
 from typing import Annotated, Any
 

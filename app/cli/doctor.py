@@ -1,4 +1,4 @@
-"""`reelgate doctor`: what is wrong with the configuration, and with what it reaches."""
+"""`reelgate doctor`: checks of the configuration, and of the database and servers that it names."""
 
 import asyncio
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from app.kit.log import configure_logging
 
 
 def doctor(*, as_json: bool) -> None:
-    """Examine, print the findings, and end with exit code 1 when something is wrong."""
+    """Runs the checks and prints their results; ends with exit code 1 where something is wrong."""
     settings = settings_or_exit()
     configure_logging(level="ERROR", as_json=False)
     found = asyncio.run(checks.examine(settings))

@@ -15,23 +15,23 @@ GROUPS: Final[Mapping[str, str]] = {
     name: f"app.cli.{name.replace('-', '_')}"
     for name in ("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch")
 }
-"""The commands that are groups of commands, each by the module whose `group` it is."""
+"""The names of the groups of commands, each with the module whose `group` it is."""
 
 
 class LazyGroup(TyperGroup):
-    """The top level: a group of commands is imported when it is asked for.
+    """The top level of commands. It imports the module of a group only when the group is asked for.
 
-    So a short command is not kept waiting for the imports of all the others.
+    So a command does not wait for the imports of all the others.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of all commands, those of groups last."""
+        """Returns the names of all commands; those of groups come last."""
         return [*(name for name in super().list_commands(ctx) if name not in GROUPS), *GROUPS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; None where there is none."""
+        """Returns the command with that name; None where there is none."""
         if cmd_name in GROUPS and cmd_name not in self.commands:
-            gc.disable()  # what is imported stays: looking for garbage in it takes a tenth of the time
+            gc.disable()  # imported modules are no garbage, and looking for some takes a tenth of the time
             try:
                 group = typer.main.get_command(import_module(GROUPS[cmd_name]).group)
             finally:
@@ -161,7 +161,7 @@ def doctor(
 
 
 def main() -> None:
-    """The entry point of the `reelgate` command."""
+    """Runs the command line; the entry point of `reelgate`."""
     if sys.stdout is None:
         sys.exit("reelgate: standard output is closed, and a key is shown only once.")
     try:

@@ -1,4 +1,4 @@
-"""`reelgate keys`: API keys. A key is shown once, when it is made."""
+"""`reelgate keys`: making, listing, rotating and revoking API keys."""
 
 import sys
 from datetime import timedelta
@@ -18,8 +18,6 @@ from app.kit.clock import iso
 
 group = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
 
-_MAX_DAYS = 36_500  # a century
-
 
 @group.command("create")
 def create_key(
@@ -33,7 +31,7 @@ def create_key(
         list[str] | None, typer.Option(help="A model that it may use; all unless given.")
     ] = None,
     expires_days: Annotated[
-        float | None, typer.Option(min=1, max=_MAX_DAYS, help="Days until it ends; never unless given.")
+        float | None, typer.Option(min=1, max=keys.MAX_DAYS, help="Days until it ends; never unless given.")
     ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
@@ -103,7 +101,7 @@ def list_keys(tenant: OneTenant = None, as_json: AsJson = False) -> None:
 def rotate_key(
     kid: str,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, max=_MAX_DAYS * 24, help="Hours that the old key lives on.")
+        float, typer.Option(min=0, max=keys.MAX_DAYS * 24, help="Hours that the old key lives on.")
     ] = 24,
     reason: Reason = None,
     as_json: AsJson = False,

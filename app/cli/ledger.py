@@ -1,4 +1,4 @@
-"""`reelgate ledger`: balances, entries, and whether they are right."""
+"""`reelgate ledger`: changing balances, listing entries, verifying the books and comparing a bill."""
 
 from datetime import datetime
 from pathlib import Path

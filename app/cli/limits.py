@@ -1,4 +1,4 @@
-"""`reelgate limits`: what a tenant, one of its keys or end users, or one of these with one model may use."""
+"""`reelgate limits`: listing, setting and removing limits of tenants, keys, end users and models."""
 
 from typing import Annotated, Any
 

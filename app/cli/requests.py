@@ -1,4 +1,4 @@
-"""`reelgate requests`: requests of all tenants, with the upstream's id and what it answered."""
+"""`reelgate requests`: listing and showing requests of all tenants, and resolving unknown ones."""
 
 from typing import Annotated, Any
 

@@ -25,14 +25,14 @@ _log = get_logger("worker")
 
 
 def _settle_memory() -> None:
-    """Keep the collector from walking, again and again, what lives as long as the process."""
+    """Exempts from garbage collection what lives as long as the process, and collects more rarely."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
 def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
-    """Serve the gateway until a signal; exits with a plain line where it may not start."""
+    """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
     log_for_server(settings)
     with plain_errors():
         asyncio.run(_try_to_open(settings))
@@ -50,8 +50,8 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
         if hasattr(app.state, "gateway"):
-            app.state.gateway.following.watch.close()  # streams end, and held answers go out
-            app.state.gateway.dispatch_loop.close()  # what waits is sent by another server, or the next
+            app.state.gateway.following.watch.close()  # event streams end, held answers are sent
+            app.state.gateway.dispatch_loop.close()  # other replicas, or the next start, send the queue
 
     config = server_config(
         edge,
@@ -73,7 +73,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
 
 
 def work(settings: Settings) -> None:
-    """Run the loops without serving, until a signal."""
+    """Runs the background loops until a signal, without serving requests."""
     log_for_server(settings)
     if is_sqlite(settings.database):
         fail("workers need PostgreSQL: on SQLite the one server runs the loops itself.")
@@ -96,7 +96,7 @@ async def _work(settings: Settings) -> None:
 
 
 def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
-    """Serve the sandbox until a signal, or until standard input ends."""
+    """Serves the sandbox until a signal or, with `exit_with_parent`, until standard input ends."""
     try:
         from app.sandbox.app import create_sandbox  # noqa: PLC0415 - its libraries are an extra
         from app.sandbox.options import SandboxOptions  # noqa: PLC0415 - as above
@@ -125,13 +125,13 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
 
 
 async def _try_to_open(settings: Settings) -> None:
-    """Everything that a start needs, once before uvicorn, whose own report of a failure is a stack trace."""
+    """Opens the gateway once before uvicorn does, which would report a failure as a stack trace."""
     async with open_gateway(settings, serving=True):
         pass
 
 
 def _end_with_parent(server: Server) -> None:
-    # The parent holds the other end of our standard input for as long as it lives.
+    # The parent has the other end of our standard input open for as long as it lives.
     while os.read(0, 1024):
         pass
     server.should_exit = True

@@ -1,4 +1,4 @@
-"""How every command starts: settings read, logs set up, errors said in plain lines."""
+"""What commands share: reading the settings, setting up the log, opening a session, printing errors."""
 
 import asyncio
 import os
@@ -34,9 +34,10 @@ _log = get_logger("settings")
 
 
 def settings_or_exit(*, server: bool = False) -> Settings:
-    """The settings, or a line for each that is wrong and exit code 2. No log shows their secrets.
+    """Returns the settings; where some are wrong, prints a line for each and exits with code 2.
 
-    A misspelt variable is named in a line on standard error; a `server` logs it instead (`log_for_server`).
+    The log hides the settings' secrets from now on. Variables whose names are misspelt are printed on
+    standard error; a `server` logs them instead (`log_for_server`).
     """
     try:
         settings = Settings()
@@ -49,7 +50,7 @@ def settings_or_exit(*, server: bool = False) -> Settings:
             setting = f"{PREFIX}{name}: " if name else ""
             typer.echo(f"reelgate: {setting}{one['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from error
-    # Whatever the command is: here no pepper is asked for, and none made.
+    # As in development and with some pepper, so that no command fails for want of one, or makes one, here.
     given = {"environment": "development", "pepper": settings.pepper or SecretStr("")}
     redactor.remember(settings.model_copy(update=given).secrets())
     if not server:
@@ -59,9 +60,9 @@ def settings_or_exit(*, server: bool = False) -> Settings:
 
 
 def log_for_server(settings: Settings, *, child: bool = False) -> None:
-    """Logs as the settings want them, beginning with the variables whose names are misspelt.
+    """Sets up the log of a server, and logs the variables whose names are misspelt.
 
-    A `child` has the environment of a server that has said so already.
+    A `child` does not log them: it has the environment of a server that has logged them already.
     """
     chosen = settings.log_format or ("console" if settings.development else "json")
     configure_logging(level=settings.log_level, as_json=chosen == "json")
@@ -70,10 +71,10 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
 
 
 def with_admin(work: Callable[[AdminSession], Awaitable[R]], *, makes_key: bool = False) -> R:
-    """Open what an operator's use cases need for one command, beside a running server or without one.
+    """Runs a command's work with an `AdminSession`, beside a running server or not; returns its result.
 
-    A command that `makes_key` needs the server's pepper: beside `reelgate dev` it is that of the data folder,
-    which is said on standard error.
+    A command that `makes_key` needs the server's pepper. In the folder of `reelgate dev` that is the one in
+    the data folder, and a line on standard error says so.
     """
     given = settings_or_exit()
     settings = given.beside_development() if makes_key else given
@@ -90,8 +91,8 @@ def with_admin(work: Callable[[AdminSession], Awaitable[R]], *, makes_key: bool 
 
 
 def with_gateway(work: "Callable[[Gateway], Awaitable[R]]") -> R:
-    """Open a whole gateway for one command: for those that ask RunComfy."""
-    from app.gateway import open_gateway  # noqa: PLC0415 - it brings all that a server needs
+    """Runs a command's work with a whole gateway, for commands that ask RunComfy; returns its result."""
+    from app.gateway import open_gateway  # noqa: PLC0415 - it imports all that a server needs
 
     settings = settings_or_exit().beside_development()
     configure_logging(level="ERROR", as_json=False)
@@ -105,10 +106,14 @@ def with_gateway(work: "Callable[[Gateway], Awaitable[R]]") -> R:
 
 
 async def _check_kept_pepper(gateway: AdminSession) -> None:
-    """Raises where the data folder's pepper is not the one that the database's newest key was made with.
+    """Checks that the database's newest key was made with the data folder's pepper, and says that it is used.
 
-    A production server may run in a folder in which `reelgate dev` was tried before: keys made with the
+    A production server may run in a folder in which `reelgate dev` was tried before. Keys made with the
     pepper of that trial would be refused.
+
+    Raises:
+        SettingsError: the newest key was made with another pepper.
+
     """
     settings = gateway.settings
     newest = await gateway.db.read(newest_pepper_id)
@@ -125,7 +130,7 @@ async def _check_kept_pepper(gateway: AdminSession) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Known errors end the command with a line for each and exit code 1, without a stack trace."""
+    """Ends the command on a known error with a line for each violation and exit code 1, not a stack trace."""
     try:
         yield
     except Problem as problem:
@@ -143,24 +148,24 @@ def plain_errors() -> Iterator[None]:
 
 
 def _is_of_catalogue(error: Exception) -> bool:
-    """Whether it says what is wrong with the model files."""
+    """Returns whether the error is a `CatalogError`, which says what is wrong with the model files."""
     from app.catalog.catalog import CatalogError  # noqa: PLC0415 - whoever raised it has imported it
 
     return isinstance(error, CatalogError)
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong and end with exit code 1."""
+    """Prints a message on standard error and ends the command with exit code 1."""
     typer.echo(f"reelgate: {message}", err=True)
     raise typer.Exit(1)
 
 
 def development_by_default() -> None:
-    """Make this process, and those that it starts, a developer's unless somebody said otherwise."""
+    """Sets the environment `development` for this process and its children, unless one is set."""
     if "environment" not in settings_or_exit(server=True).model_fields_set:
         os.environ[f"{PREFIX}ENVIRONMENT"] = "development"
 
 
 def executable() -> list[str]:
-    """How this very command is started again."""
+    """Returns the arguments that start `reelgate` again."""
     return [sys.executable, "-m", "app.cli.entry"]

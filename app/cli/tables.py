@@ -1,4 +1,4 @@
-"""How commands print: JSON for programs, aligned columns for people."""
+"""Printing: JSON for programs, aligned columns for people."""
 
 import json
 from collections.abc import Sequence
@@ -15,29 +15,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs."
 
 
 def print_json(document: Any) -> None:
-    """Indented JSON."""
+    """Prints a document as indented JSON."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Aligned columns, never cut: an id is there to be copied."""
+    """Prints rows in aligned columns. Cells are never cut, because ids are there to be copied."""
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in (titles, *rows):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def iso_or_none(at_ms: int | None) -> str | None:
-    """A time for programs."""
+    """Returns a time in milliseconds since 1970 as ISO 8601, for programs; None stays None."""
     return None if at_ms is None else iso(at_ms)
 
 
 def iso_or_dash(at_ms: int | None) -> str:
-    """A time for people."""
+    """Returns a time in milliseconds since 1970 as ISO 8601, for people; `-` for None."""
     return "-" if at_ms is None else iso(at_ms)
 
 
 def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
-    """Limit, held, spent, remaining and when it resets, for people: credits, not micro-credits."""
+    """Returns limit, held, spent, remaining and reset time for people: in credits, not micro-credits."""
 
     def shown(value: int) -> str:
         return amount_text(standing.limit.metric.unit, value)
@@ -53,7 +53,7 @@ def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
 
 
 def print_standings(standings: Sequence[Standing]) -> None:
-    """A table of limits beside their usage."""
+    """Prints a table of limits with their usage."""
     print_table(
         ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
         [(one.limit.policy, *cells_of(one)) for one in standings],
@@ -61,6 +61,6 @@ def print_standings(standings: Sequence[Standing]) -> None:
 
 
 def say_if_not_prepaid(standings: Sequence[Standing]) -> None:
-    """Whoever looks at a balance has to know that it binds nobody."""
+    """Prints that a balance is not enforced, where none of these limits is on `credits-total`."""
     if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
         typer.echo("It is not prepaid: nothing is enforced, for there is no limit on credits-total.")

@@ -1,4 +1,4 @@
-"""`reelgate tenants`: customers, kept apart from one another."""
+"""`reelgate tenants`: making, changing, disabling and listing tenants."""
 
 from typing import Annotated, Any, cast, get_args
 
@@ -91,7 +91,7 @@ def set_queueing(
 
 
 def switch(word: str) -> bool | None:
-    """What `on`, `off` or `default` (None) says; anything else ends the command."""
+    """Returns what `on`, `off` or `default` (None) means; any other word ends the command."""
     words = {"on": True, "off": False, "default": None}
     if word not in words:
         fail(f"{word!r} is none of {', '.join(words)}.")

@@ -24,7 +24,7 @@ _BOUND: Final = {
     },
     "additionalProperties": False,
 }
-"""Written out: a bound is read by `catalog.bounds`, and `enum` may hold values of any type."""
+"""The schema of a bound, for `catalog.bounds`. No TypedDict: `enum` may hold values of any type."""
 
 Bounds = Annotated[
     Mapping[str, Any],
@@ -34,7 +34,7 @@ Bounds = Annotated[
 
 
 class ClientTokenTerms(TypedDict, total=False):
-    """The body of a mint. `api.client_tokens` reads it."""
+    """The body of a request for a client token; `api.v1.client_tokens` parses it."""
 
     lifetime_s: Annotated[
         int,
@@ -133,7 +133,7 @@ def minted_client_token(token: client_tokens.ClientToken, text: str, now_ms: int
 
 
 class ClientTokenPage(TypedDict):
-    """Client tokens, the newest first."""
+    """A page of client tokens, newest first."""
 
     client_tokens: list[ClientToken]
     next_cursor: Annotated[str | None, keywords("For `cursor`.")]
@@ -147,7 +147,7 @@ def client_token_page(
 
 
 class TokenRefusal(TypedDict):
-    """One thing that a client token was refused."""
+    """One refused call of a client token."""
 
     at: Moment
     code: Annotated[str, keywords("Of the problem.")]
@@ -158,7 +158,7 @@ class TokenRefusal(TypedDict):
 
 
 class ClientTokenInFull(ClientToken):
-    """A client token's record with what it was used for, and what it was refused lately."""
+    """A client token's record with its usage, its newest requests and its newest refusals."""
 
     usage: Annotated[Sums, keywords("All that it used; what was given back counts no more.")]
     newest_requests: Annotated[list[Id], keywords("What it made, the newest first.")]
@@ -172,7 +172,7 @@ def client_token_in_full(
     refusals: Sequence[client_tokens.Refusal],
     now_ms: int,
 ) -> ClientTokenInFull:
-    """Returns the full record; ids and refusals come with the newest first."""
+    """Returns a client token's full record; `request_ids` and `refusals` are newest first."""
     return {
         **client_token(token, now_ms),
         "usage": sums(usage),

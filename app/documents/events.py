@@ -1,4 +1,4 @@
-"""Changes of a request's state, and of its place in the queue, as event streams tell of them."""
+"""Events of requests and positions in the queue, as event streams and records show them."""
 
 from typing import Annotated, TypedDict
 
@@ -23,7 +23,7 @@ class Event(TypedDict):
 
 
 def event(one: events.Event) -> Event:
-    """Returns a stored event as a stream tells it."""
+    """Returns a stored event as event streams send it."""
     return {
         "request_id": one.generation_id,
         "number": one.number,
@@ -47,7 +47,7 @@ class RecordedEvent(TypedDict):
 
 
 def recorded_event(one: events.Event) -> RecordedEvent:
-    """Returns a stored event as its request's record lists it."""
+    """Returns a stored event as the record of its request shows it."""
     return {
         "version": one.version,
         "number": one.number,
@@ -58,12 +58,12 @@ def recorded_event(one: events.Event) -> RecordedEvent:
 
 
 class Position(TypedDict):
-    """A request's place in the queue. It is told in streams beside the published events."""
+    """A request's place in the queue. Event streams send it too, but the contract does not publish it."""
 
     request_id: Id
     queue_position: int
 
 
 def position(request_id: str, queue_position: int) -> Position:
-    """Returns how many go before a request."""
+    """Returns a request's place in the queue as event streams send it."""
     return {"request_id": request_id, "queue_position": queue_position}

@@ -1,4 +1,4 @@
-"""Fields that several documents have, and shapes that stand in several."""
+"""Fields and shapes that several documents share."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
@@ -22,7 +22,7 @@ Policies = Annotated[list[str], keywords("The names of the limits that refuse.")
 
 
 class Violation(TypedDict):
-    """One thing that is wrong with what a caller sent."""
+    """One violation in what a caller sent."""
 
     pointer: Annotated[str, keywords("RFC 6901, in fragment form.")]
     code: str
@@ -30,12 +30,12 @@ class Violation(TypedDict):
 
 
 def violations(errors: Sequence[FieldError]) -> list[Violation]:
-    """What is wrong, in the order in which it was found."""
+    """Returns the violations, in the order in which they were found."""
     return [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in errors]
 
 
 class Sums(TypedDict):
-    """What is held for requests under way, and what is spent."""
+    """The amounts that are held for requests under way, and those that are spent."""
 
     held_generations: int
     spent_generations: int
@@ -46,7 +46,7 @@ class Sums(TypedDict):
 
 
 def sums(usage: Usage) -> Sums:
-    """Returns what is held and spent of everything that is summed."""
+    """Returns the amounts of a usage, held and spent, in every unit that is summed."""
     return {
         "held_generations": usage.held.generations,
         "spent_generations": usage.spent.generations,
@@ -58,5 +58,5 @@ def sums(usage: Usage) -> Sums:
 
 
 def iso_or_none(at_ms: int | None) -> str | None:
-    """A moment in milliseconds since 1970 as ISO 8601 in UTC."""
+    """Returns a moment in milliseconds since 1970 as ISO 8601 in UTC; None stays None."""
     return None if at_ms is None else iso(at_ms)

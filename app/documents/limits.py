@@ -1,4 +1,4 @@
-"""A limit beside its usage, and the one decision of which limits a caller may be told of."""
+"""Limits with their usage, and the one place that decides which limits a caller may see."""
 
 from collections.abc import Sequence
 from typing import Annotated, NotRequired, TypedDict
@@ -12,22 +12,22 @@ from app.quotas.standing import Standing
 
 
 def can_see_all_limits(principal: Principal | None) -> bool:
-    """Whether a caller may be told of every limit: an API key may, a client token may not.
+    """Returns whether a caller may see every limit: an API key may, a client token may not.
 
-    What a tenant and its keys have is no matter of a page's, nor of a caller's who is not known (None).
+    Limits of a tenant and its keys are kept from pages, and from callers who are not authenticated (None).
     """
     return principal is not None and principal.token is None
 
 
 def visible_to(principal: Principal | None, standings: Sequence[Standing]) -> Sequence[Standing]:
-    """Returns those of the limits that a caller may be told of."""
+    """Returns those of the limits that a caller may see."""
     if can_see_all_limits(principal):
         return standings
     return [one for one in standings if one.limit.scope.is_of_client]
 
 
 class Limit(TypedDict):
-    """A limit beside its usage. Amounts of credits are micro-credits."""
+    """A limit with its usage. Amounts of credits are in micro-credits."""
 
     policy: Annotated[str, keywords("As in `RateLimit-Policy` and `violated-policies`.")]
     holder: Annotated[Holder, keywords("Whose it is.")]
@@ -45,7 +45,7 @@ class Limit(TypedDict):
 
 
 def limit(standing: Standing) -> Limit:
-    """Returns a limit as it stands."""
+    """Returns a limit with its usage."""
     own = standing.limit
     return {
         "policy": own.policy,
@@ -64,15 +64,15 @@ def limit(standing: Standing) -> Limit:
 
 
 def refused_limits(problem: QuotaProblem, principal: Principal | None) -> list[Limit]:
-    """Returns the limits that refuse, with what was wanted of each."""
+    """Returns those limits that refuse and that the caller may see, with what was wanted of each."""
     return [{**limit(one), "wanted": one.wanted} for one in visible_to(principal, problem.violated)]
 
 
 def policies(problem: QuotaProblem) -> list[str]:
-    """Returns the names of the limits that refuse, which everybody is told."""
+    """Returns the names of the limits that refuse, which every caller may see."""
     return [one.limit.policy for one in problem.violated]
 
 
 def refusal_detail(problem: QuotaProblem, principal: Principal | None) -> str:
-    """Returns the sentence of a refusal, without amounts of a limit that the caller may not be told of."""
+    """Returns the detail of a refusal, without amounts where the caller may not see the limit that binds."""
     return problem.detail if visible_to(principal, [problem.binding]) else problem.detail_without_amounts

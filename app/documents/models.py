@@ -1,4 +1,4 @@
-"""Models of the catalogue, in RunComfy's shape with additions."""
+"""Models of the catalogue, in RunComfy's shape with additions of the gateway."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, NotRequired, TypedDict, cast
@@ -74,9 +74,9 @@ class Model(_VendorModel, _Additions):
 
 
 def model(one: catalog.Model) -> Model:
-    """Returns the public description: the vendor's shape, what else the file has, then what is ours."""
+    """Returns a model's description: RunComfy's fields, other fields of its file, then the gateway's."""
     file = one.file
-    # The file's own base price and unit go together: RunComfy's clients read the one by the other.
+    # The file's base price and unit are taken together: RunComfy's clients need both to read the price.
     base = file.get("base_price_usd")
     vendors: _VendorModel = {
         "model_id": one.model_id,
@@ -119,7 +119,7 @@ def _note(rule: MediaRule, kind: MediaKind) -> str | None:
 
 
 class ModelPage(TypedDict):
-    """Models, by model id."""
+    """A page of models, sorted by model id."""
 
     models: list[Model]
     total: int
@@ -128,7 +128,7 @@ class ModelPage(TypedDict):
 
 
 def model_page(found: Sequence[catalog.Model], *, limit: int, offset: int) -> ModelPage:
-    """Returns `limit` of the models at most, of which `offset` are passed over."""
+    """Returns a page of at most `limit` of these models, after the first `offset`."""
     return {
         "models": [model(one) for one in found[offset : offset + limit]],
         "total": len(found),

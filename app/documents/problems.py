@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): an entry of the catalogue of errors, and one occurrence of it."""
+"""Problem documents (RFC 9457): the entries of the catalogue of errors, and single occurrences of them."""
 
 from typing import Annotated, Final, NotRequired, TypedDict
 
@@ -72,7 +72,7 @@ class _Occurrence(ProblemKind):
     errors: NotRequired[list[Violation]]
 
 
-# Not a class: its name is none of Python's.
+# Not a class, because the member's name is not an identifier.
 _Policies = TypedDict("_Policies", {"violated-policies": NotRequired[Policies]})
 
 
@@ -114,7 +114,7 @@ def problem(one: errors.Problem, principal: Principal | None, *, base_url: str, 
 
 
 def detail(one: errors.Problem, principal: Principal | None) -> str:
-    """Returns what a caller may be told of this occurrence: how much others have is no matter of a page's."""
+    """Returns the detail that a caller may see: pages see no amounts of limits and queues of others."""
     if isinstance(one, QuotaProblem):
         return refusal_detail(one, principal)
     if one.fault in _WITHOUT_AMOUNTS and not can_see_all_limits(principal):
@@ -123,5 +123,5 @@ def detail(one: errors.Problem, principal: Principal | None) -> str:
 
 
 def problem_type(base_url: str, fault: Fault) -> str:
-    """Returns the fault's registered type or its stable address here, where `GET` tells more about it."""
+    """Returns the fault's registered type or, without one, its stable address here, which `GET` can read."""
     return fault.registered or f"{base_url}/problems/{fault.slug}"

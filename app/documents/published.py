@@ -1,4 +1,4 @@
-"""Which shapes the contract publishes under a name, which is the class's, in the order of its components."""
+"""The shapes that the contract publishes, in its order, each under the name of its class."""
 
 from typing import Annotated, Any, Final
 

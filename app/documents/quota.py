@@ -1,4 +1,4 @@
-"""What a caller may use, has used, and would meet with a submit."""
+"""A caller's limits and usage, and quotes: what a submit would cost, and whether it would be accepted."""
 
 from typing import Annotated, NotRequired, TypedDict
 
@@ -17,7 +17,7 @@ from app.quotas.standing import Account, Standing, Usage
 
 
 class Queue(TypedDict):
-    """What waits to be sent."""
+    """How a tenant's queue stands."""
 
     queueable: Annotated[bool, keywords("Whether jobs that may not be sent yet are accepted, and wait.")]
     queued: NotRequired[Annotated[int, keywords("How many of the tenant's do.")]]
@@ -27,7 +27,7 @@ class Queue(TypedDict):
 
 
 def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
-    """Returns the tenant's queue. How much waits is told to API keys alone."""
+    """Returns how a tenant's queue stands; only API keys see its length and limits."""
     if not can_see_all_limits(principal):
         return {"queueable": queueable, "paused": state.paused}
     return {
@@ -50,11 +50,11 @@ class _Added(TypedDict):
 
 
 class PeriodUsage(_Period, Sums, _Added):
-    """What was used in one running period."""
+    """The usage of one scope in one period that is running."""
 
 
 def period_usage(scope: Scope, period: str, usage: Usage) -> PeriodUsage:
-    """Returns what a scope used in a period."""
+    """Returns the usage of a scope in a period."""
     return {
         "holder": scope.holder,
         "model_id": scope.model_id or None,
@@ -65,7 +65,7 @@ def period_usage(scope: Scope, period: str, usage: Usage) -> PeriodUsage:
 
 
 class Quota(TypedDict):
-    """Every limit and every running period of a key and its tenant; of a client token its own alone."""
+    """All limits and running usage of a key and its tenant; those of a client token alone for that."""
 
     tenant: str
     kid: Annotated[
@@ -89,7 +89,7 @@ def quota(
     *,
     queueable: bool,
 ) -> Quota:
-    """Returns the account of a caller; `calls` is their limit on calls that are no submits."""
+    """Returns a caller's limits and usage; `calls` is their limit on calls other than submits, if any."""
     standings = [*account.standings(), *([] if calls is None else [calls])]
     return {
         "tenant": principal.tenant_name,
@@ -109,7 +109,7 @@ def quota(
     }
 
 
-# Not a class: one of its names is none of Python's.
+# Not a class, because one member's name is not an identifier.
 QuoteRefusal = TypedDict(
     "QuoteRefusal",
     {"code": str, "detail": str, "retry_after_s": int | None, "violated-policies": Policies},
@@ -117,7 +117,7 @@ QuoteRefusal = TypedDict(
 
 
 class Quote(TypedDict):
-    """What a submit would meet."""
+    """What a submit of an input would cost, and whether it would be accepted."""
 
     model_id: str
     price_microcredits: int | None
@@ -132,7 +132,7 @@ class Quote(TypedDict):
 
 
 def quote(principal: Principal, found: submit.Quote) -> Quote:
-    """Returns what a submit would meet. Without a price the limits are shown and not judged."""
+    """Returns a quote. Where the input has no price, limits are listed, but not judged."""
     refusal = refused(found.standings, queueable=found.queueable)
     errors = found.inspection.errors
     return {

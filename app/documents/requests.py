@@ -1,4 +1,4 @@
-"""A request: RunComfy's answers about it, and everything that the gateway keeps of it."""
+"""Requests: RunComfy's answers about them, and the gateway's own records of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -40,7 +40,7 @@ class Submitted(TypedDict):
 
 
 def submitted(generation: Generation, base_url: str) -> Submitted:
-    """Returns the id and the addresses of a request."""
+    """Returns the id and the URLs of a request."""
     return {
         "request_id": generation.id,
         "status_url": _address(generation, base_url, "status"),
@@ -60,7 +60,7 @@ class Status(TypedDict):
 
 
 def status(generation: Generation, base_url: str) -> Status:
-    """Returns where a request is."""
+    """Returns the status of a request."""
     word, position = STATUS_NAMES[generation.state], generation.queue_position
     status_url = _address(generation, base_url, "status")
     result_url = _address(generation, base_url, "result")
@@ -104,7 +104,7 @@ class Result(_Named, _Outcome, _Closing):
 
 
 def result(generation: Generation, *, include_cost: bool) -> Result:
-    """Returns what became of a request, with its cost in US dollars only on demand."""
+    """Returns the result of a request; its cost in US dollars is in it only where it is asked for."""
     return {
         "request_id": generation.id,
         "status": RESULT_NAMES[generation.state],
@@ -134,7 +134,10 @@ def _closing(generation: Generation, *, include_cost: bool) -> _Closing:
 
 
 def _cost_usd(generation: Generation) -> float | None:
-    """What the tenant pays, in RunComfy's unit; None while that is open. RunComfy's own is the operator's."""
+    """Returns what the tenant pays, in US dollars as RunComfy states costs; None until its hold has ended.
+
+    RunComfy's own cost is for the operator alone.
+    """
     match generation.charge:
         case Charge.SETTLED:
             return (generation.price_microcredits or 0) / MICROCREDITS
@@ -153,7 +156,7 @@ class Cancelled(TypedDict):
 
 
 def cancelled(generation: Generation) -> Cancelled:
-    """Returns what a cancel came to: `cancelled` exactly when the request is."""
+    """Returns the outcome of a cancel, which is `cancelled` exactly where the request is."""
     return {
         "request_id": generation.id,
         "status": STATUS_NAMES[generation.state],
@@ -183,7 +186,7 @@ class RequestSummary(Submitted):
 
 
 def summary(generation: Generation, base_url: str) -> RequestSummary:
-    """Returns a request as lists show it."""
+    """Returns the summary of a request, which lists show."""
     return {
         **submitted(generation, base_url),
         "status": STATUS_NAMES[generation.state],
@@ -203,7 +206,7 @@ def summary(generation: Generation, base_url: str) -> RequestSummary:
 
 
 class RequestPage(TypedDict):
-    """Requests, the newest first."""
+    """A page of requests, newest first."""
 
     requests: list[RequestSummary]
     next_cursor: Annotated[str | None, keywords("For `cursor`.")]
@@ -222,7 +225,7 @@ class FileError(TypedDict):
 
 
 class File(TypedDict):
-    """What was seen of a file of the input."""
+    """What inspection found out about a file of the input."""
 
     pointer: Annotated[str, keywords("Where it stands in the input.")]
     type: Annotated[str | None, keywords("Its media type, by its first bytes; null: it could not be told.")]
@@ -238,7 +241,7 @@ Files = Annotated[
 
 
 def files(seen: Sequence[Mapping[str, Any]] | None) -> list[File] | None:
-    """Returns what was seen of files, from how `generations.inspect` keeps it with the request."""
+    """Returns what `generations.submit.inspection` found out about the files and stored with the request."""
     if seen is None:
         return None
     return [
@@ -255,7 +258,7 @@ def files(seen: Sequence[Mapping[str, Any]] | None) -> list[File] | None:
 
 
 class Request(RequestSummary):
-    """Everything that the gateway keeps of a request and its tenant may see."""
+    """Everything that the gateway stores about a request and that its tenant may see."""
 
     version: Annotated[int, keywords("Grows by one with every change of state.")]
     input: Annotated[dict[str, Any], keywords("What the caller sent.")]

@@ -5,14 +5,14 @@ r"""JSON Schema (2020-12, as OpenAPI 3.1 has it) of TypedDicts and of the types 
 | `str`, `int`, `float`, `bool` | `type` |
 | `Literal["a", "b"]`, a `StrEnum` | a string's `enum` |
 | `list[X]` | an array's `items` |
-| `dict[str, Any]`, `Mapping[str, Any]` | an object of which nothing else is said |
+| `dict[str, Any]`, `Mapping[str, Any]` | an object with any members |
 | a TypedDict | an object; `NotRequired` fields are left out of `required` |
 | `X \| None` | `null` as another `type` |
 | `Any` | anything |
 | `Annotated[X, keywords(...)]` | that of `X`, with these keywords |
 
-A type that is published under a name of its own is referred to by that name. Any other type is a TypeError:
-what cannot be published is found when the contract is built.
+A type that is published under its own name is referred to by that name. A type that is not in this table is a
+TypeError, so that whoever adds one finds out when the contract is built.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -47,18 +47,18 @@ class Keywords:
 
 
 CLOSED: Final = Keywords({"additionalProperties": False})
-"""Of a TypedDict: there is no member that it does not name."""
+"""For a TypedDict that allows no further members."""
 
 
 def keywords(description: str = "", **members: Any) -> Keywords:
-    """Keywords for `Annotated`, such as `keywords("When it ended.", format="date-time")`."""
+    """Returns keywords for `Annotated`, such as `keywords("When it ended.", format="date-time")`."""
     return Keywords(members | ({"description": description} if description else {}))
 
 
 def components(shapes: Sequence[Any]) -> dict[str, Schema]:
-    """The schemas of these types by their names; where one holds another it refers to it.
+    """Returns the schemas of these types by their names; they refer to one another.
 
-    A shape may be `Annotated` with keywords of its own.
+    A type may be `Annotated` with further keywords.
     """
     parts = [get_args(shape) if get_origin(shape) is Annotated else (shape,) for shape in shapes]
     named = [shape for shape, *_ in parts]
@@ -71,7 +71,7 @@ def components(shapes: Sequence[Any]) -> dict[str, Schema]:
 
 
 def schema_of(form: Any, named: Collection[Any] = ()) -> Schema:
-    """The schema of a type, which is a reference where the type is one of `named`.
+    """Returns the schema of a type; a reference where the type is one of `named`.
 
     Raises:
         TypeError: the type has no schema.

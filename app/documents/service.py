@@ -1,4 +1,4 @@
-"""What the service says of itself, and what only its own pages are given."""
+"""The answers of health probes, and what only the gateway's own pages are given."""
 
 from collections.abc import Sequence
 from typing import Literal, TypedDict
@@ -16,7 +16,7 @@ def health(status: Literal["ok", "ready"]) -> Health:
 
 
 class Sample(TypedDict):
-    """A picture of the sandbox's to try a model with. It is not in the contract."""
+    """A picture of the sandbox, to try a model with. It is not in the contract."""
 
     name: str
     url: str

@@ -24,6 +24,7 @@ from app.db.states import state_in, state_is
 from app.db.tables import generations
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.json import from_column, to_column
+from app.kit.text import is_storable
 from app.quotas.account import Owner
 from app.quotas.amounts import NAMES, Amounts
 from app.quotas.ledger import Charge, Hold
@@ -348,6 +349,8 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
 
     It is searched among those of this tenant or, where `tenant_id` is None, of all.
     """
+    if not is_storable(generation_id):
+        return None
     if tenant_id is None:
         row = connection.execute(_BY_ID, {"id": generation_id}).one_or_none()
     else:

@@ -40,6 +40,10 @@ class Redactor:
         # The longest is replaced first, because one secret may begin with another.
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
+    def finds_secret(self, text: str) -> bool:
+        """Returns whether the text has a remembered secret, an API key or a client token in it."""
+        return any(form in text for form in self._forms) or _KEY.search(text) is not None
+
     def redact(self, text: str) -> str:
         """Returns the text with its secrets hidden."""
         for form in self._forms:

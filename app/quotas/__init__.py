@@ -1,6 +1,6 @@
-"""Quotas hold exactly: what a tenant or a key may use, what is held, what is spent, and the ledger of it.
+"""Quotas: limits of tenants, keys and end users, the usage that counts against them, and the ledger.
 
-Everything is taken in the transaction that makes a generation, together or not at all, and given back or
-made final in the transaction that ends it. Nothing of it is ever kept in memory, but for limits on calls that
-are no submits.
+A generation's amounts are held in the transaction that inserts it, against all of its limits or against none,
+and settled or refunded in the transaction that ends it. So limits are exact. Only limits on calls other than
+submits are counted in memory (`quotas.calls`).
 """

@@ -1,7 +1,7 @@
-"""Opening a tenant's account for a decision, and writing what was decided.
+"""Accounts in the database: reading limits and usage for a decision, and writing what was decided.
 
-Whoever changes an account holds the tenant's row until the commit: that is what makes a limit exact, on one
-server and on many, and keeps two changes of the same dozen rows from meeting half-way.
+Whoever changes an account must hold the lock on the tenant's row until the commit. That makes limits exact on
+any number of replicas, and two transactions that change the same dozen rows of usage cannot deadlock.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,14 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert
 
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
+from app.kit.text import quoted
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
 from app.quotas.metrics import Metric
 from app.quotas.periods import TOTAL, periods_at, periods_of_day
 from app.quotas.standing import Account, Usage
 
-_OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # in its list, and not of IANA's zones
+_OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # listed by Python, but no IANA names
 _log = get_logger("quotas")
 
 _ZONE = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
@@ -28,7 +29,10 @@ _LOCK = _ZONE.with_for_update(key_share=True)
 
 
 def _in_either(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Of all, or of the one that the parameter names: an IN, which both databases look up in the index."""
+    """Returns the condition that a column is empty, which stands for all, or is the parameter of this name.
+
+    It is an IN, for which both databases use the index.
+    """
     return column.in_([literal(""), bindparam(name)])
 
 
@@ -52,7 +56,7 @@ _OF_A_KEY = (
     _in_either(quota_usage.c.end_user, "of_end_user"),
     quota_usage.c.period.in_([literal(TOTAL), bindparam("of_month"), bindparam("of_day")]),
 )
-# All that one generation counts in: four scopes, or six with an end user, in three periods.
+# The rows that a generation counts in: four scopes, or six with an end user, in three periods each.
 _OF_A_GENERATION = (*_OF_A_KEY, _in_either(quota_usage.c.model_id, "of_model_id"))
 _HELD = tuple(quota_usage.c[f"held_{name}"] for name in NAMES)
 _SPENT = tuple(quota_usage.c[f"spent_{name}"] for name in NAMES)
@@ -92,7 +96,7 @@ _ADD = (
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose account it is. Test keys have one of their own: they never spend what live keys may."""
+    """Whose account it is: a tenant's, in one mode. Test keys never use up what live keys may use."""
 
     tenant_id: str
     mode: str
@@ -108,9 +112,10 @@ def open_account(
     now_ms: int,
     for_update: bool = False,
 ) -> Account:
-    """The account of a payer and a model (None: all models), to look at or, holding the tenant, to take from.
+    """Returns the account of a payer with a model, or with all models together (None).
 
-    `defaults` are limits of every tenant that has no own one of that metric.
+    `defaults` are the limits of every tenant without a limit of its own for that metric. With `for_update`
+    the tenant's row is locked until the commit, so that the account may be taken from.
     """
     query = _LOCK if for_update else _ZONE
     zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
@@ -136,21 +141,28 @@ def open_account(
 
 
 def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Limit]) -> list[Limit]:
-    """Every limit of what a tenant may have in flight, of all its keys and models."""
+    """Returns a tenant's limits on generations in flight, with those of its keys and of models.
+
+    Limits of end users are not among them.
+    """
     rows = connection.execute(_IN_FLIGHT_LIMITS, {"tenant": owner.tenant_id, "of_mode": owner.mode})
     limits = _with_defaults([limit_of(row) for row in rows], defaults)
     return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
 
 
 def _usage_of(row: Row[Any]) -> Usage:
-    """The usage in a row of `_COLUMNS`."""
+    """Returns the usage in a row of `_COLUMNS`."""
     added_microcredits, tat_us, *sums = tuple(row)[4:]
     held, spent = Amounts(*sums[: len(NAMES)]), Amounts(*sums[len(NAMES) :])
     return Usage(held, spent, added_microcredits, tat_us)
 
 
 def _of_end_user(own: list[Limit], end_user: str) -> list[Limit]:
-    """The limits with those of every end user as this one's, where it has no own one."""
+    """Returns the limits as they apply to an end user.
+
+    A limit of each end user (`*`) becomes this one's, unless it has a limit of its own for the same scope and
+    metric.
+    """
     said = {(one.scope, one.metric) for one in own}
     found = []
     for one in own:
@@ -172,8 +184,12 @@ def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, 
 
 
 def take(connection: Connection, owner: Owner, before: Account, after: Account, amounts: Amounts) -> None:
-    """Write one more generation: `after` is `before` with its amounts, which the tenant was held for."""
-    # What is not there yet is made first, at nought, so that one statement moves all.
+    """Writes that one more generation holds these amounts.
+
+    `before` is the account as it was read under the lock on the tenant's row, which the caller must still
+    hold; `after` is `before.with_one_more(amounts)`.
+    """
+    # Missing rows are inserted first, with sums of 0, so that one statement changes all rows.
     missing = [
         _row(owner, scope, period)
         for scope in after.scopes
@@ -199,7 +215,10 @@ def end_hold(
     amounts: Amounts,
     spent: bool,
 ) -> None:
-    """Take a generation's hold out of every window that it counts in; into what is spent, or back."""
+    """Ends a generation's hold in every row of usage that it counts in; locks the tenant's row.
+
+    The amounts are no longer held; with `spent` they are spent from now on, else they are given back.
+    """
     lock_tenant(connection, owner.tenant_id)
     now_spent = amounts if spent else NOTHING
     _move(connection, owner, payer, model_id, day, held=NOTHING - amounts, spent=now_spent)
@@ -215,7 +234,7 @@ def _move(
     held: Amounts,
     spent: Amounts,
 ) -> None:
-    """Change what is held and what is spent by these amounts, in every row that a generation counts in."""
+    """Adds to what is held and what is spent, in every row of usage that a generation counts in."""
     _, of_month, _ = periods_of_day(day)
     change = {f"more_{name}": more for name, more in Usage(held, spent).sums.items()}
     of_payer = {"of_kid": payer.kid, "of_end_user": payer.end_user}
@@ -224,25 +243,28 @@ def _move(
 
 
 def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits: int) -> None:
-    """Change what was paid in. The tenant must be held."""
+    """Adds micro-credits, or takes them away where negative, to what was paid into a balance.
+
+    The caller must hold the lock on the tenant's row.
+    """
     moved = connection.execute(_ADD, _total_of(owner, scope) | {"more": microcredits})
     if moved.rowcount == 0:
         connection.execute(_INSERT_USAGE, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
 
 
 def lock_tenant(connection: Connection, tenant_id: str) -> None:
-    """Keep everybody else from taking from the tenant's accounts until the commit."""
+    """Locks the tenant's row until the commit: nobody else can change its accounts meanwhile."""
     connection.execute(_LOCK, {"tenant": tenant_id})
 
 
 def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
-    """Make or change one limit."""
+    """Sets one limit, in place of the one of that scope and metric; locks the tenant's row."""
     lock_tenant(connection, owner.tenant_id)
     put_limit(connection, owner, limit, now_ms=now_ms)
 
 
 def put_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:
-    """Make or change one limit of a tenant that is held."""
+    """Sets one limit. The caller must hold the lock on the tenant's row."""
     _remove(connection, owner, limit.scope, limit.metric)
     connection.execute(
         insert(quota_limits).values(
@@ -260,7 +282,10 @@ def put_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int
 
 
 def unset_limit(connection: Connection, owner: Owner, scope: Scope, metric: Metric) -> bool:
-    """Remove one limit, so that the default holds, if there is one. Whether there was one."""
+    """Removes one limit, so that a default applies again, and returns whether there was one.
+
+    Locks the tenant's row.
+    """
     lock_tenant(connection, owner.tenant_id)
     return _remove(connection, owner, scope, metric)
 
@@ -280,7 +305,7 @@ def _remove(connection: Connection, owner: Owner, scope: Scope, metric: Metric) 
 
 
 def limits_of(connection: Connection, tenant_id: str | None = None) -> list[tuple[Owner, Limit]]:
-    """Every limit of one tenant, or of all."""
+    """Returns every limit of one tenant, or of all tenants (None), each with whose account it limits."""
     query = select(quota_limits).order_by(*quota_limits.primary_key.columns)
     if tenant_id is not None:
         query = query.where(quota_limits.c.tenant_id == tenant_id)
@@ -288,15 +313,16 @@ def limits_of(connection: Connection, tenant_id: str | None = None) -> list[tupl
 
 
 def limit_of(row: Row[Any]) -> Limit:
-    """The limit in a row of the table."""
+    """Returns the limit in a row of the table."""
     return Limit(Scope(row.kid, row.model_id, row.end_user), Metric(row.metric), row.amount, row.burst)
 
 
 @lru_cache(maxsize=700)
 def zone_of(name: str) -> ZoneInfo:
-    """A tenant's time zone; UTC, and a line in the log, where this server does not know its name.
+    """Returns a tenant's time zone; UTC, with an error in the log, where this machine does not know the name.
 
-    Another server's data may have had it. Days that end at another hour are better than no submits.
+    The zone may have been set on a machine with newer time zone data. Days that end at another hour are
+    better than no submits.
     """
     try:
         return ZoneInfo(name)
@@ -306,19 +332,19 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def check_zone(name: str) -> None:
-    """Refuse what is no IANA name, or is another zone on another server.
+    """Refuses a name that is not IANA's, or that may be another time zone on another machine.
 
     Raises:
-        LimitError: it is not to be used.
+        LimitError: a tenant may not have this time zone.
 
     """
     of_this_machine = name in _OF_A_MACHINE or name.startswith(("posix/", "right/"))
     if of_this_machine or name not in available_timezones():
-        raise LimitError(f"there is no time zone {name!r}; an IANA name such as Europe/Berlin.")
+        raise LimitError(f"there is no time zone {quoted(name)}; an IANA name such as Europe/Berlin.")
 
 
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:
-    """A row of the table in which nothing is used yet."""
+    """Returns the columns of a row of usage in which every sum is 0."""
     named = {"tenant_id": owner.tenant_id, "mode": owner.mode, "kid": scope.kid, "model_id": scope.model_id}
     nothing = Usage()
     sums = {**nothing.sums, "added_microcredits": nothing.added_microcredits, "tat_us": nothing.tat_us}

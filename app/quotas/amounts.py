@@ -1,6 +1,7 @@
-"""Amounts of all that is summed, as one value: hold, spend, limit, usage and price move together.
+"""Amounts: everything that is summed about generations, as one value, so that no unit is forgotten.
 
-Pure. Whole numbers alone, so that every sum is exact. Money is micro-credits, 1,000,000 to a credit.
+Pure. Every amount is a whole number, so that every sum is exact. Money is in micro-credits, 1,000,000 to a
+credit.
 """
 
 from dataclasses import dataclass, fields
@@ -14,9 +15,10 @@ MICROCREDITS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What generations amount to. Every member is named wherever one is made: nothing is nought by omission.
+    """What one or more generations use: their number, their price, and the seconds of output that they order.
 
-    The members' names are those of the columns in which usage is summed, after `held_` and `spent_`.
+    Members have no defaults, so that none is 0 by omission. Their names, after `held_` and `spent_`, are
+    those of the columns in which usage is summed.
     """
 
     generations: int
@@ -30,7 +32,7 @@ class Amounts:
         return Amounts(*(getattr(self, name) - getattr(other, name) for name in NAMES))
 
     def of(self, unit: Unit) -> int:
-        """How much of that unit it is: a generation is also one submit and one request."""
+        """Returns the amount in a unit: a generation is also one submit and one request."""
         match unit:
             case Unit.GENERATIONS | Unit.SUBMITS | Unit.REQUESTS:
                 return self.generations
@@ -45,12 +47,12 @@ class Amounts:
 
 
 NAMES: Final = tuple(field.name for field in fields(Amounts))
-"""The members, in the order of `Amounts`."""
+"""The names of the members, in the order of `Amounts`."""
 NOTHING: Final = Amounts(*(0 for _ in NAMES))
 
 
 def credits_text(microcredits: int) -> str:
-    """Credits for people: `0.15`, `12`, `-3`."""
+    """Returns micro-credits as people read them, in credits: `0.15`, `12`, `-3`."""
     return f"{Decimal(microcredits) / MICROCREDITS:f}"
 
 
@@ -65,7 +67,7 @@ def undeclared(output_seconds: int | None) -> frozenset[Unit]:
 
 
 def amount_text(unit: Unit, amount: int) -> str:
-    """An amount for people, as it is set: credits, not micro-credits."""
+    """Returns an amount as people set and read it: in credits, not micro-credits."""
     match unit:
         case Unit.MICROCREDITS:
             return credits_text(amount)

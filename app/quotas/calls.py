@@ -1,4 +1,4 @@
-"""Limits on calls that are no submits: by key or client token, in this server's memory."""
+"""Rate limits on calls other than submits, by key or client token, counted in this replica's memory."""
 
 from app.kit.clock import Clock
 from app.quotas.limits import Limit, Scope
@@ -11,7 +11,7 @@ _MAX_REMEMBERED = 10_000
 
 
 class CallLimiter:
-    """At most `per_minute` calls a minute and scope; 0 is no limit. `metric` names the limit."""
+    """Limits the calls of each scope to `per_minute` a minute; 0 is no limit. `metric` names the limit."""
 
     def __init__(self, clock: Clock, metric: Metric, per_minute: int) -> None:
         self._clock = clock
@@ -20,17 +20,17 @@ class CallLimiter:
         self._tats_us: dict[Scope, int] = {}
 
     def standing(self, scope: Scope, *, wanted: int = 0) -> Standing | None:
-        """The limit as it stands; None where there is none."""
+        """Returns the standing of a scope's limit, for `wanted` more calls; None where there is no limit."""
         if not self._per_minute:
             return None
         limit = Limit(scope, self._metric, self._per_minute)
         return rate_standing(limit, self._tats_us.get(scope), self._clock.now_ms(), wanted)
 
     def check(self, scope: Scope) -> None:
-        """Count one call.
+        """Counts one call of a scope.
 
         Raises:
-            Problem: QUOTA_EXCEEDED, and it is not counted.
+            Problem: QUOTA_EXCEEDED; the call is not counted.
 
         """
         standing = self.standing(scope, wanted=1)

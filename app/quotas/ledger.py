@@ -1,8 +1,8 @@
-"""The ledger: an entry for every change of what a tenant has, never changed and never removed.
+"""The ledger: one entry for every change of a balance, never changed and never removed.
 
-A generation's entries are a hold when it is made and, once, a settle or a refund when it ends; the amount of
-an entry is the change of the balance, so that a settle is 0 and the balance is the sum. The table's own
-constraints refuse a second end, and triggers refuse a change.
+A generation has a hold from its start and, once it ends, one settle or one refund. An entry's amount is the
+change of the balance: a settle's is 0, and the balance is the sum of all entries. Constraints of the table
+refuse a second end of a hold, and triggers refuse to change or remove an entry.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from app.quotas.metrics import Metric
 
 
 class Charge(StrEnum):
-    """Where the price of a generation is."""
+    """What has become of a generation's price: it is held, settled (charged) or refunded."""
 
     HELD = "held"
     SETTLED = "settled"
@@ -41,7 +41,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What is held for a generation, its price with it, and where it counts: a payer, a model and a day."""
+    """A generation's hold: the amounts, its price among them, and what they count against.
+
+    `day` is the calendar day in the tenant's time zone on which it counts, such as `2026-11-24`.
+    """
 
     generation_id: str
     owner: Owner
@@ -53,7 +56,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the ledger. `microcredits` is the change of the balance."""
+    """One entry of the ledger. `microcredits` is the change of the balance."""
 
     id: int
     owner: Owner
@@ -70,13 +73,16 @@ _INSERT = insert(ledger_entries)
 
 
 def hold(connection: Connection, held: Hold, *, now_ms: int) -> None:
-    """Record that a price is held. The account has been charged with it in the same transaction."""
+    """Enters the hold on a generation's price. The caller counts it in the usage, in this transaction."""
     price = held.amounts.microcredits
     _append(connection, held.owner, Kind.HOLD, -price, now_ms, generation_id=held.generation_id)
 
 
 def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Charge:
-    """End a hold: settle it or give it back, in the ledger and in every window that it counts in."""
+    """Ends a hold in the ledger and in every row of usage: settles it where `spent`, else refunds it.
+
+    Returns what has become of the price.
+    """
     kind, change = (Kind.SETTLE, 0) if spent else (Kind.REFUND, held.amounts.microcredits)
     _append(connection, held.owner, kind, change, now_ms, generation_id=held.generation_id)
     account.end_hold(
@@ -103,14 +109,16 @@ def add(
     note: str | None = None,
     reference: str | None = None,
 ) -> bool:
-    """Enter a top-up or an adjustment of a balance. A top-up makes the balance prepaid if it was not limited.
+    """Enters a top-up or an adjustment of a balance; returns whether the entry is new.
 
-    The credit line is then what `defaults` give to every tenant, so that a top-up never takes from it.
-    False when an entry of this kind with this reference exists already for the owner: a payment that is
-    entered twice counts once.
+    Nothing is entered, and False returned, where the owner has an entry of this kind with this reference
+    already: a payment that is entered twice counts once.
+
+    A top-up of a balance without a limit on `credits-total` makes it prepaid: it sets that limit to the
+    amount in `defaults`, or to 0, so that a top-up never takes a default credit line away.
 
     Raises:
-        Problem: REFERENCE_CONFLICT, the entry with this reference is another one.
+        Problem: REFERENCE_CONFLICT, the entry with this reference has another account or amount.
 
     """
     account.lock_tenant(connection, owner.tenant_id)
@@ -132,7 +140,7 @@ def add(
 def entries(
     connection: Connection, *, tenant_id: str | None = None, generation_id: str | None = None, limit: int
 ) -> Sequence[Entry]:
-    """The newest entries, of all tenants or of one, or of one generation."""
+    """Returns up to `limit` entries, newest first; a tenant or generation of None does not filter."""
     query = select(ledger_entries).order_by(ledger_entries.c.id.desc()).limit(limit)
     if tenant_id is not None:
         query = query.where(ledger_entries.c.tenant_id == tenant_id)

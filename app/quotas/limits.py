@@ -1,7 +1,7 @@
-"""Limits: whose, of which metric, and how much. Pure.
+"""Limits: whose, on which metric, and how much. Pure.
 
-A limit belongs to a tenant, to one of its API keys or end users, for all models or for one, or to a client
-token. It is one metric with one amount.
+A limit belongs to a tenant, to one of its API keys or end users, or to a client token; it is for all models
+or for one. It has one metric and one amount.
 """
 
 import re
@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple, Protocol, assert_never
 
+from app.kit.text import quoted
 from app.quotas.amounts import MICROCREDITS
 from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 
-MAX_AMOUNT: Final = (
-    999_999_999  # of credits: in micro-credits still an integer of a structured field, 15 digits
-)
+# Of credits: in micro-credits still an integer of a structured field, 15 digits.
+MAX_AMOUNT: Final = 999_999_999
 EVERY_END_USER: Final = "*"
-"""In place of a label: a limit of each end user that has no own one of that metric."""
+"""Stands for an end user in limits of each end user that has no limit of its own for that metric."""
 _CREDITS: Final = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?")  # Decimal itself takes 1_000, 1e3 and NaN
 
 
 class LimitError(ValueError):
-    """It is no limit; the message is for the operator."""
+    """A text is not a limit; the message tells the operator why."""
 
 
 class Scope(NamedTuple):
-    """Whose usage: a key's, an end user's or a client token's or, where all are empty, the whole tenant's.
+    """Whose usage is counted: a key's, an end user's, a client token's or, where all are empty, the tenant's.
 
-    Of one model or, empty, of all. A key that was made by a rotation counts as the first of its line.
+    It is the usage of one model, or of all where `model_id` is empty. A key that was made by a rotation
+    counts as the first key of its chain (`root_kid`).
     """
 
     kid: str = ""
@@ -38,7 +39,7 @@ class Scope(NamedTuple):
 
     @property
     def holder(self) -> str:
-        """`tenant`, `key`, `end-user` or `token`."""
+        """Whose it is: `tenant`, `key`, `end-user` or `token`."""
         if self.token_id:
             return "token"
         if self.end_user:
@@ -47,15 +48,16 @@ class Scope(NamedTuple):
 
     @property
     def is_of_client(self) -> bool:
-        """Whether whoever holds a client token may see it: what its tenant and key have is not theirs."""
+        """Whether a page with a client token may see it: it may not see the usage of its tenant and key."""
         return bool(self.token_id or self.end_user)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`amount` is of the metric's unit; None means no limit, though a default has one.
+    """A limit of one scope on one metric.
 
-    `burst` is how many submits may come at once where the metric is a rate: by default a minute's.
+    `amount` is in the metric's unit; None is no limit, even where a default has one. `burst` is how many
+    submits may come at once where the metric is a rate; None is as many as a minute allows.
     """
 
     scope: Scope
@@ -65,15 +67,15 @@ class Limit:
 
     @property
     def policy(self) -> str:
-        """Its name in headers and refusals, such as `key-credits-day`."""
+        """The limit's name in headers and refusals, such as `key-credits-day`."""
         of_model = "-model" if self.scope.model_id else ""
         return f"{self.scope.holder}{of_model}-{self.metric}"
 
 
 class Payer(NamedTuple):
-    """Whom a generation counts for beside its tenant.
+    """Whose limits a generation counts against, besides its tenant's.
 
-    A key and, where it was made with a client token, that and the end user whom it names.
+    It is a key and, where the submit was made with a client token, that token and the end user that it names.
     """
 
     kid: str
@@ -82,7 +84,7 @@ class Payer(NamedTuple):
 
 
 def scopes_of(kid: str, model_id: str, end_user: str = "") -> tuple[Scope, ...]:
-    """The scopes with sums that a generation counts in, always in the order in which rows are locked."""
+    """Returns the scopes in which a generation is summed, always in the same order."""
     of_key = (Scope(), Scope("", model_id), Scope(kid, ""), Scope(kid, model_id))
     if not end_user:
         return of_key
@@ -90,16 +92,19 @@ def scopes_of(kid: str, model_id: str, end_user: str = "") -> tuple[Scope, ...]:
 
 
 def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a constant
-    """`credits-day=5`, `submits-minute=60/10` (a burst of 10), `in-flight=none`; credits, not micro-credits.
+    """Returns the limit that a text says.
+
+    Such as `credits-day=5` (credits, not micro-credits), `submits-minute=60/10` (with a burst of 10) or
+    `in-flight=none` (no limit, even where a default has one).
 
     Raises:
-        LimitError: it is not of that form.
+        LimitError: the text does not have this form.
 
     """
     name, separator, value = text.partition("=")
     known = ", ".join(SETTABLE)
     if not separator or name not in SETTABLE:
-        raise LimitError(f"{text!r} is not METRIC=AMOUNT; metrics are {known}.")
+        raise LimitError(f"{quoted(text)} is not METRIC=AMOUNT; metrics are {known}.")
     metric = Metric(name)
     if value == "none":
         return Limit(scope, metric, None)
@@ -107,7 +112,7 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
     if not slash:
         return Limit(scope, metric, _amount(text, amount_text, metric.unit))
     if metric.window is not Window.MINUTE:
-        raise LimitError(f"{text!r}: a burst belongs to submits-minute alone.")
+        raise LimitError(f"{quoted(text)}: a burst belongs to submits-minute alone.")
     return Limit(scope, metric, _amount(text, amount_text, metric.unit), _count(text, burst_text, 1))
 
 
@@ -124,24 +129,28 @@ def _amount(text: str, number: str, unit: Unit) -> int:
 
 
 def parse_credits(text: str, *, minimum: int | None = None) -> int:
-    """Micro-credits from credits with up to six decimals, such as `12.5`.
+    """Returns the micro-credits in a text of credits with up to six decimals, such as `12.5`.
 
     Raises:
-        LimitError: it is not of that form, or below `least` credits.
+        LimitError: the text does not have this form, or says less than `least` credits.
 
     """
     amount = Decimal(text) if _CREDITS.fullmatch(text) else None
     if amount is None or abs(amount) > MAX_AMOUNT:
-        raise LimitError(f"{text!r} is no amount of credits: up to {MAX_AMOUNT}, with at most six decimals.")
+        raise LimitError(
+            f"{quoted(text)} is no amount of credits: up to {MAX_AMOUNT}, with at most six decimals."
+        )
     if minimum is not None and amount < minimum:
-        raise LimitError(f"{text!r} is less than {minimum}.")
+        raise LimitError(f"{quoted(text)} is less than {minimum}.")
     return int(amount * MICROCREDITS)
 
 
 def _count(text: str, number: str, minimum: int = 0) -> int:
     fits = number.isascii() and number.isdigit() and len(number) <= len(str(MAX_AMOUNT))
     if not fits or not minimum <= int(number) <= MAX_AMOUNT:
-        raise LimitError(f"{text!r}: {number[:20]!r} is not a whole number from {minimum} to {MAX_AMOUNT}.")
+        raise LimitError(
+            f"{quoted(text)}: {number[:20]!r} is not a whole number from {minimum} to {MAX_AMOUNT}."
+        )
     return int(number)
 
 

@@ -1,7 +1,7 @@
-"""What can be limited: a metric is a unit, of which so many are allowed, and a window to count them in.
+"""Metrics: what can be limited. A metric is a unit, and the window in which it is counted.
 
-Pure. `Metric` is the one table. Whoever treats units or windows differently matches them and ends in
-`assert_never`, so that a new one does not type-check before every place has said what it does with it.
+Pure. `Metric` is the one table of them. Code that treats units or windows differently must match them and end
+in `assert_never`: a new unit or window then does not type-check until every such place handles it.
 """
 
 from enum import StrEnum, unique
@@ -25,16 +25,16 @@ class Unit(StrEnum):
 
 @unique
 class Window(StrEnum):
-    """Since when and until when it is counted."""
+    """The span of time in which a unit is counted."""
 
     MINUTE = "minute"
-    """A rate: as many a minute, and a burst of them at once."""
+    """A rate: so many a minute, of which a burst may come at once."""
     NOW = "now"
     """What is in flight at this moment."""
     DAY = "day"
     MONTH = "month"
     TOTAL = "total"
-    """From the first on, without end."""
+    """All time: it never begins anew."""
 
 
 RateUnit: TypeAlias = Literal[Unit.SUBMITS, Unit.READS, Unit.CALLS, Unit.TOKENS]
@@ -59,8 +59,8 @@ def _sum(name: str, unit: SummedUnit, window: SumWindow) -> _Row:
 class Metric(StrEnum):
     """Every metric: its name in limits, its unit and its window.
 
-    The three functions allow only those pairs that are counted somewhere: a rate by GCRA, what is in flight
-    by the live rows, and a sum by `Amounts` in the rows of usage.
+    The three functions above allow only pairs of unit and window that something counts: a rate is counted by
+    GCRA, what is in flight from the live rows, and a sum as `Amounts` in the rows of usage.
     """
 
     unit: Unit
@@ -84,7 +84,7 @@ class Metric(StrEnum):
     if not TYPE_CHECKING:  # mypy would take `Metric(name)`, which finds a member, for a call of this
 
         def __new__(cls, name: str, unit: Unit, window: Window) -> Self:
-            """Make a member of a row of the table."""
+            """Creates the member of a row of the table."""
             metric = str.__new__(cls, name)
             metric._value_ = name
             metric.unit, metric.window = unit, window
@@ -93,4 +93,4 @@ class Metric(StrEnum):
 
 _OF_SETTINGS: Final = frozenset({Metric.READS_MINUTE, Metric.CALLS_MINUTE, Metric.TOKENS_MINUTE})
 SETTABLE: Final = tuple(metric for metric in Metric if metric not in _OF_SETTINGS)
-"""Limits on anything but submits are the operator's, in the settings."""
+"""The metrics that operators set limits on; limits on calls other than submits come from the settings."""

@@ -11,7 +11,10 @@ TOTAL: Final = "total"
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The calendar day and month of a moment in a time zone: `2026-11-24`, `2026-11`, and when each ends."""
+    """The calendar day and month of a moment in a time zone, such as `2026-11-24` and `2026-11`.
+
+    `…_ends_ms` is when each ends, in milliseconds since 1970, and `…_s` its length in seconds.
+    """
 
     day: str
     month: str
@@ -21,7 +24,7 @@ class Periods:
     month_s: int
 
     def label(self, window: Window) -> str:
-        """The period in which that window's usage stands. A rate's moment stands with the total."""
+        """Returns the period whose row has the usage of a window; a rate's `tat_us` is in that of `total`."""
         match window:
             case Window.DAY:
                 return self.day
@@ -34,11 +37,11 @@ class Periods:
 
     @property
     def labels(self) -> tuple[str, str, str]:
-        """Day, month and total."""
+        """The periods that a generation counts in: day, month and total."""
         return self.day, self.month, TOTAL
 
     def end_ms(self, window: Window) -> int | None:
-        """When the window begins anew; None where it never does by the calendar."""
+        """Returns when a window begins anew, in milliseconds since 1970; None where no calendar says so."""
         match window:
             case Window.DAY:
                 return self.day_ends_ms
@@ -50,7 +53,7 @@ class Periods:
                 assert_never(window)
 
     def length_s(self, window: Window) -> int | None:
-        """The window's length in seconds: a day that a clock change shortens has 82,800."""
+        """Returns a window's length in seconds, None where it has none: a day of 23 hours has 82,800."""
         match window:
             case Window.MINUTE:
                 return 60
@@ -65,7 +68,7 @@ class Periods:
 
 
 def periods_at(now_ms: int, zone: tzinfo) -> Periods:
-    """The periods of a moment."""
+    """Returns the periods of a moment (milliseconds since 1970) in a time zone."""
     today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone).date()
     first = today.replace(day=1)
     next_first = (first + timedelta(days=32)).replace(day=1)
@@ -82,7 +85,7 @@ def periods_at(now_ms: int, zone: tzinfo) -> Periods:
 
 
 def periods_of_day(day: str) -> tuple[str, str, str]:
-    """The labels of a generation's periods, from the day that it was counted on."""
+    """Returns the periods that a generation counts in, by the day that it counts on."""
     return day, day[:7], TOTAL
 
 

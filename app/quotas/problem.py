@@ -1,4 +1,4 @@
-"""What a tenant is told of limits that refuse: the problem, which names the one that binds."""
+"""The problem that a submit is refused with when it exceeds limits, and its sentences for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ _HOLDERS = {
 
 @dataclass(eq=False, kw_only=True)
 class QuotaProblem(Problem):
-    """A refusal by quotas: all limits as they stood, those that refuse, and the one of them that binds.
+    """A refusal by limits: all standings, those that refuse (`violated`), and the `binding` one among them.
 
-    It tells everything; `documents.limits` decides what of it a caller may read.
+    It has everything; `documents.limits` decides how much of it the caller may read.
     """
 
     standings: Sequence[Standing]
@@ -31,18 +31,18 @@ class QuotaProblem(Problem):
 
     @property
     def detail_without_amounts(self) -> str:
-        """The sentence for a caller who may not be told of the limit that binds."""
+        """The problem's detail for a caller who may not see the limit that binds: it has no amounts."""
         return _bare(self.binding)
 
 
 def refused(standings: Sequence[Standing], *, queueable: bool = False) -> QuotaProblem | None:
-    """The refusal of a wish that does not fit into some of these limits; None where it fits into all.
+    """Returns the refusal of a submit that exceeds some of these limits; None where it fits into all.
 
-    One that `queueable` is not refused for what is in flight.
+    A submit that is `queueable` is not refused because of what is in flight.
 
-    The binding limit is the one that waits longest; it is told in words, all are listed. Of two that end at
-    the same moment, as a day and a month do on a month's last day, it is the one with the longer window: the
-    same limit is named on every day of the month.
+    The binding limit, which the detail explains, is the one with the longest wait; all others are listed. If
+    two wait equally long, as a day's and a month's do on a month's last day, the one with the longer window
+    binds, so that every day of the month names the same limit.
     """
     violated = [one for one in standings if not one.fits and not (queueable and one.may_be_queued_for)]
     if not violated:
@@ -61,7 +61,7 @@ def refused(standings: Sequence[Standing], *, queueable: bool = False) -> QuotaP
 
 
 def _bare(standing: Standing) -> str:
-    """The refusal by a limit that the caller may not see."""
+    """Returns the detail of a refusal by a limit that the caller may not see."""
     policy = standing.limit.policy
     if standing.retry_after_s is None:
         return (
@@ -75,7 +75,7 @@ def _bare(standing: Standing) -> str:
 
 
 def sentence(standing: Standing) -> str:
-    """The state of a limit that refuses, and when to come back, for a person who has never seen it."""
+    """Returns what a limit that refuses allows, what is used of it, and when to try again."""
     window = standing.limit.metric.window
     match window:
         case Window.MINUTE:

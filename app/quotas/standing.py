@@ -1,7 +1,7 @@
-"""How an account's limits stand, and what one more generation does to it. Pure.
+"""Standings: how much of each limit is used, and what one more generation changes. Pure.
 
-Usage and time come from the caller; `account` reads the rows of which an `Account` is made, and writes what
-was taken from it.
+Usage and the time come from the caller. `quotas.account` reads the rows of which an `Account` is made, and
+writes what is taken from it.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,14 +14,15 @@ from app.quotas.metrics import Metric, Unit, Window
 from app.quotas.periods import TOTAL, Periods
 from app.quotas.rate import Rate
 
-IN_FLIGHT_RETRY_S: Final = 5  # a slot is freed by an event, not by the clock: a client looks again soon
+IN_FLIGHT_RETRY_S: Final = 5  # an event frees a slot, not the clock, so clients should try again soon
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a scope used in one period. `added_microcredits`, of `total` alone, are top-ups and adjustments.
+    """What a scope used in one period.
 
-    `tat_us` is the rate limiter's theoretical arrival time, in microseconds since 1970.
+    `added_microcredits` is the sum of top-ups and adjustments, and `tat_us` the rate limiter's theoretical
+    arrival time, in microseconds since 1970; only the period `total` has them.
     """
 
     held: Amounts = NOTHING
@@ -31,7 +32,7 @@ class Usage:
 
     @property
     def sums(self) -> dict[str, int]:
-        """What is held and spent, by the names that columns and documents have: `held_generations` …."""
+        """What is held and spent, by the names of the columns: `held_generations`, `spent_generations`, …."""
         return {
             f"{what}_{name}": getattr(amounts, name)
             for name in NAMES
@@ -41,11 +42,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A limit beside what is used of it.
+    """A limit, with how much of it is used; all amounts are in the metric's unit.
 
-    `held` belongs to requests under way and may come back; `spent` does not. `remaining` is never negative.
-    `resets_at_ms` is when the window begins anew. A rate has none: it is when the whole burst is free again
-    or, where none is left, when the next one is. So whoever is refused is never told to come back earlier.
+    `held` is for requests under way, and may come back; `spent` does not. `remaining` is never negative.
+    `resets_at_ms` is when the window begins anew. For a rate it is when the whole burst is free again or,
+    where nothing remains, when the next event may come: it is never before a refused caller may try again.
+    `wanted` is how much one more generation takes.
     """
 
     limit: Limit
@@ -59,39 +61,43 @@ class Standing:
     window_s: int | None
     wanted: int = 0
     retry_after_s: int | None = None
-    """For a wish that does not fit: seconds until it can, None when waiting alone will not help."""
+    """The seconds until what is wanted fits; None where it fits already, or waiting alone does not help."""
     undeclared: bool = False
-    """Whether nobody can tell how much is wanted: the model's file does not say."""
+    """Whether the amount that is wanted is unknown, because the model's file does not declare it."""
 
     @property
     def fits(self) -> bool:
-        """Whether the wish does. What cannot be counted does not: a limit is never passed by in silence."""
+        """Whether what is wanted fits. An unknown amount does not fit: no limit is ever ignored silently."""
         return not self.undeclared and self.wanted <= self.remaining
 
     @property
     def may_be_queued_for(self) -> bool:
-        """Whether it is a limit of what is in flight, into which the wish fits some day.
+        """Whether a generation that exceeds this limit may be queued until it fits.
 
-        Of an end user what waits counts as in flight, so that nobody fills the queue alone.
+        That is so for limits on what is in flight, but not for those of end users: their queued generations
+        count as in flight, so that no end user fills the queue alone.
         """
         is_in_flight = self.limit.metric.window is Window.NOW and not self.limit.scope.end_user
         return is_in_flight and self.wanted <= self.amount
 
     @property
     def burst(self) -> int | None:
-        """Of a rate whose burst is not a minute's: what is spent and what remains make it, not the amount."""
+        """The burst of a rate, where it is set: `spent` and `remaining` add up to it, not to `amount`."""
         return self.limit.burst if self.amount else None
 
     @property
     def overdrawn(self) -> int:
-        """By how many micro-credits a balance is below 0; 0 where it is not, and where it is no balance."""
+        """The micro-credits by which a balance is below 0; 0 where it is not, or this is no balance."""
         is_balance = self.limit.metric is Metric.CREDITS_TOTAL
         return max(0, self.held + self.spent - self.amount) if is_balance else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Everything that decides about one more generation of a payer and a model."""
+    """Everything that decides whether a payer may make one more generation with a model.
+
+    `usage` is by scope and period, `in_flight` by scope; what is not in them is 0.
+    """
 
     payer: Payer
     model_id: str
@@ -104,21 +110,21 @@ class Account:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        """Those with sums of their own that a generation counts in, in a fixed order."""
+        """The scopes with rows of usage that a generation counts in, in a fixed order."""
         return scopes_of(self.payer.kid, self.model_id, self.payer.end_user)
 
     @property
     def cells(self) -> list[tuple[Scope, str]]:
-        """Every scope and period that a generation counts in; of a client token all that it ever made."""
+        """Every scope and period that a generation counts in; a client token has the period `total` alone."""
         sums = [(scope, label) for scope in self.scopes for label in self.periods.labels]
         return [*sums, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
 
     def standings(
         self, wanted: Amounts = NOTHING, *, undeclared: Collection[Unit] = frozenset()
     ) -> list[Standing]:
-        """Every limit as it stands, and whether one more generation of these amounts fits into it.
+        """Returns the standing of every limit, for one more generation of these amounts.
 
-        Limits on a unit that its model leaves `undeclared` do not let it through.
+        It does not fit into limits on units in `undeclared`: its model's file does not say how much it takes.
         """
         found = [self._standing(one, one.amount, wanted) for one in self.limits if one.amount is not None]
         return [
@@ -127,7 +133,7 @@ class Account:
         ]
 
     def with_one_more(self, wanted: Amounts) -> "Account":
-        """The account after one more generation of these amounts."""
+        """Returns the account after one more generation of these amounts."""
         now_us = self.now_ms * 1000
         rates = {one.scope: one for one in self.limits if one.metric is Metric.SUBMITS_MINUTE and one.amount}
         usage = dict(self.usage)
@@ -197,7 +203,7 @@ class Account:
 
 
 def rate_standing(limit: Limit, tat_us: int | None, now_ms: int, wanted: int) -> Standing:
-    """A limit of so many a minute as it stands."""
+    """Returns the standing of a rate limit, whose theoretical arrival time is `tat_us`."""
     amount = limit.amount or 0
     if amount == 0:
         return Standing(limit, 0, 0, 0, 0, None, None, None, 60, wanted)

@@ -1,6 +1,6 @@
-"""Columns take the words of the API: `max_…` for what may be at most, `queued`, `visibility`.
+"""Renames columns to the names of the API: `max_…` for upper limits, `queued`, `visibility`.
 
-Not rolling: servers of the version before ask for the old names. Stop them first.
+Not rolling: servers of the previous version use the old names. Stop them first.
 """
 
 from alembic import op
@@ -20,7 +20,7 @@ _RENAMED = (
 
 
 def upgrade() -> None:
-    # Plain statements: both databases rename a column in place, in indexes and constraints too.
+    # Plain SQL: both databases rename a column in place, in its indexes and constraints too.
     for table, before, after in _RENAMED:
         op.execute(f"ALTER TABLE {table} RENAME COLUMN {before} TO {after}")
 

@@ -1,9 +1,9 @@
-"""Seconds of output: what a request orders, and the sums of what is held and spent.
+"""Adds seconds of output: how many a request orders, and the sums that are held and spent.
 
-What was made before counts 0 seconds, whatever it ordered: nothing says how much that was. A limit on seconds
-that is set in the middle of a month counts from here on.
+Requests from before this migration count 0 seconds, because nothing says how many they ordered. So a limit on
+seconds counts only requests that are made after it.
 
-Not rolling: a server of the version before would end a hold without its seconds. Stop it first.
+Not rolling: a server of the previous version would end a hold without its seconds. Stop it first.
 """
 
 import sqlalchemy as sa
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The version before knows no such limits, and would not start with one.
+    # The previous version does not know such limits, and fails on them.
     op.execute("DELETE FROM quota_limits WHERE metric LIKE 'output-seconds-%'")
     for table, column in reversed(_COLUMNS):
         op.drop_column(table, column)

@@ -1,7 +1,7 @@
-"""The audit log: one row for every change that an operator makes, never changed and never removed.
+"""Adds the audit log: one row for every change that an operator makes, never changed and never removed.
 
-Rolling: servers of the version before neither read nor write the table. Its hash chain, and the indexes
-that its readers need, come with a later migration.
+Rolling: servers of the previous version neither read nor write the table. Its hash chain, and the indexes for
+reading it, come with a later migration.
 """
 
 import sqlalchemy as sa

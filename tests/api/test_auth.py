@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
+from app.admin import tenants as tenant_use_cases
+from app.admin.actor import Actor
 from app.api.routes import ROUTES
 from app.auth import keys
-from app.db.tables import tenants
+from app.db.tables import generations, tenants
 from app.kit.secrets import CHECK_LENGTH, checksum
 from tests.api.published import problem_of
 from tests.harness import PEPPER, SUBMIT, World
@@ -16,6 +18,7 @@ from tests.sandbox.harness import DREAMINA, TOKEN, Running
 pytestmark = pytest.mark.anyio
 
 MINUTE_MS = 60_000
+OPERATOR = Actor("command", "olga")
 
 
 def _kid(key: str) -> str:
@@ -168,6 +171,28 @@ async def test_a_disabled_tenants_keys_end_within_five_seconds(world: World) -> 
     world.clock.advance(5)
     assert not await _accepted(world, key)
     assert await _accepted(world, world.key)
+
+
+@pytest.mark.parametrize("queueing", ["on", "off"])
+async def test_from_the_commit_on_that_disables_a_tenant_no_job_of_it_is_made(
+    world: World, queueing: str
+) -> None:
+    """A submit may have been authenticated a moment before, and have fetched files for seconds since."""
+    key = await world.another_key(tenant="stranger")
+    assert await _accepted(world, key)  # the answer is remembered for a second
+    before = world.sandbox.ledger()["calls"]
+    chosen = queueing == "on"
+    await tenant_use_cases.set_queueing(world.gateway, OPERATOR, "stranger", queueing=chosen)
+    await tenant_use_cases.disable(world.gateway, OPERATOR, "stranger")
+    answer = await world.client.post(SUBMIT, json=world.body(), headers=world.with_key(key))
+    assert problem_of(answer, 401, "invalid_api_key")["detail"] == "This API key is disabled."
+    assert world.sandbox.ledger()["calls"] == before
+    assert (
+        await world.gateway.db.read(lambda at: at.scalar(select(func.count()).select_from(generations))) == 0
+    )
+    await tenant_use_cases.enable(world.gateway, OPERATOR, "stranger")
+    answer = await world.client.post(SUBMIT, json=world.body(), headers=world.with_key(key))
+    assert answer.status_code == 200
 
 
 async def test_a_rotated_key_lives_for_the_overlap_beside_the_new_one(world: World) -> None:

@@ -73,6 +73,20 @@ def test_known_secrets_are_hidden_in_every_form_and_the_longer_first() -> None:
     assert "quote" not in redactor.redact("/x/with%22quote%2Fand%5Cslash")
 
 
+def test_a_text_with_a_secret_is_told_from_one_that_only_names_it() -> None:
+    redactor = Redactor()
+    redactor.remember(["the-upstream-token"])
+    for secret in (
+        f"rg_live_{KID}_abc",
+        f"x rg_client_{KID}_abc",
+        "see the-upstream-token",
+        "the-upstream-token",
+    ):
+        assert redactor.finds_secret(secret)
+    for harmless in (KID, f"rg_live_{KID}", "https://tickets.example/?id=4711", "Basic understanding", ""):
+        assert not redactor.finds_secret(harmless)
+
+
 @pytest.mark.parametrize(
     "text",
     [

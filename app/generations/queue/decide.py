@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from app.errors import Problem
+from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
 from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
@@ -56,10 +56,13 @@ def credential_for(
     question, so it is sent at once and charged to no flow.
 
     Raises:
-        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it cannot be sent and is not queueable.
+        Problem: DISPATCH_PAUSED, UPSTREAM_BUSY; it cannot be sent and is not queueable. INVALID_API_KEY; its
+            tenant was disabled after the caller was authenticated.
 
     """
     gate = queue.gate(connection, intent.tenant_id, intent.mode)
+    if gate.disabled:
+        raise Problem(INVALID_API_KEY, "This API key is disabled.")
     if not intent.queueable:
         if gate.paused:
             raise problems.dispatch_paused()

@@ -118,6 +118,7 @@ _GATE = (
     select(
         func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms),
         _ANYBODY_OF.correlate(None).scalar_subquery(),
+        tenants.c.disabled_at_ms,
     )
     .select_from(tenants.join(turns, turns.c.mode == bindparam("of_mode")))
     .where(tenants.c.id == bindparam("tenant"))
@@ -179,10 +180,11 @@ class QueueLimits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether a tenant's dispatch is paused, and whether anybody is queued in its mode."""
+    """Whether a tenant's dispatch is paused, anybody is queued in its mode, and the tenant is disabled."""
 
     paused: bool
     anybody_queued: bool
+    disabled: bool
 
     @property
     def shut(self) -> bool:
@@ -192,8 +194,8 @@ class Gate:
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
     """Returns the gate as a submit of this tenant and mode meets it."""
-    paused_at_ms, queued_modes = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
-    return Gate(paused_at_ms is not None, queued_modes is not None)
+    row = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
+    return Gate(*(value is not None for value in row))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def record(
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY, DISPATCH_PAUSED,
-            QUEUE_FULL, GATEWAY_QUEUE_FULL, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; nothing was taken.
+            QUEUE_FULL, GATEWAY_QUEUE_FULL, INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN;
+            nothing was taken.
 
     """
     owner = Owner(intent.tenant_id, intent.mode)
