@@ -10,9 +10,9 @@ from unittest.mock import patch
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from sqlalchemy import Connection, Engine, event
 
-from app import gateway
 from app.api import cors, problems
 from app.api.headers import rate_limit
+from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
 from app.db import engine, sqlite
@@ -30,9 +30,9 @@ _PATIENT: tuple[tuple[Any, str, Any], ...] = (
     (engine, "_POSTGRES_OPTIONS", "-c synchronous_commit=on -c statement_timeout=50s -c lock_timeout=40s"),
     (engine, "BUSY_TIMEOUT_S", PATIENT_S),
     (sqlite, "BUSY_TIMEOUT_S", PATIENT_S),
-    (cors, "_LONGEST_S", PATIENT_S),
-    (problems, "_LONGEST_S", PATIENT_S),
-    (rate_limit, "_LONGEST_S", PATIENT_S),
+    (cors, "_MAX_S", PATIENT_S),
+    (problems, "_MAX_S", PATIENT_S),
+    (rate_limit, "_MAX_S", PATIENT_S),
     (submitter, "_RECORD_WAIT_S", PATIENT_S),
 )
 """What a gateway allows the database, and how much of it is allowed where a machine may stall."""
@@ -53,7 +53,7 @@ def patience() -> Iterator[None]:
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Inside the block, whatever is opened compiles its statements and its catalogue once per process."""
-    with _shared_statements(), patch.object(gateway, "load_catalog", _catalog_of):
+    with _shared_statements(), patch.object(catalog, "load_catalog", _catalog_of):
         yield
 
 

@@ -276,7 +276,7 @@ async def test_what_was_missed_comes_once_beside_another_stream_that_is_up_to_da
 async def test_who_is_further_behind_than_memory_goes_reads_the_rows(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_MOST_KEPT", 3)
+    monkeypatch.setattr(watch, "_MAX_KEPT", 3)
     monkeypatch.setattr(watch, "_PAGE", 2)
     monkeypatch.setattr(streams_of_events, "_PAGE", 2)
     await world.submitted("queued")

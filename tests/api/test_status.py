@@ -236,7 +236,7 @@ async def test_with_too_many_looks_under_way_the_row_is_answered_as_it_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = await world.submitted("queued")
-    monkeypatch.setattr(tracker, "_MOST_AT_ONCE", 0)
+    monkeypatch.setattr(tracker, "_MAX_AT_ONCE", 0)
     assert (await world.status(request_id))["status"] == "in_queue"
     assert _calls(world) == {}
     monkeypatch.undo()
