@@ -147,7 +147,7 @@ async def test_a_submit_that_breaks_before_it_is_recorded_sends_nothing(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the secret is hunter2")
 
-    monkeypatch.setattr("app.generations.store.add", broken)
+    monkeypatch.setattr("app.generations.store.insert", broken)
     answer = await world.client.post(SUBMIT, json=world.body())
     problem_of(answer, 500, "internal_error")
     assert "hunter2" not in answer.text

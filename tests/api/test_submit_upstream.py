@@ -133,7 +133,7 @@ async def test_a_database_that_is_away_means_no_submit(world: World, monkeypatch
     def away(*_: Any, **__: Any) -> None:
         raise OSError("disk gone")
 
-    monkeypatch.setattr(store, "add", away)
+    monkeypatch.setattr(store, "insert", away)
     answer = await world.submit()
     problem = problem_of(answer, 503, "database_unavailable")
     assert "disk" not in answer.text

@@ -222,7 +222,7 @@ async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatc
     await ask("GET", events, headers={"Last-Event-ID": str(record.json()["version"])})
     for path in (events, "/v1/events"):
         await ask("GET", path, headers={"Last-Event-ID": "x"})
-        monkeypatch.setattr(Watch, "most", 0)
+        monkeypatch.setattr(Watch, "max_per_tenant", 0)
         await ask("GET", path)
         monkeypatch.undo()
     await world.gateway.db.write(erase, finished_before_ms=2**60, now_ms=1, limit=100)

@@ -45,7 +45,7 @@ async def _claim_due(
 async def _claim(db: Database, one: Generation, **how: int) -> Generation | None:
     now_ms = how.get("now_ms", NOW_MS)
     chosen = {"now_ms": now_ms, "lease_until_ms": now_ms + LEASE_MS, "max_lease_ms": LEASE_MS} | how
-    return await db.write(leases.claim, one.id, **({"seen_before_ms": now_ms} | chosen))
+    return await db.write(leases.claim, one.id, **({"polled_before_ms": now_ms} | chosen))
 
 
 def _ids(found: list[Generation]) -> list[str]:
