@@ -16,6 +16,7 @@ from app.config import Settings
 from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
 from app.generations.queue import decide
 from app.generations.queue.decide import SubmitPolicy
+from app.kit.redaction import redactor
 from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.limits import EVERY_END_USER, Payer, Scope, parse_limit
@@ -89,7 +90,8 @@ def _find(connection: Connection, name: AccountName) -> Account:
     if name.kid is not None:
         key = keys.find(connection, name.kid)
         if key is None or key.tenant_id != tenant.id:
-            detail = f"tenant {name.tenant!r} has no key {quoted(name.kid)}; `reelgate keys list` shows them."
+            kid = quoted(redactor.hide_keys(name.kid))
+            detail = f"tenant {name.tenant!r} has no key {kid}; `reelgate keys list` shows them."
             raise Problem(API_KEY_NOT_FOUND, detail)
         if name.test and key.mode == "live":
             detail = f"{name.kid} is a live key, and --test is of test keys."

@@ -15,6 +15,7 @@ from app.auth import client_tokens, tenants
 from app.auth.client_tokens import ClientToken, Refusal
 from app.errors import CLIENT_TOKEN_NOT_FOUND, Problem
 from app.generations import token_limits
+from app.kit.redaction import redactor
 from app.kit.text import quoted
 from app.quotas.account import Owner
 from app.quotas.standing import Usage
@@ -95,6 +96,7 @@ def _revoke(connection: Connection, token_id: str, now_ms: int) -> tuple[ClientT
 def _find(connection: Connection, token_id: str, *, to_change: bool = False) -> ClientToken:
     found = client_tokens.find(connection, token_id, to_change=to_change)
     if found is None:
-        detail = f"there is no client token {quoted(token_id)}; `reelgate client-tokens list` shows them."
+        shown = quoted(redactor.hide_keys(token_id))
+        detail = f"there is no client token {shown}; `reelgate client-tokens list` shows them."
         raise Problem(CLIENT_TOKEN_NOT_FOUND, detail)
     return found[0]

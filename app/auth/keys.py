@@ -15,8 +15,9 @@ from app.auth.tenants import MediaChecks, origins_in
 from app.db.tables import api_keys, tenants
 from app.errors import API_KEY_NOT_ACTIVE, API_KEY_NOT_FOUND, Problem
 from app.kit.json import from_column, to_column
+from app.kit.redaction import redactor
 from app.kit.secrets import CHECK_LENGTH, checksum, keyed_digest, pepper_id, random_text
-from app.kit.text import is_storable
+from app.kit.text import is_storable, quoted
 
 Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")
@@ -242,7 +243,11 @@ def to_change(connection: Connection, kid: str) -> APIKey:
         )
     key = find(connection, kid)
     if key is None:
-        raise Problem(API_KEY_NOT_FOUND, f"there is no key {kid[:200]!r}; `reelgate keys list` shows them.")
+        shown = quoted(redactor.hide_keys(kid))
+        raise Problem(
+            API_KEY_NOT_FOUND,
+            f"there is no key {shown}; `reelgate keys list` shows them.",
+        )
     return key
 
 

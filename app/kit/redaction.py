@@ -44,6 +44,10 @@ class Redactor:
         """Returns whether the text has a remembered secret, an API key or a client token in it."""
         return any(form in text for form in self._forms) or _KEY.search(text) is not None
 
+    def hide_keys(self, text: str) -> str:
+        """Returns the text with what follows the kids of keys and the ids of client tokens hidden."""
+        return _KEY.sub(r"\1" + _HIDDEN, text)
+
     def redact(self, text: str) -> str:
         """Returns the text with its secrets hidden."""
         for form in self._forms:

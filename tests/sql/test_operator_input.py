@@ -168,6 +168,20 @@ async def test_no_text_that_is_kept_may_show_a_key(desk: Desk) -> None:
     await tenants.enable(gateway, ACTOR, desk.tenant, reason=kid)  # which is no secret
 
 
+async def test_a_key_that_is_given_for_its_kid_is_not_repeated(desk: Desk) -> None:
+    made = await keys.create(desk.gateway, ACTOR, desk.tenant, mode="test")
+    key, token = made.key, made.key.replace("rg_test_", "rg_client_")
+    for call in (
+        keys.revoke(desk.gateway, ACTOR, key),
+        client_tokens.show(desk.gateway, token),
+        limits.set_limits(desk.gateway, ACTOR, AccountName(tenant=desk.tenant, kid=key), ["in-flight=1"]),
+    ):
+        with pytest.raises(Problem) as refused:
+            await call
+        assert made.record.kid in refused.value.detail
+        assert key.split("_")[3] not in refused.value.detail
+
+
 async def test_every_violation_is_named_where_it_stands(desk: Desk) -> None:
     cases = {
         INVALID_LIMIT: (

@@ -1,12 +1,14 @@
 """The queue's rows: one job is taken once, whoever hears of it; and what comes back does so once."""
 
 import asyncio
+import threading
+import time
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, create_engine, func, select, text, update
 
 from app.auth import keys, tenants
-from app.db.engine import Database
+from app.db.engine import Database, is_sqlite, sync_url
 from app.db.tables import generations, queues, turns
 from app.generations import store
 from app.generations.advance import advance
@@ -295,3 +297,40 @@ async def test_nothing_that_is_asked_of_the_queue_reads_all_who_wait(db: Databas
     for name, steps in (await db.read(plans)).items():
         assert steps, name
         assert all("SEARCH" in step and "USING" in step and "INDEX" in step for step in steps), (name, steps)
+
+
+async def test_a_dequeue_that_waits_while_its_tenant_is_disabled_takes_nothing(
+    db: Database, database_url: str
+) -> None:
+    """It began before the commit that disables the tenant, and has its row only afterwards."""
+    owner = await db.write(add_tenant, "a")
+    made = await db.write(submit, owner)
+    turn = await first_turn(db)
+    disabled, attempted = threading.Event(), threading.Event()
+
+    def disable(connection: Connection) -> None:
+        tenants.by_name(connection, "a", to_change=True)
+        tenants.set_disabled(connection, owner[0], NOW_MS)
+        disabled.set()
+        assert attempted.wait(10)
+
+    def disable_on_another_replica() -> None:
+        engine = create_engine(sync_url(database_url))
+        waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        with engine.begin() as connection:
+            disable(connection)
+            while not connection.scalar(waits):
+                time.sleep(0.01)
+        engine.dispose()
+
+    disabling = asyncio.create_task(
+        db.write(disable) if is_sqlite(database_url) else asyncio.to_thread(disable_on_another_replica)
+    )
+    assert await asyncio.to_thread(disabled.wait, 10)
+    attempt = asyncio.create_task(taken(db, turn))
+    await asyncio.sleep(0)
+    attempted.set()
+    await disabling
+    assert await attempt is NotDequeued.MOVED
+    assert (await row_of(db, made.id)).state is State.ACCEPTED
+    assert await db.read(dequeue.flows, "live", ANY, TERMS, now_ms=NOW_MS) == []
