@@ -90,33 +90,41 @@ class Settings(BaseSettings):
     )
 
     environment: Literal["development", "production"] = Field(
-        default="production", description="development allows a pepper made on the spot and console logs."
+        default="production",
+        description="production, or development, which makes its own pepper and logs for people.",
     )
     host: str = Field(default="127.0.0.1", description="The address that the gateway listens on.")
     port: int = Field(default=8700, ge=1, le=65535, description="The port that the gateway listens on.")
     public_url: str | None = Field(
         default=None,
-        description="What callers reach the gateway by; the base of every URL in its answers."
+        description="The address at which callers reach the gateway: the base of every URL in its answers."
         " Default: http://HOST:PORT.",
     )
     data_dir: Path = Field(
-        default=Path("data"), description="Where the embedded database and the sandbox keep their files."
+        default=Path("data"),
+        description="The folder of the SQLite database, the sandbox's files and the spool.",
     )
     database_url: SecretStr | None = Field(
         default=None,
         description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
-        " Default: sqlite in DATA_DIR/reelgate.db.",
+        " Default: SQLite in DATA_DIR/reelgate.db.",
     )
     database_pool: int = Field(
-        default=10, ge=1, le=500, description="Most connections to PostgreSQL, or SQLite readers."
+        default=10,
+        ge=1,
+        le=500,
+        description="The maximum number of connections to PostgreSQL, or of SQLite readers.",
     )
     pepper: SecretStr | None = Field(
         default=None,
-        description="The secret in the digests of API keys; outside development at least 32 characters.",
+        description="The server's secret in the digests of API keys and client tokens: at least 32"
+        " characters, except in"
+        " development.",
     )
     previous_peppers: SecretList = Field(
         default_factory=list,
-        description="Peppers that older keys were made with, separated by commas, until those are rotated.",
+        description="Former peppers, separated by commas, until the keys that were made with them are"
+        " rotated.",
     )
     upstream_base_url: str = Field(
         default="https://model-api.runcomfy.net", description="RunComfy's Model API, for rg_live_ keys."
@@ -127,233 +135,260 @@ class Settings(BaseSettings):
     upstream_credentials: SecretStr | None = Field(
         default=None,
         description="Several credentials in place of UPSTREAM_TOKEN: a JSON list of objects with `name`,"
-        " `token` and, if you like, `weight` (its share of the jobs) and `concurrency` (how many jobs it may"
-        " have in flight).",
+        " `token` and optionally `weight` (its share of the jobs) and `concurrency` (the maximum number of"
+        " its jobs in flight).",
     )
     submit_deadline_s: Seconds = Field(
         default=8.0,
         gt=0,
         le=9,
-        description="Seconds for a whole submit upstream, so that our answer stays inside 10.",
+        description="Seconds for a whole submit to RunComfy, so that the gateway answers within 10.",
     )
     read_deadline_s: Seconds = Field(
-        default=5.0, gt=0, le=60, description="Seconds for one status, result or cancel call upstream."
+        default=5.0, gt=0, le=60, description="Seconds for one status, result or cancel call to RunComfy."
     )
     freshness_s: Seconds = Field(
-        default=1.0, ge=0, description="How old a live row may be before a read asks the upstream."
+        default=1.0,
+        ge=0,
+        description="How many seconds old a record may be before reading it polls RunComfy.",
     )
     run_loops: bool = Field(
         default=True,
-        description="Whether `serve` also follows jobs in the background; false where `reelgate worker`"
-        " does.",
+        description="Whether `reelgate serve` also runs the background loops (polling, sending queued"
+        " requests,"
+        " erasing outputs); false where `reelgate worker` runs them.",
     )
     poll_min_s: Seconds = Field(
-        default=1.0, gt=0, description="The shortest gap between two looks at a job in the background."
+        default=1.0,
+        gt=0,
+        description="The shortest interval in seconds between two polls of a job in the background.",
     )
     poll_max_s: Seconds = Field(
         default=30.0,
         gt=0,
         le=3600,
-        description="The longest gap between two looks at a job in the background.",
+        description="The longest interval in seconds between two polls of a job in the background.",
     )
     polls_at_once: int = Field(
         default=32,
         ge=1,
         le=1000,
-        description="Most looks in the background at a time, for each credential and server.",
+        description="The maximum number of concurrent polls in the background, for each credential and"
+        " server.",
     )
     follow_for_s: Seconds = Field(
         default=604_800.0,
         gt=0,
-        description="Seconds after which a job that never ends upstream is closed as lost.",
+        description="Seconds after which a request whose job never ends at RunComfy is closed as lost.",
     )
     result_retention_s: Seconds = Field(
         default=2_592_000.0,
         ge=0,
-        description="Seconds for which outputs are kept after a job's end; 0 keeps them for ever.",
+        description="Seconds for which outputs are kept after a request's end; 0 keeps them for ever.",
     )
     max_wait_s: int = Field(
-        default=30, ge=0, le=300, description="Most seconds that `?wait=` and `Prefer: wait=` hold an answer."
+        default=30,
+        ge=0,
+        le=300,
+        description="The longest time in seconds for which `?wait=` and `Prefer: wait=` hold an answer.",
     )
     streams_per_tenant: int = Field(
         default=200,
         ge=1,
-        description="Most event streams and held answers of a tenant at a time, on each server.",
+        description="The maximum number of open event streams and long polls of a tenant, on each server.",
     )
     streams_per_token: int = Field(
         default=10,
         ge=1,
-        description="Most event streams and held answers of a client token at a time, on each server.",
+        description="The maximum number of open event streams and long polls of a client token, on each"
+        " server.",
     )
     heartbeat_s: Seconds = Field(
-        default=15.0, gt=0, le=60, description="Seconds between two signs of life in an event stream."
+        default=15.0, gt=0, le=60, description="Seconds between two keep-alive comments in an event stream."
     )
     dispatch_lease_s: Seconds = Field(
         default=30.0,
         gt=0,
-        description="Seconds after which a submit without an outcome is taken for unknown."
-        " More than SUBMIT_DEADLINE_S.",
+        description="Seconds after which a submit without an outcome counts as unknown; more than"
+        " SUBMIT_DEADLINE_S.",
     )
     missing_grace_s: Seconds = Field(
         default=300.0,
         ge=0,
-        description="Seconds of 404s from the upstream after which a live job is closed as lost.",
+        description="Seconds for which RunComfy must answer 404 before a request is closed as lost.",
     )
     unknown_refund_after_s: Seconds = Field(
         default=86_400.0,
         gt=0,
-        description="Seconds after which a job of unknown fate is closed as lost, and its hold ended.",
+        description="Seconds after which a request of unknown outcome is closed as lost, and its hold ends.",
     )
     unknown_slot_s: Seconds = Field(
         default=900.0,
         ge=0,
-        description="Seconds for which a job of unknown fate counts as in flight.",
+        description="Seconds for which a request of unknown outcome counts as in flight.",
     )
     default_limits: CommaList = Field(
         default_factory=lambda: ["submits-minute=600"],
-        description="Limits of every tenant that has no own one of that metric, separated by commas, as"
-        " `reelgate limits set` takes them.",
+        description="Default limits of every tenant, separated by commas and written as for `reelgate"
+        " limits set`."
+        " A tenant's own limit of the same metric replaces the default.",
     )
     reads_per_minute: int = Field(
         default=6000,
         ge=0,
         le=1_000_000,
-        description="Most calls a minute and key that are no submits, on each server; 0 for no limit.",
+        description="The maximum number of calls other than submits, per minute and API key, on each"
+        " server; 0 for no limit.",
     )
     token_calls_per_minute: int = Field(
         default=600,
         ge=0,
         le=1_000_000,
-        description="Most calls a minute and client token, submits too, on each server; 0 for no limit.",
+        description="The maximum number of calls, including submits, per minute and client token, on each"
+        " server; 0 for no limit.",
     )
     tokens_per_minute: int = Field(
         default=600,
         ge=0,
         le=1_000_000,
-        description="Most client tokens that are minted a minute and key, on each server; 0 for no limit.",
+        description="The maximum number of client tokens created per minute and API key, on each server; 0"
+        " for no limit.",
     )
     token_retention_s: Seconds = Field(
         default=2_592_000.0,
         ge=3600,
-        description="Seconds for which a client token without requests is kept after its end.",
+        description="Seconds for which the record of a client token without requests is kept after it"
+        " expires.",
     )
     settle_on: Literal["success", "acceptance"] = Field(
         default="success",
-        description="When a price becomes final: once the job has completed, or once RunComfy accepted it.",
+        description="When a price is settled: once the request has completed, or once RunComfy has"
+        " accepted it.",
     )
     charge_for: Annotated[
         list[Literal["cancelled", "failed", "expired", "lost"]], NoDecode, BeforeValidator(_split)
     ] = Field(
         default_factory=list,
-        description="Other ends that are charged, separated by commas: cancelled, failed, expired, lost."
-        " All else is refunded.",
+        description="Other final states that are charged, separated by commas: cancelled, failed, expired,"
+        " lost."
+        " All others are refunded.",
     )
     rescue_interval_s: Seconds = Field(
-        default=5.0, gt=0, description="Seconds between looks for submits whose server died."
+        default=5.0, gt=0, description="Seconds between two searches for submits whose server died."
     )
     catalog_dir: Path | None = Field(
-        default=None, description="A folder of the operator's own model files, over the shipped ones."
+        default=None,
+        description="A folder of your own model files: they are added to the shipped ones, or replace them.",
     )
     http_media_hosts: CommaList = Field(
         default_factory=list,
-        description="host:port pairs, separated by commas, whose files may come over plain http, whatever"
-        " network they are in; for rg_test_ keys the sandbox's own is always among them.",
+        description="host:port pairs, separated by commas, from which files may be fetched over plain http,"
+        " even in private networks; for rg_test_ keys the sandbox is always included.",
     )
     media_networks: CommaList = Field(
         default_factory=list,
-        description="Private networks, separated by commas, whose files may be fetched all the same:"
-        " 10.20.0.0/16 on ports 80 and 443, 10.20.0.0/16:9000 on that one.",
+        description="Private networks, separated by commas, from which files may be fetched: 10.20.0.0/16"
+        " allows ports 80 and 443, 10.20.0.0/16:9000 only port 9000.",
     )
     media_checks: Literal["enforce", "warn", "off"] = Field(
         default="enforce",
-        description="What becomes of a file that breaks a rule of its model: enforce refuses the request,"
-        " warn only notes it, off looks at no file. Of tenants that have no own one.",
+        description="What happens to a file that breaks a rule of its model: enforce refuses the request,"
+        " warn"
+        " accepts and notes it, off inspects no files. A tenant's own setting replaces it.",
     )
     media_deadline_s: Seconds = Field(
         default=4.0,
         gt=0,
         le=60,
-        description="Seconds for looking at all files of a request; of a submit at most half of"
+        description="Seconds for inspecting all files of a request; for a submit at most half of"
         " SUBMIT_DEADLINE_S.",
     )
     media_cache_s: Seconds = Field(
         default=30.0,
         ge=0,
         le=3600,
-        description="Seconds for which what was seen of a file at a URL is believed without asking again.",
+        description="Seconds for which what is known of a file at a URL is reused without fetching it again.",
     )
     media_fetches_per_tenant: int = Field(
-        default=16, ge=1, le=1000, description="Most files fetched for a tenant at a time, on each server."
+        default=16,
+        ge=1,
+        le=1000,
+        description="The maximum number of concurrent fetches of files for a tenant, on each server.",
     )
-    data_uris: bool = Field(default=True, description="Whether pictures may be sent by value, as data: URIs.")
+    data_uris: bool = Field(default=True, description="Whether pictures may be sent as data: URIs.")
     max_body_bytes: int = Field(
-        default=262_144, ge=1024, le=67_108_864, description="The largest body that is read, in bytes."
+        default=262_144, ge=1024, le=67_108_864, description="The maximum size of a request's body, in bytes."
     )
     max_header_bytes: int = Field(
         default=16_384,
         ge=1024,
         le=1_048_576,
-        description="The most bytes of a request's address and headers together.",
+        description="The maximum size of a request's address and headers together, in bytes.",
     )
     header_timeout_s: Seconds = Field(
-        default=10.0, gt=0, le=300, description="Seconds in which a request's headers must arrive."
+        default=10.0, gt=0, le=300, description="Seconds within which a request's headers must arrive."
     )
     body_timeout_s: Seconds = Field(
-        default=30.0, gt=0, le=3600, description="Seconds in which a request's body must arrive."
+        default=30.0, gt=0, le=3600, description="Seconds within which a request's body must arrive."
     )
     write_timeout_s: Seconds = Field(
         default=30.0,
         gt=0,
         le=3600,
-        description="Seconds after which a connection is closed whose reader takes nothing.",
+        description="Seconds after which a connection is closed whose client reads nothing.",
     )
     keep_alive_s: int = Field(
         default=75,
         ge=1,
         le=3600,
-        description="Seconds for which an idle connection is kept; more than the proxy in front keeps it.",
+        description="Seconds for which an idle connection is kept; set it higher than in the proxy in front.",
     )
     max_connections: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="Most connections to a server at a time."
+        default=10_000, ge=1, le=1_000_000, description="The maximum number of open connections of a server."
     )
     queueing: bool = Field(
         default=False,
-        description="Whether jobs that may not be sent yet wait instead of being refused. Of tenants and keys"
-        " that have no own word on it.",
+        description="Whether requests that cannot be sent yet are queued instead of refused. A tenant's or"
+        " key's own setting replaces it.",
     )
     max_queued_per_tenant: int = Field(
         default=1_000,
         ge=0,
         le=1_000_000,
-        description="Most jobs of a tenant that wait at a time, by kind of key, where it has no own number.",
+        description="The maximum number of queued requests per tenant and mode (live, test), where the"
+        " tenant has no"
+        " number of its own.",
     )
     max_queued: int = Field(
         default=10_000,
         ge=0,
         le=10_000_000,
-        description="Most jobs of all tenants that wait at a time, by kind of key.",
+        description="The maximum number of queued requests of all tenants per mode (live, test).",
     )
     dispatches_at_once: int = Field(
-        default=16, ge=1, le=1000, description="Most jobs that wait and are being sent, on each server."
+        default=16,
+        ge=1,
+        le=1000,
+        description="The maximum number of queued requests being sent at a time, on each server.",
     )
     drain_s: int = Field(
-        default=20, ge=0, le=600, description="Seconds that a stopping server waits for what is under way."
+        default=20, ge=0, le=600, description="Seconds for which a stopping server waits for work under way."
     )
     drain_delay_s: Seconds = Field(
         default=0.0,
         ge=0,
         le=120,
-        description="Seconds for which a stopping server goes on serving while /readyz says 503, so that the"
-        " proxy in front of it has time to notice.",
+        description="Seconds for which a stopping server keeps serving while /readyz answers 503, so that the"
+        " proxy in front of it can notice.",
     )
     metrics_token: SecretStr | None = Field(
-        default=None, description="The bearer token that opens /metrics. Without it there is none."
+        default=None, description="The bearer token for /metrics. Without it there are no metrics."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="The least severe log lines to print."
+        default="INFO", description="The lowest severity that is logged."
     )
     log_format: Literal["json", "console"] | None = Field(
-        default=None, description="json or console. Default: console in development, else json."
+        default=None, description="json, or console for people. Default: console in development, else json."
     )
     sandbox_host: str = Field(default="127.0.0.1", description="The address that the sandbox listens on.")
     sandbox_port: int = Field(
@@ -361,29 +396,41 @@ class Settings(BaseSettings):
     )
     sandbox_url: str | None = Field(
         default=None,
-        description="Where the gateway reaches the sandbox, for rg_test_ keys."
+        description="The address at which the gateway reaches the sandbox, for rg_test_ keys."
         " Default: http://SANDBOX_HOST:SANDBOX_PORT.",
     )
     sandbox_public_url: str | None = Field(
         default=None,
-        description="What callers reach the sandbox by, for the URLs of its pictures and videos."
+        description="The address at which callers reach the sandbox, for the URLs of its pictures and videos."
         " Default: SANDBOX_URL.",
     )
     playground_kid: str | None = Field(
         default=None,
         pattern=r"^[0-9A-Za-z]{12}$",
-        description="The kid of the API key whose client tokens the page at /playground gets; whoever reaches"
-        " the page spends that key's credits. No page unless set; `reelgate dev` sets its test key's.",
+        description="The kid of the API key whose client tokens the page at /playground gets. Whoever can"
+        " open"
+        " the page spends that key's credits. Unset, there is no page; `reelgate dev` uses its test key.",
     )
     playground_requests: int = Field(
-        default=20, ge=0, description="Most requests of one token of the playground, which lives ten minutes."
+        default=20,
+        ge=0,
+        description="The maximum number of requests of one playground token, which is valid for ten minutes.",
     )
     sandbox_token: SecretStr = Field(
-        default=SecretStr(DEMO_SANDBOX_TOKEN), description="The token between the gateway and its sandbox."
+        default=SecretStr(DEMO_SANDBOX_TOKEN),
+        description="The secret that the gateway and its sandbox share.",
     )
-    sandbox_concurrency: int = Field(default=2, ge=1, description="Jobs that the sandbox runs at a time.")
-    sandbox_queue_s: Seconds = Field(default=1.0, ge=0, description="Least seconds in the sandbox's queue.")
-    sandbox_run_s: Seconds = Field(default=4.0, ge=0, description="Least seconds that a sandbox job runs.")
+    sandbox_concurrency: int = Field(
+        default=2, ge=1, description="The number of jobs that the sandbox runs at a time."
+    )
+    sandbox_queue_s: Seconds = Field(
+        default=1.0,
+        ge=0,
+        description="The shortest time in seconds that a job spends in the sandbox's queue.",
+    )
+    sandbox_run_s: Seconds = Field(
+        default=4.0, ge=0, description="The shortest time in seconds that a sandbox job runs."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -429,7 +476,7 @@ class Settings(BaseSettings):
     @classmethod
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
-            raise ValueError("may hold printable ASCII without blanks alone")
+            raise ValueError("may contain only printable ASCII characters without spaces")
         return value
 
     @field_validator("http_media_hosts")
@@ -449,7 +496,7 @@ class Settings(BaseSettings):
         if odd or not parts.hostname:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
         if not _has_good_port(value):
-            raise ValueError("has a port that is none")
+            raise ValueError("has a port that is not valid")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -544,8 +591,8 @@ class Settings(BaseSettings):
             return pepper
         if not self.development:
             raise SettingsError(
-                f"{PREFIX}PEPPER is not set: give it the output of `openssl rand -base64 32`, and keep it:"
-                " without it no API key is valid any more."
+                f"{PREFIX}PEPPER is not set: set it to the output of `openssl rand -base64 32`, and keep it:"
+                " without it no API key is valid."
             )
         return _kept_secret(self.kept_pepper)
 
@@ -580,7 +627,7 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
             continue
         if name in files:
             if variable not in environ:
-                found.append(f"{variable} is read from the environment alone, not from .env; it is ignored.")
+                found.append(f"{variable} must be set in the environment, not in .env; it is ignored.")
             continue
         near = difflib.get_close_matches(name, sorted(names | files), n=1)
         hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
@@ -603,11 +650,13 @@ def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
         raise ValueError(f"{place or 'it'}: {first['msg']}") from None
     names = [one.name for one in found]
     if not found or len(set(names)) < len(names) or "sandbox" in names:
-        raise ValueError("needs one or more, each with a name of its own, and none named sandbox")
+        raise ValueError("needs one or more credentials, each with a different name, and none named sandbox")
     for one in found:
         token = one.token.get_secret_value()
         if not all("!" <= character <= "~" for character in token):
-            raise ValueError(f"the token of {one.name} may hold printable ASCII without blanks alone")
+            raise ValueError(
+                f"the token of {one.name} may contain only printable ASCII characters without spaces"
+            )
     return found
 
 
@@ -648,7 +697,9 @@ def _kept_secret(path: Path) -> str:
             file.write(os.urandom(32).hex())
     secret = path.read_text(encoding="utf-8").strip()
     if not secret:
-        raise SettingsError(f"{path} is empty; remove it to have a new one made, which ends all keys.")
+        raise SettingsError(
+            f"{path} is empty; remove it to have a new one made, after which all present keys are invalid."
+        )
     return secret
 
 

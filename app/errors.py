@@ -77,350 +77,363 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 INVALID_JSON = Fault(
     "invalid_json",
     400,
-    "The body is not acceptable JSON.",
+    "The request body is not valid JSON.",
     retryable=False,
-    remedy="Send one JSON object, UTF-8, without duplicate keys, NUL characters, NaN or infinities.",
+    remedy="Send one JSON object in UTF-8, without duplicate keys, NUL characters, NaN or infinities.",
 )
 INVALID_PARAMETER = Fault(
     "invalid_parameter",
     400,
-    "A query parameter is not acceptable.",
+    "A query parameter or header is not valid.",
     retryable=False,
-    remedy="Correct the parameter that `errors` points at.",
+    remedy="Correct the parameter or header that `errors` names.",
 )
 INVALID_IDEMPOTENCY_KEY = Fault(
     "invalid_idempotency_key",
     400,
-    "The Idempotency-Key is not acceptable.",
+    "The Idempotency-Key is not valid.",
     retryable=False,
-    remedy="Send one key of 1 to 255 printable ASCII characters, quoted or bare; a UUID will do.",
+    remedy="Send one key of 1 to 255 printable ASCII characters, quoted or bare, such as a UUID.",
 )
 MALFORMED_REQUEST = Fault(
     "malformed_request",
     400,
-    "This is not acceptable HTTP.",
+    "The request is not valid HTTP.",
     retryable=False,
-    remedy="Send HTTP/1.1 with one Host, one Content-Length or chunks, and nothing twice that counts once.",
+    remedy="Send HTTP/1.1 with one Host header and either Content-Length or chunked encoding; repeat no"
+    " header that may occur only once.",
 )
 MISSING_API_KEY = Fault(
     "missing_api_key",
     401,
     "No API key was sent.",
     retryable=False,
-    remedy="Send `Authorization: Bearer rg_live_…` (or rg_test_…, or from a page rg_client_…).",
+    remedy="Send `Authorization: Bearer rg_live_…` (or `rg_test_…`; from a web page, `rg_client_…`).",
 )
 INVALID_API_KEY = Fault(
     "invalid_api_key",
     401,
     "The API key is not valid.",
     retryable=False,
-    remedy="Check the key for typing errors; it may have been revoked, rotated or expired.",
+    remedy="Check the key for typing errors; it may also have been revoked or rotated, or have expired.",
 )
 INVALID_CLIENT_TOKEN = Fault(
     "invalid_client_token",
     401,
     "The client token is not valid.",
     retryable=False,
-    remedy="Get a new one from your backend; this one, or the API key that made it, may have been revoked.",
+    remedy="Get a new token from your backend. This one, or the API key that created it, may have been"
+    " revoked.",
 )
 EXPIRED_CLIENT_TOKEN = Fault(
     "expired_client_token",
     401,
     "The client token has expired.",
     retryable=False,
-    remedy="Get a new one from your backend and go on: jobs are not affected.",
+    remedy="Get a new token from your backend and continue; requests that were already made are not"
+    " affected.",
 )
 INSUFFICIENT_SCOPE = Fault(
     "insufficient_scope",
     403,
-    "The API key or client token may not do this.",
+    "The API key or client token is not allowed to make this call.",
     retryable=False,
-    remedy="Use a key that has the scope named in `detail`.",
+    remedy="Use an API key or client token that is allowed to; `detail` says what is missing.",
 )
 OUT_OF_BOUNDS = Fault(
     "out_of_bounds",
     403,
     "The client token does not allow this input.",
     retryable=False,
-    remedy="Keep to what `errors` says, or get a token with wider bounds from your backend.",
+    remedy="Change the inputs that `errors` names, or get a token with wider bounds from your backend.",
 )
 ORIGIN_NOT_ALLOWED = Fault(
     "origin_not_allowed",
     403,
-    "Pages of this origin may not call.",
+    "Web pages of this origin may not call the gateway.",
     retryable=False,
-    remedy="Have the operator add the page's exact origin to the tenant (`reelgate tenants set-origins`),"
-    " and the backend mint its tokens for it.",
+    remedy="Ask the operator to add the page's exact origin to the tenant (`reelgate tenants set-origins`),"
+    " and have your backend create client tokens for that origin.",
 )
 MODEL_NOT_ALLOWED = Fault(
     "model_not_allowed",
     403,
     "The API key or client token may not use this model.",
     retryable=False,
-    remedy="Use a key or a token whose list of models includes it.",
+    remedy="Use an API key or client token whose list of models includes this model.",
 )
 ROUTE_NOT_FOUND = Fault(
     "route_not_found",
     404,
     "There is nothing at this address.",
     retryable=False,
-    remedy="See /openapi.json for the routes.",
+    remedy="See /openapi.json for all routes.",
 )
 MODEL_NOT_FOUND = Fault(
     "model_not_found",
     404,
     "The catalogue has no such model.",
     retryable=False,
-    remedy="GET /v1/models lists the models that are served here.",
+    remedy="GET /v1/models lists the models that this gateway serves.",
 )
 REQUEST_NOT_FOUND = Fault(
     "request_not_found",
     404,
     "There is no such request.",
     retryable=False,
-    remedy="Check the request id; a request is visible only to the tenant that made it, and to those client"
-    " tokens that may see it.",
+    remedy="Check the request id. A request is visible only to its own tenant, with a key of the mode"
+    " (live or"
+    " test) in which it was made, or with a client token that may read it.",
 )
 CLIENT_TOKEN_NOT_FOUND = Fault(
     "client_token_not_found",
     404,
     "There is no such client token.",
     retryable=False,
-    remedy="Check the token_id (not the token): GET /v1/client-tokens lists them.",
+    remedy="Check the `token_id`, which is not the token itself: GET /v1/client-tokens lists them.",
 )
 METHOD_NOT_ALLOWED = Fault(
     "method_not_allowed",
     405,
-    "This address does not take this method.",
+    "This address does not support this method.",
     retryable=False,
-    remedy="Use a method named in the `Allow` header.",
+    remedy="Use a method that the `Allow` header names.",
 )
 REQUEST_TIMEOUT = Fault(
     "request_timeout",
     408,
     "The request did not arrive in time.",
     retryable=True,
-    remedy="Send it again, faster; nothing of it was carried out.",
+    remedy="Send it again, faster; none of it was carried out.",
 )
 IDEMPOTENCY_IN_PROGRESS = Fault(
     "idempotency_in_progress",
     409,
-    "The first submit with this Idempotency-Key is still under way.",
+    "The first submit with this Idempotency-Key is still in progress.",
     retryable=True,
-    remedy="Send the same again after `Retry-After`; it will be answered with the first one's job.",
+    remedy="Send the same submit again after `Retry-After`: it will be answered with the request that the"
+    " first one made.",
 )
 NOT_CANCELLABLE = Fault(
     "not_cancellable",
     409,
-    "This request cannot be cancelled any more.",
+    "This request can no longer be cancelled.",
     retryable=False,
-    remedy="It runs, is over, or its fate is unknown; see its status. Without `Prefer` this is a 202.",
+    remedy="It is running, has ended, or its outcome is unknown: see its status. Without `Prefer:"
+    " handling=strict` this is answered with a 202.",
 )
 RESULT_ERASED = Fault(
     "result_erased",
     410,
-    "The result was kept for as long as the gateway keeps results.",
+    "The output was erased at the end of its retention period.",
     retryable=False,
-    remedy="Fetch results sooner; the record of the request is still there.",
+    remedy="Fetch results earlier; the record of the request is still there.",
 )
 BODY_TOO_LARGE = Fault(
     "body_too_large",
     413,
-    "The body is too large.",
+    "The request body is too large.",
     retryable=False,
-    remedy="Send pictures by https URL instead of by value; the limit is in `detail`.",
+    remedy="Send pictures as https URLs instead of data: URIs; `detail` names the limit.",
 )
 ADDRESS_TOO_LONG = Fault(
     "address_too_long",
     414,
-    "The address is too long.",
+    "The request's address is too long.",
     retryable=False,
-    remedy="Shorten the path or the query; nothing here needs a long one.",
+    remedy="Shorten the path or the query; no call needs a long one.",
 )
 UNSUPPORTED_MEDIA_TYPE = Fault(
     "unsupported_media_type",
     415,
-    "The body must be JSON.",
+    "The request body must be JSON.",
     retryable=False,
-    remedy="Send `Content-Type: application/json`, without a content coding.",
+    remedy="Send `Content-Type: application/json`, without a `Content-Encoding`.",
 )
 INVALID_INPUT = Fault(
     "invalid_input",
     422,
-    "The input does not fit the model's schema.",
+    "The input is not valid for this model.",
     retryable=False,
-    remedy="Correct every violation in `errors`; nothing was sent and nothing was charged.",
+    remedy="Correct everything that `errors` lists; nothing was sent and nothing was charged.",
 )
 INVALID_TOKEN_TERMS = Fault(
     "invalid_token_terms",
     422,
-    "A client token cannot be made on these terms.",
+    "The terms of the client token are not valid.",
     retryable=False,
-    remedy="Correct every violation in `errors`; no token was made.",
+    remedy="Correct everything that `errors` lists; no token was created.",
 )
 MEDIA_UNREACHABLE = Fault(
     "media_unreachable",
     422,
     "A file of the input could not be fetched.",
     retryable=True,
-    remedy="Check that every address in `errors` is public and answers within seconds, then send it again.",
+    remedy="Check that every URL that `errors` points at is public and answers within seconds, then send"
+    " the request again.",
 )
 IDEMPOTENCY_MISMATCH = Fault(
     "idempotency_mismatch",
     422,
-    "This Idempotency-Key belongs to another request.",
+    "This Idempotency-Key was used for a different request.",
     retryable=False,
-    remedy="Use a new key for a new job; a repetition must repeat model and input.",
+    remedy="Use a new key for a new request; a repetition must have the same model and input.",
 )
 UPSTREAM_REJECTED = Fault(
     "upstream_rejected",
     422,
     "RunComfy refused this input.",
     retryable=False,
-    remedy="See `upstream` for RunComfy's own words; no job was made.",
+    remedy="`upstream` has RunComfy's own message; no job was created.",
 )
 _QUOTA_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 QUOTA_EXCEEDED = Fault(
     "quota_exceeded",
     429,
-    "A quota does not allow this now.",
+    "A limit does not allow this call at the moment.",
     retryable=True,
-    remedy="Send it again after `Retry-After`; `limits` names what refuses, GET /v1/quota has everything.",
+    remedy="Send it again after `Retry-After`. `violated-policies` names the limits; GET /v1/quota shows"
+    " how they stand.",
     registered=_QUOTA_TYPE,
 )
 QUOTA_EXHAUSTED = Fault(
     "quota_exhausted",
     429,
-    "A quota does not allow this, and waiting alone will not change that.",
+    "A limit does not allow this request, and waiting alone will not help.",
     retryable=False,
-    remedy="Ask the operator to raise what `limits` names, or to top up a balance; GET /v1/quota shows all.",
+    remedy="Ask the operator to raise the limits that `violated-policies` names, or to top up the balance;"
+    " GET /v1/quota shows how they stand.",
     registered=_QUOTA_TYPE,
 )
 TOO_MANY_STREAMS = Fault(
     "too_many_streams",
     429,
-    "There are too many event streams open.",
+    "Too many event streams are open.",
     retryable=True,
-    remedy="Close one, or watch all of your requests with one stream: GET /v1/events.",
+    remedy="Close one; an API key can follow all of its tenant's requests with one stream, GET /v1/events.",
 )
 HEADERS_TOO_LARGE = Fault(
     "headers_too_large",
     431,
-    "The headers are too large.",
+    "The request's headers are too large.",
     retryable=False,
-    remedy="Send fewer or shorter headers; cookies are not used here.",
+    remedy="Send fewer or shorter headers; the gateway uses no cookies.",
 )
 HTTP_ERROR = Fault(
     "http_error",
     400,
-    "The request was refused by the server.",
+    "The server refused the request.",
     retryable=False,
     remedy="See `detail`.",
 )
 INTERNAL_ERROR = Fault(
     "internal_error",
     500,
-    "Something went wrong in the gateway.",
+    "An unexpected error occurred in the gateway.",
     retryable=False,
-    remedy="Look at GET /v1/requests before you send a submit again; quote `trace_id` to the operator.",
+    remedy="Before you repeat a submit, check GET /v1/requests: it may have been accepted. Quote `trace_id`"
+    " to the operator.",
 )
 UPSTREAM_UNSERVED = Fault(
     "upstream_unserved",
     502,
-    "RunComfy does not serve this call.",
+    "RunComfy does not serve this model.",
     retryable=False,
-    remedy="The catalogue and RunComfy disagree about this model; tell the operator.",
+    remedy="The gateway's catalogue and RunComfy disagree about this model; tell the operator.",
 )
 UPSTREAM_UNUSABLE = Fault(
     "upstream_unusable",
     502,
-    "RunComfy's answer could not be used.",
+    "The gateway cannot use RunComfy's response.",
     retryable=True,
-    remedy="Ask again in a while; nothing was changed.",
+    remedy="Try again later; nothing was changed.",
 )
 UPSTREAM_NOT_CONFIGURED = Fault(
     "upstream_not_configured",
     503,
-    "Live requests are not configured here.",
+    "This gateway has no credential for RunComfy.",
     retryable=False,
-    remedy="The operator has to set REELGATE_UPSTREAM_TOKEN; rg_test_ keys work without it.",
+    remedy="The operator has to set REELGATE_UPSTREAM_TOKEN; `rg_test_` keys work without it.",
 )
 UPSTREAM_CREDENTIAL_REFUSED = Fault(
     "upstream_credential_refused",
     503,
     "RunComfy refuses the gateway's own credential.",
     retryable=True,
-    remedy="Your key is fine: the operator has to mend the credential or its balance. No job was made.",
+    remedy="Your API key is fine: the operator has to replace the credential or top up its balance. No job"
+    " was created.",
 )
 UPSTREAM_BUSY = Fault(
     "upstream_busy",
     503,
-    "RunComfy takes no more jobs for now.",
+    "RunComfy accepts no more jobs at the moment.",
     retryable=True,
-    remedy="Send it again after `Retry-After`; no job was made.",
+    remedy="Send it again after `Retry-After`; no job was created.",
 )
 QUEUE_FULL = Fault(
     "queue_full",
     429,
-    "As many requests of your tenant wait to be sent as may.",
+    "Your tenant's queue is full.",
     retryable=True,
-    remedy="Send it again after `Retry-After`, once some of them went or were cancelled; nothing was made.",
+    remedy="Send it again after `Retry-After`, when some of the queued requests have been sent or"
+    " cancelled; no request was created.",
 )
 GATEWAY_QUEUE_FULL = Fault(
     "gateway_queue_full",
     503,
-    "As many requests wait to be sent as the gateway keeps.",
+    "The gateway's queue is full.",
     retryable=True,
-    remedy="Send it again after `Retry-After`; nothing was made.",
+    remedy="Send it again after `Retry-After`; no request was created.",
 )
 DISPATCH_PAUSED = Fault(
     "dispatch_paused",
     503,
-    "The operator has nothing sent to RunComfy for now.",
+    "The operator has paused sending to RunComfy.",
     retryable=True,
-    remedy="Send it again after `Retry-After`; no job was made. Requests that may wait are accepted.",
+    remedy="Send it again after `Retry-After`; no job was created. Requests that may be queued are still"
+    " accepted.",
 )
 UPSTREAM_UNREACHABLE = Fault(
     "upstream_unreachable",
     503,
     "RunComfy could not be reached.",
     retryable=True,
-    remedy="Send it again after `Retry-After`; nothing left the gateway.",
+    remedy="Send it again after `Retry-After`; RunComfy received nothing.",
 )
 DATABASE_UNAVAILABLE = Fault(
     "database_unavailable",
     503,
     "The gateway's database is not available.",
     retryable=True,
-    remedy="Ask again after `Retry-After`. Nothing is sent without its record.",
+    remedy="Try again after `Retry-After`. Nothing is sent to RunComfy without a record of it.",
 )
 TOO_MANY_CONNECTIONS = Fault(
     "too_many_connections",
     503,
-    "This server has as many connections as it may.",
+    "This server has reached its limit of connections.",
     retryable=True,
-    remedy="Ask again after `Retry-After`; keep connections open rather than making new ones.",
+    remedy="Try again after `Retry-After`; reuse connections instead of opening new ones.",
 )
 SHUTTING_DOWN = Fault(
     "shutting_down",
     503,
-    "This server is stopping.",
+    "This server is shutting down.",
     retryable=True,
-    remedy="Ask again after `Retry-After`; another server, or the next one, will answer.",
+    remedy="Try again after `Retry-After`: another server, or this one after its restart, will answer.",
 )
 OUTCOME_UNKNOWN = Fault(
     "outcome_unknown",
     504,
-    "The job was sent and its fate is not known yet.",
+    "The job was sent, and it is not known yet whether RunComfy accepted it.",
     retryable=False,
-    remedy="Do not send it again: a job may exist. Follow `request_id` of this problem.",
+    remedy="Do not send it again: a job may exist. Follow the request that `request_id` names.",
 )
 UPSTREAM_TIMEOUT = Fault(
     "upstream_timeout",
     504,
     "RunComfy did not answer in time.",
     retryable=True,
-    remedy="Ask again in a while; a cancel that timed out may still have been carried out.",
+    remedy="Try again later; a cancel that timed out may still have been carried out.",
 )
 
 # What an operator's command, or the admin API, is refused.
@@ -429,103 +442,107 @@ TENANT_NOT_FOUND = Fault(
     404,
     "There is no such tenant.",
     retryable=False,
-    remedy="Check the tenant's name: `reelgate tenants list` shows all.",
+    remedy="Check the tenant's name: `reelgate tenants list` shows all tenants.",
 )
 TENANT_EXISTS = Fault(
     "tenant_exists",
     409,
-    "There is a tenant of this name already.",
+    "A tenant of this name exists already.",
     retryable=False,
     remedy="Use that tenant, or choose another name.",
 )
 INVALID_TENANT = Fault(
     "invalid_tenant",
     422,
-    "A tenant cannot be set up like this.",
+    "The settings of the tenant are not valid.",
     retryable=False,
-    remedy="Correct every violation in `errors`; nothing was changed.",
+    remedy="Correct everything that `errors` lists; nothing was changed.",
 )
 API_KEY_NOT_FOUND = Fault(
     "api_key_not_found",
     404,
     "There is no such API key.",
     retryable=False,
-    remedy="Check the kid (not the key): `reelgate keys list` shows all.",
+    remedy="Check the kid, which is the key's public identifier: `reelgate keys list` shows all keys.",
 )
 API_KEY_NOT_ACTIVE = Fault(
     "api_key_not_active",
     409,
-    "This API key is not active any more.",
+    "This API key is no longer active.",
     retryable=False,
-    remedy="Make a new key; a key that was revoked, rotated or has expired cannot be rotated.",
+    remedy="Create a new key: a key that was revoked or rotated, or that has expired, cannot be rotated.",
 )
 INVALID_API_KEY_TERMS = Fault(
     "invalid_api_key_terms",
     422,
-    "An API key cannot be made on these terms.",
+    "The terms of the API key are not valid.",
     retryable=False,
-    remedy="Correct every violation in `errors`; no key was made.",
+    remedy="Correct everything that `errors` lists; no key was created.",
 )
 INVALID_ACCOUNT = Fault(
     "invalid_account",
     422,
-    "This names no account.",
+    "There is no such account.",
     retryable=False,
-    remedy="Name a tenant and, to narrow it, a model and either a key or an end user, as `errors` says.",
+    remedy="Name a tenant and, to narrow the account, a model and either a key or an end user, as `errors`"
+    " says.",
 )
 INVALID_LIMIT = Fault(
     "invalid_limit",
     422,
-    "This is not a limit.",
+    "The limit is not valid.",
     retryable=False,
-    remedy="Correct every violation in `errors`; no limit was changed.",
+    remedy="Correct everything that `errors` lists; no limit was changed.",
 )
 LIMIT_NOT_FOUND = Fault(
     "limit_not_found",
     404,
     "There is no such limit.",
     retryable=False,
-    remedy="`reelgate limits list` shows all; nothing was removed. Defaults are in REELGATE_DEFAULT_LIMITS.",
+    remedy="`reelgate limits list` shows all limits; nothing was removed. REELGATE_DEFAULT_LIMITS has the"
+    " defaults.",
 )
 INVALID_LEDGER_ENTRY = Fault(
     "invalid_ledger_entry",
     422,
-    "The ledger does not take this entry.",
+    "The ledger entry is not valid.",
     retryable=False,
-    remedy="Correct every violation in `errors`; nothing was entered.",
+    remedy="Correct everything that `errors` lists; nothing was entered.",
 )
 REFERENCE_CONFLICT = Fault(
     "reference_conflict",
     409,
-    "This reference belongs to another entry of the ledger.",
+    "This reference belongs to a different ledger entry.",
     retryable=False,
-    remedy="A repetition must have the same account and amount; another payment needs its own reference.",
+    remedy="A repetition must name the same account and amount; another payment needs a reference of its"
+    " own.",
 )
 NOT_UNKNOWN = Fault(
     "not_unknown",
     409,
-    "The fate of this request is not unknown.",
+    "The outcome of this request is not unknown.",
     retryable=False,
-    remedy="Nothing has to be decided: `reelgate requests show` says what became of it.",
+    remedy="There is nothing to decide: `reelgate requests show` shows what became of the request.",
 )
 NOT_ATTACHABLE = Fault(
     "not_attachable",
     422,
-    "This job of RunComfy's cannot be attached to the request.",
+    "This RunComfy job cannot be attached to the request.",
     retryable=False,
     remedy="Check RunComfy's id of the job; `detail` says why it does not fit. Nothing was changed.",
 )
 INVALID_BILL = Fault(
     "invalid_bill",
     422,
-    "The bill cannot be compared with the books.",
+    "The bill cannot be compared with the ledger.",
     retryable=False,
-    remedy="Give a CSV file in UTF-8 with a header, ids and plain costs, and the days that it covers.",
+    remedy="Give a CSV file in UTF-8 with a header, RunComfy's request ids and plain costs in US dollars,"
+    " and the days that it covers.",
 )
 INVALID_REASON = Fault(
     "invalid_reason",
     422,
-    "This reason cannot be recorded.",
+    "The reason is not valid.",
     retryable=False,
     remedy="Give at most 200 printable characters; nothing was changed.",
 )

@@ -44,7 +44,7 @@ def loops(gateway: Gateway) -> list[Loop]:
             woken=gateway.dispatch_loop.woken,
         ),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
-        Loop("retain", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
     ]
 
 

@@ -68,11 +68,14 @@ async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Acc
     """
     errors = []
     if name.end_user is not None and name.kid is not None:
-        detail = "a key and an end user are limited apart; give one of them."
+        detail = "give a key or an end user, not both: each has limits of its own."
         errors.append(FieldError("#/end_user", "conflict", detail))
     if name.end_user not in {None, EVERY_END_USER} and not re.fullmatch(END_USER, name.end_user or ""):
         label = quoted(name.end_user or "")
-        detail = f"{label} is no end user: 1 to 64 letters, digits or ._~@:+=|-, or '*' for each."
+        detail = (
+            f"{label} is not an end user: use 1 to 64 letters, digits or ._~@:+=|-, or '*' for all"
+            " that have no limit of their own."
+        )
         errors.append(FieldError("#/end_user", "pattern", detail))
     if name.model_id is not None and not _MODEL_ID.fullmatch(name.model_id):
         errors.append(FieldError("#/model_id", "pattern", f"{quoted(name.model_id)} is no id of a model."))
@@ -94,7 +97,7 @@ def _find(connection: Connection, name: AccountName) -> Account:
             detail = f"tenant {name.tenant!r} has no key {kid}; `reelgate keys list` shows them."
             raise Problem(API_KEY_NOT_FOUND, detail)
         if name.test and key.mode == "live":
-            detail = f"{name.kid} is a live key, and --test is of test keys."
+            detail = f"{name.kid} is a live key, but --test names an account of test keys."
             refuse(INVALID_ACCOUNT, [FieldError("#/test", "conflict", detail)])
         kid, mode = key.root_kid, key.mode
     return Account(Owner(tenant.id, mode), Scope(kid, name.model_id or "", name.end_user or ""))

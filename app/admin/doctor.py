@@ -91,7 +91,7 @@ async def _database(settings: Settings) -> list[Check]:
     url = settings.database
     kind = f"sqlite at {path_of(url)}" if is_sqlite(url) else "postgresql"
     if is_sqlite(url) and not path_of(url).exists():
-        return [Check("database", "bad", f"{kind}: there is none; run `reelgate migrate`")]
+        return [Check("database", "bad", f"{kind}: there is no such database; run `reelgate migrate`")]
     db = open_database(url, pool=1)
     try:
         found = await db.read(revision.current)
@@ -121,7 +121,7 @@ async def _keys(settings: Settings, db: Database) -> list[Check]:
         return []  # the check of the pepper says why
     if newest in known:
         return []
-    finding = "the newest key was made with another pepper than REELGATE_PEPPER and REELGATE_PREVIOUS_PEPPERS"
+    finding = "the newest key needs a pepper that is not in REELGATE_PEPPER or REELGATE_PREVIOUS_PEPPERS"
     return [Check("keys", "bad", finding)]
 
 
@@ -133,8 +133,10 @@ async def _following(settings: Settings, db: Database) -> list[Check]:
     for name, (count, first_ms) in (await db.read(leases.live_by_credential)).items():
         late_s = max(0, now_ms - first_ms) // 1000
         level: Level = "bad" if late_s > _MUCH_TOO_LATE_S or name not in configured else "good"
-        missing = "" if name in configured else "; it is not configured, so nobody can follow them"
-        finding = f"{count} live, the first is due {f'for {late_s} s' if late_s else 'soon'}{missing}"
+        missing = (
+            "" if name in configured else "; this credential is not configured, so nothing can poll them"
+        )
+        finding = f"{count} live, next poll {f'{late_s} s late' if late_s else 'due soon'}{missing}"
         checks.append(Check(f"jobs of {name}", level, finding))
     for name, health in (await db.read(credentials.stored)).items():
         condition = health.condition(now_ms)
@@ -154,7 +156,7 @@ async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Che
         state = "there is no such key" if key is None else f"it is {key.state(now_ms)}"
         finding = f"REELGATE_PLAYGROUND_KID names {kid}: {state}; the page gets no token"
         return [Check("playground", "bad", finding)]
-    finding = f"whoever reaches /playground spends what {kid} of {key.tenant_name} may ({key.mode})"
+    finding = f"whoever can open /playground uses the limits of key {kid} of {key.tenant_name} ({key.mode})"
     return [Check("playground", "note" if key.mode == "live" else "good", finding)]
 
 
@@ -162,7 +164,7 @@ async def _waiting(db: Database, now_ms: int) -> Check:
     """Says how many requests are queued, whose, and whether dispatch is paused."""
     found, paused = await db.read(backlog.backlogs), await db.read(backlog.paused)
     waiting = [one for one in found if one.queued]
-    finding = "nobody waits"
+    finding = "nothing is queued"
     if waiting:
         oldest_ms = min(one.oldest_at_ms or now_ms for one in waiting)
         shares = ", ".join(
@@ -171,9 +173,9 @@ async def _waiting(db: Database, now_ms: int) -> Check:
             for one in sorted(waiting, key=lambda one: -one.queued)[:_MAX_SHOWN]
         )
         count = sum(one.queued for one in waiting)
-        finding = f"{count} wait, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"
+        finding = f"{count} queued, the oldest for {max(0, now_ms - oldest_ms) // 1000} s: {shares}"
     for mode, at_ms in paused.items():
-        finding += f"; nothing of rg_{mode}_ keys is sent since {iso(at_ms)}"
+        finding += f"; dispatch for rg_{mode}_ keys is paused since {iso(at_ms)}"
     return Check("queue", "note" if waiting or paused else "good", finding)
 
 
@@ -191,9 +193,9 @@ async def _upstream(settings: Settings, name: str, base_url: str, token: str) ->
         observation = observe_status(await upstream.status(NONEXISTENT_ID))
     match observation.seen:
         case Seen.GONE:
-            return Check(name, "good", f"{base_url} takes our credential")
+            return Check(name, "good", f"{base_url} accepts the gateway's credential")
         case Seen.CREDENTIAL_REFUSED:
-            return Check(name, "bad", f"{base_url} refuses our credential ({observation.reason})")
+            return Check(name, "bad", f"{base_url} refuses the gateway's credential ({observation.reason})")
         case Seen.TIMED_OUT | Seen.UNREACHABLE:
             return Check(name, "bad", f"{base_url} cannot be reached ({observation.reason})")
         case _:

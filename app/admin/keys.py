@@ -122,7 +122,7 @@ def _faults_of_terms(
             detail = f"the catalogue has no model {quoted(model_id)}."
             errors.append(FieldError(f"#/models/{number}", "model", detail))
     if lifetime_ms is not None and not 0 < lifetime_ms <= _MAX_MS:
-        detail = f"a key lives for some time and at most {MAX_DAYS} days, or has no end."
+        detail = f"the lifetime of a key must be greater than 0 and at most {MAX_DAYS} days."
         errors.append(FieldError("#/lifetime_ms", "range", detail))
     return errors
 

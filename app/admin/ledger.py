@@ -175,7 +175,7 @@ def _sound(wanted: _Wanted) -> _Sound:
     note = (wanted.note or "").strip() or None
     reference = None if wanted.reference is None else wanted.reference.strip()
     if wanted.kind is Kind.ADJUSTMENT and note is None:
-        errors.append(FieldError("#/note", "required", "an adjustment has a note that says why."))
+        errors.append(FieldError("#/note", "required", "an adjustment needs a note that says why."))
     errors += faults_of_text("#/note", "a note", note or "", max_length=MAX_NOTE)
     if reference is not None:
         errors += faults_of_text(
@@ -192,7 +192,7 @@ def _amount_of(kind: Kind, amount: str) -> tuple[int, list[FieldError]]:
         return 0, [FieldError("#/amount", "pattern", str(error))]
     detail = ""
     if kind is Kind.TOP_UP and microcredits <= 0:
-        detail = "a top-up is more than 0; `reelgate ledger adjust` takes away."
+        detail = "a top-up must be more than 0; `reelgate ledger adjust` reduces a balance."
     elif microcredits == 0:
         detail = "an adjustment by 0 changes nothing."
     return microcredits, [FieldError("#/amount", "range", detail)] if detail else []

@@ -48,13 +48,13 @@ class Difference:
 
 
 RULES: Final = {
-    "billed-and-not-ours": "no request has this id: perhaps one of the unknown does",
+    "billed-and-not-ours": "no request has this id; it may belong to a request of unknown outcome",
     "billed-twice": "the bill has more than one line for it",
-    "billed-and-a-test-request": "a request of an rg_test_ key has this id, which no bill can have",
-    "billed-and-refunded": "the provider charges for it, the tenant was not charged",
-    "billed-and-still-held": "the provider charges for it, the tenant has not been charged yet",
-    "cost-is-not-what-was-said": "the bill has another cost than the provider's own result had",
-    "charged-and-not-billed": "the tenant was charged, the bill has no line for it",
+    "billed-and-a-test-request": "the id belongs to a request of an rg_test_ key, unknown to RunComfy",
+    "billed-and-refunded": "the provider charges for it, but the tenant was not charged",
+    "billed-and-still-held": "the provider charges for it, but the tenant has not been charged yet",
+    "cost-is-not-what-was-said": "the cost on the bill differs from the cost in the provider's result",
+    "charged-and-not-billed": "the tenant was charged, but the bill has no line for it",
 }
 
 
@@ -115,7 +115,8 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
                 hint = "" if len(columns) != 1 else " Fields are separated by commas."
                 raise Problem(
                     INVALID_BILL,
-                    f"the bill has no one column {wanted!r}; it has {', '.join(columns) or 'none'}.{hint}",
+                    f"the bill needs exactly one column {wanted!r}; it has"
+                    f" {', '.join(columns) or 'none'}.{hint}",
                 )
         for row in reader:
             if None in row:  # such as a cost of 1,50, of which only the 1 would be read
@@ -124,7 +125,7 @@ def read_bill(file: TextIO, *, id_column: str, cost_column: str) -> Iterator[Lin
                 )
             yield _line(reader.line_num, row[id_column], row[cost_column])
     except (csv.Error, UnicodeError) as error:
-        raise Problem(INVALID_BILL, f"the bill is no CSV file in UTF-8: {error}") from error
+        raise Problem(INVALID_BILL, f"the bill is not a CSV file in UTF-8: {error}") from error
 
 
 def _line(number: int, upstream_request_id: str | None, cost: str | None) -> Line:

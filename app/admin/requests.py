@@ -93,7 +93,7 @@ async def attach(
 
     """
     if not is_safe_id(upstream_request_id):
-        raise Problem(NOT_ATTACHABLE, f"{quoted(upstream_request_id)} is no id of RunComfy's.")
+        raise Problem(NOT_ATTACHABLE, f"{quoted(upstream_request_id)} is not an id of RunComfy's.")
     unknown = await _unknown(gateway, request_id)
     credential = gateway.pool.of(unknown.credential)
     if credential is None:
@@ -103,7 +103,7 @@ async def attach(
     if observation.seen is Seen.GONE:
         raise Problem(NOT_ATTACHABLE, f"RunComfy does not know {upstream_request_id!r}.")
     if observation.seen in INCONCLUSIVE:
-        raise Problem(UPSTREAM_UNUSABLE, f"RunComfy could not be asked ({observation.seen}); try again.")
+        raise Problem(UPSTREAM_UNUSABLE, f"RunComfy gave no usable answer ({observation.seen}); try again.")
     try:
         return await audit.write(
             gateway,
@@ -146,7 +146,7 @@ async def close(
             "reason": "resolved_charged" if charged else "resolved_not_charged",
             "now_ms": gateway.clock.now_ms(),
             "spent": charged,
-            "error": {"code": "lost", "message": f"Its fate stayed unknown; RunComfy {words} for it."},
+            "error": {"code": "lost", "message": f"The outcome stayed unknown; RunComfy {words} for it."},
         },
     )
 

@@ -127,9 +127,9 @@ async def set_queueing(
     """
     errors = []
     if max_queued is not None and not 0 <= max_queued <= MAX_QUEUED:
-        errors.append(FieldError("#/max_queued", "range", f"max_queued is from 0 to {MAX_QUEUED}."))
+        errors.append(FieldError("#/max_queued", "range", f"max_queued must be from 0 to {MAX_QUEUED}."))
     if weight is not None and not 1 <= weight <= MAX_WEIGHT:
-        errors.append(FieldError("#/weight", "range", f"a weight is from 1 to {MAX_WEIGHT}."))
+        errors.append(FieldError("#/weight", "range", f"a weight must be from 1 to {MAX_WEIGHT}."))
     refuse(INVALID_TENANT, errors)
 
     def change(connection: Connection, tenant_id: str) -> None:

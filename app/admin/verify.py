@@ -227,20 +227,20 @@ _RULES: Final = {
         ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
     "nobody-will-move-it": f"""
         SELECT id, 'is ' || state || CASE state WHEN '{State.DISPATCHING}' THEN ' without a lease'
-        ELSE ' and never to be looked at' END FROM generations
+        ELSE ' without a next poll' END FROM generations
         WHERE (state = '{State.DISPATCHING}' AND lease_until_ms IS NULL)
         OR (state IN ({_names(FOLLOWABLE)}) AND next_poll_at_ms IS NULL)""",
     "queue-is-not-its-rows": f"""
-        SELECT q.tenant_id || ' ' || q.mode, 'says that ' || q.queued || ' wait, the rows ' || count(g.id)
+        SELECT q.tenant_id || ' ' || q.mode, 'counts ' || q.queued || ' queued, the rows ' || count(g.id)
         FROM queues q LEFT JOIN generations g ON g.tenant_id = q.tenant_id AND g.mode = q.mode
         AND g.state = '{State.ACCEPTED}'
         GROUP BY q.tenant_id, q.mode, q.queued HAVING q.queued <> count(g.id)
-        UNION ALL SELECT g.id, 'waits, and its tenant has no queue' FROM generations g
+        UNION ALL SELECT g.id, 'is queued, but its tenant has no queue' FROM generations g
         LEFT JOIN queues q ON q.tenant_id = g.tenant_id AND q.mode = g.mode
         WHERE g.state = '{State.ACCEPTED}' AND q.mode IS NULL""",
     "waits-out-of-line": f"""
-        SELECT id, CASE WHEN ticket IS NULL THEN 'waits without a ticket'
-        ELSE 'waits, and is sent with ' || credential END
+        SELECT id, CASE WHEN ticket IS NULL THEN 'is queued without a ticket'
+        ELSE 'is queued, but has the credential ' || credential END
         FROM generations WHERE state = '{State.ACCEPTED}' AND (ticket IS NULL OR credential <> '')
         UNION ALL SELECT id, 'is ' || state || ' without a credential' FROM generations
         WHERE credential = '' AND state NOT IN ({_WITHOUT_CREDENTIAL})

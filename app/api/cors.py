@@ -82,7 +82,7 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
 
     """
     if scope["path"] in _CLOSED or not await gateway.access.origins.include(scope["state"]["origin"]):
-        raise Problem(ORIGIN_NOT_ALLOWED, "The origin is none of any tenant's.")
+        raise Problem(ORIGIN_NOT_ALLOWED, "No tenant has this origin.")
 
 
 def admit(scope: Scope, principal: Principal, base_url: str) -> None:
@@ -100,10 +100,10 @@ def admit(scope: Scope, principal: Principal, base_url: str) -> None:
     if origin is not None and origin not in principal.origins:
         if token is not None and token.origins is not None and origin not in token.origins:
             raise TokenProblem(
-                ORIGIN_NOT_ALLOWED, "This client token is not for pages of this origin.", token.token_id
+                ORIGIN_NOT_ALLOWED, "This client token does not allow pages of this origin.", token.token_id
             )
         if not is_own(scope, origin, base_url):
-            detail = "The origin is none of this tenant's."
+            detail = "This tenant does not have this origin."
             if token is not None:
                 raise TokenProblem(ORIGIN_NOT_ALLOWED, detail, token.token_id)
             raise Problem(ORIGIN_NOT_ALLOWED, detail)

@@ -55,7 +55,7 @@ async def _can_see(request: Request) -> Principal:
 async def _can_read(request: Request) -> Principal:
     principal = await _can_see(request)
     if principal.token is not None and principal.token.visibility == "request":
-        raise Problem(INSUFFICIENT_SCOPE, "This client token watches one request, and reads nothing else.")
+        raise Problem(INSUFFICIENT_SCOPE, "This client token may read one request only.")
     return principal
 
 
@@ -89,7 +89,7 @@ def _with_scope(principal: Principal, scope: str) -> Principal:
 def _with_key(principal: Principal) -> Principal:
     if principal.token is not None:
         raise Problem(
-            INSUFFICIENT_SCOPE, "This takes an API key: a client token sees its own requests alone."
+            INSUFFICIENT_SCOPE, "This call needs an API key: a client token may read its own requests only."
         )
     return principal
 

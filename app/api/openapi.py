@@ -23,8 +23,10 @@ _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "A repetition with the same key is answered with the first one's job,"
-    " with `Idempotent-Replayed: true`, and never sent a second time. Scoped to the tenant. Bare or quoted.",
+    "description": "Makes it safe to repeat a submit: a repetition with the same key is answered with the"
+    " request that the first one made, with `Idempotent-Replayed: true`, and nothing is sent a second time."
+    " Bare or quoted. The API keys of a tenant share one namespace; client tokens have one for each end user,"
+    " or else for each API key.",
     "schema": {
         "type": "string",
         "pattern": f"^(?:{_BARE}|{_QUOTED})$",
@@ -34,59 +36,62 @@ _START_DEADLINE = {
     "name": START_DEADLINE,
     "in": "header",
     "required": False,
-    "description": f"Seconds from now, at most {MAX_S}, or a date (of HTTP or RFC 3339) after which the"
-    " job is cancelled, and refunded, if it has not started.",
+    "description": "When the request is cancelled and refunded if it has not started:"
+    f" seconds from now, at most {MAX_S}, or a date as in HTTP or RFC 3339.",
     "schema": {"type": "string"},
     "examples": {"seconds": {"value": "600"}},
 }
 _RATE_HEADERS = {
     "RateLimit-Policy": {
-        "description": "Every limit by its name: `q` its amount, `w` its window in seconds.",
+        "description": "Every limit by its name: `q` is its amount, `w` its window in seconds.",
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": "Where each stands: `r` what is left, `t` seconds until it begins anew.",
+        "description": "How each limit stands: `r` is what is left, `t` the seconds until it resets.",
         "schema": {"type": "string"},
     },
 }
 _CHALLENGE = {
     "WWW-Authenticate": {
-        "description": '`Bearer`, and with `error="invalid_token"` where the key is none of ours.',
+        "description": '`Bearer`, with `error="invalid_token"` if the key that was sent is not valid.',
         "required": True,
         "schema": {"type": "string"},
     }
 }
 _EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "model_id": ("A model's id, with its slashes.", {}),
+    "model_id": ("The model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
     "token_id": ("The `token_id` of a client token, which is not the token.", {"type": "string"}),
-    "end_user": ("Only what was made for this end user.", {}),
+    "end_user": ("Only entries of this end user.", {}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
-    "limit": ("How many a page has at most.", {}),
-    "offset": ("How many are passed over.", {}),
-    "cursor": ("The `next_cursor` of the page before.", {}),
+    "limit": ("The maximum number of entries on a page.", {}),
+    "offset": ("How many entries to skip.", {}),
+    "cursor": ("The `next_cursor` of the previous page.", {}),
     "state": ("Only requests in this state.", {}),
-    "include_cost": ("Whether the result has a `cost`, once that is final.", {}),
-    "after": ("As `Last-Event-ID`, for clients that cannot send it.", _EVENT_ID),
+    "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
+    "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
 }
 """Descriptions of the handlers' parameters, with a schema where FastAPI's own says too little."""
 _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are not schemas
 _TAGS = (
-    {"name": "models", "description": "The catalogue, and the submit to one of its models."},
+    {"name": "models", "description": "The catalogue, and submits to its models."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
     {"name": "events", "description": "Every change of a request's state as it happens."},
-    {"name": "client tokens", "description": "What a page may hold in place of a key."},
-    {"name": "requests", "description": "What became of the jobs."},
-    {"name": "service", "description": "What the gateway says of itself; needs no key."},
+    {
+        "name": "client tokens",
+        "description": "Short-lived tokens that web pages hold in place of an API key.",
+    },
+    {"name": "requests", "description": "What became of the requests that were submitted."},
+    {"name": "service", "description": "Health and the catalogue of errors; no key is needed."},
 )
-_DONE = {200: "Done.", 201: "Made.", 202: "Answered; see `outcome`."}
+_DONE = {200: "Success.", 201: "Created.", 202: "See `outcome` for whether it was cancelled."}
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
-    "RunComfy's Model API behind a gateway: the same routes and shapes, with a key of Reelgate's."
-    " Every error is a problem document (RFC 9457); `GET /problems` lists them all. What is no acceptable"
-    " HTTP is refused at every address alike: 400 `malformed_request`, 408 `request_timeout`, 414"
-    " `address_too_long`, 431 `headers_too_large`, 503 `too_many_connections`; another method with 405."
+    "RunComfy's Model API behind a gateway: the same routes and shapes, with an API key of the gateway's."
+    " Every error is a problem document (RFC 9457); `GET /problems` lists them all. Every address may also"
+    " answer 400 `malformed_request`, 405 `method_not_allowed`, 408 `request_timeout`, 414"
+    " `address_too_long`, 431 `headers_too_large` and 503 `too_many_connections`."
 )
 
 
@@ -107,8 +112,8 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             "APIKey": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "`rg_live_…` reaches RunComfy, `rg_test_…` the sandbox; from a page"
-                " `rg_client_…`, which a key's owner mints.",
+                "description": "An API key: `rg_live_…` reaches RunComfy, `rg_test_…` the sandbox. From a web"
+                " page, a client token, `rg_client_…`, that was created with an API key.",
             }
         },
     }
@@ -117,7 +122,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         if "{model_id}" in path and "post" in operations:
             operations["post"]["requestBody"] = _body(
-                {"type": "object", "description": "The model's input, flat."}
+                {"type": "object", "description": "The model's input, without a wrapper."}
             )
     generic = document["paths"][_SUBMIT_PATH]["post"]
     for status, answer in generic["responses"].items():
@@ -152,18 +157,20 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
     success = operation["responses"][str(route.status)]
     if route.streams:
         success["description"] = (
-            "Server-sent events: `state` with the JSON below as its data, and `position` with the place in"
-            " the queue, which has no id."
+            "Server-sent events: `state`, whose data is the JSON below, and `position`, which tells the place"
+            " in the queue and has no id."
         )
         (schema,) = success["content"].values()
         success["content"] = {"text/event-stream": schema}
         if "{request_id}" in route.path:  # the events of one request come to an end
-            operation["responses"]["204"] = {"description": "Everything was seen, and nothing is to come."}
+            operation["responses"]["204"] = {"description": "The caller has seen the last event."}
     if route.tagged:
-        tag = {"ETag": {"description": "Strong.", "required": True, "schema": {"type": "string"}}}
+        tag = {
+            "ETag": {"description": "A strong entity tag.", "required": True, "schema": {"type": "string"}}
+        }
         success["headers"] = tag
         operation["responses"]["304"] = {
-            "description": "The caller has it already (`If-None-Match`).",
+            "description": "The caller has this version already (`If-None-Match`).",
             "headers": tag,
         }
 
@@ -192,13 +199,13 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "name": "wait",
                 "in": "query",
                 "required": False,
-                "description": "Seconds to hold the answer until it is another one, or the request is over.",
+                "description": "How many seconds to hold the answer until it changes or the request ends.",
                 "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
             },
-            _header("Prefer", "`wait=N`, as the parameter."),
+            _header("Prefer", "`wait=N`: the same as the parameter `wait`."),
         ]
     if route.strict:
-        parameters.append(_header("Prefer", "`handling=strict`: a 409 where nothing is cancelled."))
+        parameters.append(_header("Prefer", "`handling=strict`: a 409 if the request was not cancelled."))
     if route.streams:
         text = "The id of the last event that the caller has seen."
         parameters.append(_header("Last-Event-ID", text) | {"schema": _EVENT_ID})

@@ -129,7 +129,7 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
         FieldError("#/" + "/".join(str(part) for part in one["loc"]), str(one["type"]), str(one["msg"]))
         for one in error.errors()
     ]
-    problem = Problem(INVALID_PARAMETER, "A parameter is not acceptable; see `errors`.", errors=errors)
+    problem = Problem(INVALID_PARAMETER, "A parameter is not valid; see `errors`.", errors=errors)
     return await answer_problem(request, problem)
 
 
@@ -140,7 +140,7 @@ async def answer_exception(request: Request, _error: Exception) -> Response:
 
 def internal_error(base_url: str, instance: str) -> Response:
     """Returns the response to an unexpected error, whose cause is in the log alone, under the trace id."""
-    problem = Problem(INTERNAL_ERROR, "The gateway could not finish this; the operator's log has the cause.")
+    problem = Problem(INTERNAL_ERROR, "The gateway could not process this request; its log has the cause.")
     return response(problem, base_url=base_url, instance=instance)
 
 
@@ -151,7 +151,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
         allowed = _allowed_methods(request)
         return Problem(
             METHOD_NOT_ALLOWED,
-            f"{request.method} is not taken here; {allowed or 'nothing'} is.",
+            f"This address supports {allowed or 'no method'}, not {request.method}.",
             headers={"Allow": allowed},
         )
     fault = replace(HTTP_ERROR, status=error.status_code)

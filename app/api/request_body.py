@@ -25,7 +25,7 @@ async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
         raise Problem(INVALID_JSON, str(error)) from error
     if not isinstance(value, dict):
         raise Problem(
-            INVALID_JSON, "The body is not a JSON object; the input is sent flat, without a wrapper."
+            INVALID_JSON, "The body is not a JSON object. Send the input itself, without a wrapper."
         )
     return value
 
@@ -37,10 +37,10 @@ def _check_type(request: Request) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not application/json.")
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
     if charset is not None and charset[1] not in {"utf-8", "utf8"}:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; JSON is UTF-8.")
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; JSON must be in UTF-8.")
     coding = request.headers.get("content-encoding", "identity")
     if coding.strip().lower() != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not taken.")
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
 
 
 async def _read(request: Request, cap_bytes: int) -> bytes:

@@ -114,7 +114,7 @@ ROUTES = (
         "models",
         "ModelPage",
         (*_KEY, INVALID_PARAMETER),
-        text="In pages. A key may be limited to some models.",
+        text="In pages. A key or client token may be limited to some models.",
     ),
     Route(
         "GET",
@@ -123,7 +123,8 @@ ROUTES = (
         "models",
         "Model",
         (*_KEY, MODEL_NOT_FOUND),
-        text="`media_rules` are the vendor's, each with whether it is `enforced`.",
+        text="`media_rules` are RunComfy's rules for files; `enforced` says whether the gateway"
+        " checks the rule.",
     ),
     Route(
         "POST",
@@ -154,9 +155,9 @@ ROUTES = (
             INVALID_PARAMETER,
         ),
         waits=True,
-        text="With a `wait` the answer is held until the job is over, or the time is. Every answer to a"
-        " valid key has the `RateLimit` headers. Where the operator lets jobs of this key wait, one that may"
-        " not be sent yet is accepted all the same, and is `in_queue` until it may.",
+        text="With a `wait` the answer is held until the request has ended or the time is over. Every answer"
+        " to a valid key has the `RateLimit` headers. Where the operator allows queueing for this key, a"
+        " request that cannot be sent yet is accepted all the same, and is `in_queue` until it is sent.",
     ),
     Route(
         "POST",
@@ -165,7 +166,7 @@ ROUTES = (
         "quota",
         "Quote",
         (*_KEY, *_BODY, UPSTREAM_NOT_CONFIGURED),
-        text="Nothing is sent, held or spent. Files of the input are looked at as for a submit.",
+        text="Nothing is sent, held or spent. Files of the input are inspected as for a submit.",
     ),
     Route(
         "GET",
@@ -175,9 +176,9 @@ ROUTES = (
         "Event",
         (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
-        text="Not for client tokens, which watch requests one by one. An event's id is its number: 1, 2, 3 …"
-        " without a gap. Without `Last-Event-ID` the stream"
-        " begins with what comes next. It does not end by itself.",
+        text="For API keys only; client tokens follow their requests one by one. An event's id is its number:"
+        " 1, 2, 3 … without gaps. Without `Last-Event-ID` the stream begins with the next event. It does not"
+        " end by itself.",
     ),
     Route(
         "POST",
@@ -188,8 +189,8 @@ ROUTES = (
         (*_KEY, INVALID_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_TOKEN_TERMS),
         status=201,
         body="ClientTokenTerms",
-        text="For a page, which must not hold a key: for minutes, within bounds, and with a budget of its own"
-        " if you like. What the key itself may not do, its tokens may not either; its limits hold on top.",
+        text="For a web page, which must not hold an API key. A token is short-lived and may have bounds"
+        " and a budget of its own. It can never do more than its API key, whose limits apply as well.",
     ),
     Route(
         "GET",
@@ -198,7 +199,7 @@ ROUTES = (
         "client tokens",
         "ClientTokenPage",
         (*_KEY, INVALID_PARAMETER),
-        text="The next page is also in `Link`.",
+        text="The `Link` header has the address of the next page.",
     ),
     Route(
         "GET",
@@ -207,7 +208,7 @@ ROUTES = (
         "client tokens",
         "ClientTokenInFull",
         (*_KEY, CLIENT_TOKEN_NOT_FOUND),
-        text="Every request that a token made also names it.",
+        text="Every request names the client token that made it.",
     ),
     Route(
         "POST",
@@ -216,7 +217,7 @@ ROUTES = (
         "client tokens",
         "ClientTokenInFull",
         (*_KEY, CLIENT_TOKEN_NOT_FOUND),
-        text="Jobs that it made are not affected. Revoking its API key ends it too.",
+        text="Requests that it made are not affected. Revoking its API key revokes it as well.",
     ),
     Route(
         "GET",
@@ -225,7 +226,7 @@ ROUTES = (
         "quota",
         "Quota",
         _KEY,
-        text="A test key and a live key have accounts of their own.",
+        text="Test keys and live keys have separate accounts.",
     ),
     Route(
         "GET",
@@ -234,7 +235,7 @@ ROUTES = (
         "requests",
         "RequestPage",
         (*_KEY, INVALID_PARAMETER),
-        text="The next page is also in `Link`.",
+        text="The `Link` header has the address of the next page.",
     ),
     Route(
         "GET",
@@ -244,8 +245,8 @@ ROUTES = (
         "Request",
         (*_KEY, REQUEST_NOT_FOUND),
         tagged=True,
-        text="Asks RunComfy where the record may be out of date; `Reelgate-Stale` says that it could not"
-        " be asked.",
+        text="Polls RunComfy if the record may be out of date; the header `Reelgate-Stale` says that this was"
+        " not possible.",
     ),
     Route(
         "GET",
@@ -266,7 +267,7 @@ ROUTES = (
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
         tagged=True,
         waits=True,
-        text="With a `wait` the answer is held until it is another one.",
+        text="With a `wait` the answer is held until it changes or the time is over.",
     ),
     Route(
         "GET",
@@ -277,8 +278,8 @@ ROUTES = (
         (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, RESULT_ERASED),
         tagged=True,
         waits=True,
-        text="With a `wait` the answer is held until it is another one. Outputs are erased after a time:"
-        " then it is a 410.",
+        text="With a `wait` the answer is held until it changes or the time is over. Outputs are erased at"
+        " the end of their retention period; from then on the answer is a 410.",
     ),
     Route(
         "POST",
@@ -298,7 +299,8 @@ ROUTES = (
         ),
         status=202,
         strict=True,
-        text="What runs already, is over or of unknown fate is `not_cancellable`. Repeating it is harmless.",
+        text="A request that is running, has ended or has an unknown outcome is `not_cancellable`."
+        " Repeating the call is harmless.",
     ),
     Route(
         "GET",
@@ -307,7 +309,7 @@ ROUTES = (
         "service",
         "Health",
         (),
-        text="For probes; it asks nothing of the database.",
+        text="For probes; it does not use the database.",
     ),
     Route(
         "GET",
@@ -316,7 +318,7 @@ ROUTES = (
         "service",
         "Health",
         (DATABASE_UNAVAILABLE, SHUTTING_DOWN),
-        text="For probes and for the proxy in front.",
+        text="For probes and for the load balancer.",
     ),
     Route(
         "GET",
@@ -325,7 +327,7 @@ ROUTES = (
         "service",
         "ProblemKinds",
         (),
-        text="Each with its code, whether to try again, and its remedy.",
+        text="Each with its code, whether it is worth repeating the request, and a remedy.",
     ),
     Route(
         "GET",
@@ -334,7 +336,7 @@ ROUTES = (
         "service",
         "ProblemKind",
         (ROUTE_NOT_FOUND,),
-        text="The problem's `type` is this address.",
+        text="This address is the `type` of such a problem.",
     ),
 )
 

@@ -172,7 +172,7 @@ class Authenticator:
         if principal.token is not None:
             found = await self._db.read(client_tokens.find, principal.token.token_id)
             if found is None:
-                raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+                raise Problem(INVALID_CLIENT_TOKEN, "This gateway does not know this client token.")
             check_token(found[0], now_ms)
             return
         key = await self._db.read(keys.find, principal.kid)
@@ -181,7 +181,7 @@ class Authenticator:
     async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
         found = await self._db.read(client_tokens.find, presented.kid)
         if not self._is_right(presented, found[0] if found else None) or found is None:
-            raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+            raise Problem(INVALID_CLIENT_TOKEN, "This gateway does not know this client token.")
         token, parent = found
         check_token(token, now_ms)
         self._record_use(
@@ -211,7 +211,7 @@ class Authenticator:
             await self._db.write(mark, kid, now_ms=now_ms)
         except Problem:
             self._noted_ms.pop(kid, None)
-            _log.warning("A key's use could not be noted.", kid=kid)
+            _log.warning("The last use of a key could not be recorded.", kid=kid)
 
 
 def check_token(token: ClientToken, now_ms: int) -> None:
@@ -233,7 +233,7 @@ def check_token(token: ClientToken, now_ms: int) -> None:
 
 def _check_key(key: APIKey | None, now_ms: int) -> APIKey:
     if key is None:
-        raise Problem(INVALID_API_KEY, "This API key is not known here.")
+        raise Problem(INVALID_API_KEY, "This gateway does not know this API key.")
     state = key.state(now_ms)
     if state != "active":
         raise Problem(INVALID_API_KEY, f"This API key is {state}.")

@@ -53,7 +53,8 @@ def fault_of_name(name: str) -> FieldError | None:
     if _NAME.match(name):
         return None
     detail = (
-        f"{name[:200]!r} is no tenant name: 1 to 100 letters, digits, blanks, dots, dashes or underscores."
+        f"{name[:200]!r} is not a valid tenant name: use 1 to 100 letters, digits, spaces, dots,"
+        " dashes or underscores."
     )
     return FieldError("#/name", "pattern", detail)
 
@@ -164,7 +165,9 @@ def origin_of(text: str) -> str:
     host = parts.hostname or ""
     usual = {"https": 443, "http": 80}.get(parts.scheme)
     if usual is None or not _HOST.match(host) or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-        raise OriginError(f"{quoted(text)} is no origin: https://app.example, without a path or a wildcard.")
+        raise OriginError(
+            f"{quoted(text)} is not an origin such as https://app.example, without a path or a wildcard."
+        )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
 

@@ -30,7 +30,9 @@ def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
     """Returns what is wrong with a token's bounds for this model; the pointers begin with `#/bounds`."""
     values = sum(len(one["enum"]) for one in bounds.values() if isinstance(one.get("enum"), list))
     if values > MAX_VALUES:
-        return [Violation("#/bounds", "enum", f"has {values} values, and may have {MAX_VALUES} in all")]
+        return [
+            Violation("#/bounds", "enum", f"has {values} values in all; at most {MAX_VALUES} are allowed")
+        ]
     faults: list[Violation | None] = []
     inputs = _inputs(model)
     for name, bound in bounds.items():
@@ -44,7 +46,7 @@ def faults_of_bounds(model: Model, bounds: Bounds) -> list[Violation]:
             own = [_fault_of(model, name, keyword, value) for keyword, value in bound.items()]
             faults += own
             if not any(own) and bound.get("minimum", -math.inf) > bound.get("maximum", math.inf):
-                faults.append(Violation(place, "minimum", "has a minimum above its maximum"))
+                faults.append(Violation(place, "minimum", "has a minimum that exceeds its maximum"))
     return [one for one in faults if one is not None]
 
 
@@ -79,7 +81,9 @@ def _types(schema: Any) -> frozenset[str]:
 def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | None:
     place = ("bounds", name, keyword)
     if keyword not in _KEYWORDS:
-        return Violation(fragment(place), "unknown_field", f"is no bound; bounds are {', '.join(_KEYWORDS)}")
+        return Violation(
+            fragment(place), "unknown_field", f"is not a bound; the bounds are {', '.join(_KEYWORDS)}"
+        )
     if keyword == "enum":
         if not isinstance(value, list) or not value:
             return Violation(fragment(place), "type", "must be a list of the values that are allowed")
@@ -89,7 +93,7 @@ def _fault_of(model: Model, name: str, keyword: str, value: Any) -> Violation | 
     if types and types.isdisjoint(_TYPES[keyword]):
         wanted = " or ".join(sorted(_TYPES[keyword]))
         return Violation(
-            fragment(place), "type", f"is a bound of {wanted}, and {name} is {listed(sorted(types))}"
+            fragment(place), "type", f"applies to {wanted} only, and {name} is {listed(sorted(types))}"
         )
     minimum = 0 if keyword == "max_length" else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -127,7 +131,7 @@ def _violation_of_bound(bound: Mapping[str, Any], value: Any) -> str | None:
     length = len(value) if isinstance(value, str | list) else math.inf
     if length > bound["max_length"]:
         told = length if isinstance(length, int) else shown(value)
-        return f"may be {bound['max_length']} long at most with this client token, is {told}"
+        return f"must be at most {bound['max_length']} long with this client token, is {told}"
     return None
 
 

@@ -134,7 +134,7 @@ class _Compiler:
         elif beside.keys() & (
             dialect.CONSTRAINTS.keys() | CONSTRAINING | {*dialect.BRANCHES, *dialect.BRANCH_LISTS}
         ):
-            self.problem(place.inner("$ref"), "stands beside keywords that constrain: use allOf for that")
+            self.problem(place.inner("$ref"), "stands beside other constraints: use allOf for that")
         else:
             target, tokens = found
             inner = replace(place, at=(*self.at, *tokens), refs=place.refs | {ref})

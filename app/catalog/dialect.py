@@ -167,7 +167,7 @@ def _pattern(value: Any) -> str | None:
     try:
         jsonschema_rs.Draft202012Validator({"pattern": value}, validate_formats=True)
     except ValueError:
-        return f"is not a regular expression that the validator takes: {shown(value)}"
+        return f"is not a regular expression that the validator supports: {shown(value)}"
     return None
 
 

@@ -360,7 +360,7 @@ def _scalar_fault(value: Any) -> tuple[str, str] | None:
         return ("not_json", f"must be a number of at most {_MAX_INT_BITS:,} bits") if too_long else None
     if isinstance(value, float):
         return None if math.isfinite(value) else ("not_json", "must be a finite number")
-    return None if value is None else ("not_json", "is no JSON value")
+    return None if value is None else ("not_json", "is not a JSON value")
 
 
 def _is_text(value: str) -> bool:

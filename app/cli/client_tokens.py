@@ -14,19 +14,22 @@ from app.cli.tables import AsJson, print_json, print_table
 from app.documents import client_tokens as documents
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="What pages hold in place of a key, minted over HTTP.")
+group = typer.Typer(
+    no_args_is_help=True,
+    help="Client tokens, which web pages hold in place of an API key. They are created over HTTP.",
+)
 
 
 @group.command("list")
 def list_client_tokens(
     tenant: Tenant,
-    end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Of this end user alone.")] = None,
+    end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Only this end user.")] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=client_tokens.MAX_LISTED, help="How many, the newest first.")
+        int, typer.Option(min=1, max=client_tokens.MAX_LISTED, help="How many to list, the newest first.")
     ] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show a tenant's client tokens, without their secrets."""
+    """List a tenant's client tokens, without their secrets."""
 
     async def work(gateway: AdminSession) -> tuple[list[ClientToken], int]:
         listed = await client_tokens.listed(gateway, tenant, end_user=end_user, limit=limit)
@@ -37,7 +40,7 @@ def list_client_tokens(
         print_json([documents.client_token(one, now_ms) for one in found])
         return
     print_table(
-        ("TOKEN ID", "KEYS", "KID", "STATE", "VISIBILITY", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
+        ("TOKEN ID", "MODE", "KID", "STATE", "VISIBILITY", "END USER", "CREATED", "EXPIRES", "REFUSALS"),
         [
             (
                 one.token_id,
@@ -57,7 +60,7 @@ def list_client_tokens(
 
 @group.command("show")
 def show_client_token(token_id: str) -> None:
-    """Show all of a client token, as JSON: its terms, what it used, made and was refused."""
+    """Print a client token as JSON: its terms, usage, requests and refusals."""
 
     async def work(gateway: AdminSession) -> tuple[client_tokens.TokenInFull, int]:
         return await client_tokens.show(gateway, token_id), gateway.clock.now_ms()
@@ -68,6 +71,6 @@ def show_client_token(token_id: str) -> None:
 
 @group.command("revoke")
 def revoke_client_token(token_id: str, reason: Reason = None) -> None:
-    """End a client token now, on every server within five seconds; its jobs go on."""
+    """Revoke a client token, on every server within five seconds; its requests continue."""
     with_admin(lambda gateway: client_tokens.revoke(gateway, of_command(), token_id, reason=reason))
     typer.echo(f"Revoked {token_id}.")

@@ -53,7 +53,7 @@ def show_key() -> None:
     """Prints the demo tenant's test key, as the last start of `reelgate dev` stored it."""
     path = _key_file(settings_or_exit())
     if not path.exists():
-        fail(f"there is no {path} yet: `reelgate dev` makes it when it starts.")
+        fail(f"there is no {path} yet: the first start of `reelgate dev` creates it.")
     with plain_errors():
         typer.echo(path.read_text(encoding="utf-8").strip())
 
@@ -155,7 +155,8 @@ def _sandbox(settings: Settings) -> Iterator[None]:
 def _tell_of_its_end(process: "subprocess.Popen[bytes]") -> None:
     if code := process.wait():  # 0 where we, or a Ctrl-C, ended it
         typer.echo(
-            f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 from now on.", err=True
+            f"reelgate: the sandbox ended (exit code {code}); test keys get a 503 until it runs again.",
+            err=True,
         )
 
 

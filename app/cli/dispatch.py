@@ -1,4 +1,4 @@
-"""`reelgate dispatch`: how the queues stand, pausing and resuming dispatch."""
+"""`reelgate dispatch`: the queue of requests to send, and pausing it."""
 
 from typing import Annotated, Any
 
@@ -14,24 +14,26 @@ from app.cli.tables import AsJson, iso_or_none, print_json, print_table
 from app.generations.queue.backlog import Backlog
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="Jobs that wait to be sent.")
+group = typer.Typer(no_args_is_help=True, help="The queue of requests to send, and pausing it.")
 
-Whose = Annotated[str | None, typer.Argument(help="Of this tenant alone; of all unless given.")]
-Test = Annotated[bool, typer.Option("--test", help="Of rg_test_ keys alone.")]
-Live = Annotated[bool, typer.Option("--live", help="Of rg_live_ keys alone.")]
+Whose = Annotated[str | None, typer.Argument(help="Only this tenant. Default: all tenants.")]
+Test = Annotated[bool, typer.Option("--test", help="Only requests of rg_test_ keys.")]
+Live = Annotated[bool, typer.Option("--live", help="Only requests of rg_live_ keys.")]
 
 
 @group.command("status")
 def show_status(as_json: AsJson = False) -> None:
-    """Show what waits: how much, since when, and whose share it is."""
+    """Show every queue: its length, the age of its oldest request, and the tenant's share."""
     found = with_admin(dispatch.status)
     if as_json:
         print_json(_document(found))
         return
     for mode, at_ms in found.paused_since_ms.items():
-        typer.echo(f"Nothing of rg_{mode}_ keys is sent since {iso(at_ms)}; `reelgate dispatch resume`.")
+        typer.echo(
+            f"Dispatch for rg_{mode}_ keys is paused since {iso(at_ms)}; see `reelgate dispatch resume`."
+        )
     print_table(
-        ("TENANT", "MODE", "WAITING", "OLDEST", "IN FLIGHT", "WEIGHT", "SHARE", "SENT", "STATE"),
+        ("TENANT", "MODE", "QUEUED", "OLDEST", "IN FLIGHT", "WEIGHT", "SHARE", "SENT", "STATE"),
         [
             (
                 one.tenant,
@@ -51,29 +53,29 @@ def show_status(as_json: AsJson = False) -> None:
 
 @group.command("pause")
 def pause(tenant: Whose = None, live: Live = False, test: Test = False, reason: Reason = None) -> None:
-    """Send nothing more. Jobs that may wait are accepted all the same; others are refused."""
+    """Stop sending requests. Requests that may be queued are still accepted; others are refused."""
     modes = _modes(tenant, live=live, test=test)
     if tenant is not None:
         with_admin(lambda gateway: dispatch.pause_tenant(gateway, of_command(), tenant, reason=reason))
     else:
         with_admin(lambda gateway: dispatch.pause(gateway, of_command(), modes, reason=reason))
-    typer.echo(f"Nothing of {tenant or _keys_of(modes)} is sent, within a second.")
+    typer.echo(f"Dispatch for {tenant or _keys_of(modes)} is paused, within a second.")
 
 
 @group.command("resume")
 def resume(tenant: Whose = None, live: Live = False, test: Test = False, reason: Reason = None) -> None:
-    """Go on sending."""
+    """Resume sending requests."""
     modes = _modes(tenant, live=live, test=test)
     if tenant is not None:
         with_admin(lambda gateway: dispatch.resume_tenant(gateway, of_command(), tenant, reason=reason))
     else:
         with_admin(lambda gateway: dispatch.resume(gateway, of_command(), modes, reason=reason))
-    typer.echo(f"Jobs of {tenant or _keys_of(modes)} are sent again, within a second.")
+    typer.echo(f"Dispatch for {tenant or _keys_of(modes)} is resumed, within a second.")
 
 
 def _modes(tenant: str | None, *, live: bool, test: bool) -> list[Mode]:
     if tenant is not None and (live or test):
-        raise typer.BadParameter("a tenant is paused for all its keys.")
+        raise typer.BadParameter("a tenant can only be paused for live and test keys together.")
     chosen: dict[Mode, bool] = {"live": live, "test": test}
     return [mode for mode, its in chosen.items() if its or not (live or test)]
 

@@ -1,4 +1,4 @@
-"""The `reelgate` command: servers, the schema, tenants and keys, and a doctor."""
+"""Run and administer Reelgate: servers, database, tenants, API keys, limits and money."""
 
 import gc
 import json
@@ -58,7 +58,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 def reelgate(
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """The `reelgate` command."""
@@ -66,7 +66,7 @@ def reelgate(
 
 @cli.command()
 def serve() -> None:
-    """Serve the gateway."""
+    """Run a gateway server."""
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -75,7 +75,7 @@ def serve() -> None:
 
 @cli.command()
 def worker() -> None:
-    """Follow jobs in the background, beside servers with REELGATE_RUN_LOOPS=false (PostgreSQL)."""
+    """Run the background loops, for servers with REELGATE_RUN_LOOPS=false (PostgreSQL only)."""
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -88,7 +88,7 @@ def sandbox(
         bool, typer.Option(hidden=True, help="End when standard input does.")
     ] = False,
 ) -> None:
-    """Serve the sandbox, a stand-in for RunComfy that rg_test_ keys reach."""
+    """Run the sandbox, a stand-in for RunComfy that serves rg_test_ keys."""
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -98,10 +98,10 @@ def sandbox(
 @cli.command()
 def dev(
     show_key: Annotated[
-        bool, typer.Option("--show-key", help="Print the demo tenant's test key again, and end.")
+        bool, typer.Option("--show-key", help="Print the demo tenant's test key again and exit.")
     ] = False,
 ) -> None:
-    """Serve gateway and sandbox with a demo tenant, on this machine."""
+    """Run a gateway and a sandbox with a demo tenant on this machine."""
     from app.cli import dev as demo
 
     if show_key:
@@ -112,7 +112,7 @@ def dev(
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database's schema up to date."""
+    """Create the database's schema, or bring it up to date."""
     from app.cli.session import plain_errors, settings_or_exit
     from app.db import revision
     from app.db.engine import is_sqlite
@@ -132,9 +132,9 @@ def migrate() -> None:
 
 @cli.command()
 def openapi(
-    output: Annotated[Path | None, typer.Option(help="Write it here instead of standard output.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A file to write instead of standard output.")] = None,
 ) -> None:
-    """Print the OpenAPI document of this configuration."""
+    """Print the OpenAPI document of the API with these settings and models."""
     from app.catalog.catalog import open_catalog
     from app.cli.session import plain_errors, settings_or_exit
     from app.main import contract
@@ -152,9 +152,9 @@ def openapi(
 
 @cli.command()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Check the configuration and what it reaches; exit code 1 when something is wrong."""
+    """Check the settings, the database and the upstreams; exit with 1 if something is wrong."""
     from app.cli import doctor as checks
 
     checks.doctor(as_json=as_json)
@@ -163,7 +163,7 @@ def doctor(
 def main() -> None:
     """Runs the command line; the entry point of `reelgate`."""
     if sys.stdout is None:
-        sys.exit("reelgate: standard output is closed, and a key is shown only once.")
+        sys.exit("reelgate: standard output is closed, so a new key could not be shown.")
     try:
         cli()
     except KeyboardInterrupt:

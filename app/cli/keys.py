@@ -1,4 +1,4 @@
-"""`reelgate keys`: making, listing, rotating and revoking API keys."""
+"""`reelgate keys`: API keys. A key is shown only once, when it is created."""
 
 import sys
 from datetime import timedelta
@@ -16,28 +16,33 @@ from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_t
 from app.cli.tenants import switch
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once, when it is made.")
+group = typer.Typer(no_args_is_help=True, help="API keys. A key is shown only once, when it is created.")
 
 
 @group.command("create")
 def create_key(
     tenant: Tenant,
-    test: Annotated[bool, typer.Option("--test", help="Reaches the sandbox and never RunComfy.")] = False,
-    name: Annotated[str, typer.Option(help="A note of what it is for.")] = "",
+    test: Annotated[
+        bool, typer.Option("--test", help="A test key: it reaches the sandbox, never RunComfy.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="A note of what the key is for.")] = "",
     scope: Annotated[
-        list[str] | None, typer.Option(help="submit, read, tokens:create; the first two unless given.")
+        list[str] | None,
+        typer.Option(help="submit, read or tokens:create; may be repeated. Default: submit and read."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model that it may use; all unless given.")
+        list[str] | None,
+        typer.Option(help="A model that the key may use; may be repeated. Default: all models."),
     ] = None,
     expires_days: Annotated[
-        float | None, typer.Option(min=1, max=keys.MAX_DAYS, help="Days until it ends; never unless given.")
+        float | None,
+        typer.Option(min=1, max=keys.MAX_DAYS, help="Days until the key expires. Default: never."),
     ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make an API key."""
+    """Create an API key."""
     made = with_admin(
         lambda gateway: keys.create(
             gateway,
@@ -69,7 +74,7 @@ def create_key(
 
 @group.command("list")
 def list_keys(tenant: OneTenant = None, as_json: AsJson = False) -> None:
-    """Show keys, without their secrets."""
+    """List API keys, without their secrets."""
 
     async def work(gateway: AdminSession) -> tuple[list[APIKey], int]:
         return await keys.listed(gateway, tenant=tenant), gateway.clock.now_ms()
@@ -101,13 +106,13 @@ def list_keys(tenant: OneTenant = None, as_json: AsJson = False) -> None:
 def rotate_key(
     kid: str,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, max=keys.MAX_DAYS * 24, help="Hours that the old key lives on.")
+        float, typer.Option(min=0, max=keys.MAX_DAYS * 24, help="Hours for which the old key stays valid.")
     ] = 24,
     reason: Reason = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a second key like the first; the first lives on for the overlap."""
+    """Create a new key with the terms of an old one, which stays valid for the overlap."""
     overlap_ms = _ms(timedelta(hours=overlap_hours))
     made = with_admin(
         lambda gateway: keys.rotate(gateway, of_command(), kid, overlap_ms=overlap_ms, reason=reason),
@@ -128,10 +133,10 @@ def rotate_key(
 @group.command("set-queueing")
 def set_queueing(
     kid: str,
-    queueing: Annotated[str, typer.Argument(help="on, off, or default: as its tenant.")],
+    queueing: Annotated[str, typer.Argument(help="on, off, or default (as its tenant).")],
     reason: Reason = None,
 ) -> None:
-    """Whether the key's jobs that may not be sent yet wait instead of being refused."""
+    """Set whether a key's requests that cannot be sent yet are queued or refused."""
     chosen = switch(queueing)
     with_admin(lambda gateway: keys.set_queueing(gateway, of_command(), kid, queueing=chosen, reason=reason))
     typer.echo(f"Queueing of {kid}: {queueing}, within a second.")
@@ -139,7 +144,7 @@ def set_queueing(
 
 @group.command("revoke")
 def revoke_key(kid: str, reason: Reason = None) -> None:
-    """End a key now, on every server within five seconds."""
+    """Revoke a key, on every server within five seconds."""
     with_admin(lambda gateway: keys.revoke(gateway, of_command(), kid, reason=reason))
     typer.echo(f"Revoked {kid}.")
 
@@ -152,11 +157,13 @@ def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
             typer.echo(document["key"])
         sys.stdout.flush()
     except OSError as error:
-        fail(f"key {document['kid']} was made but could not be printed ({error}); revoke it.")
+        fail(f"key {document['kid']} was created but could not be printed ({error}); revoke it.")
     if not as_json and not quiet:
-        typer.echo(f"This is shown once; keep it now. Its kid is {document['kid']}.", err=True)
+        typer.echo(f"The key is shown only once: store it now. Its kid is {document['kid']}.", err=True)
         if "old_key_ends_at" in document:
-            typer.echo(f"The old key {document['replaces']} ends at {document['old_key_ends_at']}.", err=True)
+            typer.echo(
+                f"The old key {document['replaces']} is valid until {document['old_key_ends_at']}.", err=True
+            )
 
 
 def _document(key: APIKey, now_ms: int) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from app.quotas.amounts import credits_text
 from app.quotas.ledger import Entry
 from app.quotas.metrics import Metric
 
-group = typer.Typer(no_args_is_help=True, help="Balances, entries, and whether they are right.")
+group = typer.Typer(no_args_is_help=True, help="Balances and entries of the ledger, and checks of both.")
 
-_ONCE = "to a tenant's live keys, or to its test keys, it is entered once"
+_ONCE = "the same number is entered only once per tenant and mode"
 
 
 @group.command("top-up", context_settings={"ignore_unknown_options": True})
@@ -32,11 +32,11 @@ def top_up(
     key: Key = None,
     model: Model = None,
     test: Test = False,
-    note: Annotated[str | None, typer.Option(help="What for, for the record.")] = None,
-    reference: Annotated[str | None, typer.Option(help=f"The payment's own number: {_ONCE}.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note for the record.")] = None,
+    reference: Annotated[str | None, typer.Option(help=f"The payment's number: {_ONCE}.")] = None,
     reason: Reason = None,
 ) -> None:
-    """Add to a prepaid balance; the first top-up makes it prepaid."""
+    """Add credits to a prepaid balance; the first top-up makes it prepaid."""
     name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
     entered = with_admin(
         lambda gateway: ledger.top_up(
@@ -48,18 +48,20 @@ def top_up(
 
 @group.command("adjust", context_settings={"ignore_unknown_options": True})
 def adjust(
-    amount: Annotated[str, typer.Argument(metavar="CREDITS", help="To add, or below 0 to take away.")],
-    note: Annotated[str, typer.Option(help="Why, for the record.")],
+    amount: Annotated[
+        str, typer.Argument(metavar="CREDITS", help="The credits to add; below 0 to subtract.")
+    ],
+    note: Annotated[str, typer.Option(help="The reason, for the record.")],
     tenant: Tenant,
     key: Key = None,
     model: Model = None,
     test: Test = False,
     reference: Annotated[
-        str | None, typer.Option(help=f"A number of its own, apart from those of top-ups: {_ONCE}.")
+        str | None, typer.Option(help=f"The adjustment's number, separate from those of top-ups: {_ONCE}.")
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Correct a balance, with the reason."""
+    """Correct a balance."""
     name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
     entered = with_admin(
         lambda gateway: ledger.adjust(
@@ -73,7 +75,7 @@ def _say(noun: str, entered: Entered) -> None:
     if entered.is_new:
         typer.echo(f"Entered: {noun} of {credits_text(entered.microcredits)} credits.")
     else:
-        typer.echo(f"An entry with reference {entered.reference!r} is there already; nothing was changed.")
+        typer.echo(f"An entry with reference {entered.reference!r} exists already; nothing was changed.")
     if balance := [one for one in entered.standings if one.limit.metric is Metric.CREDITS_TOTAL]:
         print_standings(balance)
     say_if_not_prepaid(balance)
@@ -82,18 +84,18 @@ def _say(noun: str, entered: Entered) -> None:
 @group.command("list")
 def list_entries(
     tenant: OneTenant = None,
-    request: Annotated[str | None, typer.Option(metavar="ID", help="Of this request alone.")] = None,
+    request: Annotated[str | None, typer.Option(metavar="ID", help="Only entries of this request.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show the newest entries."""
+    """List the newest entries."""
     found = with_admin(lambda gateway: ledger.listed(gateway, tenant=tenant, request_id=request, limit=limit))
     if as_json:
         print_json([_entry_document(found.tenants[one.owner.tenant_id], one) for one in found.entries])
         return
     print_table(
         (
-            *("ENTRY", "AT", "TENANT", "KEYS", "KIND", "BALANCE CHANGE"),
+            *("ENTRY", "AT", "TENANT", "MODE", "KIND", "BALANCE CHANGE"),
             *("REQUEST", "KID", "MODEL", "REFERENCE", "NOTE"),
         ),
         [
@@ -117,7 +119,7 @@ def list_entries(
 
 @group.command("verify")
 def verify_books(as_json: AsJson = False) -> None:
-    """Compute every balance, window and count anew and say what differs; exit code 1 when something does."""
+    """Recompute every balance and count from the rows; exit with 1 if something differs."""
     report = with_admin(verify.report)
     if as_json:
         sums = {name: getattr(report, name) for name in report.__slots__ if name != "findings"}
@@ -131,14 +133,14 @@ def verify_books(as_json: AsJson = False) -> None:
             f" {credits_text(report.held_microcredits)} held,"
             f" {credits_text(report.spent_microcredits)} spent."
         )
-        typer.echo(f"{len(report.findings)} findings." if report.findings else "The books are right.")
+        typer.echo(f"{len(report.findings)} findings." if report.findings else "The ledger is consistent.")
     if report.findings:
         raise typer.Exit(1)
 
 
 @group.command("reconcile")
 def reconcile_bill(
-    bill: Annotated[Path, typer.Argument(metavar="FILE", help="The provider's bill: CSV with a header.")],
+    bill: Annotated[Path, typer.Argument(metavar="FILE", help="RunComfy's bill: a CSV file with a header.")],
     since: Annotated[
         datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The bill's first day (UTC).")
     ],
@@ -147,7 +149,7 @@ def reconcile_bill(
     cost_column: Annotated[str, typer.Option(help="The column with the cost in US dollars.")] = "cost",
     as_json: AsJson = False,
 ) -> None:
-    """Compare the provider's bill with the books; exit code 1 when they differ."""
+    """Compare RunComfy's bill with the ledger; exit with 1 if they differ."""
 
     async def work(gateway: AdminSession) -> Reconciliation:
         with bill.open(encoding="utf-8-sig", newline="") as file:
@@ -167,7 +169,8 @@ def reconcile_bill(
         for one in found.differences:
             typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
         typer.echo(
-            f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them ours, for which"
+            f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them for requests of this"
+            " gateway, for which"
             f" {credits_text(found.charged_microcredits)} credits were charged,"
             f" {credits_text(found.refunded_microcredits)} refunded and"
             f" {credits_text(found.held_microcredits)} are still held."
@@ -176,7 +179,7 @@ def reconcile_bill(
             count = sum(one.rule == rule for one in found.differences)
             typer.echo(f"{rule} ({count}): {RULES[rule]}.")
         if not found.differences:
-            typer.echo("Bill and books agree.")
+            typer.echo("The bill and the ledger agree.")
     if found.differences:
         raise typer.Exit(1)
 

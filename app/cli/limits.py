@@ -15,7 +15,7 @@ from app.documents.limits import limit as document
 from app.quotas.metrics import SETTABLE, Metric
 
 group = typer.Typer(
-    no_args_is_help=True, help="What a tenant, a key or an end user, or one of them with one model, may use."
+    no_args_is_help=True, help="Limits of a tenant, an API key or an end user, for all models or for one."
 )
 
 
@@ -25,8 +25,8 @@ def set_limits(
         list[str],
         typer.Argument(
             metavar="METRIC=AMOUNT...",
-            help=f"Metrics: {', '.join(SETTABLE)}. AMOUNT is a number, of credits where the metric is;"
-            " submits-minute=60/10 has a burst of 10; none lifts a default.",
+            help=f"Metrics: {', '.join(SETTABLE)}. AMOUNT is a number, in credits for credits-…;"
+            " submits-minute=60/10 has a burst of 10; none removes a default limit.",
         ),
     ],
     tenant: Tenant,
@@ -36,7 +36,7 @@ def set_limits(
     test: Test = False,
     reason: Reason = None,
 ) -> None:
-    """Set limits, and show how they stand."""
+    """Set limits, and show their usage."""
     name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
     done = with_admin(lambda gateway: limits.set_limits(gateway, of_command(), name, given, reason=reason))
     print_standings(done.standings)
@@ -48,7 +48,10 @@ def set_limits(
 @group.command("unset")
 def unset_limits(
     given: Annotated[
-        list[str], typer.Argument(metavar="METRIC...", help=f"Of {', '.join(SETTABLE)}: all of them or none.")
+        list[str],
+        typer.Argument(
+            metavar="METRIC...", help=f"Metrics: {', '.join(SETTABLE)}. Either all are removed or none."
+        ),
     ],
     tenant: Tenant,
     key: Key = None,
@@ -57,7 +60,7 @@ def unset_limits(
     test: Test = False,
     reason: Reason = None,
 ) -> None:
-    """Remove limits; a default of the settings holds again."""
+    """Remove limits; defaults in the settings apply again."""
     name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
     standings = with_admin(
         lambda gateway: limits.unset_limits(gateway, of_command(), name, given, reason=reason)
@@ -71,14 +74,14 @@ def unset_limits(
 
 @group.command("list")
 def list_limits(tenant: OneTenant = None, as_json: AsJson = False) -> None:
-    """Show every limit with what is held and spent; the settings' defaults are not listed."""
+    """List all limits with their usage, without the defaults in the settings."""
     found = with_admin(lambda gateway: limits.listed(gateway, tenant=tenant))
     if as_json:
         print_json([_document(one) for one in found])
         return
     print_table(
         (
-            *("TENANT", "KEYS", "KID", "END USER", "MODEL", "METRIC"),
+            *("TENANT", "MODE", "KID", "END USER", "MODEL", "METRIC"),
             *("LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
         ),
         [

@@ -15,17 +15,19 @@ from app.kit.clock import iso
 from app.kit.json import from_column
 from app.quotas.amounts import credits_text
 
-group = typer.Typer(no_args_is_help=True, help="Requests of all tenants, and what to do with unknown ones.")
+group = typer.Typer(
+    no_args_is_help=True, help="Requests of all tenants, and resolving those of unknown outcome."
+)
 
 
 @group.command("list")
 def list_requests(
     tenant: OneTenant = None,
-    state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the newest requests."""
+    """List the newest requests."""
     found = with_admin(lambda gateway: requests.listed(gateway, tenant=tenant, state=state, limit=limit))
     if as_json:
         print_json([_document(one, found.tenants[one.tenant_id]) for one in found.requests])
@@ -55,7 +57,7 @@ def list_requests(
 
 @group.command("show")
 def show_request(request_id: str) -> None:
-    """Print everything that is kept of a request, as JSON."""
+    """Print everything that is stored of a request, as JSON."""
     found = with_admin(lambda gateway: requests.show(gateway, request_id))
     history = [
         {"version": one.version, "state": one.state, "at": iso(one.at_ms), "reason": one.reason}
@@ -68,15 +70,17 @@ def show_request(request_id: str) -> None:
 def resolve_request(
     request_id: str,
     attach: Annotated[
-        str | None, typer.Option(metavar="UPSTREAM_ID", help="RunComfy has it under this id.")
+        str | None, typer.Option(metavar="UPSTREAM_ID", help="RunComfy has the job under this id.")
     ] = None,
-    charged: Annotated[bool, typer.Option("--charged", help="It cannot be found, and was charged.")] = False,
+    charged: Annotated[
+        bool, typer.Option("--charged", help="The job cannot be found, but RunComfy charged for it.")
+    ] = False,
     not_charged: Annotated[
-        bool, typer.Option("--not-charged", help="There is no such job, or it was not charged.")
+        bool, typer.Option("--not-charged", help="There is no such job, or RunComfy did not charge for it.")
     ] = False,
     reason: Reason = None,
 ) -> None:
-    """Decide about a request of unknown fate: exactly one of the three."""
+    """Resolve a request of unknown outcome, with exactly one of the three options."""
     if (attach is not None) + charged + not_charged != 1:
         fail("give exactly one of --attach UPSTREAM_ID, --charged and --not-charged.")
     actor = of_command()

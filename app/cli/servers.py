@@ -76,9 +76,9 @@ def work(settings: Settings) -> None:
     """Runs the background loops until a signal, without serving requests."""
     log_for_server(settings)
     if is_sqlite(settings.database):
-        fail("workers need PostgreSQL: on SQLite the one server runs the loops itself.")
+        fail("workers need PostgreSQL: on SQLite the server itself runs the background loops.")
     if not settings.run_loops:
-        fail("REELGATE_RUN_LOOPS is false: a worker would have nothing to do.")
+        fail("REELGATE_RUN_LOOPS must not be false for a worker: it would have nothing to do.")
     with plain_errors():
         uvloop.run(_work(settings))
 
@@ -90,7 +90,7 @@ async def _work(settings: Settings) -> None:
     async with open_gateway(settings, serving=True) as gateway:
         async with running(gateway):
             _settle_memory()
-            _log.info("The worker is at work.", credentials=sorted(gateway.pool.all))
+            _log.info("The worker has started.", credentials=sorted(gateway.pool.all))
             await stopping.wait()
         await gateway.tasks.drain(settings.drain_s)
 
@@ -101,7 +101,7 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
         from app.sandbox.app import create_sandbox  # noqa: PLC0415 - its libraries are an extra
         from app.sandbox.options import SandboxOptions  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
-        fail(f"the sandbox needs its extra: pip install 'reelgate[sandbox]' ({error}).")
+        fail(f"the sandbox needs more packages: pip install 'reelgate[sandbox]' ({error}).")
     log_for_server(settings, child=exit_with_parent)
     with plain_errors():
         claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")

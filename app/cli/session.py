@@ -119,8 +119,8 @@ async def _check_kept_pepper(gateway: AdminSession) -> None:
     newest = await gateway.db.read(newest_pepper_id)
     if newest != pepper_id(settings.current_pepper()):
         raise SettingsError(
-            f"{PREFIX}PEPPER is not set, and {settings.kept_pepper} is not what this database's keys are made"
-            f" with: set {PREFIX}PEPPER to the server's."
+            f"{PREFIX}PEPPER is not set, and {settings.kept_pepper} is not the pepper of this database's"
+            f" keys: set {PREFIX}PEPPER to the server's pepper."
         )
     typer.echo(
         f"reelgate: using {settings.kept_pepper}, as `reelgate dev` does; {PREFIX}PEPPER is not set.",
@@ -140,7 +140,7 @@ def plain_errors() -> Iterator[None]:
     except _KNOWN as error:
         fail(str(error))
     except DBAPIError as error:
-        fail(f"the database refuses: {' '.join(str(error.orig).split())}")
+        fail(f"the database reports an error: {' '.join(str(error.orig).split())}")
     except Exception as error:
         if not _is_of_catalogue(error):
             raise

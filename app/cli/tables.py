@@ -11,7 +11,7 @@ from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
 from app.quotas.standing import Standing
 
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields, for programs.")]
 
 
 def print_json(document: Any) -> None:
@@ -63,4 +63,4 @@ def print_standings(standings: Sequence[Standing]) -> None:
 def say_if_not_prepaid(standings: Sequence[Standing]) -> None:
     """Prints that a balance is not enforced, where none of these limits is on `credits-total`."""
     if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
-        typer.echo("It is not prepaid: nothing is enforced, for there is no limit on credits-total.")
+        typer.echo("Not prepaid: without a limit on credits-total, the balance does not limit requests.")

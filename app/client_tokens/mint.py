@@ -51,7 +51,7 @@ class Minter:
         if missing := sorted(needed - principal.scopes):
             raise Problem(
                 INSUFFICIENT_SCOPE,
-                f"This API key lacks the scope `{missing[0]}`, so a client token of it would too.",
+                f"This API key lacks the scope `{missing[0]}`, which its client tokens would need.",
             )
         self.limiter.check(Scope(principal.root_kid))
         errors, origins = [], []
@@ -62,11 +62,11 @@ class Minter:
                 errors.append(FieldError(f"#/origins/{number}", "origin", str(error)))
                 continue
             if origins[-1] not in principal.origins and origins[-1] not in own_origins:
-                detail = f"{origins[-1]} is none of this tenant's (the operator's `tenants set-origins`)"
+                detail = f"{origins[-1]} is not an origin of this tenant; ask the operator to add it"
                 errors.append(FieldError(f"#/origins/{number}", "origin", detail))
         errors += self._faults_of_models(principal, terms)
         if terms.request_id is not None and not await self._is_own(principal, terms.request_id):
-            errors.append(FieldError("#/request_id", "request_id", "is none of this tenant's requests"))
+            errors.append(FieldError("#/request_id", "request_id", "is not a request of this tenant"))
         if errors:
             raise invalid(errors[:MAX_VIOLATIONS])
         if terms.origins is not None:
@@ -91,7 +91,7 @@ class Minter:
         for number, model_id in enumerate(terms.models or ()):
             model = self.catalog.models.get(model_id)
             if model_id in (terms.models or ())[:number]:
-                yield FieldError(f"#/models/{number}", "model", "is there twice")
+                yield FieldError(f"#/models/{number}", "model", "is given twice")
             elif model is None:
                 detail = f"the catalogue has no model {model_id[:200]!r}"
                 yield FieldError(f"#/models/{number}", "model", detail)
@@ -101,7 +101,7 @@ class Minter:
             else:
                 known.append(model)
         if terms.bounds is not None and not terms.models:
-            yield FieldError("#/bounds", "models", "needs `models`: inputs are those of models")
+            yield FieldError("#/bounds", "models", "requires `models`: bounds limit the inputs of models")
         if terms.bounds is not None:
             found = {one: None for model in known for one in faults_of_bounds(model, terms.bounds)}
             for one in found:

@@ -51,7 +51,7 @@ class RejectionLog:
         except Exception as error:  # noqa: BLE001 - the caller must get its answer all the same
             self._uncounted[token_id] += 1
             _log.warning(
-                "A client token's refusal could not be kept.",
+                "The refusal of a client token could not be recorded.",
                 token=token_id,
                 code=refusal.code,
                 error=type(error).__name__,

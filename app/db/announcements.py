@@ -104,7 +104,10 @@ class Announcements:
                 async with engine.begin() as connection:
                     await connection.execute(_SEND, {"channel": _CHANNEL, "messages": messages})
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                _log.warning("Announcements were lost; others look by themselves.", kind=type(error).__name__)
+                _log.warning(
+                    "Announcements were lost; other servers read the changes later.",
+                    kind=type(error).__name__,
+                )
 
     async def _listen(self, engine: "AsyncEngine") -> None:
         import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
@@ -118,7 +121,7 @@ class Announcements:
                         sender, _, message = notification.payload.partition(" ")
                         if sender != self._sender:
                             self._tell(message)
-            _log.warning("The connection that listens was lost; making another.")
+            _log.warning("The connection for announcements was lost; reconnecting.")
             await asyncio.sleep(_RECONNECT_S)
 
 

@@ -109,7 +109,7 @@ def server_lock(url: str) -> FileLock:
     lock = FileLock(path.with_name(path.name + ".server"))
     if not lock.acquire(timeout_s=0):
         raise ServerRunningError(
-            f"another server is running on {path}; SQLite takes one. Use PostgreSQL for several."
+            f"another server is running on {path}; SQLite allows only one. Use PostgreSQL for several."
         )
     return lock
 

@@ -20,7 +20,11 @@ _BOUND: Final = {
         "enum": {"type": "array", "minItems": 1, "description": "The only values that are allowed."},
         "minimum": {"type": "number"},
         "maximum": {"type": "number"},
-        "max_length": {"type": "integer", "minimum": 0, "description": "Of a text or a list."},
+        "max_length": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Of a text or a list: its maximum length.",
+        },
     },
     "additionalProperties": False,
 }
@@ -28,7 +32,7 @@ _BOUND: Final = {
 
 Bounds = Annotated[
     Mapping[str, Any],
-    keywords("By the name of an input. What is left out counts as its default."),
+    keywords("Bounds by the name of an input. An input that is left out is checked by its default."),
     keywords(additionalProperties=_BOUND),
 ]
 
@@ -39,45 +43,57 @@ class ClientTokenTerms(TypedDict, total=False):
     lifetime_s: Annotated[
         int,
         keywords(
-            "Seconds until it ends; its key's end is its end too.",
+            "Seconds until the token expires. It never outlives its API key.",
             minimum=MIN_S,
             maximum=MAX_S,
             default=DEFAULT_S,
         ),
     ]
-    models: Annotated[list[str], keywords("The only ones that it may use.", minItems=1)]
-    bounds: Annotated[Bounds, keywords("Of the inputs of `models`.", minProperties=1)]
+    models: Annotated[list[str], keywords("The only models that the token may use.", minItems=1)]
+    bounds: Annotated[Bounds, keywords("Bounds of the inputs of `models`.", minProperties=1)]
     max_generations: Annotated[
-        int, keywords("How many jobs it may make in all.", minimum=0, maximum=MAX_AMOUNT)
+        int, keywords("The maximum number of its requests.", minimum=0, maximum=MAX_AMOUNT)
     ]
     max_microcredits: Annotated[
-        int, keywords("What they may cost in all.", minimum=0, maximum=MAX_AMOUNT * MICROCREDITS)
+        int,
+        keywords(
+            "The maximum cost of its requests, in micro-credits.",
+            minimum=0,
+            maximum=MAX_AMOUNT * MICROCREDITS,
+        ),
     ]
     origins: Annotated[
-        list[str], keywords("The only pages that may use it; all of them the tenant's.", minItems=1)
+        list[str], keywords("The web origins that may use it; each must be one of the tenant's.", minItems=1)
     ]
     end_user: Annotated[
         str,
-        keywords("Whom it is for: a label of yours. Has quotas of its own.", pattern=f"^{END_USER}$"),
+        keywords(
+            "The person for whom it is made: a label of yours. Each has limits of its own.",
+            pattern=f"^{END_USER}$",
+        ),
     ]
     visibility: Annotated[
         Literal["token", "end_user"],
         keywords(
-            "Whose requests it can read: its own, or all that tokens of its end user made, which is what a"
-            " token with an end user does unless this says otherwise."
+            "Which requests it may read: those that it made (`token`), or those of all tokens of its end user"
+            " (`end_user`). Default: `end_user` if it has an end user, else `token`."
         ),
     ]
-    request_id: Annotated[str, keywords("To watch: it reads this request, and does nothing else.")]
+    request_id: Annotated[str, keywords("The only request that it may read; it may do nothing else.")]
 
 
 class ClientToken(TypedDict):
     """A client token's record, without the token."""
 
-    token_id: Annotated[str, keywords("Names it; it is not the token.")]
+    token_id: Annotated[str, keywords("The token's public identifier, not the token itself.")]
     state: Annotated[
-        str, keywords("Its own, or its key's.", enum=["active", "expired", "revoked", "disabled"])
+        str,
+        keywords(
+            "Its own state, or its API key's where that is not active.",
+            enum=["active", "expired", "revoked", "disabled"],
+        ),
     ]
-    kid: Annotated[str, keywords("The key that made it.")]
+    kid: Annotated[str, keywords("The API key that created it.")]
     mode: Mode
     scopes: list[Annotated[str, keywords(enum=["read", "submit"])]]
     models: list[str] | None
@@ -91,8 +107,8 @@ class ClientToken(TypedDict):
     created_at: Moment
     expires_at: Moment
     revoked_at: Moment | None
-    last_used_at: Annotated[Moment | None, keywords("To the minute.")]
-    refusals: Annotated[int, keywords("How often it was refused.")]
+    last_used_at: Annotated[Moment | None, keywords("When it was last used, to the minute.")]
+    refusals: Annotated[int, keywords("How many of its calls were refused.")]
 
 
 def client_token(token: client_tokens.ClientToken, now_ms: int) -> ClientToken:
@@ -120,7 +136,7 @@ def client_token(token: client_tokens.ClientToken, now_ms: int) -> ClientToken:
 
 
 class _Secret(TypedDict):
-    token: Annotated[str, keywords("`rg_client_…`: shown this once.")]
+    token: Annotated[str, keywords("The token itself, `rg_client_…`. It is shown only once.")]
 
 
 class MintedClientToken(_Secret, ClientToken):
@@ -136,7 +152,7 @@ class ClientTokenPage(TypedDict):
     """A page of client tokens, newest first."""
 
     client_tokens: list[ClientToken]
-    next_cursor: Annotated[str | None, keywords("For `cursor`.")]
+    next_cursor: Annotated[str | None, keywords("The `cursor` of the next page; null on the last page.")]
 
 
 def client_token_page(
@@ -150,18 +166,18 @@ class TokenRefusal(TypedDict):
     """One refused call of a client token."""
 
     at: Moment
-    code: Annotated[str, keywords("Of the problem.")]
+    code: Annotated[str, keywords("The problem's code.")]
     detail: str
-    call: Annotated[str, keywords("Method and path.")]
-    origin: Annotated[str | None, keywords("The page's.")]
+    call: Annotated[str, keywords("Method and path of the call.")]
+    origin: Annotated[str | None, keywords("The web page's origin.")]
     trace_id: str
 
 
 class ClientTokenInFull(ClientToken):
     """A client token's record with its usage, its newest requests and its newest refusals."""
 
-    usage: Annotated[Sums, keywords("All that it used; what was given back counts no more.")]
-    newest_requests: Annotated[list[Id], keywords("What it made, the newest first.")]
+    usage: Annotated[Sums, keywords("What it has used; refunded amounts are not counted.")]
+    newest_requests: Annotated[list[Id], keywords("Its newest requests, the newest first.")]
     newest_refusals: list[TokenRefusal]
 
 

@@ -14,12 +14,12 @@ class Event(TypedDict):
 
     request_id: Id
     number: EventNumber
-    version: Annotated[int, keywords("Its place among this request's.")]
+    version: Annotated[int, keywords("The request's version since this event: 1, 2, 3 …")]
     state: State
-    status: Annotated[StatusName, keywords("RunComfy's word.")]
+    status: Annotated[StatusName, keywords("The status as RunComfy names it.")]
     at: Moment
     reason: str
-    final: Annotated[bool, keywords("Whether it is the last one.")]
+    final: Annotated[bool, keywords("Whether it is the request's last event.")]
 
 
 def event(one: events.Event) -> Event:

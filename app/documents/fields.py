@@ -9,22 +9,22 @@ from app.generations.lifecycle import STATUS_NAMES
 from app.kit.clock import iso
 from app.quotas.standing import Usage
 
-Id = Annotated[str, keywords("Ours, a UUIDv7.", format="uuid")]
+Id = Annotated[str, keywords("The gateway's id of the request, a UUIDv7.", format="uuid")]
 Url = Annotated[str, keywords(format="uri")]
 Moment = Annotated[str, keywords(format="date-time")]
-EventNumber = Annotated[int, keywords("Its place among all of the tenant's: 1, 2, 3 …")]
+EventNumber = Annotated[int, keywords("The event's number among all of the tenant's in this mode: 1, 2, 3 …")]
 StatusName = Annotated[str, keywords(enum=sorted(set(STATUS_NAMES.values())))]
 CurrentStatus = Annotated[
-    StatusName, keywords("`completed` means finished; success or failure is only in the result.")
+    StatusName, keywords("`completed` means finished: the result says whether it succeeded.")
 ]
 Holder = Annotated[str, keywords(enum=["tenant", "key", "end-user", "token"])]
-Policies = Annotated[list[str], keywords("The names of the limits that refuse.")]
+Policies = Annotated[list[str], keywords("The names of the limits that do not allow it.")]
 
 
 class Violation(TypedDict):
     """One violation in what a caller sent."""
 
-    pointer: Annotated[str, keywords("RFC 6901, in fragment form.")]
+    pointer: Annotated[str, keywords("Where it is wrong: a JSON Pointer (RFC 6901) in fragment form.")]
     code: str
     detail: str
 

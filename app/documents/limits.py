@@ -29,19 +29,19 @@ def visible_to(principal: Principal | None, standings: Sequence[Standing]) -> Se
 class Limit(TypedDict):
     """A limit with its usage. Amounts of credits are in micro-credits."""
 
-    policy: Annotated[str, keywords("As in `RateLimit-Policy` and `violated-policies`.")]
-    holder: Annotated[Holder, keywords("Whose it is.")]
-    model_id: Annotated[str | None, keywords("The only model that it is about; null: all.")]
+    policy: Annotated[str, keywords("The limit's name, as in `RateLimit-Policy` and `violated-policies`.")]
+    holder: Annotated[Holder, keywords("Whose limit it is.")]
+    model_id: Annotated[str | None, keywords("The model that it applies to; null: all models.")]
     metric: Metric
     unit: Annotated[Unit, keywords(enum=sorted(Unit))]
     limit: int
-    burst: Annotated[int | None, keywords("Of a rate: how many may come at once, where that is not `limit`.")]
-    held: Annotated[int, keywords("For requests under way; it may come back.")]
+    burst: Annotated[int | None, keywords("Of a rate: how many may come at once, if not `limit`.")]
+    held: Annotated[int, keywords("Set aside for requests under way; it may be refunded.")]
     spent: int
     remaining: Annotated[int, keywords(minimum=0)]
-    period: Annotated[str | None, keywords("A day, a month, or `total`.")]
+    period: Annotated[str | None, keywords("The day, the month, or `total`.")]
     resets_at: Moment | None
-    wanted: NotRequired[Annotated[int, keywords("In a refusal: what the refused request needs.")]]
+    wanted: NotRequired[Annotated[int, keywords("In a refusal: how much the refused request needs.")]]
 
 
 def limit(standing: Standing) -> Limit:

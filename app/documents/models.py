@@ -8,10 +8,10 @@ from app.catalog.media.judge import is_enforced
 from app.catalog.media.rules import MediaKind, MediaRule
 from app.documents.schema import keywords
 
-_UNSEEN: Final = "listed for information: only the size of such a file can be told before it is sent"
-_NEVER: Final = "not understood by this gateway, so never checked"
+_UNSEEN: Final = "not checked: of such a file the gateway can check only the size"
+_NEVER: Final = "not checked: the gateway does not know this rule"
 
-Template = Annotated[str, keywords("`*` stands for every element.")]
+Template = Annotated[str, keywords("A JSON Pointer, in which `*` stands for every element.")]
 
 
 class ModelWarning(TypedDict):
@@ -26,11 +26,11 @@ class MediaRuleNote(TypedDict):
 
     pointer: Template
     kind: str
-    rule: Annotated[str, keywords("As RunComfy writes it.")]
+    rule: Annotated[str, keywords("The rule as RunComfy writes it.")]
     value: float
     message: str
     enforced: bool
-    note: Annotated[str | None, keywords("Why it is not enforced.")]
+    note: Annotated[str | None, keywords("Why the rule is not enforced.")]
 
 
 class MediaInputNote(TypedDict):
@@ -38,7 +38,7 @@ class MediaInputNote(TypedDict):
 
     pointer: Template
     kind: str
-    types: Annotated[list[str], keywords("None: whatever is of the kind.")]
+    types: Annotated[list[str], keywords("The accepted media types; empty: all of this kind.")]
 
 
 class _VendorModel(TypedDict):
@@ -49,7 +49,7 @@ class _VendorModel(TypedDict):
     kind: str | None
     base_price_usd: float
     price_unit: str
-    input_schema: Annotated[dict[str, Any], keywords("RunComfy's own, verbatim.")]
+    input_schema: Annotated[dict[str, Any], keywords("RunComfy's own schema, verbatim.")]
     output_schema: dict[str, Any] | None
 
 
@@ -59,8 +59,8 @@ class _Additions(TypedDict):
         Annotated[
             int | dict[str, Any],
             keywords(
-                "How many seconds of output an input orders; absent: it is not said, and limits on them"
-                " refuse it."
+                "How many seconds of output an input orders. Absent: the model does not declare them, and"
+                " limits on seconds of output refuse its requests."
             ),
         ]
     ]

@@ -18,7 +18,7 @@ from app.kit.log import trace_id_var
 from app.quotas.problem import QuotaProblem
 
 _WITHOUT_AMOUNTS: Final = dict.fromkeys(
-    (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests wait to be sent already."
+    (QUEUE_FULL, GATEWAY_QUEUE_FULL), "Too many requests are queued already."
 )
 
 
@@ -28,9 +28,9 @@ class ProblemKind(TypedDict):
     type: Url
     title: str
     status: int
-    code: Annotated[str, keywords("Stable.", enum=[fault.code for fault in CATALOGUE])]
+    code: Annotated[str, keywords("A stable code for programs.", enum=[fault.code for fault in CATALOGUE])]
     retryable: Annotated[bool, keywords("Whether sending the same request again can help.")]
-    remedy: Annotated[str, keywords("What to do.")]
+    remedy: Annotated[str, keywords("What to do about it.")]
 
 
 def problem_kind(fault: Fault, base_url: str) -> ProblemKind:

@@ -29,7 +29,7 @@ from app.documents.service import Health
 from app.generations.lifecycle import State
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
-    Annotated[State, keywords("Where a request is, in Reelgate's finer words.")],
+    Annotated[State, keywords("The state of a request, in more detail than RunComfy's status.")],
     Submitted,
     Status,
     Result,
@@ -40,7 +40,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Annotated[Model, keywords("One model of the catalogue, in RunComfy's shape with additions.")],
     ModelPage,
     Limit,
-    Annotated[File, keywords("What was seen of a file of the input.")],
+    Annotated[File, keywords("What the gateway knows of a file of the input.")],
     Quota,
     Quote,
     Annotated[ClientTokenTerms, CLOSED],
@@ -52,7 +52,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Health,
     ProblemKind,
     ProblemKinds,
-    Annotated[Problem, keywords("RFC 9457.")],
+    Annotated[Problem, keywords("A problem document (RFC 9457).")],
 )
 
 SCHEMAS: Final[dict[str, Schema]] = components(_PUBLISHED)

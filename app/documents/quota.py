@@ -19,11 +19,15 @@ from app.quotas.standing import Account, Standing, Usage
 class Queue(TypedDict):
     """How a tenant's queue stands."""
 
-    queueable: Annotated[bool, keywords("Whether jobs that may not be sent yet are accepted, and wait.")]
-    queued: NotRequired[Annotated[int, keywords("How many of the tenant's do.")]]
-    max_queued: NotRequired[Annotated[int, keywords("How many may.")]]
-    weight: NotRequired[Annotated[int, keywords("The tenant's share while others wait.")]]
-    paused: Annotated[bool, keywords("Whether nothing is sent for now.")]
+    queueable: Annotated[bool, keywords("Whether requests that cannot be sent yet are accepted and queued.")]
+    queued: NotRequired[Annotated[int, keywords("How many of the tenant's requests are queued.")]]
+    max_queued: NotRequired[Annotated[int, keywords("How many may be queued.")]]
+    weight: NotRequired[
+        Annotated[
+            int, keywords("The tenant's share of what is sent while other tenants have queued requests.")
+        ]
+    ]
+    paused: Annotated[bool, keywords("Whether the operator has paused sending.")]
 
 
 def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue:
@@ -42,7 +46,7 @@ def queue(state: TenantQueue, principal: Principal, *, queueable: bool) -> Queue
 class _Period(TypedDict):
     holder: Holder
     model_id: str | None
-    period: Annotated[str, keywords("A day, a month, or `total`.")]
+    period: Annotated[str, keywords("The day, the month, or `total`.")]
 
 
 class _Added(TypedDict):
@@ -69,15 +73,17 @@ class Quota(TypedDict):
 
     tenant: str
     kid: Annotated[
-        str, keywords("The key whose limits these are: the first of those that it was rotated from.")
+        str, keywords("The API key that the limits belong to; of a rotated key, the original one.")
     ]
-    token_id: Annotated[str | None, keywords("Of a client token: which. It is shown its own limits alone.")]
-    end_user: Annotated[str | None, keywords("Whom that token is for.")]
+    token_id: Annotated[
+        str | None, keywords("The client token that asks, if any. It is shown only its own limits.")
+    ]
+    end_user: Annotated[str | None, keywords("The end user for whom that token was made.")]
     mode: Mode
     at: Moment
-    time_zone: Annotated[str, keywords("Whose midnight ends a day.")]
+    time_zone: Annotated[str, keywords("The time zone in which days and months are counted.")]
     limits: list[Limit]
-    queue: Annotated[Queue, keywords("What waits. How much is told to API keys alone.")]
+    queue: Annotated[Queue, keywords("The tenant's queue. Only API keys are shown the numbers.")]
     usage: list[PeriodUsage]
 
 
@@ -121,10 +127,12 @@ class Quote(TypedDict):
 
     model_id: str
     price_microcredits: int | None
-    output_seconds: Annotated[int | None, keywords("Null: the model does not say, or the input is wrong.")]
+    output_seconds: Annotated[
+        int | None, keywords("Null: the model does not declare them, or the input is not valid.")
+    ]
     price_version: str
-    admissible: Annotated[bool, keywords("Whether a submit of it would be accepted.")]
-    would_queue: Annotated[bool, keywords("Whether it would wait before it is sent.")]
+    admissible: Annotated[bool, keywords("Whether a submit of this input would be accepted.")]
+    would_queue: Annotated[bool, keywords("Whether the request would be queued before it is sent.")]
     errors: list[Violation]
     media: Files
     limits: list[Limit]

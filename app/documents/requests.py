@@ -24,7 +24,7 @@ Output = Annotated[
 Error = Annotated[
     Any,
     keywords(
-        "Why it failed, in RunComfy's own form: a string, an object or a list. Where Reelgate"
+        "Why the request failed, in RunComfy's own form: a string, an object or a list. Where Reelgate"
         " itself ended it, an object with `code` and `message`."
     ),
 ]
@@ -54,7 +54,9 @@ class Status(TypedDict):
 
     request_id: Id
     status: CurrentStatus
-    queue_position: NotRequired[Annotated[int, keywords("Only in `in_queue`.")]]
+    queue_position: NotRequired[
+        Annotated[int, keywords("How many requests are ahead of it; only in `in_queue`.")]
+    ]
     status_url: Url
     result_url: Url
 
@@ -170,15 +172,15 @@ class RequestSummary(Submitted):
     status: CurrentStatus
     state: State
     model_id: str
-    mode: Annotated[Mode, keywords("Which kind of key made it.")]
-    kid: Annotated[str, keywords("Which key made it.")]
-    token_id: Annotated[str | None, keywords("Which client token of that key made it.")]
-    end_user: Annotated[str | None, keywords("Whom that token was for.")]
+    mode: Annotated[Mode, keywords("The mode of the key that made it.")]
+    kid: Annotated[str, keywords("The API key that made it.")]
+    token_id: Annotated[str | None, keywords("The client token that made it, if any.")]
+    end_user: Annotated[str | None, keywords("The end user for whom that token was made.")]
     price_microcredits: int | None
-    output_seconds: Annotated[int, keywords("How many seconds of output it ordered, as limits count them.")]
+    output_seconds: Annotated[int, keywords("The seconds of output that it ordered, as limits count them.")]
     charge: Annotated[
         Charge | None,
-        keywords("Where its price is: held while it is under way, then spent or given back."),
+        keywords("What became of its price: held while the request is under way, then settled or refunded."),
     ]
     created_at: Moment
     changed_at: Moment
@@ -209,7 +211,7 @@ class RequestPage(TypedDict):
     """A page of requests, newest first."""
 
     requests: list[RequestSummary]
-    next_cursor: Annotated[str | None, keywords("For `cursor`.")]
+    next_cursor: Annotated[str | None, keywords("The `cursor` of the next page; null on the last page.")]
 
 
 def request_page(shown: Sequence[Generation], base_url: str, next_cursor: str | None) -> RequestPage:
@@ -227,16 +229,16 @@ class FileError(TypedDict):
 class File(TypedDict):
     """What inspection found out about a file of the input."""
 
-    pointer: Annotated[str, keywords("Where it stands in the input.")]
-    type: Annotated[str | None, keywords("Its media type, by its first bytes; null: it could not be told.")]
+    pointer: Annotated[str, keywords("The file's place in the input.")]
+    type: Annotated[str | None, keywords("Its media type, by its first bytes; null: unknown.")]
     size_bytes: int | None
-    width: Annotated[int | None, keywords("In pixels, as stored.")]
+    width: Annotated[int | None, keywords("In pixels, as stored in the file.")]
     height: int | None
     errors: list[FileError]
 
 
 Files = Annotated[
-    list[File] | None, keywords("What was seen of the input's files; null where nobody looked.")
+    list[File] | None, keywords("What the gateway knows of the input's files; null: they were not inspected.")
 ]
 
 
@@ -261,23 +263,23 @@ class Request(RequestSummary):
     """Everything that the gateway stores about a request and that its tenant may see."""
 
     version: Annotated[int, keywords("Grows by one with every change of state.")]
-    input: Annotated[dict[str, Any], keywords("What the caller sent.")]
+    input: Annotated[dict[str, Any], keywords("The input that the caller sent.")]
     media: Files
     output: Output
     error: Error
     queue_position: Annotated[
-        int | None, keywords("How many go before it, here and at RunComfy, as it stands.")
+        int | None, keywords("How many requests are ahead of it, here and at RunComfy, as last known.")
     ]
     price_version: str | None
-    sent_at: Annotated[Moment | None, keywords("When it was given to RunComfy.")]
-    start_deadline: Annotated[Moment | None, keywords("When it is cancelled if not started.")]
+    sent_at: Annotated[Moment | None, keywords("When it was sent to RunComfy.")]
+    start_deadline: Annotated[Moment | None, keywords("When it is cancelled if it has not started.")]
     estimated_start_at: Annotated[
-        Moment | None, keywords("While it waits, by what jobs usually take; null: nothing tells.")
+        Moment | None, keywords("While it is queued, by how long jobs usually take; null: unknown.")
     ]
     started_at: Moment | None
     output_expires_at: Annotated[Moment | None, keywords("When the output will be erased.")]
-    output_erased_at: Annotated[Moment | None, keywords("When it was.")]
-    checked_at: Annotated[Moment | None, keywords("When RunComfy was last asked.")]
+    output_erased_at: Annotated[Moment | None, keywords("When the output was erased.")]
+    checked_at: Annotated[Moment | None, keywords("When RunComfy was last polled.")]
     idempotency_key: str | None
     trace_id: str
     events: list[RecordedEvent]

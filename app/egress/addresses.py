@@ -78,11 +78,11 @@ def parse_network(text: str) -> AllowedNetwork:
     except ValueError:
         matched = _NETWORK.fullmatch(bare)
     if matched is None or matched[2] is None or not 0 < int(matched[2]) <= 65_535:  # noqa: PLR2004 - TCP's
-        raise ValueError(f"{text!r} is no network such as 10.20.0.0/16 or 10.20.0.0/16:9000")
+        raise ValueError(f"{text!r} is not a network such as 10.20.0.0/16 or 10.20.0.0/16:9000")
     try:
         return AllowedNetwork(ipaddress.ip_network(matched[1]), frozenset({int(matched[2])}))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no network: {error}") from error
+        raise ValueError(f"{text!r} is not a network: {error}") from error
 
 
 def unmapped(address: Address) -> Address:

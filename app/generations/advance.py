@@ -203,9 +203,9 @@ def _given_up(
     """
     missing_ms = now_ms - (generation.missing_since_ms or now_ms)
     if observation.seen is Seen.GONE and missing_ms >= patience.missing_ms:
-        return _lost("RunComfy no longer knows this request, so its result cannot be had.")
+        return _lost("RunComfy no longer knows this job, so its result cannot be fetched.")
     if now_ms - generation.begun_at_ms >= patience.follow_ms:
-        return _lost("It did not end at RunComfy for as long as the gateway follows a request.")
+        return _lost("The job did not end within the time for which the gateway follows a request.")
     return None
 
 

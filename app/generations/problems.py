@@ -28,13 +28,13 @@ _RETRY_AFTER_S = 5
 _CREDENTIAL_RETRY_AFTER_S = 60
 
 _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
-    Verdict.REJECTED_INPUT: (UPSTREAM_REJECTED, "RunComfy refused the input; no job was made."),
+    Verdict.REJECTED_INPUT: (UPSTREAM_REJECTED, "RunComfy refused the input; no job was created."),
     Verdict.REJECTED_CREDENTIAL: (
         UPSTREAM_CREDENTIAL_REFUSED,
         "RunComfy refuses the gateway's credential or its balance; your API key is fine.",
     ),
     Verdict.REJECTED_UNSERVED: (UPSTREAM_UNSERVED, "RunComfy does not serve this model at this address."),
-    Verdict.BUSY: (UPSTREAM_BUSY, "RunComfy takes no more jobs for now; no job was made."),
+    Verdict.BUSY: (UPSTREAM_BUSY, "RunComfy accepts no more jobs at the moment; no job was created."),
     Verdict.NOT_SENT: (UPSTREAM_UNREACHABLE, "RunComfy could not be reached; nothing was sent."),
 }
 
@@ -89,8 +89,8 @@ def unknown_outcome(generation_id: str) -> Problem:
     """Returns the problem for a job that was sent without proof of what became of it."""
     return Problem(
         OUTCOME_UNKNOWN,
-        "The job was sent to RunComfy and no complete answer came back, so it may exist."
-        f" It is kept as request {generation_id}; follow it there and do not send it again.",
+        "The job was sent to RunComfy, but no complete answer came back, so it may exist."
+        f" Follow it as request {generation_id}, and do not send it again.",
         extra={"request_id": generation_id},
     )
 
@@ -113,7 +113,7 @@ def of_inconclusive_poll(observation: Observation) -> Problem:
         case _:
             return Problem(
                 UPSTREAM_UNUSABLE,
-                "RunComfy answered something that could not be used.",
+                "RunComfy sent a response that the gateway cannot use.",
                 retry_after_s=_RETRY_AFTER_S,
             )
 
@@ -136,7 +136,7 @@ def upstream_full() -> Problem:
     """Returns the problem for a submit while every credential has its maximum of jobs in flight."""
     return Problem(
         UPSTREAM_BUSY,
-        "The gateway has as many jobs at RunComfy as it may; no job was made.",
+        "The gateway has reached its limit of jobs at RunComfy; no job was created.",
         retry_after_s=_RETRY_AFTER_S,
     )
 
@@ -145,7 +145,7 @@ def dispatch_paused() -> Problem:
     """Returns the problem for a submit that is not queueable while the operator has paused dispatch."""
     return Problem(
         DISPATCH_PAUSED,
-        "Nothing is sent to RunComfy for now; no job was made.",
+        "Sending to RunComfy is paused; no job was created.",
         retry_after_s=_CREDENTIAL_RETRY_AFTER_S,
     )
 
@@ -154,8 +154,8 @@ def maybe_accepted(generation_id: str) -> Problem:
     """Returns the problem for a queueable submit of which it is not known in time whether it was recorded."""
     return Problem(
         OUTCOME_UNKNOWN,
-        f"The database did not answer in time, so the job may have been accepted, as request {generation_id}."
-        " Ask for it there: a 404 says that there is none. With an Idempotency-Key it may be sent again.",
+        f"The database did not answer in time, so request {generation_id} may have been accepted: read it;"
+        " a 404 means that it was not. With an Idempotency-Key it is safe to repeat the submit.",
         extra={"request_id": generation_id},
     )
 

@@ -50,7 +50,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise JSONRefused(f"The key {key[:60]!a} stands twice in one object.")
+                raise JSONRefused(f"The key {key[:60]!a} occurs twice in one object.")
             seen.add(key)
     return result
 
@@ -81,7 +81,7 @@ def _check_all(document: Any) -> None:
     for depth in range(MAX_DEPTH + 1):
         count += len(level)
         if count > MAX_VALUES:
-            raise JSONRefused(f"The body holds more than {MAX_VALUES} values.")
+            raise JSONRefused(f"The body contains more than {MAX_VALUES} values.")
         below: list[Any] = []
         for value in level:
             if isinstance(value, str):
@@ -99,11 +99,11 @@ def _check_all(document: Any) -> None:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise JSONRefused("A string holds a NUL character.")
+        raise JSONRefused("A string contains a NUL character.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise JSONRefused("A string holds half of a surrogate pair.") from error
+        raise JSONRefused("A string contains half of a surrogate pair.") from error
 
 
 def dumps(value: Any, *, sort_keys: bool = False) -> bytes:

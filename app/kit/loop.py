@@ -52,7 +52,7 @@ class Loop:
             else:
                 failures = 0
                 if count:
-                    _log.debug("A loop's tick did something.", loop=self.name, count=count)
+                    _log.debug("A loop's tick did some work.", loop=self.name, count=count)
             await self._pause(self.interval_s * min(2**failures, _MAX_BACKOFF))
 
     def stop(self) -> None:

@@ -327,7 +327,7 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        _log.error("A tenant's time zone is not known here; its days are those of UTC.", time_zone=name)
+        _log.error("A tenant's time zone is unknown on this machine; UTC is used instead.", time_zone=name)
         return ZoneInfo("UTC")
 
 
@@ -340,7 +340,7 @@ def check_zone(name: str) -> None:
     """
     of_this_machine = name in _OF_A_MACHINE or name.startswith(("posix/", "right/"))
     if of_this_machine or name not in available_timezones():
-        raise LimitError(f"there is no time zone {quoted(name)}; an IANA name such as Europe/Berlin.")
+        raise LimitError(f"there is no time zone {quoted(name)}; use an IANA name such as Europe/Berlin.")
 
 
 def _row(owner: Owner, scope: Scope, period: str) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
     if not slash:
         return Limit(scope, metric, _amount(text, amount_text, metric.unit))
     if metric.window is not Window.MINUTE:
-        raise LimitError(f"{quoted(text)}: a burst belongs to submits-minute alone.")
+        raise LimitError(f"{quoted(text)}: only submits-minute can have a burst.")
     return Limit(scope, metric, _amount(text, amount_text, metric.unit), _count(text, burst_text, 1))
 
 
@@ -138,7 +138,7 @@ def parse_credits(text: str, *, minimum: int | None = None) -> int:
     amount = Decimal(text) if _CREDITS.fullmatch(text) else None
     if amount is None or abs(amount) > MAX_AMOUNT:
         raise LimitError(
-            f"{quoted(text)} is no amount of credits: up to {MAX_AMOUNT}, with at most six decimals."
+            f"{quoted(text)} is not an amount of credits: use at most {MAX_AMOUNT}, with up to six decimals."
         )
     if minimum is not None and amount < minimum:
         raise LimitError(f"{quoted(text)} is less than {minimum}.")

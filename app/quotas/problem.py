@@ -65,11 +65,11 @@ def _bare(standing: Standing) -> str:
     policy = standing.limit.policy
     if standing.retry_after_s is None:
         return (
-            f"The application's own quota (`{policy}`) is used up."
-            " Waiting does not help: it has to be raised."
+            f"The limit `{policy}` of this application is used up."
+            " Waiting does not help: the limit has to be raised."
         )
     return (
-        f"The application's own quota (`{policy}`) does not allow this now."
+        f"The limit `{policy}` of this application does not allow this now."
         f" Try again in {standing.retry_after_s} s."
     )
 
@@ -122,11 +122,11 @@ def _sum(standing: Standing) -> str:
         for_model = _of_model(standing).replace(" of ", " for ")
         return (
             f"{_holder(standing)}'s balance{for_model} (`{standing.limit.policy}`) is overdrawn by {debt}:"
-            f" {used}; this one needs {wanted}."
+            f" {used}; this request needs {wanted}."
         )
     if standing.undeclared:
-        return f"{_allowance(standing)}, and this model's file does not say how much a request orders."
-    return f"{_allowance(standing)}: {used}, {left} left; this one needs {wanted}."
+        return f"{_allowance(standing)}, but this model's file does not declare output_seconds."
+    return f"{_allowance(standing)}: {used}, {left} left; this request needs {wanted}."
 
 
 def _allowance(standing: Standing) -> str:
@@ -174,27 +174,25 @@ def _when(standing: Standing) -> str:
                 f" or in {standing.retry_after_s} s."
             )
         case Window.DAY | Window.MONTH | Window.TOTAL:
-            return f"It begins anew at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
+            return f"The limit resets at {iso(standing.resets_at_ms or 0)}, in {standing.retry_after_s} s."
         case _:
             assert_never(window)
 
 
 def _never(standing: Standing) -> str:
     if standing.undeclared:
-        return "Waiting does not help: the operator has to declare it there."
+        return "Waiting does not help: the operator has to declare them."
     can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
-    back = " unless what is held comes back" if can_come_back else ""
+    back = " unless held amounts are refunded" if can_come_back else ""
     if standing.limit.scope.token_id:
-        return f"Waiting does not help{back}: it is all that this token may use."
+        return f"Waiting does not help{back}: this is the token's whole budget."
     if standing.limit.metric is Metric.CREDITS_TOTAL and not standing.limit.scope.end_user:
         missing = _amount(standing, standing.wanted - standing.remaining + standing.overdrawn)
-        return f"Waiting does not help{back}: it has to be raised or topped up, by at least {missing}."
+        return f"Waiting does not help{back}: top up the balance, or raise the limit, by at least {missing}."
     if standing.wanted > standing.amount:
-        fits_never = (
-            "This request alone is more than the limit" if standing.amount > 0 else "Nothing is allowed"
-        )
+        fits_never = "This request alone exceeds the limit" if standing.amount > 0 else "The limit is 0"
         return f"{fits_never}: waiting does not help."
-    return f"Waiting does not help{back}: it has to be raised."
+    return f"Waiting does not help{back}: the limit has to be raised."
 
 
 def _amount(standing: Standing, value: int) -> str:

@@ -153,7 +153,7 @@ class Edge:
         kept = [pair for pair in sent if pair[0] in HANDLER_HEADERS]
         if len(kept) != len(sent):
             dropped = sorted(str(name, "latin-1") for name, _ in sent if name not in HANDLER_HEADERS)
-            _log.debug("Headers were left out of an answer.", names=dropped)
+            _log.debug("Headers were removed from a response.", names=dropped)
         if self._app.state.draining:
             kept = [pair for pair in kept if pair[0] != b"connection"]
             kept.append(_CLOSE)  # so that the client reconnects, to another server

@@ -109,5 +109,5 @@ def claim_port(host: str, port: int, setting: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortTakenError(
-                f"cannot listen on {host}:{port} ({error.strerror}); another port: {setting}."
+                f"cannot listen on {host}:{port} ({error.strerror}); set another port with {setting}."
             ) from error

@@ -120,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._ignores_input = True
             wire.abort()
         elif too_many > 0:
-            detail = "This server has as many connections as it may."
+            detail = "This server has reached its limit of connections."
             self._refuse(Problem(TOO_MANY_CONNECTIONS, detail, retry_after_s=_RETRY_AFTER_S))
         else:
             self._set_deadline(self._limits.head_s)
@@ -190,7 +190,9 @@ class GuardedProtocol(HttpToolsProtocol):
             if (problem := self._fault_of_size()) is not None:
                 self._refuse(problem)
         elif began is _Phase.BODY and self._bytes_without_content > self._limits.head_bytes:
-            self._refuse(Problem(MALFORMED_REQUEST, "The body is all chunk sizes or trailers, no content."))
+            self._refuse(
+                Problem(MALFORMED_REQUEST, "The body has chunk sizes or trailers but hardly any content.")
+            )
 
     def _fault_of_size(self) -> Problem | None:
         max_bytes = self._limits.head_bytes
@@ -198,7 +200,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return None
         is_address = len(self.url) > max_bytes or len(self.url) + _REQUEST_LINE > self._head_bytes
         fault = ADDRESS_TOO_LONG if is_address else HEADERS_TOO_LARGE
-        return Problem(fault, f"Address and headers may have {max_bytes} bytes together.")
+        return Problem(fault, f"Address and headers may have at most {max_bytes} bytes together.")
 
     # --- callbacks of the parser
 
@@ -223,7 +225,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if (problem := self._fault_of_size()) is not None:
                 self._stop(problem)
         if len(self.headers) > _MAX_HEADERS:
-            self._stop(Problem(HEADERS_TOO_LARGE, f"There may be {_MAX_HEADERS} headers."))
+            self._stop(Problem(HEADERS_TOO_LARGE, f"A request may have at most {_MAX_HEADERS} headers."))
         version = self.parser.get_http_version()
         fault = fault_of_head(version, self.url, self.headers)
         if fault is not None:
@@ -231,7 +233,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             method = self.parser.get_method()
             if method == b"CONNECT":
-                self._stop(Problem(MALFORMED_REQUEST, "There are no tunnels here."))
+                self._stop(Problem(MALFORMED_REQUEST, "The method CONNECT is not supported."))
             self._plain_head = without_upgrade(method, version, self.url, self.headers)
             return
         super().on_headers_complete()
@@ -409,5 +411,5 @@ class GuardedProtocol(HttpToolsProtocol):
 def _of_parser(error: httptools.HttpParserError) -> Problem:
     # A callback's error may repeat the input, so it is not shown; the parser's own are constant sentences.
     is_ours = isinstance(error, httptools.HttpParserCallbackError)
-    reason = "its address is none" if is_ours else f"the parser says {str(error)!r}"
-    return Problem(MALFORMED_REQUEST, f"The request is no HTTP/1.1: {reason}.")
+    reason = "its address is not valid" if is_ours else f"the parser says {str(error)!r}"
+    return Problem(MALFORMED_REQUEST, f"The request is not valid HTTP/1.1: {reason}.")

@@ -28,15 +28,15 @@ def fault_of_head(version: str, target: bytes, headers: Headers) -> str | None:
     case.
     """
     if version not in _VERSIONS:
-        return "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+        return "Only HTTP/1.0 and HTTP/1.1 are supported."
     place = _TARGET.fullmatch(target)
     if place is None:
-        return "The address is not a path of printable ASCII; everything else in it is percent-encoded."
+        return "The address is not a path of printable ASCII characters; percent-encode all others."
     if not b"".join([value for _, value in headers]).isascii():  # the parser refuses control characters
-        return "A header holds bytes that are not ASCII."
+        return "A header contains bytes that are not ASCII."
     named = dict(headers)
     if len(named) < len(headers) and (name := _repeated(headers)):
-        return f"The header {name} stands twice."
+        return f"The header {name} was sent twice."
     return _fault_of_host(version, place[1], named) or _fault_of_length(version, named)
 
 
@@ -69,7 +69,7 @@ def _fault_of_host(version: str, place: bytes | None, named: dict[bytes, bytes])
     if host is None:
         return "There is no Host header." if version == "1.1" else None
     if not _HOST.fullmatch(host):
-        return "The Host header is not a host, or a host and a port."
+        return "The Host header is not a valid host, with or without a port."
     if place is not None and place.lower() != host.lower():
         return "The address and the Host header name different hosts."
     return None
@@ -80,9 +80,9 @@ def _fault_of_length(version: str, named: dict[bytes, bytes]) -> str | None:
     if coding is None:
         return None
     if version != "1.1":
-        return "HTTP/1.0 has no Transfer-Encoding."
+        return "HTTP/1.0 does not support Transfer-Encoding."
     if coding.lower() != b"chunked":
-        return "The only Transfer-Encoding that is taken is chunked."
+        return "The only Transfer-Encoding that is supported is chunked."
     if b"content-length" in named:
-        return "There are two lengths: Transfer-Encoding and Content-Length."
+        return "Transfer-Encoding and Content-Length must not be sent together."
     return None

@@ -92,7 +92,7 @@ class Transport:
             self.watch()
             return
         if now:
-            _log.info("A connection was cut: its reader took nothing.", unwritten_bytes=now)
+            _log.info("A connection was closed: the client read nothing.", unwritten_bytes=now)
         self._transport.abort()
 
     # --- closing

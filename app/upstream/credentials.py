@@ -195,7 +195,7 @@ class Pool:
                 return
             credential.capacity = learnt
             _log.warning(
-                "The upstream takes no more jobs at a time; the others wait for a place.",
+                "The upstream accepts no more concurrent jobs; the limit was learnt.",
                 credential=credential.name,
                 capacity=learnt.learnt,
             )
@@ -206,7 +206,7 @@ class Pool:
         before, credential.health = credential.health, learnt
         if before.may_submit and not learnt.may_submit:
             _log.error(
-                "A credential is left alone for a while.", credential=credential.name, reason=learnt.reason
+                "A credential is not used for a while.", credential=credential.name, reason=learnt.reason
             )
 
     async def run_once(self, db: Database) -> int:

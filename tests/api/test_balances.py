@@ -52,5 +52,5 @@ async def test_a_debt_is_called_one(world: World) -> None:
     )
     problem = await refused(world, EXHAUSTED)
     assert "is overdrawn by 3.85 credits" in problem["detail"]
-    assert problem["detail"].endswith("topped up, by at least 4 credits.")
+    assert problem["detail"].endswith("raise the limit, by at least 4 credits.")
     assert [(one["limit"], one["remaining"]) for one in problem["limits"]] == [(-3_850_000, 0)]

@@ -92,7 +92,7 @@ class TestBudget:
         problem = await made.refused(429, "quota_exhausted", await made.submit())
         assert problem["violated-policies"] == [policy]
         assert problem["detail"].startswith("This client token may spend ")
-        assert "unless what is held comes back: it is all that this token may use." in problem["detail"]
+        assert "unless held amounts are refunded: this is the token's whole budget." in problem["detail"]
         await world.finish(second.json()["request_id"])  # failed, and refunded
         assert (await made.submit()).status_code == 200
         await world.finish(first.json()["request_id"])  # spent
@@ -136,8 +136,8 @@ class TestBudget:
         assert problem["violated-policies"] == ["tenant-credits-total"]
         assert problem["limits"] == []
         assert problem["detail"] == (
-            "The application's own quota (`tenant-credits-total`) is used up."
-            " Waiting does not help: it has to be raised."
+            "The limit `tenant-credits-total` of this application is used up."
+            " Waiting does not help: the limit has to be raised."
         )
         assert set(members(answer.headers["ratelimit"])) == {"token-generations-total"}
         quote = (await made.post(QUOTE, world.body())).json()
@@ -146,7 +146,7 @@ class TestBudget:
         await limited(world, "credits-total=none", "in-flight=1")
         problem = await made.refused(429, "quota_exceeded", await made.submit())
         assert problem["detail"] == (
-            "The application's own quota (`tenant-in-flight`) does not allow this now. Try again in 5 s."
+            "The limit `tenant-in-flight` of this application does not allow this now. Try again in 5 s."
         )
 
     async def test_the_quota_is_its_own(self, world: World) -> None:
@@ -210,7 +210,7 @@ class TestRefusalsInTheRecord:
         for _ in range(2):
             await made.submitted()
         problem = await made.refused(429, "queue_full", await made.submit())
-        assert problem["detail"] == "Too many requests wait to be sent already."
+        assert problem["detail"] == "Too many requests are queued already."
 
 
 class TestEndUsers:
@@ -370,7 +370,7 @@ class TestRepeating:
             answer = await other.post(SUBMIT, again, Idempotency_Key="k")
             problem = await other.refused(422, "idempotency_mismatch", answer)
             assert first["request_id"] not in answer.text
-            assert "need an `end_user`" in problem["detail"]
+            assert "the same `end_user`" in problem["detail"]
         assert len(world.received(world.marks[0])) == 1
         assert world.received(world.marks[1]) == []
 

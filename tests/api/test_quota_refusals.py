@@ -289,7 +289,7 @@ async def test_a_tenant_whose_time_zone_is_not_known_here_has_days_of_utc_and_is
     assert (await refused(world, EXCEEDED))["retry_after_s"] == TO_MIDNIGHT_S
     assert (await quota(world))["time_zone"] == "UTC"
     told = capsys.readouterr()
-    assert (told.out + told.err).count("A tenant's time zone is not known here") == 1
+    assert (told.out + told.err).count("A tenant's time zone is unknown on this machine") == 1
 
 
 # --- repetitions
@@ -371,7 +371,7 @@ class TestSeconds:
         problem = problem_of(await world.client.post(path, json=body), 429, EXHAUSTED)
         assert await everything(world) == before
         assert problem["violated-policies"] == [f"tenant-output-seconds-{window}"]
-        assert "does not say how much a request orders" in problem["detail"]
+        assert "does not declare output_seconds" in problem["detail"]
         quote = (await world.client.post("/v1/quotes/maker/silent", json=body)).json()
         assert (quote["admissible"], quote["refusal"]["detail"]) == (False, problem["detail"])
         assert quote["output_seconds"] is None

@@ -148,8 +148,13 @@ async def _revoked(bench: Bench) -> None:
 
 
 REFUSALS: "dict[str, tuple[Callable[[Bench], Awaitable[None]], str, str, int]]" = {
-    "an origin that is not the token's": (_of_the_token, "origin_not_allowed", "not for pages of this", 1),
-    "an origin that is nobody's": (_of_the_tenant, "origin_not_allowed", "no answers to pages of http", 0),
+    "an origin that is not the token's": (
+        _of_the_token,
+        "origin_not_allowed",
+        "does not allow pages of this",
+        1,
+    ),
+    "an origin that is nobody's": (_of_the_tenant, "origin_not_allowed", "calls from pages of http", 0),
     "a model": (_to_another_model, "model_not_allowed", "may not use", 1),
     "a bound": (_out_of_bounds, "out_of_bounds", "#/resolution", 1),
     "a budget": (_over_budget, "quota_exhausted", "generation", 1),

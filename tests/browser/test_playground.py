@@ -144,7 +144,7 @@ async def test_every_kind_of_input_says_what_was_filled_in(play: Play) -> None:
     await page.get_by_role("button", name="Add image").click()
     await page.keyboard.type(sample)
     await play.quoted()
-    assert await play.text("#terms") == "Held when you submit, spent once it has completed."
+    assert await play.text("#terms") == "Held when you submit, settled once it has completed."
     assert play.bodies[-1][1] == {
         "prompt": "a crane turns",
         "camera": {"speed": 7, "mode": "zoom", "target": {"x": 0.25, "y": -2.5}},
@@ -247,7 +247,7 @@ async def test_a_large_picture_is_made_to_fit_and_the_page_says_so(play: Play) -
     [
         (_noise((200, 200)), "image/png", "The shortest side must be at least 320 px."),
         (b"no picture", "image/png", "Is not a media file of a known type."),
-        (b"no picture", "text/plain", "Is no picture: file"),
+        (b"no picture", "text/plain", "Is not a picture: file"),
     ],
 )
 async def test_a_file_that_does_not_do_is_told_at_once(
@@ -327,7 +327,7 @@ async def test_a_waiting_job_is_cancelled_and_its_price_comes_back(play: Play) -
     await play.shows("queued")
     await play.page.get_by_role("button", name="Cancel").click()
     await play.shows("cancelled")
-    await play.page.get_by_text("0.15 credits, given back", exact=True).wait_for()
+    await play.page.get_by_text("0.15 credits, refunded", exact=True).wait_for()
     assert await play.focused() == "stage"
 
 
@@ -339,7 +339,7 @@ async def test_a_failed_job_says_why(play: Play) -> None:
     await play.generate("canned,fail")
     await play.ended("failed")
     assert "the sandbox was asked to fail" in await play.text("#stage")
-    await play.page.get_by_text("0.15 credits, given back", exact=True).wait_for()
+    await play.page.get_by_text("0.15 credits, refunded", exact=True).wait_for()
     assert re.search(r"Trace\s+[0-9a-f]{32}", await play.text("#stage"))
     assert await play.page.title() == "Failed · Reelgate Playground"
 
@@ -368,7 +368,7 @@ async def test_a_job_of_unknown_fate_is_followed_and_not_sent_again(play: Play) 
     await play.open()
     await play.generate("empty-object")
     await play.shows("refused")
-    assert "Fate unknown" in await play.text("#stage")
+    assert "Outcome unknown" in await play.text("#stage")
     assert await play.page.get_by_role("button", name="Try again").count() == 0
     await play.page.get_by_role("button", name="Follow it").click()
     await play.shows("running")
@@ -420,7 +420,7 @@ async def test_without_a_token_the_page_says_so(play: Play) -> None:
 
     await play.world.gateway.db.write(revoke)
     await play.page.goto(f"{play.relay.url}/playground")
-    await play.page.get_by_text("There is no playground here.").wait_for()
+    await play.page.get_by_text("This gateway has no playground.").wait_for()
     assert await play.page.locator("#go").is_disabled()
     assert await play.violations() == []
 

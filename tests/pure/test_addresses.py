@@ -134,5 +134,5 @@ def test_an_allowed_network_is_that_network_on_those_ports(
     ["", "x", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8:0", "10.0.0.0/8:70000", "10.0.0.0/8:x", "*", "host"],
 )
 def test_what_is_no_network_is_refused_with_its_text(text: str) -> None:
-    with pytest.raises(ValueError, match="is no network"):
+    with pytest.raises(ValueError, match="is not a network"):
         parse_network(text)

@@ -65,9 +65,9 @@ def test_an_input_that_is_left_out_counts_as_its_default(allowed: list[str], sen
         ({"seed": {"maximum": 5}}, {"seed": "4"}, "must be at most 5"),
         ({"seed": {"maximum": 5}}, {"seed": None}, "must be at most 5"),
         ({"number_of_frames": {"enum": [121]}}, {"number_of_frames": True}, "must be 121"),
-        ({"prompt": {"max_length": 2}}, {"prompt": "abc"}, "may be 2 long at most"),
-        ({"prompt": {"max_length": 5}}, {"prompt": {"a": 1}}, "may be 5 long at most"),
-        ({"image_urls": {"max_length": 0}}, {"image_urls": ["a"]}, "may be 0 long at most"),
+        ({"prompt": {"max_length": 2}}, {"prompt": "abc"}, "must be at most 2 long"),
+        ({"prompt": {"max_length": 5}}, {"prompt": {"a": 1}}, "must be at most 5 long"),
+        ({"image_urls": {"max_length": 0}}, {"image_urls": ["a"]}, "must be at most 0 long"),
         (
             {"resolution": {"enum": ["720P", "1080P"]}},
             {"resolution": "4K"},

@@ -119,7 +119,7 @@ REFUSED: list[tuple[bytes, str, str]] = [
     (prop(**{"$ref": "#/$defs/none"}), f"{A}/$ref", "a schema of this file"),
     (prop(**{"$ref": 1}), f"{A}/$ref", "a schema of this file"),
     (prop(**{"$ref": "#/properties/a"}), f"{A}/$ref", "recursive"),
-    (prop(**{"$ref": "#/type", "minLength": 1}), f"{A}/$ref", "beside keywords that constrain"),
+    (prop(**{"$ref": "#/type", "minLength": 1}), f"{A}/$ref", "beside other constraints"),
     (prop(**{"$dynamicRef": "#x"}), f"{A}/$dynamicRef", "does not understand"),
     (prop(type="object", patternProperties={}), f"{A}/patternProperties", "does not understand"),
     (prop(type="array", prefixItems=[]), f"{A}/prefixItems", "does not understand"),

@@ -214,5 +214,5 @@ def test_no_variable_that_something_of_ours_reads_is_called_misspelt() -> None:
 def test_the_file_of_a_secret_is_not_read_from_dotenv_and_said_to_be_so(in_folder: Path) -> None:
     (in_folder / ".env").write_text("REELGATE_PEPPER_FILE=/run/secrets/pepper\n")
     (found,) = misspelt_variables({})
-    assert found == "REELGATE_PEPPER_FILE is read from the environment alone, not from .env; it is ignored."
+    assert found == "REELGATE_PEPPER_FILE must be set in the environment, not in .env; it is ignored."
     assert misspelt_variables({"REELGATE_PEPPER_FILE": "/run/secrets/pepper"}) == []

@@ -130,7 +130,7 @@ def test_a_refusal_by_the_tenants_limit_tells_nobody_else_an_amount(principal: P
     document = told(refusal("tenant", "token"), principal)
     assert document["violated-policies"] == ["tenant-generations-total", "token-generations-total"]
     assert [one["holder"] for one in document["limits"]] == ["token"]
-    assert document["detail"].startswith("The application's own quota (`tenant-generations-total`)")
+    assert document["detail"].startswith("The limit `tenant-generations-total` of this application")
     assert "3" not in document["detail"]
 
 
@@ -145,11 +145,7 @@ def test_a_refusal_by_the_callers_own_limit_is_told_in_full(principal: Principal
 def test_how_many_requests_wait_is_told_to_keys_alone(fault: Any) -> None:
     full = Problem(fault, "5 requests wait.")
     assert told(full, KEY)["detail"] == "5 requests wait."
-    assert (
-        told(full, PAGE)["detail"]
-        == told(full, None)["detail"]
-        == "Too many requests wait to be sent already."
-    )
+    assert told(full, PAGE)["detail"] == told(full, None)["detail"] == "Too many requests are queued already."
     waiting = TenantQueue(queued=5, max_queued=9, weight=2, paused=True)
     assert queue(waiting, PAGE, queueable=True) == {"queueable": True, "paused": True}
     assert queue(waiting, KEY, queueable=True) == {

@@ -81,7 +81,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", NO_CREDITS, ids=lambda text: repr(text[:20]))
 def test_what_could_be_read_as_another_amount_is_no_amount_of_credits(text: str) -> None:
-    with pytest.raises(LimitError, match="is no amount of credits"):
+    with pytest.raises(LimitError, match="is not an amount of credits"):
         parse_credits(text)
 
 
@@ -212,75 +212,75 @@ Your tenant may make 1 submit of maker/model a minute (`tenant-model-submits-min
 
 Your tenant may make 60 submits a minute, at most 10 at once (`tenant-submits-minute`). Try again in 1 s.
 
-Your tenant may make 0 submits a minute (`tenant-submits-minute`). Nothing is allowed: waiting does not help.
+Your tenant may make 0 submits a minute (`tenant-submits-minute`). The limit is 0: waiting does not help.
 
 This API key may have 1 request of maker/model in flight at a time (`key-model-in-flight`), and has 1.
 Try again when one of them has ended (`GET /v1/requests` lists them), or in 5 s.
 
 Your tenant may have 0 requests in flight at a time (`tenant-in-flight`), and has 0.
-Nothing is allowed: waiting does not help.
+The limit is 0: waiting does not help.
 
 This API key may spend 3 generations a day (`key-generations-day`): 2 generations spent,
-1 generation held for requests under way, 0 generations left; this one needs 1 generation.
-It begins anew at 2026-11-25T00:00:00.000Z, in 43201 s.
+1 generation held for requests under way, 0 generations left; this request needs 1 generation.
+The limit resets at 2026-11-25T00:00:00.000Z, in 43201 s.
 
 Your tenant may spend 1 generation of maker/model a month (`tenant-model-generations-month`):
 1 generation spent, 0 generations held for requests under way, 0 generations left;
-this one needs 1 generation.
-It begins anew at 2026-12-01T00:00:00.000Z, in 561601 s.
+this request needs 1 generation.
+The limit resets at 2026-12-01T00:00:00.000Z, in 561601 s.
 
 Your tenant may spend 1 generation in all (`tenant-generations-total`): 1 generation spent,
-0 generations held for requests under way, 0 generations left; this one needs 1 generation.
-Waiting does not help: it has to be raised.
+0 generations held for requests under way, 0 generations left; this request needs 1 generation.
+Waiting does not help: the limit has to be raised.
 
 This API key may spend 1 credit of maker/model a day (`key-model-credits-day`): 0.750001 credits spent,
-0.15 credits held for requests under way, 0.099999 credits left; this one needs 0.15 credits.
-It begins anew at 2026-11-25T00:00:00.000Z, in 43201 s.
+0.15 credits held for requests under way, 0.099999 credits left; this request needs 0.15 credits.
+The limit resets at 2026-11-25T00:00:00.000Z, in 43201 s.
 
 Your tenant may spend 0.149999 credits a month (`tenant-credits-month`): 0 credits spent,
-0 credits held for requests under way, 0.149999 credits left; this one needs 0.15 credits.
-This request alone is more than the limit: waiting does not help.
+0 credits held for requests under way, 0.149999 credits left; this request needs 0.15 credits.
+This request alone exceeds the limit: waiting does not help.
 
 Your tenant may spend 2 credits in all (`tenant-credits-total`): 0.95 credits spent,
-1 credit held for requests under way, 0.05 credits left; this one needs 0.15 credits.
-Waiting does not help unless what is held comes back: it has to be raised or topped up,
+1 credit held for requests under way, 0.05 credits left; this request needs 0.15 credits.
+Waiting does not help unless held amounts are refunded: top up the balance, or raise the limit,
 by at least 0.1 credits.
 
 Your tenant may spend 0 credits in all (`tenant-credits-total`): 0 credits spent,
-0 credits held for requests under way, 0 credits left; this one needs 0.15 credits.
-Waiting does not help: it has to be raised or topped up, by at least 0.15 credits.
+0 credits held for requests under way, 0 credits left; this request needs 0.15 credits.
+Waiting does not help: top up the balance, or raise the limit, by at least 0.15 credits.
 
 This API key's balance (`key-credits-total`) is overdrawn by 3 credits: 0 credits spent,
-0 credits held for requests under way; this one needs 0.15 credits.
-Waiting does not help: it has to be raised or topped up, by at least 3.15 credits.
+0 credits held for requests under way; this request needs 0.15 credits.
+Waiting does not help: top up the balance, or raise the limit, by at least 3.15 credits.
 
 This API key's balance for maker/model (`key-model-credits-total`) is overdrawn by 2 credits:
-1 credit spent, 3 credits held for requests under way; this one needs 0.15 credits.
-Waiting does not help unless what is held comes back: it has to be raised or topped up,
+1 credit spent, 3 credits held for requests under way; this request needs 0.15 credits.
+Waiting does not help unless held amounts are refunded: top up the balance, or raise the limit,
 by at least 2.15 credits.
 
 Your tenant may spend 2 generations in all (`tenant-generations-total`): 1 generation spent,
-1 generation held for requests under way, 0 generations left; this one needs 1 generation.
-Waiting does not help unless what is held comes back: it has to be raised.
+1 generation held for requests under way, 0 generations left; this request needs 1 generation.
+Waiting does not help unless held amounts are refunded: the limit has to be raised.
 
 Your tenant may spend 1 generation in all (`tenant-generations-total`): 2 generations spent,
-1 generation held for requests under way, 0 generations left; this one needs 1 generation.
-Waiting does not help: it has to be raised.
+1 generation held for requests under way, 0 generations left; this request needs 1 generation.
+Waiting does not help: the limit has to be raised.
 
 Your tenant may spend 600 seconds of output a day (`tenant-output-seconds-day`): 590 seconds spent,
-6 seconds held for requests under way, 4 seconds left; this one needs 5 seconds.
-It begins anew at 2026-11-25T00:00:00.000Z, in 43201 s.
+6 seconds held for requests under way, 4 seconds left; this request needs 5 seconds.
+The limit resets at 2026-11-25T00:00:00.000Z, in 43201 s.
 
 This API key may spend 1 second of output of maker/model a month (`key-model-output-seconds-month`):
-0 seconds spent, 0 seconds held for requests under way, 1 second left; this one needs 5 seconds.
-This request alone is more than the limit: waiting does not help.
+0 seconds spent, 0 seconds held for requests under way, 1 second left; this request needs 5 seconds.
+This request alone exceeds the limit: waiting does not help.
 
 This API key may spend 9 seconds of output in all (`key-output-seconds-total`): 1 second spent,
-4 seconds held for requests under way, 4 seconds left; this one needs 5 seconds.
-Waiting does not help unless what is held comes back: it has to be raised.
+4 seconds held for requests under way, 4 seconds left; this request needs 5 seconds.
+Waiting does not help unless held amounts are refunded: the limit has to be raised.
 
-Your tenant may spend 600 seconds of output a day (`tenant-output-seconds-day`), and this model's file
-does not say how much a request orders. Waiting does not help: the operator has to declare it there.
+Your tenant may spend 600 seconds of output a day (`tenant-output-seconds-day`), but this model's file
+does not declare output_seconds. Waiting does not help: the operator has to declare them.
 """
 REFUSED = [
     (one, wait_s, words.strip().replace("\n", " "))

@@ -45,4 +45,4 @@ def test_a_stored_zone_that_is_not_known_is_utc_and_said_once(
     for _ in range(3):
         assert zone_of(name).key == "UTC"
     told = capsys.readouterr()
-    assert (told.out + told.err).count("A tenant's time zone is not known here") == 1
+    assert (told.out + told.err).count("A tenant's time zone is unknown on this machine") == 1

@@ -47,7 +47,7 @@ def test_tenants_and_keys_are_made_changed_and_ended_beside_a_running_server(
         spoken = reelgate.run(place, "keys", "create", "--tenant", "acme")
         assert spoken.out.startswith("rg_live_")
         assert spoken.out.count("\n") == 1
-        assert "shown once" in spoken.err
+        assert "shown only once" in spoken.err
         for wrong in (
             ["keys", "create", "--tenant", "nobody"],
             ["keys", "create", "--tenant", "acme", "--scope", "everything"],

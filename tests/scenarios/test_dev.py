@@ -104,7 +104,7 @@ def test_commands_beside_it_just_work_and_its_key_can_be_shown_again(
     place: Place, reelgate: Commands
 ) -> None:
     early = reelgate.run(place, "dev", "--show-key", expect=1)
-    assert "`reelgate dev` makes it" in early.err
+    assert "`reelgate dev` creates it" in early.err
     with started(place.but(PEPER="x", LOG_FORMAT="json"), "dev") as dev:
         shown = _block(dev).splitlines()[0].removeprefix("export REELGATE_KEY=")
         assert reelgate.run(place, "dev", "--show-key").out == f"{shown}\n"
@@ -141,7 +141,7 @@ def test_the_pepper_of_a_trial_is_not_used_for_the_keys_of_the_production_that_f
     reelgate.run(production, *make)
     refused = reelgate.run(place, *make, expect=1)
     assert refused.out == ""
-    assert "is not what this database's keys are made with" in refused.err
+    assert "is not the pepper of this database's keys" in refused.err
     ill = reelgate.run(place, "doctor", "--json", expect=1)
     assert {one["name"]: one["level"] for one in ill.json}["keys"] == "bad"
     well = reelgate.run(production, "doctor", "--json")

@@ -128,7 +128,7 @@ def test_a_disabled_tenant_is_shut_out_and_comes_back(shop: Shop) -> None:
         _what_was_sent_goes_on_and_what_waits_stays(shop)
         shop.run("tenants", "enable", "acme")
         _comes_back(shop)
-    assert "The books are right." in shop.run("ledger", "verify")
+    assert "The ledger is consistent." in shop.run("ledger", "verify")
 
 
 def _is_shut_out(shop: Shop) -> None:

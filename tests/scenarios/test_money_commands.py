@@ -145,7 +145,7 @@ def test_a_balance_that_binds_nobody_and_one_below_nothing_are_called_so(
     place: Place, reelgate: Commands
 ) -> None:
     reelgate.run(place, "tenants", "create", "acme")
-    not_prepaid = "not prepaid: nothing is enforced"
+    not_prepaid = "Not prepaid:"
     take_away = ("ledger", "adjust", "--tenant", "acme", "--note", "x", "--", "-3.85")
     assert not_prepaid in reelgate.run(place, *take_away).out
     assert not_prepaid not in reelgate.run(place.but(DEFAULT_LIMITS="credits-total=1"), *take_away).out
@@ -162,7 +162,7 @@ def test_references_count_once_for_a_kind_of_entry_and_a_kind_of_key(
     more = ("--tenant", "acme", "--reference", " INVOICE-1 ", "--note", " x ")
     for command, of in itertools.product(("top-up", "adjust"), ((), ("--test",))):
         assert "Entered" in reelgate.run(place, "ledger", command, "1", *more, *of).out
-        assert "is there already" in reelgate.run(place, "ledger", command, "1", *more, *of).out
+        assert "exists already" in reelgate.run(place, "ledger", command, "1", *more, *of).out
     listed = reelgate.run(place, "ledger", "list", "--json").json
     assert [(one["reference"], one["note"]) for one in listed] == [("INVOICE-1", "x")] * 4
 
@@ -173,7 +173,7 @@ def test_test_keys_and_live_keys_are_not_mistaken_for_one_another(place: Place, 
     test = _key(reelgate, place).split("_")[2]
     of_live = ("--tenant", "acme", "--key", live)
     refused = reelgate.run(place, "limits", "set", "in-flight=1", *of_live, "--test", expect=1)
-    assert refused.err == f"reelgate: {live} is a live key, and --test is of test keys.\n"
+    assert refused.err == f"reelgate: {live} is a live key, but --test names an account of test keys.\n"
     reelgate.run(place, "ledger", "top-up", "1", *of_live, "--test", expect=1)
     reelgate.run(place, "limits", "set", "in-flight=1", *of_live)
     reelgate.run(place, "limits", "set", "in-flight=1", "--tenant", "acme", "--key", test)
@@ -210,7 +210,7 @@ def test_a_prepaid_balance_is_topped_up_once_for_a_reference_and_adjusted_with_a
     of_acme = ("--tenant", "acme", "--test")
     top_up = ("ledger", "top-up", "0.3", *of_acme, "--reference", "INVOICE-1", "--note", "first")
     assert "Entered: top-up of 0.3 credits." in reelgate.run(place, *top_up).out
-    assert "is there already" in reelgate.run(place, *top_up).out
+    assert "exists already" in reelgate.run(place, *top_up).out
     other = reelgate.run(place, "ledger", "top-up", "5", *of_acme, "--reference", "INVOICE-1", expect=1)
     assert "belongs to another entry" in other.err
     reelgate.run(place, "ledger", "adjust", *of_acme, "--note", "goodwill", "--", "-0.05")
@@ -237,7 +237,7 @@ def test_the_books_are_verified_beside_a_running_server_and_a_wrong_sum_is_named
     key = _key(reelgate, place)
     with started(place):
         _submit(place, key, sandbox)
-        assert "The books are right." in reelgate.run(place, "ledger", "verify").out
+        assert "The ledger is consistent." in reelgate.run(place, "ledger", "verify").out
     report = reelgate.run(place, "ledger", "verify", "--json").json
     assert (report["generations"], report["entries"], report["in_flight"]) == (1, 1, 1)
     assert (report["held_microcredits"], report["findings"]) == (150_000, [])
@@ -255,7 +255,9 @@ def test_a_bill_is_compared_with_the_books(place: Place, reelgate: Commands) -> 
     bill = place.folder / "bill.csv"
     days = ("--from", "2026-01-01", "--to", "2026-01-31")
     bill.write_text("request_id,cost\n")
-    assert "Bill and books agree." in reelgate.run(place, "ledger", "reconcile", str(bill), *days).out
+    assert (
+        "The bill and the ledger agree." in reelgate.run(place, "ledger", "reconcile", str(bill), *days).out
+    )
     bill.write_text("id,usd\nnobodys,0.25\n")
     names = ("--id-column", "id", "--cost-column", "usd")
     differs = reelgate.run(place, "ledger", "reconcile", str(bill), *days, *names, "--json", expect=1)

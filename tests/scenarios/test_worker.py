@@ -24,7 +24,7 @@ from tests.scenarios.processes import (
 )
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-AT_WORK = "The worker is at work."
+AT_WORK = "The worker has started."
 
 
 def submitted(place: Place, key: str, sandbox: Running, directive: str = "canned") -> str:
@@ -92,7 +92,7 @@ def test_a_worker_on_sqlite_is_refused_in_one_line(
     place = place_for(tmp_path, sqlite_url, sandbox.options.public_url)
     ended = reelgate.run(place, "worker", expect=1)
     assert ended.err.splitlines() == [
-        "reelgate: workers need PostgreSQL: on SQLite the one server runs the loops itself."
+        "reelgate: workers need PostgreSQL: on SQLite the server itself runs the background loops."
     ]
 
 

@@ -197,7 +197,7 @@ async def test_who_may_not_wait_does_not_pass_those_who_do(db: Database) -> None
     await db.write(_credential)
     one = (Choice("default", 1),)
     await db.write(submit, waits)
-    with pytest.raises(Exception, match="as many jobs"):
+    with pytest.raises(Exception, match="its limit of jobs"):
         await db.write(submit, passing, choices=one, queueable=False)
     # What its own limit keeps back keeps nobody else.
     await db.write(_limit, waits[0])

@@ -267,10 +267,10 @@ class TestReadBill:
     @pytest.mark.parametrize(
         ("text", "what"),
         [
-            ("", "no one column 'request_id'; it has none"),
-            ("id,cost\na,1\n", "no one column 'request_id'; it has id, cost"),
-            ("request_id,price\na,1\n", "no one column 'cost'; it has request_id, price"),
-            ("request_id,cost,cost\na,1,2\n", "no one column 'cost'"),
+            ("", "exactly one column 'request_id'; it has none"),
+            ("id,cost\na,1\n", "exactly one column 'request_id'; it has id, cost"),
+            ("request_id,price\na,1\n", "exactly one column 'cost'; it has request_id, price"),
+            ("request_id,cost,cost\na,1,2\n", "exactly one column 'cost'"),
             ("request_id;cost\na;1\n", "it has request_id;cost. Fields are separated by commas."),
             ("request_id\tcost\na\t1\n", "Fields are separated by commas."),
             (
@@ -280,8 +280,8 @@ class TestReadBill:
             ("cost,request_id\n1\n", "line 2 of the bill has no id"),
             ("request_id,cost\na,1\n ,1\n", "line 3 of the bill has no id"),
             ("request_id,cost\na,1,50\n", "line 2 of the bill has more fields than its header"),
-            ('request_id,cost\n"a,1\n', "no CSV file"),
-            ('request_id,cost\n"a"b,1\n', "no CSV file"),
+            ('request_id,cost\n"a,1\n', "not a CSV file"),
+            ('request_id,cost\n"a"b,1\n', "not a CSV file"),
         ],
     )
     def test_what_is_no_bill_is_refused_in_the_operators_words(self, text: str, what: str) -> None:

@@ -27,20 +27,20 @@ def key_of(headers: Headers) -> str | None:
     if text.startswith('"'):
         text = _unquote(text)
     if not 1 <= len(text) <= MAX_LENGTH:
-        raise _invalid(f"has {len(text)} characters; 1 to {MAX_LENGTH} are taken")
+        raise _invalid(f"has {len(text)} characters; 1 to {MAX_LENGTH} are allowed")
     if not all(" " <= character <= "~" for character in text):
-        raise _invalid("may hold printable ASCII alone")
+        raise _invalid("may contain only printable ASCII characters")
     return text
 
 
 def _unquote(text: str) -> str:
     """Returns the content of a structured field string (RFC 8941); a backslash escapes itself and quotes."""
     if len(text) < 2 or not text.endswith('"'):  # noqa: PLR2004 - the two quotes
-        raise _invalid("starts with a quote and does not end with one")
+        raise _invalid("starts with a quote but does not end with one")
     content, escaped = "", False
     for character in text[1:-1]:
         if escaped and character not in '"\\':
-            raise _invalid("has a backslash before something that needs none")
+            raise _invalid("has a backslash before a character that must not be escaped")
         if not escaped and character == '"':
             raise _invalid("has a quote inside its quotes")
         escaped = not escaped and character == "\\"

@@ -53,7 +53,7 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
     if asked is not None:  # the query takes precedence over the header
         if not _WAIT.fullmatch(asked):
             error = FieldError("#/query/wait", "wait", "is not a whole number of seconds")
-            raise Problem(INVALID_PARAMETER, "`wait` is not a number of seconds.", errors=[error])
+            raise Problem(INVALID_PARAMETER, "`wait` is not a whole number of seconds.", errors=[error])
         wait_s = min(int(asked), max_s)
     elif _WAIT.fullmatch(members.get("wait", "")):
         wait_s = min(int(members["wait"]), max_s)

@@ -18,9 +18,9 @@ async def livez() -> Response:
 
 
 async def readyz(request: Request, gateway: Open) -> Response:
-    """200 when requests can be served: the database takes writes and the server is not stopping."""
+    """200 when requests can be served: the database accepts writes and the server is not shutting down."""
     if getattr(request.app.state, "draining", False):
-        raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
+        raise Problem(SHUTTING_DOWN, "This server is shutting down.", retry_after_s=1)
     await gateway.db.write(_ask)
     return json_response(health("ready"))
 
@@ -31,7 +31,7 @@ async def list_problems(gateway: Open) -> Response:
 
 
 async def get_problem(gateway: Open, slug: str) -> Response:
-    """What a problem's `type` stands for."""
+    """One entry of the catalogue of errors."""
     fault = fault_of_slug(slug)
     if fault is None:
         raise Problem(ROUTE_NOT_FOUND, f"There is no problem type {slug[:100]!r}.")

@@ -29,12 +29,12 @@ async def get_metrics(request: Request, gateway: Open) -> Response:
     """
     token = gateway.settings.metrics_token
     if token is None:
-        raise Problem(ROUTE_NOT_FOUND, "There are no metrics here.")
+        raise Problem(ROUTE_NOT_FOUND, "This gateway publishes no metrics.")
     scheme, _, presented = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not presented.strip():
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     if not same(presented.strip(), token.get_secret_value()):
-        raise Problem(INVALID_API_KEY, "This is not the token of the metrics.")
+        raise Problem(INVALID_API_KEY, "This is not the metrics token.")
     registry = CollectorRegistry(auto_describe=False)
     backlogs, paused = None, None
     with suppress(Problem):  # without the database, this process's own numbers are still worth having
@@ -58,9 +58,11 @@ class _Collector:
         gateway = self._gateway
         now_ms = gateway.clock.now_ms()
         condition = _gauge(
-            "credential_condition", "1 for what it is: closed, half_open or open.", "condition"
+            "credential_condition",
+            "1 for the present condition: closed (in use), open (not used) or half_open (being tried).",
+            "condition",
         )
-        failures = _gauge("credential_failures", "Calls in a row that got no answer.")
+        failures = _gauge("credential_failures", "Consecutive calls without an answer.")
         for name, credential in gateway.pool.all.items():
             for one in Condition:
                 is_it = credential.health.condition(now_ms) is one
@@ -68,25 +70,27 @@ class _Collector:
             failures.add_metric([name], credential.health.failures)
         yield condition
         yield failures
-        lag = _gauge("poll_lag_seconds", "How late the latest job was that the last tick found due.")
-        under_way = _gauge("polls_under_way", "Looks in the background at this moment.")
+        lag = _gauge("poll_lag_seconds", "Delay of the most overdue poll that the last tick found.")
+        under_way = _gauge("polls_under_way", "Background polls in progress.")
         for poller in gateway.following.pollers:
             lag.add_metric([poller.credential.name], poller.lag_ms / 1000)
             under_way.add_metric([poller.credential.name], poller.under_way)
         yield lag
         yield under_way
         yield GaugeMetricFamily(
-            "reelgate_watchers", "Event streams and held answers.", value=gateway.following.watch.watchers
+            "reelgate_watchers", "Open event streams and long polls.", value=gateway.following.watch.watchers
         )
-        yield GaugeMetricFamily("reelgate_tasks", "Submits, looks and the like.", value=len(gateway.tasks))
-        capacity = _gauge("credential_capacity", "Most jobs that it may have in flight.")
+        yield GaugeMetricFamily(
+            "reelgate_tasks", "Tasks in progress: submits, polls and others.", value=len(gateway.tasks)
+        )
+        capacity = _gauge("credential_capacity", "Maximum number of jobs in flight, as configured or learnt.")
         for name, credential in gateway.pool.all.items():
             if (room := credential.room(now_ms)) is not None:
                 capacity.add_metric([name], room)
         yield capacity
         yield GaugeMetricFamily(
             "reelgate_dispatches_under_way",
-            "Jobs that waited and are being sent at this moment.",
+            "Queued requests that are being sent.",
             value=gateway.dispatch_loop.under_way,
         )
         if self._backlogs is not None:
@@ -95,12 +99,12 @@ class _Collector:
 
 def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) -> Iterator[Metric]:
     """Yields the metrics of the queues of all servers, read from the database."""
-    depth = GaugeMetricFamily("reelgate_queued", "Jobs that wait to be sent.", labels=["mode"])
+    depth = GaugeMetricFamily("reelgate_queued", "Queued requests of all tenants.", labels=["mode"])
     oldest = GaugeMetricFamily(
-        "reelgate_queued_oldest_seconds", "For how long the oldest of them has.", labels=["mode"]
+        "reelgate_queued_oldest_seconds", "Age of the oldest queued request.", labels=["mode"]
     )
     stopped = GaugeMetricFamily(
-        "reelgate_dispatch_paused", "1 while the operator has nothing sent.", labels=["mode"]
+        "reelgate_dispatch_paused", "1 while the operator has paused dispatch.", labels=["mode"]
     )
     for mode in _MODES:
         own = [one for one in backlogs if one.mode == mode]
@@ -112,11 +116,15 @@ def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) ->
     yield oldest
     yield stopped
     whose = ["mode", "tenant"]
-    of_tenant = GaugeMetricFamily("reelgate_tenant_queued", "Of a tenant that has a queue.", labels=whose)
+    of_tenant = GaugeMetricFamily("reelgate_tenant_queued", "Queued requests of a tenant.", labels=whose)
     share = GaugeMetricFamily(
-        "reelgate_tenant_share", "Of what is sent while those wait that wait now, from 0 to 1.", labels=whose
+        "reelgate_tenant_share",
+        "A tenant's share of what is sent while the present queues last, from 0 to 1.",
+        labels=whose,
     )
-    sent = CounterMetricFamily("reelgate_tenant_dispatched", "Jobs that waited and were sent.", labels=whose)
+    sent = CounterMetricFamily(
+        "reelgate_tenant_dispatched", "Queued requests of a tenant that were sent.", labels=whose
+    )
     for one in backlogs:
         of_tenant.add_metric([one.mode, one.tenant], one.queued)
         share.add_metric([one.mode, one.tenant], backlog.share(one, backlogs))

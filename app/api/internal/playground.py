@@ -74,7 +74,7 @@ async def _parent(gateway: Gateway) -> APIKey:
     kid = gateway.settings.playground_kid
     found = None if kid is None else await gateway.db.read(keys.find, kid)
     if found is None or found.state(gateway.clock.now_ms()) != "active":
-        raise Problem(ROUTE_NOT_FOUND, "There is no playground here.")
+        raise Problem(ROUTE_NOT_FOUND, "This gateway has no playground.")
     return found
 
 
@@ -89,7 +89,7 @@ def _page_of(request: Request, gateway: Gateway) -> str:
         known = {urlsplit(base_url).hostname, *(_LOCAL if _is_local(base_url) else ())}
         if origin == public_origin(base_url) or urlsplit(origin).hostname in known:
             return origin
-    raise Problem(ORIGIN_NOT_ALLOWED, "Only the playground of this gateway gets its tokens here.")
+    raise Problem(ORIGIN_NOT_ALLOWED, "Only this gateway's own playground page may call this address.")
 
 
 def _is_local(base_url: str) -> bool:

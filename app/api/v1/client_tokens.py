@@ -53,7 +53,7 @@ class _TermsBody(BaseModel):
 
 
 async def create_client_token(request: Request, gateway: Open, principal: CanMint) -> Response:
-    """Mint a token that a page may hold in place of a key. It is shown this once."""
+    """Create a token that a web page holds in place of an API key. It is shown only once."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     own = public_origin(gateway.settings.base_url)
     token, text = await gateway.access.minter.mint(
@@ -71,7 +71,7 @@ async def list_client_tokens(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
 ) -> Response:
-    """The tenant's client tokens of this kind of key, newest first, without the tokens themselves."""
+    """The tenant's client tokens in the mode of this key, newest first, without the tokens themselves."""
     found = await gateway.db.read(
         client_tokens.page,
         principal.tenant_id,
@@ -90,12 +90,12 @@ async def list_client_tokens(
 
 
 async def get_client_token(gateway: Open, principal: CanMint, token_id: str) -> Response:
-    """A client token's record: its terms, what it was used for, and what it was refused lately."""
+    """A client token's record: its terms, its usage and its latest refusals."""
     return await _in_full(gateway, await _own(gateway, principal, token_id))
 
 
 async def revoke_client_token(gateway: Open, principal: CanMint, token_id: str) -> Response:
-    """End a client token, on every server within five seconds. Repeating it is harmless."""
+    """Revoke a client token, on every server within five seconds. Repeating it is harmless."""
     found = await _own(gateway, principal, token_id)
     await gateway.db.write(client_tokens.revoke, found.token_id, now_ms=gateway.clock.now_ms())
     return await _in_full(gateway, await _own(gateway, principal, token_id))
@@ -150,12 +150,12 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
     errors = []
     if intent.request_id is not None:
         errors = [
-            FieldError(f"#/{name}", "watches", "has no meaning for a token that watches a request")
+            FieldError(f"#/{name}", "watches", "cannot be combined with `request_id`")
             for name in _WATCHES
             if getattr(intent, name) is not None
         ]
     if intent.visibility == "end_user" and intent.end_user is None:
-        errors.append(FieldError("#/visibility", "end_user", "needs an `end_user`"))
+        errors.append(FieldError("#/visibility", "end_user", "requires `end_user`"))
     if errors:
         raise invalid(errors)
     usual: Literal["token", "end_user"] = "token" if intent.end_user is None else "end_user"

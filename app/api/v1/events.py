@@ -34,7 +34,10 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 After = Annotated[
     str | None,
-    Query(description="As `Last-Event-ID`, for clients that cannot send it.", max_length=_MAX_DIGITS),
+    Query(
+        description="The same as `Last-Event-ID`, for clients that cannot send that header.",
+        max_length=_MAX_DIGITS,
+    ),
 ]
 
 
@@ -67,7 +70,9 @@ class EventStream(StreamingResponse):
                 try:
                     await super().__call__(scope, receive, send_in_time)
                 except* TimeoutError:
-                    _log.warning("A reader was too slow and was dropped.", tenant=self._watcher.tenant_id)
+                    _log.warning(
+                        "A subscriber read too slowly and was disconnected.", tenant=self._watcher.tenant_id
+                    )
 
 
 async def stream_request_events(
@@ -90,7 +95,7 @@ async def stream_request_events(
 async def stream_events(
     request: Request, gateway: Open, principal: CanReadAll, *, after: After = None
 ) -> Response:
-    """Every change of all of the tenant's requests, of this kind of key, as an event stream.
+    """Every change of the tenant's requests, in the mode of this key, as an event stream.
 
     An event's id is its number: 1, 2, 3 … without a gap. Without `Last-Event-ID` the stream begins with
     the next event.
@@ -110,7 +115,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         error = FieldError(f"#/{place}", "event_id", "is not an id of an event of this stream")
-        raise Problem(INVALID_PARAMETER, "The last event's id is not one of ours.", errors=[error])
+        raise Problem(INVALID_PARAMETER, "The id of the last event is not valid.", errors=[error])
     return int(text)
 
 

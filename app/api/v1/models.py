@@ -34,7 +34,7 @@ async def list_models(
 
 
 async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:
-    """One model: its schema, its price, and its media rules with whether they are enforced."""
+    """One model: its schema, its price and its media rules."""
     model = gateway.catalog.models.get(model_id.strip("/"))
     if model is None or not principal.may_use(model.model_id):
         raise Problem(MODEL_NOT_FOUND, f"There is no model {model_id[:200]!r} in the catalogue.")
@@ -42,7 +42,7 @@ async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Respons
 
 
 async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id: str) -> Response:
-    """Submit a job. The body is the model's input, flat; an Idempotency-Key makes repeating it safe.
+    """Submit a request. The body is the model's input; with an Idempotency-Key it is safe to repeat.
 
     With a `wait`, the response is held until the generation has ended, or the time is over.
     """

@@ -13,7 +13,7 @@ from app.quotas.limits import Scope
 
 
 async def get_quota(gateway: Open, principal: CanRead) -> Response:
-    """Every limit of this key and its tenant, and what is held and spent in each running window."""
+    """Every limit of this key and its tenant, and what is held and spent in each current period."""
     submitter = gateway.submitter
     account = await submitter.account(principal, None)
     waiting = await gateway.db.read(queue.tenant_queue, principal.tenant_id, principal.mode, gateway.policy)

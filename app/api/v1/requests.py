@@ -32,7 +32,7 @@ STALE_HEADER = "Reelgate-Stale"
 
 
 async def get_status(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
-    """RunComfy's status. `completed` means finished: success or failure is in the result."""
+    """A request's status in RunComfy's form. `completed` means finished, not succeeded: see the result."""
 
     def document(generation: Generation) -> Mapping[str, Any]:
         return documents.status(generation, gateway.settings.base_url)
@@ -48,7 +48,7 @@ async def get_result(
     *,
     include_cost: Annotated[bool, Query()] = False,
 ) -> Response:
-    """RunComfy's result: always 200, also while the job is not finished."""
+    """A request's result in RunComfy's form. It is a 200 even while the request is not finished."""
 
     def document(generation: Generation) -> Mapping[str, Any]:
         if generation.erased_at_ms is not None:
@@ -59,7 +59,7 @@ async def get_result(
 
 
 async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id: str) -> Response:
-    """Cancel a queued job. 202 in both cases; `outcome` says whether it is cancelled.
+    """Cancel a request that has not started. `outcome` says whether it was cancelled: 202 in both cases.
 
     With `Prefer: handling=strict`, a request that is not cancelled is answered with a 409.
     """
@@ -77,7 +77,7 @@ async def cancel(request: Request, gateway: Open, principal: CanAsk, request_id:
 
 
 async def get_request(request: Request, gateway: Open, principal: CanSee, request_id: str) -> Response:
-    """Our full record of a request, with every change of its state."""
+    """The full record of a request, with every change of its state."""
     generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(event_rows.of_generation, generation.id)
     document = documents.record(
@@ -124,7 +124,7 @@ async def list_requests(
     token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
 ) -> Response:
-    """The tenant's own requests of this kind of key, newest first. `next_cursor` is null on the last page."""
+    """The tenant's requests in the mode of this key, newest first."""
     seen = {"token_id": token_id, "end_user": end_user} | visibility.visible_to(principal.token)
     found = await gateway.db.read(
         store.page,

@@ -12,17 +12,17 @@
  * video.src = result.output.video;
  * ```
  *
- * What the gateway answers keeps the gateway's own names (`request_id`); what this module makes has
+ * Documents of the gateway keep the gateway's names (`request_id`); objects that this module makes have
  * JavaScript's (`requestId`). Times are ISO 8601 in UTC unless a name or a comment says otherwise.
  *
- * **Trying again.** A call that meets a dead network or a refusal that is `retryable` is made again, after
- * 1 to 15 seconds or when `Retry-After` says: six tries in all, within a minute. Following a job goes on
- * until ten minutes have gone without a sign of life. Every submit has an `Idempotency-Key`: it makes one
- * job, however often it is sent. All else is thrown at once, and so is a 422, which is for whoever wrote
- * the input to mend.
+ * **Trying again.** A call that meets a network failure or a `retryable` problem is repeated after 1 to 15
+ * seconds, or when `Retry-After` says: at most six times in all, within a minute. Following a request ends
+ * after ten minutes without a sign of life. Every submit has an `Idempotency-Key`: it makes one request,
+ * however often it is sent. All other problems are thrown at once, and so is every 422, because the input
+ * has to be corrected.
  *
- * **Errors.** A refusal, a gateway that cannot be reached, and a job that ends without an output are a
- * {@link ReelgateError}. What `getToken` or `onUpdate` throws comes out of the call as it is, and an aborted
+ * **Errors.** A problem, a gateway that cannot be reached, and a request that ends without an output are a
+ * {@link ReelgateError}. What `getToken` or `onUpdate` throws is thrown unchanged by the call, and an aborted
  * call rejects with its signal's `reason`.
  */
 
@@ -34,63 +34,63 @@ export type Token = string | { token: string; expires_at?: string };
 
 export interface Options {
   /**
-   * Asked for a token when one is needed: at the first call, 30 seconds before `expires_at` (of a short life,
-   * when four fifths are over), and when the gateway refuses the one in use. However many calls wait, it is
-   * asked once. What it throws is thrown by those calls; where a job is followed, it is asked again.
+   * Called when a token is needed: at the first call, 30 seconds before `expires_at` (for a short lifetime,
+   * after four fifths of it), and when the gateway refuses the token in use. It is called once for all calls
+   * that need a token. What it throws is thrown by those calls; while following a request, it is called again.
    */
   getToken: () => Token | Promise<Token>;
   /** The gateway's address. Default: where the module was loaded from. */
   baseUrl?: string | URL;
-  /** In place of the global fetch. */
+  /** A replacement for the global fetch. */
   fetch?: typeof fetch;
 }
 
 export interface CallOptions {
-  /** Ends the call, not the job. */
+  /** Ends the call, not the request. */
   signal?: AbortSignal;
 }
 
 export interface SubmitOptions extends CallOptions {
-  /** 1 to 255 printable ASCII characters; the same again is answered with the same job. Default: random. */
+  /** 1 to 255 printable ASCII characters; the same key is answered with the same request. Default: random. */
   idempotencyKey?: string;
-  /** Seconds, or a date, after which a job that has not started is cancelled. */
+  /** Seconds, or a date, after which a request that has not started is cancelled. */
   startDeadline?: number | string | Date;
 }
 
 export interface FollowOptions extends CallOptions {
   /**
-   * Called with every change of the job, also of its place in the queue: each once and in order, whatever
-   * becomes of the connection. An error that it throws ends the watching, not the job.
+   * Called with every change of the request, also of its place in the queue: each once and in order, even if
+   * the connection breaks. An error that it throws ends the following, not the request.
    */
   onUpdate?: (update: Update) => void;
 }
 
-/** RunComfy's four words. `completed` means finished: the result says whether it succeeded. */
+/** RunComfy's four statuses. `completed` means finished: the result says whether it succeeded. */
 export type StatusWord = "in_queue" | "in_progress" | "completed" | "cancelled";
 
-/** Where a job is, in the gateway's own words. */
+/** The state of a request, in more detail than its status. */
 export type State =
-  | "accepted" // waits in the gateway
+  | "accepted" // queued in the gateway
   | "dispatching" // is being sent
   | "in_queue"
   | "in_progress"
-  | "unknown" // was sent, and its fate is not known yet
+  | "unknown" // was sent, and the outcome is not known yet
   | "completed" // with an output
   | "failed"
   | "cancelled"
   | "rejected" // refused by RunComfy; no job was made
-  | "expired" // cancelled, for it had not started by its deadline
-  | "lost"; // its fate will not be known any more
+  | "expired" // cancelled, because it had not started by its deadline
+  | "lost"; // closed, because the outcome will never be known
 
-/** A change of a job. */
+/** A change of a request. */
 export interface Update {
   requestId: string;
   status: StatusWord;
-  /** null in the first update of `subscribe` alone, which says that the job was submitted. */
+  /** null only in the first update of `subscribe`, which says that the request was submitted. */
   state: State | null;
-  /** How many go before it, where that is known; null when it does not wait. */
+  /** How many requests are ahead of it, where known; null when it is not queued. */
   queuePosition: number | null;
-  /** When it came into this state. */
+  /** When it entered this state. */
   at: string | null;
   /** 1, 2, 3 … with each state; 0 in the first update. */
   version: number;
@@ -116,9 +116,9 @@ export interface Status {
 export interface Result {
   request_id: string;
   status: "in_queue" | "in_progress" | "succeeded" | "failed" | "cancelled";
-  /** There when it succeeded: such as `{ video: "https://…" }`. What is in it depends on the model. */
+  /** Present when it succeeded, such as `{ video: "https://…" }`. Its members depend on the model. */
   output?: any;
-  /** There when it failed: mostly a sentence. */
+  /** Present when it failed: mostly a sentence. */
   error?: unknown;
   created_at: string;
   finished_at?: string;
@@ -127,7 +127,7 @@ export interface Result {
 export interface Cancelled {
   request_id: string;
   status: StatusWord;
-  /** What runs already, is over or of unknown fate is not cancellable. */
+  /** A request that is running, has ended or has an unknown outcome is not cancellable. */
   outcome: "cancelled" | "not_cancellable";
 }
 
@@ -159,70 +159,70 @@ export interface Problem {
 }
 
 /**
- * A refusal, a gateway that cannot be reached, or a job that ended without an output. `message` is fit to be
- * shown: what is wrong and, of an input, where.
+ * A problem, a gateway that cannot be reached, or a request that ended without an output. `message` can be
+ * shown to people: it says what is wrong and, for an input, where.
  */
 export class ReelgateError extends Error {
   constructor(problem: Problem, more?: { cause?: unknown; result?: Result });
   readonly name: "ReelgateError";
   /**
-   * One of the gateway's (`GET /problems` lists them) or of this module's own: `unreachable`, no answer came;
-   * `http_error`, a refusal that is not the gateway's, but a proxy's, say; `job_failed`; and `job_cancelled`,
-   * also of a job that had not started by its deadline.
+   * A code of the gateway's (`GET /problems` lists them) or of this module: `unreachable`, no answer came;
+   * `http_error`, an error that did not come from the gateway, but for example from a proxy; `job_failed`; and
+   * `job_cancelled`, also for a request that had not started by its deadline.
    *
-   * With `outcome_unknown` a job may exist: do not submit it again, but `follow` the `requestId`.
+   * After `outcome_unknown` a job may exist: do not submit it again, but `follow` the `requestId`.
    */
   readonly code: string;
-  /** Of the HTTP answer, where there was one. */
+  /** The status of the HTTP response, if there was one. */
   readonly status?: number;
-  /** What is always so with this code. */
+  /** A sentence that is the same for every problem with this code. */
   readonly title: string;
-  /** What is so this time. */
+  /** A sentence about this occurrence. */
   readonly detail?: string;
   readonly errors: FieldError[];
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** Seconds until then, where they are known. */
+  /** Seconds to wait before that, where known. */
   readonly retryAfter?: number;
-  /** What to do about it; meant for whoever made the page. */
+  /** What to do about it; for the developer of the page. */
   readonly remedy?: string;
   readonly requestId?: string;
   /** Quote it to the operator. */
   readonly traceId?: string;
-  /** The whole document. */
+  /** The whole problem document. */
   readonly problem: Problem;
-  /** Of a job that ended: the result without an output. */
+  /** For a request that ended: its result, without an output. */
   readonly result?: Result;
 }
 
 export class Reelgate {
   constructor(options: Options);
 
-  /** Submits a job, follows it, and gives its result once it has succeeded. */
+  /** Submits a request, follows it, and returns its result once it has succeeded. */
   subscribe(model: string, input: Input, options?: SubmitOptions & FollowOptions): Promise<Result>;
 
-  /** Submits a job, and does not wait for what becomes of it. */
+  /** Submits a request, without waiting for its result. */
   submit(model: string, input: Input, options?: SubmitOptions): Promise<Submitted>;
 
   /**
-   * Watches a job that exists, after a page was loaded anew, say, and gives its result once it has succeeded.
-   * Its earlier changes come first. It throws a {@link ReelgateError} with the code `job_failed` or
-   * `job_cancelled` and the `result`, where the job ends otherwise.
+   * Follows an existing request, for example after the page was reloaded, and returns its result once it has
+   * succeeded. Its earlier changes come first. If the request ends otherwise, this throws a
+   * {@link ReelgateError} with the code `job_failed` or `job_cancelled`, and the `result`.
    */
   follow(requestId: string, options?: FollowOptions): Promise<Result>;
 
   status(requestId: string, options?: CallOptions): Promise<Status>;
 
-  /** The result as it is now; also of a job that is not over. */
+  /** The present result, also of a request that has not ended. */
   result(requestId: string, options?: CallOptions): Promise<Result>;
 
-  /** Cancels a job that waits. `outcome` says whether it could be. */
+  /** Cancels a request that has not started. `outcome` says whether it was cancelled. */
   cancel(requestId: string, options?: CallOptions): Promise<Cancelled>;
 
-  /** All that the gateway keeps of a job: `GET /v1/requests/{request_id}`. */
+  /** The full record of a request: `GET /v1/requests/{request_id}`. */
   request(requestId: string, options?: CallOptions): Promise<any>;
 
-  /** The jobs that the token sees, newest first; `next_cursor` is null on the last page. */
+  /** The requests that the token may read, newest first; `next_cursor` is null on the last page. */
   requests(
     query?: { limit?: number; cursor?: string; state?: State; model_id?: string },
     options?: CallOptions,
@@ -236,9 +236,9 @@ export class Reelgate {
 
   model(id: string, options?: CallOptions): Promise<any>;
 
-  /** What a submit of this input would cost, in micro-credits, and what would refuse it. Spends nothing. */
+  /** What a submit of this input would cost, in micro-credits, and what would refuse it. It spends nothing. */
   quote(model: string, input: Input, options?: CallOptions): Promise<any>;
 
-  /** The token's limits, and what is used of them. */
+  /** The token's limits and their usage. */
   quota(options?: CallOptions): Promise<any>;
 }

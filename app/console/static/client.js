@@ -260,8 +260,8 @@ export class Reelgate {
     if (this.#wasHeard || !origin || new URL(this.#base, origin).origin === origin) lost(cause);
     await this.#fetch(`${this.#base}/client.js`, { method: "HEAD", signal }).catch(lost);
     return call().catch(() => {
-      const title = `The gateway gives no answers to pages of ${origin}.`;
-      const remedy = "Have the operator allow this origin.";
+      const title = `The gateway does not allow calls from pages of ${origin}.`;
+      const remedy = "Ask the operator to allow this origin.";
       throw new ReelgateError({ code: "origin_not_allowed", title, remedy });
     });
   }

@@ -40,8 +40,8 @@ function showPrice(price) {
 function termsOf({ price_microcredits: price, errors, would_queue: waits }) {
   if (errors.length > 0)
     return `${errors.length === 1 ? "One input" : `${errors.length} inputs`} to fill in or correct.`;
-  if (waits) return "No place is free just now: it will wait in the gateway’s queue first.";
-  return price === 0 ? "This model costs nothing." : "Held when you submit, spent once it has completed.";
+  if (waits) return "The gateway cannot send it at once: it will be queued first.";
+  return price === 0 ? "This model costs nothing." : "Held when you submit, settled once it has completed.";
 }
 
 /** A quote that could not be had: the price is unknown, the reason is told. */
@@ -50,7 +50,7 @@ export function showNoQuote(error) {
   part("price").classList.remove("stale");
   part("terms").textContent = "";
   part("limits").hidden = true;
-  notice(error.title ?? "The price cannot be told just now.", error.detail ?? error.message);
+  notice(error.title ?? "The price is not known at the moment.", error.detail ?? error.message);
 }
 
 function showRefusal({ refusal }) {

@@ -45,8 +45,8 @@ async function fitted({ file, types, kind }, most) {
     return { fault: `cannot be read as a ${NOUN[kind]}: ${file.name}` };
   }
   const fault = isRight
-    ? `has ${bytes(file.size)}, and a request holds ${bytes(ROOM)} of files. Give its https address instead`
-    : `is no ${NOUN[kind]}: ${file.name}`;
+    ? `has ${bytes(file.size)}, but a request can hold ${bytes(ROOM)} of files. Give its https address instead`
+    : `is not a ${NOUN[kind]}: ${file.name}`;
   return { fault };
 }
 

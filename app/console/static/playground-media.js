@@ -142,7 +142,7 @@ export function mediaSlot(spec, context) {
     children: () => [],
     sample: () => samples.find((one) => one.url === value),
     waits: () => {
-      if (value !== "") line.textContent = "Looking at it …";
+      if (value !== "") line.textContent = "Checking it …";
       box.classList.remove("good");
     },
     facts: (seen) => {

@@ -3,11 +3,11 @@
 import { credits } from "./playground-kit.js";
 
 export const WORDS = {
-  accepted: "Waits in the gateway's queue",
+  accepted: "Queued in the gateway",
   dispatching: "Submitted",
   in_queue: "In the queue",
   in_progress: "Rendering",
-  unknown: "Fate unknown for now",
+  unknown: "Outcome unknown for now",
   completed: "Done",
   failed: "Failed",
   cancelled: "Cancelled",
@@ -25,7 +25,7 @@ const PHASE_WORDS = {
   cancelled: "Cancelled",
   refused: "Not accepted",
 };
-export const UNKNOWN = "Fate unknown";
+export const UNKNOWN = "Outcome unknown";
 const ENDED = { completed: "done", cancelled: "cancelled", expired: "cancelled" };
 const LONG_MS = 4000; // of a submit: it is refused for now, or the gateway cannot be reached
 const LIVE = { in_queue: "queued", in_progress: "running" };
@@ -60,13 +60,13 @@ export function placeWords(job) {
   if (job.phase === "sending") {
     return elapsed(job) < LONG_MS
       ? "The gateway checks it, holds its price and sends it on."
-      : "Not taken yet. It is tried again, with one Idempotency-Key, while that can help.";
+      : "Not accepted yet. The page tries again, with the same Idempotency-Key, while that can help.";
   }
   if (job.updates.at(-1)?.state === "unknown")
     return "Its answer was lost. The gateway finds out what became of it.";
   if (job.phase === "running") return "It is being made, and can no longer be cancelled.";
   const place = job.queuePosition;
-  if (place === null || place === undefined) return "It waits for its turn.";
+  if (place === null || place === undefined) return "It is queued.";
   return place === 0
     ? "It is the next to start."
     : `${place} ${place === 1 ? "job is" : "jobs are"} before it.`;
@@ -75,7 +75,7 @@ export function placeWords(job) {
 /** What became of the price, in plain words. */
 export function costWords(job) {
   const price = credits(job.record?.price_microcredits ?? job.price);
-  const words = { held: "held until it is over", settled: "spent", refunded: "given back" };
+  const words = { held: "held until it ends", settled: "spent", refunded: "refunded" };
   const charge = job.record?.charge ?? (isLive(job.phase) ? "held" : null);
   return job.price === 0 || charge === null ? price : `${price}, ${words[charge] ?? charge}`;
 }

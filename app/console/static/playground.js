@@ -31,7 +31,7 @@ const SCENARIOS = [
   ["run=30", "It takes 30 seconds to render"],
   ["fail", "It fails"],
   ["reject=422", "RunComfy refuses the input"],
-  ["rate-limit=15", "RunComfy takes no more for 15 seconds"],
+  ["rate-limit=15", "RunComfy accepts no more jobs for 15 seconds"],
   ["hang", "RunComfy’s answer is lost on the way"],
 ];
 

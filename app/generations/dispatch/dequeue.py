@@ -132,5 +132,8 @@ def expire(connection: Connection, generation_id: str, *, now_ms: int) -> Genera
         State.EXPIRED,
         reason="start_deadline",
         now_ms=now_ms,
-        error={"code": "expired", "message": "It had not started by its start deadline; nothing was sent."},
+        error={
+            "code": "expired",
+            "message": "The request had not started by its start deadline; nothing was sent to RunComfy.",
+        },
     )

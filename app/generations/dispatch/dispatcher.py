@@ -84,7 +84,7 @@ class Dispatcher:
         )
         if outcome.verdict is Verdict.REJECTED_CREDENTIAL:
             _log.error(
-                "The upstream refuses our credential.",
+                "The upstream refuses the gateway's credential.",
                 mode=generation.mode,
                 reason=outcome.reason,
                 code=outcome.words.code,
@@ -219,14 +219,16 @@ class Dispatcher:
         try:
             self.spool.reject(recorded.id, upstream_request_id or "")
         except OSError:
-            _log.exception("An answer could not be kept.", generation=recorded.id)
+            _log.exception("RunComfy's id of a job could not be stored.", generation=recorded.id)
 
     def _spool(self, generation: Generation, outcome: Outcome) -> bool:
         if outcome.upstream_request_id is not None:
             try:
                 self.spool.append(generation.id, outcome.upstream_request_id)
             except OSError:
-                _log.exception("An answer could not be spooled either.", generation=generation.id)
+                _log.exception(
+                    "RunComfy's id of a job could not be spooled either.", generation=generation.id
+                )
                 return False
         return True
 

@@ -175,7 +175,9 @@ class DispatchLoop:
         except NotBegunProblem:
             raise
         except IntegrityError:
-            _log.exception("A job could not be taken: its books are wrong.", tenant=flow.tenant_id)
+            _log.exception(
+                "A request could not be dequeued: its ledger is inconsistent.", tenant=flow.tenant_id
+            )
             return NotDequeued.HELD_UP
         except Exception:
             # The dequeue may have been committed without our being told: then nobody would send the
@@ -240,7 +242,10 @@ class DispatchLoop:
                     expired = await self.db.write(dequeue.expire, generation_id, now_ms=now_ms)
                 except IntegrityError:
                     failed.add(generation_id)
-                    _log.exception("A job could not be ended: its books are wrong.", generation=generation_id)
+                    _log.exception(
+                        "A request could not be expired: its ledger is inconsistent.",
+                        generation=generation_id,
+                    )
                 else:
                     count += expired is not None
 

@@ -42,17 +42,17 @@ class Rescuer:
             State.UNKNOWN,
             before_ms=now_ms,
             reason="lease_over",
-            line="A submit's server died before its outcome was recorded; it is unknown.",
+            line="A server died before the outcome of a submit was recorded; it is unknown.",
         )
         return over + await self._move(
             State.UNKNOWN,
             State.LOST,
             before_ms=now_ms - int(self.unknown_refund_after_s * 1000),
             reason="unknown_for_too_long",
-            line="A job stayed unknown for too long; it is lost.",
+            line="A request stayed unknown for too long and was closed as lost.",
             error={
                 "code": "lost",
-                "message": "No answer of RunComfy's was ever found; it is taken for lost.",
+                "message": "RunComfy's answer was never received, so the request is closed as lost.",
             },
         )
 
@@ -76,7 +76,10 @@ class Rescuer:
                     done = await self.db.write(advance, generation_id, to, **how)
                 except IntegrityError:
                     failed.add(generation_id)
-                    _log.exception("A job could not be moved: its books are wrong.", generation=generation_id)
+                    _log.exception(
+                        "A request could not change its state: its ledger is inconsistent.",
+                        generation=generation_id,
+                    )
                 else:
                     if done is not None:
                         moved.append(generation_id)

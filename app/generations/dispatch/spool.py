@@ -52,7 +52,7 @@ class Spool:
 
         """
         _log.error(
-            "An answer fits no waiting job.",
+            "RunComfy's id of a job fits no request.",
             generation=generation_id,
             upstream_request_id=upstream_request_id,
         )
@@ -68,7 +68,9 @@ class Spool:
             for generation_id, upstream_request_id in await asyncio.to_thread(_lines, path):
                 if await _attach(db, clock, generation_id, upstream_request_id):
                     attached += 1
-                    _log.warning("An answer was attached from the spool.", generation=generation_id)
+                    _log.warning(
+                        "RunComfy's id of a job was attached from the spool.", generation=generation_id
+                    )
                 elif not await db.read(_has, generation_id, upstream_request_id):
                     self.reject(generation_id, upstream_request_id)
             path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from app.generations.leases import PollRecord
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 
-_log = get_logger("records")
+_log = get_logger("poll_buffer")
 _MAX_AT_ONCE = 200
 
 
@@ -34,7 +34,7 @@ class PollBuffer:
         self._waiting.append((record, done))
         if not self._writing:
             self._writing = True
-            self.tasks.start(self._write(), name="records")
+            self.tasks.start(self._write(), name="poll-buffer")
         await done
 
     async def _write(self) -> None:
@@ -44,7 +44,7 @@ class PollBuffer:
                 try:
                     await self.db.write(leases.record_polls, [record for record, _ in batch])
                 except Exception:  # noqa: BLE001 - whatever it is, only polls are lost
-                    _log.exception("Looks could not be noted; they are made again.", count=len(batch))
+                    _log.exception("Polls could not be recorded; they are repeated.", count=len(batch))
                 finally:
                     for _, done in batch:
                         if not done.done():

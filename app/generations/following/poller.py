@@ -71,7 +71,7 @@ class Poller:
             count = await self.tracker.db.write(
                 leases.reset_far_polls, self.credential.name, now_ms=now_ms, furthest_ms=furthest_ms
             )
-            _log.warning("The clock was set back; jobs are looked at again.", count=count)
+            _log.warning("The clock was set back; requests are polled again.", count=count)
             return True
         self.lag_ms = max(0, now_ms - first_ms)
         return first_ms <= now_ms

@@ -35,7 +35,7 @@ from app.upstream.outcomes import (
     parse_retry_after,
 )
 
-_log = get_logger("track")
+_log = get_logger("poll")
 _MAX_AT_ONCE: Final = 256  # polls: with more, calls would queue behind one another past their deadlines
 MAX_RETRY_AFTER_S: Final = 300
 """The longest Retry-After that polling obeys, so that the end of a job is not missed for long."""
@@ -227,7 +227,7 @@ class Tracker:
         try:
             await self.db.write(leases.release, generation.id, now_ms=self.clock.now_ms())
         except Problem:
-            _log.warning("A lease could not be given back; it ends by itself.", generation=generation.id)
+            _log.warning("A lease could not be released; it expires by itself.", generation=generation.id)
 
     async def _observe(self, generation: Generation, credential: Credential) -> tuple[Observation, int]:
         """Returns what RunComfy says of a job, and the seconds for which it asks not to be polled.
@@ -294,14 +294,14 @@ def _report(generation: Generation, observation: Observation) -> None:
     if observation.seen in INCONCLUSIVE:
         report = _log.error if observation.seen is Seen.CREDENTIAL_REFUSED else _log.warning
         report(
-            "A look at a job showed nothing.",
+            "A poll got no usable answer.",
             generation=generation.id,
             seen=observation.seen,
             reason=observation.reason,
         )
     if observation.unknown_status is not None:
         _log.warning(
-            "The upstream uses a status word that is not documented.",
+            "The upstream sent a status that is not documented.",
             generation=generation.id,
             word=observation.unknown_status,
         )

@@ -114,7 +114,7 @@ class Shared(Generic[V]):
             try:
                 value = await self._read(self.value)
             except Exception:  # noqa: BLE001 - subscribers wait for the next value
-                _log.exception("What is watched could not be read; trying again.")
+                _log.exception("Watched requests could not be read; trying again.")
             else:
                 if self.value is None or value != self.value:
                     self.value = value
@@ -171,15 +171,17 @@ class Watch:
 
         """
         if self.closing.is_set():
-            raise Problem(SHUTTING_DOWN, "This server is stopping.", retry_after_s=1)
+            raise Problem(SHUTTING_DOWN, "This server is shutting down.", retry_after_s=1)
         if self.full(watcher):
-            detail = f"Your tenant has {self.max_per_tenant} event streams and held answers on this server."
+            detail = (
+                f"Your tenant has {self.max_per_tenant} event streams and long polls open on this server."
+            )
             if watcher.token_id is not None:
                 alone = self._watchers[watcher.tenant_id] < self.max_per_tenant
                 has = (
                     f"This client token has {self.max_per_token}" if alone else "The application has too many"
                 )
-                detail = f"{has} event streams and held answers on this server."
+                detail = f"{has} event streams and long polls open on this server."
             raise Problem(TOO_MANY_STREAMS, detail, retry_after_s=_RETRY_AFTER_S)
         counted = [(self._watchers, watcher.tenant_id)]
         if watcher.token_id is not None:

@@ -239,13 +239,13 @@ def join(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits
     if row.queued > max_queued:
         raise Problem(
             QUEUE_FULL,
-            f"Your tenant has {row.queued - 1} requests that wait to be sent, and may not have more.",
+            f"Your tenant has {row.queued - 1} queued requests, and may not have more.",
             retry_after_s=_RETRY_AFTER_S,
         )
     if in_all >= limits.max_queued:
         raise Problem(
             GATEWAY_QUEUE_FULL,
-            f"{in_all} requests of all tenants wait to be sent, and there is room for no more.",
+            f"The gateway has {in_all} queued requests of all tenants, and accepts no more.",
             retry_after_s=_RETRY_AFTER_S,
         )
     return int(row.tickets)

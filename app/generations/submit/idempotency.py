@@ -45,13 +45,13 @@ def find(
     if generation is not None and not visibility.can_see(token, generation):
         raise Problem(
             IDEMPOTENCY_MISMATCH,
-            "This Idempotency-Key was sent before with another client token, whose requests this one does not"
-            " see. Tokens that follow one another need an `end_user`.",
+            "This Idempotency-Key was used with another client token, whose requests this one may not read."
+            " Give tokens that replace one another the same `end_user`.",
         )
     if generation is not None and generation.fingerprint != wanted_fingerprint:
         raise Problem(
             IDEMPOTENCY_MISMATCH,
-            "Another model, input or kind of API key was sent with this Idempotency-Key before.",
+            "This Idempotency-Key was used with another model, another input, or a key of the other mode.",
             # A generation of the other mode must not be visible to this caller.
             extra={"request_id": generation.id} if generation.mode == mode else {},
         )

@@ -121,7 +121,7 @@ def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:
     """
     found = client_tokens.find(connection, token_id)
     if found is None:
-        raise Problem(INVALID_CLIENT_TOKEN, "This client token is not known here.")
+        raise Problem(INVALID_CLIENT_TOKEN, "This gateway does not know this client token.")
     check_token(found[0], now_ms)
 
 

@@ -268,7 +268,7 @@ def _replay(generation: Generation) -> Submission:
     if generation.is_being_submitted:
         raise Problem(
             IDEMPOTENCY_IN_PROGRESS,
-            "The first submit with this Idempotency-Key has not been answered yet.",
+            "The first submit with this Idempotency-Key is still in progress.",
             retry_after_s=1,
             extra={"request_id": generation.id},
         )
