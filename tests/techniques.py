@@ -49,20 +49,48 @@ ON_BOTH: Final = {
 """Files of the API's tests that `make test` runs on PostgreSQL too: they lock, count, number or page."""
 
 
+_DEEP_ON_POSTGRESQL: Final = {
+    "test_admin_commands",
+    "test_budget",
+    "test_client_token_commands",
+    "test_commands",
+    "test_credentials",
+    "test_machine",
+    "test_money_commands",
+    "test_owasp",
+    "test_queueing",
+    "test_watchers",
+}
+"""Files whose PostgreSQL copy is deep: tests/sql and `ON_BOTH` ask both databases what these ask."""
+
+_USUAL_PAGE: Final[dict[str, object]] = {"color_scheme": "light"}
+"""How a page looks where a test draws it in several ways; the other ways are deep."""
+
+
 def mark(items: Iterable[pytest.Item]) -> None:
     """Give every test the markers of its techniques."""
-    for item in items:
-        for name in sorted(_techniques(item)):
+    tests = list(items)
+    copied = {_function(item) for item in tests if "sqlite" in _values(item)}
+    for item in tests:
+        for name in sorted(_techniques(item, has_copy=_function(item) in copied)):
             item.add_marker(name)
 
 
-def _techniques(item: pytest.Item) -> set[str]:
-    fixtures = set(getattr(item, "fixturenames", ()))
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _values(item: pytest.Item) -> list[object]:
     drawn = getattr(item, "callspec", None)
-    values = dict(drawn.params) if drawn is not None else {}
+    return list(drawn.params.values()) if drawn is not None else []
+
+
+def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    values = _values(item)
     file = Path(item.path).stem
     found = set()
-    if fixtures & _POSTGRESQL_FIXTURES or "postgresql" in values.values():
+    if fixtures & _POSTGRESQL_FIXTURES or "postgresql" in values:
         found.add("postgresql")
     if fixtures & _PROCESS_FIXTURES or file in _PROCESS_FILES:
         found.add("process")
@@ -70,12 +98,20 @@ def _techniques(item: pytest.Item) -> set[str]:
         found.add("browser")
     if f"{item.path.parent.name}/{file}" in _CAMPAIGN_FILES:
         found.add("campaign")
-    if _is_deep(item, file, found, values):
+    if _is_deep(item, file, has_copy=has_copy and "postgresql" in values):
         found.add("deep")
     return found
 
 
-def _is_deep(item: pytest.Item, file: str, techniques: set[str], values: dict[str, object]) -> bool:
-    if values.get("part", 0) != 0:  # of a campaign that is split
+def _is_deep(item: pytest.Item, file: str, *, has_copy: bool) -> bool:
+    drawn = getattr(item, "callspec", None)
+    named = dict(drawn.params) if drawn is not None else {}
+    if named.get("part", 0) != 0:  # of a campaign that is split
         return True
-    return "postgresql" in techniques and item.path.parent.name == "api" and file not in ON_BOTH
+    if any(named.get(name, usual) != usual for name, usual in _USUAL_PAGE.items()):
+        return True
+    if not has_copy:
+        return False
+    if item.path.parent.name == "api":
+        return file not in ON_BOTH
+    return file in _DEEP_ON_POSTGRESQL
