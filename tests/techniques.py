@@ -22,7 +22,14 @@ MARKERS: Final = {
 
 _POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
 _PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
-_PROCESS_FILES: Final = {"test_dev", "test_start", "test_example", "test_kill", "test_worker"}
+_PROCESS_FILES: Final = {
+    "test_dev",
+    "test_example",
+    "test_kill",
+    "test_light_commands",
+    "test_start",
+    "test_worker",
+}
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
     "scenarios/test_budget",
@@ -41,7 +48,6 @@ ON_BOTH: Final = {
     "test_idempotency",
     "test_queueing",
     "test_quota",
-    "test_quota_refusals",
     "test_requests",
     "test_submit",
     "test_unknown",
@@ -52,18 +58,42 @@ ON_BOTH: Final = {
 _DEEP_ON_POSTGRESQL: Final = {
     "test_admin_commands",
     "test_budget",
+    "test_chaos_money",
     "test_client_token_commands",
     "test_commands",
     "test_credentials",
+    "test_disabling",
+    "test_every_event",
+    "test_following",
+    "test_isolation",
     "test_machine",
     "test_money_commands",
     "test_owasp",
     "test_queueing",
+    "test_responses",
     "test_watchers",
 }
 """Files whose PostgreSQL copy is deep: tests/sql and `ON_BOTH` ask both databases what these ask."""
 
-_USUAL_PAGE: Final[dict[str, object]] = {"color_scheme": "light"}
+_LONG: Final = {
+    "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
+    "test_any_history_of_a_queue_leaves_right_rows_and_books",
+    "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
+}
+"""Random searches that are deep as a whole: each guarantee that they look for has a test of its own."""
+
+_OF_THE_PLAYGROUND: Final = {
+    "test_a_complaint_stands_at_its_field",
+    "test_a_job_goes_through_the_queue_to_a_playing_video",
+    "test_a_limit_is_told_before_and_after",
+    "test_no_state_is_closed_to_anybody",
+    "test_the_form_is_made_of_the_models_schema",
+    "test_the_page_is_under_a_policy_that_lets_nothing_else_in",
+    "test_without_a_network_it_is_one_job_all_the_same",
+}
+"""What `make test` tries of the playground in a browser; the rest of its matrix is deep."""
+
+_USUAL_PAGE: Final[dict[str, object]] = {"color_scheme": "light", "size": (1280, 900)}
 """How a page looks where a test draws it in several ways; the other ways are deep."""
 
 
@@ -108,8 +138,12 @@ def _is_deep(item: pytest.Item, file: str, *, has_copy: bool) -> bool:
     named = dict(drawn.params) if drawn is not None else {}
     if named.get("part", 0) != 0:  # of a campaign that is split
         return True
-    if any(named.get(name, usual) != usual for name, usual in _USUAL_PAGE.items()):
+    function = getattr(item, "originalname", item.name)
+    if function in _LONG:
         return True
+    if item.path.parent.name == "browser":
+        is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())
+        return not is_usual or (file == "test_playground" and function not in _OF_THE_PLAYGROUND)
     if not has_copy:
         return False
     if item.path.parent.name == "api":
