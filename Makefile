@@ -15,10 +15,10 @@ run: install     ## Gateway, sandbox and a demo tenant on this machine
 dev: install-dev ## The same, started anew whenever a file in app/ changes
 	@$(BIN)/python -m tools.dev
 
-# T: files or folders, K: a part of tests' names, N: how many run side by side.
+# T: files or folders, K: a part of tests' names, N: how many run side by side: one more than two cores, since some wait.
 T ?=
 K ?=
-N ?= 2
+N ?= 3
 # Where compiled files are not kept, every process that a test starts compiles the whole application again.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
