@@ -16,6 +16,7 @@ from app.kit.clock import iso
 
 group = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     help="Client tokens, which web pages hold in place of an API key. They are created over HTTP.",
 )
 

@@ -14,7 +14,9 @@ from app.cli.tables import AsJson, iso_or_none, print_json, print_table
 from app.generations.queue.backlog import Backlog
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="The queue of requests to send, and pausing it.")
+group = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The queue of requests to send, and pausing it."
+)
 
 Whose = Annotated[str | None, typer.Argument(help="Only this tenant. Default: all tenants.")]
 Test = Annotated[bool, typer.Option("--test", help="Only requests of rg_test_ keys.")]

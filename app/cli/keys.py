@@ -16,7 +16,9 @@ from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_t
 from app.cli.tenants import switch
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="API keys. A key is shown only once, when it is created.")
+group = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="API keys. A key is shown only once, when it is created."
+)
 
 
 @group.command("create")

@@ -20,7 +20,9 @@ from app.quotas.amounts import credits_text
 from app.quotas.ledger import Entry
 from app.quotas.metrics import Metric
 
-group = typer.Typer(no_args_is_help=True, help="Balances and entries of the ledger, and checks of both.")
+group = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Balances and entries of the ledger, and checks of both."
+)
 
 _ONCE = "the same number is entered only once per tenant and mode"
 

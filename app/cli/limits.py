@@ -15,7 +15,9 @@ from app.documents.limits import limit as document
 from app.quotas.metrics import SETTABLE, Metric
 
 group = typer.Typer(
-    no_args_is_help=True, help="Limits of a tenant, an API key or an end user, for all models or for one."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Limits of a tenant, an API key or an end user, for all models or for one.",
 )
 
 

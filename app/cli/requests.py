@@ -16,7 +16,9 @@ from app.kit.json import from_column
 from app.quotas.amounts import credits_text
 
 group = typer.Typer(
-    no_args_is_help=True, help="Requests of all tenants, and resolving those of unknown outcome."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Requests of all tenants, and resolving those of unknown outcome.",
 )
 
 

@@ -14,7 +14,9 @@ from app.cli.tables import AsJson, iso_or_none, print_json, print_table
 from app.generations.queue.fair import MAX_WEIGHT
 from app.kit.clock import iso
 
-group = typer.Typer(no_args_is_help=True, help="Customers, whose data and limits are separate.")
+group = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Customers, whose data and limits are separate."
+)
 
 
 @group.command("create")
