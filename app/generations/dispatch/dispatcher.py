@@ -73,6 +73,8 @@ class Dispatcher:
                 break
             generation, credential = moved, self.pool.all[moved.credential]
             left = [one for one in left if one is not credential]
+        recorded = await self.record(generation, credential.upstream, outcome, exchange)
+        # After the record: nothing that may fail stands between a paid call and it.
         _log.info(
             "A submit was answered.",
             generation=generation.id,
@@ -89,7 +91,7 @@ class Dispatcher:
                 reason=outcome.reason,
                 code=outcome.words.code,
             )
-        return await self.record(generation, credential.upstream, outcome, exchange)
+        return recorded
 
     def _others(self, generation: Generation, connection: Connection) -> int:
         """Returns how many other generations are in flight with its credential."""
