@@ -10,7 +10,7 @@ from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
 from app.generations import store, visibility
-from app.generations.store import Generation
+from app.generations.store import Generation, SubmitIntent
 from app.kit.json import dumps
 
 
@@ -56,3 +56,23 @@ def find(
             extra={"request_id": generation.id} if generation.mode == mode else {},
         )
     return generation
+
+
+def find_earlier(connection: Connection, intent: SubmitIntent) -> Generation | None:
+    """Returns the generation that an earlier submit with the intent's key made; None without a key.
+
+    Raises:
+        Problem: IDEMPOTENCY_MISMATCH, as in `find`.
+
+    """
+    if intent.idempotency_key is None:
+        return None
+    return find(
+        connection,
+        intent.tenant_id,
+        intent.mode,
+        intent.idempotency_key,
+        intent.fingerprint or "",
+        key_space=intent.key_space,
+        token=intent.token,
+    )

@@ -75,18 +75,9 @@ def record(
         now_ms=now_ms,
         for_update=True,
     )
-    if intent.idempotency_key is not None:
-        existing = idempotency.find(
-            connection,
-            intent.tenant_id,
-            intent.mode,
-            intent.idempotency_key,
-            intent.fingerprint or "",
-            key_space=intent.key_space,
-            token=intent.token,
-        )
-        if existing is not None:
-            return Recorded(existing, is_new=False)
+    existing = idempotency.find_earlier(connection, intent)
+    if existing is not None:
+        return Recorded(existing, is_new=False)
     standings = before.standings(intent.amounts, undeclared=intent.undeclared)
     refusal = refused(standings, queueable=intent.queueable)
     if refusal is not None:
@@ -183,15 +174,7 @@ class Admission:
         A repetition uses no quota, so it is not refused.
         """
         if intent.idempotency_key is not None:
-            existing = await self.db.read(
-                idempotency.find,
-                intent.tenant_id,
-                intent.mode,
-                intent.idempotency_key,
-                intent.fingerprint or "",
-                key_space=intent.key_space,
-                token=intent.token,
-            )
+            existing = await self.db.read(idempotency.find_earlier, intent)
             if existing is not None:
                 return Recorded(existing, is_new=False)
         raise problem
