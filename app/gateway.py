@@ -31,8 +31,7 @@ from app.generations.following.position import Positions
 from app.generations.following.schedule import Durations, Schedule
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
-from app.generations.lifecycle import State
-from app.generations.queue.decide import SubmitPolicy
+from app.generations.queue.decide import SubmitPolicy, policy_of
 from app.generations.retention import Retention
 from app.generations.submit.inspection import Inspector
 from app.generations.submit.record import Admission
@@ -43,7 +42,7 @@ from app.kit.redaction import redactor
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
-from app.quotas.limits import parse_limit, refused_models
+from app.quotas.limits import refused_models
 from app.quotas.metrics import Metric
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
@@ -141,7 +140,7 @@ async def open_gateway(
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
-        policy = submit_policy_of(settings)
+        policy = policy_of(settings)
         positions = Positions(db, clock, Durations(), policy)
         tracker = Tracker(
             db=db,
@@ -238,26 +237,6 @@ async def open_gateway(
                 ),
             ),
         )
-
-
-def submit_policy_of(settings: Settings) -> SubmitPolicy:
-    """Returns the settings for limits, charges and queues as a policy.
-
-    Raises:
-        LimitError: a default limit cannot be parsed.
-
-    """
-    limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
-    settling = [State.COMPLETED, *map(State, settings.charge_for)]
-    if settings.settle_on == "acceptance":
-        settling.insert(0, State.IN_QUEUE)
-    return SubmitPolicy(
-        default_limits=tuple(limits.values()),
-        settles_in=",".join(settling),
-        unknown_slot_ms=int(settings.unknown_slot_s * 1000),
-        max_queued=settings.max_queued,
-        max_queued_per_tenant=settings.max_queued_per_tenant,
-    )
 
 
 def reaches_of(settings: Settings) -> dict[str, Reach]:

@@ -12,14 +12,12 @@ from app.admin.violations import refuse
 from app.auth import keys, tenants
 from app.auth.client_tokens import END_USER
 from app.auth.keys import Mode
-from app.config import Settings
 from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
 from app.generations.queue import decide
-from app.generations.queue.decide import SubmitPolicy
 from app.kit.redaction import redactor
 from app.kit.text import quoted
 from app.quotas.account import Owner
-from app.quotas.limits import EVERY_END_USER, Payer, Scope, parse_limit
+from app.quotas.limits import EVERY_END_USER, Payer, Scope
 from app.quotas.standing import Standing
 
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._/-]{1,200}")
@@ -111,18 +109,10 @@ async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standin
         account.owner,
         Payer(scope.kid, scope.end_user),
         scope.model_id or None,
-        policy_of(gateway.settings),
+        decide.policy_of(gateway.settings),
         now_ms=gateway.clock.now_ms(),
     )
     return tuple(one for one in now.standings() if one.limit.scope == scope)
-
-
-def policy_of(settings: Settings) -> SubmitPolicy:
-    """Returns the settings that say how limits apply."""
-    limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
-    return SubmitPolicy(
-        default_limits=tuple(limits.values()), unknown_slot_ms=int(settings.unknown_slot_s * 1000)
-    )
 
 
 async def tenant_id_of(gateway: AdminGateway, tenant: str | None) -> str | None:

@@ -14,6 +14,7 @@ from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
 from app.errors import INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
 from app.generations import store
+from app.generations.queue import decide
 from app.kit.text import quoted
 from app.quotas import ledger
 from app.quotas.ledger import Entry, Kind
@@ -133,7 +134,7 @@ async def _enter(
 ) -> Entered:
     entry = _sound(wanted)
     account = await accounts.find(gateway, name, served=entry.kind is Kind.TOP_UP)
-    now_ms, defaults = gateway.clock.now_ms(), accounts.policy_of(gateway.settings).default_limits
+    now_ms, defaults = gateway.clock.now_ms(), decide.policy_of(gateway.settings).default_limits
     is_new = await audit.write(gateway, actor, reason, _add, account, entry, now_ms, defaults)
     standings = await accounts.standings_of(gateway, account)
     return Entered(is_new, entry.microcredits, entry.reference, standings)

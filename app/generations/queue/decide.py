@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from app.config import Settings
 from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
 from app.generations.lifecycle import State
@@ -16,7 +17,7 @@ from app.generations.queue.eligible import any_eligible
 from app.generations.store import SubmitIntent
 from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.limits import Limit, Payer, Scope
+from app.quotas.limits import Limit, Payer, Scope, parse_limit
 from app.quotas.metrics import Metric
 from app.quotas.periods import TOTAL
 from app.quotas.standing import Account, Standing
@@ -39,6 +40,26 @@ class SubmitPolicy:
     unknown_slot_ms: int = 900_000
     max_queued: int = 10_000
     max_queued_per_tenant: int = 1_000
+
+
+def policy_of(settings: Settings) -> SubmitPolicy:
+    """Returns the settings for limits, charges and queues as a policy.
+
+    Raises:
+        LimitError: a default limit cannot be parsed.
+
+    """
+    limits = {one.metric: one for one in map(parse_limit, settings.default_limits)}
+    settling = [State.COMPLETED, *map(State, settings.charge_for)]
+    if settings.settle_on == "acceptance":
+        settling.insert(0, State.IN_QUEUE)
+    return SubmitPolicy(
+        default_limits=tuple(limits.values()),
+        settles_in=",".join(settling),
+        unknown_slot_ms=int(settings.unknown_slot_s * 1000),
+        max_queued=settings.max_queued,
+        max_queued_per_tenant=settings.max_queued_per_tenant,
+    )
 
 
 def credential_for(
