@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
 
 QUICK := not (postgresql or process or browser or campaign or deep)
-quick: check     ## Checks, then the tests that need only this process: make quick T=tests/api K=cancel
+quick: check     ## Checks, then the tests that need only this process: make quick T=tests/following K=cancel
 	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)'
 
 test: check      ## Checks, then every guarantee once, on SQLite and PostgreSQL

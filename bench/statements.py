@@ -1,6 +1,6 @@
 """The SQL statements of every request and every tick, each with the index that has to find its rows.
 
-`tests/sql/test_plans.py` checks the plans of both databases; `python -m bench plans` also measures them.
+`tests/db/test_plans.py` checks the plans of both databases; `python -m bench plans` also measures them.
 """
 
 import re

@@ -1,5 +1,8 @@
+import json
 import os
+import socket
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +14,17 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from app.catalog.catalog import SHIPPED, load_catalog
 from app.db import revision
 from app.db.engine import Database, open_database, sync_url
+from app.main import contract as build_contract
 from tests import profiles, techniques
 from tests.canary import canary
+from tests.contract.published import Contract, keeping_the_contract
 from tests.harness import PEPPER, World, open_world, settings_for
 from tests.loops import SkippingLoop
-from tests.sandbox.harness import TOKEN, Running, running
+from tests.processes import Commands, commands
+from tests.sandbox.harness import TOKEN, ManualClock, Running, running
 from tests.shared import patience, shared_work
 
 TEMPLATE = "reelgate_template"
@@ -129,6 +136,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """An own, migrated, empty SQLite database, for what has nothing to do with the kind of database."""
+    path = tmp_path / "own.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     database = open_database(database_url)
     yield database
@@ -143,6 +158,49 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield served
 
 
+@pytest.fixture(scope="session")
+def live_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A second stand-in, in the place of the real RunComfy that live keys reach."""
+    with running(tmp_path_factory.mktemp("live"), concurrency=1000, hang_limit_s=5.0) as served:
+        served.warm_up()
+        yield served
+
+
+class RealClock(ManualClock):
+    def __call__(self) -> float:
+        return time.time()
+
+
+@pytest.fixture
+def brisk(tmp_path: Path) -> Iterator[Running]:
+    """A sandbox whose jobs end by themselves, soon."""
+    with running(tmp_path / "brisk", RealClock(), concurrency=100, queue_s=0.1, run_s=0.1) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def reelgate() -> Iterator[Commands]:
+    """The `reelgate` command."""
+    with commands() as started:
+        yield started
+
+
+@pytest.fixture
+def closed_url() -> Iterator[str]:
+    """An address that nobody listens on, and nobody else can take meanwhile."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    """The OpenAPI document as it is published, read back from its JSON."""
+    settings = settings_for("sqlite:///unused.db", tmp_path_factory.mktemp("contract"), "http://127.0.0.1:1")
+    document: dict[str, Any] = json.loads(json.dumps(build_contract(settings, load_catalog(SHIPPED))))
+    return Contract(document)
+
+
 @pytest.fixture
 def world_settings() -> dict[str, Any]:
     """What a test's gateway is set to beside the defaults; tests override it."""
@@ -151,12 +209,14 @@ def world_settings() -> dict[str, Any]:
 
 @pytest.fixture
 async def world(
-    database_url: str, tmp_path: Path, sandbox: Running, world_settings: dict[str, Any]
+    database_url: str, tmp_path: Path, sandbox: Running, world_settings: dict[str, Any], contract: Contract
 ) -> AsyncIterator[World]:
+    """A whole gateway; every answer that its client is given keeps the contract and tells no secret."""
     sandbox.tidy()
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url, **world_settings)
     async with open_world(settings, sandbox) as opened:
-        yield opened
+        with keeping_the_contract(opened, contract):
+            yield opened
 
 
 def _how_to_copy() -> str:

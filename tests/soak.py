@@ -40,8 +40,8 @@ from app.quotas.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from tests.harness import PEPPER
+from tests.processes import in_database, place_for
 from tests.sandbox.harness import ManualClock, Running, running
-from tests.scenarios.processes import in_database, place_for
 from tests.soak_clients import GENTLE, WEIGHTS, Caller, Job, callers
 from tests.soak_replicas import Fleet, fleet
 from tests.soak_server import Servers, servers

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.scenarios.processes import Place, free_port
+from tests.processes import Place, free_port
 from tests.soak_clients import Failure
 from tests.soak_server import Servers, servers
 

@@ -23,57 +23,54 @@ MARKERS: Final = {
 _POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
 _PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
 _PROCESS_FILES: Final = {
-    "test_dev",
-    "test_example",
-    "test_kill",
-    "test_light_commands",
-    "test_start",
-    "test_worker",
+    "cli/test_dev",
+    "cli/test_light_commands",
+    "cli/test_start",
+    "console/test_example",
+    "gateway/test_kill",
+    "gateway/test_worker",
 }
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
-    "scenarios/test_budget",
-    "scenarios/test_every_event",
-    "scenarios/test_machine",
-    "scenarios/test_queue_replicas",
-    "scenarios/test_queueing",
-    "scenarios/test_watchers",
-    "sql/test_queue_machine",
+    "following/test_watchers",
+    "gateway/test_every_event",
+    "machine/test_machine",
+    "queue/test_fair_over_time",
+    "queue/test_queue_machine",
+    "queue/test_queue_replicas",
+    "quotas/test_budget",
 }
 
 ON_BOTH: Final = {
-    "test_balances",
-    "test_cancel_races",
-    "test_events",
-    "test_idempotency",
-    "test_queueing",
-    "test_quota",
-    "test_requests",
-    "test_submit",
-    "test_unknown",
+    "dispatch/test_unknown",
+    "following/test_cancel_races",
+    "following/test_events",
+    "generations/test_requests",
+    "queue/test_queueing",
+    "quotas/test_balances",
+    "quotas/test_quota",
+    "submit/test_idempotency",
+    "submit/test_submit",
 }
-"""Files of the API's tests that `make test` runs on PostgreSQL too: they lock, count, number or page."""
+"""Files of tests with `world` that `make test` runs on PostgreSQL too: they lock, count, number or page.
 
+Tests that ask for a database without the gateway run on both, but for those of the files below."""
 
 _DEEP_ON_POSTGRESQL: Final = {
-    "test_admin_commands",
-    "test_budget",
-    "test_chaos_money",
-    "test_client_token_commands",
-    "test_commands",
-    "test_credentials",
-    "test_disabling",
-    "test_every_event",
-    "test_following",
-    "test_isolation",
-    "test_machine",
-    "test_money_commands",
-    "test_owasp",
-    "test_queueing",
-    "test_responses",
-    "test_watchers",
+    "admin/test_disabling",
+    "cli/test_admin_commands",
+    "cli/test_commands",
+    "cli/test_money_commands",
+    "client_tokens/test_client_token_commands",
+    "following/test_following",
+    "gateway/test_chaos_money",
+    "gateway/test_every_event",
+    "machine/test_machine",
+    "queue/test_fair_over_time",
+    "quotas/test_budget",
+    "upstream/test_credentials",
 }
-"""Files whose PostgreSQL copy is deep: tests/sql and `ON_BOTH` ask both databases what these ask."""
+"""Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
     "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
@@ -118,7 +115,7 @@ def _values(item: pytest.Item) -> list[object]:
 def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
     fixtures = set(getattr(item, "fixturenames", ()))
     values = _values(item)
-    file = Path(item.path).stem
+    file = f"{item.path.parent.name}/{Path(item.path).stem}"
     found = set()
     if fixtures & _POSTGRESQL_FIXTURES or "postgresql" in values:
         found.add("postgresql")
@@ -126,14 +123,14 @@ def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
         found.add("process")
     if "browser" in fixtures:
         found.add("browser")
-    if f"{item.path.parent.name}/{file}" in _CAMPAIGN_FILES:
+    if file in _CAMPAIGN_FILES:
         found.add("campaign")
-    if _is_deep(item, file, has_copy=has_copy and "postgresql" in values):
+    if _is_deep(item, file, fixtures, has_copy=has_copy and "postgresql" in values):
         found.add("deep")
     return found
 
 
-def _is_deep(item: pytest.Item, file: str, *, has_copy: bool) -> bool:
+def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool) -> bool:
     drawn = getattr(item, "callspec", None)
     named = dict(drawn.params) if drawn is not None else {}
     if named.get("part", 0) != 0:  # of a campaign that is split
@@ -141,11 +138,9 @@ def _is_deep(item: pytest.Item, file: str, *, has_copy: bool) -> bool:
     function = getattr(item, "originalname", item.name)
     if function in _LONG:
         return True
-    if item.path.parent.name == "browser":
+    if "browser" in fixtures:
         is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())
-        return not is_usual or (file == "test_playground" and function not in _OF_THE_PLAYGROUND)
-    if not has_copy:
+        return not is_usual or (file == "console/test_playground" and function not in _OF_THE_PLAYGROUND)
+    if not has_copy or file in ON_BOTH:
         return False
-    if item.path.parent.name == "api":
-        return file not in ON_BOTH
-    return file in _DEEP_ON_POSTGRESQL
+    return "world" in fixtures or file in _DEEP_ON_POSTGRESQL

@@ -16,7 +16,7 @@ from app.generations.store import erase
 from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
-from tests.api.published import Contract, keep_promises, plain_logs, route_of
+from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
 from tests.sandbox.harness import DREAMINA
 

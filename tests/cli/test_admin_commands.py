@@ -1,0 +1,160 @@
+"""Every command that changes something leaves one row in the audit log; every other leaves none."""
+
+import os
+import pwd
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import typer.main
+from sqlalchemy import Connection, select
+
+from app.admin import actor
+from app.cli.entry import GROUPS, cli
+from app.db.engine import Database
+from app.db.tables import audit_entries
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from tests.processes import Commands, Place, in_database, place_for, started
+from tests.rows import add_generation
+from tests.sandbox.harness import Running
+
+REASON = "the ticket says so"
+READS = {
+    *("tenants list", "keys list", "client-tokens list", "client-tokens show", "requests list"),
+    *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
+}
+
+
+def commands() -> dict[str, Any]:
+    """Every command within a group, by its words."""
+    top: Any = typer.main.get_command(cli)
+    found: dict[str, Any] = {}
+    for name in GROUPS:
+        group = top.get_command(None, name)
+        found |= {f"{name} {child}": command for child, command in group.commands.items()}
+    return found
+
+
+def rows(url: str) -> list[Any]:
+    def look(connection: Connection) -> list[Any]:
+        return list(connection.execute(select(audit_entries).order_by(audit_entries.c.id)).mappings())
+
+    async def read(db: Database) -> list[Any]:
+        return await db.read(look)
+
+    found: list[Any] = in_database(url, read)
+    return found
+
+
+def test_every_command_that_changes_something_takes_a_reason() -> None:
+    having = {
+        name
+        for name, command in commands().items()
+        if any("--reason" in getattr(one, "opts", ()) for one in command.params)
+    }
+    assert having == set(commands()) - READS
+
+
+def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
+    tmp_path: Path, sqlite_url: str, sandbox: Running, reelgate: Commands
+) -> None:
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url)
+    reelgate.run(place, "tenants", "create", "acme", "--reason", REASON)
+    owner = reelgate.run(place, "tenants", "list", "--json").json[0]["id"]
+    scopes = ("--scope", "submit", "--scope", "read", "--scope", "tokens:create")
+    made = reelgate.run(
+        place, "keys", "create", "--tenant", "acme", "--test", "--json", *scopes, "--reason", REASON
+    ).json
+    kid, spare = made["kid"], reelgate.run(place, "keys", "create", "--tenant", "acme", "--json").json["kid"]
+    with started(place):
+        token_id = _minted(place, made["key"])
+
+    def lose_one(connection: Connection) -> str:
+        now_ms = time.time_ns() // 1_000_000
+        lost = add_generation(connection, owner=(owner, kid), now_ms=now_ms)
+        advance(connection, lost.id, State.UNKNOWN, reason="timed_out", now_ms=now_ms)
+        return lost.id
+
+    async def write(db: Database) -> str:
+        return await db.write(lose_one)
+
+    unknown = in_database(sqlite_url, write)
+    of_acme = ("--tenant", "acme")
+    writes: dict[str, tuple[str, ...]] = {
+        "tenants set-time-zone": ("acme", "Europe/Berlin"),
+        "tenants set-media-checks": ("acme", "warn"),
+        "tenants set-queueing": ("acme", "on", "--weight", "2"),
+        "tenants set-origins": ("acme", "https://app.example"),
+        "tenants disable": ("acme",),
+        "tenants enable": ("acme",),
+        "keys rotate": (spare,),
+        "keys set-queueing": (kid, "off"),
+        "keys revoke": (spare,),
+        "client-tokens revoke": (token_id,),
+        "limits set": ("in-flight=5", *of_acme),
+        "limits unset": ("in-flight", *of_acme),
+        "ledger top-up": ("5", *of_acme),
+        "ledger adjust": ("1", *of_acme, "--note", "x"),
+        "requests resolve": (unknown, "--charged"),
+        "dispatch pause": (),
+        "dispatch resume": ("acme",),
+    }
+    assert set(writes) | {"tenants create", "keys create"} == set(commands()) - READS
+    count = 3
+    for name, arguments in writes.items():
+        reelgate.run(place, *name.split(), *arguments, "--reason", REASON)
+        count += 1
+        found = rows(sqlite_url)
+        assert len(found) == count, name
+        assert (found[-1]["actor_kind"], found[-1]["reason"]) == ("command", REASON), name
+    assert {row["actor_name"] for row in found} == {pwd.getpwuid(os.geteuid()).pw_name}
+    for name in sorted(READS - {"client-tokens show", "requests show", "client-tokens list"}):
+        more = () if name != "ledger reconcile" else _bill(place)
+        reelgate.run(place, *name.split(), *more)
+    reelgate.run(place, "client-tokens", "list", *of_acme)
+    reelgate.run(place, "client-tokens", "show", token_id)
+    reelgate.run(place, "requests", "show", unknown)
+    reelgate.run(place, "tenants", "disable", "acme", "--reason", "x" * 201, expect=1)
+    assert rows(sqlite_url) == found, "what reads, or is refused, leaves none"
+
+
+def _minted(place: Place, key: str) -> str:
+
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx2.post(f"{place.url}/v1/client-tokens", json={}, headers=headers, trust_env=False)
+    token_id: str = answer.json()["token_id"]
+    return token_id
+
+
+def _bill(place: Place) -> tuple[str, ...]:
+    (place.folder / "bill.csv").write_text("request_id,cost\n")
+    return (str(place.folder / "bill.csv"), "--from", "2020-01-01", "--to", "2020-01-31")
+
+
+def test_every_fault_of_a_command_is_named(
+    tmp_path: Path, sqlite_url: str, sandbox: Running, reelgate: Commands
+) -> None:
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url)
+    wrong = ("--scope", "everything", "--model", "no/such", "--model", "nor/this", "--name", "x" * 101)
+    refused = reelgate.run(place, "keys", "create", "--tenant", "acme", *wrong, expect=1)
+    assert refused.err.splitlines() == [
+        "reelgate: a key's name is at most 100 printable characters.",
+        "reelgate: there is no scope 'everything'; there are submit, read, tokens:create.",
+        "reelgate: the catalogue has no model 'no/such'.",
+        "reelgate: the catalogue has no model 'nor/this'.",
+    ]
+    refused = reelgate.run(place, "limits", "set", "speed=1", "in-flight=x", "--tenant", "acme", expect=1)
+    assert len(refused.err.splitlines()) == 2
+
+
+def test_a_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that was started with a number."""
+
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert actor.of_command() == actor.Actor("command", f"uid {os.geteuid()}")

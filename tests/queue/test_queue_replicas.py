@@ -1,0 +1,88 @@
+"""Servers on one database that are killed while they send what waits."""
+
+import signal
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.admin.verify import Report, verify
+from app.db.engine import Database
+from app.generations.lifecycle import TERMINAL, State
+from tests.harness import SUBMIT
+from tests.processes import a_key, eventually, free_port, in_database, place_for, rows_of, started
+from tests.sandbox.harness import Running
+
+JOBS, AT_ONCE, KILLS = 60, 5, 6
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_replicas_killed_while_they_send_lose_and_double_nothing(
+    database_url: str, tmp_path: Path, brisk: Running
+) -> None:
+    first = place_for(
+        tmp_path,
+        database_url,
+        brisk.options.public_url,
+        QUEUEING="true",
+        DEFAULT_LIMITS=f"in-flight={AT_ONCE},submits-minute=none",
+        MEDIA_CHECKS="off",
+        SUBMIT_DEADLINE_S="2",
+        DISPATCH_LEASE_S="2.1",
+        RESCUE_INTERVAL_S="0.2",
+        POLL_MIN_S="0.2",
+        UNKNOWN_SLOT_S="0.5",
+    )
+    places = [first, first.but(PORT=str(free_port())), first.but(PORT=str(free_port()))]
+    tenant_id, key = a_key(database_url)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(started(place)) for place in places]
+        marks = [uuid.uuid4().hex for _ in range(JOBS)]
+
+        def submit(number: int) -> str:
+            body = {
+                "image_urls": [f"{brisk.options.public_url}/samples/harbour.jpg"],
+                "prompt": f"a boat {marks[number]} [sandbox:canned]",
+            }
+            headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": marks[number]}
+            url = f"{places[number % 3].url}{SUBMIT}"
+            answer = httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=30)
+            assert answer.status_code == 200, answer.text
+            return str(answer.json()["request_id"])
+
+        with ThreadPoolExecutor(9) as pool:
+            ids = list(pool.map(submit, range(JOBS)))
+        assert len(set(ids)) == JOBS
+        ended = 0
+        for at in (0, 1, 0, 2, 2, 1)[:KILLS]:
+            servers[at].send(signal.SIGKILL)
+            servers[at].wait()
+            servers[at] = stack.enter_context(started(places[at]))
+            before = ended
+            ended = eventually(lambda least=before + 2: _ended(database_url, tenant_id, least))  # type: ignore[misc]  # bound at once
+        eventually(lambda: _ended(database_url, tenant_id, JOBS))
+    rows = rows_of(database_url, tenant_id)
+    states = Counter(row.state for row in rows)
+    assert set(states) <= {State.COMPLETED, State.UNKNOWN}, states
+    assert states[State.UNKNOWN] <= KILLS * AT_ONCE  # what the dead had in hand
+    received = Counter(
+        mark for one in brisk.ledger()["submissions"] for mark in marks if mark in one["input"]["prompt"]
+    )
+    assert set(received.values()) <= {1}
+    completed = {row.idempotency_key for row in rows if row.state is State.COMPLETED}
+    assert completed <= set(received)
+    assert in_database(database_url, _verified).findings == []
+
+
+def _ended(url: str, tenant_id: str, least: int) -> int:
+    """How many are over or of unknown fate, once there are so many."""
+    count = sum(row.state in TERMINAL | {State.UNKNOWN} for row in rows_of(url, tenant_id))
+    return count if count >= min(least, JOBS) else 0
+
+
+async def _verified(db: Database) -> Report:
+    return await db.snapshot(verify)
