@@ -115,7 +115,16 @@ class Place:
                     await writer.drain()
                 await asyncio.sleep(0.01)
             async with asyncio.timeout(PATIENCE_S):
-                return await reader.read()
+                return await heard(reader)
+
+
+async def heard(reader: asyncio.StreamReader) -> bytes:
+    """All that is said until the end; what was sent after the server closed makes that end a reset."""
+    said = b""
+    with suppress(ConnectionResetError):
+        while part := await reader.read(65_536):
+            said += part
+    return said
 
 
 @asynccontextmanager
@@ -407,7 +416,7 @@ async def drip(place: Place, start: bytes, drops: bytes = b"a") -> bytes:
     """Send the start, and then a drop again and again until the server has had enough."""
     async with place.connect() as (reader, writer):
         writer.write(start)
-        reading = asyncio.create_task(reader.read())
+        reading = asyncio.create_task(heard(reader))
         async with asyncio.timeout(PATIENCE_S):
             while not reading.done():
                 with suppress(OSError):
