@@ -25,11 +25,11 @@ from app.generations.events import Event
 from app.generations.store import Generation
 from tests.canary import canary
 from tests.harness import PEPPER
+from tests.patience import PATIENCE_S
 from tests.sandbox.harness import TOKEN
 
 R = TypeVar("R")
 
-PATIENCE_S = 30.0  # real time: only a hung test ever sees it
 SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN"}
 _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
 

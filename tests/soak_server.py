@@ -21,7 +21,8 @@ from app.cli.entry import main
 from app.config import Settings
 from app.egress.tls import system_trust
 from app.main import create_app
-from tests.processes import PATIENCE_S, Place, bare_environment
+from tests.patience import PATIENCE_S
+from tests.processes import Place, bare_environment
 
 
 @dataclass

@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from tests.harness import SUBMIT
-from tests.processes import PATIENCE_S, Commands, Place, Process, eventually, place_for, started
+from tests.patience import PATIENCE_S
+from tests.processes import Commands, Place, Process, eventually, place_for, started
 from tests.sandbox.harness import Running
 
 PROMISED_S = 5
@@ -108,7 +109,7 @@ class Shop:
 
 @pytest.fixture
 def shop(place: Place, reelgate: Commands, sandbox: Running) -> Iterator[Shop]:
-    with httpx2.Client(base_url=place.url, trust_env=False, timeout=30) as client:
+    with httpx2.Client(base_url=place.url, trust_env=False, timeout=PATIENCE_S) as client:
         yield Shop(place, reelgate, client, sandbox)
 
 

@@ -10,8 +10,8 @@ import av
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.processes import (
-    PATIENCE_S,
     Commands,
     Place,
     Process,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, Place, place_for
+from tests.patience import PATIENCE_S
+from tests.processes import Place, place_for
 
 HEAVY = {
     *("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "prometheus_client"),

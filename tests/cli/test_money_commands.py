@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from app.db.engine import sync_url
 from tests.harness import MORE_MODELS, SUBMIT
+from tests.patience import PATIENCE_S
 from tests.processes import Commands, Place, place_for, started
 from tests.sandbox.harness import DREAMINA, Running
 
@@ -29,7 +30,9 @@ def _key(reelgate: Commands, place: Place, *more: str) -> str:
 def _submit(place: Place, key: str, sandbox: Running) -> httpx2.Response:
     body = {"image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"], "prompt": "[sandbox:queued]"}
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx2.post(f"{place.url}{SUBMIT}", json=body, headers=headers, trust_env=False, timeout=30)
+    return httpx2.post(
+        f"{place.url}{SUBMIT}", json=body, headers=headers, trust_env=False, timeout=PATIENCE_S
+    )
 
 
 def test_limits_set_beside_a_running_server_hold_from_the_next_submit(

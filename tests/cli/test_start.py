@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.db import revision
-from tests.processes import PATIENCE_S, Commands, Ended, Place, bare_environment, place_for, started
+from tests.patience import PATIENCE_S
+from tests.processes import Commands, Ended, Place, bare_environment, place_for, started
 
 SANDBOX = "http://127.0.0.1:9"
 

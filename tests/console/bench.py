@@ -21,13 +21,13 @@ from app.auth import tenants
 from app.server.protocol import GuardedProtocol, Limits
 from tests.console.network import HOST, Relay, relaying, served
 from tests.harness import World, until
+from tests.patience import PATIENCE_S
 from tests.sandbox.harness import DREAMINA
 from tests.streams import moving
 
 _NAMED = os.environ.get("REELGATE_TEST_BROWSER")  # read now: the tests clear such variables
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _PAGE = Path(__file__).parent / "page.html"
-PATIENCE_S = 30.0  # real time: only a hung test ever sees it
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -13,9 +13,10 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request
 from sqlalchemy import Connection, text
 
 from app.server.protocol import GuardedProtocol, Limits
-from tests.console.bench import HURRY, PATIENCE_S
+from tests.console.bench import HURRY
 from tests.console.network import Relay, relaying, served
 from tests.harness import World
+from tests.patience import PATIENCE_S
 from tests.sandbox.harness import DREAMINA
 
 KID = "P" * 12

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route
 
-from tests.console.bench import HURRY, PATIENCE_S
+from tests.console.bench import HURRY
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 

@@ -31,7 +31,7 @@ from app.quotas.metrics import Metric
 from tests.gateway.events import Events, Fault, bug, counting
 from tests.gateway.story import LEASE_S, MAX_POLLS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
 from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
-from tests.processes import PATIENCE_S
+from tests.patience import PATIENCE_S
 from tests.sandbox.harness import TOKEN
 
 

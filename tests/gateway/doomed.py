@@ -19,7 +19,8 @@ from app.kit.log import configure_logging
 from tests.gateway.campaign import Theatre
 from tests.gateway.events import Events, kill
 from tests.gateway.story import Story
-from tests.processes import PATIENCE_S, bare_environment
+from tests.patience import PATIENCE_S
+from tests.processes import bare_environment
 
 
 @dataclass

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from tests.harness import SUBMIT
+from tests.patience import PATIENCE_S
 from tests.processes import Place, a_key, eventually, history_of, place_for, rows_of, started
 from tests.sandbox.harness import Running
 
@@ -24,7 +25,12 @@ def submitting(place: Place, key: str, sandbox: Running, prompt: str) -> Iterato
     headers = {"Authorization": f"Bearer {key}"}
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(
-            httpx2.post, f"{place.url}{SUBMIT}", json=body, headers=headers, trust_env=False, timeout=30
+            httpx2.post,
+            f"{place.url}{SUBMIT}",
+            json=body,
+            headers=headers,
+            trust_env=False,
+            timeout=PATIENCE_S,
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.generations.lifecycle import State
 from tests.harness import SUBMIT
+from tests.patience import PATIENCE_S
 from tests.processes import (
     Commands,
     Place,
@@ -37,7 +38,7 @@ def submitted(place: Place, key: str, sandbox: Running, directive: str = "canned
         json=body,
         headers={"Authorization": f"Bearer {key}"},
         trust_env=False,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 200, answer.text
     request_id: str = answer.json()["request_id"]
@@ -106,7 +107,7 @@ def test_a_stop_is_told_first_ends_streams_and_lets_held_answers_go(
     headers = {"Authorization": f"Bearer {key}"}
     with (
         started(place) as server,
-        httpx2.Client(base_url=place.url, headers=headers, trust_env=False, timeout=30) as client,
+        httpx2.Client(base_url=place.url, headers=headers, trust_env=False, timeout=PATIENCE_S) as client,
     ):
         request_id = submitted(place, key, sandbox, "queued")
         with client.stream("GET", f"/v1/requests/{request_id}/events") as stream:
@@ -154,7 +155,7 @@ def test_a_change_is_seen_on_another_server_at_once(
             f"{two.place.url}/v1/requests/{request_id}/events",
             headers={"Authorization": f"Bearer {key}"},
             trust_env=False,
-            timeout=30,
+            timeout=PATIENCE_S,
         ) as stream:
             events = [line for line in stream.iter_lines() if line.startswith("id:")]
         assert events == [f"id: {number + 1}" for number in range(len(events))]

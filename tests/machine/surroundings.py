@@ -28,11 +28,11 @@ from tests.chaos import chaos
 from tests.harness import PEPPER, FakeClock, settings_for, without_loops
 from tests.machine.model import Line, Options
 from tests.machine.upstream import ID_PREFIX, TOKENS, FakeUpstream
+from tests.patience import PATIENCE_S
 
 MODELS = Path(__file__).parents[1] / "data" / "models"
 START_MS = 1_790_000_000_000
 _HOUR_S = 3600.0  # of real time: no deadline is what these tests are about
-_PATIENCE_S = 60.0  # real time: only a hung test ever sees it
 _TABLES = (
     "ledger_entries",
     "generation_events",
@@ -185,7 +185,7 @@ class Place:
         spool, self.clock.held = server.folder / "spool.jsonl", True
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(dispatching, "record_outcome", never)
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while not spool.exists() or not spool.read_bytes().endswith(b"\n"):  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             server.hanging["-"] = task

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos import Wire, response
+from tests.patience import PATIENCE_S
 
 TOKENS = {"test": "token-of-the-stand-in", "live": "token-of-the-provider"}
 ID_PREFIX = "upjob-"
-_PATIENCE_S = 60.0  # real time: only a hung test ever sees it
 
 ENDS = ("completed", "failed", "cancelled")
 
@@ -50,7 +50,7 @@ class FakeUpstream:
 
     async def holds(self, mark: str) -> None:
         """Return once the body with this mark is here and hangs."""
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while mark not in self._held:  # noqa: ASYNC110 - what hangs tells nobody
                 await asyncio.sleep(0.001)
 

@@ -14,6 +14,7 @@ from app.admin.verify import Report, verify
 from app.db.engine import Database
 from app.generations.lifecycle import TERMINAL, State
 from tests.harness import SUBMIT
+from tests.patience import PATIENCE_S
 from tests.processes import a_key, eventually, free_port, in_database, place_for, rows_of, started
 from tests.sandbox.harness import Running
 
@@ -43,20 +44,22 @@ def test_replicas_killed_while_they_send_lose_and_double_nothing(
         servers = [stack.enter_context(started(place)) for place in places]
         marks = [uuid.uuid4().hex for _ in range(JOBS)]
 
-        def submit(number: int) -> str:
+        def submit(number: int) -> tuple[str, int]:
             body = {
                 "image_urls": [f"{brisk.options.public_url}/samples/harbour.jpg"],
                 "prompt": f"a boat {marks[number]} [sandbox:canned]",
             }
             headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": marks[number]}
             url = f"{places[number % 3].url}{SUBMIT}"
-            answer = httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=30)
-            assert answer.status_code == 200, answer.text
-            return str(answer.json()["request_id"])
+            answer = httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=PATIENCE_S)
+            # On a busy machine the deadline may pass in the middle; then the answer says so, with the id.
+            assert answer.status_code in {200, 504}, answer.text
+            return str(answer.json()["request_id"]), answer.status_code
 
         with ThreadPoolExecutor(9) as pool:
-            ids = list(pool.map(submit, range(JOBS)))
-        assert len(set(ids)) == JOBS
+            told = list(pool.map(submit, range(JOBS)))
+        assert len({request_id for request_id, _ in told}) == JOBS
+        late = sum(status == 504 for _, status in told)
         ended = 0
         for at in (0, 1, 0, 2, 2, 1)[:KILLS]:
             servers[at].send(signal.SIGKILL)
@@ -68,7 +71,7 @@ def test_replicas_killed_while_they_send_lose_and_double_nothing(
     rows = rows_of(database_url, tenant_id)
     states = Counter(row.state for row in rows)
     assert set(states) <= {State.COMPLETED, State.UNKNOWN}, states
-    assert states[State.UNKNOWN] <= KILLS * AT_ONCE  # what the dead had in hand
+    assert states[State.UNKNOWN] <= KILLS * AT_ONCE + late  # what the dead had in hand, and what was late
     received = Counter(
         mark for one in brisk.ledger()["submissions"] for mark in marks if mark in one["input"]["prompt"]
     )

@@ -20,6 +20,7 @@ from app.generations import store
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.harness import SUBMIT, World
+from tests.patience import PATIENCE_S
 from tests.processes import Process, a_key, free_port, in_database, place_for, started
 from tests.sandbox.harness import Running
 
@@ -81,7 +82,7 @@ def client_of(url: str, key: str) -> httpx2.AsyncClient:
         base_url=url,
         headers={"Authorization": f"Bearer {key}"},
         limits=httpx2.Limits(max_connections=None),
-        timeout=60,
+        timeout=PATIENCE_S,
         trust_env=False,
     )
 

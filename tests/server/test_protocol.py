@@ -17,12 +17,12 @@ from uvicorn.server import ServerState
 
 from app.kit.log import _add_trace_id
 from app.server.protocol import GuardedProtocol, Limits
+from tests.patience import PATIENCE_S
 from tests.processes import place_for, started
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits("http://gateway.test", head_bytes=4096, head_s=60, body_s=60, write_s=60, connections=1000)
-PATIENCE_S = 20
 AT_ONCE = 12_000_000  # bytes; more than the kernel takes
 GET = b"GET / HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 4\r\n\r\nbody"
@@ -480,7 +480,7 @@ async def test_a_reader_that_takes_nothing_is_cut_and_a_slow_one_is_not() -> Non
         async with place.connect() as (reader, writer):
             writer.write(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             length = 0
-            async with asyncio.timeout(4 * PATIENCE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while part := await reader.read(1_000_000):
                     length += len(part)
                     if length < 20_000_000:
@@ -520,7 +520,7 @@ async def test_a_slow_but_moving_reader_gets_all_of_an_answer_behind_which_we_cl
     async with serving(write_s=0.4) as place, place.connect() as (reader, writer):
         writer.write(b"GET /at-once HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         said = b""
-        async with asyncio.timeout(4 * PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while part := await reader.read(200_000):
                 said += part
                 await asyncio.sleep(0.01)
