@@ -1,5 +1,7 @@
 # One image; the role is the command: serve (default), migrate, sandbox, doctor …
-FROM python:3.11-slim-bookworm AS build
+# To pin the base: --build-arg PYTHON_IMAGE=python@sha256:…
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /opt/reelgate
 RUN python -m venv .venv
 COPY requirements.lock ./
@@ -7,9 +9,10 @@ RUN .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check -
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY migrations migrations
+COPY docs docs
 RUN .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # TLS to RunComfy trusts the system's store.
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /var/lib/reelgate --create-home reelgate

@@ -1,4 +1,7 @@
-"""Serves the web pages and the client module: static files, under strict content security policies."""
+"""Serves the web pages, the guides and the client module, under strict content security policies.
+
+No page names an address from the root, so that they also work where a proxy serves the gateway below a path.
+"""
 
 import hashlib
 from importlib.util import find_spec
@@ -6,19 +9,25 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from app.config import Settings
+from app.console.guides import ROOT, Guides, home
 
 _STATIC = Path(__file__).parent / "static"
 
-# Swagger UI sets style attributes and draws its icons from data: URIs; only our own scripts may run.
+# Swagger UI draws its icons from data: URIs; only our own scripts and styles apply.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_GUIDE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
 )
 # The playground shows images and videos from any https host, and runs only its own scripts.
 _PLAYGROUND_POLICY = (
@@ -26,6 +35,23 @@ _PLAYGROUND_POLICY = (
     " media-src https:{sandbox}; connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
+# No other page may reach into a window of ours, and no page of ours needs a device.
+_PAGE_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in (
+            "camera",
+            "display-capture",
+            "geolocation",
+            "microphone",
+            "midi",
+            "payment",
+            "serial",
+            "usb",
+        )
+    ),
+}
 _MODULES = {"/client.js": "text/javascript; charset=utf-8", "/client.d.ts": "text/plain; charset=utf-8"}
 
 
@@ -37,11 +63,49 @@ def _vendor_folder() -> Path:
     return Path(spec.origin).parent / "static"
 
 
+def _headers(policy: str) -> dict[str, str]:
+    return {**_PAGE_HEADERS, "Content-Security-Policy": policy}
+
+
 def _page(name: str, policy: str) -> Route:
     async def answer(_request: Request) -> Response:
-        return FileResponse(_STATIC / f"{name}.html", headers={"Content-Security-Policy": policy})
+        return FileResponse(_STATIC / f"{name}.html", headers=_headers(policy))
 
     return Route(f"/{name}", answer, methods=["GET"])
+
+
+def _home(guides: Guides, *, has_playground: bool) -> Route:
+    """Returns the route of `/`: a page for whoever asks for HTML; for other clients there is nothing."""
+
+    async def answer(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise HTTPException(404)
+        return HTMLResponse(
+            home(guides, has_playground=has_playground), headers={**_headers(_GUIDE_POLICY), "Vary": "Accept"}
+        )
+
+    return Route("/", answer, methods=["GET"])
+
+
+def _guides(guides: Guides) -> Route:
+    pages: dict[str, str] = {}
+
+    def answer(request: Request) -> Response:  # rendering takes a while: in a thread, once
+        name = request.path_params["name"]
+        if name not in guides.files:
+            raise HTTPException(404)
+        if name not in pages:
+            pages[name] = guides.html(name)
+        return HTMLResponse(pages[name], headers=_headers(_GUIDE_POLICY))
+
+    return Route("/guides/{name:path}", answer, methods=["GET"])
+
+
+def _picture(file: Path) -> Route:
+    async def answer(_request: Request) -> Response:
+        return FileResponse(file, headers={"Content-Security-Policy": _GUIDE_POLICY})
+
+    return Route(f"/guides/{file.name}", answer, methods=["GET"])
 
 
 def _module(path: str) -> Route:
@@ -66,6 +130,10 @@ def _module(path: str) -> Route:
 def add_pages(app: Starlette, settings: Settings) -> None:
     """Mounts the pages on the application; the playground only where the settings have one."""
     routes = app.router.routes
+    guides = Guides.found()
+    routes.append(_home(guides, has_playground=settings.playground_kid is not None))
+    routes.extend(_picture(file) for file in sorted((ROOT / "docs").glob("*.svg")))
+    routes.append(_guides(guides))
     routes.append(_page("docs", _POLICY))
     routes.append(Mount("/docs/files", StaticFiles(directory=_STATIC)))
     routes.append(Mount("/docs/vendor", StaticFiles(directory=_vendor_folder())))

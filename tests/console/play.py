@@ -123,7 +123,7 @@ async def _time_passes(world: World) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def playing(world: World, browser: Browser, **looks: Any) -> AsyncIterator[Play]:
-    await _its_key(world)
+    await give_its_key(world)
     edge: Any = world.client._transport
     protocol = partial(GuardedProtocol, Limits.of(world.gateway.settings))
     width, height = looks.pop("size", DESKTOP)
@@ -144,8 +144,8 @@ async def playing(world: World, browser: Browser, **looks: Any) -> AsyncIterator
         world.gateway.following.watch.close()
 
 
-async def _its_key(world: World) -> None:
-    """A key with the kid that the settings name."""
+async def give_its_key(world: World) -> None:
+    """Make a key with the kid that the settings name, so that the playground has tokens."""
     key = await world.another_key()
 
     def rename(connection: Connection) -> None:

@@ -25,7 +25,7 @@ export const newJob = (members) => ({
 
 export class Jobs {
   made = []; // the files that jobs of this page made: { url, kind }
-  /** @type {import("/client.js").Reelgate} */
+  /** @type {import("./client.js").Reelgate} */
   #client;
   #hooks;
   #stage;

@@ -1,6 +1,6 @@
 // The playground: choose a model, fill in its form, see the price, submit, watch, play. By /client.js alone.
 
-import { Reelgate, ReelgateError } from "/client.js";
+import { Reelgate, ReelgateError } from "./client.js";
 import { codePanel } from "./playground-code.js";
 import { showNoQuote, showQuote } from "./playground-checkout.js";
 import { buildForm } from "./playground-form.js";
@@ -37,7 +37,9 @@ const SCENARIOS = [
 
 const ASK_AGAIN_S = 120; // a refusal that is over so soon is looked at again by itself
 const tokens = { mode: /** @type {string | null} */ (null) };
-const client = new Reelgate({ getToken });
+// Where the gateway is: two folders above this file, also where a proxy serves it below a path.
+const BASE = new URL("../..", import.meta.url).href.replace(/\/$/, "");
+const client = new Reelgate({ getToken, baseUrl: BASE });
 const showCode = codePanel(part("code"));
 const jobs = new Jobs(
   client,
@@ -66,7 +68,7 @@ let quoted = []; // what the last quote complained of
 
 /** The page's own token: who it is for is a number that this tab keeps. */
 async function getToken() {
-  const answer = await fetch("/playground/token", {
+  const answer = await fetch(new URL("../token", import.meta.url), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ session: session() }),
@@ -122,7 +124,7 @@ async function start() {
 const named = () => models.map(({ model_id: id }) => id).find((id) => location.hash === `#${id}`);
 
 async function loadSamples() {
-  const answer = await fetch("/playground/samples").catch(() => null);
+  const answer = await fetch(new URL("../samples", import.meta.url)).catch(() => null);
   if (answer?.ok) ({ samples } = await answer.json()); // without them there are addresses and files
   for (const { url } of samples) showFrom(url);
 }
@@ -199,7 +201,7 @@ function requote(delay) {
   clearTimeout(quoteTimer);
   quoting?.abort();
   showQuote(null);
-  showCode({ base: location.origin, model: model.model_id, body: body() });
+  showCode({ base: BASE, model: model.model_id, body: body() });
   const isHeavy = JSON.stringify(body()).length > 50_000; // not for each letter of a prompt
   quoteTimer = setTimeout(quoteNow, isHeavy ? Math.max(delay, 900) : delay);
 }
