@@ -90,9 +90,13 @@ class Upkeep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Everything that a request, a command or a loop works with."""
+    """Everything that a request, a command or a loop works with.
+
+    `base_url` is the base of its URLs in answers, without a slash at its end.
+    """
 
     settings: Settings
+    base_url: str
     clock: Clock
     tasks: Tasks
     db: Database
@@ -186,6 +190,7 @@ async def open_gateway(
             await stack.enter_async_context(db.announcements.heard())
         yield Gateway(
             settings=settings,
+            base_url=settings.base_url,
             clock=clock,
             tasks=tasks,
             db=db,

@@ -63,14 +63,12 @@ def note_origin(scope: Scope, origin: bytes) -> None:
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Returns whether a request is a CORS preflight, in which a browser asks whether its page may call.
+    """Returns whether a page's request is a preflight, in which its browser asks whether it may call.
 
     A preflight carries no key.
     """
-    return (
-        scope["method"] == "OPTIONS"
-        and "origin" in scope["state"]
-        and any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    return scope["method"] == "OPTIONS" and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
     )
 
 
@@ -85,8 +83,8 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
         raise Problem(ORIGIN_NOT_ALLOWED, "No tenant has this origin.")
 
 
-def admit(scope: Scope, principal: Principal, base_url: str) -> None:
-    """Stores the request's principal, and refuses a page whose origin is none of the principal's tenant.
+def admit(scope: Scope, origin: str, principal: Principal, base_url: str) -> None:
+    """Refuses a page whose origin is none of the principal's tenant.
 
     A client token may be restricted to fewer origins than its tenant has. The gateway's own pages are
     admitted, unless a client token's own origins exclude them.
@@ -95,19 +93,18 @@ def admit(scope: Scope, principal: Principal, base_url: str) -> None:
         Problem: ORIGIN_NOT_ALLOWED.
 
     """
-    state = scope.setdefault("state", {})
-    origin, token = state.get("origin"), principal.token
-    if origin is not None and origin not in principal.origins:
-        if token is not None and token.origins is not None and origin not in token.origins:
-            raise TokenProblem(
-                ORIGIN_NOT_ALLOWED, "This client token does not allow pages of this origin.", token.token_id
-            )
-        if not is_own(scope, origin, base_url):
-            detail = "This tenant does not have this origin."
-            if token is not None:
-                raise TokenProblem(ORIGIN_NOT_ALLOWED, detail, token.token_id)
-            raise Problem(ORIGIN_NOT_ALLOWED, detail)
-    state["principal"] = principal
+    token = principal.token
+    if origin in principal.origins:
+        return
+    if token is not None and token.origins is not None and origin not in token.origins:
+        raise TokenProblem(
+            ORIGIN_NOT_ALLOWED, "This client token does not allow pages of this origin.", token.token_id
+        )
+    if not is_own(scope, origin, base_url):
+        detail = "This tenant does not have this origin."
+        if token is not None:
+            raise TokenProblem(ORIGIN_NOT_ALLOWED, detail, token.token_id)
+        raise Problem(ORIGIN_NOT_ALLOWED, detail)
 
 
 async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:

@@ -30,7 +30,10 @@ async def _principal(request: Request) -> Principal:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
     principal = await gateway.access.authenticator.authenticate(key)
-    admit(request.scope, principal, gateway.settings.base_url)
+    state = request.scope.setdefault("state", {})
+    if (origin := state.get("origin")) is not None:
+        admit(request.scope, origin, principal, gateway.base_url)
+    state["principal"] = principal  # who may be told what by the headers of the answer, and by a problem
     return principal
 
 

@@ -6,9 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.headers.idempotency import HEADER, MAX_LENGTH
-from app.api.headers.start_deadline import HEADER as START_DEADLINE
-from app.api.headers.start_deadline import MAX_S
+from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH, MAX_START_DEADLINE_S, START_DEADLINE
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
 from app.catalog.catalog import Catalog
@@ -17,10 +15,10 @@ from app.catalog.schema import standard_json_schema
 from app.documents.published import SCHEMAS
 from app.errors import Fault
 
-_BARE = f"[!#-~](?:[ -~]{{0,{MAX_LENGTH - 2}}}[!-~])?"
-_QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{MAX_LENGTH}}}"'
+_BARE = f"[!#-~](?:[ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?"
+_QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{MAX_KEY_LENGTH}}}"'
 _IDEMPOTENCY_KEY = {
-    "name": HEADER,
+    "name": IDEMPOTENCY_KEY,
     "in": "header",
     "required": False,
     "description": "Makes it safe to repeat a submit: a repetition with the same key is answered with the"
@@ -37,7 +35,7 @@ _START_DEADLINE = {
     "in": "header",
     "required": False,
     "description": "When the request is cancelled and refunded if it has not started:"
-    f" seconds from now, at most {MAX_S}, or a date as in HTTP or RFC 3339.",
+    f" seconds from now, at most {MAX_START_DEADLINE_S}, or a date as in HTTP or RFC 3339.",
     "schema": {"type": "string"},
     "examples": {"seconds": {"value": "600"}},
 }

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from app.api.headers.rate_limit import rate_headers
 from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
 from app.documents import problems as documents
+from app.documents.limits import rate_headers
 from app.errors import (
     CATALOGUE,
     DATABASE_UNAVAILABLE,
@@ -104,7 +104,7 @@ def _token_of(request: Request, problem: Problem) -> str | None:
 
 
 def _principal_of(request: Request) -> Principal | None:
-    """Who called, where that is known (`cors.admit` notes it)."""
+    """Who called, where that is known (`deps` stores it)."""
     principal: Principal | None = request.scope.get("state", {}).get("principal")
     return principal
 

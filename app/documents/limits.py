@@ -1,13 +1,17 @@
-"""Limits with their usage, and the one place that decides which limits a caller may see."""
+"""Limits with their usage, in documents and in headers, and the one place that decides who may see which.
+
+The headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) have one member for each
+limit of the caller, named as in documents. Amounts of credits are in micro-credits.
+"""
 
 from collections.abc import Sequence
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict, assert_never
 
 from app.auth.principal import Principal
 from app.documents.fields import Holder, Moment, iso_or_none
 from app.documents.schema import keywords
 from app.quotas.metrics import Metric, Unit
-from app.quotas.problem import QuotaProblem
+from app.quotas.problem import QuotaProblem, refused
 from app.quotas.standing import Standing
 
 
@@ -76,3 +80,49 @@ def policies(problem: QuotaProblem) -> list[str]:
 def refusal_detail(problem: QuotaProblem, principal: Principal | None) -> str:
     """Returns the detail of a refusal, without amounts where the caller may not see the limit that binds."""
     return problem.detail if visible_to(principal, [problem.binding]) else problem.detail_without_amounts
+
+
+def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> dict[str, str]:
+    """Both headers, of the limits that the caller may be told of; none where there are no such limits."""
+    members = [_members(one) for one in visible_to(principal, standings)]
+    if not members:
+        return {}
+    allowed, left = zip(*members, strict=True)
+    return {"RateLimit-Policy": ", ".join(allowed), "RateLimit": ", ".join(left)}
+
+
+def submit_headers(principal: Principal, standings: Sequence[Standing]) -> dict[str, str]:
+    """Returns the headers of an accepted submit: `Retry-After` too, where the next would be refused now."""
+    problem = refused(standings)
+    again_s = None if problem is None else problem.retry_after_s
+    retry = {} if again_s is None else {"Retry-After": str(again_s)}
+    return rate_headers(principal, standings) | retry
+
+
+def _members(standing: Standing) -> tuple[str, str]:
+    """Returns the limit's members of the two headers: what is allowed, and how it stands."""
+    name, unit = standing.limit.policy, _quota_unit(standing.limit.metric.unit)
+    window = f";w={standing.window_s}" if standing.window_s is not None else ""
+    until = f";t={standing.resets_in_s}" if standing.resets_in_s is not None else ""
+    return (
+        f'"{name}";q={_integer(standing.amount)}{window}' + (f';qu="{unit}"' if unit else ""),
+        f'"{name}";r={_integer(standing.remaining)}{until}',
+    )
+
+
+def _quota_unit(unit: Unit) -> str | None:
+    """The draft's quota unit; None for its default, which is requests."""
+    match unit:
+        case Unit.MICROCREDITS | Unit.OUTPUT_SECONDS:
+            return unit
+        case Unit.REQUESTS:
+            return "concurrent-requests"
+        case Unit.GENERATIONS | Unit.SUBMITS | Unit.READS | Unit.CALLS | Unit.TOKENS:
+            return None
+        case _:
+            assert_never(unit)
+
+
+def _integer(value: int) -> int:
+    """Returns the value within what a structured field can hold: 0 up to 15 digits (RFC 9651)."""
+    return min(max(0, value), 10**15 - 1)

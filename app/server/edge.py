@@ -111,7 +111,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._serve(scope, receive, send_marked)
+            await self._serve(scope, receive, send_marked, origin)
         except Exception:
             _log.exception("A request failed.", method=scope["method"], path=scope["path"])
             if not status:
@@ -129,13 +129,13 @@ class Edge:
                 )
             trace_id_var.reset(token)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, origin: bytes | None) -> None:
         if scope["path"].endswith("\n"):
             # Starlette's route patterns accept a final line break, because Python's `$` matches before it.
             await self._refuse(
                 Problem(ROUTE_NOT_FOUND, "The path ends with a line break."), scope, receive, send
             )
-        elif is_preflight(scope):
+        elif origin is not None and is_preflight(scope):
             await self._answer_preflight(scope, receive, send)
         else:
             await self._app(scope, receive, send)

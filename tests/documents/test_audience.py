@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import pytest
 
-from app.api.headers.rate_limit import rate_headers
 from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal
-from app.documents.limits import visible_to
+from app.documents.limits import rate_headers, visible_to
 from app.documents.problems import problem
 from app.documents.quota import queue, quota
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem

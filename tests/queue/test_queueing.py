@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from app.api.headers.start_deadline import HEADER
+from app.api.headers.request import START_DEADLINE
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.db.tables import ledger_entries
@@ -261,7 +261,7 @@ class TestStartDeadline:
     async def test_it_ends_what_waits_and_gives_its_price_back(self, world: World) -> None:
         await full(world)
         body = world.body()
-        answer = await world.client.post(SUBMIT, json=body, headers={HEADER: "600"})
+        answer = await world.client.post(SUBMIT, json=body, headers={START_DEADLINE: "600"})
         waiting = answer.json()["request_id"]
         record = await world.get(f"/v1/requests/{waiting}")
         assert record["start_deadline"] == iso(world.clock.now_ms() + 600_000)
@@ -276,7 +276,7 @@ class TestStartDeadline:
 
     async def test_it_is_not_sent_late_even_where_its_turn_comes_first(self, world: World) -> None:
         (first,) = await full(world)
-        answer = await world.client.post(SUBMIT, json=world.body(), headers={HEADER: "10"})
+        answer = await world.client.post(SUBMIT, json=world.body(), headers={START_DEADLINE: "10"})
         await cancelled(world, first)
         world.clock.advance(11)
         await tick(world)
@@ -284,7 +284,7 @@ class TestStartDeadline:
         assert world.received() == []
 
     async def test_what_waits_at_the_upstream_is_cancelled_there(self, world: World) -> None:
-        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={HEADER: "60"})
+        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={START_DEADLINE: "60"})
         request_id = answer.json()["request_id"]
         assert (await world.status(request_id))["status"] == "in_queue"
         world.clock.advance(60)
@@ -293,7 +293,7 @@ class TestStartDeadline:
         assert (record["state"], record["charge"]) == ("cancelled", "refunded")
 
     async def test_what_has_started_goes_on(self, world: World) -> None:
-        answer = await world.client.post(SUBMIT, json=world.body("canned"), headers={HEADER: "60"})
+        answer = await world.client.post(SUBMIT, json=world.body("canned"), headers={START_DEADLINE: "60"})
         request_id = answer.json()["request_id"]
         world.sandbox.clock.now += world.sandbox.options.queue_s
         assert (await world.status(request_id))["status"] == "in_progress"
@@ -302,7 +302,7 @@ class TestStartDeadline:
         assert (await world.finish(request_id))["status"] == "succeeded"
 
     async def test_its_look_comes_no_later_than_it(self, world: World) -> None:
-        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={HEADER: "100"})
+        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={START_DEADLINE: "100"})
         request_id = answer.json()["request_id"]
         world.clock.advance(90)
         await world.status(request_id)  # whose next one would be ten seconds later
@@ -322,7 +322,7 @@ class TestStartDeadline:
         ],
     )
     async def test_it_is_seconds_or_a_date(self, world: World, text: str, after_s: int) -> None:
-        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={HEADER: text})
+        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={START_DEADLINE: text})
         record = await world.get(f"/v1/requests/{answer.json()['request_id']}")
         assert record["start_deadline"] == iso(world.clock.now_ms() + after_s * 1000)
 
@@ -335,9 +335,9 @@ class TestStartDeadline:
         ],
     )
     async def test_anything_else_is_refused_and_nothing_is_made(self, world: World, text: str) -> None:
-        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={HEADER: text})
+        answer = await world.client.post(SUBMIT, json=world.body("queued"), headers={START_DEADLINE: text})
         problem = problem_of(answer, 400, "invalid_parameter")
-        assert [one["pointer"] for one in problem["errors"]] == [f"#/header/{HEADER}"]
+        assert [one["pointer"] for one in problem["errors"]] == [f"#/header/{START_DEADLINE}"]
         assert (await world.get("/v1/requests"))["requests"] == []
 
 
@@ -504,7 +504,9 @@ class TestLoop:
     async def test_one_row_whose_books_are_wrong_stops_no_other(self, world: World) -> None:
         await full(world)
         body = world.body("queued")
-        spoilt = (await world.client.post(SUBMIT, json=body, headers={HEADER: "10"})).json()["request_id"]
+        spoilt = (await world.client.post(SUBMIT, json=body, headers={START_DEADLINE: "10"})).json()[
+            "request_id"
+        ]
         await world.gateway.db.write(_spoil, spoilt)
         other = world.with_key(await world.another_key(tenant="a neighbour"))
         made = await world.client.post(SUBMIT, json=world.body("queued"), headers=other)

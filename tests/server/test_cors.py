@@ -238,7 +238,7 @@ async def test_the_gateways_own_pages_need_no_permission(world: World) -> None:
     ],
 )
 def test_what_the_gateways_own_pages_are(base_url: str, host: str, origin: str, is_own: bool) -> None:
-    scope = {"type": "http", "headers": [(b"host", host.encode())], "state": {"origin": origin}}
+    scope = {"type": "http", "headers": [(b"host", host.encode())]}
     nobody = Principal(
         tenant_id="t",
         tenant_name="name",
@@ -251,7 +251,7 @@ def test_what_the_gateways_own_pages_are(base_url: str, host: str, origin: str, 
         origins=frozenset(),
     )
     with nullcontext() if is_own else pytest.raises(Problem, match="origin_not_allowed"):
-        cors.admit(scope, nobody, base_url)
+        cors.admit(scope, origin, nobody, base_url)
 
 
 @pytest.mark.parametrize(

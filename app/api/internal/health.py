@@ -27,7 +27,7 @@ async def readyz(request: Request, gateway: Open) -> Response:
 
 async def list_problems(gateway: Open) -> Response:
     """The whole catalogue of errors."""
-    return json_response(problem_kinds(gateway.settings.base_url))
+    return json_response(problem_kinds(gateway.base_url))
 
 
 async def get_problem(gateway: Open, slug: str) -> Response:
@@ -35,7 +35,7 @@ async def get_problem(gateway: Open, slug: str) -> Response:
     fault = fault_of_slug(slug)
     if fault is None:
         raise Problem(ROUTE_NOT_FOUND, f"There is no problem type {slug[:100]!r}.")
-    return json_response(problem_kind(fault, gateway.settings.base_url))
+    return json_response(problem_kind(fault, gateway.base_url))
 
 
 def _ask(connection: Connection) -> None:

@@ -84,7 +84,7 @@ def _page_of(request: Request, gateway: Gateway) -> str:
     A host name that somebody else points at this address (DNS rebinding) does not count as its own.
     """
     origin: str | None = request.scope.get("state", {}).get("origin")
-    base_url = gateway.settings.base_url
+    base_url = gateway.base_url
     if origin is not None and is_own(request.scope, origin, base_url):
         known = {urlsplit(base_url).hostname, *(_LOCAL if _is_local(base_url) else ())}
         if origin == public_origin(base_url) or urlsplit(origin).hostname in known:

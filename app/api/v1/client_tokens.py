@@ -55,7 +55,7 @@ class _TermsBody(BaseModel):
 async def create_client_token(request: Request, gateway: Open, principal: CanMint) -> Response:
     """Create a token that a web page holds in place of an API key. It is shown only once."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
-    own = public_origin(gateway.settings.base_url)
+    own = public_origin(gateway.base_url)
     token, text = await gateway.access.minter.mint(
         principal, _terms_of(body), own_origins=() if own is None else (own,)
     )
@@ -83,7 +83,7 @@ async def list_client_tokens(
     shown, headers, next_cursor = found[:limit], {}, None
     if len(found) > limit:
         next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].token_id)
-        address = f"{gateway.settings.base_url}/v1/client-tokens?limit={limit}&cursor={next_cursor}"
+        address = f"{gateway.base_url}/v1/client-tokens?limit={limit}&cursor={next_cursor}"
         headers["Link"] = f'<{address}{f"&end_user={quote(end_user)}" if end_user else ""}>; rel="next"'
     document = documents.client_token_page(shown, next_cursor, gateway.clock.now_ms())
     return json_response(document, headers=headers)

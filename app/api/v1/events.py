@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.deps import CanReadAll, CanSee, Open
-from app.api.headers.prefer import stream_owner_of
+from app.api.headers.request import stream_owner_of
 from app.api.v1.requests import own
 from app.auth.principal import Principal
 from app.documents import events as documents

@@ -6,13 +6,12 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from app.api.deps import CanRead, CanSubmit, Open
-from app.api.headers.idempotency import REPLAYED, key_of
-from app.api.headers.prefer import preferences_of, wait_for
-from app.api.headers.rate_limit import rate_headers, rate_headers_of, retry_header
-from app.api.headers.start_deadline import start_deadline_of
+from app.api.headers.rate_limit import rate_headers_of
+from app.api.headers.request import REPLAYED, preferences_of, submit_headers_of, wait_for
 from app.api.request_body import read_object
 from app.api.responses import json_response
 from app.documents import models as documents
+from app.documents.limits import submit_headers
 from app.documents.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.generations.store import Generation
@@ -48,8 +47,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     """
     preferences = preferences_of(request, gateway)
     try:
-        idempotency_key = key_of(request.headers)
-        start_deadline = start_deadline_of(request.headers, now_ms=gateway.clock.now_ms())
+        idempotency_key, start_deadline_ms = submit_headers_of(request.headers, gateway.clock)
         body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
         submission = await gateway.submitter.submit(
             principal,
@@ -57,7 +55,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             body,
             trace_id=trace_id_var.get(),
             idempotency_key=idempotency_key,
-            start_deadline_ms=start_deadline,
+            start_deadline_ms=start_deadline_ms,
         )
     except Problem as problem:
         if problem.replayed:
@@ -66,12 +64,12 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
         if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
-    document = submitted(submission.generation, gateway.settings.base_url)
+    document = submitted(submission.generation, gateway.base_url)
     await wait_for(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
-        headers = rate_headers(principal, submission.standings) | retry_header(submission.standings)
+        headers = submit_headers(principal, submission.standings)
     return json_response(
         document, headers=headers | preferences.headers | _media_warnings(submission.generation)
     )

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanSee, Open
-from app.api.headers.prefer import APPLIED, preferences_of, wait_for
+from app.api.headers.request import APPLIED, preferences_of, wait_for
 from app.api.responses import json_response, tag_of, tagged_response, tags_of
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
@@ -35,7 +35,7 @@ async def get_status(request: Request, gateway: Open, principal: CanSee, request
     """A request's status in RunComfy's form. `completed` means finished, not succeeded: see the result."""
 
     def document(generation: Generation) -> Mapping[str, Any]:
-        return documents.status(generation, gateway.settings.base_url)
+        return documents.status(generation, gateway.base_url)
 
     return await _answer(request, gateway, principal, await own(gateway, principal, request_id), document)
 
@@ -83,7 +83,7 @@ async def get_request(request: Request, gateway: Open, principal: CanSee, reques
     document = documents.record(
         generation,
         events,
-        gateway.settings.base_url,
+        gateway.base_url,
         expires_at_ms=gateway.upkeep.retention.expires_at_ms(generation.finished_at_ms),
     )
     return tagged_response(request, document, headers=_staleness(generation))
@@ -138,7 +138,7 @@ async def list_requests(
     )
     shown = found[:limit]
     next_cursor = encode_cursor(shown[-1].created_at_ms, shown[-1].id) if len(found) > limit else None
-    base_url = gateway.settings.base_url
+    base_url = gateway.base_url
     headers = {}
     if next_cursor is not None:
         filters = "".join(

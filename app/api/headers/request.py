@@ -1,0 +1,188 @@
+"""What a request's headers ask for.
+
+`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header) makes a submit safe to repeat;
+`Reelgate-Start-Deadline` says when a request is to be cancelled that has not started; and `Prefer: wait=N,
+handling=strict` (RFC 7240), or `?wait=N`, says how to answer.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from app.auth.principal import Principal
+from app.errors import INVALID_IDEMPOTENCY_KEY, INVALID_PARAMETER, FieldError, Problem
+from app.gateway import Gateway
+from app.generations.following.watch import StreamOwner
+from app.generations.store import Generation
+from app.kit.clock import Clock
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+MAX_KEY_LENGTH: Final = 255
+REPLAYED: Final = {"Idempotent-Replayed": "true"}
+START_DEADLINE: Final = "Reelgate-Start-Deadline"
+MAX_START_DEADLINE_S: Final = 30 * 86_400
+APPLIED: Final = "Preference-Applied"
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+
+class SubmitHeaders(NamedTuple):
+    """What the headers of a submit say; the deadline is in milliseconds since 1970."""
+
+    idempotency_key: str | None
+    start_deadline_ms: int | None
+
+
+def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
+    """Returns what the headers of a submit say, with None for those that were not sent.
+
+    `"abc"` (a structured field string) and `abc` are the same Idempotency-Key. The deadline is sent as
+    seconds from now, or as a date in the format of HTTP or RFC 3339.
+
+    Raises:
+        Problem: INVALID_IDEMPOTENCY_KEY; INVALID_PARAMETER, where the deadline has another form, or is not
+            between now and `MAX_START_DEADLINE_S` seconds from now.
+
+    """
+    keys, deadlines = headers.getlist(IDEMPOTENCY_KEY), headers.getlist(START_DEADLINE)
+    return SubmitHeaders(_key(keys) if keys else None, _deadline_ms(deadlines, clock) if deadlines else None)
+
+
+def _key(values: list[str]) -> str:
+    if len(values) > 1:
+        raise _invalid_key("was sent more than once")
+    text = values[0].strip()
+    if text.startswith('"'):
+        text = _unquote(text)
+    if not 1 <= len(text) <= MAX_KEY_LENGTH:
+        raise _invalid_key(f"has {len(text)} characters; 1 to {MAX_KEY_LENGTH} are allowed")
+    if not all(" " <= character <= "~" for character in text):
+        raise _invalid_key("may contain only printable ASCII characters")
+    return text
+
+
+def _unquote(text: str) -> str:
+    """Returns the content of a structured field string (RFC 8941); a backslash escapes itself and quotes."""
+    if len(text) < 2 or not text.endswith('"'):  # noqa: PLR2004 - the two quotes
+        raise _invalid_key("starts with a quote but does not end with one")
+    content, escaped = "", False
+    for character in text[1:-1]:
+        if escaped and character not in '"\\':
+            raise _invalid_key("has a backslash before a character that must not be escaped")
+        if not escaped and character == '"':
+            raise _invalid_key("has a quote inside its quotes")
+        escaped = not escaped and character == "\\"
+        content += "" if escaped else character
+    if escaped:
+        raise _invalid_key("ends in the middle of an escape")
+    return content
+
+
+def _invalid_key(why: str) -> Problem:
+    return Problem(INVALID_IDEMPOTENCY_KEY, f"The {IDEMPOTENCY_KEY} {why}.")
+
+
+def _deadline_ms(values: list[str], clock: Clock) -> int:
+    if len(values) > 1:
+        raise _invalid_deadline("was sent more than once")
+    text, now_ms = values[0].strip(), clock.now_ms()
+    at_ms = now_ms + int(text) * 1000 if _SECONDS.fullmatch(text) else _moment_ms(text)
+    if at_ms is None:
+        raise _invalid_deadline(
+            "is neither a number of seconds nor a date such as `Thu, 26 Nov 2026 12:00:00 GMT`"
+        )
+    if at_ms <= now_ms:
+        raise _invalid_deadline("is not in the future")
+    if at_ms > now_ms + MAX_START_DEADLINE_S * 1000:
+        raise _invalid_deadline(f"is more than {MAX_START_DEADLINE_S} seconds away")
+    return at_ms
+
+
+def _moment_ms(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text) if text[:4].isdigit() else parsedate_to_datetime(text)
+        return None if moment.tzinfo is None else int(moment.timestamp() * 1000)  # no zone: ambiguous
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def _invalid_deadline(why: str) -> Problem:
+    error = FieldError(f"#/header/{START_DEADLINE}", "start_deadline", why)
+    return Problem(INVALID_PARAMETER, f"The {START_DEADLINE} {why}.", errors=[error])
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The preferences that are granted.
+
+    `wait_s` is the time for which a response may be held. `strict` asks for an error instead of a success
+    where nothing was done. `headers` are the response headers that name the members of `Prefer` that are
+    granted.
+    """
+
+    wait_s: int = 0
+    strict: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def preferences_of(request: Request, gateway: Gateway) -> Preferences:
+    """Returns the caller's preferences, within what this gateway grants; a malformed `Prefer` is ignored.
+
+    Raises:
+        Problem: INVALID_PARAMETER, for a `wait` in the query that is no number.
+
+    """
+    members: dict[str, str] = {}
+    for member in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = member.partition(";")[0].partition("=")
+        members.setdefault(name.strip().lower(), value.strip().strip('"').lower())
+    applied = []
+    wait_s = 0
+    max_s = gateway.settings.max_wait_s
+    asked = request.query_params.get("wait")
+    if asked is not None:  # the query takes precedence over the header
+        if not _SECONDS.fullmatch(asked):
+            error = FieldError("#/query/wait", "wait", "is not a whole number of seconds")
+            raise Problem(INVALID_PARAMETER, "`wait` is not a whole number of seconds.", errors=[error])
+        wait_s = min(int(asked), max_s)
+    elif _SECONDS.fullmatch(members.get("wait", "")):
+        wait_s = min(int(members["wait"]), max_s)
+        applied.append(f"wait={wait_s}")
+    if strict := members.get("handling") == "strict":
+        applied.append("handling=strict")
+    return Preferences(wait_s, strict, {APPLIED: ", ".join(applied)} if applied else {})
+
+
+def stream_owner_of(principal: Principal) -> StreamOwner:
+    """Returns the owner by whom streams and held responses are counted: the tenant, and the client token."""
+    return StreamOwner(principal.tenant_id, principal.token.token_id if principal.token else None)
+
+
+async def wait_for(
+    gateway: Gateway,
+    principal: Principal,
+    generation: Generation,
+    wait_s: int,
+    done: Callable[[Generation], bool],
+) -> Generation:
+    """Waits up to `wait_s` seconds until the generation is `done`; returns it as it is then.
+
+    It does not wait where the caller holds as many streams and responses as it may, or where the server is
+    stopping.
+
+    Raises:
+        Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
+
+    """
+    watch, owner = gateway.following.watch, stream_owner_of(principal)
+    if not wait_s or generation.terminal or done(generation) or watch.full(owner):
+        return generation
+    with watch.place(owner):
+        found = await watch.until(generation, done, within_s=wait_s)
+    await gateway.access.authenticator.check(principal)  # the key or token may have ended meanwhile
+    return found
