@@ -190,18 +190,14 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     hold; `after` is `before.with_one_more(amounts)`.
     """
     # Missing rows are inserted first, with sums of 0, so that one statement changes all rows.
-    missing = [
-        _row(owner, scope, period)
-        for scope in after.scopes
-        for period in after.periods.labels
-        if (scope, period) not in before.usage
-    ]
+    rows = after.rows
+    missing = [_row(owner, scope, period) for scope, period in rows if (scope, period) not in before.usage]
     if missing:
         connection.execute(_INSERT_USAGE, missing)
     _move(connection, owner, after.payer, after.model_id, after.periods.day, held=amounts, spent=NOTHING)
-    for scope in after.scopes:
-        tat_us = after.usage[scope, TOTAL].tat_us
-        if tat_us is not None:
+    for scope, period in rows:
+        tat_us = after.usage[scope, period].tat_us
+        if period == TOTAL and tat_us is not None:
             connection.execute(_SET_TAT, _total_of(owner, scope) | {"now_tat_us": tat_us})
 
 

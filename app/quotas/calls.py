@@ -4,8 +4,7 @@ from app.kit.clock import Clock
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.problem import refused
-from app.quotas.rate import Rate
-from app.quotas.standing import Standing, rate_standing
+from app.quotas.standing import Rate, Standing, rate_standing
 
 _MAX_REMEMBERED = 10_000
 

@@ -2,11 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from app.quotas.metrics import Window
 
 TOTAL: Final = "total"
+
+
+class Period(NamedTuple):
+    """The period in which a window's usage is summed, and whose name its rows have.
+
+    `ends_ms` is when the window begins anew, in milliseconds since 1970; None where no calendar says so.
+    `length_s` is its length in seconds, None where it has none: a day of 23 hours has 82,800.
+    """
+
+    label: str
+    ends_ms: int | None
+    length_s: int | None
+
+
+_MINUTE: Final = Period(TOTAL, None, 60)  # a rate's `tat_us` is in the row of `total`
+_ENDLESS: Final = Period(TOTAL, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,46 +39,22 @@ class Periods:
     day_s: int
     month_s: int
 
-    def label(self, window: Window) -> str:
-        """Returns the period whose row has the usage of a window; a rate's `tat_us` is in that of `total`."""
-        match window:
-            case Window.DAY:
-                return self.day
-            case Window.MONTH:
-                return self.month
-            case Window.TOTAL | Window.MINUTE | Window.NOW:
-                return TOTAL
-            case _:
-                assert_never(window)
-
     @property
     def labels(self) -> tuple[str, str, str]:
         """The periods that a generation counts in: day, month and total."""
         return self.day, self.month, TOTAL
 
-    def end_ms(self, window: Window) -> int | None:
-        """Returns when a window begins anew, in milliseconds since 1970; None where no calendar says so."""
-        match window:
-            case Window.DAY:
-                return self.day_ends_ms
-            case Window.MONTH:
-                return self.month_ends_ms
-            case Window.TOTAL | Window.MINUTE | Window.NOW:
-                return None
-            case _:
-                assert_never(window)
-
-    def length_s(self, window: Window) -> int | None:
-        """Returns a window's length in seconds, None where it has none: a day of 23 hours has 82,800."""
+    def of(self, window: Window) -> Period:
+        """Returns the period of a window."""
         match window:
             case Window.MINUTE:
-                return 60
+                return _MINUTE
             case Window.DAY:
-                return self.day_s
+                return Period(self.day, self.day_ends_ms, self.day_s)
             case Window.MONTH:
-                return self.month_s
+                return Period(self.month, self.month_ends_ms, self.month_s)
             case Window.TOTAL | Window.NOW:
-                return None
+                return _ENDLESS
             case _:
                 assert_never(window)
 

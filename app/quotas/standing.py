@@ -1,20 +1,20 @@
 """Standings: how much of each limit is used, and what one more generation changes. Pure.
 
 Usage and the time come from the caller. `quotas.account` reads the rows of which an `Account` is made, and
-writes what is taken from it.
+writes what is taken from it. Rates are counted by GCRA, the generic cell rate algorithm.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import Limit, Payer, Scope, scopes_of
 from app.quotas.metrics import Metric, Unit, Window
-from app.quotas.periods import TOTAL, Periods
-from app.quotas.rate import Rate
+from app.quotas.periods import TOTAL, Period, Periods
 
 IN_FLIGHT_RETRY_S: Final = 5  # an event frees a slot, not the clock, so clients should try again soon
+_MINUTE_US: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,15 @@ class Account:
         return scopes_of(self.payer.kid, self.model_id, self.payer.end_user)
 
     @property
+    def rows(self) -> list[tuple[Scope, str]]:
+        """The scope and period of every row of usage that a generation counts in, in a fixed order."""
+        labels = self.periods.labels
+        return [(scope, label) for scope in self.scopes for label in labels]
+
+    @property
     def cells(self) -> list[tuple[Scope, str]]:
         """Every scope and period that a generation counts in; a client token has the period `total` alone."""
-        sums = [(scope, label) for scope in self.scopes for label in self.periods.labels]
-        return [*sums, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
+        return [*self.rows, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
 
     def standings(
         self, wanted: Amounts = NOTHING, *, undeclared: Collection[Unit] = frozenset()
@@ -150,14 +155,15 @@ class Account:
 
     def _standing(self, limit: Limit, amount: int, wanted: Amounts) -> Standing:
         unit, window = limit.metric.unit, limit.metric.window
-        usage = self.usage.get((limit.scope, self.periods.label(window)), Usage())
+        period = self.periods.of(window)
+        usage = self.usage.get((limit.scope, period.label), Usage())
         match window:
             case Window.MINUTE:
                 return rate_standing(limit, usage.tat_us, self.now_ms, wanted.of(unit))
             case Window.NOW:
                 return self._in_flight_standing(limit, amount, wanted.of(unit))
             case Window.DAY | Window.MONTH | Window.TOTAL:
-                return self._sum_standing(limit, amount, usage, wanted.of(unit))
+                return self._sum_standing(limit, amount, usage, wanted.of(unit), period)
             case _:
                 assert_never(window)
 
@@ -179,13 +185,13 @@ class Account:
             IN_FLIGHT_RETRY_S if can_come else None,
         )
 
-    def _sum_standing(self, limit: Limit, amount: int, usage: Usage, wanted: int) -> Standing:
-        unit, window = limit.metric.unit, limit.metric.window
+    def _sum_standing(self, limit: Limit, amount: int, usage: Usage, wanted: int, period: Period) -> Standing:
+        unit = limit.metric.unit
         if limit.metric is Metric.CREDITS_TOTAL:
             amount += usage.added_microcredits
         held, spent = usage.held.of(unit), usage.spent.of(unit)
         remaining = max(0, amount - held - spent)
-        ends_ms = self.periods.end_ms(window)
+        ends_ms = period.ends_ms
         resets_in_s = None if ends_ms is None else max(1, -((self.now_ms - ends_ms) // 1000))
         return Standing(
             limit,
@@ -195,11 +201,48 @@ class Account:
             remaining,
             ends_ms,
             resets_in_s,
-            self.periods.label(window),
-            self.periods.length_s(window),
+            period.label,
+            period.length_s,
             wanted,
             resets_in_s if remaining < wanted <= amount else None,
         )
+
+
+class Rate(NamedTuple):
+    """A rate: at most `burst` events at once, and one more each `interval_us` microseconds."""
+
+    interval_us: int
+    burst: int
+
+    @classmethod
+    def of(cls, limit: Limit) -> "Rate":
+        """Returns the rate of a limit that allows more than 0 a minute."""
+        amount = limit.amount or 1
+        return cls(-(-_MINUTE_US // amount), limit.burst or amount)
+
+    def _arrival(self, tat_us: int | None, now_us: int) -> int:
+        # A used-up burst puts the arrival time this far ahead, and replicas' clocks may differ by a minute.
+        # One further ahead comes from a clock that was set back, or from a limit that was changed. It is
+        # ignored: a refusal writes nothing, so else all would be refused until the clock has caught up.
+        furthest_us = now_us + self.burst * self.interval_us + _MINUTE_US
+        return now_us if tat_us is None or tat_us > furthest_us else max(tat_us, now_us)
+
+    def take(self, tat_us: int | None, now_us: int) -> int:
+        """Returns the theoretical arrival time after one more event now."""
+        return self._arrival(tat_us, now_us) + self.interval_us
+
+    def remaining(self, tat_us: int | None, now_us: int) -> int:
+        """Returns how many events may come at once now."""
+        room_us = now_us + self.burst * self.interval_us - self._arrival(tat_us, now_us)
+        return max(0, room_us // self.interval_us)
+
+    def wait_us(self, tat_us: int | None, now_us: int) -> int:
+        """Returns the microseconds until one more event may come; 0 where it may come now."""
+        return max(0, self._arrival(tat_us, now_us) - now_us - (self.burst - 1) * self.interval_us)
+
+    def full_us(self, tat_us: int | None, now_us: int) -> int:
+        """Returns the microseconds until the whole burst is free again."""
+        return self._arrival(tat_us, now_us) - now_us
 
 
 def rate_standing(limit: Limit, tat_us: int | None, now_ms: int, wanted: int) -> Standing:

@@ -206,7 +206,7 @@ def test_of_many_limits_the_narrowest_decides_how_many_fit(several: list[Limit],
 @in_every_scope
 def test_what_others_use_or_another_period_used_is_not_counted(metric: Metric, scope: Scope) -> None:
     opened = account(Limit(scope, metric, 5))
-    own = (scope, opened.periods.label(metric.window))
+    own = (scope, opened.periods.of(metric.window).label)
     scopes = (*SCOPES.values(), Scope("k2"), Scope("", "maker/other"))
     periods = (*opened.periods.labels, "2026-11-23", "2026-10")
     a_lot = sums((9, 9), (9, 9), (9, 9), added_microcredits=9, tat_us=NOW_MS * 1000 + 60_000_000)
@@ -220,7 +220,7 @@ def test_what_others_use_or_another_period_used_is_not_counted(metric: Metric, s
     [(Metric.GENERATIONS_DAY, 2, 3), (Metric.CREDITS_MONTH, 50, 700), (Metric.OUTPUT_SECONDS_MONTH, 7, 8)],
 )
 def test_what_is_held_and_what_is_spent_both_count(metric: Metric, held: int, spent: int) -> None:
-    label = account().periods.label(metric.window)
+    label = account().periods.of(metric.window).label
     found = only(
         account(Limit(Scope(), metric, 1000), usage={(Scope(), label): sums((2, 3), (50, 700), (7, 8))})
     )

@@ -153,7 +153,7 @@ def standing(
     undeclared: frozenset[Unit] = frozenset(),
 ) -> Standing:
     """The limit beside a usage or, as a number, so many in flight."""
-    usage = {(limit.scope, PERIODS.label(limit.metric.window)): used} if isinstance(used, Usage) else {}
+    usage = {(limit.scope, PERIODS.of(limit.metric.window).label): used} if isinstance(used, Usage) else {}
     in_flight = {limit.scope: used} if isinstance(used, int) else {}
     account = Account(Payer(KID), MODEL, NOW_MS, "UTC", PERIODS, (limit,), usage, in_flight)
     [found] = account.standings(wanted(price), undeclared=undeclared)

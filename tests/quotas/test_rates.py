@@ -14,8 +14,7 @@ from app.quotas.calls import CallLimiter
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.problem import QuotaProblem
-from app.quotas.rate import Rate
-from app.quotas.standing import Standing, rate_standing
+from app.quotas.standing import Rate, Standing, rate_standing
 from tests.harness import FakeClock
 
 NOW_US = 1_790_000_000_000_000
