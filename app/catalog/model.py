@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from app.catalog.findings import Finding, pointer, shown
 from app.catalog.output_seconds import OutputSeconds, OutputSecondsError, compile_output_seconds
-from app.catalog.pricing import Pricing, PricingError, compile_pricing, price
-from app.catalog.schema import CompiledSchema, MediaInput, SchemaError, compile_schema
+from app.catalog.pricing import Pricing, PricingError, compile_pricing
+from app.catalog.schema import CompiledSchema, SchemaError, compile_schema
 
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){1,4}")
 _MAX_MODEL_ID: Final = 200
@@ -25,6 +25,10 @@ class ModelError(ValueError):
     def __init__(self, problems: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(f"{problem.pointer or '/'}: {problem.reason}" for problem in problems))
         self.problems = problems
+
+
+class NoPriceError(LookupError):
+    """There is no price for this body; it can only be one that violates the model's schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,19 @@ class Model:
     warnings: tuple[Finding, ...]
     output_seconds: OutputSeconds | None = None
 
-    @property
-    def media(self) -> tuple[MediaInput, ...]:
-        """The places of a request body that hold files."""
-        return self.compiled.media
-
     def price(self, body: Mapping[str, Any]) -> int:
-        """Returns the price of a valid body in micro-credits; see `pricing.price`."""
-        return price(self.pricing, body)
+        """Returns the price of a valid body in micro-credits.
+
+        An input that the body leaves out counts as its schema's default; the body itself is not changed.
+
+        Raises:
+            NoPriceError: the schema refuses the body.
+
+        """
+        found = self.pricing.table.amount(body)
+        if found is None:
+            raise NoPriceError(f"no row for {', '.join(self.pricing.table.inputs)}")
+        return found
 
     def seconds(self, body: Mapping[str, Any]) -> int | None:
         """How many seconds of output a valid body orders; None where the model's file does not say."""

@@ -27,10 +27,6 @@ class PricingError(ValueError):
         self.problems = problems
 
 
-class NoPriceError(LookupError):
-    """There is no price for this body; it can only be one that violates the model's schema."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pricing:
     """A checked price list."""
@@ -42,18 +38,6 @@ class Pricing:
     def lowest(self) -> int:
         """The least that a request can cost."""
         return min(self.table.amounts)
-
-
-def price(pricing: Pricing, body: Mapping[str, Any]) -> int:
-    """The price in micro-credits.
-
-    An input that the body leaves out counts as its schema's default; the body itself is not changed. Raises
-    `NoPriceError` for a body that the schema refuses.
-    """
-    found = pricing.table.amount(body)
-    if found is None:
-        raise NoPriceError(f"no row for {', '.join(pricing.table.inputs)}")
-    return found
 
 
 def compile_pricing(document: Any, schema: CompiledSchema) -> Pricing:

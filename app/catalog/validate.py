@@ -68,7 +68,7 @@ def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> lis
     """
     faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
     wrong = {fault.path for fault in faults if fault.code in _FIRST}
-    for media in model.media if isinstance(body, dict) else ():
+    for media in model.compiled.media if isinstance(body, dict) else ():
         for path, value in _strings_at(body, media.path):
             reason = None if path in wrong else media_fault(value, media.kind, policy)
             if reason is not None:
@@ -81,7 +81,7 @@ def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> lis
 
 def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaInput, str, str]]:
     """Yields each media input that the body fills, with its pointer in fragment form and its value."""
-    for media in model.media:
+    for media in model.compiled.media:
         for path, value in _strings_at(body, media.path):
             yield media, fragment(path), value
 

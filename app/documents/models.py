@@ -99,12 +99,12 @@ def model(one: catalog.Model) -> Model:
                 "enforced": is_enforced(rule, media.kind),
                 "note": _note(rule, media.kind),
             }
-            for media in one.media
+            for media in one.compiled.media
             for rule in media.rules
         ],
         "media_inputs": [
             {"pointer": media.pointer, "kind": media.kind, "types": sorted(media.types)}
-            for media in one.media
+            for media in one.compiled.media
         ],
         "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in one.warnings],
     }

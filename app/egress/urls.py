@@ -19,6 +19,10 @@ class URLRefused(ValueError):  # noqa: N818 - named after what happened
     """The text is not an acceptable URL of a file. The message says what it must be, in words for callers."""
 
 
+class NotWebURLRefused(URLRefused):
+    """The text is no http or https URL at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class URL:
     """An absolute http or https URL. `target` is the path and query for the request line, percent-encoded."""
@@ -44,25 +48,21 @@ class URL:
         return self.bracketed if self.port == _USUAL_PORT[self.scheme] else self.authority
 
 
-def scheme_of(text: str) -> str:
-    """Returns the URL's scheme in lower case; an empty text where there is none."""
-    matched = _SCHEME.match(text)
-    return matched[1].lower() if matched else ""
-
-
 def parse_url(text: str) -> URL:
     """Parses an http or https URL.
 
     Raises:
+        NotWebURLRefused: the text has another scheme, or none.
         URLRefused: the text is no such URL, or one that two parsers could understand differently.
 
     """
-    scheme = scheme_of(text)
+    named = _SCHEME.match(text)
+    scheme = named[1].lower() if named else ""
     if scheme not in _USUAL_PORT:
-        raise URLRefused("must be an absolute https:// URL")
+        raise NotWebURLRefused("must be an absolute https:// URL")
     if len(text) > MAX_URL_CHARS:
         raise URLRefused(f"must be a URL of at most {MAX_URL_CHARS:,} characters, has {len(text):,}")
-    if any(char.isspace() or not char.isprintable() for char in text):
+    if " " in text or not text.isprintable():
         raise URLRefused("must be a URL without spaces and control characters")
     if "\\" in text or not text[len(scheme) + 1 :].startswith("//"):
         raise URLRefused(f"must be an absolute URL ({scheme}://host/path), without backslashes")

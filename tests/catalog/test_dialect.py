@@ -108,7 +108,7 @@ def test_a_schema_without_required_demands_nothing() -> None:
     ],
 )
 def test_media_inputs_are_found(schema: dict[str, Any], kind: str, path: str) -> None:
-    media = model({"m": schema}).media
+    media = model({"m": schema}).compiled.media
     assert [(found.pointer, found.kind) for found in media] == [(path, kind)]
 
 
@@ -144,7 +144,7 @@ def test_rules_of_an_array_and_of_its_items_are_for_each_element() -> None:
                 "items": {"type": "string", "validations": [rule(2)]},
             }
         }
-    ).media
+    ).compiled.media
     assert [(item.metric, item.operator, item.value, item.message) for item in media[0].rules] == [
         ("width_pixels", "<=", 1, "too wide"),
         ("width_pixels", "<=", 2, "too wide"),
@@ -156,7 +156,7 @@ def test_rules_of_an_array_and_of_its_items_are_for_each_element() -> None:
 def test_an_unknown_metric_or_operator_is_reported_and_listed_as_not_understood(rule: str) -> None:
     odd = model({"m": {"type": "string", "validations": [{"validation_rule": rule, "validation_value": 1}]}})
     assert "can never be enforced" in reasons(odd)["/input_schema/properties/m/validations/0/validation_rule"]
-    assert not odd.media[0].rules[0].understood
+    assert not odd.compiled.media[0].rules[0].understood
     assert "not checked" in (public(odd)["media_rules"][0]["note"] or "")
 
 
@@ -244,7 +244,7 @@ def test_local_references_are_put_in_place() -> None:
             }
         },
     )
-    assert [media.pointer for media in odd.media] == ["/a/u", "/b/u"]
+    assert [media.pointer for media in odd.compiled.media] == ["/a/u", "/b/u"]
     assert faults(odd, {"a": {"u": IMAGE, "x": 1}}) == [("#/a/x", "unknown_field")]
     assert "$ref" not in str(odd.compiled.published)
     assert odd.compiled.published["properties"]["a"]["description"] == "mine"

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
-from app.catalog.model import Model, ModelError, build_model
-from app.catalog.pricing import NoPriceError
+from app.catalog.model import Model, ModelError, NoPriceError, build_model
 from app.documents.models import model as public
 
 SEED = load_catalog(SHIPPED).models["bytedance/dreamina-3-0/image-to-video"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.catalog.media.rules import MediaKind
-from app.egress.urls import URLRefused, parse_url, scheme_of
+from app.egress.urls import NotWebURLRefused, URLRefused, parse_url
 
 _DATA_HEAD = re.compile(
     r"data:([a-z]+)/[a-z0-9!#$&^_.+-]+(;[a-z0-9-]+=[a-z0-9!#$&^_.+-]+)*;base64", re.IGNORECASE
@@ -30,29 +30,23 @@ class MediaPolicy:
 def media_fault(value: str, kind: MediaKind, policy: MediaPolicy) -> str | None:
     """Returns what is wrong with the value as a media reference, or None."""
     if is_data_uri(value):
-        if policy.data_uris:
-            return _data_fault(value, kind)
-        return "must be an absolute https:// URL, not a data: URI"
-    if scheme_of(value) not in ("https", "http"):
+        refused = "must be an absolute https:// URL, not a data: URI"
+        return _data_fault(value, kind) if policy.data_uris else refused
+    try:
+        url = parse_url(value)
+    except NotWebURLRefused:
         wanted = "" if kind == "any" else f"{kind}/"
         also = f" or a base64 data:{wanted}… URI" if policy.data_uris else ""
         return f"must be an absolute https:// URL{also}"
-    return _url_fault(value, policy)
-
-
-def _url_fault(value: str, policy: MediaPolicy) -> str | None:
-    try:
-        url = parse_url(value)
     except URLRefused as error:
         return str(error)
-    if url.authority in policy.http_hosts:
+    fits = policy.ports is None or url.port in policy.ports
+    if (fits and url.scheme == "https") or url.authority in policy.http_hosts:
         return None
     if url.scheme == "http":
         return "must be an https:// URL: plain http is not allowed for this host"
-    if policy.ports is not None and url.port not in policy.ports:
-        allowed = ", ".join(map(str, sorted(policy.ports)))
-        return f"must be a URL on port {allowed}, is on port {url.port}"
-    return None
+    allowed = ", ".join(map(str, sorted(policy.ports or ())))
+    return f"must be a URL on port {allowed}, is on port {url.port}"
 
 
 def is_data_uri(value: str) -> bool:

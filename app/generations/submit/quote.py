@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.auth.principal import Principal
-from app.catalog.model import Model
-from app.catalog.pricing import NoPriceError
+from app.catalog.model import Model, NoPriceError
 from app.generations.queue import rows as queue
 from app.generations.submit.inspection import Inspection
 from app.generations.submit.submitter import Submitter
