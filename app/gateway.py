@@ -185,7 +185,6 @@ async def open_gateway(
                 positions.durations.learn(model_id, duration_ms)
             await pool.begin(db)
             await spool.replay(db, clock)
-            watch.listen()
             dispatch_loop.listen()
             await stack.enter_async_context(db.announcements.heard())
         yield Gateway(

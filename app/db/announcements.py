@@ -1,4 +1,4 @@
-"""Announcements: short messages that a committed transaction sends to whoever waits for a change.
+"""Announcements: what a committed transaction tells whoever waits for a change.
 
 They reach this process at once and, on PostgreSQL, every other within a moment. They carry nothing that is
 not in a row, and may be lost: every listener also reads the rows at intervals.
@@ -9,7 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
@@ -24,26 +24,37 @@ if TYPE_CHECKING:
 
 _log = get_logger("announcements")
 _CHANNEL: Final = "reelgate"
-_INFO: Final = "reelgate.announcements"
+ANNOUNCED: Final = "reelgate.announcements"
+"""Where `Connection.info` has the list of what the transaction announces."""
 _MAX_WAITING: Final = 10_000
 _MAX_AT_ONCE: Final = 500
 _RECONNECT_S: Final = 1.0
 _SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
 
-Listener = Callable[[str | None], None]
-"""A function that takes a message, or None when some may have been lost."""
+
+class Announcement(NamedTuple):
+    """A generation entered a state. Each member is one word: in a notification a space separates them."""
+
+    tenant_id: str
+    mode: str
+    generation_id: str
+    state: str
+
+    @property
+    def subjects(self) -> tuple["Subject", ...]:
+        """The subjects that it is announced under."""
+        return self.generation_id, (self.tenant_id, self.mode), self.state
 
 
-def announce(connection: Connection, message: str) -> None:
-    """Sends a message of at most 7,000 characters once the transaction of this connection is committed."""
-    connection.info.get(_INFO, []).append(message)
+Subject = str | tuple[str, str]
+"""A generation's id, a tenant and mode, or a state."""
+Listener = Callable[[Announcement | None], None]
+"""A function that takes an announcement, or None when some may have been lost."""
 
 
-def begin(connection: Connection) -> list[str]:
-    """Starts to collect what the transaction of this connection announces, and returns the list."""
-    messages: list[str] = []
-    connection.info[_INFO] = messages
-    return messages
+def announce(connection: Connection, announcement: Announcement) -> None:
+    """Sends an announcement once the transaction of this connection is committed."""
+    connection.info.get(ANNOUNCED, []).append(announcement)
 
 
 class Announcements:
@@ -56,21 +67,27 @@ class Announcements:
     def __init__(self, engine: "AsyncEngine | None" = None) -> None:
         self._engine = engine  # None on SQLite, where nobody else listens
         self._sender = secrets.token_hex(4)
-        self._listeners: list[Listener] = []
-        self._waiting: deque[str] = deque(maxlen=_MAX_WAITING)
+        self._listeners: dict[Subject, list[Listener]] = {}
+        self._waiting: deque[Announcement] = deque(maxlen=_MAX_WAITING)
         self._sending: asyncio.Task[None] | None = None
 
-    def subscribe(self, listener: Listener) -> None:
-        """Calls the listener with every message, for as long as this process lives."""
-        self._listeners.append(listener)
+    def subscribe(self, subject: Subject, listener: Listener) -> None:
+        """Calls the listener with every announcement of this subject, until it is unsubscribed."""
+        self._listeners.setdefault(subject, []).append(listener)
 
-    def publish(self, messages: list[str]) -> None:
+    def unsubscribe(self, subject: Subject, listener: Listener) -> None:
+        """Calls the listener no more."""
+        self._listeners[subject].remove(listener)
+        if not self._listeners[subject]:
+            del self._listeners[subject]
+
+    def publish(self, announced: list[Announcement]) -> None:
         """Delivers the announcements of a committed transaction to this process and the others."""
-        for message in messages:
-            self._tell(message)
-        if self._engine is None or not messages:
+        for announcement in announced:
+            self._tell(announcement)
+        if self._engine is None or not announced:
             return
-        self._waiting.extend(messages)
+        self._waiting.extend(announced)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
 
@@ -92,14 +109,19 @@ class Announcements:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
-    def _tell(self, message: str | None) -> None:
-        for listener in self._listeners:
-            listener(message)
+    def _tell(self, announcement: Announcement) -> None:
+        for subject in announcement.subjects:
+            for listener in self._listeners.get(subject, ()):
+                listener(announcement)
+
+    def _tell_of_losses(self) -> None:
+        for listener in {one for listeners in self._listeners.values() for one in listeners}:
+            listener(None)
 
     async def _send(self, engine: "AsyncEngine") -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_AT_ONCE))]
-            messages = [f"{self._sender} {message}" for message in batch]
+            messages = [" ".join((self._sender, *announcement)) for announcement in batch]
             try:
                 async with engine.begin() as connection:
                     await connection.execute(_SEND, {"channel": _CHANNEL, "messages": messages})
@@ -116,11 +138,11 @@ class Announcements:
             with suppress(psycopg.Error, OSError):
                 async with await _connect(engine) as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
-                    self._tell(None)  # anything announced before LISTEN was missed
+                    self._tell_of_losses()  # anything announced before LISTEN was missed
                     async for notification in connection.notifies():
-                        sender, _, message = notification.payload.partition(" ")
+                        sender, *words = notification.payload.split(" ")
                         if sender != self._sender:
-                            self._tell(message)
+                            self._tell(Announcement(*words))
             _log.warning("The connection for announcements was lost; reconnecting.")
             await asyncio.sleep(_RECONNECT_S)
 

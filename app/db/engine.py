@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.db.announcements import Announcements, begin
+from app.db.announcements import ANNOUNCED, Announcement, Announcements
 from app.db.blocking import BlockingEngine
 from app.db.keyed_lock import KeyedLocks
 from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
@@ -92,13 +92,14 @@ class Database:
 
         """
 
-        def call(connection: Connection) -> tuple[R, list[str]]:
-            announced = begin(connection)
+        def call(connection: Connection) -> tuple[R, list[Announcement]]:
+            announced: list[Announcement] = []
+            connection.info[ANNOUNCED] = announced
             return function(connection, *args, **kwargs), announced
 
         try:
             if self._writer is not None:
-                done: tuple[R, list[str]] = await self._writer.run(call)
+                done: tuple[R, list[Announcement]] = await self._writer.run(call)
             else:
                 done = await _bounded(self._write_postgres(call))
         except _OUTAGES as error:

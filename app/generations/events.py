@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.auth.keys import Mode
-from app.db.announcements import announce
+from app.db.announcements import Announcement, announce
 from app.db.tables import generation_events, tenants
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -71,7 +71,8 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
             "number": number,
         },
     )
-    announce(connection, f"{generation.tenant_id} {generation.mode} {generation.id} {generation.state}")
+    change = Announcement(generation.tenant_id, generation.mode, generation.id, generation.state)
+    announce(connection, change)
 
 
 def of_generation(connection: Connection, generation_id: str) -> list[Event]:

@@ -15,6 +15,7 @@ from typing import Final, get_args
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.keys import Mode
+from app.db.announcements import Announcement
 from app.db.engine import Database, NotBegunProblem
 from app.generations.dispatch import dequeue
 from app.generations.dispatch.dequeue import NotDequeued
@@ -34,7 +35,7 @@ _MIN_BACKOFF_MS: Final = 500
 _MAX_BACKOFF_MS: Final = 30_000
 _BATCH: Final = 200
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-_FREES_A_SLOT: Final = frozenset(map(str, TERMINAL | {State.ACCEPTED}))  # or newly queues for one
+_FREES_A_SLOT: Final = TERMINAL | {State.ACCEPTED}  # or newly queues for one
 _FlowKey = tuple[str, str]  # tenant and mode
 
 
@@ -93,7 +94,8 @@ class DispatchLoop:
 
     def listen(self) -> None:
         """Subscribes to announcements that a generation may be sent."""
-        self.db.announcements.subscribe(self._on_announcement)
+        for state in _FREES_A_SLOT:
+            self.db.announcements.subscribe(state, self._on_announcement)
 
     def close(self) -> None:
         """Dequeues no more: the server is stopping."""
@@ -249,14 +251,12 @@ class DispatchLoop:
                 else:
                     count += expired is not None
 
-    def _on_announcement(self, message: str | None) -> None:
-        if message is None:
+    def _on_announcement(self, freed: Announcement | None) -> None:
+        if freed is None:
             self._held_up_until_ms.clear()
             self.woken.set()
             return
-        tenant_id, mode, _, state = message.split(" ")
-        if state in _FREES_A_SLOT:
-            self._slots_freed[tenant_id, mode] += 1
-            self._held_up_until_ms.pop((tenant_id, mode), None)
-            if state == State.ACCEPTED or mode in self._queued_modes:
-                self.woken.set()
+        self._slots_freed[freed.tenant_id, freed.mode] += 1
+        self._held_up_until_ms.pop((freed.tenant_id, freed.mode), None)
+        if freed.state == State.ACCEPTED or freed.mode in self._queued_modes:
+            self.woken.set()

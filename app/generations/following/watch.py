@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from app.auth.keys import Mode
+from app.db.announcements import Subject
 from app.db.engine import Database
 from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
 from app.generations import events as event_rows
@@ -28,7 +29,7 @@ _PAGE = 500
 _MAX_KEPT = 2000  # of a tenant's newest events in memory; a subscriber further behind reads the rows
 _RETRY_AFTER_S = 5
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Subject)
 V = TypeVar("V")
 
 
@@ -87,8 +88,8 @@ class Shared(Generic[V]):
         self.serial = 0
         self.watchers = 0
 
-    def wake(self) -> None:
-        """Makes the task read at once: something may have changed."""
+    def wake(self, _: object = None) -> None:
+        """Makes the task read at once: something may have changed. It listens for announcements."""
         self._woken.set()
 
     async def beyond(self, serial: int, *, within_s: float) -> bool:
@@ -146,10 +147,6 @@ class Watch:
     _tenants: dict[tuple[str, str], Shared[Tail]] = field(default_factory=dict, init=False)
     _watchers: Counter[str] = field(default_factory=Counter, init=False)
     _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
-
-    def listen(self) -> None:
-        """Subscribes to announcements, and reads the subjects that each of them names."""
-        self.db.announcements.subscribe(self._hear)
 
     def close(self) -> None:
         """Ends every wait, so that streams end and responses held open are sent."""
@@ -268,6 +265,7 @@ class Watch:
             shared = all_of_them[key] = Shared(read, self.clock, self.interval_s, self.closing)
         shared.watchers += 1
         if shared.watchers == 1:
+            self.db.announcements.subscribe(key, shared.wake)
             self.tasks.start(shared.run(), name="watch", cancel_on_drain=True)
         try:
             yield shared
@@ -275,17 +273,8 @@ class Watch:
             shared.watchers -= 1
             if not shared.watchers:
                 del all_of_them[key]
+                self.db.announcements.unsubscribe(key, shared.wake)
                 shared.wake()
 
     def _all(self) -> "list[Shared[View] | Shared[Tail]]":
         return [*self._generations.values(), *self._tenants.values()]
-
-    def _hear(self, message: str | None) -> None:
-        if message is None:
-            for shared in self._all():
-                shared.wake()
-            return
-        tenant_id, mode, generation_id, _ = message.split(" ")
-        for found in (self._generations.get(generation_id), self._tenants.get((tenant_id, mode))):
-            if found is not None:
-                found.wake()
