@@ -31,6 +31,7 @@ from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import record
 from app.kit.ids import new_id
 from app.quotas.amounts import Amounts
+from app.quotas.limits import Payer
 from app.upstream.credentials import Choice
 from bench.children import RunError
 from bench.databases import database_of_its_own
@@ -133,10 +134,10 @@ class _Line:
             generation_id=new_id(_NOW_MS),
             tenant_id=tenant_id,
             kid=kid,
-            root_kid=kid,
+            payer=Payer(kid),
             mode="live",
             model_id=_MODEL,
-            input_document={"prompt": "a harbour at dawn"},
+            input_json=b'{"prompt":"a harbour at dawn"}',
             amounts=Amounts(generations=1, microcredits=150_000, output_seconds=5),
             price_version="1",
             settles_in="completed",

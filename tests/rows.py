@@ -17,7 +17,6 @@ from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
 from app.kit.ids import new_id
-from app.quotas import ledger
 from app.quotas.account import Owner, open_account, take
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
@@ -58,10 +57,10 @@ def add_generation(
             generation_id=new_id(now_ms),
             tenant_id=tenant_id,
             kid=kid,
-            root_kid=kid,
+            payer=Payer(kid),
             mode="test",
             model_id="a/b",
-            input_document={"prompt": "x"},
+            input_json=b'{"prompt":"x"}',
             amounts=AMOUNTS,
             price_version="1",
             settles_in="completed",
@@ -79,8 +78,6 @@ def add_generation(
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
     )
-    assert generation.hold is not None
-    ledger.hold(connection, generation.hold, now_ms=now_ms)
     if columns:
         connection.execute(update(generations).where(generations.c.id == generation.id).values(**columns))
     return generation

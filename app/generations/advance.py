@@ -14,6 +14,7 @@ from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.quotas import ledger
+from app.quotas.account import Owner
 from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
 
 _SWAP = (
@@ -43,9 +44,9 @@ def begin(
     now_ms: int,
     lease_until_ms: int | None,
 ) -> Generation:
-    """Inserts a generation in its first state, with its first event.
+    """Inserts a generation in its first state, with its first event and the hold on its price in the ledger.
 
-    The caller must enter its hold in the ledger, in the same transaction.
+    The caller must count it in the usage, in the same transaction.
     """
     generation = store.insert(
         connection,
@@ -58,6 +59,8 @@ def begin(
         lease_until_ms=lease_until_ms,
     )
     events.append(connection, generation, at_ms=now_ms, reason="submitted")
+    owner, price = Owner(intent.tenant_id, intent.mode), intent.amounts.microcredits
+    ledger.hold(connection, owner, generation.id, price, now_ms=now_ms)
     return generation
 
 
@@ -118,8 +121,8 @@ def _end_hold(
 ) -> Generation:
     """Settles or refunds a generation's hold, if its new state ends the hold."""
     settles = generation.state in (generation.settles_in or "").split(",")
-    hold = generation.hold
-    if hold is None or not (settles or generation.terminal):
+    ends = settles or generation.terminal
+    if not ends or (hold := generation.hold) is None:
         return generation
     charge = ledger.end(connection, hold, spent=settles if spent is None else spent, now_ms=now_ms)
     connection.execute(_SET_CHARGE, {"of_id": generation.id, "charge": charge})

@@ -39,11 +39,11 @@ class SubmitIntent:
 
     `amounts` is what it takes of every limit, its price in micro-credits among it. The model's file does not
     say how much of the units in `undeclared` it takes, so limits on these units refuse it.
-    `choices` are the credentials that it may be sent with, the preferred one first. `root_kid` is the API key
-    whose limits it counts against. `media` is what inspection found out about its files, None where they were
-    not inspected. `settles_in` lists, separated by commas, the states in which its hold is settled; in any
-    other final state it is refunded. These values are stored with the generation and do not change
-    afterwards.
+    `payer` is whose limits it counts against, besides its tenant's. `input_json` is its input as it is stored
+    and sent. `choices` are the credentials that it may be sent with, the preferred one first. `media` is what
+    inspection found out about its files, None where they were not inspected. `settles_in` lists, separated by
+    commas, the states in which its hold is settled; in any other final state it is refunded. These values are
+    stored with the generation and do not change afterwards.
 
     `queueable` says whether it is queued when it cannot be sent at once. Where it has not started by
     `start_deadline_ms`, it ends as `expired`, or is cancelled at RunComfy; None is no deadline.
@@ -55,10 +55,10 @@ class SubmitIntent:
     generation_id: str
     tenant_id: str
     kid: str
-    root_kid: str
+    payer: Payer
     mode: Mode
     model_id: str
-    input_document: Mapping[str, Any]
+    input_json: bytes
     amounts: Amounts
     price_version: str
     settles_in: str
@@ -72,21 +72,6 @@ class SubmitIntent:
     token: ClientToken | None = None
     key_space: str = ""
     undeclared: frozenset[Unit] = frozenset()
-
-    @property
-    def token_id(self) -> str | None:
-        """The id of the client token; None where the submit was made with an API key."""
-        return None if self.token is None else self.token.token_id
-
-    @property
-    def end_user(self) -> str | None:
-        """The end user whom the client token is for; None where there is no token or it names none."""
-        return None if self.token is None else self.token.end_user
-
-    @property
-    def payer(self) -> Payer:
-        """Whose limits the generation counts against, besides its tenant's."""
-        return Payer(self.root_kid, self.end_user or "", self.token_id or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +270,7 @@ def insert(
 ) -> Generation:
     """Inserts the row of a generation in its first state, and returns the generation.
 
-    Call it through `advance.begin`, which appends the first event too.
+    Call it through `advance.begin`, which appends the first event and enters the hold too.
     """
     row = connection.execute(
         _INSERT,
@@ -296,7 +281,7 @@ def insert(
             "mode": intent.mode,
             "model_id": intent.model_id,
             "credential": credential,
-            "input": to_column(intent.input_document),
+            "input": intent.input_json.decode(),
             "media": to_column(intent.media),
             "price_microcredits": intent.amounts.microcredits,
             "output_seconds": intent.amounts.output_seconds,
@@ -306,7 +291,7 @@ def insert(
             "idempotency_key": intent.idempotency_key,
             "fingerprint": intent.fingerprint,
             "trace_id": intent.trace_id,
-            "root_kid": intent.root_kid,
+            "root_kid": intent.payer.kid,
             "quota_day": quota_day,
             "settles_in": intent.settles_in,
             "charge": Charge.HELD,
@@ -316,8 +301,8 @@ def insert(
             "ticket": ticket,
             "sent_at_ms": None if state is State.ACCEPTED else now_ms,
             "start_deadline_ms": intent.start_deadline_ms,
-            "token_id": intent.token_id,
-            "end_user": intent.end_user,
+            "token_id": intent.payer.token_id or None,
+            "end_user": intent.payer.end_user or None,
             "key_space": intent.key_space,
         },
     ).one()

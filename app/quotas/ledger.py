@@ -72,10 +72,9 @@ class Entry:
 _INSERT = insert(ledger_entries)
 
 
-def hold(connection: Connection, held: Hold, *, now_ms: int) -> None:
+def hold(connection: Connection, owner: Owner, generation_id: str, microcredits: int, *, now_ms: int) -> None:
     """Enters the hold on a generation's price. The caller counts it in the usage, in this transaction."""
-    price = held.amounts.microcredits
-    _append(connection, held.owner, Kind.HOLD, -price, now_ms, generation_id=held.generation_id)
+    _append(connection, owner, Kind.HOLD, -microcredits, now_ms, generation_id=generation_id)
 
 
 def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Charge:

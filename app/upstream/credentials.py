@@ -130,12 +130,17 @@ class Pool:
         if name in self._all:
             self._all[name].credit -= sum(one.weight for one in usable)
 
-    def for_submit(self, mode: str) -> list[Credential]:
-        """Returns the same as `in_turn`, and records that the first of them has had its turn."""
-        usable = self.by_weight(mode)
+    def for_submit(self, mode: str, *, queueable: bool) -> tuple[Choice, ...]:
+        """Returns the same as `by_weight`, as choices, and records that the first one has had its turn."""
+        usable, now_ms = self.by_weight(mode), self._clock.now_ms()
         if usable:
             self.record_use(mode, usable[0].name)
-        return usable
+        return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
+
+    def with_others(self, name: str) -> tuple[Credential, list[Credential]]:
+        """Returns the credential of that name, and the others of its mode that may be used now."""
+        credential = self._all[name]
+        return credential, [one for one in self.usable(credential.mode) if one is not credential]
 
     def next_usable(self, mode: str) -> tuple[Health, int]:
         """Returns the health of the credential that may be used again first, and the seconds until then."""

@@ -24,11 +24,12 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.submit import record
 from app.generations.submit.idempotency import fingerprint
 from app.kit.ids import new_id
+from app.kit.json import dumps
 from app.quotas import ledger
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
 from app.quotas.ledger import Kind
-from app.quotas.limits import Scope
+from app.quotas.limits import Payer, Scope
 from app.upstream import credentials
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
 from tests.rows import NOW_MS, PEPPER
@@ -104,10 +105,12 @@ class Books:
             generation_id=new_id(self.tick()),
             tenant_id=key.tenant_id,
             kid=key.kid,
-            root_kid=key.root_kid,
+            payer=Payer(key.root_kid)
+            if token is None
+            else Payer(key.root_kid, token.end_user or "", token.token_id),
             mode=key.mode,
             model_id=model_id,
-            input_document=body,
+            input_json=dumps(body),
             amounts=Amounts(generations=1, microcredits=price, output_seconds=seconds),
             price_version="1",
             settles_in=policy.settles_in,

@@ -19,6 +19,7 @@ from app.generations.following.watch import Tail
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import new_id
+from app.quotas import limits
 from app.quotas.amounts import Amounts
 from tests.rows import NOW_MS, add_owner, generation_in, generations_in, row_of
 
@@ -184,10 +185,10 @@ def _bare(connection: Connection, owner: tuple[str, str], mode: Mode) -> Generat
         generation_id=new_id(NOW_MS),
         tenant_id=tenant_id,
         kid=kid,
-        root_kid=kid,
+        payer=limits.Payer(kid),
         mode=mode,
         model_id="a/b",
-        input_document={},
+        input_json=b"{}",
         amounts=Amounts(generations=1, microcredits=0, output_seconds=0),
         price_version="1",
         settles_in="",

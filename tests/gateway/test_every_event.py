@@ -18,7 +18,7 @@ from app.generations.dispatch.rescue import Rescuer
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.quotas import ledger
-from app.quotas.ledger import Hold
+from app.quotas.account import Owner
 from app.upstream.outcomes import Outcome, Verdict
 from tests.gateway.audit import complaints
 from tests.gateway.campaign import Theatre
@@ -192,17 +192,17 @@ def sends_the_unknown_again(patch: pytest.MonkeyPatch) -> None:
 
 def holds_the_price_in_a_transaction_of_its_own(patch: pytest.MonkeyPatch) -> None:
     hold, send = ledger.hold, Dispatcher.dispatch
-    waiting: list[tuple[Hold, int]] = []
+    waiting: list[tuple[Owner, str, int, int]] = []
 
-    def later(_c: Connection, held: Hold, *, now_ms: int) -> None:
-        waiting.append((held, now_ms))
+    def later(_c: Connection, owner: Owner, generation_id: str, microcredits: int, *, now_ms: int) -> None:
+        waiting.append((owner, generation_id, microcredits, now_ms))
 
     async def hold_and_send(self: Dispatcher, *arguments: Any, **more: Any) -> Generation:
-        held, now_ms = waiting.pop()
-        await self.db.write(hold, held, now_ms=now_ms)
+        owner, generation_id, microcredits, now_ms = waiting.pop()
+        await self.db.write(hold, owner, generation_id, microcredits, now_ms=now_ms)
         return await send(self, *arguments, **more)
 
-    patch.setattr("app.generations.submit.record.ledger.hold", later)
+    patch.setattr("app.generations.advance.ledger.hold", later)
     patch.setattr(Dispatcher, "dispatch", hold_and_send)
 
 

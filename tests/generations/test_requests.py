@@ -10,6 +10,7 @@ from app.generations import store
 from app.generations.advance import begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
+from app.quotas import limits
 from app.quotas.amounts import Amounts
 from tests.contract.published import OURS, problem_of
 from tests.harness import World
@@ -28,10 +29,10 @@ async def _rows(world: World, count: int, **more: Any) -> list[str]:
                 generation_id=generation_id,
                 tenant_id=world.tenant_id,
                 kid=world.key.split("_")[2],
-                root_kid=world.key.split("_")[2],
+                payer=limits.Payer(world.key.split("_")[2]),
                 mode="test",
                 model_id=more.get("model_id", DREAMINA),
-                input_document={},
+                input_json=b"{}",
                 amounts=Amounts(generations=1, microcredits=0, output_seconds=0),
                 price_version="1",
                 settles_in="completed",

@@ -24,7 +24,7 @@ from app.generations.submit import record
 from app.kit.ids import new_id
 from app.quotas.account import Owner, put_limit
 from app.quotas.amounts import Amounts
-from app.quotas.limits import Scope, parse_limit
+from app.quotas.limits import Payer, Scope, parse_limit
 from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict
 from tests.rows import NOW_MS, PEPPER, PRICE, row_of
@@ -56,10 +56,10 @@ def submit(
         generation_id=new_id(NOW_MS),
         tenant_id=owner[0],
         kid=owner[1],
-        root_kid=owner[1],
+        payer=Payer(owner[1]),
         mode="live",
         model_id="a/b",
-        input_document={},
+        input_json=b"{}",
         amounts=Amounts(generations=1, microcredits=PRICE, output_seconds=5),
         price_version="1",
         settles_in="completed",

@@ -59,9 +59,8 @@ class Dispatcher:
         `body` is the input to send. Where one credential provably made no job, because RunComfy refuses the
         credential or is busy, the generation is sent with the next one.
         """
-        left = [one for one in self.pool.usable(generation.mode) if one.name != generation.credential]
+        credential, left = self.pool.with_others(generation.credential)
         keeps_trying = not generation.queueable
-        credential = self.pool.all[generation.credential]
         while True:
             outcome, exchange = await self._send(
                 generation, credential, body, deadline, keeps_trying=keeps_trying and not left

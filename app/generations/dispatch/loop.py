@@ -24,7 +24,6 @@ from app.generations.lifecycle import TERMINAL, State
 from app.generations.queue import rows as queue
 from app.generations.queue.fair import Flow
 from app.generations.store import Generation
-from app.kit.json import dumps
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 from app.upstream.credentials import Choice
@@ -210,7 +209,7 @@ class DispatchLoop:
 
     def _send(self, dequeued: Generation) -> None:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        work = self.dispatcher.dispatch(dequeued, dumps(dequeued.input), deadline=deadline)
+        work = self.dispatcher.dispatch(dequeued, dequeued.input_text.encode(), deadline=deadline)
         task = self.tasks.start(work, name="dispatch")
         self._under_way[dequeued.mode].add(task)
         self._sending[dequeued.credential] += 1

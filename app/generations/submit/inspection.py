@@ -114,6 +114,19 @@ class Inspector:
     checks: MediaChecks
     within_s: float
 
+    async def admit(
+        self, principal: Principal, model: Model, body: dict[str, Any]
+    ) -> list[dict[str, Any]] | None:
+        """Returns the documents of an input's files, to be stored with the request; None as in `media`.
+
+        Raises:
+            Problem: something is wrong with the input, as in `Inspection.check`.
+
+        """
+        inspection = await self.inspect(principal, model, body)
+        inspection.check(model.model_id)
+        return inspection.media
+
     async def inspect(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
         """Returns everything that is wrong with an input, and what was found out about its files."""
         found = violations(model, body, self.policies[principal.mode])

@@ -25,7 +25,7 @@ from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import idempotency
-from app.quotas import account, ledger
+from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
@@ -75,7 +75,7 @@ def record(
         now_ms=now_ms,
         for_update=True,
     )
-    existing = idempotency.find_earlier(connection, intent)
+    existing = None if intent.idempotency_key is None else idempotency.find_earlier(connection, intent)
     if existing is not None:
         return Recorded(existing, is_new=False)
     standings = before.standings(intent.amounts, undeclared=intent.undeclared)
@@ -95,8 +95,6 @@ def record(
         now_ms=now_ms,
         lease_until_ms=lease_until_ms if credential else None,
     )
-    if generation.hold is not None:
-        ledger.hold(connection, generation.hold, now_ms=now_ms)
     # A queued generation is not in flight; only an end user's limits count it all the same.
     if not credential:
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
@@ -157,8 +155,7 @@ class Admission:
         async with self.db.serialized(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            problem = refused(standings, queueable=intent.queueable)
-            if came < decided and problem is not None:
+            if came < decided and (problem := refused(standings, queueable=intent.queueable)) is not None:
                 return await self._earlier(intent, problem)
             try:
                 return await self.db.write(

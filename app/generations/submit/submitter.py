@@ -117,8 +117,7 @@ class Submitter:
                 return _replay(earlier)
         model = self.model(principal, model_id)
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        inspection = await self.inspector.inspect(principal, model, body)
-        inspection.check(model.model_id)
+        media = await self.inspector.admit(principal, model, body)
         queueable = self.queueable(principal)
         choices = self.credentials(principal, queueable=queueable)
         now_ms, seconds = self.clock.now_ms(), model.seconds(body)
@@ -126,11 +125,11 @@ class Submitter:
             generation_id=new_id(now_ms),
             tenant_id=principal.tenant_id,
             kid=principal.kid,
-            root_kid=principal.root_kid,
+            payer=_payer(principal),
             mode=principal.mode,
             model_id=model.model_id,
-            input_document=body,
-            media=inspection.media,
+            input_json=dumps(body),
+            media=media,
             amounts=ordered(model.price(body), seconds),
             undeclared=undeclared(seconds),
             price_version=model.pricing.version,
@@ -145,7 +144,7 @@ class Submitter:
             key_space=key_space,
         )
         recorded = asyncio.Event()
-        task = self.tasks.start(self._record_and_send(intent, dumps(body), recorded, deadline), name="submit")
+        task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")
         try:
             async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
                 written = await asyncio.shield(task)
@@ -167,10 +166,9 @@ class Submitter:
         return replace(_answer(written.generation), standings=written.standings)
 
     async def _record_and_send(
-        self, intent: SubmitIntent, body: bytes, recorded: asyncio.Event, deadline: float
+        self, intent: SubmitIntent, now_ms: int, recorded: asyncio.Event, deadline: float
     ) -> Recorded:
         """Runs tx 1, the sending and tx 2 in one task, so that no row is left without its submit."""
-        now_ms = self.clock.now_ms()
         try:
             written = await self.admission.record(
                 intent, self.policy, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
@@ -192,7 +190,7 @@ class Submitter:
         recorded.set()
         if not written.is_new or written.generation.state is State.ACCEPTED:
             return written
-        sent = await self.dispatcher.dispatch(written.generation, body, deadline=deadline)
+        sent = await self.dispatcher.dispatch(written.generation, intent.input_json, deadline=deadline)
         return replace(written, generation=sent)
 
     def model(self, principal: Principal, model_id: str) -> Model:
@@ -215,14 +213,13 @@ class Submitter:
 
     async def account(self, principal: Principal, model_id: str | None) -> Account:
         """Returns the principal's limits and usage as they stand, for one model or for all (None)."""
-        token = principal.token
         return await self.db.read(
             decide.account_of,
             Owner(principal.tenant_id, principal.mode),
-            Payer(principal.root_kid, principal.end_user or "", token.token_id if token else ""),
+            _payer(principal),
             model_id,
             self.policy,
-            budget=() if token is None else token_limits.budget_of(token),
+            budget=() if principal.token is None else token_limits.budget_of(principal.token),
             now_ms=self.clock.now_ms(),
         )
 
@@ -236,9 +233,8 @@ class Submitter:
                 where all are paused and the submit is not queueable.
 
         """
-        usable, now_ms = self.pool.for_submit(principal.mode), self.clock.now_ms()
-        if usable:
-            return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
+        if choices := self.pool.for_submit(principal.mode, queueable=queueable):
+            return choices
         self.check_configured(principal)
         if queueable:
             return ()
@@ -255,6 +251,14 @@ class Submitter:
             raise Problem(
                 UPSTREAM_NOT_CONFIGURED, "No credential for RunComfy is configured on this gateway."
             )
+
+
+def _payer(principal: Principal) -> Payer:
+    """Returns whose limits the principal's generations count against, besides its tenant's."""
+    token = principal.token
+    if token is None:
+        return Payer(principal.root_kid)
+    return Payer(principal.root_kid, token.end_user or "", token.token_id)
 
 
 def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
