@@ -103,7 +103,7 @@ class _Formatter(logging.Formatter):
         shared, renderer = _processors(as_json=self._as_json)
         return structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer, _redacted],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
 
     def format(self, record: logging.LogRecord) -> str:
@@ -116,7 +116,7 @@ def _configure_structlog(level: str, *, as_json: bool) -> None:
 
     shared, renderer = _processors(as_json=as_json)
     structlog.configure(
-        processors=[*shared, renderer, _redacted],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -124,7 +124,7 @@ def _configure_structlog(level: str, *, as_json: bool) -> None:
 
 
 def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
-    """What every event goes through, and what makes a line of it."""
+    """What every event goes through, and what makes a line without secrets of it."""
     import structlog  # noqa: PLC0415 - see above
 
     shared: list[Any] = [
@@ -135,12 +135,13 @@ def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
     ]
     if as_json:
         shared.append(structlog.processors.format_exc_info)
-        return shared, structlog.processors.JSONRenderer(serializer=_serialize)
-    return shared, structlog.dev.ConsoleRenderer(
+        return shared, _redacting(_as_json)
+    console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
         # The default draws every local variable: slow, and some of them are secrets.
         exception_formatter=structlog.dev.plain_traceback,
     )
+    return shared, _redacting(console)
 
 
 def _add_trace_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -149,10 +150,14 @@ def _add_trace_id(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str
     return event
 
 
-def _redacted(_logger: Any, _method: str, line: Any) -> str:
-    """Returns the finished log line, traceback included, without secrets."""
-    return redaction.redactor.redact(line)
+def _redacting(render: Callable[[Any, str, Any], str]) -> Callable[[Any, str, Any], str]:
+    """Returns the renderer with the secrets hidden in each finished line, traceback included."""
+
+    def line(logger: Any, method: str, event: Any) -> str:
+        return redaction.redactor.redact(render(logger, method, event))
+
+    return line
 
 
-def _serialize(event: Any, default: Any = str, **_: Any) -> str:
-    return orjson.dumps(event, default=default).decode()
+def _as_json(_logger: Any, _method: str, event: Any) -> str:
+    return orjson.dumps(event, default=repr).decode()
