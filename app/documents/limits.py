@@ -11,8 +11,8 @@ from app.auth.principal import Principal
 from app.documents.fields import Holder, Moment, iso_or_none
 from app.documents.schema import keywords
 from app.quotas.metrics import Metric, Unit
-from app.quotas.problem import QuotaProblem, refused
-from app.quotas.standing import Standing
+from app.quotas.problem import QuotaProblem
+from app.quotas.standing import Standing, binding, violated
 
 
 def can_see_all_limits(principal: Principal | None) -> bool:
@@ -93,8 +93,8 @@ def rate_headers(principal: Principal | None, standings: Sequence[Standing]) -> 
 
 def submit_headers(principal: Principal, standings: Sequence[Standing]) -> dict[str, str]:
     """Returns the headers of an accepted submit: `Retry-After` too, where the next would be refused now."""
-    problem = refused(standings)
-    again_s = None if problem is None else problem.retry_after_s
+    against = violated(standings)
+    again_s = binding(against).retry_after_s if against else None
     retry = {} if again_s is None else {"Retry-After": str(again_s)}
     return rate_headers(principal, standings) | retry
 

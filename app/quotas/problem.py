@@ -8,7 +8,7 @@ from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED, Problem
 from app.kit.clock import iso
 from app.quotas.amounts import MICROCREDITS, credits_text
 from app.quotas.metrics import Metric, Unit, Window
-from app.quotas.standing import Standing
+from app.quotas.standing import Standing, binding, violated
 
 _HOLDERS = {
     "tenant": "Your tenant",
@@ -36,27 +36,21 @@ class QuotaProblem(Problem):
 
 
 def refused(standings: Sequence[Standing], *, queueable: bool = False) -> QuotaProblem | None:
-    """Returns the refusal of a submit that exceeds some of these limits; None where it fits into all.
+    """Returns the refusal of a submit that exceeds some of these limits; None where it fits into all."""
+    against = violated(standings, queueable=queueable)
+    return refusal(standings, against) if against else None
 
-    A submit that is `queueable` is not refused because of what is in flight.
 
-    The binding limit, which the detail explains, is the one with the longest wait; all others are listed. If
-    two wait equally long, as a day's and a month's do on a month's last day, the one with the longer window
-    binds, so that every day of the month names the same limit.
-    """
-    violated = [one for one in standings if not one.fits and not (queueable and one.may_be_queued_for)]
-    if not violated:
-        return None
-    binding = max(
-        violated, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0, one.window_s or 0)
-    )
+def refusal(standings: Sequence[Standing], against: Sequence[Standing]) -> QuotaProblem:
+    """Returns the refusal by these limits among all; the detail explains the one that binds."""
+    binds = binding(against)
     return QuotaProblem(
-        QUOTA_EXHAUSTED if binding.retry_after_s is None else QUOTA_EXCEEDED,
-        sentence(binding),
-        retry_after_s=binding.retry_after_s,
+        QUOTA_EXHAUSTED if binds.retry_after_s is None else QUOTA_EXCEEDED,
+        sentence(binds),
+        retry_after_s=binds.retry_after_s,
         standings=standings,
-        violated=violated,
-        binding=binding,
+        violated=against,
+        binding=binds,
     )
 
 

@@ -4,7 +4,7 @@ Usage and the time come from the caller. `quotas.account` reads the rows of whic
 writes what is taken from it. Rates are counted by GCRA, the generic cell rate algorithm.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, assert_never
 
@@ -90,6 +90,25 @@ class Standing:
         """The micro-credits by which a balance is below 0; 0 where it is not, or this is no balance."""
         is_balance = self.limit.metric is Metric.CREDITS_TOTAL
         return max(0, self.held + self.spent - self.amount) if is_balance else 0
+
+
+def violated(standings: Sequence[Standing], *, queueable: bool = False) -> list[Standing]:
+    """Returns the limits that refuse: what is wanted does not fit into them.
+
+    A submit that is `queueable` is not refused because of what is in flight.
+    """
+    return [one for one in standings if not one.fits and not (queueable and one.may_be_queued_for)]
+
+
+def binding(against: Sequence[Standing]) -> Standing:
+    """Returns which of the limits that refuse binds: the one with the longest wait.
+
+    If two wait equally long, as a day's and a month's do on a month's last day, it is the one with the longer
+    window, so that every day of the month names the same limit.
+    """
+    return max(
+        against, key=lambda one: (one.retry_after_s is None, one.retry_after_s or 0, one.window_s or 0)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
-from app.quotas.problem import QuotaProblem, refused
-from app.quotas.standing import Standing
+from app.quotas.problem import QuotaProblem, refusal
+from app.quotas.standing import Standing, violated
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,8 @@ def record(
     if existing is not None:
         return Recorded(existing, is_new=False)
     standings = before.standings(intent.amounts, undeclared=intent.undeclared)
-    refusal = refused(standings, queueable=intent.queueable)
-    if refusal is not None:
-        raise refusal
+    if against := violated(standings, queueable=intent.queueable):
+        raise refusal(standings, against)
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)
     after = before.with_one_more(intent.amounts)
     account.take(connection, owner, before, after, intent.amounts)
@@ -155,8 +154,8 @@ class Admission:
         async with self.db.serialized(intent.tenant_id):
             began = next(self._ticket)
             decided, standings = self._refusals.get(question, (-1, ()))
-            if came < decided and (problem := refused(standings, queueable=intent.queueable)) is not None:
-                return await self._earlier(intent, problem)
+            if came < decided and (against := violated(standings, queueable=intent.queueable)):
+                return await self._earlier(intent, refusal(standings, against))
             try:
                 return await self.db.write(
                     record, intent, policy, now_ms=now_ms, lease_until_ms=lease_until_ms
