@@ -148,9 +148,9 @@ class Pool:
         waiting = [one.health for one in self._all.values() if one.mode == mode]
         return min(((one, one.retry_after_s(now_ms)) for one in waiting), key=lambda pair: pair[1])
 
-    def record_submit(self, credential: Credential, outcome: Outcome) -> None:
+    def record_submit(self, credential: Credential, outcome: Outcome, *, now_ms: int) -> None:
         """Updates a credential's health from the outcome of a submit."""
-        now_ms, health = self._clock.now_ms(), credential.health
+        health = credential.health
         match outcome.verdict:
             case Verdict.ACCEPTED:
                 learnt = health.accepted()

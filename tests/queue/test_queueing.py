@@ -373,7 +373,8 @@ class TestUpstream:
         sandbox.guarded = True
         await world.gateway.db.write(backlog.pause, ["test"], 1)
         waiting = [await world.submitted("queued") for _ in range(5)]
-        world.gateway.pool.record_submit(sandbox, Outcome(Verdict.BUSY, "http_503", retry_after_s=5))
+        busy, now_ms = Outcome(Verdict.BUSY, "http_503", retry_after_s=5), world.clock.now_ms()
+        world.gateway.pool.record_submit(sandbox, busy, now_ms=now_ms)
         await world.gateway.db.write(backlog.pause, ["test"], None)
         world.clock.advance(10)
         assert await tick(world) == 0

@@ -157,12 +157,13 @@ class Dispatcher:
         tries = 1
         while True:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
-            outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
+            now_ms = self.clock.now_ms()
+            outcome = judge_submit(exchange, now_ms=now_ms)
             pause_s = _pause_before_another(outcome, tries)
             if outcome.verdict in _TRY_NEXT_CREDENTIAL and not keeps_trying:
                 pause_s = None
             if pause_s is None or deadline - loop.time() - pause_s < _MIN_TO_TRY_S:
-                self.pool.record_submit(credential, outcome)
+                self.pool.record_submit(credential, outcome, now_ms=now_ms)
                 if outcome.reason == "http_429":
                     await self.pool.record_capacity(self.db, credential, partial(self._others, generation))
                 return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
