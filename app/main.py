@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from app.api import openapi
+from app.api.bodies import json_response
 from app.api.internal.metrics import get_metrics
 from app.api.internal.playground import create_playground_token, list_playground_samples
 from app.api.problems import (
@@ -23,7 +24,6 @@ from app.api.problems import (
     answer_problem,
     answer_validation_error,
 )
-from app.api.responses import json_response
 from app.api.routes import add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings

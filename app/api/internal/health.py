@@ -4,9 +4,9 @@ from fastapi import Request
 from sqlalchemy import Connection, text
 from starlette.responses import Response
 
+from app.api.bodies import json_response
 from app.api.deps import Open
 from app.api.problems import fault_of_slug
-from app.api.responses import json_response
 from app.documents.problems import problem_kind, problem_kinds
 from app.documents.service import health
 from app.errors import ROUTE_NOT_FOUND, SHUTTING_DOWN, Problem

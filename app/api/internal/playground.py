@@ -11,10 +11,9 @@ import httpx2
 from fastapi import Request
 from starlette.responses import Response
 
+from app.api.bodies import json_response, read_object
 from app.api.cors import is_own, public_origin
 from app.api.deps import Open
-from app.api.request_body import read_object
-from app.api.responses import json_response
 from app.auth import keys
 from app.auth.client_tokens import TokenTerms
 from app.auth.keys import APIKey

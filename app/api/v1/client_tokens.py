@@ -8,11 +8,10 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from app.api.bodies import json_response, read_object
 from app.api.cors import public_origin
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanMint, Open
-from app.api.request_body import read_object
-from app.api.responses import json_response
 from app.auth import client_tokens
 from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, ClientToken, TokenTerms
 from app.auth.principal import Principal

@@ -5,11 +5,10 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from app.api.bodies import json_response, read_object
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.headers.request import REPLAYED, preferences_of, submit_headers_of, wait_for
-from app.api.request_body import read_object
-from app.api.responses import json_response
 from app.documents import models as documents
 from app.documents.limits import submit_headers
 from app.documents.requests import submitted

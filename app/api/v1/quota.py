@@ -3,9 +3,8 @@
 from fastapi import Request
 from starlette.responses import Response
 
+from app.api.bodies import json_response, read_object
 from app.api.deps import CanAsk, CanRead, Open
-from app.api.request_body import read_object
-from app.api.responses import json_response
 from app.documents import quota as documents
 from app.generations.queue import rows as queue
 from app.generations.submit import quote as quotes

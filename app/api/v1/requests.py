@@ -7,10 +7,10 @@ from urllib.parse import quote
 from fastapi import Query, Request
 from starlette.responses import Response
 
+from app.api.bodies import json_response, tag_of, tagged_response, tags_of
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanSee, Open
 from app.api.headers.request import APPLIED, preferences_of, wait_for
-from app.api.responses import json_response, tag_of, tagged_response, tags_of
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
 from app.documents import requests as documents
