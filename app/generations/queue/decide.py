@@ -6,9 +6,11 @@ Submits and the dispatch loop both ask here.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, func, select
 
+from app.auth.keys import Mode
 from app.config import Settings
+from app.db.tables import tenants, turns
 from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
 from app.generations.lifecycle import State
@@ -62,6 +64,37 @@ def policy_of(settings: Settings) -> SubmitPolicy:
     )
 
 
+_GATE = (
+    select(
+        func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms),
+        queue.ANYBODY_OF.correlate(None).scalar_subquery(),
+        tenants.c.disabled_at_ms,
+    )
+    .select_from(tenants.join(turns, turns.c.mode == bindparam("of_mode")))
+    .where(tenants.c.id == bindparam("tenant"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a tenant's dispatch is paused, anybody is queued in its mode, and the tenant is disabled."""
+
+    paused: bool
+    anybody_queued: bool
+    disabled: bool
+
+    @property
+    def shut(self) -> bool:
+        """Whether a queueable generation has to be queued."""
+        return self.paused or self.anybody_queued
+
+
+def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
+    """Returns the gate as a submit of this tenant and mode meets it."""
+    row = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
+    return Gate(*(value is not None for value in row))
+
+
 def credential_for(
     connection: Connection,
     intent: SubmitIntent,
@@ -81,23 +114,23 @@ def credential_for(
             tenant was disabled after the caller was authenticated.
 
     """
-    gate = queue.gate(connection, intent.tenant_id, intent.mode)
-    if gate.disabled:
+    met = gate(connection, intent.tenant_id, intent.mode)
+    if met.disabled:
         raise Problem(INVALID_API_KEY, "This API key is disabled.")
     if not intent.queueable:
-        if gate.paused:
+        if met.paused:
             raise problems.dispatch_paused()
         limited = all(one.concurrency is not None for one in intent.choices)
         since_ms = now_ms - policy.unknown_slot_ms
         # A slot that is free now is free only for a moment: queued generations have a prior claim to it.
         if (
             limited
-            and gate.anybody_queued
+            and met.anybody_queued
             and any_eligible(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
         ):
             raise problems.upstream_full()
         return pick(connection, intent.choices, policy, now_ms=now_ms)
-    if gate.shut or not intent.choices or not all(one.fits for one in standings):
+    if met.shut or not intent.choices or not all(one.fits for one in standings):
         return ""
     try:
         return pick(connection, intent.choices, policy, now_ms=now_ms)

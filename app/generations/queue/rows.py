@@ -93,7 +93,8 @@ _ANYBODY: Select[Any] = (
     .where(literal_column("queued > 0"), *_MAY_GO)
     .limit(1)
 )
-_ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
+ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
+"""One row where anybody of a mode is queued who may be sent."""
 _IS_OVERDUE: tuple[ColumnElement[bool], ...] = (
     literal_column(QUEUED_WITH_DEADLINE),
     generations.c.start_deadline_ms <= bindparam("now_ms"),
@@ -113,15 +114,6 @@ _OVERDUE = (
     .where(*_IS_OVERDUE)
     .order_by(generations.c.start_deadline_ms)
     .limit(bindparam("most"))
-)
-_GATE = (
-    select(
-        func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms),
-        _ANYBODY_OF.correlate(None).scalar_subquery(),
-        tenants.c.disabled_at_ms,
-    )
-    .select_from(tenants.join(turns, turns.c.mode == bindparam("of_mode")))
-    .where(tenants.c.id == bindparam("tenant"))
 )
 _FLOW_OF_ANY = _FLOW.where(*_OF_QUEUE)
 _FLOW_OF = _FLOW_OF_ANY.where(*_MAY_GO)
@@ -176,26 +168,6 @@ class QueueLimits(Protocol):
     @property
     def max_queued(self) -> int:
         """The maximum for all tenants together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Whether a tenant's dispatch is paused, anybody is queued in its mode, and the tenant is disabled."""
-
-    paused: bool
-    anybody_queued: bool
-    disabled: bool
-
-    @property
-    def shut(self) -> bool:
-        """Whether a queueable generation has to be queued."""
-        return self.paused or self.anybody_queued
-
-
-def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
-    """Returns the gate as a submit of this tenant and mode meets it."""
-    row = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
-    return Gate(*(value is not None for value in row))
 
 
 @dataclass(frozen=True, slots=True)

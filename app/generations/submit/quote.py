@@ -7,7 +7,7 @@ from typing import Any
 
 from app.auth.principal import Principal
 from app.catalog.model import Model, NoPriceError
-from app.generations.queue import rows as queue
+from app.generations.queue import decide
 from app.generations.submit.inspection import Inspection
 from app.generations.submit.submitter import Submitter
 from app.quotas.amounts import Amounts, ordered, undeclared
@@ -55,7 +55,7 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     would_queue = queueable and (
         not submitter.pool.usable(principal.mode)
         or not all(one.fits for one in standings)
-        or (await submitter.db.read(queue.gate, principal.tenant_id, principal.mode)).shut
+        or (await submitter.db.read(decide.gate, principal.tenant_id, principal.mode)).shut
     )
     return Quote(
         model=model,
