@@ -22,6 +22,7 @@ from app.quotas.periods import TOTAL, periods_at, periods_of_day
 from app.quotas.standing import Account, Usage
 
 _OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # listed by Python, but no IANA names
+_PLACES = {metric: place for place, metric in enumerate(Metric)}
 _log = get_logger("quotas")
 
 _ZONE = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
@@ -179,8 +180,7 @@ def _of_end_user(own: list[Limit], end_user: str) -> list[Limit]:
 def _with_defaults(own: list[Limit], defaults: Sequence[Limit]) -> tuple[Limit, ...]:
     said = {one.metric for one in own if one.scope == Scope()}
     limits = [*own, *(one for one in defaults if one.metric not in said)]
-    metrics = list(Metric)
-    return tuple(sorted(limits, key=lambda one: (one.scope, metrics.index(one.metric))))
+    return tuple(sorted(limits, key=lambda one: (one.scope, _PLACES[one.metric])))
 
 
 def take(connection: Connection, owner: Owner, before: Account, after: Account, amounts: Amounts) -> None:

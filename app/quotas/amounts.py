@@ -26,10 +26,18 @@ class Amounts:
     output_seconds: int
 
     def __add__(self, other: "Amounts") -> "Amounts":
-        return Amounts(*(getattr(self, name) + getattr(other, name) for name in NAMES))
+        return Amounts(
+            self.generations + other.generations,
+            self.microcredits + other.microcredits,
+            self.output_seconds + other.output_seconds,
+        )
 
     def __sub__(self, other: "Amounts") -> "Amounts":
-        return Amounts(*(getattr(self, name) - getattr(other, name) for name in NAMES))
+        return Amounts(
+            self.generations - other.generations,
+            self.microcredits - other.microcredits,
+            self.output_seconds - other.output_seconds,
+        )
 
     def of(self, unit: Unit) -> int:
         """Returns the amount in a unit: a generation is also one submit and one request."""
