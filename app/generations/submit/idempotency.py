@@ -58,20 +58,18 @@ def find(
     return generation
 
 
-def find_earlier(connection: Connection, intent: SubmitIntent) -> Generation | None:
-    """Returns the generation that an earlier submit with the intent's key made; None without a key.
+def find_earlier(connection: Connection, intent: SubmitIntent, idempotency_key: str) -> Generation | None:
+    """Returns the generation that an earlier submit with the intent's key made, or None.
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, as in `find`.
 
     """
-    if intent.idempotency_key is None:
-        return None
     return find(
         connection,
         intent.tenant_id,
         intent.mode,
-        intent.idempotency_key,
+        idempotency_key,
         intent.fingerprint or "",
         key_space=intent.key_space,
         token=intent.token,

@@ -117,7 +117,7 @@ class Inspector:
     async def admit(
         self, principal: Principal, model: Model, body: dict[str, Any]
     ) -> list[dict[str, Any]] | None:
-        """Returns the documents of an input's files, to be stored with the request; None as in `media`.
+        """Returns the documents of an input's files, as `Inspection.media` does, unless it is refused.
 
         Raises:
             Problem: something is wrong with the input, as in `Inspection.check`.

@@ -75,7 +75,8 @@ def record(
         now_ms=now_ms,
         for_update=True,
     )
-    existing = None if intent.idempotency_key is None else idempotency.find_earlier(connection, intent)
+    key = intent.idempotency_key
+    existing = None if key is None else idempotency.find_earlier(connection, intent, key)
     if existing is not None:
         return Recorded(existing, is_new=False)
     standings = before.standings(intent.amounts, undeclared=intent.undeclared)
@@ -169,8 +170,8 @@ class Admission:
 
         A repetition uses no quota, so it is not refused.
         """
-        if intent.idempotency_key is not None:
-            existing = await self.db.read(idempotency.find_earlier, intent)
+        if (key := intent.idempotency_key) is not None:
+            existing = await self.db.read(idempotency.find_earlier, intent, key)
             if existing is not None:
                 return Recorded(existing, is_new=False)
         raise problem
