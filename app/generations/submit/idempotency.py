@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,11 +18,27 @@ from app.kit.json import dumps
 def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
     """Returns the SHA-256, in hex, of the method, route, mode, model and canonical JSON of a submit.
 
-    The mode is included so that a live submit is never answered with a sandbox job.
+    The mode is included so that a live submit is never answered with a sandbox job. Numbers that are equal
+    have one form, however they are written: 121, 121.0 and 1.21e2; 0 and -0.0.
     """
-    canonical = dumps(body, sort_keys=True)
+    canonical = dumps(_with_plain_numbers(body), sort_keys=True)
     head = f"POST\0/v1/models/{{model_id}}\0{mode}\0{model_id}\0".encode()
     return hashlib.sha256(head + canonical).hexdigest()
+
+
+def _with_plain_numbers(value: Any) -> Any:
+    """Returns the value with an integer in the place of each number without a fraction.
+
+    The integer is what the digits that RunComfy is sent stand for, not the double that is nearest to them, so
+    1e23 is 10**23.
+    """
+    if isinstance(value, float):
+        return int(Decimal(repr(value))) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {name: _with_plain_numbers(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_numbers(one) for one in value]
+    return value
 
 
 def find(
@@ -48,7 +65,7 @@ def find(
             "This Idempotency-Key was used with another client token, whose requests this one may not read."
             " Give tokens that replace one another the same `end_user`.",
         )
-    if generation is not None and generation.fingerprint != wanted_fingerprint:
+    if generation is not None and not _is_same(generation, wanted_fingerprint):
         raise Problem(
             IDEMPOTENCY_MISMATCH,
             "This Idempotency-Key was used with another model, another input, or a key of the other mode.",
@@ -56,6 +73,17 @@ def find(
             extra={"request_id": generation.id} if generation.mode == mode else {},
         )
     return generation
+
+
+def _is_same(generation: Generation, wanted_fingerprint: str) -> bool:
+    """Returns whether the generation was made by a submit with this fingerprint.
+
+    Rows of older versions have fingerprints in which 121 and 121.0 differ, so it is computed anew before a
+    repetition is refused.
+    """
+    if generation.fingerprint == wanted_fingerprint:
+        return True
+    return fingerprint(generation.mode, generation.model_id, generation.input) == wanted_fingerprint
 
 
 def find_earlier(connection: Connection, intent: SubmitIntent, idempotency_key: str) -> Generation | None:
