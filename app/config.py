@@ -323,7 +323,8 @@ class Settings(BaseSettings):
         default=16_384,
         ge=1024,
         le=1_048_576,
-        description="The maximum size of a request's address and headers together, in bytes.",
+        description="The maximum size of a request's address and headers together, and of the extensions and"
+        " trailers of a chunked body, in bytes.",
     )
     header_timeout_s: Seconds = Field(
         default=10.0, gt=0, le=300, description="Seconds within which a request's headers must arrive."

@@ -28,13 +28,16 @@ from app.errors import (
 )
 from app.kit.log import get_logger, trace_id_of, trace_id_var
 from app.server.edge import SECURITY_HEADERS, TRACE_HEADER
-from app.server.request_head import fault_of_head, without_upgrade
+from app.server.request_head import Headers, fault_of_head, without_upgrade
 from app.server.transport import Transport
 
 _log = get_logger("http")
 _MAX_HEADERS: Final = 100
 _MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one that is being answered
 _REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
+_SLICE: Final = 4096  # bytes that are parsed at a time: how exactly the framing of a body is counted
+_CHUNK_FRAMING: Final = 20  # bytes of a chunk besides its content and extensions, at most
+_OTHER_PROTOCOLS: Final = (b" RTSP/", b" ICE/")  # of which the parser reads a head as if it were HTTP/1.0
 _RETRY_AFTER_S: Final = 1
 _PAUSED_TICK_S: Final = 1.0
 _MAX_ANSWERED_REFUSALS: Final = 1000  # connections over the limit that still get a response; more are aborted
@@ -102,7 +105,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer_at = math.inf  # in the loop's time
         self._head_bytes = 0
         self._head_at_most = 0
-        self._bytes_without_content = 0  # of a body since its last content: chunk sizes and trailers
+        self._framing = 0  # bytes of a body besides its content and chunk sizes: extensions and trailers
+        self._content = 0  # bytes of content in this piece of input, with what frames their chunks
+        self._piece: bytes | memoryview = b""  # of input, which is being parsed
         self._messages_begun = 0  # messages that began in this piece of input
         self._plain_head: bytes | None = None  # the head, without the upgrade, of a request that asks for one
         self._running = 0  # requests that the application has not answered yet
@@ -137,13 +142,28 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses the input; on a connection that is closing or was refused, drops it."""
         self._unset_keepalive_if_required()
+        if len(data) <= _SLICE:
+            self._receive(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), _SLICE):
+            self._receive(view[start : start + _SLICE])
+
+    def eof_received(self) -> None:
+        """Refuses a request that ends in the middle; uvicorn would close without a word."""
+        if self._phase is not _Phase.NONE and not self._ignores_input and not self.transport.is_closing():
+            self._refuse(
+                Problem(MALFORMED_REQUEST, "The connection was closed before the request was whole.")
+            )
+        super().eof_received()
+
+    def _receive(self, data: bytes | memoryview) -> None:
         if self._ignores_input or self.transport.is_closing():
             return
-        size = len(data)
+        self._piece, size = data, len(data)
         began = self._phase
-        self._messages_begun = 0
+        self._messages_begun = self._content = 0
         self._head_at_most = size if began is not _Phase.HEAD else self._head_at_most + size
-        self._bytes_without_content += size
         try:
             try:
                 self.parser.feed_data(data)
@@ -181,7 +201,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
 
     def _count(self, size: int, began: _Phase) -> None:
-        """Bounds what the parser keeps without a callback: an unfinished head, chunk sizes, trailers."""
+        """Bounds what the parser reads without a callback: an unfinished head, chunk extensions, trailers."""
         if self._phase is _Phase.HEAD:
             if not self._messages_begun:
                 self._head_bytes += size
@@ -189,10 +209,18 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._head_bytes = size
             if (problem := self._fault_of_size()) is not None:
                 self._refuse(problem)
-        elif began is _Phase.BODY and self._bytes_without_content > self._limits.head_bytes:
-            self._refuse(
-                Problem(MALFORMED_REQUEST, "The body has chunk sizes or trailers but hardly any content.")
-            )
+        elif self._messages_begun + (began is not _Phase.NONE) == 1:  # all of the piece is of one request
+            head = 0 if began is _Phase.BODY else _head_size(self.url, list(self.scope["headers"]))
+            self._framing = max(0, self._framing + size - self._content - head)
+            if self._framing > self._limits.head_bytes:
+                self._refuse(self._too_much_framing())
+
+    def _too_much_framing(self) -> Problem:
+        return Problem(
+            HEADERS_TOO_LARGE,
+            f"Chunk extensions and trailers may have at most {self._limits.head_bytes} bytes together, and"
+            f" there may be at most {_MAX_HEADERS} trailers.",
+        )
 
     def _fault_of_size(self) -> Problem | None:
         max_bytes = self._limits.head_bytes
@@ -219,15 +247,17 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Checks the head, and passes the request on."""
         if self._head_at_most > self._limits.head_bytes:
-            self._head_bytes = len(self.url) + sum(
-                [len(name) + len(value) + 4 for name, value in self.headers]
-            )
+            self._head_bytes = _head_size(self.url, self.headers)
             if (problem := self._fault_of_size()) is not None:
                 self._stop(problem)
         if len(self.headers) > _MAX_HEADERS:
             self._stop(Problem(HEADERS_TOO_LARGE, f"A request may have at most {_MAX_HEADERS} headers."))
         version = self.parser.get_http_version()
+        if self.url == b"*" and self.parser.get_method() == b"OPTIONS":
+            self.url = b"/"  # the server as a whole, as a load balancer asks for it
         fault = fault_of_head(version, self.url, self.headers)
+        if version == "1.0" and any(self.url + name in bytes(self._piece) for name in _OTHER_PROTOCOLS):
+            fault = "This is a request of another protocol."
         if fault is not None:
             self._stop(Problem(MALFORMED_REQUEST, fault))
         if self.parser.should_upgrade():
@@ -238,19 +268,25 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._phase = _Phase.BODY
-        self._bytes_without_content = 0
+        self._framing = 0
         self._head_bytes = 0
         self.headers = []  # the parser appends trailers here, where nobody reads them
 
+    def on_chunk_header(self) -> None:
+        """Counts the framing of a chunk, which is no extension."""
+        self._content += _CHUNK_FRAMING
+
     def on_body(self, body: bytes) -> None:
         """Receives a part of the body."""
-        self._bytes_without_content = 0
+        self._content += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Ends the message: the client has sent all of it, and has no deadline any more."""
         if self._plain_head is not None:
             return
+        if len(self.headers) > _MAX_HEADERS:
+            self._stop(self._too_much_framing())
         self._phase = _Phase.NONE
         self._deadline = math.inf
         super().on_message_complete()
@@ -406,6 +442,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def _is_sending(self) -> bool:
         """Returns whether the client may still be sending."""
         return self._phase is not _Phase.NONE or self._ignores_input
+
+
+def _head_size(target: bytes, headers: Headers) -> int:
+    """Returns the size of a request target and headers, without the rest of the request line."""
+    return len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
 
 
 def _of_parser(error: httptools.HttpParserError) -> Problem:

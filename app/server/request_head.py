@@ -14,6 +14,13 @@ Headers = Sequence[tuple[bytes, bytes]]
 _ONCE: Final = frozenset(
     {b"host", b"content-length", b"content-type", b"transfer-encoding", b"authorization", b"idempotency-key"}
 )
+READ: Final = _ONCE | {
+    *(b"access-control-request-method", b"connection", b"content-encoding", b"expect", b"http2-settings"),
+    *(b"if-modified-since", b"if-none-match", b"if-range", b"last-event-id", b"origin", b"prefer", b"range"),
+    *(b"reelgate-start-deadline", b"traceparent", b"upgrade"),
+}
+"""The headers that something here reads. They must be ASCII; bytes of all others are opaque (RFC 9110)."""
+
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 # A target with a fragment is refused, because some parsers cut the fragment off and others do not.
 _TARGET: Final = re.compile(rb"(?:https?://([^\x00-\x20/?#@\x7f-\xff]+))?/[!\"$-~]*", re.IGNORECASE)
@@ -33,7 +40,9 @@ def fault_of_head(version: str, target: bytes, headers: Headers) -> str | None:
     if place is None:
         return "The address is not a path of printable ASCII characters; percent-encode all others."
     if not b"".join([value for _, value in headers]).isascii():  # the parser refuses control characters
-        return "A header contains bytes that are not ASCII."
+        wrong = next((name for name, value in headers if name in READ and not value.isascii()), None)
+        if wrong is not None:
+            return f"The header {wrong.decode('ascii')} contains bytes that are not ASCII."
     named = dict(headers)
     if len(named) < len(headers) and (name := _repeated(headers)):
         return f"The header {name} was sent twice."

@@ -222,11 +222,13 @@ MALFORMED: dict[str, bytes] = {
     "a control in a name": b"GET / HTTP/1.1\r\nHost: a\r\nX\x01: b\r\n\r\n",
     "a header without a name": b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
     "a header without a colon": b"GET / HTTP/1.1\r\nHost: a\r\nnothing\r\n\r\n",
-    "bytes in a header": b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\xfe\r\n\r\n",
+    "bytes in a header that is read": b"GET / HTTP/1.1\r\nHost: a\r\nPrefer: \xff\xfe\r\n\r\n",
     "bytes in the address": b"GET /\xc3\xbc HTTP/1.1\r\nHost: a\r\n\r\n",
     "a blank in the address": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "no slash": b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a star": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a star": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "RTSP": b"OPTIONS / RTSP/1.0\r\nCSeq: 1\r\n\r\n",
+    "ICE": b"SOURCE / ICE/1.0\r\n\r\n",
     "a tunnel": b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
     "two keys": b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: x\r\nAuthorization: y\r\n\r\n",
     "two types": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Type: x\r\nContent-Type: x\r\n\r\n",
@@ -308,6 +310,14 @@ FINE: dict[str, tuple[bytes, bytes]] = {
             b"2\r\nab\r\n0\r\nAuthorization: x\r\n\r\n"
         ),
         b"ab",
+    ),
+    "the server as a whole": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b""),
+    "bytes in headers that nobody reads": (
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCF-IPCity: S\xc3\xa3o Paulo\r\n"
+            b"Referer: https://a/\xff\r\nUser-Agent: \x80\xfe\r\n\r\n"
+        ),
+        b"",
     ),
     "h2c on a GET": (
         (
@@ -394,7 +404,7 @@ async def test_a_body_that_is_all_framing_is_refused() -> None:
     async with serving() as place:
         trailer = b"0\r\n" + b"X: " + b"a" * 20_000
         said = await place.talk(CHUNKED, *(trailer[at : at + 1000] for at in range(0, len(trailer), 1000)))
-        refusal_in(said, 400, "malformed_request")
+        refusal_in(said, 431, "headers_too_large")
 
 
 async def test_one_connection_more_than_there_may_be_is_told_so() -> None:
@@ -607,7 +617,7 @@ async def test_a_trailer_is_bounded_however_long_the_body_was() -> None:
                     writer.write(b"y" * 1000)
                     await writer.drain()
                 await asyncio.sleep(0.001)
-            refusal_in(await reader.read(), 400, "malformed_request")
+            refusal_in(await reader.read(), 431, "headers_too_large")
 
 
 async def test_a_body_that_stays_out_while_its_answer_is_under_way_ends_behind_that_answer() -> None:
