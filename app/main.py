@@ -24,6 +24,7 @@ from app.api.problems import (
     answer_problem,
     answer_validation_error,
 )
+from app.api.query import strict
 from app.api.routes import add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
@@ -67,14 +68,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, answer_validation_error)
     app.add_exception_handler(Exception, answer_exception)
     add_routes(app)
-    app.router.routes.append(Route("/openapi.json", _answer_openapi, methods=["GET"]))
+    app.router.routes.append(Route("/openapi.json", strict(_answer_openapi), methods=["GET"]))
     # For the operator, and therefore not in the contract.
-    app.add_api_route("/metrics", get_metrics, include_in_schema=False)
+    app.add_api_route("/metrics", strict(get_metrics), include_in_schema=False)
     if settings.playground_kid is not None:
         app.add_api_route(
-            "/playground/token", create_playground_token, methods=["POST"], include_in_schema=False
+            "/playground/token", strict(create_playground_token), methods=["POST"], include_in_schema=False
         )
-        app.add_api_route("/playground/samples", list_playground_samples, include_in_schema=False)
+        app.add_api_route("/playground/samples", strict(list_playground_samples), include_in_schema=False)
     add_pages(app, settings)
     return app
 

@@ -66,7 +66,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "limit": ("The maximum number of entries on a page.", {}),
     "offset": ("How many entries to skip.", {}),
     "cursor": ("The `next_cursor` of the previous page.", {}),
-    "state": ("Only requests in this state.", {}),
+    "state": ("Only requests in this state; repeat it for several.", {}),
     "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
     "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
 }

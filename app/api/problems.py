@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from app.api.query import unknown_too
 from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
 from app.documents import problems as documents
@@ -24,7 +25,6 @@ from app.errors import (
     INTERNAL_ERROR,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
-    INVALID_PARAMETER,
     METHOD_NOT_ALLOWED,
     ROUTE_NOT_FOUND,
     Fault,
@@ -125,12 +125,11 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
     """Handles parameters that do not fit their declared type."""
     if not isinstance(error, RequestValidationError):
         raise error
-    errors = [
-        FieldError("#/" + "/".join(str(part) for part in one["loc"]), str(one["type"]), str(one["msg"]))
+    errors = [  # a parameter that was repeated is one place, whichever of its values is wrong
+        FieldError("#/" + "/".join(str(part) for part in one["loc"][:2]), str(one["type"]), str(one["msg"]))
         for one in error.errors()
     ]
-    problem = Problem(INVALID_PARAMETER, "A parameter is not valid; see `errors`.", errors=errors)
-    return await answer_problem(request, problem)
+    return await answer_problem(request, unknown_too(request, errors))
 
 
 async def answer_exception(request: Request, _error: Exception) -> Response:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from app.api.internal import health
+from app.api.query import strict
 from app.api.v1 import client_tokens, events, models, quota, requests
 from app.errors import (
     BODY_TOO_LARGE,
@@ -64,6 +65,7 @@ _KEY = (
     EXPIRED_CLIENT_TOKEN,
     INSUFFICIENT_SCOPE,
     ORIGIN_NOT_ALLOWED,
+    INVALID_PARAMETER,
     QUOTA_EXCEEDED,
     DATABASE_UNAVAILABLE,
     INTERNAL_ERROR,
@@ -113,7 +115,7 @@ ROUTES = (
         models.list_models,
         "models",
         "ModelPage",
-        (*_KEY, INVALID_PARAMETER),
+        _KEY,
         text="In pages. A key or client token may be limited to some models.",
     ),
     Route(
@@ -152,7 +154,6 @@ ROUTES = (
             UPSTREAM_BUSY,
             UPSTREAM_UNREACHABLE,
             OUTCOME_UNKNOWN,
-            INVALID_PARAMETER,
         ),
         waits=True,
         text="With a `wait` the answer is held until the request has ended or the time is over. Every answer"
@@ -174,7 +175,7 @@ ROUTES = (
         events.stream_events,
         "events",
         "Event",
-        (*_KEY, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        (*_KEY, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
         text="For API keys only; client tokens follow their requests one by one. An event's id is its number:"
         " 1, 2, 3 … without gaps. Without `Last-Event-ID` the stream begins with the next event. It does not"
@@ -198,7 +199,7 @@ ROUTES = (
         client_tokens.list_client_tokens,
         "client tokens",
         "ClientTokenPage",
-        (*_KEY, INVALID_PARAMETER),
+        _KEY,
         text="The `Link` header has the address of the next page.",
     ),
     Route(
@@ -234,7 +235,7 @@ ROUTES = (
         requests.list_requests,
         "requests",
         "RequestPage",
-        (*_KEY, INVALID_PARAMETER),
+        _KEY,
         text="The `Link` header has the address of the next page.",
     ),
     Route(
@@ -254,7 +255,7 @@ ROUTES = (
         events.stream_request_events,
         "events",
         "Event",
-        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        (*_KEY, REQUEST_NOT_FOUND, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
         text="An event's id is the request's `version`. The stream ends after the last event.",
     ),
@@ -264,7 +265,7 @@ ROUTES = (
         requests.get_status,
         "requests",
         "Status",
-        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER),
+        (*_KEY, REQUEST_NOT_FOUND),
         tagged=True,
         waits=True,
         text="With a `wait` the answer is held until it changes or the time is over.",
@@ -275,7 +276,7 @@ ROUTES = (
         requests.get_result,
         "requests",
         "Result",
-        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, RESULT_ERASED),
+        (*_KEY, REQUEST_NOT_FOUND, RESULT_ERASED),
         tagged=True,
         waits=True,
         text="With a `wait` the answer is held until it changes or the time is over. Outputs are erased at"
@@ -295,7 +296,6 @@ ROUTES = (
             UPSTREAM_UNREACHABLE,
             UPSTREAM_TIMEOUT,
             NOT_CANCELLABLE,
-            INVALID_PARAMETER,
         ),
         status=202,
         strict=True,
@@ -308,7 +308,7 @@ ROUTES = (
         health.livez,
         "service",
         "Health",
-        (),
+        (INVALID_PARAMETER,),
         text="For probes; it does not use the database.",
     ),
     Route(
@@ -317,7 +317,7 @@ ROUTES = (
         health.readyz,
         "service",
         "Health",
-        (DATABASE_UNAVAILABLE, SHUTTING_DOWN),
+        (INVALID_PARAMETER, DATABASE_UNAVAILABLE, SHUTTING_DOWN),
         text="For probes and for the load balancer.",
     ),
     Route(
@@ -326,7 +326,7 @@ ROUTES = (
         health.list_problems,
         "service",
         "ProblemKinds",
-        (),
+        (INVALID_PARAMETER,),
         text="Each with its code, whether it is worth repeating the request, and a remedy.",
     ),
     Route(
@@ -335,7 +335,7 @@ ROUTES = (
         health.get_problem,
         "service",
         "ProblemKind",
-        (ROUTE_NOT_FOUND,),
+        (INVALID_PARAMETER, ROUTE_NOT_FOUND),
         text="This address is the `type` of such a problem.",
     ),
 )
@@ -356,7 +356,7 @@ def _built_routes() -> tuple[BaseRoute, ...]:
     for route in ROUTES:
         router.add_api_route(
             route.path,
-            route.handler,
+            strict(route.handler, *(("wait",) if route.waits else ()), path=route.path),
             methods=[route.method],
             operation_id=route.operation_id,
             tags=[route.tag],

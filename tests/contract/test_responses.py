@@ -101,6 +101,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
         body = {"json": world.body("canned") if takes_input else {}} if route.method == "POST" else {}
         if not route.streams:  # which do not end by themselves
             await ask(route.method, own, **body)
+        await ask(route.method, f"{own}?nothing=1", **body)
         if route.needs_key:
             await ask(route.method, own, headers={"Authorization": ""})
             await ask(route.method, own, headers={"Authorization": "Bearer rg_test_x"})

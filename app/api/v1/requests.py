@@ -118,7 +118,7 @@ async def list_requests(
     *,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
-    state: Annotated[State | None, Query()] = None,
+    state: Annotated[list[State] | None, Query(max_length=len(State))] = None,
     # PostgreSQL accepts no NUL in a text; model ids have no other characters than these.
     model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
     token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
@@ -132,7 +132,7 @@ async def list_requests(
         limit=limit + 1,
         mode=principal.mode,
         before=None if cursor is None else decode_cursor(cursor, is_id),
-        states=None if state is None else frozenset({state}),
+        states=None if state is None else frozenset(state),
         model_id=model_id,
         **seen,
     )
@@ -144,7 +144,7 @@ async def list_requests(
         filters = "".join(
             f"&{name}={quote(value)}"
             for name, value in (
-                ("state", state),
+                *(("state", one) for one in state or ()),
                 ("model_id", model_id),
                 ("token_id", token_id),
                 ("end_user", end_user),

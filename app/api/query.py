@@ -1,0 +1,115 @@
+"""Query parameters are as strict as bodies: what an address does not take is refused, never ignored.
+
+A misspelt filter that were ignored would show everything. So an unknown name, a name that is sent twice and
+an empty value are errors; a parameter that takes a list may be repeated.
+"""
+
+import difflib
+import functools
+import inspect
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, get_args, get_origin
+
+from fastapi import params
+from fastapi.dependencies.utils import get_dependant, get_flat_params
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.catalog.findings import clipped, fragment
+from app.errors import INVALID_PARAMETER, FieldError, Problem
+
+Handler = Callable[..., Awaitable[Response]]
+
+_MAX_ERRORS: Final = 20
+_MAX_NEAR_CHARS: Final = 64  # finding similar names takes time
+_MAX_NAME: Final = 100
+_REQUEST: Final = "request"
+
+
+def strict(handler: Handler, *more: str, path: str = "") -> Handler:
+    """Returns the handler of a route that refuses every query parameter that the route does not take.
+
+    It takes those in the handler's signature and its dependencies', except those that stand in the route's
+    `path`, and those named in `more`, which the handler reads from the request itself. The check comes after
+    authentication.
+    """
+    signature = inspect.signature(handler)
+    names = _declared(handler, path) | dict.fromkeys(more, False)
+    takes_request = _REQUEST in signature.parameters
+
+    @functools.wraps(handler)
+    async def checked(*args: Any, **kwargs: Any) -> Response:
+        request: Request = args[0] if args else kwargs[_REQUEST]
+        if not takes_request:
+            del kwargs[_REQUEST]
+        if errors := _faults(request, names):
+            raise _problem(errors)
+        return await handler(*args, **kwargs)
+
+    if not takes_request:
+        own = inspect.Parameter(_REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+        signature = signature.replace(parameters=[*signature.parameters.values(), own])
+    checked.__signature__ = signature  # type: ignore[attr-defined]  # which FastAPI reads
+    checked.query_names = names  # type: ignore[attr-defined]  # for `unknown_too`
+    return checked
+
+
+def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
+    """Returns the refusal of parameters with invalid values, which also names all that its route refuses."""
+    names: Mapping[str, bool] = getattr(request.scope.get("endpoint"), "query_names", {})
+    strange = {one.pointer: one for one in (*invalid, *_faults(request, names))}
+    return _problem(list(strange.values()))
+
+
+def _declared(handler: Handler, path: str) -> dict[str, bool]:
+    """Returns the names of the query parameters in a handler's signature, and whether each takes a list."""
+    fields = get_flat_params(get_dependant(path=path.replace(":path", ""), call=handler))
+    return {
+        field.alias: _is_list(field.field_info.annotation)
+        for field in fields
+        if isinstance(field.field_info, params.Query)
+    }
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
+
+
+def _faults(request: Request, names: Mapping[str, bool]) -> list[FieldError]:
+    if not request.scope.get("query_string"):
+        return []
+    sent = request.query_params.multi_items()
+    counts = Counter(name for name, _ in sent)
+    empty = {name for name, value in sent if not value}
+    errors: list[FieldError] = []
+    for name in counts:
+        if len(errors) >= _MAX_ERRORS:
+            break
+        if name not in names:
+            errors.append(_error(name, "unknown_parameter", _unknown(name, list(names))))
+        elif counts[name] > 1 and not names[name]:
+            errors.append(_error(name, "repeated", f"was sent {counts[name]} times; send it once"))
+        elif name in empty:
+            errors.append(_error(name, "empty", "is empty; leave it out instead"))
+    return errors
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    if not names:
+        return "is not known: this address takes no query parameters"
+    lowered = {known.lower().replace("_", ""): known for known in names}
+    plain = name[:_MAX_NEAR_CHARS].lower().replace("_", "").replace("-", "")
+    near = difflib.get_close_matches(plain, lowered, n=1)
+    hint = f" (did you mean `{lowered[near[0]]}`?)" if near else ""
+    return f"is not a parameter of this address{hint}; parameters: {', '.join(names)}"
+
+
+def _error(name: str, code: str, detail: str) -> FieldError:
+    return FieldError(fragment(("query", clipped(name, _MAX_NAME))), code, detail)
+
+
+def _problem(errors: list[FieldError]) -> Problem:
+    first = f"`{errors[0].pointer.rpartition('/')[2]}` {errors[0].detail}"
+    rest = "" if len(errors) == 1 else " `errors` has all."
+    return Problem(INVALID_PARAMETER, f"{first}.{rest}", errors=errors)
