@@ -87,6 +87,7 @@ _DONE = {200: "Success.", 201: "Created.", 202: "See `outcome` for whether it wa
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with an API key of the gateway's."
+    " `HEAD` answers as `GET` does, without a body."
     " Every error is a problem document (RFC 9457); `GET /problems` lists them all. Every address may also"
     " answer 400 `malformed_request`, 405 `method_not_allowed`, 408 `request_timeout`, 414"
     " `address_too_long`, 431 `headers_too_large` and 503 `too_many_connections`."

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
 
+from app.api.addresses import Addresses
 from app.api.query import unknown_too
 from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
@@ -147,7 +147,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return Problem(ROUTE_NOT_FOUND, f"There is no {request.url.path[:200]!r} here.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _allowed_methods(request)
+        allowed = Addresses(request.app.router.routes).methods(request.scope)
         return Problem(
             METHOD_NOT_ALLOWED,
             f"This address supports {allowed or 'no method'}, not {request.method}.",
@@ -155,17 +155,6 @@ def _of_http_exception(request: Request, error: HTTPException) -> Problem:
         )
     fault = replace(HTTP_ERROR, status=error.status_code)
     return Problem(fault, str(error.detail), headers=dict(error.headers or {}))
-
-
-def _allowed_methods(request: Request) -> str:
-    """Returns the methods of all routes at this address: the framework names only those of the first."""
-    methods = {
-        method
-        for route in request.app.router.routes
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in getattr(route, "methods", None) or ()
-    }
-    return ", ".join(sorted(methods))
 
 
 def _base_url(request: Request) -> str:

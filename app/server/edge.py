@@ -1,6 +1,7 @@
-"""The outermost layer, pure ASGI: trace id, access log, allowed response headers, CORS.
+"""The outermost layer, pure ASGI: trace id, access log, allowed response headers, CORS, HEAD and OPTIONS.
 
-No exception leaves it, except where half a response was sent and only closing the connection tells so.
+It tidies the path before anything judges it. No exception leaves it, except where half a response was sent
+and only closing the connection tells so.
 """
 
 import time
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.addresses import Addresses
 from app.api.cors import (
     PUBLIC,
     Pairs,
@@ -80,6 +82,7 @@ class Edge:
     def __init__(self, app: FastAPI, base_url: str) -> None:
         self._app = app
         self._base_url = base_url
+        self._addresses = Addresses(app.router.routes)
         # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
         self._fixed = (*SECURITY_HEADERS, _HSTS) if urlsplit(base_url).scheme == "https" else SECURITY_HEADERS
         app.state.draining = False
@@ -89,11 +92,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})  # not every server sets it
+        judged = {**scope, "path": self._addresses.tidied(scope["path"])}
+        if scope["method"] == "HEAD":
+            judged["method"], send = "GET", _head_alone(send)
+        await self._answer(judged, receive, send, sent=scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, *, sent: Scope) -> None:
+        """Answers a request whose path is tidied and whose method is no HEAD; `sent` is as it came."""
         traceparent, origin = _read(scope["headers"])
         trace_id = trace_id_of(traceparent)
         token = trace_id_var.set(trace_id)
         started_s = time.perf_counter()
-        scope.setdefault("state", {})  # not every server sets it
         if origin is not None:
             note_origin(scope, origin)
         status = 0
@@ -113,7 +123,7 @@ class Edge:
         try:
             await self._serve(scope, receive, send_marked, origin)
         except Exception:
-            _log.exception("A request failed.", method=scope["method"], path=scope["path"])
+            _log.exception("A request failed.", method=sent["method"], path=scope["path"])
             if not status:
                 await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
             elif not complete:
@@ -122,10 +132,11 @@ class Edge:
             if scope["path"] not in _QUIET:
                 _log.info(
                     "A request was answered.",
-                    method=scope["method"],
+                    method=sent["method"],
                     path=scope["path"],
                     status=status,
                     duration_ms=round((time.perf_counter() - started_s) * 1000, 2),
+                    **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
                 )
             trace_id_var.reset(token)
 
@@ -137,6 +148,8 @@ class Edge:
             )
         elif origin is not None and is_preflight(scope):
             await self._answer_preflight(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await self._answer_options(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -147,6 +160,13 @@ class Edge:
             await self._refuse(problem, scope, receive, send)
         else:
             await Response(status_code=204)(scope, receive, send)
+
+    async def _answer_options(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a load balancer's probe, or whoever asks for the methods of an address."""
+        if allowed := self._addresses.methods(scope):
+            await Response(status_code=204, headers={"Allow": allowed})(scope, receive, send)
+        else:
+            await self._refuse(Problem(ROUTE_NOT_FOUND, "There is nothing here."), scope, receive, send)
 
     def _final_headers(
         self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, cors_headers: Pairs
@@ -171,6 +191,17 @@ class Edge:
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         await response(problem, base_url=self._base_url, instance=scope["path"])(scope, receive, send)
+
+
+def _head_alone(send: Send) -> Send:
+    """Returns a `send` for HEAD, which ends the response behind its head; so a stream ends there as well."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_head
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:

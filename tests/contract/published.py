@@ -89,6 +89,8 @@ class Contract:
         if route is None:
             # Preflights are asked by browsers, and by no client of the document's.
             usual = {204, 403, 503} if is_preflight(answer.request) else {404, 405}
+            if answer.request.method == "OPTIONS" and answer.headers.get("allow"):
+                usual |= {204}
             if answer.status_code not in usual:
                 return [f"{answer.status_code} at an address without an operation"]
             return (
@@ -138,7 +140,8 @@ def _close(schema: Any) -> None:
 
 def route_of(method: str, path: str) -> Route | None:
     """The operation that an address stands for, or None."""
-    fitting = (one for one, form in _PATTERNS.items() if one.method == method and form.fullmatch(path))
+    asked = "GET" if method == "HEAD" else method
+    fitting = (one for one, form in _PATTERNS.items() if one.method == asked and form.fullmatch(path))
     return next(fitting, None)
 
 

@@ -114,7 +114,7 @@ KEYLESS: dict[str, tuple[Call, int]] = {
     "405": (lambda world, headers: world.client.put(SUBMIT, headers=headers), 405),
     "OPTIONS that is no preflight": (
         lambda world, headers: world.client.options(SUBMIT, headers=headers),
-        405,
+        204,
     ),
     "livez": (_get("/livez", **NO_KEY), 200),
     "readyz": (_get("/readyz", **NO_KEY), 200),

@@ -74,11 +74,6 @@ async def test_an_unknown_type_of_problem_is_itself_a_problem(world: World) -> N
 
 
 async def test_nothing_is_at_any_other_address_and_nothing_redirects(world: World) -> None:
-    known = [
-        one.path.replace("{request_id}", "0" * 36).replace("{slug}", "invalid-json")
-        for one in ROUTES
-        if "model_id" not in one.path
-    ]
     others = [
         "/",
         "//",
@@ -89,32 +84,27 @@ async def test_nothing_is_at_any_other_address_and_nothing_redirects(world: Worl
         "/.env",
         "/%00",
         "/v1/requests/../..",
-        "/docs/",
     ]
     others += [
         "/docs/files/nothing",
         "/docs/vendor/..%2f..%2fsecrets.py",
         "/V1/models",
-        "/openapi.json/",
         "/x" * 2000,
     ]
-    others += [f"{path}/" for path in known if path != "/v1/models"]
-    others += [f"/{path}" for path in known]
     for path in others:
         answer = await world.client.request("GET", f"{OURS}{path}")
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json", path
-        # `/v1/models/` is the address of the model of no name; everything else is no address at all.
-        assert answer.json()["code"] in {"route_not_found", "model_not_found", "request_not_found"}, path
-    problem_of(await world.client.get("/v1/models/"), 404, "model_not_found")
+        assert answer.json()["code"] in {"route_not_found", "request_not_found"}, path
 
 
 async def test_every_address_names_the_methods_that_it_takes(world: World) -> None:
     for route in ROUTES:
         path = route.path.replace("{model_id:path}", DREAMINA).replace("{request_id}", "0" * 36)
         path = path.replace("{slug}", "invalid-json")
-        expected = {one.method for one in ROUTES if one.path == route.path}
-        for method in ("PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
+        expected = {one.method for one in ROUTES if one.path == route.path} | {"OPTIONS"}
+        expected |= {"HEAD"} if "GET" in expected else set()
+        for method in {"PUT", "DELETE", "PATCH", "GET", "HEAD", "POST"} - expected:
             answer = await world.client.request(method, path)
             assert answer.status_code == 405, (method, path)
             assert set(answer.headers["allow"].split(", ")) == expected
