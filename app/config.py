@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "REELGATE_"
 _TEN_YEARS_S = 315_360_000
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _BRACKETS = re.compile(r"\[[^\[\]]+\]")
 _POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
@@ -280,6 +281,11 @@ class Settings(BaseSettings):
         default=None,
         description="A folder of your own model files: they are added to the shipped ones, or replace them.",
     )
+    cors_headers: CommaList = Field(
+        default_factory=list,
+        description="More request headers that pages may send, separated by commas: those of usual tracing"
+        " tools are allowed already.",
+    )
     http_media_hosts: CommaList = Field(
         default_factory=list,
         description="host:port pairs, separated by commas, from which files may be fetched over plain http,"
@@ -479,6 +485,13 @@ class Settings(BaseSettings):
         if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
             raise ValueError("may contain only printable ASCII characters without spaces")
         return value
+
+    @field_validator("cors_headers")
+    @classmethod
+    def _header_names(cls, values: list[str]) -> list[str]:
+        if wrong := [value for value in values if not _HEADER_NAME.fullmatch(value)]:
+            raise ValueError(f"{wrong[0]!r} is not the name of a header")
+        return values
 
     @field_validator("http_media_hosts")
     @classmethod

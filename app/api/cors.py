@@ -27,24 +27,15 @@ _EXPOSED: Final = (
         b" Reelgate-Media-Warnings, Reelgate-Stale, Reelgate-Trace-Id, Retry-After, WWW-Authenticate"
     ),
 )
-_PREFLIGHT: Final = (
-    (b"access-control-allow-methods", b"GET, POST"),
-    (
-        b"access-control-allow-headers",
-        b", ".join(
-            (
-                b"Authorization",
-                b"Content-Type",
-                b"Idempotency-Key",
-                b"If-None-Match",
-                b"Last-Event-ID",
-                b"Prefer",
-                b"Reelgate-Start-Deadline",
-                b"Traceparent",
-            )
-        ),
-    ),
-    (b"access-control-max-age", b"600"),
+_ALLOWED: Final = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"),
+    "Reelgate-Start-Deadline",
+    # Nothing here reads these. Tools add them to every request of a page, which would fail as a whole.
+    *("Cache-Control", "Pragma", "X-Requested-With", "X-Request-ID", "X-Correlation-ID"),
+    *("Traceparent", "Tracestate", "Baggage", "Sentry-Trace", "B3", "X-B3-TraceId", "X-B3-SpanId"),
+    *("X-B3-ParentSpanId", "X-B3-Sampled", "Uber-Trace-Id", "X-Amzn-Trace-Id", "Newrelic"),
+    *("Request-Id", "Request-Context", "Elastic-Apm-Traceparent", "X-Datadog-Trace-Id"),
+    *("X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags"),
 )
 _CLOSED: Final = frozenset({"/metrics"})  # paths that no page may call
 PUBLIC: Final = frozenset({"/client.js", "/client.d.ts"})
@@ -125,7 +116,19 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
     if not is_known:
         return ()
     allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
-    return (allowed, *_PREFLIGHT) if is_preflight(scope) else (allowed, _EXPOSED)
+    if is_preflight(scope):
+        return (allowed, *_preflight_headers(tuple(gateway.settings.cors_headers)))
+    return (allowed, _EXPOSED)
+
+
+@lru_cache(maxsize=8)
+def _preflight_headers(more: tuple[str, ...]) -> Pairs:
+    """Returns what a preflight allows; `more` are request headers that the operator has added."""
+    return (
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", ", ".join((*_ALLOWED, *more)).encode()),
+        (b"access-control-max-age", b"600"),
+    )
 
 
 def cross_origin_headers(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,5 +1,6 @@
 """Tenants: the customers whose requests, keys and quotas are kept apart."""
 
+import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from app.kit.text import is_storable, quoted
 
 MediaChecks = Literal["enforce", "warn", "off"]
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)\Z")
+_APP_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,49}\Z")
+_NO_SCHEMES = frozenset({"about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 
 
@@ -153,8 +156,11 @@ def origins_in(column: str | None) -> frozenset[str]:
 def origin_of(text: str) -> str:
     """Returns an origin as a browser sends it: in lower case, with a port only where it is not the usual one.
 
+    The pages of apps and of browsers' extensions have schemes of their own (`capacitor://localhost`), whose
+    hosts are kept as they are written.
+
     Raises:
-        OriginError: the text is no origin; `null` and wildcards are none.
+        OriginError: the text is no origin; `null`, wildcards and the schemes of files are none.
 
     """
     try:
@@ -164,12 +170,23 @@ def origin_of(text: str) -> str:
         parts, port = urlsplit(""), None
     host = parts.hostname or ""
     usual = {"https": 443, "http": 80}.get(parts.scheme)
-    if usual is None or not _HOST.match(host) or "@" in parts.netloc or parts.path.strip("/") or parts.query:
+    is_known = usual is not None or _is_app_scheme(parts.scheme)
+    is_bare = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
+    if not is_known or not _HOST.match(host) or not is_bare:
         raise OriginError(
-            f"{quoted(text)} is not an origin such as https://app.example, without a path or a wildcard."
+            f"{quoted(text)} is not an origin such as https://app.example or capacitor://localhost, without a"
+            " path or a wildcard."
         )
+    if usual is None:
+        return f"{parts.scheme}://{parts.netloc}"
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
+
+
+def _is_app_scheme(scheme: str) -> bool:
+    """Returns whether pages inside an app may have this scheme; `htps` is more likely a typing error."""
+    is_one = _APP_SCHEME.match(scheme) is not None and scheme not in _NO_SCHEMES
+    return is_one and not difflib.get_close_matches(scheme, ("http", "https"), cutoff=0.7)
 
 
 def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Tenant:

@@ -25,6 +25,15 @@ NORMAL = {
     "http://localhost:5173": "http://localhost:5173",
     "http://127.0.0.1:5173": "http://127.0.0.1:5173",
     "http://[::1]:5173": "http://[::1]:5173",
+    "http://tauri.localhost": "http://tauri.localhost",
+    "capacitor://localhost": "capacitor://localhost",
+    "ionic://localhost/": "ionic://localhost",
+    "tauri://localhost": "tauri://localhost",
+    "app://obsidian.md": "app://obsidian.md",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop": "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "safari-web-extension://5F2A0D3C-0000-4000-8000-0123456789AB": (
+        "safari-web-extension://5F2A0D3C-0000-4000-8000-0123456789AB"
+    ),
 }
 NONE = (
     "",
@@ -46,7 +55,16 @@ NONE = (
     "https://bücher.example",
     "file:///page.html",
     "ftp://app.example",
-    "chrome-extension://abc",
+    "htps://app.example",
+    "httpss://app.example",
+    "capacitor://",
+    "capacitor://*",
+    "capacitor://localhost/page",
+    "capacitor://localhost#a",
+    "capacitor:localhost",
+    "data://app.example",
+    "wss://app.example",
+    "https://app.example#a",
     "javascript:alert(1)",
 )
 

@@ -163,7 +163,7 @@ async def test_without_an_origin_nothing_is_said_of_pages(world: World) -> None:
     await _register(world)
     await _check(world, None, keyed=False, keyless=False, refused=False)
     answer = await _preflight(world, {})
-    problem_of(answer, 405, "method_not_allowed")
+    assert answer.status_code == 204
     assert _told(answer) == {}
 
 
@@ -177,10 +177,7 @@ async def test_a_tenants_pages_call_with_its_keys_and_read_every_answer(world: W
         assert _told(answer) == {
             "access-control-allow-origin": origin,
             "access-control-allow-methods": "GET, POST",
-            "access-control-allow-headers": (
-                "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer,"
-                " Reelgate-Start-Deadline, Traceparent"
-            ),
+            "access-control-allow-headers": ", ".join(cors._ALLOWED),
             "access-control-max-age": "600",
         }
 
