@@ -26,6 +26,8 @@ class Fault:
     retryable: bool
     remedy: str
     registered: str | None = None
+    error_code: int | None = None
+    """RunComfy's number for an error of this meaning, which its own clients read; None where it has none."""
 
     @property
     def slug(self) -> str:
@@ -74,6 +76,13 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         return f"{self.fault.code}: {self.detail}"
 
 
+# RunComfy's numbers. Only what is the caller's has one: RunComfy refusing our own token is no BAD_TOKEN.
+BAD_MODEL_ID = 400001
+NO_BALANCE = 400002
+BAD_TOKEN = 400004
+NO_ACCESS = 403001
+NO_REQUEST = 404001
+
 INVALID_JSON = Fault(
     "invalid_json",
     400,
@@ -109,6 +118,7 @@ MISSING_API_KEY = Fault(
     "No API key was sent.",
     retryable=False,
     remedy="Send `Authorization: Bearer rg_live_…` (or `rg_test_…`; from a web page, `rg_client_…`).",
+    error_code=BAD_TOKEN,
 )
 INVALID_API_KEY = Fault(
     "invalid_api_key",
@@ -116,6 +126,7 @@ INVALID_API_KEY = Fault(
     "The API key is not valid.",
     retryable=False,
     remedy="Check the key for typing errors; it may also have been revoked or rotated, or have expired.",
+    error_code=BAD_TOKEN,
 )
 INVALID_CLIENT_TOKEN = Fault(
     "invalid_client_token",
@@ -124,6 +135,7 @@ INVALID_CLIENT_TOKEN = Fault(
     retryable=False,
     remedy="Get a new token from your backend. This one, or the API key that created it, may have been"
     " revoked.",
+    error_code=BAD_TOKEN,
 )
 EXPIRED_CLIENT_TOKEN = Fault(
     "expired_client_token",
@@ -132,6 +144,7 @@ EXPIRED_CLIENT_TOKEN = Fault(
     retryable=False,
     remedy="Get a new token from your backend and continue; requests that were already made are not"
     " affected.",
+    error_code=BAD_TOKEN,
 )
 INSUFFICIENT_SCOPE = Fault(
     "insufficient_scope",
@@ -139,6 +152,7 @@ INSUFFICIENT_SCOPE = Fault(
     "The API key or client token is not allowed to make this call.",
     retryable=False,
     remedy="Use an API key or client token that is allowed to; `detail` says what is missing.",
+    error_code=NO_ACCESS,
 )
 OUT_OF_BOUNDS = Fault(
     "out_of_bounds",
@@ -146,6 +160,7 @@ OUT_OF_BOUNDS = Fault(
     "The client token does not allow this input.",
     retryable=False,
     remedy="Change the inputs that `errors` names, or get a token with wider bounds from your backend.",
+    error_code=NO_ACCESS,
 )
 ORIGIN_NOT_ALLOWED = Fault(
     "origin_not_allowed",
@@ -154,6 +169,7 @@ ORIGIN_NOT_ALLOWED = Fault(
     retryable=False,
     remedy="Ask the operator to add the page's exact origin to the tenant (`reelgate tenants set-origins`),"
     " and have your backend create client tokens for that origin.",
+    error_code=NO_ACCESS,
 )
 MODEL_NOT_ALLOWED = Fault(
     "model_not_allowed",
@@ -161,6 +177,7 @@ MODEL_NOT_ALLOWED = Fault(
     "The API key or client token may not use this model.",
     retryable=False,
     remedy="Use an API key or client token whose list of models includes this model.",
+    error_code=NO_ACCESS,
 )
 ROUTE_NOT_FOUND = Fault(
     "route_not_found",
@@ -175,6 +192,7 @@ MODEL_NOT_FOUND = Fault(
     "The catalogue has no such model.",
     retryable=False,
     remedy="GET /v1/models lists the models that this gateway serves.",
+    error_code=BAD_MODEL_ID,
 )
 REQUEST_NOT_FOUND = Fault(
     "request_not_found",
@@ -184,6 +202,7 @@ REQUEST_NOT_FOUND = Fault(
     remedy="Check the request id. A request is visible only to its own tenant, with a key of the mode"
     " (live or"
     " test) in which it was made, or with a client token that may read it.",
+    error_code=NO_REQUEST,
 )
 CLIENT_TOKEN_NOT_FOUND = Fault(
     "client_token_not_found",
@@ -228,6 +247,7 @@ RESULT_ERASED = Fault(
     "The output was erased at the end of its retention period.",
     retryable=False,
     remedy="Fetch results earlier; the record of the request is still there.",
+    error_code=NO_REQUEST,
 )
 BODY_TOO_LARGE = Fault(
     "body_too_large",

@@ -45,6 +45,16 @@ def errors() -> str:
     return "\n".join(rows)
 
 
+def error_codes() -> str:
+    """Returns the table of RunComfy's numbers, with the errors of the catalogue that have them."""
+    numbers = sorted({fault.error_code for fault in CATALOGUE if fault.error_code is not None})
+    rows = ["| `error_code` | Where `code` is |", "|---|---|"]
+    for number in numbers:
+        codes = ", ".join(f"`{fault.code}`" for fault in CATALOGUE if fault.error_code == number)
+        rows.append(f"| {number} | {codes} |")
+    return "\n".join(rows)
+
+
 def states() -> str:
     """Returns the table of all states of a generation, with what RunComfy's routes show for each."""
     rows = ["| State | On `/status` | On `/result` | Ends |", "|---|---|---|---|"]
@@ -88,7 +98,7 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (settings, errors, states, printing_options)
+    part.__name__: part for part in (settings, errors, error_codes, states, printing_options)
 }
 
 

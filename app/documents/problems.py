@@ -13,8 +13,18 @@ from app.documents.limits import (
     refused_limits,
 )
 from app.documents.schema import keywords
-from app.errors import CATALOGUE, GATEWAY_QUEUE_FULL, QUEUE_FULL, Fault
+from app.errors import (
+    BAD_TOKEN,
+    CATALOGUE,
+    GATEWAY_QUEUE_FULL,
+    NO_BALANCE,
+    QUEUE_FULL,
+    QUOTA_EXHAUSTED,
+    UPSTREAM_REJECTED,
+    Fault,
+)
 from app.kit.log import trace_id_var
+from app.quotas.metrics import Unit
 from app.quotas.problem import QuotaProblem
 
 _WITHOUT_AMOUNTS: Final = dict.fromkeys(
@@ -31,11 +41,12 @@ class ProblemKind(TypedDict):
     code: Annotated[str, keywords("A stable code for programs.", enum=[fault.code for fault in CATALOGUE])]
     retryable: Annotated[bool, keywords("Whether sending the same request again can help.")]
     remedy: Annotated[str, keywords("What to do about it.")]
+    error_code: NotRequired[Annotated[int, keywords("RunComfy's number for an error of this meaning.")]]
 
 
 def problem_kind(fault: Fault, base_url: str) -> ProblemKind:
     """Returns an entry of the catalogue."""
-    return {
+    document: ProblemKind = {
         "type": problem_type(base_url, fault),
         "title": fault.title,
         "status": fault.status,
@@ -43,6 +54,9 @@ def problem_kind(fault: Fault, base_url: str) -> ProblemKind:
         "retryable": fault.retryable,
         "remedy": fault.remedy,
     }
+    if fault.error_code is not None:
+        document["error_code"] = fault.error_code
+    return document
 
 
 class ProblemKinds(TypedDict):
@@ -99,6 +113,8 @@ def problem(one: errors.Problem, principal: Principal | None, *, base_url: str, 
         "retryable": fault.retryable,
         "remedy": fault.remedy,
     }
+    if (error_code := _error_code(one)) is not None:
+        document["error_code"] = error_code
     if one.retry_after_s is not None:
         document["retry_after_s"] = one.retry_after_s
     if one.errors:
@@ -111,6 +127,20 @@ def problem(one: errors.Problem, principal: Principal | None, *, base_url: str, 
     if "upstream" in one.extra:
         document["upstream"] = one.extra["upstream"]
     return document
+
+
+def _error_code(one: errors.Problem) -> int | None:
+    """Returns RunComfy's number for a problem: its own where it refused the input, or that of the fault.
+
+    Where a budget or a balance of credits is used up, that is RunComfy's "no balance".
+    """
+    if isinstance(one, QuotaProblem) and one.fault is QUOTA_EXHAUSTED:
+        lasting = [each for each in one.violated if each.retry_after_s is None]
+        return NO_BALANCE if any(each.limit.metric.unit is Unit.MICROCREDITS for each in lasting) else None
+    if one.fault is UPSTREAM_REJECTED:
+        code = (one.extra.get("upstream") or {}).get("error_code")
+        return code if isinstance(code, int) and code != BAD_TOKEN else None
+    return one.fault.error_code
 
 
 def detail(one: errors.Problem, principal: Principal | None) -> str:

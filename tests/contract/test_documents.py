@@ -45,6 +45,7 @@ def test_what_a_page_says_of_the_code_is_what_the_code_has(page: Path) -> None:
 def test_every_part_that_can_be_made_stands_on_one_page() -> None:
     found = [(name, page.name) for page in PAGES for name in docs.parts_of(page.read_text(encoding="utf-8"))]
     assert sorted(found) == [
+        ("error_codes", "errors.md"),
         ("errors", "errors.md"),
         ("printing_options", "operating.md"),
         ("settings", "settings.md"),
