@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from app.auth.origins import Origins
+from app.auth.permits import Permits
 from app.auth.principal import Authenticator
 from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
@@ -54,12 +55,13 @@ _log = get_logger("gateway")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may call: authentication, web origins, limits on calls, minting, and the rejection log.
+    """Who may call: authentication, permits, web origins, limits on calls, minting, and the rejection log.
 
     `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
 
     authenticator: Authenticator
+    permits: Permits
     origins: Origins
     reads: CallLimiter
     calls: CallLimiter
@@ -197,6 +199,7 @@ async def open_gateway(
             policy=policy,
             access=Access(
                 authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
+                permits=Permits(db, clock, tasks),
                 origins=Origins(db, clock),
                 reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
                 calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),

@@ -17,7 +17,7 @@ from tests.harness import World, until
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a stream; a comment has neither of the first three, and `retry` alone is no message."""
+    """One message of a stream; a comment has neither of the first three."""
 
     id: int | None = None
     event: str | None = None
@@ -30,21 +30,24 @@ class Message:
 
 
 def parse(text: str) -> list[Message]:
-    """The messages of a stream's text, of which the last one may be cut (and is not a message then)."""
-    messages = []
-    for block in text.split("\n\n")[:-1]:
-        fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        if set(fields) == {"retry"}:
-            continue
-        assert set(fields) <= {"id", "event", "data", ""}, block
-        messages.append(
-            Message(
-                int(fields["id"]) if "id" in fields else None,
-                fields.get("event"),
-                json.loads(fields["data"]) if "data" in fields else None,
-                fields.get(""),
-            )
-        )
+    """The messages of a stream's text, of which the last one may be cut (and is not a message then).
+
+    Every blank line ends a block with data; a comment is a line alone.
+    """
+    messages: list[Message] = []
+    fields: dict[str, str] = {}
+    for line in text.split("\n")[:-1]:
+        if line.startswith(":"):
+            assert not fields, "a comment within a block"
+            messages.append(Message(comment=line.removeprefix(": ")))
+        elif line:
+            name, _, value = line.partition(": ")
+            assert name in {"id", "event", "data", "retry"}, line
+            fields[name] = value
+        else:
+            number = int(fields["id"]) if "id" in fields else None
+            messages.append(Message(number, fields["event"], json.loads(fields["data"])))
+            fields = {}
     return messages
 
 

@@ -62,6 +62,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
     "token_id": ("The `token_id` of a client token, which is not the token.", {"type": "string"}),
     "end_user": ("Only entries of this end user.", {}),
+    "ids": ("The `request_id`s of up to 50 requests, separated by commas.", {"type": "string"}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
     "limit": ("The maximum number of entries on a page.", {}),
     "offset": ("How many entries to skip.", {}),
@@ -156,8 +157,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
     success = operation["responses"][str(route.status)]
     if route.streams:
         success["description"] = (
-            "Server-sent events: `state`, whose data is the JSON below, and `position`, which tells the place"
-            " in the queue and has no id."
+            "Server-sent events: `state`, whose data is the JSON below; `position`, which tells the place"
+            " in the queue and has no id; and `problem`, with which a stream ends when its key or token does."
         )
         (schema,) = success["content"].values()
         success["content"] = {"text/event-stream": schema}
@@ -205,7 +206,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         ]
     if route.strict:
         parameters.append(_header("Prefer", "`handling=strict`: a 409 if the request was not cancelled."))
-    if route.streams:
+    if route.streams and route.resumes:
         text = "The id of the last event that the caller has seen."
         parameters.append(_header("Last-Event-ID", text) | {"schema": _EVENT_ID})
     return parameters

@@ -96,6 +96,8 @@ class Route:
     """The schema of its body, unless that is a model's input schema."""
     streams: bool = False
     """Whether its response is a stream of events, each of the schema `answer`."""
+    resumes: bool = True
+    """Whether its stream can be resumed after an event, by `Last-Event-ID`."""
 
     @property
     def operation_id(self) -> str:
@@ -177,9 +179,9 @@ ROUTES = (
         "Event",
         (*_KEY, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
-        text="For API keys only; client tokens follow their requests one by one. An event's id is its number:"
-        " 1, 2, 3 … without gaps. Without `Last-Event-ID` the stream begins with the next event. It does not"
-        " end by itself.",
+        text="For API keys only; client tokens name the requests that they follow. An event's id is its"
+        " number: 1, 2, 3 … without gaps. Without `Last-Event-ID` the stream begins with the next event. It"
+        " does not end by itself.",
     ),
     Route(
         "POST",
@@ -237,6 +239,19 @@ ROUTES = (
         "RequestPage",
         _KEY,
         text="The `Link` header has the address of the next page.",
+    ),
+    Route(
+        "GET",
+        "/v1/requests/events",
+        events.stream_events_of_requests,
+        "events",
+        "Event",
+        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        streams=True,
+        resumes=False,
+        text="One stream, and so one connection, for up to 50 requests. It begins with all events of each of"
+        " them; the events have no ids, but their versions say which are new. The stream ends when all the"
+        " requests have ended.",
     ),
     Route(
         "GET",

@@ -5,7 +5,7 @@ database. What is stored is an HMAC under the server's pepper; the key itself is
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -222,6 +222,12 @@ def find(connection: Connection, kid: str) -> APIKey | None:
         return None
     row = connection.execute(_SELECT.where(api_keys.c.kid == kid)).one_or_none()
     return None if row is None else _api_key(row)
+
+
+def find_all(connection: Connection, kids: Collection[str]) -> dict[str, APIKey]:
+    """Returns the records of several keys, by their kids; a kid without a key is left out."""
+    rows = connection.execute(_SELECT.where(api_keys.c.kid.in_(kids)))
+    return {key.kid: key for key in map(_api_key, rows)}
 
 
 def newest_pepper_id(connection: Connection) -> str | None:

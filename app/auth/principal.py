@@ -22,7 +22,7 @@ from app.errors import (
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.secrets import keyed_digest, pepper_id, same
-from app.kit.tasks import Tasks, retrieve_exception
+from app.kit.tasks import Tasks
 
 _log = get_logger("auth")
 
@@ -97,7 +97,6 @@ class Authenticator:
         self._remembered: dict[bytes, tuple[int, Principal]] = {}
         self._lookups: dict[bytes, tuple[int, asyncio.Future[Principal]]] = {}
         self._noted_ms: dict[str, int] = {}
-        self._checking: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
     @classmethod
     def with_peppers(
@@ -144,39 +143,9 @@ class Authenticator:
         if presented.kind == "client":
             return await self._of_token(presented, now_ms)
         key = await self._db.read(keys.find, presented.kid)
-        key = _check_key(key if self._is_right(presented, key) else None, now_ms)
+        key = check_key(key if self._is_right(presented, key) else None, now_ms)
         self._record_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
         return _principal_of(key)
-
-    async def check(self, principal: Principal) -> None:
-        """Checks again that the principal's key or client token is valid, for calls that take long.
-
-        Raises:
-            Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
-
-        """
-        now_ms = self._clock.now_ms()
-        name = principal.kid if principal.token is None else principal.token.token_id
-        began_ms, checking = self._checking.get(name, (0, None))
-        if checking is None or not 0 <= now_ms - began_ms < CACHE_MS:
-            if len(self._checking) >= _MAX_REMEMBERED:
-                self._checking.clear()
-            checking = asyncio.ensure_future(
-                self._check(principal, now_ms)
-            )  # one query for a thousand streams
-            checking.add_done_callback(retrieve_exception)
-            self._checking[name] = (now_ms, checking)
-        await asyncio.shield(checking)
-
-    async def _check(self, principal: Principal, now_ms: int) -> None:
-        if principal.token is not None:
-            found = await self._db.read(client_tokens.find, principal.token.token_id)
-            if found is None:
-                raise Problem(INVALID_CLIENT_TOKEN, "This gateway does not know this client token.")
-            check_token(found[0], now_ms)
-            return
-        key = await self._db.read(keys.find, principal.kid)
-        _check_key(key, now_ms)
 
     async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
         found = await self._db.read(client_tokens.find, presented.kid)
@@ -231,7 +200,13 @@ def check_token(token: ClientToken, now_ms: int) -> None:
         raise TokenProblem(INVALID_CLIENT_TOKEN, detail, token.token_id)
 
 
-def _check_key(key: APIKey | None, now_ms: int) -> APIKey:
+def check_key(key: APIKey | None, now_ms: int) -> APIKey:
+    """Returns the key, if it is valid.
+
+    Raises:
+        Problem: INVALID_API_KEY.
+
+    """
     if key is None:
         raise Problem(INVALID_API_KEY, "This gateway does not know this API key.")
     state = key.state(now_ms)

@@ -343,6 +343,16 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
     return None if row is None else generation_of(row)
 
 
+def find_all(
+    connection: Connection, generation_ids: Collection[str], tenant_id: str
+) -> dict[str, Generation]:
+    """Returns the tenant's generations with these ids, by their ids; an id without one is left out."""
+    query = select(generations).where(
+        generations.c.id.in_(generation_ids), generations.c.tenant_id == tenant_id
+    )
+    return {row.id: generation_of(row) for row in connection.execute(query)}
+
+
 def find_by_key(
     connection: Connection, tenant_id: str, idempotency_key: str, *, key_space: str = ""
 ) -> Generation | None:

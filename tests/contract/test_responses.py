@@ -221,8 +221,11 @@ async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatc
     events = f"/v1/requests/{over}/events"
     await ask("GET", events)
     await ask("GET", events, headers={"Last-Event-ID": str(record.json()["version"])})
-    for path in (events, "/v1/events"):
-        await ask("GET", path, headers={"Last-Event-ID": "x"})
+    many = f"/v1/requests/events?ids={over}"
+    for path in (many, "/v1/requests/events", f"/v1/requests/events?ids={MISSING}"):
+        await ask("GET", path)
+    for path in (events, "/v1/events", many):
+        await ask("GET", path, headers={"Last-Event-ID": "x"} if path != many else {})
         monkeypatch.setattr(Watch, "max_per_tenant", 0)
         await ask("GET", path)
         monkeypatch.undo()
@@ -232,7 +235,7 @@ async def _streams(ask: Watched, request_id: str, monkeypatch: pytest.MonkeyPatc
     await until(lambda: world.gateway.following.watch.watchers)
     world.gateway.following.watch.close()
     await stream
-    for path in (f"/v1/requests/{request_id}/events", "/v1/events"):
+    for path in (f"/v1/requests/{request_id}/events", "/v1/events", f"/v1/requests/events?ids={request_id}"):
         await ask("GET", path)
 
 

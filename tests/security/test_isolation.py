@@ -39,6 +39,7 @@ TENANT_WIDE = {
     "list_requests",
     "get_quota",
     "stream_events",
+    "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
 }
@@ -355,6 +356,17 @@ async def test_a_stream_has_the_tenants_own_events_of_this_kind_of_key(
             assert {own, party.ids[mode]} <= whose
             for other in parties:
                 assert not whose & {id_ for id_ in other.ids.values() if id_ != party.ids[mode]}
+
+
+async def test_a_stream_of_many_requests_is_refused_whose_ever_one_of_them_is(
+    world: World, parties: tuple[Party, Party]
+) -> None:
+    for mine, theirs in (parties, parties[::-1]):
+        for mode, other in (("test", "live"), ("live", "test")):
+            key = world.with_key(mine.keys[mode])
+            for foreign in (theirs.ids[mode], mine.ids[other]):
+                path = f"/v1/requests/events?ids={mine.ids[mode]},{foreign}"
+                problem_of(await world.client.get(path, headers=key), 404, "request_not_found")
 
 
 async def test_quota_and_quotes_are_the_tenants_own(world: World, parties: tuple[Party, Party]) -> None:

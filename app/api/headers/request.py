@@ -5,6 +5,7 @@
 handling=strict` (RFC 7240), or `?wait=N`, says how to answer.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from app.auth.principal import Principal
+from app.auth.principal import Principal, TokenProblem
 from app.errors import INVALID_IDEMPOTENCY_KEY, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations.following.watch import StreamOwner
@@ -164,7 +165,7 @@ def stream_owner_of(principal: Principal) -> StreamOwner:
 
 
 async def wait_for(
-    gateway: Gateway,
+    request: Request,
     principal: Principal,
     generation: Generation,
     wait_s: int,
@@ -173,16 +174,49 @@ async def wait_for(
     """Waits up to `wait_s` seconds until the generation is `done`; returns it as it is then.
 
     It does not wait where the caller holds as many streams and responses as it may, or where the server is
-    stopping.
+    stopping; and no longer than the caller stays connected.
 
     Raises:
-        Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
+        Problem: INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN, as soon as the key or token has
+            ended.
 
     """
+    gateway: Gateway = request.app.state.gateway
+    permits = gateway.access.permits
     watch, owner = gateway.following.watch, stream_owner_of(principal)
     if not wait_s or generation.terminal or done(generation) or watch.full(owner):
         return generation
-    with watch.place(owner):
-        found = await watch.until(generation, done, within_s=wait_s)
-    await gateway.access.authenticator.check(principal)  # the key or token may have ended meanwhile
+    bell = asyncio.Event()
+    leaving = asyncio.ensure_future(_left(request))
+    leaving.add_done_callback(lambda _: bell.set())
+    try:
+        with watch.place(owner), permits.held(principal, bell) as permit:
+            found = await watch.until(
+                generation,
+                done,
+                within_s=wait_s,
+                bell=bell,
+                given_up=lambda: permit.problem is not None or leaving.done(),
+            )
+            ended = await permits.judge(permit)
+    finally:
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+    if ended is not None:
+        raise _of_request(ended, generation.id)
     return found
+
+
+def _of_request(ended: Problem, request_id: str) -> Problem:
+    """Returns the refusal of a caller who may have submitted the request just now, and so is told its id."""
+    own = Problem(ended.fault, ended.detail)
+    if isinstance(ended, TokenProblem):
+        own = TokenProblem(ended.fault, ended.detail, ended.token_id)
+    own.extra["request_id"] = request_id
+    return own
+
+
+async def _left(request: Request) -> None:
+    """Returns once the caller has disconnected."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

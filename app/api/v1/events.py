@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import orjson
@@ -12,24 +13,27 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.deps import CanReadAll, CanSee, Open
 from app.api.headers.request import stream_owner_of
-from app.api.v1.requests import own
+from app.api.v1.requests import own, own_all
 from app.auth.principal import Principal
 from app.documents import events as documents
-from app.errors import DATABASE_UNAVAILABLE, INVALID_PARAMETER, FieldError, Problem
+from app.documents.problems import problem as of_problem
+from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import events as event_rows
 from app.generations.events import Event
-from app.generations.following.watch import StreamOwner, Watch
-from app.generations.store import Generation
+from app.generations.following.watch import Shared, StreamOwner, View, Watch
+from app.kit.clock import wait_for_event
 from app.kit.log import get_logger
 
 _log = get_logger("events")
-_HELLO: Final = b"retry: 1000\n\n"  # milliseconds after which a browser reconnects
-_PING: Final = b": ping\n\n"
+_RETRY: Final = b"retry: 1000\n"  # milliseconds after which a browser reconnects
+_PING: Final = b": ping\n"  # a line and no block, which some readers would take for an event
 _PAGE: Final = 200
-_CHECKED_MS: Final = 4000  # between checks of a stream's key or token: a revocation takes effect within 5 s
 _SLOWEST_S: Final = 20.0  # within which a subscriber must read what was sent
 _MAX_DIGITS: Final = 15
+MAX_REQUESTS: Final = 50
+"""The most requests in one stream."""
+_MAX_IDS: Final = MAX_REQUESTS * 40  # characters
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 After = Annotated[
@@ -88,8 +92,25 @@ async def stream_request_events(
     if generation.terminal and seen >= generation.version:
         return Response(status_code=204)
     seen = min(seen, generation.version)  # a caller cannot have seen events that are still to come
-    messages = _of_request(gateway, principal, generation, seen)
-    return EventStream(messages, gateway.following.watch, stream_owner_of(principal))
+    call = _Call(gateway=gateway, principal=principal, path=request.url.path)
+    return call.response(_of_requests(call, {generation.id: seen}, numbered=True))
+
+
+async def stream_events_of_requests(
+    request: Request, gateway: Open, principal: CanSee, *, ids: Annotated[str, Query(max_length=_MAX_IDS)]
+) -> Response:
+    """Every change of several requests, in one event stream.
+
+    It begins with all that has happened to them, and has no ids: a caller who calls again knows by the
+    versions what is new. It ends when all of them have ended.
+    """
+    wanted = list(dict.fromkeys(ids.split(",")))
+    if len(wanted) > MAX_REQUESTS:
+        error = FieldError("#/query/ids", "ids", f"names more than {MAX_REQUESTS} requests")
+        raise Problem(INVALID_PARAMETER, f"`ids` names more than {MAX_REQUESTS} requests.", errors=[error])
+    found = await own_all(gateway, principal, wanted)
+    call = _Call(gateway=gateway, principal=principal, path=request.url.path)
+    return call.response(_of_requests(call, dict.fromkeys([one.id for one in found], 0), numbered=False))
 
 
 async def stream_events(
@@ -103,9 +124,8 @@ async def stream_events(
     seen = _last_seen(request, after)
     if seen is None:
         seen = await gateway.db.read(event_rows.last_number, principal.tenant_id, principal.mode)
-    return EventStream(
-        _of_tenant(gateway, principal, seen), gateway.following.watch, stream_owner_of(principal)
-    )
+    call = _Call(gateway=gateway, principal=principal, path=request.url.path)
+    return call.response(_of_tenant(call, seen))
 
 
 def _last_seen(request: Request, after: str | None) -> int | None:
@@ -119,87 +139,135 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     return int(text)
 
 
-class _Authorisation:
-    """The authorisation of a running stream, which ends within seconds after its key or client token."""
+class _Blocks:
+    """Writes the blocks of one stream. No block is without data: readers take that for an empty event.
 
-    def __init__(self, gateway: Gateway, principal: Principal) -> None:
-        self._gateway = gateway
-        self._principal = principal
-        self._checked_ms = gateway.clock.now_ms()
+    So the time after which a browser reconnects is in the first block, and a sign of life is a line alone.
+    """
 
-    async def ended(self) -> bool:
-        """Returns whether the authorisation has ended; an unavailable database does not end it."""
-        now_ms = self._gateway.clock.now_ms()
-        if 0 <= now_ms - self._checked_ms < _CHECKED_MS:
-            return False
-        self._checked_ms = now_ms
-        try:
-            await self._gateway.access.authenticator.check(self._principal)
-        except Problem as problem:
-            return problem.fault is not DATABASE_UNAVAILABLE
-        return False
+    def __init__(self) -> None:
+        self._head = _RETRY
+
+    def event(self, event: Event, number: int | None) -> bytes:
+        """Returns a change of state, with the id after which the stream can be resumed, if it has one."""
+        return self.named("state", documents.event(event), b"" if number is None else b"id: %d\n" % number)
+
+    def named(self, name: str, document: Mapping[str, Any], id_line: bytes = b"") -> bytes:
+        """Returns a document as an event of that name."""
+        head, self._head = self._head, b""
+        return head + id_line + b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))
 
 
-async def _of_request(
-    gateway: Gateway, principal: Principal, generation: Generation, seen: int
-) -> AsyncGenerator[bytes]:
-    watch, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
-    right = _Authorisation(gateway, principal)
-    yield _HELLO
-    async with watch.of_generation(generation.id) as shared:
-        serial, position = 0, None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One call for a stream. `path` is the address that was called."""
+
+    gateway: Gateway
+    principal: Principal
+    path: str
+
+    def response(self, messages: AsyncGenerator[bytes]) -> EventStream:
+        return EventStream(messages, self.gateway.following.watch, stream_owner_of(self.principal))
+
+    async def rung(self, bell: asyncio.Event) -> bool:
+        """Waits for the bell; returns False where a sign of life is due instead."""
+        gateway = self.gateway
+        return await wait_for_event(bell, gateway.clock, within_s=gateway.settings.heartbeat_s)
+
+    def farewell(self, blocks: _Blocks, problem: Problem) -> bytes:
+        """Returns the last event of a caller whose key or token has ended: the problem of its next call."""
+        base_url = self.gateway.settings.base_url
+        document = of_problem(problem, self.principal, base_url=base_url, instance=self.path)
+        return blocks.named("problem", document)
+
+
+class _Subject:
+    """A request in a stream: the subscription to it, and what the caller has seen of it."""
+
+    def __init__(self, generation_id: str, seen: int) -> None:
+        self.generation_id = generation_id
+        self._seen = seen
+        self._serial = 0
+        self._position: int | None = None
+        self._stack = AsyncExitStack()
+        self._shared: Shared[View] | None = None
+
+    async def subscribe(self, watch: Watch, bell: asyncio.Event) -> None:
+        self._shared = await self._stack.enter_async_context(watch.of_generation(self.generation_id, bell))
+
+    async def leave(self) -> None:
+        await self._stack.aclose()
+
+    def news(self, blocks: _Blocks, *, numbered: bool) -> tuple[list[bytes], bool]:
+        """Returns the blocks of what is new, and whether the request has ended."""
+        shared = self._shared
+        if shared is None or shared.value is None or shared.serial == self._serial:
+            return [], False
+        self._serial, view = shared.serial, shared.value
+        found = []
+        for event in view.events:
+            if event.version > self._seen:
+                found.append(blocks.event(event, event.version if numbered else None))
+                self._seen = event.version
+        position = view.generation.queue_position
+        if position not in {None, self._position}:
+            self._position = position
+            found.append(blocks.named("position", documents.position(self.generation_id, position)))
+        return found, view.generation.terminal
+
+
+async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) -> AsyncGenerator[bytes]:
+    """Yields the changes of some requests after the versions that were seen, until all have ended."""
+    watch, permits = call.gateway.following.watch, call.gateway.access.permits
+    bell, blocks = asyncio.Event(), _Blocks()
+    async with AsyncExitStack() as stack:
+        permit = stack.enter_context(permits.held(call.principal, bell))
+        subjects = [_Subject(generation_id, version) for generation_id, version in seen.items()]
+        for subject in subjects:
+            stack.push_async_callback(subject.leave)
+            await subject.subscribe(watch, bell)
+        yield _PING
         while not watch.closing.is_set():
-            came = await shared.beyond(serial, within_s=heartbeat_s)
-            if await right.ended():
+            bell.clear()
+            if (ended := await permits.judge(permit)) is not None:
+                yield call.farewell(blocks, ended)
                 return
-            if not came:
+            for subject in tuple(subjects):
+                found, has_ended = subject.news(blocks, numbered=numbered)
+                for block in found:
+                    yield block
+                if has_ended:
+                    subjects.remove(subject)
+                    await subject.leave()
+            if not subjects:
+                return
+            if not await call.rung(bell):
                 yield _PING
-                continue
-            serial, view = shared.serial, shared.value
-            if view is None:
-                continue
-            for event in view.events:
-                if event.version > seen:
-                    yield _message(event, event.version)
-                    seen = event.version
-            if view.generation.queue_position not in {None, position}:
-                position = view.generation.queue_position
-                yield _encoded("position", documents.position(generation.id, position))
-            if view.generation.terminal:
-                return
 
 
-async def _of_tenant(gateway: Gateway, principal: Principal, seen: int) -> AsyncGenerator[bytes]:
-    watch, heartbeat_s = gateway.following.watch, gateway.settings.heartbeat_s
-    tenant_id, mode = principal.tenant_id, principal.mode
-    right = _Authorisation(gateway, principal)
-    yield _HELLO
-    async with watch.of_tenant(tenant_id, mode) as shared:
-        serial = 0
-        while not watch.closing.is_set():
-            came = await shared.beyond(serial, within_s=heartbeat_s)
-            if await right.ended():
-                return
-            if not came:
-                yield _PING
-                continue
-            serial, tail = shared.serial, shared.value
-            while tail is not None and seen < tail.last and not watch.closing.is_set():
-                events = tail.after(seen)
-                if events is None:  # the subscriber is further behind than the events kept in memory
-                    events = tuple(
-                        await gateway.db.read(event_rows.after, tenant_id, mode, seen, limit=_PAGE)
-                    )
-                for event in events:
-                    yield _message(event, event.number)
-                    seen = event.number
-                if not events:
-                    break
-
-
-def _message(event: Event, number: int) -> bytes:
-    return b"id: %d\n" % number + _encoded("state", documents.event(event))
-
-
-def _encoded(name: str, document: Mapping[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))
+async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
+    """Yields the tenant's events after the number that was seen, without end."""
+    watch, permits = call.gateway.following.watch, call.gateway.access.permits
+    bell, blocks = asyncio.Event(), _Blocks()
+    tenant_id, mode = call.principal.tenant_id, call.principal.mode
+    async with watch.of_tenant(tenant_id, mode, bell) as shared:
+        with permits.held(call.principal, bell) as permit:
+            yield _PING
+            while not watch.closing.is_set():
+                bell.clear()
+                if (ended := await permits.judge(permit)) is not None:
+                    yield call.farewell(blocks, ended)
+                    return
+                tail = shared.value
+                if tail is not None and seen < tail.last:
+                    events = tail.after(seen)
+                    if events is None:  # the subscriber is further behind than the events kept in memory
+                        read = call.gateway.db.read
+                        events = tuple(await read(event_rows.after, tenant_id, mode, seen, limit=_PAGE))
+                    for event in events:
+                        yield blocks.event(event, event.number)
+                        seen = event.number
+                    if events:
+                        continue
+                if not await call.rung(bell):
+                    yield _PING

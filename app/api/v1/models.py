@@ -64,7 +64,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = submitted(submission.generation, gateway.base_url)
-    await wait_for(gateway, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
+    await wait_for(request, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:

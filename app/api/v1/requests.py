@@ -1,6 +1,6 @@
 """Handlers of requests: their status, result, record and cancellation, and the list of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -106,7 +106,7 @@ async def _answer(
     if preferences.wait_s and not generation.terminal:
         known = tags_of(request) - {"*"} or {tag_of(document(generation))}
         generation = await wait_for(
-            gateway, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
+            request, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
         )
     headers = _staleness(generation) | preferences.headers
     return tagged_response(request, document(generation), headers=headers)
@@ -169,6 +169,30 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
     generation = None
     if is_id(request_id):
         generation = await gateway.following.tracker.find(request_id, principal.tenant_id)
+    return _visible(principal, generation)
+
+
+async def own_all(gateway: Gateway, principal: Principal, request_ids: Sequence[str]) -> list[Generation]:
+    """Returns the tenant's generations with these ids, if all are visible to the principal.
+
+    Raises:
+        Problem: REQUEST_NOT_FOUND, as `own`; it names the request.
+
+    """
+    wanted = [one for one in request_ids if is_id(one)]
+    rows = await gateway.db.read(store.find_all, wanted, principal.tenant_id)
+    found = []
+    for request_id in request_ids:
+        try:
+            found.append(_visible(principal, rows.get(request_id)))
+        except Problem as problem:
+            if is_id(request_id):
+                problem.extra["request_id"] = request_id
+            raise
+    return found
+
+
+def _visible(principal: Principal, generation: Generation | None) -> Generation:
     if (
         generation is None
         or generation.mode != principal.mode

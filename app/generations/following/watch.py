@@ -71,39 +71,28 @@ class Tail:
 class Shared(Generic[V]):
     """A subject that one task reads on behalf of all subscribers who wait for its changes."""
 
-    def __init__(
-        self,
-        read: Callable[[V | None], Awaitable[V]],
-        clock: Clock,
-        interval_s: float,
-        closing: asyncio.Event,
-    ) -> None:
+    def __init__(self, read: Callable[[V | None], Awaitable[V]], clock: Clock, interval_s: float) -> None:
         self._read = read
         self._clock = clock
         self._interval_s = interval_s
-        self._closing = closing
         self._woken = asyncio.Event()
-        self._next = asyncio.Event()
+        self.bells: set[asyncio.Event] = set()
         self.value: V | None = None
         self.serial = 0
-        self.watchers = 0
+
+    @property
+    def watchers(self) -> int:
+        """The number of subscribers."""
+        return len(self.bells)
 
     def wake(self, _: object = None) -> None:
         """Makes the task read at once: something may have changed. It listens for announcements."""
         self._woken.set()
 
-    async def beyond(self, serial: int, *, within_s: float) -> bool:
-        """Waits for a value newer than the `serial`-th, and returns whether there is one.
-
-        False means that the time is over or the server is stopping.
-        """
-        if self.serial == serial and not self._closing.is_set():
-            await wait_for_event(self._next, self._clock, within_s=within_s)
-        return self.serial > serial
-
-    def close(self) -> None:
-        """Wakes everybody who waits."""
-        self._next.set()
+    def ring(self) -> None:
+        """Wakes all subscribers."""
+        for bell in self.bells:
+            bell.set()
 
     async def run(self) -> None:
         """Reads the subject again and again while it has subscribers.
@@ -120,8 +109,7 @@ class Shared(Generic[V]):
                 if self.value is None or value != self.value:
                     self.value = value
                     self.serial += 1
-                    due, self._next = self._next, asyncio.Event()
-                    due.set()
+                    self.ring()
             await wait_for_event(self._woken, self._clock, within_s=self._interval_s)
 
 
@@ -152,7 +140,7 @@ class Watch:
         """Ends every wait, so that streams end and responses held open are sent."""
         self.closing.set()
         for shared in self._all():
-            shared.close()
+            shared.ring()
 
     @property
     def watchers(self) -> int:
@@ -203,26 +191,37 @@ class Watch:
         )
 
     async def until(
-        self, generation: Generation, done: Callable[[Generation], bool], *, within_s: float
+        self,
+        generation: Generation,
+        done: Callable[[Generation], bool],
+        *,
+        within_s: float,
+        bell: asyncio.Event | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> Generation:
         """Returns the generation once it is `done`, or as it is after `within_s` seconds.
 
-        It returns earlier where the server is stopping.
+        It returns earlier where the server is stopping, and where the wait is `given_up`: whoever gives it up
+        rings the `bell`.
         """
         until_ms = self.clock.now_ms() + int(within_s * 1000)
-        async with self.of_generation(generation.id) as shared:
-            serial = 0
+        bell = bell or asyncio.Event()
+        async with self.of_generation(generation.id, bell) as shared:
             while (left_ms := until_ms - self.clock.now_ms()) > 0:
-                if not await shared.beyond(serial, within_s=left_ms / 1000):
+                if self.closing.is_set() or given_up():
                     break
-                serial = shared.serial
+                bell.clear()
                 if shared.value is not None and done(shared.value.generation):
                     return shared.value.generation
+                await wait_for_event(bell, self.clock, within_s=left_ms / 1000)
         return await self.tracker.find(generation.id, generation.tenant_id) or generation
 
     @asynccontextmanager
-    async def of_generation(self, generation_id: str) -> AsyncIterator[Shared[View]]:
-        """Subscribes to one generation for the block."""
+    async def of_generation(self, generation_id: str, bell: asyncio.Event) -> AsyncIterator[Shared[View]]:
+        """Subscribes to one generation for the block; every new value rings the subscriber's bell.
+
+        The same bell may serve for any number of subjects, and for whatever else wakes the subscriber.
+        """
 
         async def read(before: View | None) -> View:
             found = await self.tracker.find(generation_id, None)
@@ -234,12 +233,12 @@ class Watch:
             events = await self.db.read(event_rows.of_generation, generation_id)
             return View(generation, tuple(one for one in events if one.version <= generation.version))
 
-        async with self._watching(self._generations, generation_id, read) as shared:
+        async with self._watching(self._generations, generation_id, read, bell) as shared:
             yield shared
 
     @asynccontextmanager
-    async def of_tenant(self, tenant_id: str, mode: Mode) -> AsyncIterator[Shared[Tail]]:
-        """Subscribes to all events of a tenant and mode for the block."""
+    async def of_tenant(self, tenant_id: str, mode: Mode, bell: asyncio.Event) -> AsyncIterator[Shared[Tail]]:
+        """Subscribes to all events of a tenant and mode for the block; every new value rings the bell."""
         kept: deque[Event] = deque(maxlen=_MAX_KEPT)
 
         async def read(before: Tail | None) -> Tail:
@@ -253,24 +252,28 @@ class Watch:
             kept.extend(found)  # all of them or, where a read fails, none: the next read finds them again
             return Tail(last, tuple(kept))
 
-        async with self._watching(self._tenants, (tenant_id, mode), read) as shared:
+        async with self._watching(self._tenants, (tenant_id, mode), read, bell) as shared:
             yield shared
 
     @asynccontextmanager
     async def _watching(
-        self, all_of_them: dict[K, Shared[V]], key: K, read: Callable[[V | None], Awaitable[V]]
+        self,
+        all_of_them: dict[K, Shared[V]],
+        key: K,
+        read: Callable[[V | None], Awaitable[V]],
+        bell: asyncio.Event,
     ) -> AsyncIterator[Shared[V]]:
         shared = all_of_them.get(key)
         if shared is None:
-            shared = all_of_them[key] = Shared(read, self.clock, self.interval_s, self.closing)
-        shared.watchers += 1
+            shared = all_of_them[key] = Shared(read, self.clock, self.interval_s)
+        shared.bells.add(bell)
         if shared.watchers == 1:
             self.db.announcements.subscribe(key, shared.wake)
             self.tasks.start(shared.run(), name="watch", cancel_on_drain=True)
         try:
             yield shared
         finally:
-            shared.watchers -= 1
+            shared.bells.discard(bell)
             if not shared.watchers:
                 del all_of_them[key]
                 self.db.announcements.unsubscribe(key, shared.wake)
