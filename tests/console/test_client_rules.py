@@ -42,17 +42,17 @@ window.scripted = (answers) => {
     return new Response(pieces ?? html ?? (json && JSON.stringify(json)), { status, headers: more });
   };
   const getToken = () => `token-${++played.tokens}`;
-  return { played, gate: new client.Reelgate({ getToken, fetch, baseUrl: location.origin }) };
+  return { played, gate: new client.Reelgate({ getToken, fetch, baseUrl: location.origin }), fetch };
 };
 
 window.play = async (answers, call) => {
   pauses.length = 0;
-  const { played, gate } = scripted(answers);
+  const { played, gate, fetch } = scripted(answers);
   const updates = [];
   const onUpdate = (update) => updates.push(update);
   const outcome = { updates, pauses: [] };
   try {
-    outcome.value = await call(gate, onUpdate, client);
+    outcome.value = await call(gate, onUpdate, client, fetch);
   } catch (error) {
     outcome.error = { ...error, name: error.name, message: error.message };
   }
@@ -87,7 +87,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 async def play(page: Page, answers: list[Any], call: str) -> dict[str, Any]:
     """What came of a call, such as `gate.quota()`, to these answers, of which the last one goes on."""
-    script = f"(answers) => play(answers, (gate, onUpdate, client) => {call})"
+    script = f"(answers) => play(answers, (gate, onUpdate, client, fetch) => {call})"
     async with asyncio.timeout(PATIENCE_S):
         outcome = await page.evaluate(script, answers)
     assert isinstance(outcome, dict)
@@ -222,7 +222,7 @@ async def test_a_client_without_get_token_is_refused(page: Page) -> None:
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 async def test_a_stream_may_come_in_bytes(page: Page, ends: str) -> None:
-    stream = "retry: 1000\n\n: ping\n\n" + WHOLE + 'event: later\ndata: {"what": "ever"}\n\n'
+    stream = ": ping\nretry: 1000\n" + WHOLE + ": ping\n" + 'event: later\ndata: {"what": "ever"}\n\n'
     answers = [{"stream": stream.replace("\n", ends)}, DONE]
     outcome = await play(page, answers, "gate.follow('r', { onUpdate })")
     assert [one["state"] for one in outcome["updates"]] == ["dispatching", "in_queue", "completed"]

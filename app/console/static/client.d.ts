@@ -5,7 +5,7 @@
  * ```js
  * import { Reelgate } from "https://reelgate.example/client.js";
  *
- * const gate = new Reelgate({ getToken: async () => (await fetch("/my/token", { method: "POST" })).json() });
+ * const gate = new Reelgate({ getToken: () => fetch("/my/token", { method: "POST" }) });
  * const result = await gate.subscribe("bytedance/dreamina-3-0/image-to-video", input, {
  *   onUpdate: ({ status, queuePosition }) => show(status, queuePosition),
  * });
@@ -29,7 +29,7 @@
 /** The project's version, such as "0.1.0". */
 export const version: string;
 
-/** A client token, alone or as `POST /v1/client-tokens` answers it. */
+/** A client token, alone or as `POST /v1/client-tokens` answers it; other members are ignored. */
 export type Token = string | { token: string; expires_at?: string };
 
 export interface Options {
@@ -37,9 +37,12 @@ export interface Options {
    * Called when a token is needed: at the first call, 30 seconds before `expires_at` (for a short lifetime,
    * after four fifths of it), and when the gateway refuses the token in use. It is called once for all calls
    * that need a token. What it throws is thrown by those calls; while following a request, it is called again.
+   *
+   * It may return the answer of your server as `fetch` gives it: where that is a refusal, empty, no JSON or
+   * without a token, the calls throw a {@link ReelgateError} with the code `no_token`, which says what it was.
    */
-  getToken: () => Token | Promise<Token>;
-  /** The gateway's address. Default: where the module was loaded from. */
+  getToken: () => Token | Response | Promise<Token | Response>;
+  /** The gateway's address. Default: where the module was loaded from; a copy of the module has to name it. */
   baseUrl?: string | URL;
   /** A replacement for the global fetch. */
   fetch?: typeof fetch;
@@ -167,7 +170,8 @@ export class ReelgateError extends Error {
   readonly name: "ReelgateError";
   /**
    * A code of the gateway's (`GET /problems` lists them) or of this module: `unreachable`, no answer came;
-   * `http_error`, an error that did not come from the gateway, but for example from a proxy; `job_failed`; and
+   * `http_error`, an error that did not come from the gateway, but for example from a proxy; `no_token`,
+   * `getToken` gave none; `no_gateway`, something else answers at `baseUrl`; `job_failed`; and
    * `job_cancelled`, also for a request that had not started by its deadline.
    *
    * After `outcome_unknown` a job may exist: do not submit it again, but `follow` the `requestId`.
@@ -208,6 +212,9 @@ export class Reelgate {
    * Follows an existing request, for example after the page was reloaded, and returns its result once it has
    * succeeded. Its earlier changes come first. If the request ends otherwise, this throws a
    * {@link ReelgateError} with the code `job_failed` or `job_cancelled`, and the `result`.
+   *
+   * All requests that are followed share one connection, so that calls are not kept waiting by the six that a
+   * browser has for a host: make one `Reelgate` for a page.
    */
   follow(requestId: string, options?: FollowOptions): Promise<Result>;
 

@@ -12,6 +12,8 @@ const SILENCE_MS = 40_000; // the server pings every 15 s
 const CALL = { tries: 6, within: 60_000 };
 const FOLLOW = { tries: Infinity, within: 600_000, stubborn: true };
 const POLLS = 10; // before a stream that could not be had is tried again
+const MOST = 50; // requests in one stream
+const TURN_MS = 20_000; // for which others wait where there are more
 const STATUS = {
   accepted: "in_queue",
   dispatching: "in_queue",
@@ -29,6 +31,7 @@ export class ReelgateError extends Error {
   /** @type {number | undefined} */ status;
   retryable = false;
   /** @type {number | undefined} */ retryAfter;
+  /** @type {string | undefined} */ requestId;
 
   /**
    * @param {Problem} problem
@@ -54,12 +57,19 @@ export class Reelgate {
   /** @type {Promise<void> | undefined} */
   #renewal; // the call of getToken that is under way
   #wasHeard = false; // whether any answer could be read
+  #isNamed; // whether the page has said where the gateway is
+  #isKnown = false; // whether it has answered from there
+  /** @type {Set<Follower>} */
+  #followers = new Set();
+  #round = new AbortController(); // of the one connection that serves all of them
+  #isWatching = false;
 
   /** @param {Options} options */
-  constructor({ getToken, baseUrl = new URL(".", import.meta.url), fetch }) {
+  constructor({ getToken, baseUrl, fetch }) {
     if (typeof getToken !== "function") throw new TypeError("Reelgate needs a function getToken.");
     this.#getToken = getToken;
-    this.#base = String(baseUrl).replace(/\/+$/, "");
+    this.#isNamed = baseUrl !== undefined;
+    this.#base = String(baseUrl ?? home()).replace(/\/+$/, "");
     this.#fetch = fetch ?? ((call, init) => globalThis.fetch(call, init));
   }
 
@@ -139,43 +149,80 @@ export class Reelgate {
 
   /** Every change of a job, once and in order, to the last one. */
   async *#updates(id, signal) {
-    const patience = new Patience(signal, FOLLOW);
-    const tag = { value: '"none"' };
-    let last = submitted(id);
+    signal?.throwIfAborted();
+    const follower = new Follower(id, signal);
+    this.#followers.add(follower);
+    this.#round.abort(); // the next one serves this follower too
+    if (!this.#isWatching) this.#watch();
+    try {
+      yield* follower.updates();
+    } finally {
+      this.#followers.delete(follower);
+      if (!this.#followers.size) this.#round.abort();
+    }
+  }
+
+  /** Serves all followers, over one connection at a time: browsers have six for a gateway, and calls need some. */
+  async #watch() {
+    this.#isWatching = true;
+    const live = () => [...this.#followers].filter(({ last }) => !last.final);
+    const patience = new Patience(undefined, FOLLOW);
     let polls = 0; // to do before the next stream
     let mute = 0; // streams in a row that told nothing
-    while (!last.final) {
-      const before = last;
+    while (live().length) {
+      const round = (this.#round = new AbortController());
+      const { signal } = round;
+      const served = live().slice(0, MOST);
+      const hasMore = this.#followers.size > MOST;
+      const turn = hasMore ? setTimeout(() => round.abort(), TURN_MS) : undefined;
       const began = Date.now();
+      let isNew = false;
+      patience.signal = signal;
       /** @type {any} */
       let failure = null; // what getToken throws can be anything
       try {
-        const changes = polls ? this.#poll(id, tag, signal) : this.#stream(id, last.version, signal);
-        for await (const change of changes) {
+        if (served.length > 1) await passed(50, signal); // more may be about to follow
+        signal.throwIfAborted();
+        for await (const change of polls ? this.#poll(served, signal) : this.#stream(served, signal)) {
           patience.spent = 0;
-          const next = merged(last, change);
-          if (next !== last) yield (last = next);
+          for (const one of served) isNew = one.take(change) || isNew;
         }
       } catch (error) {
         failure = error;
       }
-      if (last.final) return;
-      const isNew = last !== before;
+      clearTimeout(turn);
+      for (const one of hasMore ? served : []) {
+        if (this.#followers.delete(one)) this.#followers.add(one); // behind the others
+      }
+      if (signal.aborted || !live().length) continue;
       if (isNew || Date.now() - began > 5000) patience.failures = 0;
       if (polls) polls -= 1;
       else if (failure?.code === "too_many_streams") [polls, failure] = [POLLS, null];
       else if (isNew) mute = 0;
       else if (++mute > 1) polls = POLLS;
-      await patience.after(failure);
+      try {
+        await patience.after(failure);
+      } catch (error) {
+        const meant = served.filter(({ id }) => id === error?.requestId);
+        for (const one of meant.length ? meant : live()) {
+          this.#followers.delete(one);
+          one.fail(error);
+        }
+      }
     }
+    this.#isWatching = false;
   }
 
-  /** What the stream says after the version `seen`; an empty change is a sign of life. */
-  async *#stream(id, seen, signal) {
+  /** What a stream says of those whom it serves; an empty change is a sign of life. */
+  async *#stream(served, signal) {
     const watch = watched(signal);
     try {
-      const headers = seen ? { "Last-Event-ID": seen } : {};
-      const { body } = await this.#answer(path`requests/${id}/events`, { headers }, watch.signal);
+      const [{ id, last }] = served;
+      const isAlone = served.length === 1;
+      const ids = String([...new Set(served.map((one) => one.id))]);
+      const place = isAlone ? path`requests/${id}/events` : path`requests/events` + search({ ids });
+      const headers = isAlone && last.version ? { "Last-Event-ID": last.version } : {};
+      const { body } = await this.#answer(place, { headers }, watch.signal);
       const reader = body?.getReader();
       const decoder = new TextDecoder();
       let text = "";
@@ -188,7 +235,7 @@ export class Reelgate {
         text = messages.pop() ?? "";
         for (const message of messages) {
           const data = /^data: ?(.*)$/m.exec(message);
-          if (data) yield JSON.parse(data[1]);
+          if (data) yield { ...(isAlone && { request_id: id }), ...JSON.parse(data[1]) };
         }
       }
     } finally {
@@ -196,17 +243,27 @@ export class Reelgate {
     }
   }
 
-  /** The same by one long poll: the record, once the status is not the tag's. */
-  async *#poll(id, tag, signal) {
-    const headers = { Prefer: "wait=25", "If-None-Match": tag.value };
+  /** The same by one call after another: the record of each, once the status is not the tag's. */
+  async *#poll(served, signal) {
     const tagOf = async (answer) => answer.headers.get("ETag");
-    const found = await this.#once(path`requests/${id}/status`, { headers, signal }, tagOf);
-    yield {};
-    if (found === tag.value) return;
-    const { events, queue_position } = await this.#once(path`requests/${id}`, { signal });
-    tag.value = found;
-    yield* events.map((event) => ({ status: STATUS[event.state] ?? "completed", ...event }));
-    yield { queue_position };
+    for (const one of served) {
+      /** @type {Record<string, string>} */
+      const headers = { "If-None-Match": one.tag };
+      if (served.length === 1) headers.Prefer = "wait=25";
+      const found = await this.#once(path`requests/${one.id}/status`, { headers, signal }, tagOf).catch(
+        (error) => {
+          if (error instanceof ReelgateError && error.status === 404) error.requestId ??= one.id;
+          throw error;
+        },
+      );
+      yield {};
+      if (found === one.tag) continue;
+      const { events, queue_position } = await this.#once(path`requests/${one.id}`, { signal });
+      one.tag = found;
+      for (const event of events)
+        yield { request_id: one.id, status: STATUS[event.state] ?? "completed", ...event };
+      yield { request_id: one.id, queue_position };
+    }
   }
 
   /** The document that a call answers with; called again for as long as that can help. */
@@ -244,6 +301,8 @@ export class Reelgate {
       const call = () => this.#fetch(this.#base + place, { ...init, headers, signal, credentials: "omit" });
       const answer = await call().catch((cause) => this.#doubt(call, cause, signal));
       this.#wasHeard = true;
+      this.#isKnown ||= answer.headers.has("Reelgate-Trace-Id");
+      if (!this.#isKnown) this.#suspect(answer);
       if (answer.ok || answer.status === 304) return answer;
       const refusal = await refusalOf(answer);
       if (refused || !/^(expired|invalid)_client_token$/.test(refusal.code)) throw refusal;
@@ -266,6 +325,16 @@ export class Reelgate {
     });
   }
 
+  /** Nothing else answers with a page where a document should be; a copy of this module guesses its gateway. */
+  #suspect({ ok, status, headers }) {
+    const isPage = ok && headers.get("Content-Type")?.includes("html");
+    if (!isPage && (this.#isNamed || ![404, 405].includes(status))) return;
+    const title = `There is no gateway at ${this.#base}.`;
+    const detail = this.#isNamed ? title : `${title} That is where client.js was loaded from.`;
+    const remedy = 'Name the gateway: new Reelgate({ getToken, baseUrl: "https://gateway.example" }).';
+    throw new ReelgateError({ code: "no_gateway", title, detail: `${detail} ${remedy}`, status, remedy });
+  }
+
   /** A token other than the refused one; one call of getToken serves all. */
   async #bearer(refused) {
     if (!this.#token || this.#token.value === refused || Date.now() >= this.#token.until) {
@@ -276,12 +345,52 @@ export class Reelgate {
   }
 
   async #renew() {
-    const given = await this.#getToken();
-    const { token, expires_at } = typeof given === "string" ? { token: given } : given;
+    const asked = (async () => this.#getToken())();
+    const { token, expires_at } = await tokenIn(await asked.catch(notJson));
     const left = Date.parse(expires_at) - Date.now();
     // Where this computer's clock knows no end, or one that is past, the server tells.
     const until = left > 0 ? Date.now() + left - Math.min(30_000, left / 5) : Infinity;
     this.#token = { value: token, until };
+  }
+}
+
+/** One who follows a job: what is known of it, and what is still to be passed on. */
+class Follower {
+  tag = '"none"'; // of the status that was polled last
+  /** @type {Update[]} */ #due = [];
+  #ring = () => {};
+  /** @type {{ error: unknown } | undefined} */ #failure;
+
+  constructor(id, signal) {
+    this.id = id;
+    this.signal = signal;
+    this.last = submitted(id);
+    signal?.addEventListener("abort", () => this.#ring());
+  }
+
+  /** Takes a change, if it is of this job; returns whether it is news. */
+  take(change) {
+    const next = change.request_id === this.id ? merged(this.last, change) : this.last;
+    if (next === this.last) return false;
+    this.#due.push((this.last = next));
+    this.#ring();
+    return true;
+  }
+
+  fail(error) {
+    this.#failure = { error };
+    this.#ring();
+  }
+
+  async *updates() {
+    for (;;) {
+      this.signal?.throwIfAborted();
+      const next = this.#due.shift();
+      if (next) yield next;
+      else if (this.last.final) return;
+      else if (this.#failure) throw this.#failure.error;
+      else await new Promise((resolve) => (this.#ring = () => resolve(undefined)));
+    }
   }
 }
 
@@ -314,7 +423,54 @@ class Patience {
 
 /** Only the stubborn forgive getToken its errors. What was sent (422) is for its sender to mend. */
 function mayHelp(failure, stubborn) {
-  return failure instanceof ReelgateError ? failure.retryable && failure.status !== 422 : stubborn;
+  if (!(failure instanceof ReelgateError)) return stubborn;
+  return failure.retryable && failure.status !== 422 && (stubborn || failure.code !== "no_token");
+}
+
+/** The token in what getToken gave. Where there is none, the error says what there is instead. */
+async function tokenIn(given) {
+  const answer = given instanceof Response ? given : undefined;
+  if (answer) given = jsonIn((await answer.text()).trim());
+  const { token, expires_at, status } = typeof given === "string" ? { token: given } : given ?? {};
+  // RFC 6750 has the characters of a token.
+  if (answer?.ok !== false && /^[\w.~+/-]+=*$/.test(token ?? "")) return { token, expires_at };
+  throw noToken(given, answer?.status ?? status);
+}
+
+function jsonIn(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What fails to be parsed by getToken was no JSON; its other errors are the page's own. */
+function notJson(error) {
+  throw error instanceof SyntaxError ? noToken(`what is not JSON: ${error.message}`, undefined) : error;
+}
+
+function noToken(given, status) {
+  const title = "The page was given no client token.";
+  const texts = given && typeof given === "object" ? [given.title, given.detail, given.message, given.error] : [given];
+  const words = texts.filter((one) => typeof one === "string").join(" ");
+  const plain = words.replace(/(<[^>]*>|\s)+/g, " ").trim(); // of a page, for example a proxy's
+  const shown = plain || (given === "" ? "an empty answer" : String(JSON.stringify(given)));
+  const said = shown.replace(/rg_\w+/g, "rg_…").slice(0, 300); // messages are logged and shown
+  const detail = `${title} ${status ? `The token endpoint answered HTTP ${status}:` : "getToken gave"} ${said}`;
+  const remedy = "getToken has to return the answer of POST /v1/client-tokens, or the token in it.";
+  const retryable = status === 429 || status > 499;
+  return new ReelgateError({ code: "no_token", title, detail, status, retryable, remedy }, { cause: given });
+}
+
+/** Where this module was loaded from: the gateway, unless it is a copy. */
+function home() {
+  const url = import.meta.url ?? "";
+  if (/^https?:/.test(url)) return new URL(".", url);
+  const from = url.slice(0, 60) || "an unknown address";
+  throw new TypeError(
+    `client.js was loaded from ${from}, so it cannot know its gateway. Name it: new Reelgate({ getToken, baseUrl }).`,
+  );
 }
 
 /** A signal that fires with the caller's, at the `end`, and after a time without a sign of life. */

@@ -106,7 +106,7 @@ function script(base, model, json) {
 //     -H "Content-Type: application/json" -d '{"lifetime_s": 600}'
 // and hands the answer to the page.
 const reelgate = new Reelgate({
-  getToken: async () => (await fetch("/your-server/reelgate-token", { method: "POST" })).json(),
+  getToken: () => fetch("/your-server/reelgate-token", { method: "POST" }),
 });
 
 const input = ${json};
