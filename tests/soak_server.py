@@ -107,7 +107,7 @@ def take_orders() -> None:
 
 def _warm() -> None:
     """Do once what every start would do again: it is inherited."""
-    for name in ("aiosqlite", "psycopg", "sqlalchemy.dialects.sqlite.aiosqlite", "anyio._backends._asyncio"):
+    for name in ("psycopg", "anyio._backends._asyncio"):
         import_module(name)
     app = create_app(Settings(_env_file=None))
     uvicorn.Config(app, http="httptools", loop="uvloop", lifespan="on", ws="none", log_config=None).load()

@@ -77,7 +77,7 @@ async def open_admin(settings: Settings, *, clock: Clock | None = None) -> Async
     """
     for one in settings.default_limits:
         parse_limit(one)
-    db = await revision.open_checked(settings.database, pool=1, light=True)
+    db = await revision.open_checked(settings.database, pool=1)
     try:
         yield AdminSession(settings, clock or SystemClock(), db)
     finally:

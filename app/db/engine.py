@@ -7,7 +7,7 @@ PostgreSQL may require that the function runs again, so it must change nothing b
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, create_engine, event
@@ -182,10 +182,11 @@ class Database:
             return await connection.run_sync(function, *args, **kwargs)
 
     async def _write_postgres(self, call: Callable[[Connection], R]) -> R:
+        engine = cast("AsyncEngine", self._readers)
         tries = 1
         while True:
             try:
-                async with self._readers.begin() as connection:
+                async with engine.begin() as connection:
                     return await connection.run_sync(call)
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or tries == _MAX_TRIES:
@@ -194,13 +195,10 @@ class Database:
                 await asyncio.sleep(0)
 
 
-def open_database(url: str, *, pool: int = 10, light: bool = False) -> Database:
-    """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections.
-
-    A `light` one is for a short command: on SQLite it reads with a `BlockingEngine`.
-    """
+def open_database(url: str, *, pool: int = 10) -> Database:
+    """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
     if is_sqlite(url):
-        return Database(_sqlite_readers(url, pool, light=light), Writer(url))
+        return Database(_sqlite_readers(url, pool), Writer(url))
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
 
     async_url = make_url(url).set(drivername="postgresql+psycopg")
@@ -219,30 +217,17 @@ def open_database(url: str, *, pool: int = 10, light: bool = False) -> Database:
     return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
 
 
-def _sqlite_readers(url: str, pool: int, *, light: bool) -> "AsyncEngine | BlockingEngine":
-    driver_url = URL.create(
-        "sqlite" if light else "sqlite+aiosqlite",
-        database=f"file:{quote(str(path_of(url)))}",
-        query={"mode": "ro", "uri": "true"},
+def _sqlite_readers(url: str, pool: int) -> BlockingEngine:
+    engine = create_engine(
+        URL.create(
+            "sqlite", database=f"file:{quote(str(path_of(url)))}", query={"mode": "ro", "uri": "true"}
+        ),
+        hide_parameters=True,
+        pool_size=pool,
+        max_overflow=0,
+        pool_reset_on_return=None,  # readers leave no transaction open
+        connect_args={"timeout": BUSY_TIMEOUT_S},
     )
-    how: dict[str, Any] = {
-        "hide_parameters": True,
-        "pool_size": pool,
-        "max_overflow": 0,
-        "pool_timeout": _POOL_TIMEOUT_S,
-        # Readers leave no transaction open, and each rollback is a trip to a thread.
-        "pool_reset_on_return": None,
-        "connect_args": {"timeout": BUSY_TIMEOUT_S},
-    }
-    readers: AsyncEngine | BlockingEngine
-    if light:
-        engine = create_engine(driver_url, **how)
-        readers = BlockingEngine(engine)
-    else:
-        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
-
-        readers = create_async_engine(driver_url, **how)
-        engine = readers.sync_engine
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -250,7 +235,7 @@ def _sqlite_readers(url: str, pool: int, *, light: bool) -> "AsyncEngine | Block
         cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
-    return readers
+    return BlockingEngine(engine, threads=pool, wait_s=_POOL_TIMEOUT_S)
 
 
 async def _bounded(work: Coroutine[Any, Any, R]) -> R:

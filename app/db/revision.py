@@ -40,7 +40,7 @@ def current(connection: Connection) -> str | None:
     return revision
 
 
-async def open_checked(url: str, *, pool: int, light: bool = False) -> Database:
+async def open_checked(url: str, *, pool: int) -> Database:
     """Opens a database whose schema is the one that this code needs; see `open_database`.
 
     Raises:
@@ -50,7 +50,7 @@ async def open_checked(url: str, *, pool: int, light: bool = False) -> Database:
     """
     if is_sqlite(url) and not path_of(url).exists():
         raise SchemaError(f"there is no database at {path_of(url)}; run `reelgate migrate`.")
-    db = open_database(url, pool=pool, light=light)
+    db = open_database(url, pool=pool)
     try:
         _check(await db.read(current))
     except BaseException:

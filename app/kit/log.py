@@ -82,7 +82,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # These libraries log URLs, and so RunComfy's ids, at INFO.
-    for name in ("httpx2", "httpcore2", "aiosqlite", "alembic"):
+    for name in ("httpx2", "httpcore2", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     _set_up.pending = lambda: _configure_structlog(level, as_json=as_json)
     if "structlog" in sys.modules:

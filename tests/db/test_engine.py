@@ -269,17 +269,19 @@ async def test_a_tenants_name_is_taken_once_by_any_number_of_racers(db: Database
     assert len(await db.read(tenants.list_all)) == 1
 
 
-async def test_a_light_database_of_a_command_does_what_any_does(db: Database, database_url: str) -> None:
-    light = open_database(database_url, pool=1, light=True)
+async def test_a_commands_database_with_its_one_connection_does_what_any_does(
+    db: Database, database_url: str
+) -> None:
+    narrow = open_database(database_url, pool=1)
     try:
-        kid = await light.write(add_counter, "7")
+        kid = await narrow.write(add_counter, "7")
         assert await db.read(text_of, kid) == "7"
         await db.write(set_text, kid, "8")
-        assert await light.read(text_of, kid) == "8"
-        assert await light.snapshot(lambda connection: text_of(connection, kid)) == "8"
-        assert light.dialect == db.dialect
-        if light.dialect == "sqlite":
-            assert isinstance(await _outcome(light.read(set_text, kid, "9")), Problem)
+        assert await narrow.read(text_of, kid) == "8"
+        assert await narrow.snapshot(lambda connection: text_of(connection, kid)) == "8"
+        assert narrow.dialect == db.dialect
+        if narrow.dialect == "sqlite":
+            assert isinstance(await _outcome(narrow.read(set_text, kid, "9")), Problem)
         assert await db.read(text_of, kid) == "8"
     finally:
-        await light.close()
+        await narrow.close()
