@@ -27,7 +27,7 @@ from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
 _MUCH_TOO_LATE_S = 60
-_MAX_SHOWN = 10  # tenants
+_MAX_SHOWN = 10  # tenants, models
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ async def examine(settings: Settings) -> list[Check]:
     return [
         _check("pepper", lambda: _pepper(settings)),
         _check("catalogue", lambda: _describe(open_catalog(settings))),
+        *_clients(settings),
         *await _reach(settings),
     ]
 
@@ -69,6 +70,21 @@ def _describe(catalog: Catalog) -> tuple[Level, str]:
     examples = sum(model.pricing.version.startswith("example") for model in catalog.models.values())
     finding = f"{len(catalog.models)} models, {examples} with example prices, {warnings} warnings"
     return ("note" if warnings or examples else "good"), finding
+
+
+def _clients(settings: Settings) -> list[Check]:
+    """Names the models that RunComfy's own clients would hide or refuse, and what their entries lack."""
+    try:
+        models = open_catalog(settings).models.values()
+    except CatalogError:
+        return []  # the check of the catalogue says why
+    found = [f"{one.model_id} ({', '.join(one.hidden_from)})" for one in models if one.hidden_from]
+    if not found:
+        return []
+    more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    named = ", ".join(found[:_MAX_SHOWN])
+    finding = f"RunComfy's own clients hide or refuse {named}{more}: see docs/models.md"
+    return [Check("clients", "note", finding)]
 
 
 async def _reach(settings: Settings) -> list[Check]:

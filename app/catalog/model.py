@@ -12,7 +12,10 @@ from app.catalog.schema import CompiledSchema, SchemaError, compile_schema
 
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+){1,4}")
 _MAX_MODEL_ID: Final = 200
-_TEXTS: Final = ("display_name", "kind", "description", "price_unit")
+_TEXTS: Final = ("display_name", "description", "price_unit", "model_url")
+KINDS: Final = ("model", "workflow", "inference")
+"""How RunComfy runs a model. What a model does is a category, such as `image-to-video`."""
+_CATEGORY: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-to-[a-z0-9]+(?:-[a-z0-9]+)*")
 _NO_PRICING: Final = (
     'has no pricing: add "pricing" with a price list, or "pricing": {"version": "1", "free": true}'
     " if the model is free"
@@ -41,12 +44,35 @@ class Model:
 
     model_id: str
     display_name: str
-    kind: str | None
+    kind: str
+    categories: tuple[str, ...]
     file: Mapping[str, Any]
     compiled: CompiledSchema
     pricing: Pricing
     warnings: tuple[Finding, ...]
     output_seconds: OutputSeconds | None = None
+
+    @property
+    def price_unit(self) -> str:
+        """What the base price buys, such as a `second`; a whole `output` where the file does not say."""
+        return self.file.get("price_unit") or "output"
+
+    @property
+    def hidden_from(self) -> tuple[str, ...]:
+        """Why RunComfy's own clients would hide or refuse the model: what its entry lacks, each as a text."""
+        makes = {category.rpartition("-")[2] for category in self.categories}
+        lacks = []
+        if not self.categories:
+            lacks.append("no categories")
+        if makes & {"video", "audio"} and self.price_unit != "second":
+            lacks.append("no base_price_usd per second")
+        return tuple(lacks)
+
+    def matches(self, text: str) -> bool:
+        """Returns whether the id, the name or the description has this text, upper and lower case alike."""
+        wanted = text.casefold()
+        places = (self.model_id, self.display_name, self.file.get("description") or "")
+        return any(wanted in place.casefold() for place in places)
 
     def price(self, body: Mapping[str, Any]) -> int:
         """Returns the price of a valid body in micro-credits.
@@ -85,7 +111,12 @@ def build_model(document: Any, fallback_id: str) -> Model:
     """
     if not isinstance(document, dict):
         raise ModelError((Finding("", f"must be an object, is {shown(document)}"),))
-    problems = [*_id_problems(document, fallback_id), *_text_problems(document)]
+    problems = [
+        *_id_problems(document, fallback_id),
+        *_text_problems(document),
+        *_kind_problems(document),
+        *_base_price_problems(document),
+    ]
     warnings: list[Finding] = []
     compiled, pricing = None, None
     if "input_schema" in document:
@@ -112,7 +143,8 @@ def build_model(document: Any, fallback_id: str) -> Model:
     return Model(
         model_id=model_id,
         display_name=document.get("display_name") or model_id,
-        kind=document.get("kind"),
+        kind=document.get("kind") or KINDS[0],
+        categories=_categories(document, model_id),
         file=document,
         compiled=compiled,
         pricing=pricing,
@@ -149,11 +181,49 @@ def _text_problems(document: Mapping[str, Any]) -> list[Finding]:
         for key in _TEXTS
         if document.get(key) is not None and not isinstance(document[key], str)
     ]
-    base = document.get("base_price_usd")
-    if base is not None and (isinstance(base, bool) or not isinstance(base, int | float) or base < 0):
-        problems.append(Finding("/base_price_usd", f"must be a number of at least 0, is {shown(base)}"))
     if document.get("output_schema") is not None and not isinstance(document["output_schema"], dict):
         problems.append(
             Finding("/output_schema", f"must be an object, is {shown(document['output_schema'])}")
         )
     return problems
+
+
+def _kind_problems(document: Mapping[str, Any]) -> list[Finding]:
+    problems = []
+    kind, categories = document.get("kind"), document.get("categories")
+    if kind is not None and kind not in KINDS:
+        hint = (
+            f'; what a model does is a category: "categories": [{shown(kind)}]' if _is_category(kind) else ""
+        )
+        problems.append(
+            Finding("/kind", f"must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, is {shown(kind)}{hint}")
+        )
+    if categories is not None and not (isinstance(categories, list) and all(map(_is_name, categories))):
+        problems.append(Finding("/categories", f"must be a list of names, is {shown(categories)}"))
+    return problems
+
+
+def _base_price_problems(document: Mapping[str, Any]) -> list[Finding]:
+    base, unit = document.get("base_price_usd"), document.get("price_unit")
+    if base is not None and (isinstance(base, bool) or not isinstance(base, int | float) or base < 0):
+        return [Finding("/base_price_usd", f"must be a number of at least 0, is {shown(base)}")]
+    if (base is None) != (unit is None):
+        missing, given = (
+            ("base_price_usd", "price_unit") if base is None else ("price_unit", "base_price_usd")
+        )
+        return [Finding(pointer([given]), f"needs {missing} beside it: a price and its unit")]
+    return []
+
+
+def _categories(document: Mapping[str, Any], model_id: str) -> tuple[str, ...]:
+    """Returns the file's categories; without any, the parts of the id that read like one."""
+    given = document.get("categories")
+    return tuple(dict.fromkeys(given if given is not None else filter(_is_category, model_id.split("/"))))
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_category(value: Any) -> bool:
+    return isinstance(value, str) and _CATEGORY.fullmatch(value) is not None

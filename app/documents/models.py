@@ -7,8 +7,10 @@ from app.catalog import model as catalog
 from app.catalog.media.judge import is_enforced
 from app.catalog.media.rules import MediaKind, MediaRule
 from app.documents.schema import keywords
+from app.quotas.amounts import MICROCREDITS
 
 _UNSEEN: Final = "not checked: of such a file the gateway can check only the size"
+_PAGES: Final = "https://www.runcomfy.com/models"
 _NEVER: Final = "not checked: the gateway does not know this rule"
 
 Template = Annotated[str, keywords("A JSON Pointer, in which `*` stands for every element.")]
@@ -42,13 +44,22 @@ class MediaInputNote(TypedDict):
 
 
 class _VendorModel(TypedDict):
-    """A model as RunComfy describes it."""
+    """A model as RunComfy describes it, without its schemas."""
 
     model_id: str
     display_name: str
-    kind: str | None
-    base_price_usd: float
-    price_unit: str
+    kind: Annotated[str, keywords("How RunComfy runs it.", enum=list(catalog.KINDS))]
+    categories: Annotated[list[str], keywords("What it makes of what, such as `image-to-video`.")]
+    base_price_usd: Annotated[
+        float, keywords("The price that lists show. A quote has the price of an input.")
+    ]
+    price_unit: Annotated[str, keywords("What `base_price_usd` buys, such as `second` or `output`.")]
+    model_url: Annotated[str, keywords("RunComfy's page of the model.", format="uri")]
+    inputs: Annotated[list[str], keywords("The names of all inputs.")]
+    required_inputs: list[str]
+
+
+class _Schemas(TypedDict):
     input_schema: Annotated[dict[str, Any], keywords("RunComfy's own schema, verbatim.")]
     output_schema: dict[str, Any] | None
 
@@ -69,23 +80,34 @@ class _Additions(TypedDict):
     media_inputs: list[MediaInputNote]
 
 
-class Model(_VendorModel, _Additions):
+class Model(_VendorModel, _Schemas, _Additions):
     """One model of the catalogue. Whatever else its file has is in the document too."""
 
 
 def model(one: catalog.Model) -> Model:
     """Returns a model's description: RunComfy's fields, other fields of its file, then the gateway's."""
+    schemas: _Schemas = {
+        "input_schema": one.file["input_schema"],
+        "output_schema": one.file.get("output_schema"),
+    }
+    return cast("Model", _described(one, schemas))
+
+
+def _described(one: catalog.Model, schemas: _Schemas) -> dict[str, Any]:
     file = one.file
     # The file's base price and unit are taken together: RunComfy's clients need both to read the price.
     base = file.get("base_price_usd")
+    properties = one.compiled.published.get("properties", {})
     vendors: _VendorModel = {
         "model_id": one.model_id,
         "display_name": one.display_name,
         "kind": one.kind,
-        "base_price_usd": one.pricing.lowest / 1_000_000 if base is None else base,
-        "price_unit": file.get("price_unit") or "output",
-        "input_schema": file["input_schema"],
-        "output_schema": file.get("output_schema"),
+        "categories": list(one.categories),
+        "base_price_usd": one.pricing.lowest / MICROCREDITS if base is None else base,
+        "price_unit": one.price_unit,
+        "model_url": file.get("model_url") or f"{_PAGES}/{one.model_id}",
+        "inputs": list(properties),
+        "required_inputs": list(one.compiled.published.get("required", ())),
     }
     ours: _Additions = {
         "pricing": file["pricing"],
@@ -108,8 +130,10 @@ def model(one: catalog.Model) -> Model:
         ],
         "warnings": [{"pointer": warning.pointer, "reason": warning.reason} for warning in one.warnings],
     }
-    others = {name: value for name, value in file.items() if name not in vendors}
-    return cast("Model", {**vendors, **others, **ours})
+    others = {
+        name: value for name, value in file.items() if name not in {*vendors, *_Schemas.__annotations__}
+    }
+    return {**vendors, **schemas, **others, **ours}
 
 
 def _note(rule: MediaRule, kind: MediaKind) -> str | None:

@@ -30,7 +30,7 @@ MODELS = (
     "sandbox/brush/edit",
     "sandbox/chord/text-to-audio",
 )
-PRICE_UNITS = {"video": "second", "image": "image", "audio": "file"}
+PRICE_UNITS = {"video": "second", "image": "output", "audio": "output"}
 
 
 def error(code: int, message: str) -> dict[str, Any]:
@@ -114,7 +114,8 @@ def model(model_id: str, options: SandboxOptions) -> dict[str, Any]:
     return {
         "model_id": model_id,
         "display_name": model_id.replace("/", " · "),
-        "kind": kind,
+        "kind": "model",
+        "categories": [part for part in model_id.split("/") if "-to-" in part] or [f"image-to-{kind}"],
         "base_price_usd": options.usd_per_second if kind == "video" else cost_usd(model_id, {}, 0),
         "price_unit": PRICE_UNITS[kind],
         "input_schema": {"type": "object", "title": "Input", "properties": {"prompt": {"type": "string"}}},

@@ -76,8 +76,14 @@ REFUSED: list[tuple[bytes, str, str]] = [
     (top(model_id=None), "/model_id", "2 to 5 segments"),
     (json.dumps({"input_schema": SCHEMA, "pricing": FREE}).encode(), "", "has no model_id"),
     (top(display_name=1), "/display_name", "must be a string"),
-    (top(kind=[]), "/kind", "must be a string"),
-    (top(base_price_usd="1"), "/base_price_usd", "must be a number"),
+    (top(kind=[]), "/kind", "must be model, workflow or inference"),
+    (top(kind="image-to-video"), "/kind", '"categories": ["image-to-video"]'),
+    (top(categories="image-to-video"), "/categories", "must be a list of names"),
+    (top(categories=["image-to-video", ""]), "/categories", "must be a list of names"),
+    (top(model_url=1), "/model_url", "must be a string"),
+    (top(base_price_usd="1", price_unit="second"), "/base_price_usd", "must be a number"),
+    (top(base_price_usd=1), "/base_price_usd", "needs price_unit beside it"),
+    (top(price_unit="second"), "/price_unit", "needs base_price_usd beside it"),
     (top(output_schema=[]), "/output_schema", "must be an object"),
     (json.dumps({"model_id": "a/b", "input_schema": SCHEMA}).encode(), "", "has no pricing"),
     (b'{"model_id": "a/b"}', "", "has no pricing"),
@@ -231,9 +237,9 @@ def test_the_operators_model_takes_the_place_of_the_shipped_one(tmp_path: Path) 
 
 
 def test_unknown_top_level_keys_are_kept(tmp_path: Path) -> None:
-    write(tmp_path, "1.json", {**GOOD, "tags": ["x"], "price_unit": "second"})
+    write(tmp_path, "1.json", {**GOOD, "tags": ["x"], "pricing_note": "from"})
     document = dict(public(load_catalog(tmp_path).models["a/b"]))
-    assert (document["tags"], document["price_unit"]) == (["x"], "second")
+    assert (document["tags"], document["pricing_note"]) == (["x"], "from")
 
 
 def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:

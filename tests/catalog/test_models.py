@@ -32,9 +32,9 @@ async def test_a_model_has_its_schema_verbatim_and_its_price(world: World) -> No
     assert (document["model_id"], document["display_name"], document["kind"]) == (
         DREAMINA,
         "Dreamina 3.0",
-        "image-to-video",
+        "model",
     )
-    assert (document["base_price_usd"], document["price_unit"]) == (0.15, "output")
+    assert (document["base_price_usd"], document["price_unit"]) == (0.03, "second")
     assert document["pricing"] == source["pricing"]
 
 

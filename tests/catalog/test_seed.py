@@ -38,16 +38,24 @@ def test_the_seed_is_the_vendors_page_to_the_letter(key: str, expected: str) -> 
 
 def test_the_seed_is_public_in_the_vendors_shape() -> None:
     document = model(CATALOG.models[SEED])
-    assert list(document)[:7] == [
+    assert list(document)[:11] == [
         "model_id",
         "display_name",
         "kind",
+        "categories",
         "base_price_usd",
         "price_unit",
+        "model_url",
+        "inputs",
+        "required_inputs",
         "input_schema",
         "output_schema",
     ]
-    assert document["base_price_usd"] == 0.15
+    assert (document["kind"], document["categories"]) == ("model", ["image-to-video"])
+    assert (document["base_price_usd"], document["price_unit"]) == (0.03, "second")
+    assert document["model_url"] == f"https://www.runcomfy.com/models/{SEED}"
+    assert document["inputs"] == ["image_urls", "prompt", "number_of_frames", "resolution", "seed"]
+    assert document["required_inputs"] == ["image_urls", "prompt"]
     assert document["pricing"]["version"] == "example-1"
     assert "example" in document["pricing"]["note"].lower()
     assert document["warnings"] == []

@@ -163,7 +163,8 @@ def test_the_catalogue_lists_models_and_knows_any(shared: Running) -> None:
     assert DREAMINA in {each["model_id"] for each in catalogue["models"]}
     entry = shared.json("/v1/models/some/thing/text-to-image")
     assert entry["model_id"] == "some/thing/text-to-image"
-    assert entry.keys() >= {"display_name", "kind", "base_price_usd", "price_unit", "input_schema"}
+    assert entry.keys() >= {"display_name", "base_price_usd", "price_unit", "input_schema"}
+    assert (entry["kind"], entry["categories"]) == ("model", ["text-to-image"])
 
 
 def test_the_ledger_holds_every_submission_and_counts_every_call(tmp_path: Path) -> None:

@@ -62,12 +62,12 @@ export function fillModels(models) {
 /** What a model is called. */
 export function nameOf(one) {
   if (one.display_name && one.display_name !== one.model_id)
-    return `${one.display_name} — ${one.kind ?? one.model_id}`;
+    return `${one.display_name} — ${one.categories[0] ?? one.model_id}`;
   return one.model_id.split("/").slice(1).join(" / ");
 }
 
-function verb({ kind, model_id: id }) {
-  const output = /to-(\w+)$/.exec(kind ?? id.split("/").find((piece) => /-to-\w+$/.test(piece)) ?? "")?.[1];
+function verb({ categories }) {
+  const output = /to-(\w+)$/.exec(categories[0] ?? "")?.[1];
   return output ? `Generate ${output}` : "Generate";
 }
 
@@ -75,8 +75,9 @@ function verb({ kind, model_id: id }) {
 export function describeModel(model, mode) {
   field("model").value = model.model_id;
   part("about").textContent = model.description ?? "";
-  const from = `from ${credits(Math.round(model.base_price_usd * 1_000_000))}`;
-  const tags = [model.kind, from].filter(Boolean).map((text) => el("span", { class: "tag", text }));
+  const unit = model.price_unit === "output" ? "" : ` per ${model.price_unit}`;
+  const from = `from ${credits(Math.round(model.base_price_usd * 1_000_000))}${unit}`;
+  const tags = [...model.categories, from].map((text) => el("span", { class: "tag", text }));
   part("tags").replaceChildren(...tags);
   part("go").lastElementChild?.replaceChildren(verb(model));
   part("mode").textContent =

@@ -104,7 +104,7 @@ async function start() {
   }
   fillModels(models);
   fillScenarios();
-  const inviting = models.find(({ kind }) => kind === "image-to-video") ?? models[0]; // the samples fit
+  const inviting = models.find(({ categories }) => categories.includes("image-to-video")) ?? models[0]; // the samples fit
   chooseModel(named() ?? inviting?.model_id);
   addEventListener("hashchange", () => named() && chooseModel(named()));
   part("model").addEventListener("change", () => chooseModel(field("model").value));
