@@ -118,7 +118,17 @@ ROUTES = (
         "models",
         "ModelPage",
         _KEY,
-        text="In pages. A key or client token may be limited to some models.",
+        text="In pages, without their schemas unless `include_schema` is true. A key or client token may be"
+        " limited to some models.",
+    ),
+    Route(
+        "GET",
+        "/v1/models/categories",
+        models.list_model_categories,
+        "models",
+        "ModelCategories",
+        _KEY,
+        text="Each is a value for the parameter `category` of the list of models.",
     ),
     Route(
         "GET",
@@ -246,7 +256,7 @@ ROUTES = (
         events.stream_events_of_requests,
         "events",
         "Event",
-        (*_KEY, REQUEST_NOT_FOUND, INVALID_PARAMETER, TOO_MANY_STREAMS, SHUTTING_DOWN),
+        (*_KEY, REQUEST_NOT_FOUND, TOO_MANY_STREAMS, SHUTTING_DOWN),
         streams=True,
         resumes=False,
         text="One stream, and so one connection, for up to 50 requests. It begins with all events of each of"

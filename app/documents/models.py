@@ -64,6 +64,15 @@ class _Schemas(TypedDict):
     output_schema: dict[str, Any] | None
 
 
+class _OptionalSchemas(TypedDict):
+    input_schema: NotRequired[
+        Annotated[
+            dict[str, Any], keywords("RunComfy's own schema, verbatim, where `include_schema` asks for it.")
+        ]
+    ]
+    output_schema: NotRequired[dict[str, Any] | None]
+
+
 class _Additions(TypedDict):
     pricing: Annotated[dict[str, Any], keywords("The operator's price list, in micro-credits.")]
     output_seconds: NotRequired[
@@ -84,6 +93,10 @@ class Model(_VendorModel, _Schemas, _Additions):
     """One model of the catalogue. Whatever else its file has is in the document too."""
 
 
+class ListedModel(_VendorModel, _OptionalSchemas, _Additions):
+    """One model in a list: the same, without its schemas unless they are asked for."""
+
+
 def model(one: catalog.Model) -> Model:
     """Returns a model's description: RunComfy's fields, other fields of its file, then the gateway's."""
     schemas: _Schemas = {
@@ -93,7 +106,12 @@ def model(one: catalog.Model) -> Model:
     return cast("Model", _described(one, schemas))
 
 
-def _described(one: catalog.Model, schemas: _Schemas) -> dict[str, Any]:
+def listed_model(one: catalog.Model) -> ListedModel:
+    """Returns a model's description without its schemas."""
+    return cast("ListedModel", _described(one, {}))
+
+
+def _described(one: catalog.Model, schemas: _Schemas | _OptionalSchemas) -> dict[str, Any]:
     file = one.file
     # The file's base price and unit are taken together: RunComfy's clients need both to read the price.
     base = file.get("base_price_usd")
@@ -145,17 +163,29 @@ def _note(rule: MediaRule, kind: MediaKind) -> str | None:
 class ModelPage(TypedDict):
     """A page of models, sorted by model id."""
 
-    models: list[Model]
-    total: int
+    models: list[ListedModel]
+    total: Annotated[int, keywords("How many models match, on all pages.")]
     limit: int
     offset: int
 
 
-def model_page(found: Sequence[catalog.Model], *, limit: int, offset: int) -> ModelPage:
+def model_page(found: Sequence[catalog.Model], *, limit: int, offset: int, with_schemas: bool) -> ModelPage:
     """Returns a page of at most `limit` of these models, after the first `offset`."""
+    page = found[offset : offset + limit]
     return {
-        "models": [model(one) for one in found[offset : offset + limit]],
+        "models": [cast("ListedModel", model(one)) if with_schemas else listed_model(one) for one in page],
         "total": len(found),
         "limit": limit,
         "offset": offset,
     }
+
+
+class ModelCategories(TypedDict):
+    """The categories of the models that a caller may use, sorted."""
+
+    categories: list[str]
+
+
+def model_categories(found: Sequence[catalog.Model]) -> ModelCategories:
+    """Returns every category that one of these models has, once."""
+    return {"categories": sorted({category for one in found for category in one.categories})}

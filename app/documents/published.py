@@ -11,7 +11,7 @@ from app.documents.client_tokens import (
 )
 from app.documents.events import Event
 from app.documents.limits import Limit
-from app.documents.models import Model, ModelPage
+from app.documents.models import ListedModel, Model, ModelCategories, ModelPage
 from app.documents.problems import Problem, ProblemKind, ProblemKinds
 from app.documents.quota import Quota, Quote
 from app.documents.requests import (
@@ -38,7 +38,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     RequestPage,
     Request,
     Annotated[Model, keywords("One model of the catalogue, in RunComfy's shape with additions.")],
+    Annotated[ListedModel, keywords("One model in a list, as in RunComfy's.")],
     ModelPage,
+    ModelCategories,
     Limit,
     Annotated[File, keywords("What the gateway knows of a file of the input.")],
     Quota,

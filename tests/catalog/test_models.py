@@ -67,12 +67,12 @@ class TestMany:
             [DREAMINA, *(str(one.relative_to(MORE_MODELS))[:-5] for one in MORE_MODELS.rglob("*.json"))]
         )
         assert len(expected) >= 5
-        whole = await world.get("/v1/models")
+        whole = await world.get("/v1/models?include_schema=true")
         assert [one["model_id"] for one in whole["models"]] == expected
         assert (whole["total"], whole["limit"], whole["offset"]) == (len(expected), 50, 0)
-        for limit in (1, 2, 100):
+        for limit in (1, 2, 500):
             for offset in (0, 1, len(expected) - 1, len(expected), 1_000_000):
-                page = await world.get(f"/v1/models?limit={limit}&offset={offset}")
+                page = await world.get(f"/v1/models?include_schema=true&limit={limit}&offset={offset}")
                 assert page == {
                     "models": whole["models"][offset : offset + limit],
                     "total": len(expected),
@@ -123,7 +123,7 @@ class TestMany:
 
 async def test_a_page_that_cannot_be_is_refused(world: World) -> None:
     for name, values in {
-        "limit": ("0", "101", "-1", "x", "", "1.5", "9" * 40),
+        "limit": ("0", "501", "-1", "x", "", "1.5", "9" * 40),
         "offset": ("-1", "1000001", "x", "", "%00"),
     }.items():
         for value in values:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.catalog.model import build_model
-from app.documents.models import model
+from app.documents.models import listed_model, model
 
 FILE: dict[str, Any] = {
     "input_schema": {
@@ -58,6 +58,14 @@ def test_without_a_base_price_of_its_own_an_entry_has_the_lowest_price_of_an_out
     for none in ({}, {"base_price_usd": None, "price_unit": None}):
         entry = model(build_model({**FILE, **none}, "a/b"))
         assert (entry["base_price_usd"], entry["price_unit"]) == (0.25, "output")
+
+
+def test_a_listed_model_is_the_model_without_its_schemas() -> None:
+    one = build_model({**FILE, "output_schema": {}}, "a/b")
+    whole = dict(model(one))
+    assert dict(listed_model(one)) == {
+        name: value for name, value in whole.items() if name not in {"input_schema", "output_schema"}
+    }
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ async def test_every_kind_of_input_says_what_was_filled_in(play: Play) -> None:
 
 async def test_each_model_of_the_catalogue_has_a_form(play: Play) -> None:
     await play.open()
-    answer = await play.world.client.get("/v1/models")
+    answer = await play.world.client.get("/v1/models?include_schema=true")
     models = answer.json()["models"]
     assert len(models) > 5
     for model in models:

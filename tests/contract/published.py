@@ -55,7 +55,11 @@ HEADERS = {
     "x-frame-options",
 }
 """All that may ever be answered: nothing is copied from the upstream."""
-_OPEN = {"Model", "ModelPage"}  # RunComfy's shape with additions, some of them a model file's own
+_OPEN = {
+    "Model",
+    "ListedModel",
+    "ModelPage",
+}  # RunComfy's shape with additions, some of them a model file's own
 _PATTERNS = {
     route: re.compile(
         route.path.replace("{model_id:path}", ".*")

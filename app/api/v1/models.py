@@ -1,6 +1,6 @@
 """Handlers of models: the catalogue, and the submit to one of its models."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -9,10 +9,13 @@ from app.api.bodies import json_response, read_object
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.headers.request import REPLAYED, preferences_of, submit_headers_of, wait_for
+from app.auth.principal import Principal
+from app.catalog.model import Model
 from app.documents import models as documents
 from app.documents.limits import submit_headers
 from app.documents.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
+from app.gateway import Gateway
 from app.generations.store import Generation
 from app.kit.log import trace_id_var
 from app.quotas.problem import QuotaProblem
@@ -23,12 +26,32 @@ WARNINGS_HEADER = "Reelgate-Media-Warnings"
 async def list_models(
     gateway: Open,
     principal: CanRead,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    *,
+    search: Annotated[str | None, Query(max_length=200)] = None,
+    category: Annotated[str | None, Query(max_length=200)] = None,
+    kind: Annotated[Literal["model", "workflow", "inference"] | None, Query()] = None,
+    include_schema: Annotated[bool, Query()] = False,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
     """The models that this key may use, by model id."""
-    found = [model for model in gateway.catalog.models.values() if principal.may_use(model.model_id)]
-    return json_response(documents.model_page(found, limit=limit, offset=offset))
+    found = [
+        model
+        for model in _usable(gateway, principal)
+        if (not search or model.matches(search))
+        and (not category or category in model.categories)
+        and (kind is None or model.kind == kind)
+    ]
+    return json_response(documents.model_page(found, limit=limit, offset=offset, with_schemas=include_schema))
+
+
+async def list_model_categories(gateway: Open, principal: CanRead) -> Response:
+    """The categories of the models that this key may use."""
+    return json_response(documents.model_categories(_usable(gateway, principal)))
+
+
+def _usable(gateway: Gateway, principal: Principal) -> list[Model]:
+    return [model for model in gateway.catalog.models.values() if principal.may_use(model.model_id)]
 
 
 async def get_model(gateway: Open, principal: CanRead, model_id: str) -> Response:

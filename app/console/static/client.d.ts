@@ -237,7 +237,14 @@ export class Reelgate {
 
   /** The models that the token may use, with schema and price. */
   models(
-    query?: { limit?: number; offset?: number },
+    query?: {
+      search?: string;
+      category?: string;
+      kind?: "model" | "workflow" | "inference";
+      include_schema?: boolean;
+      limit?: number;
+      offset?: number;
+    },
     options?: CallOptions,
   ): Promise<{ models: any[]; total: number; limit: number; offset: number }>;
 

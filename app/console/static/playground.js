@@ -96,7 +96,7 @@ function session() {
 async function start() {
   setUpTheme();
   try {
-    const [catalogue] = await Promise.all([client.models(), loadSamples()]);
+    const [catalogue] = await Promise.all([client.models({ include_schema: true, limit: 500 }), loadSamples()]);
     models = catalogue.models;
   } catch (error) {
     showStartFailure(error);
