@@ -76,6 +76,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
 }
 """Descriptions of the handlers' parameters, with a schema where FastAPI's own says too little."""
+_STREAM = "text/event-stream"
 _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are not schemas
 _TAGS = (
     {"name": "models", "description": "The catalogue, and submits to its models."},
@@ -106,7 +107,8 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         version=app.version,
         description=_DESCRIPTION,
         contact={"name": "The operator of this gateway"},
-        servers=[{"url": "/", "description": "The gateway that serves this document."}],
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": app.state.base_url, "description": "The gateway that serves this document."}],
         tags=[dict(tag) for tag in _TAGS],
         routes=app.routes,
     )
@@ -126,7 +128,11 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         if "{model_id}" in path and "post" in operations:
             operations["post"]["requestBody"] = _body(
-                {"type": "object", "description": "The model's input, without a wrapper."}
+                {
+                    "type": "object",
+                    "additionalProperties": True,
+                    "description": "The model's input, without a wrapper.",
+                }
             )
     generic = document["paths"][_SUBMIT_PATH]["post"]
     for status, answer in generic["responses"].items():
@@ -161,11 +167,11 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
     success = operation["responses"][str(route.status)]
     if route.streams:
         success["description"] = (
-            "Server-sent events: `state`, whose data is the JSON below; `position`, which tells the place"
-            " in the queue and has no id; and `problem`, with which a stream ends when its key or token does."
+            f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which tells the"
+            " place in the queue and has no id; and `problem`, with which a stream ends when its key or token does."
         )
-        (schema,) = success["content"].values()
-        success["content"] = {"text/event-stream": schema}
+        (of_event,) = (one["schema"] for one in success["content"].values())
+        success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
     if route.tagged:
@@ -177,6 +183,19 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             "description": "The caller has this version already (`If-None-Match`).",
             "headers": tag,
         }
+
+
+def _stream_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a stream whose events have this data.
+
+    In OpenAPI 3.1 a schema is of a body as a whole, and the body of a stream is a text. Given the schema of
+    one event, generators would read the whole stream as one JSON document.
+    """
+    return {
+        "type": "string",
+        "contentMediaType": _STREAM,
+        "contentSchema": {"type": "array", "items": event},
+    }
 
 
 def _parameter(given: dict[str, Any]) -> dict[str, Any]:
@@ -256,7 +275,9 @@ def _of_model(model: Model, generic: dict[str, Any], verb: str, summary: str) ->
 
 def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
     operation = _of_model(model, generic, "submit", "Submit to")
-    operation["requestBody"] = _body(_told(standard_json_schema(model.file["input_schema"])))
+    schema = _told(standard_json_schema(model.file["input_schema"]))
+    schema.pop("title", None)  # every model's is "Input", which generators make the name of a class
+    operation["requestBody"] = _body(schema)
     return operation
 
 

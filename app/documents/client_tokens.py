@@ -1,7 +1,7 @@
 """Client tokens: the terms on which one is made, and its record."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, cast
 
 from app.auth import client_tokens
 from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, Visibility
@@ -13,27 +13,19 @@ from app.quotas.amounts import MICROCREDITS
 from app.quotas.limits import MAX_AMOUNT
 from app.quotas.standing import Usage
 
-_BOUND: Final = {
-    "type": "object",
-    "minProperties": 1,
-    "properties": {
-        "enum": {"type": "array", "minItems": 1, "description": "The only values that are allowed."},
-        "minimum": {"type": "number"},
-        "maximum": {"type": "number"},
-        "max_length": {
-            "type": "integer",
-            "minimum": 0,
-            "description": "Of a text or a list: its maximum length.",
-        },
-    },
-    "additionalProperties": False,
-}
-"""The schema of a bound, for `catalog.bounds`. No TypedDict: `enum` may hold values of any type."""
+
+class Bound(TypedDict, total=False):
+    """What a client token allows of one input; `catalog.bounds` parses it."""
+
+    enum: Annotated[list[Any], keywords("The only values that are allowed.", minItems=1)]
+    minimum: float
+    maximum: float
+    max_length: Annotated[int, keywords("Of a text or a list: its maximum length.", minimum=0)]
+
 
 Bounds = Annotated[
-    Mapping[str, Any],
+    Mapping[str, Bound],
     keywords("Bounds by the name of an input. An input that is left out is checked by its default."),
-    keywords(additionalProperties=_BOUND),
 ]
 
 
@@ -120,7 +112,7 @@ def client_token(token: client_tokens.ClientToken, now_ms: int) -> ClientToken:
         "mode": token.mode,
         "scopes": sorted(token.scopes),
         "models": _sorted_or_none(token.models),
-        "bounds": token.bounds,
+        "bounds": cast("Mapping[str, Bound] | None", token.bounds),
         "max_generations": token.max_generations,
         "max_microcredits": token.max_microcredits,
         "origins": _sorted_or_none(token.origins),

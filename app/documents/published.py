@@ -3,20 +3,32 @@
 from typing import Annotated, Any, Final
 
 from app.documents.client_tokens import (
+    Bound,
     ClientToken,
     ClientTokenInFull,
     ClientTokenPage,
     ClientTokenTerms,
     MintedClientToken,
+    TokenRefusal,
 )
-from app.documents.events import Event
+from app.documents.events import Event, RecordedEvent
+from app.documents.fields import Sums, Violation
 from app.documents.limits import Limit
-from app.documents.models import ListedModel, Model, ModelCategories, ModelPage
-from app.documents.problems import Problem, ProblemKind, ProblemKinds
-from app.documents.quota import Quota, Quote
+from app.documents.models import (
+    ListedModel,
+    MediaInputNote,
+    MediaRuleNote,
+    Model,
+    ModelCategories,
+    ModelPage,
+    ModelWarning,
+)
+from app.documents.problems import Problem, ProblemKind, ProblemKinds, UpstreamWords
+from app.documents.quota import PeriodUsage, Queue, Quota, Quote, QuoteRefusal
 from app.documents.requests import (
     Cancelled,
     File,
+    FileError,
     Request,
     RequestPage,
     RequestSummary,
@@ -37,23 +49,36 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     RequestSummary,
     RequestPage,
     Request,
+    RecordedEvent,
     Annotated[Model, keywords("One model of the catalogue, in RunComfy's shape with additions.")],
     Annotated[ListedModel, keywords("One model in a list, as in RunComfy's.")],
     ModelPage,
     ModelCategories,
+    ModelWarning,
+    MediaRuleNote,
+    MediaInputNote,
     Limit,
     Annotated[File, keywords("What the gateway knows of a file of the input.")],
+    FileError,
+    Violation,
+    Sums,
+    PeriodUsage,
+    Queue,
     Quota,
+    QuoteRefusal,
     Quote,
+    Annotated[Bound, CLOSED, keywords(minProperties=1)],
     Annotated[ClientTokenTerms, CLOSED],
     ClientToken,
     MintedClientToken,
     ClientTokenPage,
+    TokenRefusal,
     ClientTokenInFull,
     Event,
     Health,
     ProblemKind,
     ProblemKinds,
+    UpstreamWords,
     Annotated[Problem, keywords("A problem document (RFC 9457).")],
 )
 

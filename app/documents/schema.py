@@ -5,9 +5,10 @@ r"""JSON Schema (2020-12, as OpenAPI 3.1 has it) of TypedDicts and of the types 
 | `str`, `int`, `float`, `bool` | `type` |
 | `Literal["a", "b"]`, a `StrEnum` | a string's `enum` |
 | `list[X]` | an array's `items` |
-| `dict[str, Any]`, `Mapping[str, Any]` | an object with any members |
+| `dict[str, X]`, `Mapping[str, X]` | an object whose members are all of the schema of `X` |
 | a TypedDict | an object; `NotRequired` fields are left out of `required` |
-| `X \| None` | `null` as another `type` |
+| `X \| None` | `null` as another `type`, or `anyOf` with it for an object: generators want that |
+| `X \| Y` | an `anyOf` |
 | `Any` | anything |
 | `Annotated[X, keywords(...)]` | that of `X`, with these keywords |
 
@@ -92,9 +93,13 @@ def _inline(form: Any, named: Collection[Any]) -> Schema:
     if is_typeddict(form):
         return _object(form, named)
     if origin in {Union, UnionType}:
-        return _union(form, arguments, named)
+        return _union(arguments, named)
     if origin is list:
         return {"type": "array", "items": schema_of(arguments[0], named)}
+    if origin in {dict, Mapping} and arguments[0] is str:
+        # Without `additionalProperties`, some generators take an object for one that has no members.
+        members = True if arguments[1] is Any else schema_of(arguments[1], named)
+        return {"type": "object", "additionalProperties": members}
     return _leaf(form, origin, arguments)
 
 
@@ -107,8 +112,6 @@ def _leaf(form: Any, origin: Any, arguments: tuple[Any, ...]) -> Schema:
         return {"type": "string", "enum": [one.value for one in form]}
     if origin is Literal and all(isinstance(one, str) for one in arguments):
         return {"type": "string", "enum": list(arguments)}
-    if origin in {dict, Mapping} and arguments == (str, Any):
-        return {"type": "object"}
     raise TypeError(f"{form!r} has no JSON schema")
 
 
@@ -123,17 +126,12 @@ def _object(shape: Any, named: Collection[Any], *, closed: bool = False) -> Sche
     }
 
 
-def _union(form: Any, arguments: tuple[Any, ...], named: Collection[Any]) -> Schema:
+def _union(arguments: tuple[Any, ...], named: Collection[Any]) -> Schema:
     others = [one for one in arguments if one is not NoneType]
     if len(others) != 1:
-        schemas = [schema_of(one, named) for one in arguments]
-        if any(schema.keys() != {"type"} for schema in schemas):
-            raise TypeError(
-                f"{form!r} has no JSON schema: of unions only those of bare types have, or with None"
-            )
-        return {"type": [schema["type"] for schema in schemas]}
+        return {"anyOf": [schema_of(one, named) for one in arguments]}
     schema = schema_of(others[0], named)
-    if "$ref" in schema:
+    if "$ref" in schema or "anyOf" in schema or schema.get("type") == "object":
         return {"anyOf": [schema, {"type": "null"}]}
     if "type" in schema:
         schema = {**schema, "type": [schema["type"], "null"]}

@@ -100,6 +100,7 @@ def test_an_input_without_a_default_must_be_sent_where_its_value_is_bound() -> N
         MODEL.model_id,
         MODEL.display_name,
         MODEL.kind,
+        MODEL.categories,
         MODEL.file,
         compiled,
         MODEL.pricing,

@@ -116,6 +116,7 @@ class Contract:
         schema = contents[media_type]["schema"]
         if media_type != STREAM:
             return self.misfits(schema, answer.json())
+        schema = schema["contentSchema"]["items"]
         states = re.findall(r"^event: state\ndata: (.*)$", answer.text, re.MULTILINE)
         return [one for state in states for one in self.misfits(schema, json.loads(state))]
 

@@ -65,7 +65,7 @@ def test_it_says_what_it_is_where_it_is_served_and_whom_to_ask() -> None:
     assert {"title", "version", "description", "contact"} <= set(DOCUMENT["info"])
     assert DOCUMENT["servers"], "an empty list breaks generators"
     for server in DOCUMENT["servers"]:
-        assert server["url"]
+        assert re.match("https?://.+[^/]$", server["url"]), "generators make clients without a host of `/`"
         assert server["description"]
 
 
@@ -209,6 +209,44 @@ def test_every_array_says_what_is_in_it_and_every_enum_is_of_its_type() -> None:
         if types == "string" and "enum" in node:
             assert all(isinstance(one, str) for one in node["enum"]), at
             assert len(set(node["enum"])) == len(node["enum"]), at
+
+
+def test_every_object_says_what_its_members_are() -> None:
+    """Generators read a bare `type: object` as one that has none, and know no list of types with `object`."""
+    for at, node in nodes(DOCUMENT):
+        if node.get("type") == "object":
+            described = {"properties", "additionalProperties"} & set(node)
+            assert described or "/requestBody/" in at, at
+        assert "object" not in node.get("type", "") or node["type"] == "object", at
+
+
+def test_objects_have_names_of_their_own() -> None:
+    """Otherwise each generator makes its own, such as `QuoteErrorsInner`."""
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        for at, node in nodes(schema, name):
+            assert at == name or "properties" not in node, at
+
+
+def test_the_body_of_a_model_has_no_title_that_all_models_have() -> None:
+    """Generators would name the class of each model's body `Input`."""
+    bodies = [
+        one["requestBody"]["content"]["application/json"]["schema"]
+        for _, _, one in OPERATIONS
+        if "requestBody" in one
+    ]
+    assert len(bodies) > 3
+    assert [one for one in bodies if "title" in one] == []
+
+
+def test_a_stream_is_a_text_with_a_schema_of_its_events() -> None:
+    """Given the schema of one event, generators would read the whole stream as one JSON document."""
+    streams = [
+        node["text/event-stream"]["schema"] for _, node in nodes(DOCUMENT) if "text/event-stream" in node
+    ]
+    assert len(streams) == 2
+    for one in streams:
+        assert (one["type"], one["contentMediaType"]) == ("string", "text/event-stream")
+        assert one["contentSchema"]["items"] == {"$ref": "#/components/schemas/Event"}
 
 
 def test_no_path_ends_with_a_slash_or_differs_from_another_in_a_parameters_name_alone() -> None:

@@ -54,8 +54,13 @@ Odd = TypedDict("Odd", {"violated-policies": list[str]})
         (float, {"type": "number"}),
         (bool, {"type": "boolean"}),
         (Any, {}),
-        (dict[str, Any], {"type": "object"}),
-        (Mapping[str, Any], {"type": "object"}),
+        (dict[str, Any], {"type": "object", "additionalProperties": True}),
+        (Mapping[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
+        (
+            dict[str, Any] | None,
+            {"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "null"}]},
+        ),
+        (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (Literal["b", "a"], {"type": "string", "enum": ["b", "a"]}),
         (Colour, {"type": "string", "enum": ["red", "blue"]}),
@@ -99,7 +104,7 @@ def test_a_shape_lists_the_fields_of_those_that_it_extends_first_and_requires_wh
     assert schema["required"] == ["count", "name", "inner"]
     assert list(schema["properties"]) == ["count", "name", "inner", "many", "last"]
     assert schema["properties"]["name"] == {"type": "string", "pattern": "^a", "description": "A name."}
-    assert schema["properties"]["inner"] == {**inner, "type": ["object", "null"]}
+    assert schema["properties"]["inner"] == {"anyOf": [inner, {"type": "null"}]}
     assert schema["properties"]["many"] == {"type": "array", "items": inner}
     assert schema["properties"]["last"] == {"type": "number", "description": "The last."}
 
@@ -117,9 +122,10 @@ def test_a_shape_with_a_name_is_referred_to_wherever_it_stands() -> None:
     }
 
 
-def test_a_union_of_bare_types_names_them_all() -> None:
-    assert schema_of(int | dict[str, Any]) == {"type": ["integer", "object"]}
-    assert schema_of(int | str | None) == {"type": ["integer", "string", "null"]}
+def test_a_union_is_any_of_its_types() -> None:
+    assert schema_of(int | str | None) == {
+        "anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]
+    }
 
 
 def test_a_closed_shape_has_no_other_members() -> None:
@@ -139,9 +145,8 @@ def test_a_closed_shape_has_no_other_members() -> None:
         object,
         tuple[int, int],
         set[str],
-        dict[str, int],
-        int | list[str],
-        int | list[str] | None,
+        dict[int, str],
+        int | bytes,
         Literal[1],
         Number,
     ],
