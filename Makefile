@@ -92,9 +92,11 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-annotate --no-header --upgrade \
 	--extra sandbox --extra postgres --group build
 
-lock: install-dev  ## Resolve both locks anew
+lock: install-dev  ## Resolve the locks of Python packages anew
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --extra dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+		tools/clients/requirements.in -o tools/clients/requirements.lock
 
 openapi: install  ## Write openapi.json
 	@$(BIN)/reelgate openapi --output openapi.json
