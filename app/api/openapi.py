@@ -167,9 +167,9 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
     success = operation["responses"][str(route.status)]
     if route.streams:
         success["description"] = (
-            f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which tells"
-            " the place in the queue and has no id; and `problem`, with which a stream ends when its key or"
-            " token does."
+            f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which"
+            " tells the place in the queue and has no id; and `problem`, with which a stream ends when its key"
+            " or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
