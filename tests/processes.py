@@ -35,7 +35,7 @@ _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
 
 # Imports once, then forks for each command: a process of its own without a second and a half of imports.
 _LAUNCHER = """
-import json, os, sys, tempfile, traceback
+import atexit, json, os, sys, tempfile, traceback
 import app.admin.doctor, app.documents.client_tokens, app.cli.servers  # what commands import when they run
 from app.cli.entry import main
 
@@ -60,6 +60,7 @@ for line in sys.stdin:
             traceback.print_exc()
             code = 1
         finally:
+            atexit._run_exitfuncs()  # as at the end of a process that was not forked
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

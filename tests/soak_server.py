@@ -20,6 +20,7 @@ import uvicorn
 from app.cli.entry import main
 from app.config import Settings
 from app.egress.tls import system_trust
+from app.kit.log import flush_log
 from app.main import create_app
 from tests.patience import PATIENCE_S
 from tests.processes import Place, bare_environment
@@ -137,6 +138,7 @@ def _serve(order: dict[str, str | dict[str, str]]) -> None:
     except BaseException:  # noqa: BLE001 - this process ends here, whatever it was
         traceback.print_exc()
     finally:
+        flush_log()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

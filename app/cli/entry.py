@@ -1,12 +1,15 @@
 """Run and administer Reelgate: servers, database, tenants, API keys, limits and money."""
 
+import errno
 import gc
 import json
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +19,11 @@ GROUPS: Final[Mapping[str, str]] = {
     for name in ("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch")
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
+_STANDARD_OUTPUT: Final = 1
+_STANDARD_ERROR: Final = 2
+_CANNOT_PRINT: Final = frozenset(
+    {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EAGAIN, errno.EFBIG}
+)
 
 
 class LazyGroup(TyperGroup):
@@ -162,6 +170,7 @@ def doctor(
 
 def main() -> None:
     """Runs the command line; the entry point of `reelgate`."""
+    _fill_closed_descriptors()
     if sys.stdout is None:
         sys.exit("reelgate: standard output is closed, so a new key could not be shown.")
     try:
@@ -169,6 +178,34 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("reelgate: interrupted.", err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _CANNOT_PRINT or error.filename is not None:
+            raise
+        _end_without_printing(error)
+
+
+def _fill_closed_descriptors() -> None:
+    """Opens those of standard input, output and error that are closed, so that no other file gets their number.
+
+    Whatever is printed would be written into that file.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - its one parameter
+    os.close(descriptor)
+
+
+def _end_without_printing(error: OSError) -> NoReturn:
+    """Ends a command whose output cannot be written, such as to a full disk."""
+    with suppress(OSError):
+        typer.echo(
+            f"reelgate: the output cannot be written ({error.strerror}). What the command was to change may be"
+            " changed: look before you repeat it.",
+            err=True,
+        )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (_STANDARD_OUTPUT, _STANDARD_ERROR):  # what is left in their buffers would fail again
+        os.dup2(nowhere, descriptor)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from app.config import PREFIX, Settings, SettingsError, misspelt_variables
 from app.db.revision import SchemaError
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
 from app.errors import Problem
-from app.kit.log import configure_logging, get_logger
+from app.kit.log import configure_logging, get_logger, log_stray_errors
 from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
 from app.quotas.limits import LimitError
@@ -66,6 +66,7 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
     """
     chosen = settings.log_format or ("console" if settings.development else "json")
     configure_logging(level=settings.log_level, as_json=chosen == "json")
+    log_stray_errors()
     for sentence in () if child else misspelt_variables(os.environ):
         _log.warning("A variable is not a setting.", finding=sentence)
 

@@ -1,21 +1,30 @@
 """Structured logs with one trace id for everything that one HTTP call caused (W3C Trace Context).
 
+To log neither blocks nor raises, whatever becomes of the line: a thread writes it (`kit.log_writer`), and what
+cannot be made or written is counted. So a line may stand anywhere, also between a paid call and its record.
+
 structlog is imported and set up when the first line is written: a short command writes none, and need not
 wait for that.
 """
 
+import atexit
+import json
 import logging
 import re
 import secrets
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cached_property
-from typing import Any
+from types import TracebackType
+from typing import Any, Final, TextIO
 
 import orjson
 
 from app.kit import redaction
+from app.kit.log_writer import LogWriter
 
 trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
 
@@ -36,16 +45,36 @@ def trace_id_of(traceparent: str | None) -> str:
     return match[1]
 
 
-def get_logger(name: str) -> Any:
-    """A structlog logger; events are short constant sentences, what varies goes into fields."""
-    return _Logger(name)
+def get_logger(name: str) -> "Logger":
+    """Returns a logger; events are short constant sentences, what varies goes into fields."""
+    return Logger(name)
 
 
-class _Logger:
-    """A structlog logger, made when it is first used."""
+class Logger:
+    """A structlog logger, made when it is first used. Its methods raise nothing."""
 
     def __init__(self, component: str) -> None:
         self._component = component
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Logs what only a developer wants to see."""
+        self._log("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Logs what is usual."""
+        self._log("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Logs what the operator should look at some time."""
+        self._log("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Logs what the operator should look at now."""
+        self._log("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Logs an error with the traceback of the exception that is being handled."""
+        self._log("exception", event, fields)
 
     @cached_property
     def _logger(self) -> Any:
@@ -53,9 +82,40 @@ class _Logger:
 
         return structlog.get_logger(component=self._component)
 
-    def __getattr__(self, name: str) -> Any:
-        _set_up.now()
-        return getattr(self._logger, name)
+    def _log(self, method: str, event: str, fields: dict[str, Any]) -> None:
+        try:
+            _set_up.now()
+            getattr(self._logger, method)(event, **fields)
+        except Exception:  # noqa: BLE001 - the caller's work does not depend on its log
+            _output.lose()
+
+
+_log = get_logger("log")
+
+
+class Aside:
+    """A block of what may fail beside the work that matters: whatever it raises is logged, and goes no further.
+
+    For what stands between a paid call and its record, or is done after a commit: metrics, announcements, the
+    health of credentials. `what` names it in the log.
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Enters the block."""
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        """Leaves the block, without its error."""
+        if not isinstance(error, Exception):  # a cancellation goes its way
+            return False
+        _log.error("Something beside a request's work failed.", what=self._what, exc_info=error)
+        return True
 
 
 class _SetUp:
@@ -63,6 +123,7 @@ class _SetUp:
 
     def __init__(self) -> None:
         self.pending: Callable[[], None] | None = None
+        self.as_json = False
 
     def now(self) -> None:
         """Do it."""
@@ -74,19 +135,151 @@ class _SetUp:
 _set_up = _SetUp()
 
 
+class _Output:
+    """Where finished lines go: to the writer of standard error, once there is one."""
+
+    def __init__(self) -> None:
+        self._writer: LogWriter | None = None
+        self._stream: object = None
+        self._lost = 0  # before there was a writer
+
+    def open(self, stream: TextIO | None) -> None:
+        """Writes to this stream from now on; None where this process has no standard error."""
+        if self._writer is not None and stream is self._stream:
+            return
+        self.flush(_FLUSH_S)
+        self._stream = stream
+        self._writer = _writer_to(stream)
+
+    def write(self, line: str) -> None:
+        """Takes a finished line."""
+        if self._writer is None:
+            self.lose()
+        else:
+            self._writer.write(line.encode(errors="backslashreplace") + b"\n")
+
+    def lose(self) -> None:
+        """Counts a line that was lost."""
+        if self._writer is None:
+            self._lost += 1
+        else:
+            self._writer.lose()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until the lines so far are written; returns whether that was in time."""
+        return self._writer is None or self._writer.flush(timeout_s)
+
+    def close(self) -> None:
+        """Writes what can be written in a short time, at the end of the process."""
+        if self._writer is not None:
+            self._writer.close(_FLUSH_S)
+
+    @property
+    def dropped(self) -> int:
+        """The number of lines that were lost."""
+        return self._lost + (0 if self._writer is None else self._writer.dropped)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The size of the lines that are not written yet."""
+        return 0 if self._writer is None else self._writer.buffered_bytes
+
+
+_FLUSH_S: Final = 2.0  # for which the end of a process waits for the reader of its log
+_output = _Output()
+atexit.register(_output.close)
+
+
+def dropped_lines() -> int:
+    """Returns how many lines of this process's log were lost since it started."""
+    return _output.dropped
+
+
+def buffered_bytes() -> int:
+    """Returns the size of the lines that wait for the reader of the log."""
+    return _output.buffered_bytes
+
+
+def flush_log(timeout_s: float = _FLUSH_S) -> bool:
+    """Waits until the lines so far are written, and returns whether that was in time."""
+    return _output.flush(timeout_s)
+
+
+def _writer_to(stream: TextIO | None) -> LogWriter:
+    if stream is None:
+        return LogWriter(None, _gap_line)
+    with suppress(OSError, ValueError):  # a stream in memory has none
+        return LogWriter.to_descriptor(stream.fileno(), _gap_line)
+
+    def write(part: memoryview) -> int:
+        stream.write(bytes(part).decode(errors="replace"))
+        return len(part)
+
+    return LogWriter(write, _gap_line)
+
+
+def _gap_line(count: int, why: str) -> bytes:
+    """Returns the line that stands where others are missing."""
+    shared, renderer = _processors(as_json=_set_up.as_json)
+    line: Any = {"component": "log", "event": "Log lines were dropped.", "count": count, "reason": why}
+    for process in (*shared, renderer):
+        line = process(None, "warning", line)
+    return f"{line}\n".encode()
+
+
 def configure_logging(*, level: str, as_json: bool) -> None:
     """Send our logs and those of the libraries to standard error, one line an event."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(as_json=as_json))
+    _output.open(sys.stderr)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_Handler(_Formatter(as_json=as_json))]
     root.setLevel(level)
     # These libraries log URLs, and so RunComfy's ids, at INFO.
     for name in ("httpx2", "httpcore2", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    _set_up.as_json = as_json
     _set_up.pending = lambda: _configure_structlog(level, as_json=as_json)
     if "structlog" in sys.modules:
         _set_up.now()
+
+
+def log_stray_errors() -> None:
+    """Sends warnings, and errors that nothing caught, to the log of this process too.
+
+    Python would print them, and a server must not wait for whoever reads that.
+    """
+    logging.captureWarnings(capture=True)
+
+    def of_process(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        _log.error("The process ends with an error that nothing caught.", exc_info=error)
+
+    def of_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_type is not SystemExit:
+            name = None if caught.thread is None else caught.thread.name
+            _log.error("A thread ended with an error.", thread=name, exc_info=caught.exc_value)
+
+    def of_finalizer(caught: sys.UnraisableHookArgs) -> None:
+        _log.error("An error could not be raised.", where=repr(caught.object), exc_info=caught.exc_value)
+
+    sys.excepthook = of_process
+    threading.excepthook = of_thread
+    sys.unraisablehook = of_finalizer
+
+
+class _Handler(logging.Handler):
+    """Takes the lines of libraries to the same writer; it raises nothing."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one record."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - whoever logs does not depend on its log
+            _output.lose()
+        else:
+            _output.write(line)
 
 
 class _Formatter(logging.Formatter):
@@ -118,9 +311,18 @@ def _configure_structlog(level: str, *, as_json: bool) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _lines,
         cache_logger_on_first_use=False,
     )
+
+
+class _Lines:
+    """What structlog gives finished lines to."""
+
+    debug = info = warning = error = critical = staticmethod(_output.write)
+
+
+_lines: Final = _Lines()
 
 
 def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
@@ -137,7 +339,7 @@ def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
         shared.append(structlog.processors.format_exc_info)
         return shared, _redacting(_as_json)
     console = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(),
+        colors=sys.stderr is not None and sys.stderr.isatty(),
         # The default draws every local variable: slow, and some of them are secrets.
         exception_formatter=structlog.dev.plain_traceback,
     )
@@ -160,4 +362,14 @@ def _redacting(render: Callable[[Any, str, Any], str]) -> Callable[[Any, str, An
 
 
 def _as_json(_logger: Any, _method: str, event: Any) -> str:
-    return orjson.dumps(event, default=repr).decode()
+    try:
+        return orjson.dumps(event, default=_shown).decode()
+    except TypeError:  # such as a text that is no valid Unicode, or a number beyond 64 bits
+        return json.dumps(event, default=_shown)
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a line is worth more than one of its fields
+        return f"({type(value).__name__})"

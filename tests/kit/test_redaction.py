@@ -149,6 +149,7 @@ def test_finished_lines_of_ours_and_of_libraries_are_redacted_with_their_traceba
         except ValueError:
             log.get_logger("x").exception("It failed.", url="https://h/p?token=abc", key=key)
             logging.getLogger("library").exception("It failed with %s", key)
+        assert log.flush_log()
     finally:
         root.handlers[:] = before[0]
         root.setLevel(before[1])
