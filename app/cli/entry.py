@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """Opens those of standard input, output and error that are closed, so that no other file gets their number.
+    """Opens those of standard input, output and error that are closed, so that no file gets their number.
 
     Whatever is printed would be written into that file.
     """
@@ -198,8 +198,8 @@ def _end_without_printing(error: OSError) -> NoReturn:
     """Ends a command whose output cannot be written, such as to a full disk."""
     with suppress(OSError):
         typer.echo(
-            f"reelgate: the output cannot be written ({error.strerror}). What the command was to change may be"
-            " changed: look before you repeat it.",
+            f"reelgate: the output cannot be written ({error.strerror}). What the command was to change may"
+            " be changed: look before you repeat it.",
             err=True,
         )
     nowhere = os.open(os.devnull, os.O_WRONLY)
