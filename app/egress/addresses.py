@@ -42,13 +42,22 @@ _FORBIDDEN_V6: Final = tuple(
     map(
         IPv6Network,
         (
-            "2001::/23",  # reserved for protocols, Teredo among them
+            "2001::/23",  # reserved for protocols
             "2001:db8::/32",
-            "2002::/16",  # 6to4: each contains an IPv4 address, which could be a forbidden one
             "3fff::/20",
         ),
     )
 )
+# Addresses that lead to an IPv4 address within them, and by how many bits it is shifted to the left. NAT64
+# with a prefix of the network's own (64:ff9b:1::/48) is not among them: only they know where the address is.
+_EMBEDDED_V4: Final = (
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64: all of the IPv4 internet, in networks that are IPv6 alone
+    (IPv6Network("::ffff:0:0:0/96"), 0),  # translated (RFC 2765)
+    (IPv6Network("::/96"), 0),  # compatible; `::` and `::1` are among them, as 0.0.0.0 and 0.0.0.1
+    (IPv6Network("2002::/16"), 80),  # 6to4
+)
+_TEREDO: Final = IPv6Network("2001::/32")
+_V4_BITS: Final = 0xFFFF_FFFF
 _NETWORK: Final = re.compile(r"\[?([0-9A-Fa-f.:]+/\d{1,3})\]?(?::(\d{1,5}))?")
 _USUAL_PORTS: Final = frozenset({80, 443})
 
@@ -92,12 +101,25 @@ def unmapped(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Returns whether the address belongs to the public internet, and to no private or special network."""
+    """Returns whether the address belongs to the public internet, and to no private or special network.
+
+    An IPv6 address that leads to an IPv4 address within it is judged by that one.
+    """
     address = unmapped(address)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _FORBIDDEN_V4)
-    return (
-        address.scope_id is None
-        and address in _ALLOWED_V6
-        and not any(address in network for network in _FORBIDDEN_V6)
-    )
+    if address.scope_id is not None:
+        return False
+    embedded = _embedded(address)
+    if embedded:
+        return all(map(is_public, embedded))
+    return address in _ALLOWED_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+
+def _embedded(address: IPv6Address) -> list[IPv4Address]:
+    """Returns the IPv4 addresses that an IPv6 address leads to; none where it is an ordinary one."""
+    if address in _TEREDO:  # a relay, and a client whose address is inverted
+        return [IPv4Address(int(address) >> 64 & _V4_BITS), IPv4Address(~int(address) & _V4_BITS)]
+    return [
+        IPv4Address(int(address) >> shift & _V4_BITS) for network, shift in _EMBEDDED_V4 if address in network
+    ]

@@ -4,10 +4,13 @@ A host name is resolved once, all its addresses are judged, and the connection i
 addresses, so that no second look-up could give another answer. The name itself is still used for `Host`, SNI
 and the certificate. Connections are not reused, because each is judged by the `Reach` of one request.
 
-Why a fetch failed is for the operator's log alone: the caller must not be able to tell the reasons apart.
+Why a fetch failed is for the operator's log alone, unless a server that callers may know about has answered:
+of all others the caller must not be able to tell the reasons apart.
 """
 
 import asyncio
+import re
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,24 +20,31 @@ from urllib.parse import urljoin
 import httpcore2
 
 from app.egress.addresses import Address, AllowedNetwork, is_public, unmapped
+from app.egress.race import first_stream, in_turns
 from app.egress.resolver import Resolver
 from app.egress.tls import system_trust
-from app.egress.urls import URL, URLRefused, parse_url
+from app.egress.urls import URL, URLRefused, parse_url, scheme_of
 
 _USUAL_PORTS: Final = frozenset({80, 443})
 _CONNECT_S: Final = 3.0
-_MAX_ADDRESSES: Final = 4  # of one host name, that are tried
+_MAX_ADDRESSES: Final = 32  # of one host name, that are tried
+_UNENCODED: Final = re.compile(r"[ \x80-\xff]")
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CLOSE_S: Final = 1.0
 
 
 class EgressError(Exception):
-    """The URL was not fetched. `reason` is a short code for the operator's log; callers must not see it."""
+    """The URL was not fetched. `reason` is a short code for the operator's log.
 
-    def __init__(self, reason: str) -> None:
+    Callers may be told of it only where it is `candid`: the reason is then the answer of a public server, or
+    of a host that the operator named, and tells nothing of our own networks.
+    """
+
+    def __init__(self, reason: str, *, candid: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.candid = candid
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,13 @@ class Reach:
 class Fetched:
     """A response whose body has not been read yet.
 
-    `headers` have lower-case names; of several with one name, the last is kept.
+    `headers` have lower-case names; of several with one name, the last is kept. `candid` says whether callers
+    may be told what it answers, as for an EgressError.
     """
 
     status: int
     headers: Mapping[str, str]
+    candid: bool
     _body: AsyncGenerator[bytes, None]
 
     async def chunk(self) -> bytes:
@@ -100,7 +112,7 @@ class Fetched:
             EgressError: the body could not be read on.
 
         """
-        with _as_egress_error():
+        with _as_egress_error(candid=self.candid):
             while not (chunk := await anext(self._body, None)):
                 if chunk is None:
                     return b""
@@ -108,10 +120,14 @@ class Fetched:
 
 
 class Egress:
-    """The client. It bounds the time to connect and no other: callers set a deadline around each use."""
+    """The client. It bounds the time to connect and no other: callers set a deadline around each use.
 
-    def __init__(self) -> None:
+    `user_agent` is what servers are told of who fetches.
+    """
+
+    def __init__(self, user_agent: str = "reelgate") -> None:
         self._resolver = Resolver()
+        self._user_agent = user_agent
 
     @asynccontextmanager
     async def get(
@@ -125,21 +141,21 @@ class Egress:
             EgressError: the URL could not be fetched, or must not be.
 
         """
-        place = reach.read(url)
+        place, candid = reach.read(url), False
         for _ in range(_MAX_REDIRECTS + 1):
             async with self._answer(place, reach, headers or {}) as fetched:
                 if fetched.status not in _REDIRECTS:
                     yield fetched
                     return
-                place = _next(place, fetched.headers.get("location"), reach)
-        raise EgressError("too_many_redirects")
+                place = _next(place, fetched, reach)
+                candid = fetched.candid
+        raise EgressError("too_many_redirects", candid=candid)
 
     @asynccontextmanager
     async def _answer(self, url: URL, reach: Reach, headers: Mapping[str, str]) -> AsyncIterator[Fetched]:
         origin = httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port)
-        connection = httpcore2.AsyncHTTPConnection(
-            origin, system_trust(), network_backend=_Guard(self._resolver, url, reach)
-        )
+        guard = _Guard(self._resolver, url, reach)
+        connection = httpcore2.AsyncHTTPConnection(origin, system_trust(), network_backend=guard)
         request = httpcore2.Request(
             "GET",
             httpcore2.URL(
@@ -150,21 +166,23 @@ class Egress:
                     "Host": url.host_header,
                     "Accept": "*/*",
                     "Accept-Encoding": "identity",  # a compressed body's real size is not announced
-                    "User-Agent": "reelgate",
+                    "User-Agent": self._user_agent,
                     "Connection": "close",
                     **headers,
                 }.items()
             ),
+            # A name that ends in a dot is the same name: certificates and SNI have it without.
+            extensions={"sni_hostname": url.host.removesuffix(".")},
         )
         body: AsyncGenerator[bytes, None] | None = None
         try:
-            with _as_egress_error():
+            with _as_egress_error(guard):
                 response = await connection.handle_async_request(request)
             named = {
                 name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
             }
             body = _stream(response)
-            yield Fetched(response.status, named, body)
+            yield Fetched(response.status, named, guard.candid, body)
         finally:
             # Runs on cancellation too. A peer that delays the close is not waited for beyond `_CLOSE_S`.
             with suppress(Exception):
@@ -180,28 +198,40 @@ async def _stream(response: httpcore2.Response) -> AsyncGenerator[bytes, None]:
             yield chunk
 
 
-def _next(place: URL, location: str | None, reach: Reach) -> URL:
+def _next(place: URL, fetched: Fetched, reach: Reach) -> URL:
+    location = fetched.headers.get("location", "").strip()
     if not location:
-        raise EgressError("redirect_to_nowhere")
+        raise EgressError("redirect_to_nowhere", candid=fetched.candid)
+    # The header's bytes were read as Latin-1. What is not ASCII, and blanks, many servers forget to encode.
+    encoded = _UNENCODED.sub(lambda found: f"%{ord(found[0]):02X}", location)
     try:
-        joined = urljoin(f"{place.scheme}://{place.host_header}{place.target}", location)
+        joined = urljoin(f"{place.scheme}://{place.host_header}{place.target}", encoded)
     except ValueError as error:
         raise EgressError("bad_url") from error
-    found = reach.read(joined)
-    if place.scheme == "https" and found.scheme != "https":
-        raise EgressError("redirect_from_tls")
-    return found
+    if place.scheme == "https" and scheme_of(joined) == "http":
+        raise EgressError("redirect_from_tls", candid=fetched.candid)
+    return reach.read(joined)
 
 
 @contextmanager
-def _as_egress_error() -> Iterator[None]:
+def _as_egress_error(guard: "_Guard | None" = None, *, candid: bool = False) -> Iterator[None]:
     """Turns whatever the layers below raise into an `EgressError`."""
     try:
         yield
     except EgressError:
         raise
     except Exception as error:  # from the socket, TLS, the protocol or a parser
-        raise EgressError(_code_of(error)) from error
+        if guard is not None:
+            candid = guard.candid
+            if _is_of_certificate(error):
+                raise EgressError("certificate", candid=candid) from error
+        raise EgressError(_code_of(error), candid=candid) from error
+
+
+def _is_of_certificate(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _code_of(error: Exception) -> str:
@@ -217,6 +247,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         self._url = url
         self._reach = reach
         self._inner = httpcore2.AnyIOBackend()
+        self.candid = False  # whether it connected to an address about which callers may be told
 
     async def connect_tcp(
         self,
@@ -236,13 +267,17 @@ class _Guard(httpcore2.AsyncNetworkBackend):
             raise EgressError("unresolvable") from error
         if not all(self._reach.allows(self._url, address) for address in addresses):
             raise EgressError("forbidden_address")
-        tried = addresses[:_MAX_ADDRESSES]
-        for address in tried:
-            with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout, OSError):
-                return await self._inner.connect_tcp(
-                    str(address), port, timeout=_CONNECT_S / len(tried), socket_options=socket_options
-                )
-        raise EgressError("unreachable")
+
+        async def connect(address: Address) -> httpcore2.AsyncNetworkStream:
+            return await self._inner.connect_tcp(
+                str(address), port, timeout=_CONNECT_S, socket_options=socket_options
+            )
+
+        stream = await first_stream(connect, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)
+        if stream is None:
+            raise EgressError("unreachable")
+        self.candid = self._url.authority in self._reach.hosts or all(map(is_public, addresses))
+        return stream
 
     async def connect_unix_socket(
         self,

@@ -44,6 +44,12 @@ FORBIDDEN = (
     "::ffff:0:127.0.0.1",
     "64:ff9b::7f00:1",  # NAT64
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b::10.1.2.3",
+    "::ffff:0:10.1.2.3",
+    "::10.1.2.3",
+    "2002:a01:203::1",
+    "2001:0:5db8:d822::f5fe:fdfc",  # Teredo of 10.1.2.3, by a public relay
+    "2001:0:a01:203::a247:27dd",  # and of a public client, by a relay at 10.1.2.3
     "64:ff9b:1::1",
     "100::1",
     "2001::1",
@@ -81,6 +87,12 @@ PUBLIC = (
     "198.20.0.1",
     "223.255.255.255",
     "::ffff:8.8.8.8",
+    "::ffff:0:8.8.8.8",
+    "::8.8.8.8",
+    "64:ff9b::8.8.8.8",
+    "64:ff9b::5db8:d822",
+    "2002:808:808::1",
+    "2001:0:5db8:d822::a247:27dd",
     "2001:200::1",
     "2001:4860:4860::8888",
     "2606:4700:4700::1111",
@@ -104,9 +116,29 @@ def test_nothing_is_public_that_the_standard_library_knows_for_private() -> None
         bits = 32 if chance.random() < 0.5 else 128
         address = ipaddress.ip_address(chance.getrandbits(bits).to_bytes(bits // 8))
         if is_public(address):
-            assert address.is_global
+            # 6to4 and Teredo are not of the global internet to the library, whatever is in them.
+            embeds = isinstance(address, ipaddress.IPv6Address) and (address.sixtofour or address.teredo)
+            assert address.is_global or embeds
             assert not address.is_multicast
             assert not address.is_loopback
+
+
+def test_an_address_is_as_public_as_the_ipv4_address_in_it() -> None:
+    chance = random.Random(6)  # noqa: S311 - draws cases, guards nothing
+    some = [ipaddress.IPv4Address(one) for one in (*FORBIDDEN, *PUBLIC) if ":" not in one]
+    some += [ipaddress.IPv4Address(chance.getrandbits(32)) for _ in range(2_000)]
+    for inner in some:
+        bits = int(inner)
+        for outer in (
+            0xFFFF << 32 | bits,
+            0xFFFF << 48 | bits,
+            bits,
+            0x64FF9B << 96 | bits,
+            0x2002 << 112 | bits << 80 | 1,
+            0x2001 << 112 | 0x08080808 << 64 | ~bits & 0xFFFFFFFF,
+            0x2001 << 112 | bits << 64 | ~0x08080808 & 0xFFFFFFFF,
+        ):
+            assert is_public(ipaddress.IPv6Address(outer)) == is_public(inner), (inner, hex(outer))
 
 
 @pytest.mark.parametrize(
