@@ -321,9 +321,18 @@ class Settings(BaseSettings):
         le=1000,
         description="The maximum number of concurrent fetches of files for a tenant, on each server.",
     )
+    media_user_agent: str | None = Field(
+        default=None,
+        pattern=r"^[!-~]([ -~]{0,254}[!-~])?$",
+        description="What servers are told of who fetches files from them, in `User-Agent`: name a contact."
+        " By default reelgate, its version, and PUBLIC_URL where that is set.",
+    )
     data_uris: bool = Field(default=True, description="Whether pictures may be sent as data: URIs.")
     max_body_bytes: int = Field(
-        default=262_144, ge=1024, le=67_108_864, description="The maximum size of a request's body, in bytes."
+        default=262_144,
+        ge=1024,
+        le=67_108_864,
+        description="The maximum size of a request's body, in bytes, without the data: URIs in it.",
     )
     max_header_bytes: int = Field(
         default=16_384,
@@ -521,8 +530,6 @@ class Settings(BaseSettings):
             raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
         if self.upstream_token is not None and self.upstream_credentials is not None:
             raise ValueError("set upstream_token or upstream_credentials, not both")
-        if self.poll_max_s < self.poll_min_s:
-            raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
 
     @property

@@ -254,7 +254,7 @@ BODY_TOO_LARGE = Fault(
     413,
     "The request body is too large.",
     retryable=False,
-    remedy="Send pictures as https URLs instead of data: URIs; `detail` names the limit.",
+    remedy="`detail` names the limits. Send a picture that is too large as data: URI by its https URL.",
 )
 ADDRESS_TOO_LONG = Fault(
     "address_too_long",
@@ -287,10 +287,18 @@ INVALID_TOKEN_TERMS = Fault(
 MEDIA_UNREACHABLE = Fault(
     "media_unreachable",
     422,
-    "A file of the input could not be fetched.",
+    "A file of the input could not be reached.",
+    retryable=False,
+    remedy="Check that every URL that `errors` points at opens in a browser that is logged in nowhere. Its"
+    " host must have a public address; if its server was only down, send the request again later.",
+)
+MEDIA_UNAVAILABLE = Fault(
+    "media_unavailable",
+    422,
+    "A file of the input could not be fetched now.",
     retryable=True,
-    remedy="Check that every URL that `errors` points at is public and answers within seconds, then send"
-    " the request again.",
+    remedy="Send the request again after `Retry-After`: the file's server was busy, slow or failing. Nothing"
+    " was sent and nothing was charged.",
 )
 IDEMPOTENCY_MISMATCH = Fault(
     "idempotency_mismatch",

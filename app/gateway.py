@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from pydantic import SecretStr
 
@@ -269,7 +270,7 @@ def reaches_of(settings: Settings) -> dict[str, Reach]:
 def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
     reaches = reaches_of(settings)
     prober = Prober(
-        Egress(),
+        Egress(_user_agent(settings)),
         clock,
         tasks,
         reaches,
@@ -282,6 +283,12 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
     }
     within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
     return Inspector(prober=prober, policies=policies, checks=settings.media_checks, within_s=within_s)
+
+
+def _user_agent(settings: Settings) -> str:
+    """Returns what servers of strangers are told of who fetches from them, with a way to find out more."""
+    contact = "" if settings.public_url is None else f" (+{settings.public_url})"
+    return settings.media_user_agent or f"reelgate/{version('reelgate')}{contact}"
 
 
 async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[Credential]:

@@ -1,7 +1,7 @@
-"""A server of pictures that behaves as told: with ranges, a length and a total, without, or not at all."""
+"""A server of pictures that behaves as told: with ranges, a length and a total, badly, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ class Picture:
     headers: tuple[str, ...] = ()
     hangs: bool = False
     gate: asyncio.Event | None = None
+    to_ranges: Callable[[int, int], bytes] | None = None
+    """The whole answer to a request for the bytes from one offset to another."""
 
 
 @dataclass
@@ -57,6 +59,9 @@ class Gallery:
             self.at_once -= 1
             writer.close()
 
+    def _no_range(self, begin: int, _end: int) -> bytes:
+        return f"HTTP/1.1 416 x\r\nContent-Range: bytes */{begin}\r\nContent-Length: 0\r\n\r\n".encode()
+
     async def _answer(self, writer: asyncio.StreamWriter, head: str, picture: Picture | None) -> None:
         if picture is None:
             writer.write(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n")
@@ -74,14 +79,14 @@ class Gallery:
             if names.get("if-none-match") == picture.etag:
                 writer.write(f"HTTP/1.1 304 x\r\nETag: {picture.etag}\r\n\r\n".encode())
                 return
-        if picture.ranges and "range" in names:
-            end = int(names["range"].partition("-")[2]) + 1
-            if not data:
-                writer.write(b"HTTP/1.1 416 x\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n")
+        if (picture.ranges or picture.to_ranges) and "range" in names:
+            begin, end = map(int, names["range"].removeprefix("bytes=").split("-"))
+            if picture.to_ranges is not None or begin >= len(data):
+                writer.write((picture.to_ranges or self._no_range)(begin, end + 1))
                 return
-            status, data = 206, picture.data[:end]
+            status, data = 206, picture.data[begin : end + 1]
             total = str(len(picture.data)) if picture.total else "*"
-            lines.append(f"Content-Range: bytes 0-{len(data) - 1}/{total}")
+            lines.append(f"Content-Range: bytes {begin}-{begin + len(data) - 1}/{total}")
         if picture.length:
             lines.append(f"Content-Length: {len(data)}")
         text = "".join(f"{line}\r\n" for line in lines)

@@ -9,7 +9,16 @@ def png(width: int = 640, height: int = 480, *, size_bytes: int | None = None) -
     """A PNG by its header; blown up to so many bytes behind its end."""
     start = b"\x89PNG\r\n\x1a\n"
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return _padded(start + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"") + _chunk(b"IEND", b""), size_bytes)
+    return _padded(
+        start + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"")) + _chunk(b"IEND", b""),
+        size_bytes,
+    )
+
+
+def png_with_profile(size: int, width: int = 640, height: int = 480) -> bytes:
+    """A PNG with a colour profile and XMP of so many bytes each before its image data."""
+    data = png(width, height)
+    return data[:33] + _chunk(b"iCCP", bytes(size)) + _chunk(b"iTXt", bytes(size)) + data[33:]
 
 
 def jpeg(width: int = 640, height: int = 480, *, size_bytes: int | None = None, before: int = 0) -> bytes:

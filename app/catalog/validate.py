@@ -4,7 +4,9 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import jsonschema_rs
@@ -15,6 +17,7 @@ from app.catalog.media.policy import MediaPolicy, media_fault
 from app.catalog.model import Model
 from app.catalog.schema import MediaInput
 from app.catalog.standard import known_fields
+from app.media.data_uri import Unpacked
 
 MAX_VIOLATIONS: Final = 1_000
 _MAX_DEPTH: Final = 200  # the validator gives up at 255
@@ -23,7 +26,7 @@ _MAX_SUGGESTIONS: Final = 20  # similar names take time to find, and a hostile b
 _MAX_NEAR_CHARS: Final = 64
 
 _ANY_HTTPS: Final = MediaPolicy()
-_Path: TypeAlias = tuple[str | int, ...]
+Path: TypeAlias = tuple[str | int, ...]
 _NAMES: Final = {
     "string": "a string",
     "number": "a number",
@@ -51,7 +54,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    path: _Path
+    path: Path
     code: str
     detail: str
 
@@ -61,16 +64,22 @@ class _Fault:
         return steps, self.code, self.detail
 
 
-def violations(model: Model, body: Any, policy: MediaPolicy = _ANY_HTTPS) -> list[Violation]:
+def violations(
+    model: Model,
+    body: Any,
+    policy: MediaPolicy = _ANY_HTTPS,
+    unpacked: Mapping[Path, Unpacked] = MappingProxyType({}),
+) -> list[Violation]:
     """Returns all that the model's schema and the media policy forbid in the body, at most 1,000 violations.
 
-    They are sorted by place, elements of arrays by number. Never raises, whatever the body is.
+    They are sorted by place, elements of arrays by number. `unpacked` are files by value, by their paths,
+    that need not be unpacked again. Never raises, whatever the body is.
     """
     faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
     wrong = {fault.path for fault in faults if fault.code in _FIRST}
     for media in model.compiled.media if isinstance(body, dict) else ():
         for path, value in _strings_at(body, media.path):
-            reason = None if path in wrong else media_fault(value, media.kind, policy)
+            reason = None if path in wrong else media_fault(value, media.kind, policy, unpacked.get(path))
             if reason is not None:
                 faults.append(_Fault(path, "media_uri", reason))
             if len(faults) > MAX_VIOLATIONS * 2:
@@ -86,11 +95,28 @@ def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaI
             yield media, fragment(path), value
 
 
-def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[_Path, str]]:
+def media_texts(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Yields the value of each media input that the body fills, with its path."""
+    for media in model.media:
+        yield from _strings_at(body, media.path)
+
+
+def with_texts(body: dict[str, Any], texts: Mapping[Path, str]) -> dict[str, Any]:
+    """Returns a copy of the body that has these texts at these paths, which lead to texts in it."""
+    copy = deepcopy(body) if texts else body
+    for path, text in texts.items():
+        place: Any = copy
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = text
+    return copy
+
+
+def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[Path, str]]:
     """Returns the strings at the places that a media input's path names; it ignores all other values."""
-    found: list[tuple[_Path, Any]] = [((), body)]
+    found: list[tuple[Path, Any]] = [((), body)]
     for step in template:
-        inner: list[tuple[_Path, Any]] = []
+        inner: list[tuple[Path, Any]] = []
         for path, value in found:
             if step is None and isinstance(value, list):
                 inner += [((*path, index), item) for index, item in enumerate(value)]
@@ -107,7 +133,7 @@ def _one_per_cause(faults: list[_Fault]) -> list[_Fault]:
 
     A value of the wrong type is not also reported as outside its enum, nor one outside its enum as too long.
     """
-    best: dict[_Path, int] = {}
+    best: dict[Path, int] = {}
     for fault in faults:
         best[fault.path] = min(best.get(fault.path, len(_FIRST)), _rank(fault))
     kept = (fault for fault in faults if _rank(fault) <= best[fault.path])
@@ -155,12 +181,12 @@ class _Told:
         else:
             yield self.simple(path, error)
 
-    def simple(self, path: _Path, error: jsonschema_rs.ValidationError) -> _Fault:
+    def simple(self, path: Path, error: jsonschema_rs.ValidationError) -> _Fault:
         name = error.kind.name
         code, text = _TEXTS.get(name, (name, lambda _kind, _value: "is not what the model's schema allows"))
         return _Fault(path, code, text(error.kind, error.instance))
 
-    def unknown_fields(self, path: _Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
+    def unknown_fields(self, path: Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
         names = known_fields(self.parent(error))
         fields = f"fields: {listed(map(clipped, names)) or 'none'}"
         whole = "this model" if not path else "this object"
@@ -189,7 +215,7 @@ class _Told:
             node = node[step]
         return node if isinstance(node, dict) else {}
 
-    def no_branch(self, path: _Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
+    def no_branch(self, path: Path, error: jsonschema_rs.ValidationError) -> Iterator[_Fault]:
         """Translates a failed `anyOf` or `oneOf`.
 
         If only one branch accepts values of this type, that branch's errors say more than "none matches".
@@ -212,7 +238,7 @@ class _Told:
             yield _Fault(path, "no_match", f"matches none of the {len(branches)} forms that are allowed here")
 
 
-def _is_type_error(error: jsonschema_rs.ValidationError, path: _Path) -> bool:
+def _is_type_error(error: jsonschema_rs.ValidationError, path: Path) -> bool:
     return error.kind.name == "type" and tuple(error.instance_path) == path
 
 
@@ -328,7 +354,7 @@ def _cleaned(body: Any) -> tuple[Any, list[_Fault]]:
     """Returns a copy that the validator can read, and a fault for each thing that had to be replaced."""
     faults: list[_Fault] = []
     root: list[Any] = [None]
-    todo: list[tuple[Any, Any, Any, _Path]] = [(body, root, 0, ())]
+    todo: list[tuple[Any, Any, Any, Path]] = [(body, root, 0, ())]
     while todo:
         value, into, key, path = todo.pop()
         if isinstance(value, dict | list) and len(path) > _MAX_DEPTH:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-MAX_URL_CHARS: Final = 2_048
+MAX_URL_CHARS: Final = 4_096  # presigned URLs with session tokens have more than 2,048
 _MAX_HOST_CHARS: Final = 253
 _USUAL_PORT: Final = {"https": 443, "http": 80}
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")

@@ -1,23 +1,30 @@
-"""Recognises a media file by its first bytes and reads a picture's dimensions. Pure; nothing is decoded.
+"""Recognises a media file by its bytes and reads a picture's dimensions. Pure; nothing is decoded.
 
-Type, width and height are those that Pillow reports for any JPEG, PNG, WebP or GIF that it opens, because the
-software behind RunComfy that judges the file is most likely Pillow too. Hence some rules that are in no
+A reader is a generator: it asks for the bytes that it needs next and is sent them, so that what lies between
+(colour profiles, thumbnails, Content Credentials) need not be fetched. It reads on to where the image data
+begins, because a file that was cut off before would fail at RunComfy.
+
+Type, width and height are those that Pillow reports for any JPEG, PNG, WebP or GIF that it can load, because
+the software behind RunComfy that judges the file is most likely Pillow too. Hence some rules that are in no
 standard.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 _JPEG, _PNG, _GIF, _WEBP = "image/jpeg", "image/png", "image/gif", "image/webp"
 _HEIC, _AVIF, _MP4, _MATROSKA = "image/heic", "image/avif", "video/mp4", "video/x-matroska"
 
+MAX_HEADER_BYTES: Final = 8_388_608  # of a file, within which its image data must begin
+_MAX_STEPS: Final = 20_000  # parts of a file: no honest header has so many, and each takes time
+_WINDOW: Final = 4_096  # bytes that a reader of a whole file is sent at a time
+
 _SURE: Final = 64  # bytes, enough to match every signature here; brand lists may need more
 _LISTS_END: Final = 1_024  # bytes within which brands and document types are looked for
-_MAX_PARTS: Final = 10_000  # segments, chunks or blocks: no honest header has so many
 
 # A JPEG marker that begins a segment. Escaped and padded markers, and those without a segment, are skipped
 # like any other bytes between segments.
@@ -43,6 +50,8 @@ _BLOCK = re.compile(rb"[!,;]")  # the first byte of a GIF block; bytes between b
 _COMMENT, _APPLICATION = 0xFE, 0xFF
 _LOOPS: Final = b"NETSCAPE2.0"
 
+_DEFLATE: Final = 8  # zlib's number of its one method
+_WEBP_FRAMES: Final = frozenset({b"VP8 ", b"VP8L", b"ANMF", b"ALPH"})
 _SHOWN_KEY_FRAME: Final = (0x19, 0x10)  # mask and value of the bits: key frame, known profile, shown
 _LOSSLESS: Final = 0x2F
 _MAX_CANVAS: Final = 2**32
@@ -78,6 +87,16 @@ _MAGICS: Final = tuple(
     )
 )
 
+_WEB_PAGE: Final = "is a web page, not a media file (a link for sharing? the file has an address of its own)"
+_OTHERS: Final = (
+    *((begins, _WEB_PAGE) for begins in (b"<!doctype html", b"<html", b"<head", b"<script", b"<!--")),
+    (b"<svg", "is an SVG drawing, not a picture of pixels"),
+    (b"<?xml", "is XML, not a media file (an error message of its server?)"),
+    (b"{", "is JSON, not a media file (an error message of its server?)"),
+    (b"%pdf", "is a PDF document, not a media file"),
+    (b"pk\x03\x04", "is a ZIP archive or an office document, not a media file"),
+)
+
 _Size: TypeAlias = tuple[int, int] | None
 
 
@@ -85,13 +104,9 @@ class FormatError(ValueError):
     """The bytes are no media file of a known type, or a broken one. The message may be shown to callers."""
 
 
-class NeedMoreError(Exception):
-    """The head is too short to answer; nothing is wrong with the file so far."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a file's first bytes tell.
+    """What a file's bytes tell.
 
     `type` is a media type such as image/jpeg. Width and height are in pixels as stored, whatever orientation
     EXIF asks for; None for types whose dimensions are not read.
@@ -102,32 +117,74 @@ class Seen:
     height: int | None = None
 
 
-def see(head: bytes, *, whole: bool) -> Seen:
-    """Identifies a file by its first bytes.
+Reading: TypeAlias = Generator[tuple[int, int], bytes, Seen]
+"""Yields an offset and a number of bytes, and wants the bytes from there: that many, or more, or fewer where
+the file ends before. The offset never goes back. Returns what was seen; raises FormatError."""
 
-    `whole` says that these are all of its bytes, or all that will ever be read. A head that is whole and yet
-    was cut short still gives an answer where the dimensions stand before the cut.
+
+def see(data: bytes) -> Seen:
+    """Identifies a file by all of its bytes.
 
     Raises:
         FormatError: it is no media file, or a broken one.
-        NeedMoreError: more bytes could change the answer; never where `whole`.
 
     """
-    if not whole and len(head) < _SURE:
-        raise NeedMoreError
+    reader = reading(len(data))
+    try:
+        at, length = next(reader)
+        while True:
+            at, length = reader.send(data[at : at + max(length, _WINDOW)])
+    except StopIteration as done:
+        seen: Seen = done.value
+        return seen
+
+
+def reading(size_bytes: int | None) -> Reading:
+    """Returns the reader of a file of that size; None where the size is not known."""
+    reader = _identify(size_bytes)
+    at, length = next(reader)
+    for _ in range(_MAX_STEPS):
+        if size_bytes is not None:
+            length = max(0, min(length, size_bytes - at))
+        if length and at + length > MAX_HEADER_BYTES:
+            raise FormatError(f"has a header that is longer than the {MAX_HEADER_BYTES:,} bytes that we read")
+        data = (yield at, length) if length else b""
+        try:
+            at, length = reader.send(data)
+        except StopIteration as done:
+            seen: Seen = done.value
+            return seen
+    raise _unreadable("it has too many parts")
+
+
+def _identify(size_bytes: int | None) -> Reading:
+    head = yield 0, _SURE
     if not head:
         raise FormatError("is empty")
     for magic, read in _READERS:
         if magic.match(head):
-            return read(head, whole=whole)
+            return (yield from read(size_bytes))
     for magic, media_type in _MAGICS:
         if magic.match(head):
             return Seen(media_type)
-    raise FormatError("is not a media file of a known type")
+    raise FormatError(_other(head))
+
+
+def _other(head: bytes) -> str:
+    """Returns what a file is that is no media file, in words that help whoever sent its address."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for begins, name in _OTHERS:
+        if text.startswith(begins):
+            return name
+    return "is not a media file of a known type"
 
 
 def _unreadable(reason: str) -> FormatError:
     return FormatError(f"is not a picture that can be read: {reason}")
+
+
+def _cut() -> FormatError:
+    return _unreadable("it ends before its image data, as after a broken upload")
 
 
 def _told(media_type: str, size: _Size) -> Seen:
@@ -138,34 +195,30 @@ def _told(media_type: str, size: _Size) -> Seen:
     return Seen(media_type, *size)
 
 
-def _cut(media_type: str, size: _Size, *, whole: bool) -> Seen:
-    """Answers for a head that ends early: with the dimensions read so far, if no more bytes will come."""
-    if not whole:
-        raise NeedMoreError
-    return _told(media_type, size)
-
-
-def _jpeg(head: bytes, *, whole: bool) -> Seen:
+def _jpeg(_size_bytes: int | None) -> Reading:
     """Reads a JPEG's dimensions from the last frame header before the first scan."""
     size: _Size = None
     at = 2
-    for _ in range(_MAX_PARTS):
-        found = _MARKER.search(head, at)
+    while True:
+        data = yield at, 4
+        found = _MARKER.search(data)
         if found is None:
-            return _cut(_JPEG, size, whole=whole)
-        at = found.end()
-        marker = head[at - 1]
-        if marker == _SCAN:
-            return _told(_JPEG, size)
+            if len(data) < 4:  # noqa: PLR2004 - as many as were wanted
+                raise _cut()
+            at += len(data) - data.endswith(b"\xff")
+            continue
+        at += found.end()
+        marker = found[0][1]
         if marker < _LOWEST_MARKER:
             raise _unreadable("it has an unknown marker")
-        end = at + max(2, head[at] << 8 | head[at + 1]) if at + 2 <= len(head) else len(head) + 1
-        if end > len(head):
-            return _cut(_JPEG, size, whole=whole)
+        length = max(2, int.from_bytes((yield at, 2)[:2], "big"))
+        if marker == _SCAN:
+            if len((yield at, length + 1)) <= length:
+                raise _cut()
+            return _told(_JPEG, size)
         if marker in _FRAMES:
-            size = _frame(head[at:end])
-        at = end
-    raise _unreadable("it has too many segments")
+            size = _frame((yield at, length)[:length])
+        at += length
 
 
 def _frame(segment: bytes) -> tuple[int, int]:
@@ -177,36 +230,60 @@ def _frame(segment: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _png(head: bytes, *, whole: bool) -> Seen:
+def _png(_size_bytes: int | None) -> Reading:
     """Reads a PNG's dimensions from the last header before the first image data that it could describe."""
     size: _Size = None
-    drawable = False
+    drawable = is_apples = False
     at = 8
-    for _ in range(_MAX_PARTS):
-        start = at + _CHUNK.size
-        if start > len(head):
-            break
-        length, name = _CHUNK.unpack_from(head, at)
+    while True:
+        head = yield at, _CHUNK.size
+        if len(head) < _CHUNK.size:
+            raise _cut()
+        length, name = _CHUNK.unpack_from(head)
+        start, at = at + _CHUNK.size, at + _CHUNK.size + length + 4
         if not _CHUNK_NAME.fullmatch(name):
             raise _unreadable("it has a broken chunk")
-        if name in {b"IEND", b"fdAT"} or (name == b"IDAT" and drawable):
+        if name == b"IEND":
+            raise _unreadable("it has no image data")
+        if name == b"fdAT" or (name == b"IDAT" and drawable):
+            if name == b"IDAT":
+                yield from _to_pixels(start, length, is_apples=is_apples)
             return _told(_PNG, size if drawable else None)
-        at = start + length + 4
-        if at > len(head):
-            break
         if not name[0] & _ANCILLARY:
-            _check(head[start - 4 : at])
-        if name == b"IHDR":
-            size, known = _header(head[start : at - 4])
-            drawable = drawable or known
-    else:
-        raise _unreadable("it has too many chunks")
-    return _cut(_PNG, size if drawable else None, whole=whole)
+            data = yield from _critical(start, length)
+            is_apples = is_apples or name == b"CgBI"
+            if name == b"IHDR":
+                size, known = _header(data)
+                drawable = drawable or known
 
 
-def _check(chunk: bytes) -> None:
+def _critical(at: int, length: int) -> Generator[tuple[int, int], bytes, bytes]:
+    """Returns the data of a chunk that must be understood, whose checksum must be right."""
+    chunk = (yield at - 4, length + 8)[: length + 8]
+    if len(chunk) < length + 8:
+        raise _cut()
     if zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big"):
         raise _unreadable("a checksum is wrong")
+    return chunk[4:-4]
+
+
+def _to_pixels(at: int, length: int, *, is_apples: bool) -> Generator[tuple[int, int], bytes, None]:
+    """Checks the first bytes of a PNG's image data, which are a zlib stream."""
+    while not length:
+        head = (yield at + 4, _CHUNK.size)[: _CHUNK.size]
+        if head[4:] == b"fdAT":
+            return
+        if head[4:] != b"IDAT":
+            raise _unreadable("it has no image data")
+        at, length = at + 4 + _CHUNK.size, int.from_bytes(head[:4], "big")
+    start = (yield at, 2)[: min(length, 2)]
+    if not start:
+        raise _cut()
+    if start[0] & 15 == _DEFLATE and (len(start) == 1 or int.from_bytes(start, "big") % 31 == 0):
+        return
+    if is_apples:
+        raise _unreadable("it is a PNG from inside an iPhone app (CgBI), which only Apple's software reads")
+    raise _unreadable("its image data is broken")
 
 
 def _header(data: bytes) -> tuple[tuple[int, int], bool]:
@@ -219,51 +296,72 @@ def _header(data: bytes) -> tuple[tuple[int, int], bool]:
     return (width, height), pixels in _PIXELS
 
 
-def _gif(head: bytes, *, whole: bool) -> Seen:
+def _gif(_size_bytes: int | None) -> Reading:
     """Reads a GIF's dimensions: its screen, enlarged to contain the first picture."""
-    if len(head) < _SCREEN.size:
-        return _cut(_GIF, None, whole=whole)
-    width, height, flags = _SCREEN.unpack_from(head)
-    at = _SCREEN.size + (6 << (flags & 7) if flags & _HAS_PALETTE else 0)
-    for _ in range(_MAX_PARTS):
-        found = _BLOCK.search(head, at)
+    screen = yield 0, _SCREEN.size
+    if len(screen) < _SCREEN.size:
+        raise _cut()
+    width, height, flags = _SCREEN.unpack_from(screen)
+    at = _SCREEN.size + _palette(flags)
+    while True:
+        data = yield at, 1
+        found = _BLOCK.search(data)
         if found is None:
-            return _cut(_GIF, (width, height), whole=whole)
-        at = found.end()
+            if not data:
+                raise _cut()
+            at += len(data)
+            continue
+        at += found.end()
         if found[0] == b";":
             raise _unreadable("it has no picture")
-        if found[0] == b",":
-            if at + _IMAGE.size > len(head):
-                return _cut(_GIF, (width, height), whole=whole)
-            left, top, wide, high, _ = _IMAGE.unpack_from(head, at)
-            return _told(_GIF, (max(width, left + wide), max(height, top + high)))
-        try:
-            at = _past_extension(head, at)
-        except IndexError:
-            return _cut(_GIF, (width, height), whole=whole)
-    raise _unreadable("it has too many extensions")
+        if found[0] == b"!":
+            at = yield from _past_extension(at)
+            continue
+        head = yield at, _IMAGE.size
+        if len(head) < _IMAGE.size:
+            raise _cut()
+        left, top, wide, high, flags = _IMAGE.unpack_from(head)
+        if len((yield at + _IMAGE.size + _palette(flags), 2)) < 2:  # noqa: PLR2004 - as many as were wanted
+            raise _cut()
+        return _told(_GIF, (max(width, left + wide), max(height, top + high)))
 
 
-def _past_extension(head: bytes, at: int) -> int:
+def _palette(flags: int) -> int:
+    return 6 << (flags & 7) if flags & _HAS_PALETTE else 0
+
+
+def _past_extension(at: int) -> Generator[tuple[int, int], bytes, int]:
     """Returns the offset behind an extension's last block.
 
-    Outside comments, the first block may be empty without being the last: Pillow reads it so. Raises
-    IndexError where the head ends before.
+    Outside comments, the first block may be empty without being the last: Pillow reads it so.
     """
-    label, at = head[at], at + 1
+    head = yield at, 2 + len(_LOOPS)
+    if len(head) < 2:  # noqa: PLR2004 - a label and a length
+        raise _cut()
+    label, at = head[0], at + 1
     if label != _COMMENT:
-        length = head[at]
-        loops = label == _APPLICATION and head[at + 1 : at + 1 + length].startswith(_LOOPS)
-        at += length + 1
-        if loops:
-            at += head[at] + 1
-    while length := head[at]:
-        at += length + 1
+        at += head[1] + 1
+        if label == _APPLICATION and head[2 : 2 + head[1]].startswith(_LOOPS):
+            at += yield from _block(at)
+    while (length := (yield from _block(at))) > 1:
+        at += length
     return at + 1
 
 
-def _webp(head: bytes, *, whole: bool) -> Seen:
-    """Reads a WebP's dimensions, at fixed offsets: its canvas, or its only frame where it has none."""
+def _block(at: int) -> Generator[tuple[int, int], bytes, int]:
+    """Returns the length of the block at an offset, with the byte that states it."""
+    head = yield at, 1
+    if not head:
+        raise _cut()
+    return head[0] + 1
+
+
+def _webp(size_bytes: int | None) -> Reading:
+    """Reads a WebP's dimensions: its canvas, or its only frame where it has none."""
+    head = yield 0, 30
+    (length,) = struct.unpack_from("<I", head, 4)
+    if size_bytes is not None and size_bytes < length + 8:
+        raise _cut()
     chunk = head[12:16]
     size: _Size = None
     try:
@@ -280,34 +378,43 @@ def _webp(head: bytes, *, whole: bool) -> Seen:
             low, high, height, top = struct.unpack_from("<HBHB", head, 24)
             width, height = (low | high << 16) + 1, (height | top << 16) + 1
             size = (width, height) if width * height < _MAX_CANVAS else None
+            yield from _to_frame(30)
     except (IndexError, struct.error):
-        return _cut(_WEBP, None, whole=whole)
+        raise _cut() from None
     return _told(_WEBP, size)
 
 
-def _boxes(head: bytes, *, whole: bool) -> Seen:
+def _to_frame(at: int) -> Generator[tuple[int, int], bytes, None]:
+    """Skips the chunks of a WebP before its first frame: a colour profile, the loops of an animation."""
+    while True:
+        head = yield at, 8
+        name, length = struct.unpack_from("<4sI", head)
+        if name in _WEBP_FRAMES:
+            return
+        at += 8 + length + (length & 1)
+
+
+def _boxes(_size_bytes: int | None) -> Reading:
     """Identifies a file of the ISO base media format by its brands."""
+    head = yield 0, 16
     brand = head[8:12]
     if brand not in _PICTURE_BRANDS:
         return Seen(_BRANDS.get(brand, _MP4))
     end = min(int.from_bytes(head[:4], "big"), _LISTS_END)
-    if not whole and len(head) < end:
-        raise NeedMoreError
+    head = yield 0, end
     others = {_BRANDS.get(head[at : at + 4]) for at in range(16, end, 4)}
     return Seen(_AVIF if _AVIF in others else _HEIC)
 
 
-def _ebml(head: bytes, *, whole: bool) -> Seen:
+def _ebml(_size_bytes: int | None) -> Reading:
     """Identifies Matroska, or its subset WebM, by the document type."""
-    found = _DOCUMENT.search(head, 4, _LISTS_END)
+    found = _DOCUMENT.search((yield 0, _LISTS_END), 4, _LISTS_END)
     if found is None:
-        if not whole and len(head) < _LISTS_END:
-            raise NeedMoreError
         raise FormatError("is not a media file of a known type")
     return Seen("video/webm" if found[1] == b"webm" else _MATROSKA)
 
 
-_READERS: Final[tuple[tuple[re.Pattern[bytes], Callable[..., Seen]], ...]] = (
+_READERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[int | None], Reading]], ...]] = (
     (re.compile(rb"\xff\xd8\xff"), _jpeg),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"GIF8[79]a"), _gif),

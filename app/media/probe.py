@@ -1,4 +1,4 @@
-"""Probes a file by URL without fetching all of it: its first bytes tell the type, the server states the size.
+"""Probes a file by URL without fetching all of it: its header tells the type, the server states the size.
 
 What a probe found is trusted for a while, and then revalidated with its entity tag or date. Results are not
 shared between tenants, so that a tenant who knows a URL learns nothing about who else uses it.
@@ -6,34 +6,76 @@ shared between tenants, so that a tenant who knows a URL learns nothing about wh
 
 import asyncio
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Final
 from weakref import WeakValueDictionary
 
-from app.egress.client import Egress, EgressError, Fetched, Reach
+from app.egress.client import Egress, EgressError, Reach
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
-from app.media.facts import Facts, UnreadableError, facts_of
-from app.media.formats import NeedMoreError
+from app.media.facts import Facts, UnreadableError
+from app.media.formats import FormatError, Seen, reading
+from app.media.remote import RemoteFile
 
 _log = get_logger("media")
-FIRST_BYTES: Final = 65_536
-MAX_BYTES: Final = 524_288  # where thumbnails and colour profiles make the header long
 _PARTS: Final = 4  # one end user, or client token, may use one in so many of its tenant's concurrent probes
 _ROWS: Final = 4_096  # results that are remembered
-_MAX_ASKS: Final = 3  # requests: for the first range, for the longer one, and for the whole file
 _ASKED_AFTER: Final = 20  # times `believed_ms`: the age up to which a result is revalidated
-_RANGE = re.compile(r"bytes 0-(\d{1,18})/(\d{1,18}|\*)")
-_OK, _PARTIAL, _NOT_MODIFIED, _NO_SUCH_RANGE = 200, 206, 304, 416
+
+# The one text for addresses that are refused, unknown or silent: it must not tell which of these it is.
+_HIDDEN: Final = "could not be reached: its address must be public, and a server must answer there"
+_NOT_SERVED, _UNREACHABLE, _UNAVAILABLE = "media_not_served", "media_unreachable", "media_unavailable"
+_TOLD: Final = {
+    "too_many_redirects": (_NOT_SERVED, "redirects too often"),
+    "redirect_from_tls": (_NOT_SERVED, "redirects from https to http"),
+    "redirect_to_nowhere": (_NOT_SERVED, "redirects without saying where to"),
+    "certificate": (_NOT_SERVED, "has a server whose TLS certificate is not valid for it"),
+    "changed": (_UNAVAILABLE, "changed while it was being read"),
+}
+_MAY_CHANGE: Final = frozenset({408, 425, 429})  # statuses below 500 after which another try makes sense
+_ADVICE: Final = {
+    401: ": it must be readable without a login",
+    403: ": the link may have expired, or need a login",
+    404: ": there is no file at this address",
+    410: ": the file is no longer there",
+}
 
 
 class UnreachableError(Exception):
-    """The file could not be fetched. The reason is in the log alone."""
+    """The file could not be fetched. The message is for callers; all that it must not say is in the log.
+
+    `code` says whether another try makes sense: `media_not_served` (its server says no), `media_unavailable`
+    (not now), `media_unreachable` (nobody may know why).
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @classmethod
+    def late(cls, within_s: float) -> "UnreachableError":
+        """Returns the error of a file that was not fetched in time."""
+        return cls(_UNAVAILABLE, f"could not be fetched within {within_s:g} s")
+
+    @classmethod
+    def of(cls, error: EgressError) -> "UnreachableError":
+        """Returns what callers may be told of an error."""
+        if not error.candid:
+            return cls(_UNREACHABLE, _HIDDEN)
+        if not error.reason.startswith("http_"):
+            return cls(*_TOLD.get(error.reason, (_UNAVAILABLE, "has a server that broke off its answer")))
+        status = int(error.reason.removeprefix("http_"))
+        code = (
+            _UNAVAILABLE
+            if status in _MAY_CHANGE or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            else _NOT_SERVED
+        )
+        return cls(code, f"is at a server that answered {status}{_ADVICE.get(status, '')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +97,6 @@ class _Row:
         if isinstance(self.seen, UnreadableError):
             raise UnreadableError(str(self.seen))
         return self.seen
-
-
-class _MoreWantedError(Exception):
-    """The range was too short, or the size is still unknown: request the file again, with these headers."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__()
-        self.headers = headers
 
 
 class Prober:
@@ -133,7 +167,7 @@ class Prober:
             async with asyncio.timeout(within_s):
                 row = await asyncio.shield(task)
         except TimeoutError:
-            raise UnreachableError from None
+            raise UnreachableError.late(within_s) from None
         return row.told()
 
     async def _probe(
@@ -158,7 +192,9 @@ class Prober:
             reason = error.reason if isinstance(error, EgressError) else "timeout"
             # Only the host is logged: the URL itself may be a secret, with which anybody can fetch the file.
             _log.info("A file could not be fetched.", tenant=tenant_id, reason=reason, host=_host(url))
-            raise UnreachableError from None
+            if isinstance(error, EgressError):
+                raise UnreachableError.of(error) from None
+            raise UnreachableError.late(self._deadline_s) from None
         if row.keep:
             self._rows[place] = row
             self._rows.move_to_end(place)
@@ -175,109 +211,33 @@ class Prober:
         return row if 0 <= age_ms < self._believed_ms * _ASKED_AFTER else None
 
     async def _fetch(self, url: str, reach: Reach, known: _Row | None, size_up_to: int | None) -> _Row:
-        asked: Mapping[str, str] = {**_range(FIRST_BYTES), **(known.validators if known is not None else {})}
-        for _ in range(_MAX_ASKS):
-            try:
-                return await self._ask(url, reach, asked, known, size_up_to)
-            except _MoreWantedError as more:
-                asked, known = more.headers, None
-        raise EgressError("parts_alone")
-
-    async def _ask(
-        self, url: str, reach: Reach, headers: Mapping[str, str], known: _Row | None, size_up_to: int | None
-    ) -> _Row:
-        async with self._egress.get(url, reach, headers) as fetched:
-            now_ms = self._clock.now_ms()
-            if fetched.status == _NOT_MODIFIED and known is not None:
-                return replace(known, at_ms=now_ms)
+        async with RemoteFile(self._egress, url, reach) as file:
             seen: Facts | UnreadableError
             counted = False
+            now_ms = self._clock.now_ms()
             try:
-                body = _Body(fetched)
-                seen = await _facts_of_head(body, headers)
-                if body.size is None and size_up_to is not None:
-                    if body.partial:
-                        raise _MoreWantedError({})
-                    counted = await body.count(size_up_to)
-                seen = replace(seen, size_bytes=body.size)
+                if not await file.open(known.validators if known is not None else {}) and known is not None:
+                    return replace(known, at_ms=now_ms)
+                found = await _see(file)
+                if size_up_to is not None:
+                    counted = await file.count(size_up_to)
+                seen = Facts(found.type, file.size_bytes, found.width, found.height)
             except UnreadableError as error:
-                seen = error
-            return _Row(seen, now_ms, _validators(fetched), keep=not counted)
+                seen = error if file.is_candid else UnreadableError("is not a media file that can be read")
+            return _Row(seen, now_ms, file.validators, keep=not counted)
 
 
-class _Body:
-    """The part of a response's body that was read so far; `size` is the whole file's, None if unknown."""
-
-    def __init__(self, fetched: Fetched) -> None:
-        if fetched.status not in (_OK, _PARTIAL, _NO_SUCH_RANGE):
-            raise EgressError(f"http_{fetched.status}")
-        if fetched.status == _NO_SUCH_RANGE:  # the file has no first byte
-            raise UnreadableError("is an empty file")
-        self.partial = fetched.status == _PARTIAL
-        self.size = _size(fetched)
-        self.head = b""
-        self._ended = False
-        self._fetched = fetched
-
-    @property
-    def whole(self) -> bool:
-        """Whether `head` is the whole file."""
-        return self._ended and (not self.partial or self.size == len(self.head))
-
-    async def read(self, up_to: int) -> None:
-        """Reads on until `head` has that many bytes, or the body ends."""
-        parts = [self.head]
-        length = len(self.head)
-        while length < up_to and (chunk := await self._next()):
-            parts.append(chunk)
-            length += len(chunk)
-        self.head = b"".join(parts)
-        if self._ended and not self.partial:
-            self.size = len(self.head)
-
-    async def count(self, up_to: int) -> bool:
-        """Counts the rest of the body without keeping it; returns whether it stopped beyond `up_to`."""
-        length = len(self.head)
-        while length <= up_to and (chunk := await self._next()):
-            length += len(chunk)
-        self.size = length
-        return not self._ended
-
-    async def _next(self) -> bytes:
-        chunk = await self._fetched.chunk()
-        self._ended = not chunk
-        return chunk
-
-
-async def _facts_of_head(body: _Body, asked: Mapping[str, str]) -> Facts:
-    await body.read(FIRST_BYTES)
+async def _see(file: RemoteFile) -> Seen:
+    reader = reading(file.size_bytes)
     try:
-        return facts_of(body.head, whole=body.whole)
-    except NeedMoreError:
-        if body.partial and asked.get("Range") != _range(MAX_BYTES)["Range"]:
-            raise _MoreWantedError(_range(MAX_BYTES)) from None
-    await body.read(MAX_BYTES)
-    return facts_of(body.head, whole=True)
-
-
-def _range(length: int) -> dict[str, str]:
-    return {"Range": f"bytes=0-{length - 1}"}
-
-
-def _size(fetched: Fetched) -> int | None:
-    if fetched.status == _PARTIAL:
-        matched = _RANGE.fullmatch(fetched.headers.get("content-range", ""))
-        if matched is None:
-            raise EgressError("wrong_range")
-        return None if matched[2] == "*" else int(matched[2])
-    length = fetched.headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None  # noqa: PLR2004 - 2**63
-
-
-def _validators(fetched: Fetched) -> dict[str, str]:
-    """Returns the request headers that fetch the file only if it has changed since."""
-    pairs = (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
-    return {ask: fetched.headers[name] for name, ask in pairs if name in fetched.headers}
+        at, length = next(reader)
+        while True:
+            at, length = reader.send(await file.read(at, length))
+    except StopIteration as done:
+        seen: Seen = done.value
+        return seen
+    except FormatError as error:
+        raise UnreadableError(str(error)) from error
 
 
 def _host(url: str) -> str:

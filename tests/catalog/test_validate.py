@@ -1,6 +1,5 @@
 """Every violation at once, each in its place and in words that help; and no body that breaks the judge."""
 
-import base64
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,13 @@ from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.catalog.model import Model, build_model
 from app.catalog.validate import MAX_VIOLATIONS, Violation, violations
+from tests.pictures import data_uri, png
 from tests.profiles import examples
 
 CATALOG = load_catalog(SHIPPED, Path(__file__).parents[1] / "data" / "models")
 SEED = CATALOG.models["bytedance/dreamina-3-0/image-to-video"]
 IMAGE = "https://example.com/a.png"
-PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
+PNG = data_uri(png())
 FIELDS = "fields: image_urls, prompt, number_of_frames, resolution, seed"
 FREE: dict[str, Any] = {"version": "1", "free": True}
 GOOD: dict[str, Any] = {"image_urls": [IMAGE], "prompt": "x"}
@@ -134,11 +134,16 @@ def test_places_are_ordered_by_number_then_name() -> None:
         "http://store.local:9000/x",
         "http://plain.local/x",
         "http://[::1]:80/x",
-        "https://example.com/" + "a" * (2048 - len("https://example.com/")),
+        "https://example.com/" + "a" * (4096 - len("https://example.com/")),
         PNG,
         "data:image/svg+xml;charset=utf-8;base64,AAAA",
         "DATA:image/png;BASE64,AAAA",
         "data:image/png;base64," + "A" * 4_000,
+        "data:image/png;base64,AA A",
+        "data:image/png;base64,AAAA\n",
+        "data:image/png,AAAA",
+        "data:;base64,AAAA",
+        PNG.replace("image/png", "text/html"),
     ],
 )
 def test_media_that_pass(url: str) -> None:
@@ -182,14 +187,12 @@ def test_media_that_pass(url: str) -> None:
         ("https://[::1/", "valid host and port"),
         ("https://[fe80::1%25eth0]/", "valid host"),
         ("https://" + "a" * 64 + ".example/", "valid host"),
-        ("https://example.com/" + "a" * 2029, "at most 2,048 characters, has 2,049"),
+        ("https://example.com/" + "a" * 4077, "at most 4,096 characters, has 4,097"),
         ("data:image/png;base64,", "with data in it"),
         ("data:image/png;base64,A", "valid base64"),
-        ("data:image/png;base64,AA A", "valid base64"),
-        ("data:image/png;base64,AAAA\n", "valid base64"),
+        ("data:image/png;base64,AAA-", "with + and / instead of - and _"),
         ("data:image/png;base64,é", "valid base64"),
-        ("data:image/png,AAAA", "of the form data:image/"),
-        ("data:;base64,AAAA", "of the form data:image/"),
+        ("data:image/png;base64", "with a comma before its data"),
         ("data:video/mp4;base64,AAAA", "is of another kind"),
         ("data:text/html;base64,AAAA", "is of another kind"),
     ],

@@ -65,7 +65,7 @@ FAULTS: dict[str, Faults] = {
             (["data:text/html;base64,AAAA"], "media_uri"),
             (["data:image/png;base64,"], "media_uri"),
             (["data:image/png;base64,***"], "media_uri"),
-            ([f"https://pictures.example/{'x' * 3000}"], "media_uri"),
+            ([f"https://pictures.example/{'x' * 5000}"], "media_uri"),
         ),
         (
             [1, "a.jpg"],

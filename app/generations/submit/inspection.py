@@ -5,6 +5,7 @@ Everything that is wrong is found at once, before any money moves. What was foun
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,16 +13,34 @@ from app.auth.principal import Principal
 from app.auth.tenants import MediaChecks
 from app.catalog import bounds
 from app.catalog.bounds import violations_of_bounds
+from app.catalog.findings import fragment
 from app.catalog.media.judge import faults_of, size_limit
-from app.catalog.media.policy import MediaPolicy, data_of, is_data_uri
+from app.catalog.media.policy import MediaPolicy
 from app.catalog.model import Model
 from app.catalog.schema import MediaInput
-from app.catalog.validate import MAX_VIOLATIONS, media_values, violations
-from app.errors import INVALID_INPUT, MEDIA_UNREACHABLE, OUT_OF_BOUNDS, FieldError, Problem
-from app.media.facts import Facts, UnreadableError, facts_of
+from app.catalog.validate import (
+    MAX_VIOLATIONS,
+    Path,
+    media_texts,
+    media_values,
+    violations,
+    with_texts,
+)
+from app.errors import (
+    INVALID_INPUT,
+    MEDIA_UNAVAILABLE,
+    MEDIA_UNREACHABLE,
+    OUT_OF_BOUNDS,
+    FieldError,
+    Problem,
+)
+from app.media.data_uri import DataURIRefused, Unpacked, is_data_uri, unpack
+from app.media.facts import Facts, UnreadableError
 from app.media.probe import Prober, UnreachableError
 
 _RETRY_AFTER_S = 5
+_IN_A_THREAD = 65_536  # characters of files by value from which they are not unpacked on the event loop
+_NOT_FETCHED = frozenset({MEDIA_UNREACHABLE.code, MEDIA_UNAVAILABLE.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +69,12 @@ class InspectedFile:
 class Inspection:
     """The result of an inspection: all violations of the schema, and all files.
 
-    `files` is None where files were not inspected. Where the inspection is not `binding`, faults of files are
-    stored but do not refuse the input.
+    `body` is the input to send: the caller's, with files by value in their one form. `files` is None where
+    files were not inspected. Where the inspection is not `binding`, faults of files are stored but do not
+    refuse the input.
     """
 
+    body: dict[str, Any]
     violations: Sequence[FieldError]
     files: Sequence[InspectedFile] | None
     binding: bool
@@ -74,7 +95,8 @@ class Inspection:
 
         Raises:
             Problem: INVALID_INPUT; OUT_OF_BOUNDS where the only violations are of a client token's narrower
-                bounds; MEDIA_UNREACHABLE where nothing else is wrong, so that another try may succeed.
+                bounds; MEDIA_UNAVAILABLE where all that is wrong is that files could not be fetched now,
+                MEDIA_UNREACHABLE where some could not be reached at all.
 
         """
         errors = self.errors
@@ -82,22 +104,20 @@ class Inspection:
             return
         count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
         codes = {one.code for one in errors}
-        if bounds.CODE in codes <= {bounds.CODE, MEDIA_UNREACHABLE.code}:
+        if bounds.CODE in codes <= {bounds.CODE, *_NOT_FETCHED}:
             raise Problem(
                 OUT_OF_BOUNDS, f"{count} of the bounds of this client token; see `errors`.", errors=errors
             )
-        if codes != {MEDIA_UNREACHABLE.code}:
+        if not codes <= _NOT_FETCHED:
             raise Problem(
                 INVALID_INPUT, f"{count} of the input schema of {model_id}; see `errors`.", errors=errors
             )
-        raise Problem(
-            MEDIA_UNREACHABLE,
-            "1 file could not be fetched; see `errors`."
-            if len(errors) == 1
-            else f"{len(errors)} files could not be fetched; see `errors`.",
-            errors=errors,
-            retry_after_s=_RETRY_AFTER_S,
+        detail = (
+            f"{'1 file' if len(errors) == 1 else f'{len(errors)} files'} could not be fetched; see `errors`."
         )
+        if MEDIA_UNREACHABLE.code in codes:
+            raise Problem(MEDIA_UNREACHABLE, detail, errors=errors)
+        raise Problem(MEDIA_UNAVAILABLE, detail, errors=errors, retry_after_s=_RETRY_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +134,8 @@ class Inspector:
     checks: MediaChecks
     within_s: float
 
-    async def admit(
-        self, principal: Principal, model: Model, body: dict[str, Any]
-    ) -> list[dict[str, Any]] | None:
-        """Returns the documents of an input's files, as `Inspection.media` does, unless it is refused.
+    async def admit(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
+        """Returns the inspection of an input in which nothing is wrong.
 
         Raises:
             Problem: something is wrong with the input, as in `Inspection.check`.
@@ -125,45 +143,46 @@ class Inspector:
         """
         inspection = await self.inspect(principal, model, body)
         inspection.check(model.model_id)
-        return inspection.media
+        return inspection
 
     async def inspect(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
-        """Returns everything that is wrong with an input, and what was found out about its files."""
-        found = violations(model, body, self.policies[principal.mode])
+        """Returns what is wrong with an input, what was found out about its files, and what to send."""
+        policy = self.policies[principal.mode]
+        unpacked = await _unpacked(model, body) if policy.data_uris else {}
+        body = with_texts(body, {path: one.uri for path, one in unpacked.items()})
+        found = violations(model, body, policy, unpacked)
         if principal.token is not None and principal.token.bounds is not None:
             found += violations_of_bounds(model, principal.token.bounds, body)
         errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
         checks = principal.media_checks or self.checks
         if checks == "off":
-            return Inspection(errors, None, binding=False)
+            return Inspection(body, errors, None, binding=False)
         wrong = {one.pointer for one in found}
+        by_value = {fragment(path): one.seen for path, one in unpacked.items()}
         inspections = [
-            self._inspect_file(principal, media, pointer, value)
+            self._inspect_file(principal, media, pointer, by_value.get(pointer, value))
             for media, pointer, value in media_values(model, body)
             # A value that is refused already is not fetched, nor are the files of a list that is.
             if pointer not in wrong and pointer.rpartition("/")[0] not in wrong
         ]
-        return Inspection(errors, await asyncio.gather(*inspections), binding=checks == "enforce")
+        return Inspection(body, errors, await asyncio.gather(*inspections), binding=checks == "enforce")
 
     async def _inspect_file(
-        self, principal: Principal, media: MediaInput, pointer: str, value: str
+        self, principal: Principal, media: MediaInput, pointer: str, value: str | Facts | UnreadableError
     ) -> InspectedFile:
+        """Inspects a file by its URL, or by what is known of one that was sent by value."""
         try:
-            facts = await self._facts(principal, media, value)
+            facts = value if isinstance(value, Facts) else await self._facts(principal, media, value)
         except UnreadableError as error:
             return InspectedFile(pointer, None, (FieldError(pointer, "media_unreadable", str(error)),))
-        except UnreachableError:
-            # One wording for every reason, so that callers cannot probe our network through the answer.
-            unreachable = FieldError(
-                pointer, MEDIA_UNREACHABLE.code, "could not be fetched from this address in time"
-            )
-            return InspectedFile(pointer, None, (unreachable,))
+        except UnreachableError as error:
+            return InspectedFile(pointer, None, (FieldError(pointer, error.code, str(error)),))
         faults = faults_of(media, facts)
         return InspectedFile(pointer, facts, tuple(FieldError(pointer, code, text) for code, text in faults))
 
-    async def _facts(self, principal: Principal, media: MediaInput, value: str) -> Facts:
-        if is_data_uri(value):
-            return facts_of(data_of(value), whole=True)
+    async def _facts(self, principal: Principal, media: MediaInput, value: str | UnreadableError) -> Facts:
+        if isinstance(value, UnreadableError):
+            raise value
         return await self.prober.probe(
             value,
             tenant_id=principal.tenant_id,
@@ -172,6 +191,22 @@ class Inspector:
             within_s=self.within_s,
             part=None if principal.token is None else principal.end_user or principal.token.token_id,
         )
+
+
+async def _unpacked(model: Model, body: dict[str, Any]) -> dict[Path, Unpacked]:
+    """Returns the input's files by value, by their paths, without those that cannot be read."""
+    texts = {path: text for path, text in media_texts(model, body) if is_data_uri(text)}
+    if sum(map(len, texts.values())) < _IN_A_THREAD:
+        return _unpack_all(texts)
+    return await asyncio.to_thread(_unpack_all, texts)
+
+
+def _unpack_all(texts: Mapping[Path, str]) -> dict[Path, Unpacked]:
+    unpacked = {}
+    for path, text in texts.items():
+        with suppress(DataURIRefused):
+            unpacked[path] = unpack(text)
+    return unpacked
 
 
 def _place(error: FieldError) -> list[tuple[int, int, str]]:

@@ -117,7 +117,8 @@ class Submitter:
                 return _replay(earlier)
         model = self.model(principal, model_id)
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        media = await self.inspector.admit(principal, model, body)
+        inspection = await self.inspector.admit(principal, model, body)
+        body = inspection.body
         queueable = self.queueable(principal)
         choices = self.credentials(principal, queueable=queueable)
         now_ms, seconds = self.clock.now_ms(), model.seconds(body)
@@ -129,7 +130,7 @@ class Submitter:
             mode=principal.mode,
             model_id=model.model_id,
             input_json=dumps(body),
-            media=media,
+            media=inspection.media,
             amounts=ordered(model.price(body), seconds),
             undeclared=undeclared(seconds),
             price_version=model.pricing.version,
