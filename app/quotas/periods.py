@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final, NamedTuple, assert_never
 
 from app.quotas.metrics import Window
@@ -61,7 +62,11 @@ class Periods:
 
 def periods_at(now_ms: int, zone: tzinfo) -> Periods:
     """Returns the periods of a moment (milliseconds since 1970) in a time zone."""
-    today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone).date()
+    return _periods_of(datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone).date(), zone)
+
+
+@lru_cache(maxsize=1_400)  # two days in as many zones as there are: every moment of a day has the same
+def _periods_of(today: date, zone: tzinfo) -> Periods:
     first = today.replace(day=1)
     next_first = (first + timedelta(days=32)).replace(day=1)
     day_from, day_to = _midnight_ms(today, zone), _midnight_ms(today + timedelta(days=1), zone)
