@@ -41,6 +41,7 @@ _FROM_FILES = (
     "pepper",
     "upstream_token",
     "upstream_credentials",
+    "upstream_proxy",
     "sandbox_token",
     "database_url",
     "metrics_token",
@@ -138,6 +139,11 @@ class Settings(BaseSettings):
         description="Several credentials in place of UPSTREAM_TOKEN: a JSON list of objects with `name`,"
         " `token` and optionally `weight` (its share of the jobs) and `concurrency` (the maximum number of"
         " its jobs in flight).",
+    )
+    upstream_proxy: SecretStr | None = Field(
+        default=None,
+        description="The HTTP proxy for calls to RunComfy: http(s)://HOST:PORT, with USER:PASSWORD@ where it"
+        " asks for one. HTTPS_PROXY is not used.",
     )
     submit_deadline_s: Seconds = Field(
         default=8.0,
@@ -488,6 +494,13 @@ class Settings(BaseSettings):
             _credentials_in(value)
         return value
 
+    @field_validator("upstream_proxy")
+    @classmethod
+    def _known_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _check_proxy(value.get_secret_value())
+        return value
+
     @field_validator("upstream_token", "sandbox_token", "metrics_token")
     @classmethod
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
@@ -530,6 +543,12 @@ class Settings(BaseSettings):
             raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
         if self.upstream_token is not None and self.upstream_credentials is not None:
             raise ValueError("set upstream_token or upstream_credentials, not both")
+        if self.upstream_proxy is not None and not self.upstream_base_url.startswith("https://"):
+            raise ValueError(
+                "upstream_proxy needs an https upstream_base_url: plain http could be answered by the proxy"
+            )
+        if self.poll_max_s < self.poll_min_s:
+            raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
 
     @property
@@ -540,6 +559,20 @@ class Settings(BaseSettings):
         if self.upstream_token is not None:
             return [CredentialSettings(name="default", token=self.upstream_token)]
         return []
+
+    @property
+    def upstream_proxy_url(self) -> str | None:
+        """The URL of the proxy for calls to RunComfy, with its password."""
+        return None if self.upstream_proxy is None else self.upstream_proxy.get_secret_value()
+
+    @property
+    def upstream_proxy_host(self) -> str | None:
+        """The proxy's `host:port`, which may be shown."""
+        return (
+            None
+            if self.upstream_proxy_url is None
+            else urlsplit(self.upstream_proxy_url).netloc.rpartition("@")[2]
+        )
 
     @property
     def development(self) -> bool:
@@ -582,13 +615,15 @@ class Settings(BaseSettings):
         """
         single = (self.upstream_token, self.upstream_credentials, self.sandbox_token, self.metrics_token)
         tokens = [one.get_secret_value() for one in single if one is not None]
-        password = urlsplit(self.database).password
+        urls = (self.database, self.upstream_proxy_url or "")
+        passwords = [password for url in urls if (password := urlsplit(url).password)]
         return [
             self.current_pepper(),
             *self.older_peppers(),
             *tokens,
             *(one.token.get_secret_value() for one in self.live_credentials),
-            *([password, unquote(password)] if password else []),
+            *passwords,
+            *map(unquote, passwords),
         ]
 
     def older_peppers(self) -> list[str]:
@@ -679,6 +714,26 @@ def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
                 f"the token of {one.name} may contain only printable ASCII characters without spaces"
             )
     return found
+
+
+def _check_proxy(url: str) -> None:
+    """Checks the URL of a proxy.
+
+    Raises:
+        ValueError: it is not valid; the message repeats none of it, for it may hold a password.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or re.search(r"\s", url):
+        raise ValueError(
+            "must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ where it asks for one"
+        )
+    if not _has_good_port(url) or not parts.hostname:
+        raise ValueError(
+            "needs a host, and a port that is valid; a password has its / ? # @ as %2F %3F %23 %40"
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end after the port; a password is written with its / ? # @ as %2F %3F %23 %40")
 
 
 def weak(secret: str) -> bool:

@@ -302,13 +302,20 @@ async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[C
         )
     ]
     for one in settings.live_credentials:
-        upstream = await _upstream(settings, stack, settings.upstream_base_url, one.token)
+        upstream = await _upstream(
+            settings, stack, settings.upstream_base_url, one.token, settings.upstream_proxy_url
+        )
         opened.append(Credential(one.name, "live", upstream, weight=one.weight, concurrency=one.concurrency))
     return opened
 
 
-async def _upstream(settings: Settings, stack: AsyncExitStack, base_url: str, token: SecretStr) -> Upstream:
+async def _upstream(
+    settings: Settings, stack: AsyncExitStack, base_url: str, token: SecretStr, proxy: str | None = None
+) -> Upstream:
     upstream = Upstream(
-        base_url=base_url, token=token.get_secret_value(), read_deadline_s=settings.read_deadline_s
+        base_url=base_url,
+        token=token.get_secret_value(),
+        read_deadline_s=settings.read_deadline_s,
+        proxy=proxy,
     )
     return await stack.enter_async_context(upstream)

@@ -3,6 +3,7 @@
 They take settings instead of a gateway, because they must also say why no gateway can be opened.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,7 @@ from app.upstream.credentials import NONEXISTENT_ID, SANDBOX
 from app.upstream.outcomes import Seen, observe_status
 
 Level = Literal["good", "note", "bad"]
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _MUCH_TOO_LATE_S = 60
 _MAX_SHOWN = 10  # tenants, models
 
@@ -94,7 +96,11 @@ async def _reach(settings: Settings) -> list[Check]:
     for one in settings.live_credentials:
         name = "upstream" if settings.upstream_credentials is None else f"upstream {one.name}"
         token = one.token.get_secret_value()
-        checks.append(await _upstream(settings, name, settings.upstream_base_url, token))
+        checks.append(
+            await _upstream(settings, name, settings.upstream_base_url, token, settings.upstream_proxy_url)
+        )
+    if settings.live_credentials and settings.upstream_proxy is None:
+        checks += _unused_proxies()
     sandbox = await _upstream(
         settings, "sandbox", settings.sandbox_base_url, settings.sandbox_token.get_secret_value()
     )
@@ -199,14 +205,28 @@ def _stop(one: Backlog) -> str:
     return "its tenant is disabled" if one.disabled else "paused"
 
 
-async def _upstream(settings: Settings, name: str, base_url: str, token: str) -> Check:
+def _unused_proxies() -> list[Check]:
+    """Names the environment's proxies, which other programs use and the gateway does not."""
+    found = [name for name in _PROXIES if os.environ.get(name)]
+    if not found:
+        return []
+    finding = f"{', '.join(found)} is set and not used; REELGATE_UPSTREAM_PROXY names a proxy for RunComfy"
+    return [Check("proxy", "note", finding)]
+
+
+async def _upstream(
+    settings: Settings, name: str, base_url: str, token: str, proxy: str | None = None
+) -> Check:
     """Asks for a request that cannot exist, which is free: a 404 shows that the credential is accepted."""
     async with Upstream(
         base_url=base_url,
         token=token,
         read_deadline_s=settings.read_deadline_s,
+        proxy=proxy,
     ) as upstream:
         observation = observe_status(await upstream.status(NONEXISTENT_ID))
+    if proxy is not None:
+        base_url += f" (through the proxy {settings.upstream_proxy_host})"
     match observation.seen:
         case Seen.GONE:
             return Check(name, "good", f"{base_url} accepts the gateway's credential")

@@ -97,7 +97,7 @@ def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaI
 
 def media_texts(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yields the value of each media input that the body fills, with its path."""
-    for media in model.media:
+    for media in model.compiled.media:
         yield from _strings_at(body, media.path)
 
 

@@ -48,6 +48,12 @@ class URL:
         return self.bracketed if self.port == _USUAL_PORT[self.scheme] else self.authority
 
 
+def scheme_of(text: str) -> str:
+    """Returns the URL's scheme in lower case; an empty text where there is none."""
+    named = _SCHEME.match(text)
+    return named[1].lower() if named else ""
+
+
 def parse_url(text: str) -> URL:
     """Parses an http or https URL.
 
@@ -56,8 +62,7 @@ def parse_url(text: str) -> URL:
         URLRefused: the text is no such URL, or one that two parsers could understand differently.
 
     """
-    named = _SCHEME.match(text)
-    scheme = named[1].lower() if named else ""
+    scheme = scheme_of(text)
     if scheme not in _USUAL_PORT:
         raise NotWebURLRefused("must be an absolute https:// URL")
     if len(text) > MAX_URL_CHARS:

@@ -1,7 +1,8 @@
 """Structured logs with one trace id for everything that one HTTP call caused (W3C Trace Context).
 
-To log neither blocks nor raises, whatever becomes of the line: a thread writes it (`kit.log_writer`), and what
-cannot be made or written is counted. So a line may stand anywhere, also between a paid call and its record.
+To log neither blocks nor raises, whatever becomes of the line: a thread writes it (`kit.log_writer`), and
+what cannot be made or written is counted. So a line may stand anywhere, also between a paid call and its
+record.
 
 structlog is imported and set up when the first line is written: a short command writes none, and need not
 wait for that.
@@ -94,7 +95,7 @@ _log = get_logger("log")
 
 
 class Aside:
-    """A block of what may fail beside the work that matters: whatever it raises is logged, and goes no further.
+    """A block of what may fail beside the work that matters: what it raises is logged and goes no further.
 
     For what stands between a paid call and its record, or is done after a commit: metrics, announcements, the
     health of credentials. `what` names it in the log.

@@ -18,19 +18,21 @@ class Upstream:
     """A client for RunComfy, or for its stand-in, with one credential.
 
     `base_url` has no slash at its end. A deadline is the seconds for a whole call, however slowly its bytes
-    come.
+    come. `proxy` is the URL of an HTTP proxy to reach it through; the environment's is never used.
     """
 
-    def __init__(self, *, base_url: str, token: str, read_deadline_s: float) -> None:
+    def __init__(
+        self, *, base_url: str, token: str, read_deadline_s: float, proxy: str | None = None
+    ) -> None:
         self.base_url = base_url
         self._token = token
         self._read_deadline_s = read_deadline_s
         # Each submit gets a new connection: on a reused one, RunComfy might close it while our body is on its
         # way, an unknown outcome that can be avoided.
-        self._submits = _client(base_url, token, httpx2.Limits(max_keepalive_connections=0))
+        self._submits = _client(base_url, token, httpx2.Limits(max_keepalive_connections=0), proxy)
         # Callers limit how many reads there are at a time.
         self._reads = _client(
-            base_url, token, httpx2.Limits(max_connections=None, max_keepalive_connections=50)
+            base_url, token, httpx2.Limits(max_connections=None, max_keepalive_connections=50), proxy
         )
 
     async def __aenter__(self) -> Self:
@@ -78,7 +80,7 @@ class Upstream:
         )
 
 
-def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncClient:
+def _client(base_url: str, token: str, limits: httpx2.Limits, proxy: str | None) -> httpx2.AsyncClient:
     client = httpx2.AsyncClient(
         base_url=base_url,
         headers={
@@ -93,10 +95,16 @@ def _client(base_url: str, token: str, limits: httpx2.Limits) -> httpx2.AsyncCli
         timeout=None,  # the deadline covers the whole call
         follow_redirects=False,
         trust_env=False,
+        proxy=None if proxy is None else _proxy(proxy),
     )
     # A cookie from one tenant's answer must not be sent with the next tenant's request.
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
+
+
+def _proxy(url: str) -> httpx2.Proxy:
+    to_it = system_trust() if url.startswith("https:") else None  # the library refuses one that is not needed
+    return httpx2.Proxy(url, ssl_context=to_it)
 
 
 async def _exchange(
@@ -117,9 +125,11 @@ async def _exchange(
     complete = False
     failure = ""
 
-    async def trace(name: str, _info: dict[str, Any]) -> None:
+    async def trace(name: str, info: dict[str, Any]) -> None:
         # Exception types do not tell whether the body was sent; these events do.
         nonlocal sent
+        if "request" in info and info["request"].method == b"CONNECT":
+            return  # to the proxy: nothing of ours goes out before it has answered
         if name == "http11.send_request_headers.started":
             sent = Sent.HEADERS
         elif name == "http11.send_request_body.started":

@@ -32,9 +32,8 @@ def media_fault(
     `unpacked` is the file of a `data:` URI where it was unpacked already, which takes time.
     """
     if is_data_uri(value):
-        if policy.data_uris:
-            return _data_fault(value, kind, unpacked)
-        return "must be an absolute https:// URL, not a data: URI"
+        refused = "must be an absolute https:// URL, not a data: URI"
+        return _data_fault(value, kind, unpacked) if policy.data_uris else refused
     try:
         url = parse_url(value)
     except NotWebURLRefused:
