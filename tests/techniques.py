@@ -80,8 +80,8 @@ _LONG: Final = {
 }
 """Random searches that are deep as a whole: each guarantee that they look for has a test of its own."""
 
-_SECOND_CLIENT: Final = "test_a_typescript_client_is_made_of_the_contract_type_checks_and_drives_the_gateway"
-"""Needs Node.js, and asks of the contract what the client in Python asks."""
+_FETCHING: Final = {"contract/test_generated_clients"}
+"""Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules."""
 
 _OF_THE_PLAYGROUND: Final = {
     "test_a_complaint_stands_at_its_field",
@@ -140,7 +140,7 @@ def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool
     if named.get("part", 0) != 0:  # of a campaign that is split
         return True
     function = getattr(item, "originalname", item.name)
-    if function in _LONG or function == _SECOND_CLIENT:
+    if function in _LONG or file in _FETCHING:
         return True
     if "browser" in fixtures:
         is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())

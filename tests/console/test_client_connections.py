@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.console.bench import PATIENCE_S, Bench
+from tests.console.bench import Bench
 from tests.harness import until
+from tests.patience import PATIENCE_S
 from tests.streams import moving
 
 pytestmark = pytest.mark.anyio

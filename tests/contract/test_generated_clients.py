@@ -5,16 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser.network import HOST, served
 
 from app.server.protocol import GuardedProtocol, Limits
+from tests.console.network import HOST, served
 from tests.harness import World
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ async def test_a_python_client_is_made_of_the_contract_and_drives_the_gateway(
     await _run(generator, "generate", "--path", contract, *options, path=python.parent)
     shutil.copy(DRIVERS / "drive.py", tmp_path)
     async with _serving(world) as url:
-        await _run(python, tmp_path / "drive.py", url, **_identity(world))
+        await _run(python, tmp_path / "drive.py", url, env=_identity(world))
 
 
 async def test_a_typescript_client_is_made_of_the_contract_type_checks_and_drives_the_gateway(
@@ -84,7 +84,7 @@ async def test_a_typescript_client_is_made_of_the_contract_type_checks_and_drive
     assert "Record<string, never>" not in schemas, "an object without a description of its members"
     await _run(node_modules / ".bin" / "tsc", "--project", tmp_path)
     async with _serving(world) as url:
-        await _run("node", tmp_path / "drive.mjs", url, **_identity(world))
+        await _run("node", tmp_path / "drive.mjs", url, env=_identity(world))
 
 
 @asynccontextmanager
@@ -112,8 +112,8 @@ def _identity(world: World) -> dict[str, str]:
     return {"KEY": world.key, "PICTURE": f"{world.sandbox.options.public_url}/samples/harbour.jpg"}
 
 
-async def _run(*command: str | Path, path: Path | None = None, **more: str) -> None:
-    environment = {**os.environ, **more}
+async def _run(*command: str | Path, path: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    environment = {**os.environ, **(env or {})}
     if path is not None:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
     process = await asyncio.create_subprocess_exec(

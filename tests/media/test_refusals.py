@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.api.published import problem_of
 
+from tests.contract.published import problem_of
 from tests.gallery import Gallery, Picture, open_gallery
 from tests.harness import World
 from tests.loops import skipped

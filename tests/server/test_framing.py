@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import starlette.responses
 import starlette.staticfiles
-from tests.scenarios.test_protocol import CHUNKED, GET, LIMITS, PATIENCE_S, answers_in, refusal_in, serving
 
 from app.server.request_head import READ, fault_of_head
+from tests.patience import PATIENCE_S
+from tests.server.test_protocol import CHUNKED, GET, LIMITS, answers_in, refusal_in, serving
 
 APP = Path(__file__).parents[2] / "app"
 SLACK = 2 * 4096  # of what the first and the last piece of a message hold

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
-from tests.browser.network import HOST, served
+
+from tests.console.network import HOST, served
 
 
 @dataclass
