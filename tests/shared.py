@@ -15,7 +15,7 @@ from app.api.headers import rate_limit
 from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
-from app.db import engine, sqlite
+from app.db import engine, readers, sqlite
 from app.generations.submit import submitter
 
 MORE_MODELS = Path(__file__).parent / "data" / "models"
@@ -28,7 +28,7 @@ _PATIENT: tuple[tuple[Any, str, Any], ...] = (
     (engine, "_POOL_TIMEOUT_S", PATIENT_S),
     (engine, "_TURN_S", PATIENT_S),
     (engine, "_POSTGRES_OPTIONS", "-c synchronous_commit=on -c statement_timeout=50s -c lock_timeout=40s"),
-    (engine, "BUSY_TIMEOUT_S", PATIENT_S),
+    (readers, "BUSY_TIMEOUT_S", PATIENT_S),
     (sqlite, "BUSY_TIMEOUT_S", PATIENT_S),
     (cors, "_MAX_S", PATIENT_S),
     (problems, "_MAX_S", PATIENT_S),

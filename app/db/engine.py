@@ -8,17 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
-from app.db.blocking import BlockingEngine
 from app.db.keyed_lock import KeyedLocks
-from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError, Writer, is_outage, path_of
+from app.db.readers import Readers
+from app.db.sqlite import DatabaseBusyError, Writer, is_outage, path_of
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.kit.log import get_logger
 
@@ -67,12 +66,12 @@ class Database:
     """An open database. `open_database` opens it, `close` closes it."""
 
     def __init__(
-        self, readers: "AsyncEngine | BlockingEngine", writer: Writer | None, turns: KeyedLocks | None = None
+        self, readers: "AsyncEngine | Readers", writer: Writer | None, turns: KeyedLocks | None = None
     ) -> None:
         self._readers = readers
         self._writer = writer
         self._turns = turns
-        self.announcements = Announcements(None if isinstance(readers, BlockingEngine) or writer else readers)
+        self.announcements = Announcements(None if isinstance(readers, Readers) or writer else readers)
 
     @property
     def dialect(self) -> str:
@@ -198,7 +197,7 @@ class Database:
 def open_database(url: str, *, pool: int = 10) -> Database:
     """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
     if is_sqlite(url):
-        return Database(_sqlite_readers(url, pool), Writer(url))
+        return Database(Readers(path_of(url), limit=pool, wait_s=_POOL_TIMEOUT_S), Writer(url))
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
 
     async_url = make_url(url).set(drivername="postgresql+psycopg")
@@ -215,27 +214,6 @@ def open_database(url: str, *, pool: int = 10) -> Database:
     )
     # A third of the pool is left to work that takes no keyed lock: recording outcomes above all.
     return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
-
-
-def _sqlite_readers(url: str, pool: int) -> BlockingEngine:
-    engine = create_engine(
-        URL.create(
-            "sqlite", database=f"file:{quote(str(path_of(url)))}", query={"mode": "ro", "uri": "true"}
-        ),
-        hide_parameters=True,
-        pool_size=pool,
-        max_overflow=0,
-        pool_reset_on_return=None,  # readers leave no transaction open
-        connect_args={"timeout": BUSY_TIMEOUT_S},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    return BlockingEngine(engine, threads=pool, wait_s=_POOL_TIMEOUT_S)
 
 
 async def _bounded(work: Coroutine[Any, Any, R]) -> R:

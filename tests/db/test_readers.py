@@ -84,7 +84,7 @@ async def test_reads_one_after_another_share_one_thread_and_connection(few: Data
 async def test_a_read_without_a_free_reader_is_unavailable_in_bounded_time(few: Database, gate: Gate) -> None:
     reads = await _occupied(few, gate)
     late = asyncio.create_task(few.read(one))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # it waits now
     skip(PATIENT_S)
     with pytest.raises(Problem) as refused:
         await late
@@ -97,7 +97,7 @@ async def test_a_read_without_a_free_reader_is_unavailable_in_bounded_time(few: 
 async def test_a_caller_that_leaves_keeps_no_reader_from_the_others(few: Database, gate: Gate) -> None:
     reads = await _occupied(few, gate)
     waiting = [asyncio.create_task(few.read(one)) for _ in range(THREADS)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # they wait now
     for task in (reads[0], *waiting[1:]):
         task.cancel()
     await asyncio.wait({reads[0], *waiting[1:]})
@@ -141,7 +141,7 @@ async def test_a_close_waits_for_the_reads_that_were_asked_for_and_takes_no_more
     closing = open_database(sqlite_url, pool=THREADS)
     reads = await _occupied(closing, gate)
     waiting = asyncio.create_task(closing.read(one))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # it waits now
     close = asyncio.create_task(closing.close())
     await asyncio.sleep(0.01)
     assert not close.done()
