@@ -15,7 +15,7 @@ from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--ignore-missing-imports", "--explicit-package-bases")
-PURE = ("metrics", "amounts", "limits", "periods", "rate", "standing")
+PURE = ("metrics", "amounts", "limits", "periods", "standing")
 NEW = {
     "unit": ('TOKENS = "tokens"', 'NEW = "new"'),
     "window": ('TOTAL = "total"', 'NEW = "new"'),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.catalog.media.rules import MediaKind
-from app.egress.urls import NotWebURLRefused, URLRefused, parse_url
+from app.egress.urls import URL, NotWebURLRefused, URLRefused, parse_url
 from app.media.data_uri import DataURIRefused, Unpacked, is_data_uri, unpack
 from app.media.facts import Facts
 
@@ -42,6 +42,10 @@ def media_fault(
         return f"must be an absolute https:// URL{also}"
     except URLRefused as error:
         return str(error)
+    return _place_fault(url, policy)
+
+
+def _place_fault(url: URL, policy: MediaPolicy) -> str | None:
     fits = policy.ports is None or url.port in policy.ports
     if (fits and url.scheme == "https") or url.authority in policy.http_hosts:
         return None
