@@ -93,13 +93,15 @@ class Edge:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})  # not every server sets it
-        judged = {**scope, "path": self._addresses.tidied(scope["path"])}
+        judged, path = scope, scope["path"]
+        if "//" in path or path.endswith("/"):
+            judged = {**scope, "path": self._addresses.tidied(path)}
         if scope["method"] == "HEAD":
-            judged["method"], send = "GET", _head_alone(send)
+            judged, send = {**judged, "method": "GET"}, _head_alone(send)
         await self._answer(judged, receive, send, sent=scope)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, *, sent: Scope) -> None:
-        """Answers a request whose path is tidied and whose method is no HEAD; `sent` is as it came."""
+        """Answers a request whose path is tidy and whose method is no HEAD; `sent` is as it came."""
         traceparent, origin = _read(scope["headers"])
         trace_id = trace_id_of(traceparent)
         token = trace_id_var.set(trace_id)
