@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind
 
+from app.catalog.excess import Excess, within_bounds
 from app.catalog.findings import clipped, fragment, listed, shown
 from app.catalog.media.policy import MediaPolicy, media_fault
 from app.catalog.model import Model
@@ -19,7 +20,9 @@ from app.catalog.schema import MediaInput
 from app.catalog.standard import known_fields
 from app.media.data_uri import Unpacked
 
-MAX_VIOLATIONS: Final = 1_000
+MAX_VIOLATIONS: Final = 100
+MORE: Final = "more_violations"
+"""The code of a last violation, which says that there are more than are listed."""
 _MAX_DEPTH: Final = 200  # the validator gives up at 255
 _MAX_INT_BITS: Final = 10_000  # Python converts integers of up to 4,300 digits, some 14,000 bits, to text
 _MAX_SUGGESTIONS: Final = 20  # similar names take time to find, and a hostile body may have thousands
@@ -52,6 +55,9 @@ class Violation:
     detail: str
 
 
+_MORE: Final = Violation("#", MORE, f"has more violations; {MAX_VIOLATIONS - 1} are listed")
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     path: Path
@@ -70,13 +76,18 @@ def violations(
     policy: MediaPolicy = _ANY_HTTPS,
     unpacked: Mapping[Path, Unpacked] = MappingProxyType({}),
 ) -> list[Violation]:
-    """Returns all that the model's schema and the media policy forbid in the body, at most 1,000 violations.
+    """Returns all that the model's schema and the media policy forbid in the body.
 
-    They are sorted by place, elements of arrays by number. `unpacked` are files by value, by their paths,
-    that need not be unpacked again. Never raises, whatever the body is.
+    There are at most `MAX_VIOLATIONS`; where there would be more, the last one says so. They are sorted by
+    place, elements of arrays by number. Of an array that is too long, only so many items are judged as it may
+    have. `unpacked` are files by value, by their paths, that need not be unpacked again. Never raises, whatever
+    the body is.
     """
-    faults = _schema_faults(model.compiled.validator, model.compiled.schema, body)
-    wrong = {fault.path for fault in faults if fault.code in _FIRST}
+    cut = within_bounds(model.compiled.schema, body)
+    body = cut.body
+    faults = [_too_many(one) for one in cut.found[: MAX_VIOLATIONS + 1]]
+    faults += _schema_faults(model.compiled.validator, model.compiled.schema, body)
+    wrong = {fault.path for fault in faults if fault.code in _FIRST or fault.code == "too_long"}
     for media in model.compiled.media if isinstance(body, dict) else ():
         for path, value in _strings_at(body, media.path):
             reason = None if path in wrong else media_fault(value, media.kind, policy, unpacked.get(path))
@@ -84,21 +95,30 @@ def violations(
                 faults.append(_Fault(path, "media_uri", reason))
             if len(faults) > MAX_VIOLATIONS * 2:
                 break
-    ordered = sorted(_one_per_cause(faults), key=lambda fault: fault.order)[:MAX_VIOLATIONS]
-    return [Violation(fragment(fault.path), fault.code, fault.detail) for fault in ordered]
+    ordered = sorted(_one_per_cause(faults), key=lambda fault: fault.order)[: MAX_VIOLATIONS + 1]
+    found = [Violation(fragment(fault.path), fault.code, fault.detail) for fault in ordered]
+    return found if len(found) <= MAX_VIOLATIONS else [*found[: MAX_VIOLATIONS - 1], _MORE]
 
 
 def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaInput, str, str]]:
-    """Yields each media input that the body fills, with its pointer in fragment form and its value."""
+    """Yields each media input that the body fills, with its pointer in fragment form and its value.
+
+    Items beyond the number that their array may have are left out.
+    """
+    cut = within_bounds(model.compiled.schema, body)
     for media in model.compiled.media:
-        for path, value in _strings_at(body, media.path):
+        for path, value in _strings_at(cut.body, media.path):
             yield media, fragment(path), value
 
 
 def media_texts(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yields the value of each media input that the body fills, with its path."""
+    """Yields the value of each media input that the body fills, with its path.
+
+    Items beyond the number that their array may have are left out.
+    """
+    cut = within_bounds(model.compiled.schema, body)
     for media in model.compiled.media:
-        yield from _strings_at(body, media.path)
+        yield from _strings_at(cut.body, media.path)
 
 
 def with_texts(body: dict[str, Any], texts: Mapping[Path, str]) -> dict[str, Any]:
@@ -128,6 +148,14 @@ def _strings_at(body: Any, template: tuple[str | None, ...]) -> Iterator[tuple[P
     return ((path, value) for path, value in found if isinstance(value, str))
 
 
+def _too_many(excess: Excess) -> _Fault:
+    code, unit = ("too_many_items", "item") if excess.is_array else ("too_many_fields", "field")
+    whose = f"{_plural(excess.limit, unit)}"
+    if excess.is_own:
+        whose += " with all others whose number the model does not bound"
+    return _Fault(excess.path, code, f"must have at most {whose}, has {excess.size:,}")
+
+
 def _one_per_cause(faults: list[_Fault]) -> list[_Fault]:
     """Keeps the most basic faults of each value.
 
@@ -153,7 +181,9 @@ def _schema_faults(
     faults: list[_Fault] = []
     if not _is_plain(body):
         body, faults = _cleaned(body)
-    errors = list(validator.iter_errors(body))
+    if not faults and validator.is_valid(body):  # which takes microseconds
+        return []
+    errors = validator.iter_errors(body)
     spoilt = {fault.path for fault in faults}
     told = _Told(schema)
     for error in errors:
@@ -190,7 +220,7 @@ class _Told:
         names = known_fields(self.parent(error))
         fields = f"fields: {listed(map(clipped, names)) or 'none'}"
         whole = "this model" if not path else "this object"
-        for name in _attribute(error.kind, "unexpected")[:MAX_VIOLATIONS]:
+        for name in _attribute(error.kind, "unexpected")[: MAX_VIOLATIONS + 1]:
             # When a branch fails, the validator reports its fields as unknown too; they are known.
             if name not in names:
                 near = self.near(name, names)

@@ -12,7 +12,7 @@ from app.auth.principal import Principal
 from app.auth.tenants import OriginError, origin_of
 from app.catalog.bounds import faults_of_bounds
 from app.catalog.catalog import Catalog
-from app.catalog.validate import MAX_VIOLATIONS
+from app.catalog.validate import MAX_VIOLATIONS, MORE
 from app.db.engine import Database
 from app.errors import INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS, FieldError, Problem
 from app.generations import store
@@ -68,7 +68,7 @@ class Minter:
         if terms.request_id is not None and not await self._is_own(principal, terms.request_id):
             errors.append(FieldError("#/request_id", "request_id", "is not a request of this tenant"))
         if errors:
-            raise invalid(errors[:MAX_VIOLATIONS])
+            raise invalid(errors)
         if terms.origins is not None:
             terms = replace(terms, origins=origins)
         return await self.db.write(_make, principal.kid, terms, self.pepper, self.clock.now_ms())
@@ -115,7 +115,18 @@ class Minter:
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
-    """Returns the problem for invalid terms, with everything that is wrong with them."""
+    """Returns the problem for invalid terms, with everything that is wrong with them.
+
+    Of more than `MAX_VIOLATIONS` the last one says that there are more.
+    """
+    if len(errors) > MAX_VIOLATIONS:
+        listed = MAX_VIOLATIONS - 1
+        more = FieldError("#", MORE, f"has more violations; {listed} are listed")
+        return Problem(
+            INVALID_TOKEN_TERMS,
+            f"{MAX_VIOLATIONS} violations or more; see `errors`.",
+            errors=[*errors[:listed], more],
+        )
     count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
     return Problem(INVALID_TOKEN_TERMS, f"{count}; see `errors`.", errors=errors)
 

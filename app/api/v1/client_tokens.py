@@ -15,8 +15,8 @@ from app.api.deps import CanMint, Open
 from app.auth import client_tokens
 from app.auth.client_tokens import DEFAULT_S, END_USER, MAX_S, MIN_S, ClientToken, TokenTerms
 from app.auth.principal import Principal
+from app.catalog.excess import within_bounds
 from app.catalog.findings import fragment
-from app.catalog.validate import MAX_VIOLATIONS
 from app.client_tokens.mint import invalid
 from app.documents import client_tokens as documents
 from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
@@ -49,6 +49,9 @@ class _TermsBody(BaseModel):
     end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
     visibility: Literal["token", "end_user"] | None = None
     request_id: Text | None = None
+
+
+_SCHEMA: Final = _TermsBody.model_json_schema()
 
 
 async def create_client_token(request: Request, gateway: Open, principal: CanMint) -> Response:
@@ -137,18 +140,19 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
         Problem: INVALID_TOKEN_TERMS.
 
     """
+    cut = within_bounds(_SCHEMA, body)  # pydantic judges all entries of an object that has too many
+    errors = [
+        FieldError(fragment(one.path), "too_long", f"must have at most {one.limit} entries, has {one.size:,}")
+        for one in cut.found
+    ]
     try:
-        intent = _TermsBody.model_validate(body)
+        intent = _TermsBody.model_validate(cut.body)
     except ValidationError as error:
-        raise invalid(
-            [
-                FieldError(fragment(one["loc"]), str(one["type"]), str(one["msg"]))
-                for one in error.errors(include_url=False, include_input=False, include_context=False)
-            ][:MAX_VIOLATIONS]
-        ) from None
-    errors = []
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        errors += [FieldError(fragment(one["loc"]), str(one["type"]), str(one["msg"])) for one in found]
+        raise invalid(errors) from None
     if intent.request_id is not None:
-        errors = [
+        errors += [
             FieldError(f"#/{name}", "watches", "cannot be combined with `request_id`")
             for name in _WATCHES
             if getattr(intent, name) is not None

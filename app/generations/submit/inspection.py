@@ -20,6 +20,7 @@ from app.catalog.model import Model
 from app.catalog.schema import MediaInput
 from app.catalog.validate import (
     MAX_VIOLATIONS,
+    MORE,
     Path,
     media_texts,
     media_values,
@@ -81,9 +82,14 @@ class Inspection:
 
     @property
     def errors(self) -> list[FieldError]:
-        """The errors that refuse the input, ordered by their place in it, at most MAX_VIOLATIONS."""
+        """The errors that refuse the input, ordered by their place in it.
+
+        There are at most `MAX_VIOLATIONS`; the last one says so where there are more.
+        """
         of_files = [one for file in self.files or () for one in file.errors] if self.binding else []
-        return sorted([*self.violations, *of_files], key=_place)[:MAX_VIOLATIONS]
+        more = [one for one in self.violations if one.code == MORE]
+        others = [one for one in self.violations if one.code != MORE]
+        return [*sorted([*others, *of_files], key=_place)[: MAX_VIOLATIONS - len(more)], *more]
 
     @property
     def media(self) -> list[dict[str, Any]] | None:
@@ -103,6 +109,8 @@ class Inspection:
         if not errors:
             return
         count = "1 violation" if len(errors) == 1 else f"{len(errors)} violations"
+        if errors[-1].code == MORE:
+            count = f"{MAX_VIOLATIONS} violations or more"
         codes = {one.code for one in errors}
         if bounds.CODE in codes <= {bounds.CODE, *_NOT_FETCHED}:
             raise Problem(
