@@ -34,6 +34,7 @@ from app.errors import (
 from app.gateway import Gateway
 from app.kit.json import dumps
 from app.kit.log import trace_id_var
+from app.kit.text import printable
 from app.quotas.problem import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
@@ -84,9 +85,9 @@ async def _note(request: Request, problem: Problem) -> None:
     refusal = Refusal(
         at_ms=gateway.clock.now_ms(),
         code=problem.fault.code,
-        detail=_printable(told + (f" ({where})" if where else ""))[:_MAX_DETAIL],
-        call=_printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
-        origin=_printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
+        detail=printable(told + (f" ({where})" if where else ""))[:_MAX_DETAIL],
+        call=printable(f"{request.method} {request.url.path}")[:_MAX_CALL],
+        origin=printable(request.headers.get("origin") or "")[:_MAX_CALL] or None,
         trace_id=trace_id_var.get(),
     )
     task = gateway.tasks.start(gateway.access.rejection_log.note(token_id, refusal), name="note-refusal")
@@ -107,11 +108,6 @@ def _principal_of(request: Request) -> Principal | None:
     """Who called, where that is known (`deps` stores it)."""
     principal: Principal | None = request.scope.get("state", {}).get("principal")
     return principal
-
-
-def _printable(text: str) -> str:
-    """Returns the text with unprintable characters escaped, which databases or terminals may not tolerate."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:

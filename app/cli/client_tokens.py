@@ -10,7 +10,7 @@ from app.admin.session import AdminSession
 from app.auth.client_tokens import ClientToken
 from app.cli.options import Reason, Tenant
 from app.cli.session import with_admin
-from app.cli.tables import AsJson, print_json, print_table
+from app.cli.tables import AsJson, print_json, print_table, say
 from app.documents import client_tokens as documents
 from app.kit.clock import iso
 
@@ -74,4 +74,4 @@ def show_client_token(token_id: str) -> None:
 def revoke_client_token(token_id: str, reason: Reason = None) -> None:
     """Revoke a client token, on every server within five seconds; its requests continue."""
     with_admin(lambda gateway: client_tokens.revoke(gateway, of_command(), token_id, reason=reason))
-    typer.echo(f"Revoked {token_id}.")
+    say(f"Revoked {token_id}.")

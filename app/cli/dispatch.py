@@ -10,7 +10,7 @@ from app.admin.dispatch import DispatchStatus
 from app.auth.keys import Mode
 from app.cli.options import Reason
 from app.cli.session import with_admin
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table
+from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
 from app.generations.queue.backlog import Backlog
 from app.kit.clock import iso
 
@@ -31,9 +31,7 @@ def show_status(as_json: AsJson = False) -> None:
         print_json(_document(found))
         return
     for mode, at_ms in found.paused_since_ms.items():
-        typer.echo(
-            f"Dispatch for rg_{mode}_ keys is paused since {iso(at_ms)}; see `reelgate dispatch resume`."
-        )
+        say(f"Dispatch for rg_{mode}_ keys is paused since {iso(at_ms)}; see `reelgate dispatch resume`.")
     print_table(
         ("TENANT", "MODE", "QUEUED", "OLDEST", "IN FLIGHT", "WEIGHT", "SHARE", "SENT", "STATE"),
         [
@@ -61,7 +59,7 @@ def pause(tenant: Whose = None, live: Live = False, test: Test = False, reason: 
         with_admin(lambda gateway: dispatch.pause_tenant(gateway, of_command(), tenant, reason=reason))
     else:
         with_admin(lambda gateway: dispatch.pause(gateway, of_command(), modes, reason=reason))
-    typer.echo(f"Dispatch for {tenant or _keys_of(modes)} is paused, within a second.")
+    say(f"Dispatch for {tenant or _keys_of(modes)} is paused, within a second.")
 
 
 @group.command("resume")
@@ -72,7 +70,7 @@ def resume(tenant: Whose = None, live: Live = False, test: Test = False, reason:
         with_admin(lambda gateway: dispatch.resume_tenant(gateway, of_command(), tenant, reason=reason))
     else:
         with_admin(lambda gateway: dispatch.resume(gateway, of_command(), modes, reason=reason))
-    typer.echo(f"Dispatch for {tenant or _keys_of(modes)} is resumed, within a second.")
+    say(f"Dispatch for {tenant or _keys_of(modes)} is resumed, within a second.")
 
 
 def _modes(tenant: str | None, *, live: bool, test: bool) -> list[Mode]:

@@ -7,7 +7,7 @@ import typer
 
 from app.admin import doctor as checks
 from app.cli.session import settings_or_exit
-from app.cli.tables import print_json
+from app.cli.tables import print_json, say
 from app.kit.log import configure_logging
 
 
@@ -21,6 +21,7 @@ def doctor(*, as_json: bool) -> None:
     else:
         width = max(len(check.name) for check in found)
         for check in found:
-            typer.echo(f"{check.level:4}  {check.name:{width}}  {check.finding}")
+            for line in f"{check.level:4}  {check.name:{width}}  {check.finding}".split("\n"):
+                say(line)
     if any(check.level == "bad" for check in found):
         raise typer.Exit(1)

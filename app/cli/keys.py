@@ -12,7 +12,7 @@ from app.admin.session import AdminSession
 from app.auth.keys import DEFAULT_SCOPES, APIKey
 from app.cli.options import OneTenant, Quiet, Reason, Tenant
 from app.cli.session import fail, with_admin
-from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_table
+from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_table, say
 from app.cli.tenants import switch
 from app.kit.clock import iso
 
@@ -141,14 +141,14 @@ def set_queueing(
     """Set whether a key's requests that cannot be sent yet are queued or refused."""
     chosen = switch(queueing)
     with_admin(lambda gateway: keys.set_queueing(gateway, of_command(), kid, queueing=chosen, reason=reason))
-    typer.echo(f"Queueing of {kid}: {queueing}, within a second.")
+    say(f"Queueing of {kid}: {queueing}, within a second.")
 
 
 @group.command("revoke")
 def revoke_key(kid: str, reason: Reason = None) -> None:
     """Revoke a key, on every server within five seconds."""
     with_admin(lambda gateway: keys.revoke(gateway, of_command(), kid, reason=reason))
-    typer.echo(f"Revoked {kid}.")
+    say(f"Revoked {kid}.")
 
 
 def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
@@ -156,16 +156,14 @@ def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
         if as_json:
             print_json(document)
         else:
-            typer.echo(document["key"])
+            say(document["key"])
         sys.stdout.flush()
     except OSError as error:
         fail(f"key {document['kid']} was created but could not be printed ({error}); revoke it.")
     if not as_json and not quiet:
-        typer.echo(f"The key is shown only once: store it now. Its kid is {document['kid']}.", err=True)
+        say(f"The key is shown only once: store it now. Its kid is {document['kid']}.", err=True)
         if "old_key_ends_at" in document:
-            typer.echo(
-                f"The old key {document['replaces']} is valid until {document['old_key_ends_at']}.", err=True
-            )
+            say(f"The old key {document['replaces']} is valid until {document['old_key_ends_at']}.", err=True)
 
 
 def _document(key: APIKey, now_ms: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from app.admin.reconcile import RULES, Reconciliation
 from app.admin.session import AdminSession
 from app.cli.options import Key, Model, OneTenant, Reason, Tenant, Test
 from app.cli.session import with_admin
-from app.cli.tables import AsJson, print_json, print_standings, print_table, say_if_not_prepaid
+from app.cli.tables import AsJson, print_json, print_standings, print_table, say, say_if_not_prepaid
 from app.kit.clock import iso
 from app.quotas.amounts import credits_text
 from app.quotas.ledger import Entry
@@ -75,9 +75,9 @@ def adjust(
 
 def _say(noun: str, entered: Entered) -> None:
     if entered.is_new:
-        typer.echo(f"Entered: {noun} of {credits_text(entered.microcredits)} credits.")
+        say(f"Entered: {noun} of {credits_text(entered.microcredits)} credits.")
     else:
-        typer.echo(f"An entry with reference {entered.reference!r} exists already; nothing was changed.")
+        say(f"An entry with reference {entered.reference!r} exists already; nothing was changed.")
     if balance := [one for one in entered.standings if one.limit.metric is Metric.CREDITS_TOTAL]:
         print_standings(balance)
     say_if_not_prepaid(balance)
@@ -128,14 +128,14 @@ def verify_books(as_json: AsJson = False) -> None:
         print_json(sums | {"findings": [_finding_document(one) for one in report.findings]})
     else:
         for one in report.findings:
-            typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
-        typer.echo(
+            say(f"{one.rule}: {one.subject}: {one.detail}")
+        say(
             f"{report.generations} requests ({report.in_flight} in flight), {report.entries} entries;"
             f" {credits_text(report.added_microcredits)} credits added,"
             f" {credits_text(report.held_microcredits)} held,"
             f" {credits_text(report.spent_microcredits)} spent."
         )
-        typer.echo(f"{len(report.findings)} findings." if report.findings else "The ledger is consistent.")
+        say(f"{len(report.findings)} findings." if report.findings else "The ledger is consistent.")
     if report.findings:
         raise typer.Exit(1)
 
@@ -169,8 +169,8 @@ def reconcile_bill(
         print_json(_reconciliation_document(found))
     else:
         for one in found.differences:
-            typer.echo(f"{one.rule}: {one.subject}: {one.detail}")
-        typer.echo(
+            say(f"{one.rule}: {one.subject}: {one.detail}")
+        say(
             f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them for requests of this"
             " gateway, for which"
             f" {credits_text(found.charged_microcredits)} credits were charged,"
@@ -179,9 +179,9 @@ def reconcile_bill(
         )
         for rule in sorted({one.rule for one in found.differences}):
             count = sum(one.rule == rule for one in found.differences)
-            typer.echo(f"{rule} ({count}): {RULES[rule]}.")
+            say(f"{rule} ({count}): {RULES[rule]}.")
         if not found.differences:
-            typer.echo("The bill and the ledger agree.")
+            say("The bill and the ledger agree.")
     if found.differences:
         raise typer.Exit(1)
 

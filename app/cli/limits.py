@@ -10,7 +10,7 @@ from app.admin.actor import of_command
 from app.admin.limits import LimitRow
 from app.cli.options import EndUser, Key, Model, OneTenant, Reason, Tenant, Test
 from app.cli.session import with_admin
-from app.cli.tables import AsJson, cells_of, print_json, print_standings, print_table, say_if_not_prepaid
+from app.cli.tables import AsJson, cells_of, print_json, print_standings, print_table, say, say_if_not_prepaid
 from app.documents.limits import limit as document
 from app.quotas.metrics import SETTABLE, Metric
 
@@ -44,7 +44,7 @@ def set_limits(
     print_standings(done.standings)
     if done.refused_models:
         refused = ", ".join(done.refused_models)
-        typer.echo(f"Refused from now on, because their files do not declare output_seconds: {refused}.")
+        say(f"Refused from now on, because their files do not declare output_seconds: {refused}.")
 
 
 @group.command("unset")
@@ -67,7 +67,7 @@ def unset_limits(
     standings = with_admin(
         lambda gateway: limits.unset_limits(gateway, of_command(), name, given, reason=reason)
     )
-    typer.echo(f"Removed: {', '.join(given)}.")
+    say(f"Removed: {', '.join(given)}.")
     if standings:
         print_standings(standings)
     if Metric.CREDITS_TOTAL in given:

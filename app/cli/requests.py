@@ -8,7 +8,7 @@ from app.admin import requests
 from app.admin.actor import of_command
 from app.cli.options import OneTenant, Reason
 from app.cli.session import fail, with_admin, with_gateway
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table
+from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -94,7 +94,7 @@ def resolve_request(
         changed = with_admin(
             lambda gateway: requests.close(gateway, actor, request_id, charged=charged, reason=reason)
         )
-    typer.echo(f"Request {request_id} is {changed.state} now.")
+    say(f"Request {request_id} is {changed.state} now.")
 
 
 def _document(one: Generation, tenant: str) -> dict[str, Any]:

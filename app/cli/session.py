@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.admin.session import AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
+from app.cli.tables import say
 from app.config import PREFIX, Settings, SettingsError, misspelt_variables
 from app.db.revision import SchemaError
 from app.db.sqlite import DatabaseBusyError, ServerRunningError
@@ -42,20 +43,20 @@ def settings_or_exit(*, server: bool = False) -> Settings:
     try:
         settings = Settings()
     except UnicodeError as error:
-        typer.echo(f"reelgate: .env is not UTF-8: {error}", err=True)
+        say(f"reelgate: .env is not UTF-8: {error}", err=True)
         raise typer.Exit(2) from error
     except ValidationError as error:
         for one in error.errors():
             name = "_".join(str(part) for part in one["loc"]).upper()
             setting = f"{PREFIX}{name}: " if name else ""
-            typer.echo(f"reelgate: {setting}{one['msg'].removeprefix('Value error, ')}", err=True)
+            say(f"reelgate: {setting}{one['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(2) from error
     # As in development and with some pepper, so that no command fails for want of one, or makes one, here.
     given = {"environment": "development", "pepper": settings.pepper or SecretStr("")}
     redactor.remember(settings.model_copy(update=given).secrets())
     if not server:
         for sentence in misspelt_variables(os.environ):
-            typer.echo(f"reelgate: {sentence}", err=True)
+            say(f"reelgate: {sentence}", err=True)
     return settings
 
 
@@ -123,7 +124,7 @@ async def _check_kept_pepper(gateway: AdminSession) -> None:
             f"{PREFIX}PEPPER is not set, and {settings.kept_pepper} is not the pepper of this database's"
             f" keys: set {PREFIX}PEPPER to the server's pepper."
         )
-    typer.echo(
+    say(
         f"reelgate: using {settings.kept_pepper}, as `reelgate dev` does; {PREFIX}PEPPER is not set.",
         err=True,
     )
@@ -136,7 +137,7 @@ def plain_errors() -> Iterator[None]:
         yield
     except Problem as problem:
         for one in problem.errors[:-1]:
-            typer.echo(f"reelgate: {one.detail}", err=True)
+            say(f"reelgate: {one.detail}", err=True)
         fail(problem.errors[-1].detail if problem.errors else problem.detail)
     except _KNOWN as error:
         fail(str(error))
@@ -157,7 +158,10 @@ def _is_of_catalogue(error: Exception) -> bool:
 
 def fail(message: str) -> NoReturn:
     """Prints a message on standard error and ends the command with exit code 1."""
-    typer.echo(f"reelgate: {message}", err=True)
+    for line in f"reelgate: {message}".split(
+        "\n"
+    ):  # what is wrong with model files has a line for each fault
+        say(line, err=True)
     raise typer.Exit(1)
 
 

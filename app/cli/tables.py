@@ -1,4 +1,8 @@
-"""Printing: JSON for programs, aligned columns for people."""
+"""Printing: JSON for programs, aligned columns and sentences for people.
+
+Whatever is printed may hold texts of callers, of RunComfy or of old rows. None of them can break a line, move
+the cursor or turn the direction of writing: such characters are escaped.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from app.kit.clock import iso
+from app.kit.text import printable
 from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
 from app.quotas.standing import Standing
@@ -16,13 +21,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields
 
 def print_json(document: Any) -> None:
     """Prints a document as indented JSON."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    lines = json.dumps(document, indent=2, ensure_ascii=False).split("\n")
+    typer.echo("\n".join(line if line.isprintable() else _escaped(line) for line in lines))
+
+
+def _escaped(line: str) -> str:
+    """Returns a line of JSON with unprintable characters escaped as JSON escapes them."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints one line, on standard error if `err`."""
+    typer.echo(printable(text), err=err)
 
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Prints rows in aligned columns. Cells are never cut, because ids are there to be copied."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
+    shown = [tuple(map(printable, row)) for row in (titles, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
@@ -63,4 +80,4 @@ def print_standings(standings: Sequence[Standing]) -> None:
 def say_if_not_prepaid(standings: Sequence[Standing]) -> None:
     """Prints that a balance is not enforced, where none of these limits is on `credits-total`."""
     if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
-        typer.echo("Not prepaid: without a limit on credits-total, the balance does not limit requests.")
+        say("Not prepaid: without a limit on credits-total, the balance does not limit requests.")

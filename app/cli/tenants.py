@@ -10,7 +10,7 @@ from app.admin.session import AdminSession
 from app.auth.tenants import MediaChecks, Tenant
 from app.cli.options import Reason
 from app.cli.session import fail, with_admin
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table
+from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
 from app.generations.queue.fair import MAX_WEIGHT
 from app.kit.clock import iso
 
@@ -36,18 +36,18 @@ def create_tenant(
     if as_json:
         print_json(_document(made))
     elif quiet:
-        typer.echo(made.id)
+        say(made.id)
     else:
-        typer.echo(f"Created tenant {made.name} ({made.id}).")
+        say(f"Created tenant {made.name} ({made.id}).")
         shown = f"'{made.name}'" if " " in made.name else made.name
-        typer.echo(f"Next: reelgate keys create --tenant {shown} --test")
+        say(f"Next: reelgate keys create --tenant {shown} --test")
 
 
 @group.command("set-time-zone")
 def set_time_zone(name: str, time_zone: str, reason: Reason = None) -> None:
     """Set the time zone of a tenant's days and months; what was counted stays in its day."""
     with_admin(lambda gateway: tenants.set_time_zone(gateway, of_command(), name, time_zone, reason=reason))
-    typer.echo(f"Days and months of {name} are counted in {time_zone} now.")
+    say(f"Days and months of {name} are counted in {time_zone} now.")
 
 
 @group.command("set-media-checks")
@@ -61,7 +61,7 @@ def set_media_checks(name: str, checks: str, reason: Reason = None) -> None:
         await tenants.set_media_checks(gateway, of_command(), name, chosen, reason=reason)
         return chosen or gateway.settings.media_checks
 
-    typer.echo(f"Media checks of {name}: {with_admin(work)}, within a second.")
+    say(f"Media checks of {name}: {with_admin(work)}, within a second.")
 
 
 @group.command("set-queueing")
@@ -99,7 +99,7 @@ def set_queueing(
 
     changed, waits, own_max = with_admin(work)
     done = f"are queued, {own_max} at most, with weight {changed.weight}" if waits else "are refused"
-    typer.echo(f"Requests of {name} that cannot be sent yet {done}, within a second.")
+    say(f"Requests of {name} that cannot be sent yet {done}, within a second.")
 
 
 def switch(word: str) -> bool | None:
@@ -123,14 +123,14 @@ def set_origins(
     changed = with_admin(
         lambda gateway: tenants.set_origins(gateway, of_command(), name, origins or (), reason=reason)
     )
-    typer.echo(f"Origins of {name}: {', '.join(sorted(changed.origins)) or 'none'}, within a second.")
+    say(f"Origins of {name}: {', '.join(sorted(changed.origins)) or 'none'}, within a second.")
 
 
 @group.command("disable")
 def disable_tenant(name: str, reason: Reason = None) -> None:
     """Refuse a tenant's keys and client tokens, and stop its queue; requests under way continue."""
     with_admin(lambda gateway: tenants.disable(gateway, of_command(), name, reason=reason))
-    typer.echo(
+    say(
         f"Disabled {name}, on every server within five seconds. Requests that were sent continue to their"
         " end."
     )
@@ -140,7 +140,7 @@ def disable_tenant(name: str, reason: Reason = None) -> None:
 def enable_tenant(name: str, reason: Reason = None) -> None:
     """Enable a disabled tenant again."""
     with_admin(lambda gateway: tenants.enable(gateway, of_command(), name, reason=reason))
-    typer.echo(f"Enabled {name}, on every server within five seconds.")
+    say(f"Enabled {name}, on every server within five seconds.")
 
 
 @group.command("list")
