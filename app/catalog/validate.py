@@ -80,8 +80,8 @@ def violations(
 
     There are at most `MAX_VIOLATIONS`; where there would be more, the last one says so. They are sorted by
     place, elements of arrays by number. Of an array that is too long, only so many items are judged as it may
-    have. `unpacked` are files by value, by their paths, that need not be unpacked again. Never raises, whatever
-    the body is.
+    have. `unpacked` are files by value, by their paths, that need not be unpacked again. Never raises,
+    whatever the body is.
     """
     cut = within_bounds(model.compiled.schema, body)
     body = cut.body
