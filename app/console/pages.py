@@ -29,28 +29,17 @@ _GUIDE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
-# The playground shows images and videos from any https host, and runs only its own scripts.
+# The playground shows and saves images and videos from any https host, and runs only its own scripts.
 _PLAYGROUND_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:{sandbox};"
-    " media-src https:{sandbox}; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " media-src https:{sandbox}; connect-src 'self' https:{sandbox}; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 # No other page may reach into a window of ours, and no page of ours needs a device.
+_DEVICES = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
 _PAGE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": ", ".join(
-        f"{feature}=()"
-        for feature in (
-            "camera",
-            "display-capture",
-            "geolocation",
-            "microphone",
-            "midi",
-            "payment",
-            "serial",
-            "usb",
-        )
-    ),
+    "Permissions-Policy": ", ".join(f"{device}=()" for device in _DEVICES),
 }
 _MODULES = {"/client.js": "text/javascript; charset=utf-8", "/client.d.ts": "text/plain; charset=utf-8"}
 

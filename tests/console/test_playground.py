@@ -285,16 +285,24 @@ async def test_a_job_goes_through_the_queue_to_a_playing_video(play: Play) -> No
     assert play.relay.asked(SUBMIT) == 1
 
 
-async def test_a_reload_comes_back_to_the_job_and_another_tab_does_not_see_it(play: Play) -> None:
+async def test_a_reload_comes_back_to_the_job_and_another_browser_does_not_see_it(
+    play: Play, browser: Browser
+) -> None:
     await play.open()
     await play.generate("canned")
     await play.shows("queued")
     await play.page.reload()
     await play.shows("queued")
     await play.ended("done")
-    other = await play.page.context.new_page()
-    await other.goto(f"{play.relay.url}/playground")
-    await other.get_by_text("None yet.").wait_for()
+    link = play.page.url
+    other = await browser.new_context()
+    elsewhere = await other.new_page()
+    await elsewhere.goto(f"{play.relay.url}/playground")
+    await elsewhere.get_by_text("None yet.").wait_for()
+    await elsewhere.goto("about:blank")
+    await elsewhere.goto(link)
+    await elsewhere.get_by_text("This job cannot be shown here.").wait_for()
+    await elsewhere.get_by_text("A job can be seen in the browser that made it, and nowhere else.").wait_for()
     await other.close()
 
 

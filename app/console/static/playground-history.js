@@ -9,7 +9,7 @@ const KEPT = 50;
 /** What the visitor asked for, by request id: the list itself has no inputs. */
 function words() {
   try {
-    return JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
+    return JSON.parse(localStorage.getItem(STORE) ?? "{}");
   } catch {
     return {};
   }
@@ -20,7 +20,7 @@ export function remember(requestId, { prompt, text }) {
     .replace(/ *\[sandbox:[^\]]*\]/g, "")
     .slice(0, 120);
   const kept = Object.entries({ ...words(), [requestId]: said }).slice(-KEPT);
-  sessionStorage.setItem(STORE, JSON.stringify(Object.fromEntries(kept)));
+  localStorage.setItem(STORE, JSON.stringify(Object.fromEntries(kept)));
 }
 
 const phaseIn = (request) =>
@@ -32,7 +32,7 @@ export const isUnfinished = (request) => isLive(phaseIn(request));
 export function showHistory(place, requests, { current, nameOf, open }) {
   if (requests.length === 0) {
     place.replaceChildren(
-      el("p", { class: "hint", text: "None yet. They stay here while this tab is open." }),
+      el("p", { class: "hint", text: "None yet. They stay here, in this browser." }),
     );
     return;
   }

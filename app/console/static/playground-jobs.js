@@ -6,7 +6,7 @@ import { isLive, phaseOf, wordOf } from "./playground-phases.js";
 import { Stage } from "./playground-stage.js";
 import { filesOf } from "./playground-views.js";
 
-const LAST = "reelgate-playground-job"; // what a reload brings back
+const LAST = "reelgate-playground-job"; // what a reload of this tab brings back
 
 /** A job that nothing is known of yet but what is to be sent. */
 export const newJob = (members) => ({
@@ -23,6 +23,9 @@ export const newJob = (members) => ({
   ...members,
 });
 
+/** The job that a link within this page leads to. */
+export const jobIn = (hash) => /^#job=([\w-]+)$/.exec(hash)?.[1] ?? null;
+
 export class Jobs {
   made = []; // the files that jobs of this page made: { url, kind }
   /** @type {import("./client.js").Reelgate} */
@@ -34,7 +37,7 @@ export class Jobs {
   #watching = null; // of the job on the stage
   #timer = 0;
 
-  /** `hooks`: begun(job), ended(job), correct(job), again(job), reuse(job), nameOf(modelId). */
+  /** `hooks`: moved(job), ended(job), correct(job), again(job), reuse(job), nameOf(modelId). */
   constructor(client, { stage, list }, hooks) {
     this.#client = client;
     this.#hooks = hooks;
@@ -108,14 +111,14 @@ export class Jobs {
     if (!job.requestId) {
       job.requestId = update.requestId;
       remember(update.requestId, job.input);
-      sessionStorage.setItem(LAST, update.requestId);
-      this.#hooks.begun(job);
+      this.#keepPlace(update.requestId);
       this.refresh();
     }
     if (update.state && update.at) this.#learn(job, [update]);
     job.queuePosition = update.queuePosition;
     if (!update.final) job.phase = phaseOf(update);
     this.show(job);
+    this.#hooks.moved(job);
   }
 
   #learn(job, events) {
@@ -134,8 +137,9 @@ export class Jobs {
     try {
       record = await this.#client.request(requestId);
     } catch (error) {
-      if (!quietly) announce(error.detail ?? error.message);
       sessionStorage.removeItem(LAST);
+      if (quietly) await this.refresh();
+      else this.#showMissing(requestId, error);
       return;
     }
     const job = newJob({
@@ -150,7 +154,7 @@ export class Jobs {
       result: record.output ? { output: record.output } : null,
       phase: phaseOf({ state: record.state, status: record.status, final: record.finished_at !== null }),
     });
-    sessionStorage.setItem(LAST, requestId);
+    this.#keepPlace(requestId);
     if (isLive(job.phase)) {
       this.run(job, (options) => this.#client.follow(requestId, options), { visit: !quietly });
     } else {
@@ -161,6 +165,23 @@ export class Jobs {
       this.show(job);
       if (!quietly) goTo(this.#stage.root);
     }
+    this.refresh();
+  }
+
+  /** Where a reload and the address of the page lead: to the job on the stage. */
+  #keepPlace(requestId) {
+    sessionStorage.setItem(LAST, requestId);
+    history.replaceState(null, "", `#job=${requestId}`);
+  }
+
+  /** Says why a job that a link leads to cannot be shown. */
+  #showMissing(requestId, error) {
+    this.#watching?.abort();
+    this.#watching = null;
+    const title = "This job cannot be shown here.";
+    const detail = `This browser has made no job ${requestId}.`;
+    if (error.code === "request_not_found") Object.assign(error, { title, detail });
+    this.show(newJob({ key: requestId, phase: "refused", error }));
     this.refresh();
   }
 
@@ -200,8 +221,8 @@ export class Jobs {
 
   /** What the tab showed before it was reloaded. */
   async restore() {
-    const last = sessionStorage.getItem(LAST);
-    if (last) await this.open(last, { quietly: true });
+    const last = jobIn(location.hash) ?? sessionStorage.getItem(LAST);
+    if (last) await this.open(last, { quietly: last === sessionStorage.getItem(LAST) });
     else await this.refresh();
   }
 }

@@ -1,6 +1,7 @@
 // What stands around the form and the stage: the theme, the list of models, names, the summary of errors.
 
-import { credits, el, field, humanised, icon, part, prose } from "./playground-kit.js";
+import { adviceOn } from "./playground-advice.js";
+import { credits, el, field, humanised, icon, part } from "./playground-kit.js";
 
 export function setUpTheme() {
   const apply = (theme) => {
@@ -31,7 +32,7 @@ export function showStartFailure(error) {
         {},
         el("strong", { text: error.title ?? "The catalogue could not be loaded." }),
         el("p", { text: error.detail ?? error.message }),
-        error.remedy && el("p", {}, ...prose(error.remedy)),
+        adviceOn(error) && el("p", { text: adviceOn(error) }),
         error.traceId && el("p", {}, "Trace ", el("code", { text: error.traceId })),
         el("button", {
           type: "button",

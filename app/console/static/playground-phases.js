@@ -42,6 +42,7 @@ export function wordOf(job) {
   const isLost = isLive(job?.phase) && job.updates.at(-1)?.state === "unknown";
   if (isLost || job?.error?.code === "outcome_unknown") return UNKNOWN;
   if (job?.error?.code === "unreachable") return "No answer";
+  if (job?.error?.code === "request_not_found") return "Not found";
   return job?.isStopped ? "Stopped" : PHASE_WORDS[job?.phase ?? "empty"];
 }
 export const isLive = (phase) => ["sending", "queued", "running"].includes(phase);

@@ -3,12 +3,13 @@
 import { factsLine } from "./playground-files.js";
 import { el, slate, span, timeOfDay } from "./playground-kit.js";
 import { costWords, elapsed, isLive, placeWords, wordOf, WORDS } from "./playground-phases.js";
-import { actionsFor, idRow, viewOf } from "./playground-views.js";
+import { actionsFor, idRow, jsonBlock, linkRow, viewOf } from "./playground-views.js";
 
 export class Stage {
   #drawn = ""; // which view the screen shows
   #timer = 0;
   #job = null;
+  #facted = ""; // which facts it shows
 
   /** `root` has the parts by their data-part; `acts` has cancel, stop, again, follow, reuse. */
   constructor(root, acts) {
@@ -26,7 +27,7 @@ export class Stage {
     const phase = job?.phase ?? "empty";
     this.root.dataset.phase = phase;
     this.part("phase").textContent = wordOf(job);
-    const view = `${job?.key ?? ""} ${wordOf(job)} ${Boolean(job?.record)}`;
+    const view = `${job?.key ?? ""} ${wordOf(job)} ${Boolean(job?.record)} ${job?.requestId ?? ""}`;
     if (view !== this.#drawn) {
       this.#drawn = view;
       this.#draw(job);
@@ -42,7 +43,19 @@ export class Stage {
     const hadFocus = this.root.contains(document.activeElement) && document.activeElement !== this.root;
     this.part("screen").replaceChildren(...viewOf(job, this.acts));
     this.part("actions").replaceChildren(...actionsFor(job, this.acts));
+    this.#documents(job);
     if (hadFocus && !this.root.contains(document.activeElement)) this.root.focus({ preventScroll: true });
+  }
+
+  /** What was sent, and what came of it, as a program sees it. */
+  #documents(job) {
+    const output = job?.result?.output ?? job?.result?.error ?? job?.record?.error;
+    const documents = [
+      job?.requestId && job.input && jsonBlock("Input", job.input),
+      output !== null && output !== undefined && jsonBlock(job.result?.output ? "Output" : "Error", output),
+    ].filter(Boolean);
+    this.part("json").hidden = documents.length === 0;
+    this.part("documents").replaceChildren(...documents);
   }
 
   /** What changes by itself: the clock, and the length of the running state. */
@@ -93,7 +106,11 @@ export class Stage {
     const seen = job?.record?.media?.find((one) => one.type);
     if (seen) rows.push(["Input file", factsLine(seen)]);
     const list = rows.map(([name, text]) => el("div", {}, el("dt", { text: name }), el("dd", { text })));
-    if (job?.requestId) list.push(idRow("Request", job.requestId, "the request id"));
+    if (job?.requestId) {
+      list.push(idRow("Request", job.requestId, "the request id"), linkRow(job.requestId));
+    }
+    if (this.#facted === String(rows) + job?.requestId) return; // what has the focus stays
+    this.#facted = String(rows) + job?.requestId;
     this.part("facts").replaceChildren(...list);
   }
 }

@@ -1,6 +1,8 @@
 // What the stage's screen shows in each phase, and what can be done there.
 
+import { adviceOn, faultWords } from "./playground-advice.js";
 import {
+  announce,
   copyButton,
   el,
   icon,
@@ -141,9 +143,8 @@ function ended(job) {
   const upstream = error?.problem?.upstream;
   const words = [upstream?.error_message, upstream?.error_code].filter(Boolean).join(" · ");
   const trace = error?.traceId ?? job.record?.trace_id;
-  const list = (error?.errors ?? []).map((one) =>
-    el("li", {}, el("code", { text: one.pointer }), ` ${one.detail}`),
-  );
+  const list = (error?.errors ?? []).map((one) => el("li", { text: faultWords(one) }));
+  const advice = phase === "refused" ? adviceOn(error) : "";
   return [
     el(
       "div",
@@ -153,9 +154,7 @@ function ended(job) {
       about && about !== titles[phase] && el("p", {}, ...prose(about)),
       list.length > 0 && el("ul", {}, ...list),
       words && el("p", {}, el("strong", { text: "RunComfy said: " }), words),
-      phase === "refused" &&
-        error?.remedy &&
-        el("p", { class: "remedy" }, el("strong", { text: "What to do: " }), ...prose(error.remedy)),
+      advice && el("p", { class: "remedy" }, el("strong", { text: "What to do: " }), advice),
       el(
         "dl",
         { class: "ids" },
@@ -200,6 +199,7 @@ export function actionsFor(job, acts) {
   if (phase === "done") {
     const [file] = filesOf(job.result?.output);
     return [
+      file && button("Download", "save", (event) => download(file, event.currentTarget), "solid"),
       file &&
         el(
           "a",
@@ -239,4 +239,66 @@ function countDown(shut, seconds) {
     if (left > 0) setTimeout(step, 500);
   };
   step();
+}
+
+/** Saves a file of another host under a name of its own; where its host lets no page read it, opens it. */
+async function download({ url, kind }, shut) {
+  if (shut.ariaDisabled === "true") return;
+  shut.ariaDisabled = "true";
+  const name = nameIn(url) ?? `reelgate.${{ video: "mp4", image: "png", audio: "mp3" }[kind]}`;
+  announce(`Downloading ${name}`);
+  try {
+    const answer = await fetch(url, { credentials: "omit", referrerPolicy: "no-referrer" });
+    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+    const address = URL.createObjectURL(await answer.blob());
+    el("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    announce(`Downloaded ${name}`);
+  } catch {
+    el("a", { href: url, download: name, target: "_blank", rel: "noopener noreferrer" }).click();
+    announce("Its host lets no page save the file. It was opened instead: save it from there.");
+  }
+  shut.ariaDisabled = "false";
+}
+
+/** The name of a file in its address, if it has one with an ending. */
+function nameIn(url) {
+  if (!/^https?:/i.test(url) || !URL.canParse(url)) return null;
+  const last = new URL(url).pathname.split("/").pop() ?? "";
+  return /^[\w.-]{1,80}\.\w{2,4}$/.test(last) ? last : null;
+}
+
+/** A job's address within this page. It holds no secret: the job opens in the browser that made it. */
+export const linkTo = (requestId) => `${location.href.split("#")[0]}#job=${requestId}`;
+
+/** A link to the job, to open, to keep as a bookmark and to copy. */
+export function linkRow(requestId) {
+  return el(
+    "div",
+    { class: "id" },
+    el("dt", { class: "sr-only", text: "Link" }),
+    el(
+      "dd",
+      {},
+      el("a", { href: `#job=${requestId}` }, icon("link"), " Link to this job"),
+      copyButton(() => linkTo(requestId), { bare: true, what: "the link to this job" }),
+    ),
+  );
+}
+
+/** A document as JSON, to read and to copy: in full, though what is shown leaves long data out. */
+export function jsonBlock(name, value) {
+  const whole = JSON.stringify(value, null, 2);
+  const shown = whole.replace(/(data:[\w/+.-]+;base64,)[\w+/=]{40,}/g, "$1…");
+  return el(
+    "div",
+    { class: "document" },
+    el(
+      "div",
+      { class: "code-bar" },
+      el("h3", { text: name }),
+      copyButton(() => whole, { what: `the ${name.toLowerCase()} as JSON`, small: true }),
+    ),
+    el("pre", { class: "code", tabindex: 0, role: "region", "aria-label": `${name} as JSON`, text: shown }),
+  );
 }

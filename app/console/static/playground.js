@@ -4,8 +4,9 @@ import { Reelgate, ReelgateError } from "./client.js";
 import { codePanel } from "./playground-code.js";
 import { showNoQuote, showQuote } from "./playground-checkout.js";
 import { buildForm } from "./playground-form.js";
-import { Jobs, newJob } from "./playground-jobs.js";
+import { jobIn, Jobs, newJob } from "./playground-jobs.js";
 import { announce, credits, el, field, goTo, part, randomKey, showFrom } from "./playground-kit.js";
+import { isLive } from "./playground-phases.js";
 import { Shelf } from "./playground-files.js";
 import { titleOf } from "./playground-media.js";
 import {
@@ -35,6 +36,7 @@ const SCENARIOS = [
   ["hang", "RunComfy’s answer is lost on the way"],
 ];
 
+const DOUBLE_CLICK_MS = 700;
 const ASK_AGAIN_S = 120; // a refusal that is over so soon is looked at again by itself
 const tokens = { mode: /** @type {string | null} */ (null) };
 // Where the gateway is: two folders above this file, also where a proxy serves it below a path.
@@ -45,8 +47,11 @@ const jobs = new Jobs(
   client,
   { stage: part("stage"), list: part("history") },
   {
-    begun: () => setBusy(false),
-    ended: () => requote(0),
+    moved: showIntent,
+    ended: () => {
+      showIntent();
+      requote(0);
+    },
     correct,
     again: (job) => send(newJob({ key: job.key, model: job.model, input: job.input, price: job.price })),
     reuse,
@@ -65,8 +70,11 @@ let form;
 let quoting; // the quote that is under way
 let quoteTimer = 0;
 let quoted = []; // what the last quote complained of
+/** @type {{ text: string, job: any } | null} */
+let intent = null; // what was submitted last, and the job of it
+let clicked = -Infinity; // when
 
-/** The page's own token: who it is for is a number that this tab keeps. */
+/** The page's own token: who it is for is a number that this browser keeps. */
 async function getToken() {
   const answer = await fetch(new URL("../token", import.meta.url), {
     method: "POST",
@@ -83,10 +91,10 @@ async function getToken() {
 }
 
 function session() {
-  let id = sessionStorage.getItem("reelgate-playground-session");
+  let id = localStorage.getItem("reelgate-playground-session");
   if (!id) {
     id = randomKey();
-    sessionStorage.setItem("reelgate-playground-session", id);
+    localStorage.setItem("reelgate-playground-session", id);
   }
   return id;
 }
@@ -105,8 +113,13 @@ async function start() {
   fillModels(models);
   fillScenarios();
   const inviting = models.find(({ categories }) => categories.includes("image-to-video")) ?? models[0]; // the samples fit
-  chooseModel(named() ?? inviting?.model_id);
-  addEventListener("hashchange", () => named() && chooseModel(named()));
+  const linked = jobIn(location.hash);
+  chooseModel(named() ?? inviting?.model_id, { quietly: linked !== null });
+  addEventListener("hashchange", () => {
+    const job = jobIn(location.hash);
+    if (job) jobs.open(job);
+    else if (named()) chooseModel(named());
+  });
   part("model").addEventListener("change", () => chooseModel(field("model").value));
   part("scenario").addEventListener("change", () => rehearse(field("scenario").value));
   part("form").addEventListener("submit", (event) => {
@@ -129,13 +142,13 @@ async function loadSamples() {
   for (const { url } of samples) showFrom(url);
 }
 
-function chooseModel(id) {
+function chooseModel(id, { quietly = false } = {}) {
   model = models.find(({ model_id: own }) => own === id) ?? null;
   if (!model) {
     part("inputs").replaceChildren(el("p", { class: "hint", text: "The catalogue is empty." }));
     return;
   }
-  history.replaceState(null, "", `#${id}`);
+  if (!quietly) history.replaceState(null, "", `#${id}`);
   describeModel(model, tokens.mode);
   part("summary").hidden = true;
   form = buildForm(model, part("inputs"), {
@@ -198,6 +211,7 @@ function body() {
 }
 
 function requote(delay) {
+  showIntent();
   clearTimeout(quoteTimer);
   quoting?.abort();
   showQuote(null);
@@ -252,18 +266,31 @@ function submit() {
     summarise(quoted);
     return;
   }
+  if (performance.now() - clicked < DOUBLE_CLICK_MS) return; // the second half of a double click
+  clicked = performance.now();
   const { price } = part("form").dataset;
-  send(newJob({ model: model.model_id, input: body(), price: price ? Number(price) : null }));
+  const text = intentText();
+  const key = intent?.text === text && mayExist(intent.job) ? intent.job.key : randomKey();
+  const job = newJob({ key, model: model.model_id, input: body(), price: price ? Number(price) : null });
+  intent = { text, job };
+  send(job);
 }
+
+/** What the form asks for now: the same text is the same intent, and so has the same Idempotency-Key. */
+const intentText = () => JSON.stringify([model?.model_id, form ? body() : null]);
+
+/** Whether a job was perhaps made, though the page was never told. */
+const mayExist = (job) => job.isStopped || ["unreachable", "outcome_unknown"].includes(job.error?.code);
 
 /** Submits and follows. With its key a job that is sent again finds itself, should it exist already. */
 async function send(job) {
   part("summary").hidden = true;
-  setBusy(true);
+  if (intent) intent.job = job;
+  showIntent();
   await jobs.run(job, (options) =>
     client.subscribe(job.model, job.input, { idempotencyKey: job.key, ...options }),
   );
-  setBusy(false);
+  showIntent();
 }
 
 /** Takes a refusal to the form, where that is what has to be corrected. Whether it did. */
@@ -271,8 +298,14 @@ function correct(job) {
   return job.model === model.model_id && job.error.errors?.length > 0 && summarise(job.error.errors);
 }
 
-function setBusy(isBusy) {
-  part("go").setAttribute("aria-disabled", String(isBusy));
+/** One intent is one job: the button is shut while the job of what stands in the form is under way. */
+function showIntent() {
+  const isOnStage = intent !== null && jobs.current === intent.job;
+  const isSending = isOnStage && intent?.job.phase === "sending";
+  const isSame = isOnStage && isLive(intent?.job.phase) && intent?.text === intentText();
+  part("go").setAttribute("aria-disabled", String(isSending || isSame));
+  const isWaiting = isSame && !isSending;
+  part("again").textContent = isWaiting ? "This job is under way. To make another, change an input." : "";
 }
 
 function reuse(job) {
