@@ -6,10 +6,11 @@ shared between tenants, so that a tenant who knows a URL learns nothing about wh
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from weakref import WeakValueDictionary
@@ -126,6 +127,7 @@ class Prober:
         self._per_tenant = per_tenant
         self._rows: OrderedDict[bytes, _Row] = OrderedDict()
         self._running: dict[tuple[bytes, int | None], asyncio.Task[_Row]] = {}
+        self._callers: Counter[tuple[bytes, int | None]] = Counter()
         self._rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def probe(
@@ -142,7 +144,8 @@ class Prober:
 
         Its size is counted up to `size_up_to` bytes where the server does not state it; None where nobody
         needs the size. `part` names an end user or client token of the tenant, who may use only a part of the
-        tenant's concurrent probes. The caller waits at most `within_s` seconds.
+        tenant's concurrent probes. The caller waits at most `within_s` seconds. A probe that nobody
+        waits for any more, because all callers were cancelled, is given up.
 
         Raises:
             UnreadableError: it is no media file.
@@ -162,13 +165,27 @@ class Prober:
         if task is None:
             probe = self._probe(url, place, tenant_id, mode, size_up_to, part=part)
             task = self._running[key] = self._tasks.start(probe, name="probe", cancel_on_drain=True)
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(partial(self._forget, key))
+        self._callers[key] += 1
         try:
             async with asyncio.timeout(within_s):
                 row = await asyncio.shield(task)
         except TimeoutError:
             raise UnreachableError.late(within_s) from None
+        except asyncio.CancelledError:
+            if self._callers[key] == 1:  # nobody else waits for it: what it takes of the tenant's is free
+                self._forget(key, task)
+                task.cancel()
+            raise
+        finally:
+            self._callers[key] -= 1
+            if not self._callers[key]:
+                del self._callers[key]
         return row.told()
+
+    def _forget(self, key: tuple[bytes, int | None], task: asyncio.Task[_Row]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
 
     async def _probe(
         self,

@@ -541,6 +541,7 @@ async def test_no_state_is_closed_to_anybody(
         await judge("running")
         play.pass_time(play.world.sandbox.options.run_s)
         await play.shows("done")
+        await play.page.locator(".json summary").click()
         await judge("done")
         await play.page.locator("#scenario").select_option("reject=422")
         await play.quoted()

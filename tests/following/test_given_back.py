@@ -120,3 +120,34 @@ class TestOnSockets:
         await until(lambda: _held(world) == 0)
         (listed,) = (await world.get("/v1/requests"))["requests"]
         assert listed["state"] == "in_queue"
+
+    async def test_a_quote_whose_client_has_gone_gives_its_fetches_back_and_a_submit_does_not(
+        self, world: World, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prober = world.gateway.submitter.inspector.prober
+        never = asyncio.Event()
+
+        async def hang(*_: Any) -> Any:
+            await never.wait()
+
+        def running() -> list[bool]:
+            return [task.cancelling() > 0 for task in prober._running.values()]
+
+        monkeypatch.setattr(prober, "_fetch", hang)
+        body = world.client.build_request("POST", SUBMIT, json=world.body("queued")).content
+        quote = SUBMIT.replace("/models/", "/quotes/")
+        quotes = [await self._ask(world, port, "POST", quote, body) for _ in range(2)]
+        await until(lambda: sum(prober._callers.values()) == 2)
+        quotes[0].close()
+        await until(lambda: sum(prober._callers.values()) == 1)
+        assert running() == [False], "the other one still waits for it"
+        quotes[1].close()
+        await until(lambda: not prober._running)
+        submit = await self._ask(world, port, "POST", SUBMIT, body)
+        await until(lambda: sum(prober._callers.values()) == 1)
+        submit.close()
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        assert running() == [False]
+        for task in prober._running.values():
+            task.cancel()

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from app.api.connection import left
 from app.auth.principal import Principal, TokenProblem
 from app.errors import INVALID_IDEMPOTENCY_KEY, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
@@ -187,7 +188,7 @@ async def wait_for(
     if not wait_s or generation.terminal or done(generation) or watch.full(owner):
         return generation
     bell = asyncio.Event()
-    leaving = asyncio.ensure_future(_left(request))
+    leaving = asyncio.ensure_future(left(request))
     leaving.add_done_callback(lambda _: bell.set())
     try:
         with watch.place(owner), permits.held(principal, bell) as permit:
@@ -214,9 +215,3 @@ def _of_request(ended: Problem, request_id: str) -> Problem:
         own = TokenProblem(ended.fault, ended.detail, ended.token_id)
     own.extra["request_id"] = request_id
     return own
-
-
-async def _left(request: Request) -> None:
-    """Returns once the caller has disconnected."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

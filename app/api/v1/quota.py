@@ -1,9 +1,12 @@
 """Handlers of a tenant's limits and usage, and of quotes for submits. Nothing here spends anything."""
 
+from functools import partial
+
 from fastapi import Request
 from starlette.responses import Response
 
 from app.api.bodies import json_response, read_object
+from app.api.connection import while_connected
 from app.api.deps import CanAsk, CanRead, Open
 from app.documents import quota as documents
 from app.generations.queue import rows as queue
@@ -26,5 +29,6 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
     """What a submit of this body would cost, what is wrong with it, and which limits would refuse it."""
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
-    found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body)
+    there = partial(while_connected, request)
+    found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body, there=there)
     return json_response(documents.quote(principal, found))

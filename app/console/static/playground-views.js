@@ -299,6 +299,6 @@ export function jsonBlock(name, value) {
       el("h3", { text: name }),
       copyButton(() => whole, { what: `the ${name.toLowerCase()} as JSON`, small: true }),
     ),
-    el("pre", { class: "code", tabindex: 0, role: "region", "aria-label": `${name} as JSON`, text: shown }),
+    el("pre", { class: "raw", tabindex: 0, role: "region", "aria-label": `${name} as JSON`, text: shown }),
   );
 }

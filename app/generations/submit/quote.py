@@ -1,6 +1,6 @@
 """Quotes: what a submit would cost, and whether it would be accepted. Nothing is sent, held or spent."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +33,17 @@ class Quote:
     would_queue: bool
 
 
-async def quote(submitter: Submitter, principal: Principal, model_id: str, body: dict[str, Any]) -> Quote:
+async def quote(
+    submitter: Submitter,
+    principal: Principal,
+    model_id: str,
+    body: dict[str, Any],
+    *,
+    there: Callable[[Awaitable[Inspection]], Awaitable[Inspection]],
+) -> Quote:
     """Inspects a body, prices it, and judges every limit as a submit would.
+
+    The inspection, which may wait for files, is awaited by `there`, which ends it when the caller goes.
 
     Raises:
         Problem: MODEL_NOT_FOUND, MODEL_NOT_ALLOWED, UPSTREAM_NOT_CONFIGURED, DATABASE_UNAVAILABLE.
@@ -42,7 +51,7 @@ async def quote(submitter: Submitter, principal: Principal, model_id: str, body:
     """
     model = submitter.model(principal, model_id)
     submitter.check_configured(principal)
-    inspection = await submitter.inspector.inspect(principal, model, body)
+    inspection = await there(submitter.inspector.inspect(principal, model, body))
     amounts: Amounts | None = None
     seconds = model.seconds(body)
     with suppress(NoPriceError):
