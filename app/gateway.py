@@ -51,6 +51,7 @@ from app.upstream.credentials import SANDBOX, Credential, Pool
 
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
+_EXAMPLES_URL = "https://playgrounds-storage-public.runcomfy.net"  # the files that RunComfy's pages show
 _log = get_logger("gateway")
 
 
@@ -250,6 +251,9 @@ async def open_gateway(
 def reaches_of(settings: Settings) -> dict[str, Reach]:
     """Returns, by mode, from where files may be fetched: the sandbox's own files only in mode `test`.
 
+    There the example files of RunComfy's pages are the sandbox's too, so that a request that is copied from a
+    page works without a network.
+
     Raises:
         SettingsError: a network cannot be parsed.
 
@@ -260,7 +264,10 @@ def reaches_of(settings: Settings) -> dict[str, Reach]:
         raise SettingsError(f"{PREFIX}MEDIA_NETWORKS: {error}.") from error
     hosts = frozenset(settings.http_media_hosts)
     # Callers use the sandbox's public address, which the gateway itself may not be able to reach.
-    inner = ((settings.sandbox_public_base_url, settings.sandbox_base_url),)
+    inner = (
+        (settings.sandbox_public_base_url, settings.sandbox_base_url),
+        (_EXAMPLES_URL, f"{settings.sandbox_base_url}/examples"),
+    )
     return {
         "live": Reach(hosts, networks),
         "test": Reach(hosts | settings.sandbox_media_hosts, networks, inner),

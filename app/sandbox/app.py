@@ -87,6 +87,7 @@ class _Sandbox:
             Route("/sandbox/ledger", self._guarded(self.ledger), methods=["GET", "DELETE"]),
             Route("/samples", self.samples, methods=["GET"]),
             Route("/samples/{name}", self.sample, methods=["GET"]),
+            Route("/examples/{path:path}", self.example, methods=["GET"]),
             Route("/files/{name}", self.file, methods=["GET"]),
             Route("/health", self.health, methods=["GET"]),
         ]
@@ -242,6 +243,10 @@ class _Sandbox:
         if name not in NAMES:
             raise HTTPException(404)
         return _media(sample_path(name))
+
+    async def example(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        return _media(await asyncio.to_thread(self.engine.example, path))
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -15,7 +15,7 @@ from PIL import Image
 from app.sandbox.fetch import Fetcher, PictureError, Source
 from app.sandbox.jobs import TERMINAL, Job, JobBook, State
 from app.sandbox.options import SandboxOptions
-from app.sandbox.pictures import stand_in
+from app.sandbox.pictures import example_picture, stand_in
 from app.sandbox.render import RenderStopped, decode_picture, write_image, write_tone, write_video
 from app.sandbox.shape import FPS, find_picture, frame_count, frame_size, kind_of
 from app.sandbox.store import ABRIDGE_OVER, JobFiles, abridge
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MIN_NAP_S, MAX_NAP_S = 0.01, 0.5  # the longer bounds how late a jump of an injected clock is noticed
 CANNED = "canned.mp4"
+CANNED_TONE = "canned.wav"
+_CLIPS, _SOUNDS = (".mp4", ".mov", ".webm"), (".wav", ".mp3", ".ogg", ".flac", ".m4a")
 CANNED_SIZE, CANNED_FRAMES = (640, 360), FPS
 SUFFIXES = {"video": ".mp4", "image": ".png", "audio": ".wav"}
 
@@ -176,6 +178,22 @@ class Engine:
         if source.data is not None:
             return decode_picture(source.data)
         return stand_in(source.caption, str(job.input.get("prompt")))
+
+    def example(self, path: str) -> Path:
+        """Returns the file that stands in for an example of RunComfy's; it may have to be drawn first."""
+        suffix = Path(path).suffix.lower()
+        if suffix in _CLIPS:
+            return self._canned_clip()
+        if suffix in _SOUNDS:
+            return self._canned_tone()
+        return example_picture(path)
+
+    def _canned_tone(self) -> Path:
+        path = self.files.files / CANNED_TONE
+        with self._canned:
+            if not path.exists():
+                write_tone(path, CANNED_FRAMES / FPS)
+        return path
 
     def _canned_clip(self) -> Path:
         path = self.files.files / CANNED

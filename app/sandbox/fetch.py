@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from app.sandbox.options import SandboxOptions
-from app.sandbox.pictures import NAMES, sample_path
+from app.sandbox.pictures import EXAMPLES_URL, NAMES, example_picture, sample_path
 from app.sandbox.store import decode_data_uri
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -29,6 +29,8 @@ class Source:
 
 class Fetcher:
     """Gets pictures from `data:` URIs, from own samples and files, and over HTTP from allowed hosts.
+
+    For an example picture of RunComfy's pages there is a sample.
 
     Any other http(s) URL gives a stand-in with a caption instead of a failure, so that a request copied from
     RunComfy's documentation works without a network.
@@ -61,6 +63,8 @@ class Fetcher:
             return Source(
                 data=await asyncio.to_thread(self._own, reference.removeprefix(self._options.url("/")))
             )
+        if reference.startswith(f"{EXAMPLES_URL}/"):
+            return Source(data=await asyncio.to_thread(example_picture(reference).read_bytes))
         try:
             parts = urlsplit(reference)
             host, place = parts.hostname or "", parts.netloc.rpartition("@")[2].lower()

@@ -25,6 +25,8 @@ SAMPLES = (
     Sample("lighthouse.jpg", PORTRAIT, "image/jpeg"),
 )
 
+EXAMPLES_URL = "https://playgrounds-storage-public.runcomfy.net"
+"""Where the example files of RunComfy's pages are, which the sandbox has stand-ins for."""
 NAMES = frozenset(sample.name for sample in SAMPLES)
 _FOLDER = Path(__file__).parent / "samples"
 
@@ -32,6 +34,11 @@ _FOLDER = Path(__file__).parent / "samples"
 def sample_path(name: str) -> Path:
     """Returns the file of a sample, whose name is one of `NAMES`."""
     return _FOLDER / name
+
+
+def example_picture(path: str) -> Path:
+    """Returns the sample that stands in for the example picture at a path below `EXAMPLES_URL`."""
+    return sample_path("mountains.png" if path.lower().endswith(".png") else "harbour.jpg")
 
 
 def open_sample(name: str) -> Image.Image:
