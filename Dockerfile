@@ -1,4 +1,4 @@
-# One image; the role is the command: serve (default), migrate, sandbox, doctor …
+# One image; the role is the command: serve (default), worker, migrate, sandbox, doctor …
 # To pin the base: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
@@ -22,13 +22,15 @@ ENV PATH=/opt/reelgate/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     REELGATE_HOST=0.0.0.0 \
     REELGATE_SANDBOX_HOST=0.0.0.0 \
+    REELGATE_WORKER_PORT=8702 \
     REELGATE_DATA_DIR=/var/lib/reelgate
 USER reelgate
 WORKDIR /var/lib/reelgate
 VOLUME /var/lib/reelgate
-EXPOSE 8700 8701
+EXPOSE 8700 8701 8702
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ.get('REELGATE_PORT', '8700')}/livez\", timeout=2)"]
+# Of a server, a worker and a sandbox alike.
+COPY tools/healthcheck.py /opt/reelgate/healthcheck.py
+HEALTHCHECK --interval=10s --timeout=4s --start-period=10s CMD ["python", "/opt/reelgate/healthcheck.py"]
 ENTRYPOINT ["reelgate"]
 CMD ["serve"]

@@ -97,6 +97,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="The address that the gateway listens on.")
     port: int = Field(default=8700, ge=1, le=65535, description="The port that the gateway listens on.")
+    worker_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="The port on which `reelgate worker` answers /livez, /readyz and /metrics. Unset, it"
+        " listens nowhere.",
+    )
     public_url: str | None = Field(
         default=None,
         description="The address at which callers reach the gateway: the base of every URL in its answers."
@@ -163,7 +170,7 @@ class Settings(BaseSettings):
         default=True,
         description="Whether `reelgate serve` also runs the background loops (polling, sending queued"
         " requests,"
-        " erasing outputs); false where `reelgate worker` runs them.",
+        " erasing outputs); false where `reelgate worker` runs them, which does so in any case.",
     )
     poll_min_s: Seconds = Field(
         default=1.0,

@@ -25,7 +25,7 @@ from app.api.problems import (
     answer_validation_error,
 )
 from app.api.query import strict
-from app.api.routes import add_routes
+from app.api.routes import PROBES, add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
 from app.console.pages import add_pages
@@ -36,9 +36,10 @@ from app.server.edge import Edge
 from app.worker import running
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
+def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: bool = False) -> FastAPI:
     """Returns the application. Its lifespan opens the gateway and runs the background loops.
 
+    With `probes_only`, it is a worker's: it answers probes and `/metrics`, and no other call.
     `create_server_app` wraps it for serving.
     """
 
@@ -67,10 +68,13 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation_error)
     app.add_exception_handler(Exception, answer_exception)
-    add_routes(app)
-    app.router.routes.append(Route("/openapi.json", strict(_answer_openapi), methods=["GET"]))
     # For the operator, and therefore not in the contract.
     app.add_api_route("/metrics", strict(get_metrics), include_in_schema=False)
+    if probes_only:
+        add_routes(app, PROBES)
+        return app
+    add_routes(app)
+    app.router.routes.append(Route("/openapi.json", strict(_answer_openapi), methods=["GET"]))
     if settings.playground_kid is not None:
         app.add_api_route(
             "/playground/token", strict(create_playground_token), methods=["POST"], include_in_schema=False
@@ -80,9 +84,11 @@ def create_app(settings: Settings, *, clock: Clock | None = None) -> FastAPI:
     return app
 
 
-def create_server_app(settings: Settings, *, clock: Clock | None = None) -> tuple[FastAPI, ASGIApp]:
+def create_server_app(
+    settings: Settings, *, clock: Clock | None = None, probes_only: bool = False
+) -> tuple[FastAPI, ASGIApp]:
     """Returns the application, and the same wrapped in the edge that tags, logs and guards every answer."""
-    app = create_app(settings, clock=clock)
+    app = create_app(settings, clock=clock, probes_only=probes_only)
     return app, Edge(app, settings.base_url)
 
 

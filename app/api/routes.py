@@ -1,6 +1,6 @@
 """The table of all routes in the contract: path, handler, schema of the response, and possible errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -368,9 +368,18 @@ ROUTES = (
 )
 
 
-def add_routes(app: FastAPI) -> None:
-    """Adds every route to the application itself: an included router would add cost to every request."""
-    app.router.routes.extend(_built_routes())
+PROBES = frozenset({"/livez", "/readyz"})
+"""The paths of the routes that a worker answers too."""
+
+
+def add_routes(app: FastAPI, paths: Container[str] | None = None) -> None:
+    """Adds every route, or those with these paths, to the application itself.
+
+    An included router would add cost to every request.
+    """
+    app.router.routes.extend(
+        one for one in _built_routes() if paths is None or getattr(one, "path", "") in paths
+    )
 
 
 @cache

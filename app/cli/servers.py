@@ -19,8 +19,10 @@ from app.kit.log import get_logger
 from app.main import create_server_app
 from app.server.process import Server, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
+from app.upstream.credentials import SANDBOX
 from app.worker import running
 
+_AT_WORK = "The worker has started."
 _log = get_logger("worker")
 
 
@@ -38,7 +40,11 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         asyncio.run(_try_to_open(settings))
     with plain_errors():
         claim_port(settings.host, settings.port, "REELGATE_PORT")
-    app, edge = create_server_app(settings)
+    _serve(settings, settings.port, on_start=on_start)
+
+
+def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probes_only: bool = False) -> None:
+    app, edge = create_server_app(settings, probes_only=probes_only)
 
     def started() -> None:
         _settle_memory()
@@ -56,7 +62,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     config = server_config(
         edge,
         settings.host,
-        settings.port,
+        port,
         drain_s=settings.drain_s,
         http=partial(GuardedProtocol, Limits.of(settings)),
         timeout_keep_alive=settings.keep_alive_s,
@@ -67,20 +73,33 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
             on_start=started,
             on_leave=on_leave,
             on_stop=on_stop,
-            delay_s=settings.drain_delay_s,
+            delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
         )
     )
 
 
 def work(settings: Settings) -> None:
-    """Runs the background loops until a signal, without serving requests."""
+    """Runs the background loops until a signal, and answers probes alone, if it has a port for them.
+
+    It runs them whatever REELGATE_RUN_LOOPS says: that is for the servers that share its environment.
+    """
     log_for_server(settings)
     if is_sqlite(settings.database):
         fail("workers need PostgreSQL: on SQLite the server itself runs the background loops.")
-    if not settings.run_loops:
-        fail("REELGATE_RUN_LOOPS must not be false for a worker: it would have nothing to do.")
+    settings = settings.model_copy(update={"run_loops": True})
     with plain_errors():
-        uvloop.run(_work(settings))
+        if settings.worker_port is None:
+            uvloop.run(_work(settings))
+            return
+        asyncio.run(_try_to_open(settings))
+        claim_port(settings.host, settings.worker_port, "REELGATE_WORKER_PORT")
+    credentials = sorted([SANDBOX, *(one.name for one in settings.live_credentials)])
+    _serve(
+        settings,
+        settings.worker_port,
+        on_start=partial(_log.info, _AT_WORK, credentials=credentials, port=settings.worker_port),
+        probes_only=True,
+    )
 
 
 async def _work(settings: Settings) -> None:
@@ -90,7 +109,7 @@ async def _work(settings: Settings) -> None:
     async with open_gateway(settings, serving=True) as gateway:
         async with running(gateway):
             _settle_memory()
-            _log.info("The worker has started.", credentials=sorted(gateway.pool.all))
+            _log.info(_AT_WORK, credentials=sorted(gateway.pool.all))
             await stopping.wait()
         await gateway.tasks.drain(settings.drain_s)
 

@@ -148,10 +148,18 @@ def test_every_log_line_that_the_operator_is_told_of_exists() -> None:
 
 
 def test_no_committed_file_names_a_package_registry() -> None:
-    locks = ("requirements.lock", "requirements-dev.lock", "tools/js/package-lock.json", "tools/js/.npmrc")
+    locks = (
+        "requirements.lock",
+        "requirements-dev.lock",
+        "tools/js/package-lock.json",
+        "tools/js/.npmrc",
+        "tools/clients/requirements.lock",
+        "tools/clients/.npmrc",
+    )
     others = ("pyproject.toml", "Dockerfile", "Makefile", "tools/install.py", "tools/js/package.json")
     for name in (*locks, *others, ".pre-commit-config.yaml", ".github/workflows/ci.yml"):
         assert not re.search(r"https?://(?!127\.)|index[-]url|find[-]links", read(name)), name
+    assert '"resolved"' not in read("tools/clients/package-lock.json")  # its addresses are of sponsors
 
 
 EXAMPLE = re.compile(r"^# ([A-Z_]+)=(.*)$", re.MULTILINE)

@@ -68,6 +68,7 @@ def test_a_server_follows_its_jobs_to_their_end_while_nobody_asks(
 def test_a_worker_follows_what_servers_without_loops_submit_and_another_takes_over_when_it_is_killed(
     database_url: str, tmp_path: Path, brisk: Running
 ) -> None:
+    """Both workers have the environment of the servers, so REELGATE_RUN_LOOPS too."""
     tenant_id, key = a_key(database_url)
     place = place_for(tmp_path, database_url, brisk.options.public_url, READ_DEADLINE_S="0.5")
     quiet = place.but(RUN_LOOPS="false", DATA_DIR=str(tmp_path / "quiet"))
@@ -77,12 +78,16 @@ def test_a_worker_follows_what_servers_without_loops_submit_and_another_takes_ov
         (job,) = brisk.ledger()["submissions"]
         eventually(lambda: brisk.result(job["request_id"])["status"] == "succeeded")
         assert [row.state for row in rows_of(database_url, tenant_id)] == [State.IN_QUEUE]
-        first = stack.enter_context(started(place.but(DATA_DIR=str(tmp_path / "1")), "worker", ready=False))
+        first = stack.enter_context(started(quiet, "worker", ready=False))
         until_completed(database_url, tenant_id, 1)
         first.process.kill()
         submitted(quiet, key, brisk)
-        second = stack.enter_context(started(place.but(DATA_DIR=str(tmp_path / "2")), "worker", ready=False))
+        port = free_port()
+        with_port = quiet.but(DATA_DIR=str(tmp_path / "2"), WORKER_PORT=str(port))
+        second = stack.enter_context(started(with_port, "worker", ready=False))
         until_completed(database_url, tenant_id, 2)
+        probed = httpx2.get(f"http://127.0.0.1:{port}/readyz", trust_env=False)
+        assert probed.status_code == 200
         second.send(signal.SIGTERM)
         assert second.wait() == 0
 
