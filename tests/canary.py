@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx2
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, exists, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import BoundLoggerBase
 
@@ -114,7 +114,9 @@ class Canary:
 
     def dump(self, connection: Connection) -> None:
         """Look at every row of every table."""
-        for table in metadata.tables:
+        tables = metadata.sorted_tables
+        filled = connection.execute(select(*(exists(table.select()) for table in tables))).one()
+        for table in (table.name for table, has_rows in zip(tables, filled, strict=True) if has_rows):
             rows = connection.exec_driver_sql(f'SELECT * FROM "{table}"').all()  # noqa: S608 - our own names
             self.inspect(f"the table {table}", "\n".join(" ".join(map(str, row)) for row in rows))
 

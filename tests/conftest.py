@@ -25,7 +25,7 @@ from tests.harness import PEPPER, World, open_world, settings_for
 from tests.loops import SkippingLoop
 from tests.processes import Commands, commands
 from tests.sandbox.harness import TOKEN, ManualClock, Running, running
-from tests.shared import patience, shared_work
+from tests.shared import patience, shared_work, thrift
 
 TEMPLATE = "reelgate_template"
 
@@ -61,7 +61,7 @@ def _no_settings_of_this_machine() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _work_is_shared() -> Iterator[None]:
-    with shared_work(), patience():
+    with shared_work(), thrift(), patience():
         yield
 
 

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import httpx2
 from fastapi import FastAPI
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from app import worker
@@ -225,21 +226,20 @@ async def open_world(settings: Settings, sandbox: Running) -> AsyncIterator[Worl
             await stack.enter_async_context(app.router.lifespan_context(app))
         gateway: Gateway = app.state.gateway
         name = f"tenant-{uuid.uuid4().hex[:8]}"
-        tenant = await gateway.db.write(tenants.create, name, now_ms=clock.now_ms())
-        _, key = await gateway.db.write(
-            keys.create,
-            tenant.id,
-            mode="test",
-            name="",
-            pepper=PEPPER,
-            now_ms=clock.now_ms(),
-            scopes=keys.SCOPES,
-        )
+        tenant_id, key = await gateway.db.write(_tenant_with_key, name, now_ms=clock.now_ms())
         transport = WatchedTransport(edge, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://gateway.test", headers=headers
         ) as client:
-            yield World(app, gateway, clock, sandbox, client, tenant.id, key)
+            yield World(app, gateway, clock, sandbox, client, tenant_id, key)
         with suppress(Problem):  # some tests leave none that could be read
             await gateway.db.read(canary.dump)
+
+
+def _tenant_with_key(connection: Connection, name: str, *, now_ms: int) -> tuple[str, str]:
+    tenant = tenants.create(connection, name, now_ms=now_ms)
+    _, key = keys.create(
+        connection, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms, scopes=keys.SCOPES
+    )
+    return tenant.id, key

@@ -1,15 +1,19 @@
 """What tests share, because making it anew costs more than most tests do; and the patience of them all."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest.mock import patch
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from httpx2._transports import asgi
+from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, event
 
+from app import main
 from app.api import cors, problems
 from app.api.headers import rate_limit
 from app.catalog import catalog
@@ -53,8 +57,37 @@ def patience() -> Iterator[None]:
 @contextmanager
 def shared_work() -> Iterator[None]:
     """Inside the block, whatever is opened compiles its statements and its catalogue once per process."""
-    with _shared_statements(), patch.object(catalog, "load_catalog", _catalog_of):
+    with (
+        _shared_statements(),
+        patch.object(catalog, "load_catalog", _catalog_of),
+        patch.object(main, "version", cache(version)),  # which parses the package's metadata
+    ):
         yield
+
+
+DURABLE: Final = sqlite._PRAGMAS
+_FOR_ONE_TEST: Final = tuple(one.replace("synchronous=FULL", "synchronous=OFF") for one in DURABLE)
+
+
+@contextmanager
+def thrift() -> Iterator[None]:
+    """Inside the block, nothing is done that only a server needs, which lives for long and on a disk.
+
+    SQLite waits for no disk. The garbage collector leaves alone what is there already and comes less often,
+    as in a server: by its defaults it takes a tenth of the tests' time. httpx2 does not look for a library
+    that is not installed, which it does once for each request to an application.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    with (
+        patch.object(sqlite, "_PRAGMAS", _FOR_ONE_TEST),
+        patch.object(asgi, "is_running_trio", lambda: False),
+    ):
+        yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 @contextmanager
@@ -98,12 +131,5 @@ _loaded = cache(load_catalog)
 class GivenSettings(Settings):
     """Settings that read nothing but what they are given."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic names what it passes
-        init_settings: PydanticBaseSettingsSource,
-        *args: Any,  # noqa: ARG003
-        **kwargs: Any,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+    def __init__(self, **given: Any) -> None:
+        BaseModel.__init__(self, **given)  # without the search for sources

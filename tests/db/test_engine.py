@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
-from app.db import tables
+from app.db import sqlite, tables
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import Writer
 from app.db.tables import api_keys
 from app.errors import DATABASE_UNAVAILABLE, TENANT_EXISTS, Problem
 from tests.rows import add_counter, add_owner, set_text, text_of
-from tests.shared import PATIENT_S
+from tests.shared import DURABLE, PATIENT_S
 
 pytestmark = pytest.mark.anyio
 
@@ -285,3 +285,16 @@ async def test_a_commands_database_with_its_one_connection_does_what_any_does(
         assert await db.read(text_of, kid) == "8"
     finally:
         await narrow.close()
+
+
+async def test_what_is_committed_is_on_the_disk(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a server opens it: databases of the other tests live too short to wait for a disk."""
+    monkeypatch.setattr(sqlite, "_PRAGMAS", DURABLE)
+    db = open_database(sqlite_url)
+
+    def settings(connection: Connection) -> list[object]:
+        names = ("synchronous", "journal_mode", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await db.write(settings) == [2, "wal", 1]
+    await db.close()
