@@ -7,8 +7,11 @@ from typing import Final
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-_EXACT: Final = frozenset({"metrics", "playground"})
-"""First segments of paths that are taken as they are: no client calls them, and proxies may have rules."""
+_EXACT: Final = frozenset({"docs", "guides", "metrics", "playground"})
+"""First segments of paths that are taken as they are: no client calls them, and proxies may have rules.
+
+A slash too many would also lead the relative links of a page astray.
+"""
 _WHOLE: Final = "GET, HEAD, OPTIONS, POST"
 _OPEN_END: Final = re.compile(r"\{[^}]*:path\}$")
 

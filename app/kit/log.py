@@ -258,7 +258,7 @@ def log_stray_errors() -> None:
             name = None if caught.thread is None else caught.thread.name
             _log.error("A thread ended with an error.", thread=name, exc_info=caught.exc_value)
 
-    def of_finalizer(caught: sys.UnraisableHookArgs) -> None:
+    def of_finalizer(caught: "sys.UnraisableHookArgs") -> None:
         _log.error("An error could not be raised.", where=repr(caught.object), exc_info=caught.exc_value)
 
     sys.excepthook = of_process

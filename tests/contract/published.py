@@ -146,7 +146,8 @@ def _close(schema: Any) -> None:
 def route_of(method: str, path: str) -> Route | None:
     """The operation that an address stands for, or None."""
     asked = "GET" if method == "HEAD" else method
-    fitting = (one for one, form in _PATTERNS.items() if one.method == asked and form.fullmatch(path))
+    tidy = "/" + "/".join(filter(None, path.split("/")))  # slashes too many make no other address
+    fitting = (one for one, form in _PATTERNS.items() if one.method == asked and form.fullmatch(tidy))
     return next(fitting, None)
 
 

@@ -243,7 +243,7 @@ def test_a_stream_is_a_text_with_a_schema_of_its_events() -> None:
     streams = [
         node["text/event-stream"]["schema"] for _, node in nodes(DOCUMENT) if "text/event-stream" in node
     ]
-    assert len(streams) == 2
+    assert len(streams) == 3
     for one in streams:
         assert (one["type"], one["contentMediaType"]) == ("string", "text/event-stream")
         assert one["contentSchema"]["items"] == {"$ref": "#/components/schemas/Event"}

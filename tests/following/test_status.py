@@ -225,8 +225,9 @@ async def test_a_finished_job_is_never_asked_about_again(world: World) -> None:
 
 async def test_another_method_is_refused(world: World) -> None:
     request_id = await world.submitted()
-    for path, allowed in (("/status", "GET"), ("/result", "GET"), ("", "GET"), ("/cancel", "POST")):
-        for method in ("PUT", "DELETE", "PATCH", "POST" if allowed == "GET" else "GET"):
+    get, post = "GET, HEAD, OPTIONS", "OPTIONS, POST"
+    for path, allowed in (("/status", get), ("/result", get), ("", get), ("/cancel", post)):
+        for method in ("PUT", "DELETE", "PATCH", "POST" if allowed == get else "GET"):
             answer = await world.client.request(method, f"/v1/requests/{request_id}{path}")
             problem_of(answer, 405, "method_not_allowed")
             assert answer.headers["allow"] == allowed

@@ -51,7 +51,7 @@ async def test_head_of_a_stream_ends_with_its_head_and_watches_nothing(world: Wo
     for route in gets():
         if route.streams:
             async with asyncio.timeout(10):
-                answer = await world.client.head(place_of(route, request_id))
+                answer = await world.client.head(f"{place_of(route, request_id)}?{NEEDED.get(route.path, '')}")
             assert (answer.status_code, answer.content) == (200, b"")
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert world.gateway.following.watch.watchers == 0
@@ -69,7 +69,7 @@ async def test_options_without_an_origin_is_answered_with_what_is_allowed(world:
     key = {"Authorization": ""}
     for route in ROUTES:
         answer = await world.client.options(place_of(route), headers=key)
-        methods = {one.method for one in ROUTES if one.path == route.path}
+        methods = {method for method in ("GET", "POST") if route_of(method, place_of(route))}
         expected = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         assert (answer.status_code, answer.content) == (204, b""), route.path
         assert set(answer.headers["allow"].split(", ")) == expected

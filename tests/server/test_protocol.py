@@ -121,7 +121,7 @@ class Place:
 async def heard(reader: asyncio.StreamReader) -> bytes:
     """All that is said until the end; what was sent after the server closed makes that end a reset."""
     said = b""
-    with suppress(ConnectionResetError):
+    with suppress(ConnectionError):
         while part := await reader.read(65_536):
             said += part
     return said

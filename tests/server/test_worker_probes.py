@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.browser.network import HOST, served
+from tests.console.network import HOST, served
 
 from app.main import create_server_app
 from tests.harness import settings_for
