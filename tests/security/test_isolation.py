@@ -45,6 +45,7 @@ TENANT_WIDE = {
 }
 """Operations of a key without an id in their path; a test below for each."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}
+CURIOUS_QUERY = {"wait": "5", "include_cost": "true", "after": "0"}
 _INSTANCE = re.compile(rb'"instance":"(?:[^"\\]|\\.)*"')
 
 
@@ -57,6 +58,8 @@ class Operation:
     path: str
     needs_key: bool
     streams: bool
+    query: str
+    """A value of each of its query parameters that could make it say more."""
 
     @property
     def parameters(self) -> list[str]:
@@ -71,6 +74,11 @@ def operations_in(document: dict[str, Any]) -> list[Operation]:
             path,
             bool(one.get("security", document.get("security"))),
             STREAM in one["responses"].get("200", {}).get("content", {}),
+            "&".join(
+                f"{name}={value}"
+                for name, value in CURIOUS_QUERY.items()
+                if name in {each["name"] for each in one.get("parameters", ()) if each["in"] == "query"}
+            ),
         )
         for path, operations in document["paths"].items()
         for method, one in operations.items()
@@ -222,7 +230,7 @@ async def test_anothers_the_other_kinds_and_what_never_was_are_the_same_404(
             )
             for text in not_mine:
                 path = operation.path.replace("{request_id}", text)
-                for query, headers in (("", {}), ("?wait=5&include_cost=true&after=0", CURIOUS)):
+                for query, headers in (("", {}), (f"?{operation.query}", CURIOUS)):
                     answer = await called(world, operation, path + query, key, headers)
                     assert answer.status_code == 404, (operation.id, mode, text, answer.text)
                     problem_of(answer, 404, "request_not_found")
