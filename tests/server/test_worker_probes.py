@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.console.network import HOST, served
 
 from app.main import create_server_app
+from tests.console.network import HOST, served
 from tests.harness import settings_for
 from tools import healthcheck
 
