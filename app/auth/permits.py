@@ -117,6 +117,8 @@ class Permits:
                     _judge(by_token[token_id], _check_token, tokens.get(token_id), self._clock.now_ms())
         except Problem:
             _log.warning("The keys of open streams could not be read; trying again.")
+        except Exception:  # noqa: BLE001 - no fault of one sweep may end the streams, or all later sweeps
+            _log.exception("The keys of open streams could not be read; trying again.")
 
 
 def _judge(permit: Permit, check: Callable[[T, int], object], row: T, now_ms: int) -> None:

@@ -23,7 +23,7 @@ ORIGIN = "https://app.example"
 
 @pytest.fixture
 def place(tmp_path: Path, database_url: str, sandbox: Running) -> Place:
-    return place_for(tmp_path, database_url, sandbox.options.public_url, HEARTBEAT_S="1")
+    return place_for(tmp_path, database_url, sandbox.options.public_url)
 
 
 @dataclass
