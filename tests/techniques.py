@@ -46,6 +46,7 @@ ON_BOTH: Final = {
     "dispatch/test_unknown",
     "following/test_cancel_races",
     "following/test_events",
+    "following/test_permits",
     "generations/test_requests",
     "queue/test_queueing",
     "quotas/test_balances",
@@ -90,6 +91,8 @@ _OF_THE_PLAYGROUND: Final = {
     "test_no_state_is_closed_to_anybody",
     "test_the_form_is_made_of_the_models_schema",
     "test_the_page_is_under_a_policy_that_lets_nothing_else_in",
+    "test_the_price_lies_over_no_input",
+    "test_two_clicks_make_one_job_and_so_do_more_while_it_is_under_way",
     "test_without_a_network_it_is_one_job_all_the_same",
 }
 """What `make test` tries of the playground in a browser; the rest of its matrix is deep."""
@@ -144,7 +147,8 @@ def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool
         return True
     if "browser" in fixtures:
         is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())
-        return not is_usual or (file == "console/test_playground" and function not in _OF_THE_PLAYGROUND)
+        is_of_the_playground = file.startswith("console/test_playground")
+        return not is_usual or (is_of_the_playground and function not in _OF_THE_PLAYGROUND)
     if not has_copy or file in ON_BOTH:
         return False
     return "world" in fixtures or file in _DEEP_ON_POSTGRESQL

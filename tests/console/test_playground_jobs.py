@@ -114,9 +114,9 @@ async def test_input_and_output_are_shown_as_json_and_copied_whole(play: Play) -
         assert json.loads(copied) == json.loads(shown) == record[name.lower()]
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (1440, 900)])
-async def test_the_price_lies_over_no_input(world: World, browser: Browser, size: tuple[int, int]) -> None:
-    async with playing(world, browser, size=size) as play:
+@pytest.mark.parametrize("screen", [(1366, 768), (1440, 900)])
+async def test_the_price_lies_over_no_input(world: World, browser: Browser, screen: tuple[int, int]) -> None:
+    async with playing(world, browser, size=screen) as play:
         await play.open()
         for top in (0, 300, 10_000):
             await play.page.evaluate("(top) => scrollTo({ top, behavior: 'instant' })", top)
@@ -126,7 +126,7 @@ async def test_the_price_lies_over_no_input(world: World, browser: Browser, size
         await play.page.wait_for_timeout(1000)  # for the way to the stage
         box = await play.page.locator("#go").bounding_box()
         assert box is not None
-        assert 0 <= box["y"] <= size[1] - box["height"], "the button is still in view"
+        assert 0 <= box["y"] <= screen[1] - box["height"], "the button is still in view"
 
 
 async def test_a_refusal_is_explained_to_people(play: Play) -> None:
