@@ -1,5 +1,6 @@
 """`GET /v1/models` takes the parameters that RunComfy's CLI, MCP server and Zapier app send."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,14 @@ from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
 AUDIO = "bytedance/seed-audio-1.0/text-to-audio"
+
+
+@pytest.fixture
+def database_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """Of one kind only: the catalogue is read from files."""
+    path = tmp_path / "reelgate.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
