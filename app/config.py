@@ -347,6 +347,21 @@ class Settings(BaseSettings):
         le=67_108_864,
         description="The maximum size of a request's body, in bytes, without the data: URIs in it.",
     )
+    max_data_uri_bytes: int = Field(
+        default=8_388_608,
+        ge=0,
+        le=67_108_864,
+        description="The maximum size of all data: URIs of a body together, in bytes as sent: a third more"
+        " than the files have.",
+    )
+    large_bodies_bytes: int = Field(
+        default=67_108_864,
+        ge=1_048_576,
+        le=17_179_869_184,
+        description="The maximum size of all bodies over MAX_BODY_BYTES that a server works on at the same"
+        " time; further ones wait for two seconds, and then get a 503. The server may need five times as much"
+        " memory.",
+    )
     max_header_bytes: int = Field(
         default=16_384,
         ge=1024,
@@ -554,6 +569,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "upstream_proxy needs an https upstream_base_url: plain http could be answered by the proxy"
             )
+        if self.large_bodies_bytes < self.max_body_bytes + self.max_data_uri_bytes:
+            raise ValueError("large_bodies_bytes must not be less than max_body_bytes and max_data_uri_bytes")
         if self.poll_max_s < self.poll_min_s:
             raise ValueError("poll_max_s must not be less than poll_min_s")
         return self

@@ -428,6 +428,13 @@ UPSTREAM_UNREACHABLE = Fault(
     retryable=True,
     remedy="Send it again after `Retry-After`; RunComfy received nothing.",
 )
+LARGE_BODIES_BUSY = Fault(
+    "large_bodies_busy",
+    503,
+    "This server is receiving as many large bodies as it has memory for.",
+    retryable=True,
+    remedy="Send it again after `Retry-After`, or send pictures by their https URLs instead of data: URIs.",
+)
 DATABASE_UNAVAILABLE = Fault(
     "database_unavailable",
     503,

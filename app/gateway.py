@@ -41,6 +41,7 @@ from app.generations.submit.submitter import Submitter
 from app.kit.clock import Clock, SystemClock
 from app.kit.log import get_logger
 from app.kit.redaction import redactor
+from app.kit.room import Room
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
@@ -96,7 +97,8 @@ class Upkeep:
 class Gateway:
     """Everything that a request, a command or a loop works with.
 
-    `base_url` is the base of its URLs in answers, without a slash at its end.
+    `base_url` is the base of its URLs in answers, without a slash at its end. `large_bodies` is the memory, in
+    bytes, for bodies that hold files by value.
     """
 
     settings: Settings
@@ -112,6 +114,7 @@ class Gateway:
     dispatch_loop: DispatchLoop
     following: Following
     upkeep: Upkeep
+    large_bodies: Room
 
 
 @asynccontextmanager
@@ -245,6 +248,7 @@ async def open_gateway(
                     keep_tokens_s=settings.token_retention_s,
                 ),
             ),
+            large_bodies=_large_bodies(settings),
         )
 
 
@@ -290,6 +294,12 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
     }
     within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
     return Inspector(prober=prober, policies=policies, checks=settings.media_checks, within_s=within_s)
+
+
+def _large_bodies(settings: Settings) -> Room:
+    """Returns the room for large bodies, of which a tenant may hold half, or what one body needs."""
+    size = settings.large_bodies_bytes
+    return Room(size, share=max(size // 2, settings.max_body_bytes + settings.max_data_uri_bytes))
 
 
 def _user_agent(settings: Settings) -> str:

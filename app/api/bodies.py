@@ -1,15 +1,34 @@
 """JSON bodies: reads a request's, within a size limit, and makes a response's, with an entity tag."""
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.errors import BODY_TOO_LARGE, HTTP_ERROR, INVALID_JSON, UNSUPPORTED_MEDIA_TYPE, Problem
+from app.auth.principal import Principal
+from app.catalog.validate import media_texts
+from app.errors import (
+    BODY_TOO_LARGE,
+    HTTP_ERROR,
+    INVALID_JSON,
+    LARGE_BODIES_BUSY,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+)
+from app.gateway import Gateway
 from app.kit.json import JSONRefused, dumps, parse_strict
+from app.kit.room import RoomFullError
+from app.media.data_uri import is_data_uri
+
+_ROOM_WITHIN_S: Final = 2.0
+_RETRY_AFTER_S: Final = 3
+# The connection is closed: the rest of the body was not read, so no other request can follow it.
+_CLOSE: Final = {"Connection": "close"}
 
 
 async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
@@ -20,8 +39,64 @@ async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
             disconnected.
 
     """
+
+    async def too_large(_size: int) -> None:
+        raise _too_large(f"A body may have at most {cap_bytes:,} bytes.")
+
     _check_type(request)
-    raw = await _read(request, cap_bytes)
+    return _object_in(await _read(request, cap_bytes, too_large))
+
+
+@asynccontextmanager
+async def model_input(
+    request: Request, gateway: Gateway, principal: Principal, model_id: str
+) -> AsyncIterator[dict[str, Any]]:
+    """Reads a model's input from the body, which may be larger by the files that it holds by value.
+
+    Memory for large bodies is shared by all callers: inside the block, the input has its part of it.
+
+    Raises:
+        Problem: as from `read_object`; LARGE_BODIES_BUSY where there is no memory for it.
+
+    """
+    settings = gateway.settings
+    model = gateway.catalog.models.get(model_id)
+    max_bytes = settings.max_body_bytes
+    max_by_value = settings.max_data_uri_bytes if settings.data_uris and model and model.compiled.media else 0
+    limits = f"A body may have at most {max_bytes:,} bytes" + (
+        f", and data: URIs of at most {max_by_value:,} bytes beside them." if max_by_value else "."
+    )
+    _check_type(request)
+    async with AsyncExitStack() as held:
+
+        async def make_room(size: int) -> None:
+            if size > max_bytes + max_by_value:
+                raise _too_large(limits)
+            room = gateway.large_bodies.holding(size, principal.tenant_id, within_s=_ROOM_WITHIN_S)
+            try:
+                await held.enter_async_context(room)
+            except RoomFullError:
+                detail = "There is no memory for another large body at the moment."
+                raise Problem(
+                    LARGE_BODIES_BUSY, detail, retry_after_s=_RETRY_AFTER_S, headers=dict(_CLOSE)
+                ) from None
+
+        raw = await _read(request, max_bytes, make_room, up_to=max_bytes + max_by_value)
+        if len(raw) <= max_bytes:
+            body = _object_in(raw)
+        else:
+            body = await asyncio.to_thread(_object_in, raw)
+            texts = media_texts(model, body) if model is not None else ()
+            by_value = sum(len(text) for _, text in texts if is_data_uri(text))
+            # Some writers of JSON escape slashes and line breaks: these are parts of the files too.
+            escapes = raw.count(b"\\") if by_value else 0
+            if by_value > max_by_value or len(raw) - by_value - escapes > max_bytes:
+                raise _too_large(limits)
+        del raw
+        yield body
+
+
+def _object_in(raw: bytes) -> dict[str, Any]:
     try:
         value = parse_strict(raw)
     except JSONRefused as error:
@@ -46,26 +121,39 @@ def _check_type(request: Request) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
 
 
-async def _read(request: Request, cap_bytes: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:19]) > cap_bytes:
-        raise _too_large(cap_bytes)
+async def _read(
+    request: Request,
+    free_bytes: int,
+    make_room: Callable[[int], Awaitable[None]],
+    *,
+    up_to: int | None = None,
+) -> bytes:
+    """Returns the body. `make_room` is called once, before more than `free_bytes` of it are read.
+
+    It is passed the size that was announced or, where none was, `up_to`.
+    """
+    max_bytes, has_room = free_bytes if up_to is None else up_to, False
+    length = request.headers.get("content-length", "")
+    announced = int(length[:19]) if length.isascii() and length.isdigit() else None
+    if announced is not None and announced > free_bytes:
+        await make_room(announced)
+        has_room = True
     body = bytearray()
     try:
         async for chunk in request.stream():
+            if len(body) + len(chunk) > free_bytes and not has_room:
+                await make_room(max(max_bytes, free_bytes + 1))
+                has_room = True
             body += chunk
-            if len(body) > cap_bytes:
-                raise _too_large(cap_bytes)
+            if len(body) > max_bytes:
+                await make_room(len(body))
     except ClientDisconnect as error:
         raise Problem(HTTP_ERROR, "The connection was closed before the body was complete.") from error
     return bytes(body)
 
 
-def _too_large(cap_bytes: int) -> Problem:
-    # The connection is closed: the rest of the body was not read, so no other request can follow it.
-    return Problem(
-        BODY_TOO_LARGE, f"A body may have at most {cap_bytes} bytes.", headers={"Connection": "close"}
-    )
+def _too_large(detail: str) -> Problem:
+    return Problem(BODY_TOO_LARGE, detail, headers=dict(_CLOSE))
 
 
 def json_response(

@@ -46,6 +46,8 @@ def settings(**values: Any) -> Settings:
         ({"upstream_token": "t\u00f6ken"}, "ASCII"),
         ({"port": 0}, "greater"),
         ({"max_body_bytes": 1}, "greater"),
+        ({"large_bodies_bytes": 2_000_000}, "must not be less than max_body_bytes and max_data_uri_bytes"),
+        ({"media_user_agent": "a\r\nb: c"}, "pattern"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_name(values: dict[str, Any], word: str) -> None:

@@ -250,6 +250,7 @@ async def test_another_method_is_refused_and_the_allowed_ones_named(world: World
 # --- 413
 
 CAP = 262_144
+MOST = CAP + 8_388_608  # with files by value
 
 
 async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(world: World) -> None:
@@ -258,8 +259,7 @@ async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(world: World
     headers = {"Content-Type": "application/json"}
     problem_of(await world.client.post(SUBMIT, content=body, headers=headers), 422, "invalid_input")
     answer = await world.client.post(SUBMIT, content=body + b" ", headers=headers)
-    assert str(CAP) in problem_of(answer, 413, "body_too_large")["detail"]
-    assert answer.headers["connection"] == "close"
+    assert f"{CAP:,}" in problem_of(answer, 413, "body_too_large")["detail"]
 
 
 async def test_a_chunked_body_is_read_no_further_than_the_limit(world: World) -> None:
@@ -267,13 +267,14 @@ async def test_a_chunked_body_is_read_no_further_than_the_limit(world: World) ->
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal given
-        while given < CAP * 100:
+        while given < MOST * 10:
             given += 10_000
             yield b" " * 10_000
 
     answer = await world.client.post(SUBMIT, content=endless(), headers={"Content-Type": "application/json"})
     problem_of(answer, 413, "body_too_large")
-    assert given <= CAP + 10_000
+    assert answer.headers["connection"] == "close"
+    assert given <= MOST + 10_000
 
 
 async def test_an_announced_length_is_refused_before_anything_is_read(world: World) -> None:
@@ -281,7 +282,7 @@ async def test_an_announced_length_is_refused_before_anything_is_read(world: Wor
         yield b""
         raise AssertionError("the body was read")
 
-    for length in (str(CAP + 1), "9" * 30):
+    for length in (str(MOST + 1), "9" * 30):
         headers = {"Content-Type": "application/json", "Content-Length": length}
         answer = await world.client.post(SUBMIT, content=unread(), headers=headers)
         problem_of(answer, 413, "body_too_large")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from app.api.bodies import json_response, read_object
+from app.api.bodies import json_response, model_input
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.headers.request import REPLAYED, preferences_of, submit_headers_of, wait_for
@@ -70,15 +70,16 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     preferences = preferences_of(request, gateway)
     try:
         idempotency_key, start_deadline_ms = submit_headers_of(request.headers, gateway.clock)
-        body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
-        submission = await gateway.submitter.submit(
-            principal,
-            model_id.strip("/"),
-            body,
-            trace_id=trace_id_var.get(),
-            idempotency_key=idempotency_key,
-            start_deadline_ms=start_deadline_ms,
-        )
+        async with model_input(request, gateway, principal, model_id.strip("/")) as body:
+            submission = await gateway.submitter.submit(
+                principal,
+                model_id.strip("/"),
+                body,
+                trace_id=trace_id_var.get(),
+                idempotency_key=idempotency_key,
+                start_deadline_ms=start_deadline_ms,
+            )
+        del body  # the answer may be held for a while, and pictures by value are large
     except Problem as problem:
         if problem.replayed:
             problem.headers |= REPLAYED

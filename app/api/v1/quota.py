@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import Request
 from starlette.responses import Response
 
-from app.api.bodies import json_response, read_object
+from app.api.bodies import json_response, model_input
 from app.api.connection import while_connected
 from app.api.deps import CanAsk, CanRead, Open
 from app.documents import quota as documents
@@ -28,7 +28,7 @@ async def get_quota(gateway: Open, principal: CanRead) -> Response:
 
 async def quote(request: Request, gateway: Open, principal: CanAsk, model_id: str) -> Response:
     """What a submit of this body would cost, what is wrong with it, and which limits would refuse it."""
-    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
     there = partial(while_connected, request)
-    found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body, there=there)
+    async with model_input(request, gateway, principal, model_id.strip("/")) as body:
+        found = await quotes.quote(gateway.submitter, principal, model_id.strip("/"), body, there=there)
     return json_response(documents.quote(principal, found))
