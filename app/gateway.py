@@ -97,8 +97,8 @@ class Upkeep:
 class Gateway:
     """Everything that a request, a command or a loop works with.
 
-    `base_url` is the base of its URLs in answers, without a slash at its end. `large_bodies` is the memory, in
-    bytes, for bodies that hold files by value.
+    `base_url` is the base of its URLs in answers, without a slash at its end. `large_bodies` is the memory,
+    in bytes, for bodies that hold files by value.
     """
 
     settings: Settings

@@ -466,6 +466,15 @@ ledger_entries = Table(
     Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
 )
 
+# The inputs of queueable generations that hold files by value, until they are sent. In `generations` every
+# input is abridged, since its rows are read often, and kept for ever.
+unsent_inputs = Table(
+    "unsent_inputs",
+    metadata,
+    Column("generation_id", String(ID_LENGTH), ForeignKey("generations.id"), primary_key=True),
+    Column("input", Text, nullable=False),
+)
+
 # Who changed what as an operator, and why. Append-only: triggers refuse every update and delete.
 audit_entries = Table(
     "audit_entries",

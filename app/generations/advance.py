@@ -29,6 +29,7 @@ _SWAP = (
 )
 _SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
 FIRST_POLL_MS = 1000  # after RunComfy accepted the job: none ends sooner
+_SENDING_IS_OVER = frozenset({State.IN_QUEUE, State.REJECTED, State.UNKNOWN, State.CANCELLED, State.EXPIRED})
 _ANY_VERSION = 2**31 - 1
 _JSON = frozenset({"output", "error", "evidence"})
 
@@ -109,6 +110,8 @@ def advance(
         return None
     generation = store.generation_of(row)
     events.append(connection, generation, at_ms=now_ms, reason=reason)
+    if to in _SENDING_IS_OVER:
+        store.forget_unsent_input(connection, generation)
     if to is State.ACCEPTED:
         queue.count_return(connection, generation)
     elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued

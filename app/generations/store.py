@@ -9,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Row,
     bindparam,
+    delete,
     func,
     literal_column,
     or_,
@@ -21,10 +22,11 @@ from sqlalchemy import insert as insert_into
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
 from app.db.states import state_in, state_is
-from app.db.tables import generations
+from app.db.tables import generations, unsent_inputs
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.json import from_column, to_column
 from app.kit.text import is_storable
+from app.media.data_uri import abridged, is_abridged
 from app.quotas.account import Owner
 from app.quotas.amounts import NAMES, Amounts
 from app.quotas.ledger import Charge, Hold
@@ -181,7 +183,7 @@ class Generation:
 
     @property
     def input(self) -> Any:
-        """The input that the caller sent."""
+        """The input that the caller sent, the data of files by value left out; see `with_unsent_input`."""
         return from_column(self.input_text)
 
     @property
@@ -208,6 +210,9 @@ _BY_KEY = select(generations).where(
     generations.c.key_space == bindparam("space"),
     generations.c.idempotency_key == bindparam("key"),
 )
+_KEEP_UNSENT = insert_into(unsent_inputs)
+_UNSENT = select(unsent_inputs.c.input).where(unsent_inputs.c.generation_id == bindparam("of_id"))
+_FORGET_UNSENT = delete(unsent_inputs).where(unsent_inputs.c.generation_id == bindparam("of_id"))
 _BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
 
 
@@ -272,6 +277,8 @@ def insert(
 
     Call it through `advance.begin`, which appends the first event and enters the hold too.
     """
+    whole = intent.input_json.decode()
+    input_text = abridged(whole)
     row = connection.execute(
         _INSERT,
         {
@@ -281,7 +288,7 @@ def insert(
             "mode": intent.mode,
             "model_id": intent.model_id,
             "credential": credential,
-            "input": intent.input_json.decode(),
+            "input": input_text,
             "media": to_column(intent.media),
             "price_microcredits": intent.amounts.microcredits,
             "output_seconds": intent.amounts.output_seconds,
@@ -306,7 +313,21 @@ def insert(
             "key_space": intent.key_space,
         },
     ).one()
+    if ticket is not None and input_text != whole:
+        connection.execute(_KEEP_UNSENT, {"generation_id": intent.generation_id, "input": whole})
     return generation_of(row)
+
+
+def with_unsent_input(connection: Connection, generation: Generation) -> Generation:
+    """Returns a queued generation with its whole input, to be sent: what is stored with it is abridged."""
+    whole = connection.execute(_UNSENT, {"of_id": generation.id}).scalar_one_or_none()
+    return generation if whole is None else replace(generation, input_text=whole)
+
+
+def forget_unsent_input(connection: Connection, generation: Generation) -> None:
+    """Deletes the whole input of a queued generation that will not be sent any more."""
+    if generation.queueable and is_abridged(generation.input_text):
+        connection.execute(_FORGET_UNSENT, {"of_id": generation.id})
 
 
 def reassign_credential(connection: Connection, generation_id: str, credential: str) -> Generation | None:

@@ -16,6 +16,8 @@ from app.media.facts import Facts, UnreadableError, facts_of
 _CONTROLS: Final = "".join(map(chr, range(33)))  # and the blank: not part of a URL at its ends
 _BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE | re.ASCII)
 _TYPE = re.compile(r"\s*([a-z]+/[a-z0-9!#$&^_.+-]+)", re.IGNORECASE | re.ASCII)
+_FORM = re.compile(r"data:[a-z]+/[a-z0-9!#$&^_.+-]+;base64,", re.IGNORECASE | re.ASCII)
+_ABRIDGED_OVER: Final = 1_000  # characters
 _URL_SAFE = re.compile(r"[A-Za-z0-9_=-]*")
 _PIECE: Final = 262_144  # characters decoded at once, so that other threads get their turn between them
 
@@ -71,6 +73,28 @@ def unpack(value: str) -> Unpacked:
     if value.startswith(start) and len(value) == len(start) + len(body) and _is_canonical(body):
         return Unpacked(value, declared, seen)
     return Unpacked(start + binascii.b2a_base64(data, newline=False).decode(), declared, seen)
+
+
+def abridged(document: str) -> str:
+    """Returns a JSON document without the data of long `data:` URIs, of which it says how long they were.
+
+    The URIs must be in the one form of `unpack`; others stay as they are.
+    """
+    parts, at = [], 0
+    while (begin := document.find('"data:', at)) >= 0:
+        end = document.find('"', begin + 1)
+        found = _FORM.match(document, begin + 1, end)
+        if found is None or end - begin < _ABRIDGED_OVER or document[end - 1] == "\\":
+            parts.append(document[at : end + 1] if end >= 0 else document[at:])
+        else:
+            parts += [document[at : found.end()], f"({end - begin - 1} characters)", '"']
+        at = end + 1 if end >= 0 else len(document)
+    return "".join([*parts, document[at:]]) if parts else document
+
+
+def is_abridged(document: str) -> bool:
+    """Returns whether a document may be one from which `abridged` left something out."""
+    return ";base64,(" in document
 
 
 def _bare(value: str) -> str:

@@ -184,7 +184,7 @@ async def _quotas(ask: Watched, request_id: str) -> None:
     world = ask.world
     path = PATHS["quote"]
     await ask("POST", path, content=b"{")
-    await ask("POST", path, content=b" " * 300_000)
+    await ask("POST", path, content=b"{" + b" " * 300_000 + b"}")
     await ask("POST", path, content=b"{}", headers={"Content-Type": "text/plain"})
     await ask("POST", f"{path}x", json={})
     await ask("POST", path, json={"resolution": "8K"})

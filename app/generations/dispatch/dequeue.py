@@ -16,7 +16,7 @@ from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.queue.eligible import first_eligible
 from app.generations.queue.fair import Flow
-from app.generations.store import Generation
+from app.generations.store import Generation, with_unsent_input
 from app.quotas import account
 from app.upstream.credentials import Choice
 
@@ -100,7 +100,7 @@ def dequeue(
     if taken is None:
         return NotDequeued.MOVED
     queue.charge_flow(connection, mode, own)
-    return taken
+    return with_unsent_input(connection, taken)
 
 
 def undo(attempt: str, connection: Connection, now_ms: int) -> None:
