@@ -37,7 +37,10 @@ class RenderStopped(Exception):  # noqa: N818  not an error: the sandbox is clos
 
 
 def decode_picture(data: bytes) -> Image.Image:
-    """Returns an upright RGB picture.
+    """Returns the picture in RGB, as it is stored.
+
+    An orientation in EXIF is not applied: RunComfy does not say that it is, and the gateway judges the
+    picture as stored too.
 
     Raises:
         PictureError: the bytes are no picture that can be read.
@@ -48,10 +51,9 @@ def decode_picture(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise PictureError(f"the picture has over {MAX_PIXELS} pixels")
-            upright = ImageOps.exif_transpose(opened)
-            if not upright.has_transparency_data:
-                return upright.convert("RGB")
-            layer = upright.convert("RGBA")
+            if not opened.has_transparency_data:
+                return opened.convert("RGB")
+            layer = opened.convert("RGBA")
     except (
         OSError,
         ValueError,

@@ -16,6 +16,7 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image, ImageChops, ImageStat
 
+from app.media.formats import see
 from app.sandbox import render
 from app.sandbox.fetch import PictureError
 from app.sandbox.pictures import SAMPLES, open_sample
@@ -150,6 +151,17 @@ def test_every_usual_kind_of_picture_is_decoded(kind: str, mode: str) -> None:
     Image.new(mode, (40, 30)).save(data, kind)
     picture = render.decode_picture(data.getvalue())
     assert (picture.mode, picture.size) == ("RGB", (40, 30))
+
+
+@pytest.mark.parametrize("orientation", range(9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_taken_as_it_is_stored_here_and_by_the_gateway(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, kind, exif=exif)
+    seen = see(data.getvalue())
+    assert render.decode_picture(data.getvalue()).size == (seen.width, seen.height) == (40, 30)
 
 
 def test_a_picture_that_cannot_be_read_says_so() -> None:
