@@ -51,16 +51,12 @@ def unpack(value: str) -> Unpacked:
         DataURIRefused: a browser would not read it either.
 
     """
-    head, comma, body = _bare(value).partition("#")[0].partition(",")
-    if not comma:
-        raise DataURIRefused("must be a data: URI with a comma before its data")
+    head, _, body = value.partition(",")
+    data = _decoded(body) if _FORM.fullmatch(head + ",") is not None else None
+    if data is None:  # in one of the many other ways of writing it
+        head, body, data = _read(value)
     found = _TYPE.match(head, 5)
     declared = found[1].lower() if found is not None else ""
-    marked = _BASE64.search(head)
-    try:
-        data = _of_base64(body) if marked is not None else unquote_to_bytes(body)
-    except UnicodeEncodeError:
-        raise DataURIRefused("must be a data: URI in valid text: it has a lone surrogate") from None
     if not data:
         raise DataURIRefused("must be a data: URI with data in it")
     seen: Facts | UnreadableError
@@ -70,9 +66,20 @@ def unpack(value: str) -> Unpacked:
         seen = error
     media_type = seen.type if isinstance(seen, Facts) else declared or "application/octet-stream"
     start = f"data:{media_type};base64,"
-    if value.startswith(start) and len(value) == len(start) + len(body) and _is_canonical(body):
+    if len(value) == len(start) + len(body) and value.startswith(start) and _is_canonical(body):
         return Unpacked(value, declared, seen)
     return Unpacked(start + binascii.b2a_base64(data, newline=False).decode(), declared, seen)
+
+
+def _read(value: str) -> tuple[str, str, bytes]:
+    """Returns what stands before the comma, what stands behind it, and the bytes of that."""
+    head, comma, body = _bare(value).partition("#")[0].partition(",")
+    if not comma:
+        raise DataURIRefused("must be a data: URI with a comma before its data")
+    try:
+        return head, body, _of_base64(body) if _BASE64.search(head) is not None else unquote_to_bytes(body)
+    except UnicodeEncodeError:
+        raise DataURIRefused("must be a data: URI in valid text: it has a lone surrogate") from None
 
 
 def abridged(document: str) -> str:
@@ -124,13 +131,20 @@ def _of_base64(body: str) -> bytes:
     if len(body) % 4 == 1 or body.endswith("="):
         raise DataURIRefused("must be a data: URI whose data is valid base64: some of it is missing")
     body += "=" * (-len(body) % 4)
+    data = _decoded(body)
+    if data is not None:
+        return data
+    if _URL_SAFE.fullmatch(body):
+        raise DataURIRefused("must be a data: URI in the usual base64, with + and / instead of - and _")
+    raise DataURIRefused("must be a data: URI whose data is valid base64")
+
+
+def _decoded(body: str) -> bytes | None:
+    """Returns the bytes of base64 that is padded and has nothing else in it; None where it is not so."""
     try:
         return b"".join(
             binascii.a2b_base64(body[at : at + _PIECE], strict_mode=True)
             for at in range(0, len(body), _PIECE)
         )
     except (binascii.Error, ValueError):
-        pass
-    if _URL_SAFE.fullmatch(body):
-        raise DataURIRefused("must be a data: URI in the usual base64, with + and / instead of - and _")
-    raise DataURIRefused("must be a data: URI whose data is valid base64")
+        return None
