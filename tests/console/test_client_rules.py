@@ -151,7 +151,7 @@ async def test_a_wait_of_more_than_a_minute_is_for_the_caller_to_decide(page: Pa
     "answer",
     [
         refusal(422, "invalid_input", retryable=False),
-        refusal(422, "media_unreachable", retryable=True, retry_after_s=5),
+        refusal(422, "media_unavailable", retryable=True, retry_after_s=5),
         refusal(500, "internal_error", retryable=False),
         refusal(504, "outcome_unknown", retryable=False, request_id="r"),
         {"status": 404, "html": "<h1>Not here</h1>"},

@@ -188,11 +188,11 @@ async def test_an_invalid_input_names_what_is_wrong_and_is_not_tried_again(bench
 
 
 async def test_a_picture_that_cannot_be_fetched_is_told_at_once(bench: Bench) -> None:
-    """It could be there later, but nobody knows when: whoever gave its address decides."""
+    """Whoever gave its address has to give another one."""
     missing = f"{bench.world.sandbox.options.public_url}/samples/none.jpg"
     await bench.run("subscribe", DREAMINA, bench.world.body(image_urls=[missing]))
     await until(lambda: bench.told.is_over)
-    assert (bench.told.error["code"], bench.told.error["retryable"]) == ("media_unreachable", True)
+    assert (bench.told.error["code"], bench.told.error["retryable"]) == ("invalid_input", False)
     assert bench.relay.asked(SUBMIT) == 1
 
 
