@@ -14,9 +14,10 @@ import struct
 import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 _JPEG, _PNG, _GIF, _WEBP = "image/jpeg", "image/png", "image/gif", "image/webp"
+_BMP, _TIFF = "image/bmp", "image/tiff"
 _HEIC, _AVIF, _MP4, _MATROSKA = "image/heic", "image/avif", "video/mp4", "video/x-matroska"
 
 MAX_HEADER_BYTES: Final = 8_388_608  # of a file, within which its image data must begin
@@ -56,6 +57,11 @@ _SHOWN_KEY_FRAME: Final = (0x19, 0x10)  # mask and value of the bits: key frame,
 _LOSSLESS: Final = 0x2F
 _MAX_CANVAS: Final = 2**32
 
+_CORE: Final = 12  # bytes of the oldest header of a BMP, which has short numbers
+_TIFF_MAGIC: Final = 42
+_MAX_IFD_BYTES: Final = 2 + 65_535 * 12
+_SHORT, _TIFF_WIDTH, _TIFF_HEIGHT = 3, 256, 257  # a type of values, and two tags
+
 _BRANDS: Final = {
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), _HEIC),
@@ -72,8 +78,6 @@ _ADTS_RATES: Final = bytes(b for b in range(256) if b >> 2 & 15 <= 12)  # noqa: 
 _MAGICS: Final = tuple(
     (re.compile(magic, re.DOTALL), media_type)
     for magic, media_type in (
-        (rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", "image/bmp"),
-        (rb"II[*+]\0|MM\0[*+]", "image/tiff"),
         (rb"\0\0\0\x08wide|.{4}(?:moov|mdat)", "video/quicktime"),  # files older than `ftyp` brands
         (rb"RIFF.{4}AVI ", "video/x-msvideo"),
         (rb"\0\0\x01[\xb3\xba]", "video/mpeg"),
@@ -395,15 +399,114 @@ def _to_frame(at: int) -> Generator[tuple[int, int], bytes, None]:
 
 
 def _boxes(_size_bytes: int | None) -> Reading:
-    """Identifies a file of the ISO base media format by its brands."""
+    """Identifies a file of the ISO base media format by its brands; of a picture, reads its dimensions too.
+
+    They are left open where they cannot be found: a file may be right in more ways than are known here.
+    """
     head = yield 0, 16
     brand = head[8:12]
-    if brand not in _PICTURE_BRANDS:
-        return Seen(_BRANDS.get(brand, _MP4))
-    end = min(int.from_bytes(head[:4], "big"), _LISTS_END)
-    head = yield 0, end
-    others = {_BRANDS.get(head[at : at + 4]) for at in range(16, end, 4)}
-    return Seen(_AVIF if _AVIF in others else _HEIC)
+    media_type = _BRANDS.get(brand, _MP4)
+    if brand in _PICTURE_BRANDS:
+        end = min(int.from_bytes(head[:4], "big"), _LISTS_END)
+        head = yield 0, end
+        others = {_BRANDS.get(head[at : at + 4]) for at in range(16, end, 4)}
+        media_type = _AVIF if _AVIF in others else _HEIC
+    if media_type not in {_AVIF, _HEIC}:
+        return Seen(media_type)
+    size = _primary_size((yield from _meta()))
+    return Seen(media_type) if size is None or not all(size) else Seen(media_type, *size)
+
+
+def _meta() -> Generator[tuple[int, int], bytes, bytes]:
+    """Returns what is in the box that describes the pictures; empty where there is none within reach.
+
+    It may stand behind the pictures themselves, which are skipped.
+    """
+    at = 0
+    while at + 16 <= MAX_HEADER_BYTES:
+        head = yield at, 16
+        length, begin = int.from_bytes(head[:4], "big"), 12
+        if length == 1:
+            length, begin = int.from_bytes(head[8:16], "big"), 20
+        if head[4:8] == b"meta" and at + length <= MAX_HEADER_BYTES:
+            return (yield at, length)[begin:length]
+        if length < 8:  # noqa: PLR2004 - a box has a length and a name; 0 is a box up to the end
+            break
+        at += length
+    return b""
+
+
+def _primary_size(meta: bytes) -> _Size:
+    """Returns the stored size of a file's primary picture, from what is in its `meta` box."""
+    boxes = _inner(meta)
+    primary = dict(boxes).get(b"pitm", b"")
+    wide = primary[:1] not in {b"", b"\0"}
+    item = int.from_bytes(primary[4 : 8 if wide else 6], "big")
+    described = _inner(dict(boxes).get(b"iprp", b""))
+    properties = _inner(dict(described).get(b"ipco", b""))
+    for name, table in described:
+        for index in _properties_of(item, table) if name == b"ipma" else ():
+            if 0 < index <= len(properties) and properties[index - 1][0] == b"ispe":
+                size = properties[index - 1][1]
+                return int.from_bytes(size[4:8], "big"), int.from_bytes(size[8:12], "big")
+    return None
+
+
+def _properties_of(item: int, table: bytes) -> list[int]:
+    """Returns the numbers of an item's properties, counted from 1, by a table of them (`ipma`)."""
+    id_bytes = 4 if table[:1] not in {b"", b"\0"} else 2
+    entry_bytes = 2 if table[3:4] and table[3] & 1 else 1
+    at = 8
+    while at + id_bytes < len(table):
+        begin = at + id_bytes + 1
+        end = begin + table[begin - 1] * entry_bytes
+        if int.from_bytes(table[at : at + id_bytes], "big") == item:
+            mask = (1 << 8 * entry_bytes - 1) - 1
+            steps = range(begin, end, entry_bytes)
+            return [int.from_bytes(table[step : step + entry_bytes], "big") & mask for step in steps]
+        at = end
+    return []
+
+
+def _inner(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Returns the boxes in a box, with their names."""
+    found, at = [], 0
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length < 8:  # noqa: PLR2004 - as above
+            break
+        found.append((data[at + 4 : at + 8], data[at + 8 : at + length]))
+        at += length
+    return found
+
+
+def _bmp(_size_bytes: int | None) -> Reading:
+    """Reads a BMP's dimensions, at fixed offsets; the height is negative where the rows run downwards."""
+    head = yield 0, 26
+    if len(head) < 26:  # noqa: PLR2004 - as many as were wanted
+        raise _cut()
+    width, height = struct.unpack_from("<18xHH" if head[14] == _CORE else "<18xii", head)
+    return _told(_BMP, (width, abs(height)) if width > 0 else None)
+
+
+def _tiff(_size_bytes: int | None) -> Reading:
+    """Reads the dimensions of a TIFF's first picture; they are left open where they cannot be found.
+
+    Its description may stand anywhere, and usually stands at the end.
+    """
+    head = yield 0, 8
+    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
+    at = int.from_bytes(head[4:8], order)
+    sides = {}
+    if int.from_bytes(head[2:4], order) == _TIFF_MAGIC and at + _MAX_IFD_BYTES <= MAX_HEADER_BYTES:
+        count = int.from_bytes((yield at, 2)[:2], order)
+        table = (yield at, 2 + count * 12)[2 : 2 + count * 12]
+        for entry in (table[begin : begin + 12] for begin in range(0, len(table), 12)):
+            kind = int.from_bytes(entry[2:4], order)
+            value = entry[8:10] if kind == _SHORT else entry[8:12]
+            sides[int.from_bytes(entry[:2], order)] = int.from_bytes(value, order)
+    width, height = sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
+    return Seen(_TIFF, width, height) if width and height else Seen(_TIFF)
 
 
 def _ebml(_size_bytes: int | None) -> Reading:
@@ -420,5 +523,7 @@ _READERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[int | None], Reading]],
     (re.compile(rb"GIF8[79]a"), _gif),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _webp),
     (re.compile(rb".{4}ftyp.{4}", re.DOTALL), _boxes),
+    (re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), _bmp),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
     (re.compile(rb"\x1a\x45\xdf\xa3"), _ebml),
 )

@@ -521,8 +521,6 @@ def _ftyp(*brands: bytes) -> bytes:
 
 
 MAGICS = {
-    saved(picture("RGB"), "BMP"): "image/bmp",
-    saved(picture("RGB"), "TIFF"): "image/tiff",
     b"MM\0*\0\0\0\x08": "image/tiff",
     b"II+\0\x08\0\0\0": "image/tiff",
     _ftyp(b"avif", b"mif1", b"miaf"): "image/avif",
@@ -554,6 +552,94 @@ MAGICS = {
     b"FORM\0\1\0\0AIFFCOMM": "audio/aiff",
     b"FORM\0\1\0\0AIFCFVER": "audio/aiff",
 }
+
+
+@pytest.mark.parametrize("kind", ["BMP", "TIFF"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_a_bmp_and_a_tiff_are_as_large_as_pillow_says(kind: str, mode: str) -> None:
+    for size in ((23, 17), (300, 2), (1, 1)):
+        data = saved(picture(mode, size), kind)
+        assert told(data) == Seen(f"image/{kind.lower()}", *size)
+        assert piecewise(data, sized=False, more=0)[0] == told(data)
+
+
+def test_odd_bitmaps_and_tiffs_are_told_as_far_as_they_tell() -> None:
+    bmp = saved(picture("RGB", (23, 17)), "BMP")
+    upside_down = bmp[:22] + struct.pack("<i", -17) + bmp[26:]
+    assert told(upside_down) == oracle(upside_down, ("BMP",)) or told(upside_down) == Seen(
+        "image/bmp", 23, 17
+    )
+    assert told(bmp[:14] + struct.pack("<IHHHH", 12, 9, 8, 1, 24) + bytes(99)) == Seen("image/bmp", 9, 8)
+    for broken in (bmp[:25], bmp[:18] + bytes(4) + bmp[22:], bmp[:18] + b"\xff" * 4 + bmp[22:]):
+        assert told(broken) is None
+    big_endian = (
+        b"MM\0*"
+        + struct.pack(">IH", 8, 2)
+        + struct.pack(">HHIHHHHI", 256, 3, 1, 23, 0, 257, 4, 1)
+        + b"\0\0\0\x11"
+    )
+    assert told(big_endian) == Seen("image/tiff", 23, 17)
+    for head in (
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"II*\0",
+        b"II+\0\x08\0\0\0" + bytes(99),
+    ):
+        assert told(head) == Seen("image/tiff")
+
+
+def box(name: bytes, data: bytes, *, wide: bool = False) -> bytes:
+    if wide:
+        return struct.pack(">I4sQ", 1, name, len(data) + 16) + data
+    return struct.pack(">I4s", len(data) + 8, name) + data
+
+
+def heif(
+    size: tuple[int, int], *, brand: bytes, version: int = 0, first: int = 0, wide: bool = False
+) -> bytes:
+    """A picture of two items, the second being the primary one, behind so many bytes of data."""
+    number = ">I" if version else ">H"
+    small, large = (box(b"ispe", struct.pack(">4x2I", *one)) for one in ((7, 7), size))
+    table = struct.pack(">B2xBI", version, version, 2)
+    for item, index in ((1, 1), (2, 3)):
+        link = struct.pack(">H", 0x8000 | index) if version else bytes((0x80 | index,))
+        table += struct.pack(number, item) + b"\1" + link
+    properties = box(b"ipco", small + box(b"irot", b"\1") + large) + box(b"ipma", table)
+    primary = box(b"pitm", struct.pack(">B3x", version) + struct.pack(number, 2))
+    meta = box(b"meta", bytes(4) + box(b"hdlr", bytes(24)) + primary + box(b"iprp", properties), wide=wide)
+    return _ftyp(brand, b"mif1") + box(b"mdat", bytes(first), wide=wide) + meta
+
+
+@pytest.mark.parametrize("size", [(23, 17), (64, 64), (1, 9)])
+def test_an_avif_is_as_large_as_pillow_says(size: tuple[int, int]) -> None:
+    for mode in ("RGB", "RGBA", "L"):
+        data = saved(picture(mode, size), "AVIF")
+        assert told(data) == Seen("image/avif", *size)
+        assert piecewise(data, sized=False, more=0)[0] == Seen("image/avif", *size)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("first", [0, 50, 3_000_000])
+def test_the_primary_picture_of_a_heic_is_found_wherever_it_is_described(
+    first: int, wide: bool, version: int
+) -> None:
+    data = heif((4032, 3024), brand=b"heic", version=version, first=first, wide=wide)
+    seen, sent = piecewise(data, sized=True, more=0)
+    assert seen == told(data) == Seen("image/heic", 4032, 3024)
+    assert sent < 2_000
+
+
+def test_a_picture_whose_description_is_out_of_reach_or_broken_is_of_unknown_size() -> None:
+    chance = dice(2)
+    assert told(heif((9, 9), brand=b"heic", first=MAX_HEADER_BYTES)) == Seen("image/heic")
+    whole = heif((9, 9), brand=b"avif")
+    for _ in range(2_000):
+        at, end = sorted(chance.randrange(28, len(whole)) for _ in range(2))
+        broken = chance.choice((whole[:at], whole[:at] + chance.randbytes(end - at) + whole[end:]))
+        seen = told(broken)
+        assert seen is not None
+        assert seen.type == "image/avif"
 
 
 @pytest.mark.parametrize("data", MAGICS, ids=lambda data: f"{data[:12]!r}")

@@ -83,6 +83,11 @@ class _Collector:
         yield GaugeMetricFamily(
             "reelgate_tasks", "Tasks in progress: submits, polls and others.", value=len(gateway.tasks)
         )
+        yield GaugeMetricFamily(
+            "reelgate_large_bodies_bytes",
+            "Size of the bodies with pictures by value that are being worked on.",
+            value=gateway.large_bodies.held,
+        )
         capacity = _gauge("credential_capacity", "Maximum number of jobs in flight, as configured or learnt.")
         for name, credential in gateway.pool.all.items():
             if (room := credential.room(now_ms)) is not None:
