@@ -21,7 +21,7 @@ from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 from app.media.facts import Facts, UnreadableError
 from app.media.formats import FormatError, Seen, reading
-from app.media.remote import RemoteFile
+from app.media.remote import CHANGED, RemoteFile
 
 _log = get_logger("media")
 _PARTS: Final = 4  # one end user, or client token, may use one in so many of its tenant's concurrent probes
@@ -36,7 +36,6 @@ _TOLD: Final = {
     "redirect_from_tls": (_NOT_SERVED, "redirects from https to http"),
     "redirect_to_nowhere": (_NOT_SERVED, "redirects without saying where to"),
     "certificate": (_NOT_SERVED, "has a server whose TLS certificate is not valid for it"),
-    "changed": (_UNAVAILABLE, "changed while it was being read"),
 }
 _MAY_CHANGE: Final = frozenset({408, 425, 429})  # statuses below 500 after which another try makes sense
 _ADVICE: Final = {
@@ -228,7 +227,18 @@ class Prober:
         return row if 0 <= age_ms < self._believed_ms * _ASKED_AFTER else None
 
     async def _fetch(self, url: str, reach: Reach, known: _Row | None, size_up_to: int | None) -> _Row:
-        async with RemoteFile(self._egress, url, reach) as file:
+        try:
+            return await self._fetch_once(url, reach, known, size_up_to, ranges=True)
+        except EgressError as error:
+            if error.reason != CHANGED:
+                raise
+        # It was replaced meanwhile, or its servers do not agree on what they say of it.
+        return await self._fetch_once(url, reach, None, size_up_to, ranges=False)
+
+    async def _fetch_once(
+        self, url: str, reach: Reach, known: _Row | None, size_up_to: int | None, *, ranges: bool
+    ) -> _Row:
+        async with RemoteFile(self._egress, url, reach, ranges=ranges) as file:
             seen: Facts | UnreadableError
             counted = False
             now_ms = self._clock.now_ms()

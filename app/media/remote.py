@@ -15,6 +15,9 @@ from app.egress.client import Egress, EgressError, Fetched, Reach
 from app.media.facts import UnreadableError
 from app.media.formats import MAX_HEADER_BYTES
 
+CHANGED: Final = "changed"
+"""Why a file is not fetched on: its parts are not of one file. Without ranges it can be read all the same."""
+
 FIRST_BYTES: Final = 65_536
 # Further ranges are longer and longer, so that few are needed; no more of them is read than is wanted.
 _LENGTHS: Final = (524_288, 2_097_152, MAX_HEADER_BYTES)
@@ -38,8 +41,9 @@ class RemoteFile:
     where it is sent in a form that cannot be read.
     """
 
-    def __init__(self, egress: Egress, url: str, reach: Reach) -> None:
+    def __init__(self, egress: Egress, url: str, reach: Reach, *, ranges: bool = True) -> None:
         self._egress = egress
+        self._may_use_ranges = ranges
         self._url = url
         self._reach = reach
         self._stack = AsyncExitStack()
@@ -72,7 +76,8 @@ class RemoteFile:
 
     async def open(self, validators: Mapping[str, str]) -> bool:
         """Sends the first request; returns False where the file is still that of the validators."""
-        fetched = await self._send({**_range(0, FIRST_BYTES), **validators})
+        first = _range(0, FIRST_BYTES) if self._may_use_ranges else {}
+        fetched = await self._send({**first, **validators})
         if fetched.status == _NOT_MODIFIED and validators:
             return False
         self.validators = _validators(fetched)
@@ -100,9 +105,9 @@ class RemoteFile:
             return False
         if self._by_ranges:
             await self._begin_whole(None)
-        self._kept.clear()
         while not self._ended and self.size_bytes is None:
-            self._start = self._position + _DECODED * 64  # nothing more is kept
+            self._kept.clear()
+            self._start = self._position
             if self._position > up_to:
                 self.size_bytes = self._position
                 return True
@@ -119,7 +124,7 @@ class RemoteFile:
                     return
                 chunk = await self._chunk()
             except EgressError as error:
-                if error.reason == "changed":
+                if error.reason == CHANGED:
                     raise
                 chunk = b""
             if not chunk:  # less than the server said
@@ -158,7 +163,7 @@ class RemoteFile:
         elif not self._begin_part(fetched, at):
             await self._begin_whole(fetched)
         elif (_validators(fetched), self.size_bytes) != (validators, size_bytes or self.size_bytes):
-            raise EgressError("changed", candid=fetched.candid)
+            raise EgressError(CHANGED, candid=fetched.candid)
 
     def _begin_part(self, fetched: Fetched, at: int) -> bool:
         """Begins to read a range; returns False where the response is none from that offset."""
@@ -180,13 +185,15 @@ class RemoteFile:
         if fetched.status != _OK:
             raise EgressError(f"http_{fetched.status}", candid=fetched.candid)
         self._by_ranges, self._position = False, 0
-        self._decoder, self.size_bytes = None, None
+        before, self._decoder, self.size_bytes = self.size_bytes, None, None
         if codings := _codings(fetched):
             self._decoder = _Decoder(codings)
         else:
             length = fetched.headers.get("content-length", "")
             if length.isascii() and length.isdigit() and len(length) < 19:  # noqa: PLR2004 - 2**63
                 self.size_bytes = int(length)
+        if before is not None and self.size_bytes not in {None, before}:
+            raise EgressError(CHANGED, candid=fetched.candid)
 
     async def _send(self, headers: Mapping[str, str]) -> Fetched:
         await self._stack.aclose()
