@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, Engine, event, insert
 
 from app.admin.reconcile import (
     RULES,
@@ -207,8 +207,11 @@ class TestReconcile:
         def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
             statements.append(statement)
 
-        event.listen(db._readers.sync_engine, "before_cursor_execute", note)
-        ids, found = await _compare(db, jobs, bill)
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            ids, found = await _compare(db, jobs, bill)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
         assert sum("IN (" in one for one in statements) == 4
         assert [(one.rule, one.subject) for one in found.differences] == [
             ("billed-twice", "many-3"),

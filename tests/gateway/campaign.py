@@ -266,7 +266,7 @@ _COMPILED: dict[str, tuple[Dialect, Any]] = {}
 
 def _keep_compiled(db: Database) -> None:
     """Give its engines the statements that those before it compiled: that is half of what a run costs."""
-    for engine in (db._readers.sync_engine, db._writer._engine if db._writer else None):
+    for engine in (getattr(db._readers, "sync_engine", None), db._writer._engine if db._writer else None):
         if engine is not None:
             mine = engine.dialect, engine._compiled_cache
             engine.dialect, engine._compiled_cache = _COMPILED.setdefault(engine.dialect.driver, mine)

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.api.published import problem_of
 
+from tests.contract.published import problem_of
 from tests.harness import MORE_MODELS, SUBMIT, World, until
 from tests.loops import skipped
 from tests.pictures import data_uri, png
@@ -88,7 +88,7 @@ async def test_where_pictures_by_value_are_switched_off_no_body_is_larger(world:
 @pytest.mark.parametrize("world_settings", [{"catalog_dir": MORE_MODELS}])
 async def test_a_model_without_pictures_and_an_unknown_one_take_no_larger_body(world: World) -> None:
     models = world.gateway.catalog.models
-    without = next((name for name, model in models.items() if not model.media), None)
+    without = next((name for name, model in models.items() if not model.compiled.media), None)
     for model_id in filter(None, (without, "no/such-model")):
         content = json.dumps({"prompt": picture(300_000)}).encode()
         answer = await post(world, content, f"/v1/models/{model_id}")
