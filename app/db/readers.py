@@ -7,14 +7,15 @@ which a short command would wait for. Here a function goes there once, and uses 
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import Connection, Engine, StaticPool, create_engine
+from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
@@ -38,11 +39,15 @@ class Readers:
 
     def __init__(self, file: Path, *, limit: int, wait_s: float) -> None:
         self._file = file
+        self._limit = limit
         self._wait_s = wait_s
-        self._room = asyncio.Semaphore(limit)
+        self._opened = 0
         self._idle: list[_Reader] = []
-        self._work: set[asyncio.Task[Any]] = set()
+        self._waiting: deque[asyncio.Future[_Reader]] = deque()
+        self._asked = 0  # functions that wait or run, and whose callers wait for them
+        self._running = 0
         self._closed = False
+        self._calm = asyncio.Event()  # after closing: nothing waits or runs
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator["Readers"]:
@@ -60,99 +65,130 @@ class Readers:
         """
         if self._closed:
             raise DatabaseBusyError("the readers are closed")
-        begun = asyncio.Event()
-
-        def call(connection: Connection) -> R:
-            return function(connection, *args, **kwargs)
-
-        task = asyncio.ensure_future(self._run(call, begun))
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        self._asked += 1
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not begun.is_set():
-                task.cancel()
-            task.add_done_callback(_look_at)
-            raise
+            reader = await self._free_one()
+            self._running += 1
+            done = reader.start(lambda connection: function(connection, *args, **kwargs))
+            done.add_done_callback(lambda _: self._ended(reader))
+            result, error = await asyncio.shield(done)
+        finally:
+            self._asked -= 1
+            self._settle()
+        if error is not None:
+            raise error
+        return cast("R", result)
 
     async def dispose(self) -> None:
-        """Waits for the functions that were begun or wait, and closes the connections."""
+        """Waits for the functions that run or wait, and closes the connections."""
         self._closed = True
-        while self._work:
-            await asyncio.wait(self._work)
+        self._settle()
+        await self._calm.wait()
         while self._idle:
             await self._idle.pop().close()
 
-    async def _run(self, call: Callable[[Connection], R], begun: asyncio.Event) -> R:
+    async def _free_one(self) -> "_Reader":
+        if self._idle:
+            return self._idle.pop()
+        if self._opened < self._limit:
+            self._opened += 1
+            try:
+                return await _Reader.opened(self._file)
+            except BaseException:
+                self._opened -= 1
+                raise
+        waiter: asyncio.Future[_Reader] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
             async with asyncio.timeout(self._wait_s):
-                await self._room.acquire()
-        except TimeoutError:
-            raise DatabaseBusyError("no reader was free in time") from None
-        begun.set()
-        try:
-            reader = self._idle.pop() if self._idle else await _Reader.opened(self._file)
-            result, error = await reader.run(call)
-            if error is not None:
-                await reader.close()  # the error keeps results alive, and they an old snapshot
-                raise error
-            self._idle.append(reader)
-        finally:
-            self._room.release()
-        return result
+                return await asyncio.shield(waiter)
+        except BaseException as error:
+            if waiter.done():  # it came too late
+                self._give(waiter.result())
+            else:
+                waiter.cancel()
+            if isinstance(error, TimeoutError):
+                raise DatabaseBusyError("no reader was free in time") from None
+            raise
+
+    def _ended(self, reader: "_Reader") -> None:
+        self._running -= 1
+        self._give(reader)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._closed and not self._asked and not self._running:
+            self._calm.set()
+
+    def _give(self, reader: "_Reader") -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(reader)
+                return
+        self._idle.append(reader)
+
+
+class _Done(NamedTuple):
+    """How a function ended: an error is no error of the future, which takes any but StopIteration."""
+
+    result: Any
+    error: BaseException | None
 
 
 class _Reader:
-    """A connection of aiosqlite, and an engine that has no other."""
+    """A connection of aiosqlite, and an engine that has no other.
+
+    aiosqlite has no public name for running a function in a connection's thread, nor has it one for the
+    connection of `sqlite3`; SQLAlchemy's dialect uses the same private ones. Its minor version is pinned.
+    """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-        self._engine: Engine = create_engine(
-            "sqlite://",
-            creator=lambda: connection._conn,  # noqa: SLF001 - as SQLAlchemy's own dialect; the minor is pinned
-            poolclass=StaticPool,
-            hide_parameters=True,
+        self._connection: Any = connection
+        self._is_stale = False
+        self._engine = create_engine(
+            "sqlite://", creator=self._connect, poolclass=StaticPool, hide_parameters=True
         )
 
     @classmethod
     async def opened(cls, file: Path) -> "_Reader":
         """Opens the file for reading alone."""
         try:
-            connection = await aiosqlite.connect(
-                f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S
+            return cls(
+                await aiosqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
             )
-            await connection.execute("PRAGMA query_only=ON")
         except sqlite3.Error as error:
             raise OperationalError(None, None, error) from error
-        return cls(connection)
 
-    async def run(self, call: Callable[[Connection], R]) -> tuple[R, BaseException | None]:
-        """Runs the function in the connection's thread; returns its result and its error.
-
-        An error is returned, not raised, since a future takes any but StopIteration.
-        """
-        # What each of aiosqlite's own methods does; it has no public name, so its minor is pinned.
-        done: tuple[R, BaseException | None]
-        done = await self._connection._execute(self._in_thread, call)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    def start(self, function: Callable[[Connection], Any]) -> "asyncio.Future[_Done]":
+        """Runs the function in the connection's thread. The future must not be cancelled."""
+        done: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
+        self._connection._tx.put_nowait((done, lambda: self._run(function)))  # noqa: SLF001 - see the class
         return done
-
-    def _in_thread(self, call: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
-        try:
-            with self._engine.connect() as connection:
-                return call(connection), None
-        except StopIteration as error:
-            return None, RuntimeError(repr(error))
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, not to this thread
-            return None, error
 
     async def close(self) -> None:
         """Closes the connection and ends its thread."""
-        with suppress(sqlite3.Error):
-            await self._connection.close()
+        await self._connection.close()
 
+    def _run(self, function: Callable[[Connection], Any]) -> _Done:
+        try:
+            with self._engine.connect() as connection:
+                return _Done(function(connection), None)
+        except StopIteration as error:
+            return self._failed(RuntimeError(repr(error)))
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, not to this thread
+            return self._failed(error)
 
-def _look_at(task: "asyncio.Task[Any]") -> None:
-    """An error that nobody is there to hear any more is no fault."""
-    if not task.cancelled():
-        task.exception()
+    def _failed(self, error: BaseException) -> _Done:
+        """Leaves the connection: the error may keep results alive, and these an old snapshot."""
+        self._engine.dispose()
+        self._is_stale = True
+        return _Done(None, error)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._is_stale:
+            self._connection._connection = self._connection._connector()  # noqa: SLF001 - see the class
+            self._is_stale = False
+        raw: sqlite3.Connection = self._connection._conn  # noqa: SLF001 - see the class
+        raw.execute("PRAGMA query_only=ON")
+        return raw
