@@ -204,8 +204,13 @@ class Process:
 
 
 @contextmanager
-def started(place: Place, command: str = "serve", *, ready: bool = True) -> Iterator[Process]:
-    """Run a server until the block ends; a SIGKILL ends what is left of it."""
+def started(
+    place: Place, command: str = "serve", *, ready: bool = True, err: int = subprocess.STDOUT
+) -> Iterator[Process]:
+    """Run a server until the block ends; a SIGKILL ends what is left of it.
+
+    `err` is where its standard error goes, by default to the file that its standard output goes to.
+    """
     log = place.folder / f"{command}-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -214,7 +219,7 @@ def started(place: Place, command: str = "serve", *, ready: bool = True) -> Iter
             env=place.environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
-            stderr=subprocess.STDOUT,
+            stderr=err,
         )
     running = Process(process, log, place)
     try:

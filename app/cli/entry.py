@@ -185,9 +185,9 @@ def main() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """Opens those of standard input, output and error that are closed, so that no file gets their number.
+    """Opens those of standard input, output and error that are closed: no other file may get their place.
 
-    Whatever is printed would be written into that file.
+    What is printed would be written into that file.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - its one parameter

@@ -95,7 +95,7 @@ _log = get_logger("log")
 
 
 class Aside:
-    """A block of what may fail beside the work that matters: what it raises is logged and goes no further.
+    """A block of what may fail beside the work that matters: what it raises is logged, and goes no further.
 
     For what stands between a paid call and its record, or is done after a commit: metrics, announcements, the
     health of credentials. `what` names it in the log.
@@ -142,13 +142,14 @@ class _Output:
     def __init__(self) -> None:
         self._writer: LogWriter | None = None
         self._stream: object = None
-        self._lost = 0  # before there was a writer
+        self._lost = 0  # besides those that the writer dropped
 
     def open(self, stream: TextIO | None) -> None:
         """Writes to this stream from now on; None where this process has no standard error."""
         if self._writer is not None and stream is self._stream:
             return
         self.flush(_FLUSH_S)
+        self._lost = self.dropped
         self._stream = stream
         self._writer = _writer_to(stream)
 
