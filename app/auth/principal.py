@@ -178,7 +178,7 @@ class Authenticator:
     async def _write_use(self, mark: Callable[..., None], kid: str, now_ms: int) -> None:
         try:
             await self._db.write(mark, kid, now_ms=now_ms)
-        except Problem:
+        except Exception:  # noqa: BLE001 - the next use is recorded again
             self._noted_ms.pop(kid, None)
             _log.warning("The last use of a key could not be recorded.", kid=kid)
 

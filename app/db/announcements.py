@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 
 if TYPE_CHECKING:
     import psycopg
@@ -82,14 +80,18 @@ class Announcements:
             del self._listeners[subject]
 
     def publish(self, announced: list[Announcement]) -> None:
-        """Delivers the announcements of a committed transaction to this process and the others."""
+        """Delivers the announcements of a committed transaction to this process and the others.
+
+        It raises nothing, whatever a listener does: the commit has happened, and its caller must be told so.
+        """
         for announcement in announced:
             self._tell(announcement)
         if self._engine is None or not announced:
             return
-        self._waiting.extend(announced)
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
+        with Aside("announcing a change to other servers"):
+            self._waiting.extend(announced)
+            if self._sending is None or self._sending.done():
+                self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
 
     async def close(self) -> None:
         """Waits until what is being sent to other processes is sent."""
@@ -111,12 +113,14 @@ class Announcements:
 
     def _tell(self, announcement: Announcement) -> None:
         for subject in announcement.subjects:
-            for listener in self._listeners.get(subject, ()):
-                listener(announcement)
+            for listener in tuple(self._listeners.get(subject, ())):
+                with Aside("hearing an announcement"):
+                    listener(announcement)
 
     def _tell_of_losses(self) -> None:
         for listener in {one for listeners in self._listeners.values() for one in listeners}:
-            listener(None)
+            with Aside("hearing that announcements were lost"):
+                listener(None)
 
     async def _send(self, engine: "AsyncEngine") -> None:
         while self._waiting:
@@ -125,17 +129,15 @@ class Announcements:
             try:
                 async with engine.begin() as connection:
                     await connection.execute(_SEND, {"channel": _CHANNEL, "messages": messages})
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the rows say the same
                 _log.warning(
                     "Announcements were lost; other servers read the changes later.",
                     kind=type(error).__name__,
                 )
 
     async def _listen(self, engine: "AsyncEngine") -> None:
-        import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
-
         while True:
-            with suppress(psycopg.Error, OSError):
+            with suppress(Exception):
                 async with await _connect(engine) as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     self._tell_of_losses()  # anything announced before LISTEN was missed

@@ -11,6 +11,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from app.kit.log import Aside
+
 
 class PortTakenError(OSError):
     """Another process listens on this address; the message is for the operator."""
@@ -45,7 +47,8 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
-            self._on_start()
+            with Aside("telling that the server has started"):
+                self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
@@ -56,7 +59,8 @@ class Server(uvicorn.Server):
             self.force_exit = True
         delay_s = 0.0 if self._left else self._delay_s
         self._left = True
-        self._on_leave()
+        with Aside("telling that the server is about to stop"):
+            self._on_leave()
         if self._loop is None:
             self.should_exit = True
         elif delay_s:
@@ -66,7 +70,8 @@ class Server(uvicorn.Server):
 
     def _stop(self) -> None:
         if not self.should_exit:
-            self._on_stop()
+            with Aside("telling that the server stops"):
+                self._on_stop()
         self.should_exit = True
 
 

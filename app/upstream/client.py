@@ -152,8 +152,11 @@ async def _exchange(
                     break
             else:
                 complete = True
-    except TimeoutError:
-        failure = "timeout"
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        failure = type(error).__name__
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not complete or task is None:
+            raise
+        task.cancel()  # once more, when the answer is in the caller's hands: it may be a paid job's
+    except Exception as error:  # noqa: BLE001 - whatever it is, what was sent and received is evidence
+        failure = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
     return Exchange(sent, status, headers, bytes(body), complete, failure)

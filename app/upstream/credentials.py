@@ -16,7 +16,7 @@ from app.db.engine import Database
 from app.db.tables import credentials
 from app.errors import Problem
 from app.kit.clock import Clock
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.upstream.breaker import Condition, Health
 from app.upstream.capacity import Capacity
 from app.upstream.outcomes import (
@@ -134,7 +134,8 @@ class Pool:
         """Returns the same as `by_weight`, as choices, and records that the first one has had its turn."""
         usable, now_ms = self.by_weight(mode), self._clock.now_ms()
         if usable:
-            self.record_use(mode, usable[0].name)
+            with Aside("whose turn it is among the credentials"):
+                self.record_use(mode, usable[0].name)
         return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
 
     def with_others(self, name: str) -> tuple[Credential, list[Credential]]:

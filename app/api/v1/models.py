@@ -88,7 +88,14 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
             problem.headers |= await rate_headers_of(gateway, principal, model_id)
         raise
     document = submitted(submission.generation, gateway.base_url)
-    await wait_for(request, principal, submission.generation, preferences.wait_s, lambda one: one.terminal)
+    try:
+        await wait_for(
+            request, principal, submission.generation, preferences.wait_s, lambda one: one.terminal
+        )
+    except Problem as problem:
+        # The database is away: the caller gets the id of its request all the same.
+        if problem.fault is not DATABASE_UNAVAILABLE:
+            raise
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:

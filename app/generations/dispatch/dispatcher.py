@@ -18,13 +18,13 @@ from app.errors import Problem
 from app.generations import problems, store
 from app.generations.advance import advance
 from app.generations.dispatch.spool import Spool
-from app.generations.lifecycle import State
+from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.queue import decide
 from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
 from app.kit.clock import Clock
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
 from app.upstream.outcomes import ErrorDetails, Exchange, Outcome, Verdict, evidence, judge_submit
@@ -61,10 +61,15 @@ class Dispatcher:
         """
         credential, left = self.pool.with_others(generation.credential)
         keeps_trying = not generation.queueable
+        full: list[Credential] = []  # those that take no more jobs
         while True:
             outcome, exchange = await self._send(
                 generation, credential, body, deadline, keeps_trying=keeps_trying and not left
             )
+            with Aside("the health of a credential"):
+                self.pool.record_submit(credential, outcome, now_ms=self.clock.now_ms())
+            if outcome.reason == "http_429":
+                full.append(credential)
             if not left or outcome.verdict not in _TRY_NEXT_CREDENTIAL or _out_of_time(deadline):
                 break
             moved = await self._move(generation, left)
@@ -73,29 +78,18 @@ class Dispatcher:
             generation, credential = moved, self.pool.all[moved.credential]
             left = [one for one in left if one is not credential]
         recorded = await self.record(generation, credential.upstream, outcome, exchange)
-        # After the record: nothing that may fail stands between a paid call and it.
-        _log.info(
-            "A submit was answered.",
-            generation=generation.id,
-            model=generation.model_id,
-            mode=generation.mode,
-            verdict=outcome.verdict,
-            reason=outcome.reason,
-            upstream_request_id=outcome.upstream_request_id,
-        )
-        if outcome.verdict is Verdict.REJECTED_CREDENTIAL:
-            _log.error(
-                "The upstream refuses the gateway's credential.",
-                mode=generation.mode,
-                reason=outcome.reason,
-                code=outcome.words.code,
-            )
+        # After the record: nothing that waits stands between a paid call and it.
+        for one in full:
+            with Aside("the capacity of a credential"):
+                await self.pool.record_capacity(self.db, one, partial(self._others, recorded, one.name))
+        _report(recorded, outcome)
         return recorded
 
-    def _others(self, generation: Generation, connection: Connection) -> int:
-        """Returns how many other generations are in flight with its credential."""
+    def _others(self, generation: Generation, credential: str, connection: Connection) -> int:
+        """Returns how many generations besides this one are in flight with a credential."""
         since_ms = self.clock.now_ms() - self.policy.unknown_slot_ms
-        return store.live_of_credential(connection, generation.credential, unknown_since_ms=since_ms) - 1
+        count = store.live_of_credential(connection, credential, unknown_since_ms=since_ms)
+        return count - (generation.credential == credential and generation.state in IN_FLIGHT)
 
     async def _move(self, generation: Generation, left: list[Credential]) -> Generation | None:
         """Moves a generation to another credential, in its row first.
@@ -157,18 +151,27 @@ class Dispatcher:
         tries = 1
         while True:
             exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
-            now_ms = self.clock.now_ms()
-            outcome = judge_submit(exchange, now_ms=now_ms)
-            pause_s = _pause_before_another(outcome, tries)
+            outcome = self._judge(exchange, upstream)
+            pause_s: float | None = None
+            with Aside("whether a submit is sent again"):
+                pause_s = _pause_before_another(outcome, tries)
             if outcome.verdict in _TRY_NEXT_CREDENTIAL and not keeps_trying:
                 pause_s = None
             if pause_s is None or deadline - loop.time() - pause_s < _MIN_TO_TRY_S:
-                self.pool.record_submit(credential, outcome, now_ms=now_ms)
-                if outcome.reason == "http_429":
-                    await self.pool.record_capacity(self.db, credential, partial(self._others, generation))
-                return replace(outcome, words=_redacted(outcome.words, upstream)), exchange
+                return outcome, exchange
             await self.clock.sleep(pause_s)
             tries += 1
+
+    def _judge(self, exchange: Exchange, upstream: Upstream) -> Outcome:
+        """Returns the outcome of a submit; unknown where the answer is beyond what we can judge."""
+        try:
+            outcome = judge_submit(exchange, now_ms=self.clock.now_ms())
+        except Exception:  # noqa: BLE001 - whatever it is, there may be a job
+            _log.exception("RunComfy's answer to a submit could not be judged.", status=exchange.status)
+            return Outcome(Verdict.UNKNOWN, "not_judged")
+        with Aside("the words of RunComfy's answer"):
+            return replace(outcome, words=_redacted(outcome.words, upstream))
+        return replace(outcome, words=ErrorDetails())
 
     async def record(
         self, generation: Generation, upstream: Upstream, outcome: Outcome, exchange: Exchange
@@ -180,7 +183,9 @@ class Dispatcher:
         pause_s = _PAUSE_S
         spooled = False
         while True:
-            kept = evidence(exchange, outcome.reason, upstream.redact)
+            kept: dict[str, Any] = {"reason": outcome.reason}
+            with Aside("the evidence of a submit"):
+                kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
                 recorded = await self.db.write(
                     record_outcome,
@@ -218,21 +223,48 @@ class Dispatcher:
         upstream_request_id = outcome.upstream_request_id
         if upstream_request_id in {None, recorded.upstream_request_id}:
             return
-        try:
+        with Aside("keeping RunComfy's id of a job that fits no request"):
             self.spool.reject(recorded.id, upstream_request_id or "")
-        except OSError:
-            _log.exception("RunComfy's id of a job could not be stored.", generation=recorded.id)
 
     def _spool(self, generation: Generation, outcome: Outcome) -> bool:
         if outcome.upstream_request_id is not None:
             try:
                 self.spool.append(generation.id, outcome.upstream_request_id)
-            except OSError:
+            except Exception:  # noqa: BLE001 - the database may take it yet
                 _log.exception(
                     "RunComfy's id of a job could not be spooled either.", generation=generation.id
                 )
                 return False
         return True
+
+
+def _report(recorded: Generation, outcome: Outcome) -> None:
+    """Logs what became of a submit."""
+    _log.info(
+        "A submit was answered.",
+        generation=recorded.id,
+        model=recorded.model_id,
+        mode=recorded.mode,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        upstream_request_id=outcome.upstream_request_id,
+    )
+    if recorded.state is State.UNKNOWN:
+        _log.warning(
+            "The outcome of a submit is unknown: there may be a job that is to be paid.",
+            generation=recorded.id,
+            tenant=recorded.tenant_id,
+            model=recorded.model_id,
+            mode=recorded.mode,
+            reason=outcome.reason,
+        )
+    if outcome.verdict is Verdict.REJECTED_CREDENTIAL:
+        _log.error(
+            "The upstream refuses the gateway's credential.",
+            mode=recorded.mode,
+            reason=outcome.reason,
+            code=outcome.words.code,
+        )
 
 
 def _out_of_time(deadline: float) -> bool:

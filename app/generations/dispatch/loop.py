@@ -24,7 +24,7 @@ from app.generations.lifecycle import TERMINAL, State
 from app.generations.queue import rows as queue
 from app.generations.queue.fair import Flow
 from app.generations.store import Generation
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.kit.tasks import Tasks
 from app.upstream.credentials import Choice
 
@@ -119,15 +119,14 @@ class DispatchLoop:
         self._queued_modes = due.queued_modes
         count = await self._expire() if due.overdue else 0
         for _ in range(self.at_once):
-            dequeued = [
-                one for mode in _MODES if mode in due.queued_modes and (one := await self._dequeue(mode))
-            ]
-            if not dequeued:
+            before = count
+            for mode in _MODES:
+                if mode in due.queued_modes and (one := await self._dequeue(mode)):
+                    count += 1
+                    if one.state is State.DISPATCHING:  # sent before anything else can fail
+                        self._send(one)
+            if count == before:
                 return count
-            count += len(dequeued)
-            for one in dequeued:
-                if one.state is State.DISPATCHING:
-                    self._send(one)
         self.woken.set()
         return count
 
@@ -147,7 +146,8 @@ class DispatchLoop:
                 freed = self._slots_freed[whose]
                 dequeued = await self._try_to_dequeue(mode, flow, choices, now_ms)
                 if isinstance(dequeued, Generation):
-                    self.dispatcher.pool.record_use(mode, dequeued.credential)
+                    with Aside("whose turn it is among the credentials"):
+                        self.dispatcher.pool.record_use(mode, dequeued.credential)
                     return dequeued
                 if dequeued is NotDequeued.NO_ROOM:
                     return None
@@ -180,7 +180,7 @@ class DispatchLoop:
                 "A request could not be dequeued: its ledger is inconsistent.", tenant=flow.tenant_id
             )
             return NotDequeued.HELD_UP
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             # The dequeue may have been committed without our being told: then nobody would send the
             # generation.
             back = self.dispatcher.until_done(partial(dequeue.undo, attempt))

@@ -9,7 +9,7 @@ from app.generations.following.watch import Watch
 from app.generations.lifecycle import State
 from app.generations.problems import of_inconclusive_poll
 from app.generations.store import Generation
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.upstream.outcomes import INCONCLUSIVE, Seen, observe_cancel
 
 _log = get_logger("cancel")
@@ -54,7 +54,8 @@ class Canceller:
             return generation
         exchange = await credential.upstream.cancel(generation.upstream_request_id or "")
         observation = observe_cancel(exchange)
-        self.tracker.pool.record_poll(credential, exchange, observation)
+        with Aside("the health of a credential"):
+            self.tracker.pool.record_poll(credential, exchange, observation)
         if observation.seen in INCONCLUSIVE:
             _log.warning(
                 "A cancel got no usable answer.",

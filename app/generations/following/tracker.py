@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Final, overload
 
 from app.db.engine import Database
-from app.errors import Problem
 from app.generations import leases, store
 from app.generations.advance import Patience, apply_observation, poll_record_of
 from app.generations.following.poll_buffer import PollBuffer
@@ -21,7 +20,7 @@ from app.generations.following.schedule import Schedule
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import Clock
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.kit.tasks import Tasks
 from app.upstream.credentials import Credential, Pool
 from app.upstream.outcomes import (
@@ -148,7 +147,9 @@ class Tracker:
         if changed is None:
             return generation
         if changed.state is State.COMPLETED and not generation.terminal:
-            self.positions.durations.learn(changed.model_id, changed.changed_at_ms - changed.begun_at_ms)
+            with Aside("how long jobs usually take"):
+                lasted_ms = changed.changed_at_ms - changed.begun_at_ms
+                self.positions.durations.learn(changed.model_id, lasted_ms)
         return changed
 
     def _next_poll_ms(self, generation: Generation, now_ms: int, retry_after_s: int) -> int:
@@ -226,7 +227,7 @@ class Tracker:
     async def _release(self, generation: Generation) -> None:
         try:
             await self.db.write(leases.release, generation.id, now_ms=self.clock.now_ms())
-        except Problem:
+        except Exception:  # noqa: BLE001 - whatever it is, the lease ends
             _log.warning("A lease could not be released; it expires by itself.", generation=generation.id)
 
     async def _observe(self, generation: Generation, credential: Credential) -> tuple[Observation, int]:
@@ -244,7 +245,8 @@ class Tracker:
             observation = observe_result(exchange)
         elif observation.seen is Seen.IN_QUEUE and self._past_start_deadline(generation):
             exchange, observation = await self._cancel(credential, upstream_request_id, exchange, observation)
-        self.pool.record_poll(credential, exchange, observation)
+        with Aside("the health of a credential"):
+            self.pool.record_poll(credential, exchange, observation)
         retry_after_s = self._retry_after_s(exchange) if observation.seen in INCONCLUSIVE else 0
         if observation.error is None:
             return observation, retry_after_s
