@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from app.api import openapi
 from app.api.bodies import json_response
@@ -86,7 +85,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
 
 def create_server_app(
     settings: Settings, *, clock: Clock | None = None, probes_only: bool = False
-) -> tuple[FastAPI, ASGIApp]:
+) -> tuple[FastAPI, Edge]:
     """Returns the application, and the same wrapped in the edge that tags, logs and guards every answer."""
     app = create_app(settings, clock=clock, probes_only=probes_only)
     return app, Edge(app, settings.base_url)

@@ -6,7 +6,8 @@ from fastapi import Depends, Request
 
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
-from app.auth.keys import SCOPE_CREATE_TOKENS
+from app.api.problems import PRESENTED_KID
+from app.auth.keys import SCOPE_CREATE_TOKENS, parse
 from app.auth.principal import Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
@@ -29,8 +30,13 @@ async def _principal(request: Request) -> Principal:
     if scheme.lower() != "bearer" or not key:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
-    principal = await gateway.access.authenticator.authenticate(key)
     state = request.scope.setdefault("state", {})
+    try:
+        principal = await gateway.access.authenticator.authenticate(key)
+    except Problem:
+        if (presented := parse(key)) is not None:
+            state[PRESENTED_KID] = presented.kid
+        raise
     if (origin := state.get("origin")) is not None:
         admit(request.scope, origin, principal, gateway.base_url)
     state["principal"] = principal  # who may be told what by the headers of the answer, and by a problem

@@ -33,11 +33,15 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.kit.json import dumps
-from app.kit.log import trace_id_var
+from app.kit.log import Aside, trace_id_var
 from app.kit.text import printable
 from app.quotas.problem import QuotaProblem
 
 PROBLEM_JSON = "application/problem+json"
+CODE: Final = "code"
+"""The name, in a request's state, of the code of the error with which it was answered."""
+PRESENTED_KID: Final = "presented_kid"
+"""The same, of the kid of a key or token that was refused: whoever presented it need not have it."""
 _MAX_DETAIL: Final = 500
 _MAX_CALL: Final = 300
 _MAX_NAMED: Final = 5  # violations of an input that a recorded refusal names
@@ -67,10 +71,12 @@ async def answer_problem(request: Request, problem: Exception) -> Response:
     """Handles our own problems."""
     if not isinstance(problem, Problem):  # Starlette's signature is wider than its use
         raise problem
+    request.scope.setdefault("state", {})[CODE] = problem.fault.code
     principal = _principal_of(request)
     if isinstance(problem, QuotaProblem):
         problem.headers |= rate_headers(principal, problem.standings)
-    await _note(request, problem)
+    with Aside("recording the refusal of a client token"):
+        await _note(request, problem)
     return response(problem, base_url=_base_url(request), instance=request.url.path, principal=principal)
 
 
@@ -130,6 +136,7 @@ async def answer_validation_error(request: Request, error: Exception) -> Respons
 
 async def answer_exception(request: Request, _error: Exception) -> Response:
     """Handles every other exception. Starlette raises it again afterwards, and the edge logs it."""
+    request.scope.setdefault("state", {})[CODE] = INTERNAL_ERROR.code
     return internal_error(_base_url(request), request.url.path)
 
 

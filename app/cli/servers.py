@@ -64,7 +64,7 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
         settings.host,
         port,
         drain_s=settings.drain_s,
-        http=partial(GuardedProtocol, Limits.of(settings)),
+        http=partial(GuardedProtocol, Limits.of(settings), on_refusal=edge.count_refusal),
         timeout_keep_alive=settings.keep_alive_s,
     )
     run_until_stopped(

@@ -5,8 +5,9 @@ and only closing the connection tells so.
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -23,8 +24,9 @@ from app.api.cors import (
     is_preflight,
     note_origin,
 )
-from app.api.problems import internal_error, response
-from app.errors import ROUTE_NOT_FOUND, Problem
+from app.api.problems import CODE, PRESENTED_KID, internal_error, response
+from app.auth.principal import Principal
+from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.kit.log import get_logger, trace_id_of, trace_id_var
 
 HANDLER_HEADERS: Final = frozenset(
@@ -69,6 +71,8 @@ SECURITY_HEADERS: Final = (
 """The headers of every response for browsers and caches."""
 
 TRACE_HEADER: Final = b"reelgate-trace-id"
+CLIENT_LEFT: Final = "client_left"
+"""The name, in a request's state, of whether its client left before it was answered."""
 _OVERRIDABLE: Final = HANDLER_HEADERS & {name for name, _ in SECURITY_HEADERS}
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
@@ -77,7 +81,10 @@ _log = get_logger("http")
 
 
 class Edge:
-    """Wraps the whole application. `base_url` is used in the problem documents that it writes itself."""
+    """Wraps the whole application. `base_url` is used in the problem documents that it writes itself.
+
+    It counts the errors that callers were answered with, by code, in `app.state.refusals`.
+    """
 
     def __init__(self, app: FastAPI, base_url: str) -> None:
         self._app = app
@@ -86,6 +93,11 @@ class Edge:
         # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
         self._fixed = (*SECURITY_HEADERS, _HSTS) if urlsplit(base_url).scheme == "https" else SECURITY_HEADERS
         app.state.draining = False
+        app.state.refusals = Counter()
+
+    def count_refusal(self, code: str) -> None:
+        """Counts an answer with an error of the catalogue."""
+        self._app.state.refusals[code] += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one HTTP request; lifespan events are passed through."""
@@ -127,20 +139,30 @@ class Edge:
         except Exception:
             _log.exception("A request failed.", method=sent["method"], path=scope["path"])
             if not status:
+                scope["state"][CODE] = INTERNAL_ERROR.code
                 await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
             elif not complete:
                 raise  # half a response was sent: only closing the connection shows that it is incomplete
         finally:
-            if scope["path"] not in _QUIET:
-                _log.info(
-                    "A request was answered.",
-                    method=sent["method"],
-                    path=scope["path"],
-                    status=status,
-                    duration_ms=round((time.perf_counter() - started_s) * 1000, 2),
-                    **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
-                )
+            self._report(scope, sent, status, duration_s=time.perf_counter() - started_s)
             trace_id_var.reset(token)
+
+    def _report(self, scope: Scope, sent: Scope, status: int, *, duration_s: float) -> None:
+        """Writes a request's line of the access log, and counts its error. `sent` is what the client sent."""
+        state = scope["state"]
+        if (code := state.get(CODE)) is not None:
+            self.count_refusal(code)
+        if scope["path"] not in _QUIET:
+            left = state.get(CLIENT_LEFT, False)
+            _log.info(
+                "The client left before it was answered." if left else "A request was answered.",
+                method=sent["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round(duration_s * 1000, 2),
+                **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
+                **_caller(state),
+            )
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, origin: bytes | None) -> None:
         if scope["path"].endswith("\n"):
@@ -192,6 +214,7 @@ class Edge:
         return kept
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"][CODE] = problem.fault.code
         await response(problem, base_url=self._base_url, instance=scope["path"])(scope, receive, send)
 
 
@@ -204,6 +227,17 @@ def _head_alone(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b""})
 
     return send_head
+
+
+def _caller(state: Mapping[str, Any]) -> dict[str, str]:
+    """Returns who called, as far as that is known, and the code of the error that was the answer, if any."""
+    named = {name: state[name] for name in (CODE, PRESENTED_KID) if name in state}
+    principal: Principal | None = state.get("principal")
+    if principal is not None:
+        named |= {"tenant": principal.tenant_id, "kid": principal.kid}
+        if principal.token is not None:
+            named["token"] = principal.token.token_id
+    return named
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:

@@ -6,12 +6,15 @@ answers malformed HTTP in plain text. Here each of these has a bound, and every 
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Never, cast
 
 import httptools
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -27,7 +30,7 @@ from app.errors import (
     Problem,
 )
 from app.kit.log import get_logger, trace_id_of, trace_id_var
-from app.server.edge import SECURITY_HEADERS, TRACE_HEADER
+from app.server.edge import CLIENT_LEFT, SECURITY_HEADERS, TRACE_HEADER
 from app.server.request_head import Headers, fault_of_head, without_upgrade
 from app.server.transport import Transport
 
@@ -85,7 +88,10 @@ class _StopParsing(Exception):  # noqa: N818 - no error, but the way out of the 
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. Used as `uvicorn.Config(http=partial(GuardedProtocol, limits))`."""
+    """One connection. Used as `uvicorn.Config(http=partial(GuardedProtocol, limits))`.
+
+    `on_refusal` is called with the code of every refusal that is answered here.
+    """
 
     transport: Transport  # type: ignore[assignment]  # it has all that uvicorn uses of a transport
 
@@ -96,6 +102,8 @@ class GuardedProtocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        on_refusal: Callable[[str], None] = lambda _code: None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
@@ -113,12 +121,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._running = 0  # requests that the application has not answered yet
         self._final_response: bytes | None = None  # a refusal that waits for the responses before it
         self._ignores_input = False  # whether further input is dropped
+        self._serving: Any = None  # the cycle of the request that the application answers, or answered last
+        self._half_closed = False  # whether the client has said that it sends no more
+        self._on_refusal = on_refusal
 
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Starts to wait for a request, unless there are too many connections."""
-        wire = Transport(transport, self.loop, is_sending=self._is_sending, write_s=self._limits.write_s)
+        wire = Transport(
+            transport,
+            self.loop,
+            is_sending=self._is_sending,
+            write_s=self._limits.write_s,
+            on_left=self._note_leaving,
+        )
         super().connection_made(cast("asyncio.Transport", wire))
         too_many = len(self.connections) - self._limits.connections
         if too_many > _MAX_ANSWERED_REFUSALS:
@@ -137,7 +154,38 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self.transport.lost()
+        self._note_leaving()
         super().connection_lost(exc)
+        if self._serving is not None and not self._serving.response_complete:
+            self._serving.disconnected = True  # uvicorn tells only the last request of a pipeline
+            self._serving.message_event.set()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Answers what was asked, then closes: a client may end its sending half before (RFC 9112).
+
+        A client that leaves looks the same, so the application is told that it has left: streams and held
+        answers end, since nobody may be there. A request that ends in the middle is refused. Returns whether
+        the connection stays open for answers.
+        """
+        phase = self._phase
+        if phase is not _Phase.NONE and not self._ignores_input and not self.transport.is_closing():
+            self._refuse(
+                Problem(MALFORMED_REQUEST, "The connection was closed before the request was whole.")
+            )
+        if self._is_idle() or phase is _Phase.BODY or self.transport.is_closing():
+            return False
+        self._half_closed = True
+        if self._final_response is None:
+            self._end_after_this()
+        if self._serving is not None:
+            self._serving.message_event.set()
+        return True
+
+    def _note_leaving(self) -> None:
+        """Notes in the state of requests without an answer that their client has left, for the log."""
+        for cycle in (self._serving, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.scope["state"][CLIENT_LEFT] = True
 
     def data_received(self, data: bytes) -> None:
         """Parses the input; on a connection that is closing or was refused, drops it."""
@@ -148,14 +196,6 @@ class GuardedProtocol(HttpToolsProtocol):
         view = memoryview(data)
         for start in range(0, len(data), _SLICE):
             self._receive(view[start : start + _SLICE])
-
-    def eof_received(self) -> None:
-        """Refuses a request that ends in the middle; uvicorn would close without a word."""
-        if self._phase is not _Phase.NONE and not self._ignores_input and not self.transport.is_closing():
-            self._refuse(
-                Problem(MALFORMED_REQUEST, "The connection was closed before the request was whole.")
-            )
-        super().eof_received()
 
     def _receive(self, data: bytes | memoryview) -> None:
         if self._ignores_input or self.transport.is_closing():
@@ -296,7 +336,29 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running += 1
-        super()._start_asgi_task(cycle, app)
+        self._serving = cycle
+        super()._start_asgi_task(cycle, partial(self._serve, cycle, app))
+
+    async def _serve(self, cycle: Any, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs the application. After its request, a client that has closed its sending half has left."""
+        has_request = False
+
+        async def receive_until_left() -> Message:
+            nonlocal has_request
+            message: Message = {"type": "http.disconnect"}
+            if not (has_request and self._half_closed):
+                received = await receive()
+                if not (has_request and self._half_closed):
+                    message = received
+            has_request = has_request or not message.get("more_body", False)
+            return message
+
+        try:
+            await app(scope, receive_until_left, send)
+        finally:
+            if self._half_closed and not cycle.response_complete:
+                cycle.disconnected = True  # it was a stream, or gave up: there is no more to come
+                self.transport.close()
 
     def on_response_complete(self) -> None:
         """Continues with the next request, or sends the refusal that waited for this response."""
@@ -416,6 +478,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 code=problem.fault.code,
                 reason=problem.detail,
             )
+            self._on_refusal(problem.fault.code)
             answer = response(problem, base_url=self._limits.base_url, instance=path)
             answer.raw_headers += [
                 *SECURITY_HEADERS,
@@ -441,7 +504,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_sending(self) -> bool:
         """Returns whether the client may still be sending."""
-        return self._phase is not _Phase.NONE or self._ignores_input
+        return (self._phase is not _Phase.NONE or self._ignores_input) and not self._half_closed
 
 
 def _head_size(target: bytes, headers: Headers) -> int:

@@ -16,6 +16,9 @@ class Transport:
     Input that was not read makes the kernel reset the connection on close, and the reset may overtake the
     response. So while the client `is_sending`, only our end is closed at first, and input is dropped for a
     second. A client that reads nothing for `write_s` seconds of what is buffered for it is disconnected.
+
+    uvloop raises RuntimeError for whatever is done between a client's leaving and `connection_lost`. Here
+    that does nothing but call `on_left`.
     """
 
     def __init__(
@@ -25,22 +28,30 @@ class Transport:
         *,
         is_sending: Callable[[], bool],
         write_s: float,
+        on_left: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._loop = loop
         self._is_sending = is_sending
         self._write_s = write_s
+        self._on_left = on_left
         self._is_ending = False
         self._linger: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._unwritten = 0
         self._paused_at: float | None = None
         self._paused_s = 0.0
-        self.write = transport.write
         self.abort = transport.abort
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends these bytes, unless the client has left."""
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            self._on_left()
 
     # --- reading
 
@@ -62,14 +73,14 @@ class Transport:
         """Stops reading, and the client's time with it."""
         if self._paused_at is None:
             self._paused_at = self._loop.time()
-        self._transport.pause_reading()
+        self._unless_left(self._transport.pause_reading)
 
     def resume_reading(self) -> None:
         """Reads again, and lets the client's time go on."""
         if self._paused_at is not None:
             self._paused_s += self._loop.time() - self._paused_at
             self._paused_at = None
-        self._transport.resume_reading()
+        self._unless_left(self._transport.resume_reading)
 
     # --- the client as a reader
 
@@ -107,8 +118,8 @@ class Transport:
             return
         self._is_ending = True
         if self._is_sending() and self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._transport.resume_reading()
+            self._unless_left(self._transport.write_eof)
+            self._unless_left(self._transport.resume_reading)
             self._linger = self._loop.call_later(_LINGER_S, self._close)
         else:
             self._close()
@@ -118,6 +129,12 @@ class Transport:
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self.watch()
+
+    def _unless_left(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except RuntimeError:
+            self._on_left()
 
     def lost(self) -> None:
         """Cancels the timers, because the connection is gone."""

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Never, cast
 
 import pytest
+import uvloop
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 from uvicorn.config import Config
@@ -17,6 +18,7 @@ from uvicorn.server import ServerState
 
 from app.kit.log import _add_trace_id
 from app.server.protocol import GuardedProtocol, Limits
+from app.server.transport import Transport
 from tests.patience import PATIENCE_S
 from tests.processes import place_for, started
 
@@ -690,3 +692,94 @@ async def test_the_gateway_itself_refuses_in_problem_documents(tmp_path: Path, s
         assert log.count("A request was refused before it was read.") == 2
         assert "Traceback" not in log
         assert "WARNING" not in log.upper()
+
+
+async def test_a_client_that_has_closed_its_sending_half_gets_the_answers_to_what_it_sent() -> None:
+    async with serving() as place, place.connect() as (reader, writer):
+        writer.write(POST.replace(b"/", b"/gate", 1) + GET)
+        writer.write_eof()
+        await asyncio.sleep(0.01)
+        place.app.gate.set()
+        async with asyncio.timeout(PATIENCE_S):
+            answers = answers_in(await reader.read())
+        assert [(status, body) for status, _, body in answers] == [(200, b"seen body"), (200, b"seen ")]
+        assert not place.state.tasks
+
+
+async def test_a_stream_to_a_client_that_has_closed_its_sending_half_ends() -> None:
+    async with serving() as place, place.connect() as (reader, writer):
+        with capture_logs() as lines:
+            writer.write(b"GET /stubborn HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write_eof()
+            async with asyncio.timeout(PATIENCE_S):
+                await reader.read()
+        assert place.app.disconnected == 1
+        assert lines == []
+
+
+@pytest.mark.parametrize("request_", [b"", GET[:20], POST[:-2]], ids=["nothing", "a head", "a body"])
+async def test_a_client_that_ends_in_the_middle_of_a_request_is_refused_and_closed(request_: bytes) -> None:
+    async with serving() as place, place.connect() as (reader, writer):
+        writer.write(request_)
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE_S):
+            said = await reader.read()
+        assert place.app.seen == []
+        if request_:
+            refusal_in(said, 400, "malformed_request")
+        else:
+            assert said == b""
+
+
+def test_clients_that_leave_at_any_moment_cause_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def leave() -> None:
+        async with serving() as place:
+            large = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+            for sent in (GET, GET * 5, POST, POST[:-2], large, GET + b"junk\r\n\r\n"):
+                for turns in range(8):
+                    async with place.connect() as (_, writer):
+                        writer.write(sent)
+                        for _ in range(turns):
+                            await asyncio.sleep(0)
+                        if turns % 2:
+                            writer.transport.abort()
+            async with asyncio.timeout(PATIENCE_S):
+                while place.state.tasks:  # noqa: ASYNC110 - their end is told to nobody
+                    await asyncio.sleep(0.002)
+
+    # On uvloop, as a server: its transports raise where those of asyncio do not.
+    with capture_logs() as lines, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(leave())
+    assert [line for line in lines if line["log_level"] != "info"] == []
+    assert [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+async def test_whatever_is_done_to_a_transport_whose_client_has_left_does_nothing() -> None:
+    class Closed:
+        """As uvloop's are between a client's leaving and `connection_lost`."""
+
+        def _refuse(self, *_: object) -> Never:
+            raise RuntimeError("unable to perform operation; the handler is closed")
+
+        write = pause_reading = resume_reading = write_eof = abort = _refuse
+
+        def is_closing(self) -> bool:
+            return False
+
+        def can_write_eof(self) -> bool:
+            return True
+
+    left: list[bool] = []
+    wire = Transport(
+        cast("asyncio.Transport", Closed()),
+        asyncio.get_running_loop(),
+        is_sending=lambda: True,
+        write_s=1,
+        on_left=lambda: left.append(True),
+    )
+    wire.write(b"an answer")
+    wire.pause_reading()
+    wire.resume_reading()
+    wire.close()
+    assert len(left) == 5
+    wire.lost()
