@@ -30,6 +30,7 @@ _PROCESS_FILES: Final = {
     "contract/test_generated_clients",
     "gateway/test_kill",
     "gateway/test_worker",
+    "server/test_failing_log",
 }
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
@@ -64,6 +65,7 @@ _DEEP_ON_POSTGRESQL: Final = {
     "cli/test_commands",
     "cli/test_money_commands",
     "client_tokens/test_client_token_commands",
+    "dispatch/test_any_failure",
     "following/test_following",
     "gateway/test_chaos_money",
     "gateway/test_every_event",

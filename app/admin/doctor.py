@@ -15,7 +15,7 @@ from app.db import revision
 from app.db.engine import Database, is_sqlite, open_database
 from app.db.sqlite import path_of
 from app.errors import Problem
-from app.generations import leases
+from app.generations import leases, store
 from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
 from app.kit.clock import SystemClock, iso
@@ -165,7 +165,12 @@ async def _following(settings: Settings, db: Database) -> list[Check]:
         if condition is not Condition.CLOSED and name in configured:
             until = f"until {iso(health.until_ms)}" if condition is Condition.OPEN else "about to be tried"
             checks.append(Check(f"credential {name}", "bad", f"{condition} {until}: {health.reason}"))
-    return [*checks, await _waiting(db, now_ms), *await _playground(settings, db, now_ms)]
+    return [
+        *checks,
+        await _unknown(db, now_ms),
+        await _waiting(db, now_ms),
+        *await _playground(settings, db, now_ms),
+    ]
 
 
 async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Check]:
@@ -180,6 +185,20 @@ async def _playground(settings: Settings, db: Database, now_ms: int) -> list[Che
         return [Check("playground", "bad", finding)]
     finding = f"whoever can open /playground uses the limits of key {kid} of {key.tenant_name} ({key.mode})"
     return [Check("playground", "note" if key.mode == "live" else "good", finding)]
+
+
+async def _unknown(db: Database, now_ms: int) -> Check:
+    """Says how many requests are unknown: each may be a job to pay for, which only the operator can find."""
+    found = await db.read(store.unknown_by_mode)
+    if not found:
+        return Check("unknown", "good", "no request is unknown")
+    counts = ", ".join(f"{count} of rg_{mode}_ keys" for mode, (count, _) in sorted(found.items()))
+    oldest_s = max(0, now_ms - min(first_ms for _, first_ms in found.values())) // 1000
+    finding = (
+        f"{counts}, the first for {oldest_s} s: look for their jobs at RunComfy (`reelgate requests list"
+        " --state unknown`), then `reelgate requests resolve`"
+    )
+    return Check("unknown", "note", finding)
 
 
 async def _waiting(db: Database, now_ms: int) -> Check:

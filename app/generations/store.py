@@ -438,6 +438,16 @@ def stuck_since(connection: Connection, state: State, *, before_ms: int, limit: 
     return list(connection.scalars(query))
 
 
+def unknown_by_mode(connection: Connection) -> dict[Mode, tuple[int, int]]:
+    """Returns how many generations of each mode are unknown, and since when the first of them is."""
+    query = (
+        select(generations.c.mode, func.count(), func.min(generations.c.changed_at_ms))
+        .where(literal_column(state_is(State.UNKNOWN)))
+        .group_by(generations.c.mode)
+    )
+    return {mode: (count, first_ms) for mode, count, first_ms in connection.execute(query)}
+
+
 def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) -> dict[Scope, int]:
     """Returns how many of an account's generations are in flight, for every scope that one of them counts in.
 

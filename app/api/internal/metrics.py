@@ -1,20 +1,24 @@
 """`/metrics`, in the format of Prometheus: the numbers of this process, read when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final, get_args
+from dataclasses import dataclass
+from typing import Any, Final, Self, get_args
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from app.api.deps import Open
 from app.auth.keys import Mode
 from app.errors import INVALID_API_KEY, MISSING_API_KEY, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
+from app.generations import store
 from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
+from app.kit.log import buffered_bytes, dropped_lines
 from app.kit.secrets import same
 from app.upstream.breaker import Condition
 
@@ -36,22 +40,36 @@ async def get_metrics(request: Request, gateway: Open) -> Response:
     if not same(presented.strip(), token.get_secret_value()):
         raise Problem(INVALID_API_KEY, "This is not the metrics token.")
     registry = CollectorRegistry(auto_describe=False)
-    backlogs, paused = None, None
+    shared = None
     with suppress(Problem):  # without the database, this process's own numbers are still worth having
-        backlogs, paused = await gateway.db.read(backlog.backlogs), await gateway.db.read(backlog.paused)
-    registry.register(_Collector(gateway, backlogs, paused))
+        shared = await gateway.db.read(_Shared.read)
+    registry.register(_Collector(gateway, request.app.state.refusals, shared))
     return Response(generate_latest(registry), media_type=_TYPE)
 
 
-class _Collector:
-    """Collects the numbers of one gateway; `backlogs` and `paused` are None without a database."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the database knows, of all servers."""
 
-    def __init__(
-        self, gateway: Gateway, backlogs: list[Backlog] | None, paused: dict[Mode, int] | None
-    ) -> None:
+    backlogs: list[Backlog]
+    paused: dict[Mode, int]
+    unknown: dict[Mode, tuple[int, int]]
+
+    @classmethod
+    def read(cls, connection: Connection) -> Self:
+        """Returns the present numbers."""
+        return cls(
+            backlog.backlogs(connection), backlog.paused(connection), store.unknown_by_mode(connection)
+        )
+
+
+class _Collector:
+    """Collects the numbers of one gateway; `shared` is None without a database."""
+
+    def __init__(self, gateway: Gateway, refusals: Mapping[str, int], shared: _Shared | None) -> None:
         self._gateway = gateway
-        self._backlogs = backlogs
-        self._paused = paused
+        self._refusals = refusals
+        self._shared = shared
 
     def collect(self) -> Iterator[Metric]:
         """Yields every metric with its present values."""
@@ -98,8 +116,39 @@ class _Collector:
             "Queued requests that are being sent.",
             value=gateway.dispatch_loop.under_way,
         )
-        if self._backlogs is not None:
-            yield from _of_queues(self._backlogs, self._paused or {}, now_ms)
+        refusals = CounterMetricFamily(
+            "reelgate_refusals", "Calls that were answered with an error, by its code.", labels=["code"]
+        )
+        for code, count in sorted(self._refusals.items()):
+            refusals.add_metric([code], count)
+        yield refusals
+        yield CounterMetricFamily(
+            "reelgate_log_lines_dropped",
+            "Lines of the log that were lost: it could not be written, or not as fast.",
+            value=dropped_lines(),
+        )
+        yield GaugeMetricFamily(
+            "reelgate_log_buffered_bytes",
+            "Size of the lines that are not written yet.",
+            value=buffered_bytes(),
+        )
+        if self._shared is not None:
+            yield from _of_unknown(self._shared.unknown, now_ms)
+            yield from _of_queues(self._shared.backlogs, self._shared.paused, now_ms)
+
+
+def _of_unknown(unknown: Mapping[Mode, tuple[int, int]], now_ms: int) -> Iterator[Metric]:
+    """Yields the metrics of unknown requests, read from the database."""
+    count = GaugeMetricFamily("reelgate_unknown", "Unknown requests of all tenants.", labels=["mode"])
+    oldest = GaugeMetricFamily(
+        "reelgate_unknown_oldest_seconds", "Time since the first of them became unknown.", labels=["mode"]
+    )
+    for mode in _MODES:
+        found, first_ms = unknown.get(mode, (0, now_ms))
+        count.add_metric([mode], found)
+        oldest.add_metric([mode], max(0, now_ms - first_ms) / 1000)
+    yield count
+    yield oldest
 
 
 def _of_queues(backlogs: list[Backlog], paused: dict[Mode, int], now_ms: int) -> Iterator[Metric]:
