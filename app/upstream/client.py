@@ -107,6 +107,22 @@ def _proxy(url: str) -> httpx2.Proxy:
     return httpx2.Proxy(url, ssl_context=to_it)
 
 
+class _Sending:
+    """How much of a request was sent: exception types do not tell, the events of its trace do."""
+
+    def __init__(self) -> None:
+        self.sent = Sent.NOTHING
+
+    async def note(self, name: str, info: dict[str, Any]) -> None:
+        """Takes an event of the trace."""
+        if "request" in info and info["request"].method == b"CONNECT":
+            return  # to the proxy: nothing of ours goes out before it has answered
+        if name == "http11.send_request_headers.started":
+            self.sent = Sent.HEADERS
+        elif name == "http11.send_request_body.started":
+            self.sent = Sent.BODY
+
+
 async def _exchange(
     client: httpx2.AsyncClient,
     method: str,
@@ -118,29 +134,19 @@ async def _exchange(
 ) -> Exchange:
     if deadline_s <= 0:
         return Exchange(Sent.NOTHING, failure="timeout")
-    sent = Sent.NOTHING
+    sending = _Sending()
     status: int | None = None
     headers: dict[str, str] = {}
     body = bytearray()
     complete = False
     failure = ""
 
-    async def trace(name: str, info: dict[str, Any]) -> None:
-        # Exception types do not tell whether the body was sent; these events do.
-        nonlocal sent
-        if "request" in info and info["request"].method == b"CONNECT":
-            return  # to the proxy: nothing of ours goes out before it has answered
-        if name == "http11.send_request_headers.started":
-            sent = Sent.HEADERS
-        elif name == "http11.send_request_body.started":
-            sent = Sent.BODY
-
     request_headers = {"Content-Type": "application/json"} if content is not None else {}
     try:
         async with (
             asyncio.timeout(deadline_s),
             client.stream(
-                method, path, content=content, headers=request_headers, extensions={"trace": trace}
+                method, path, content=content, headers=request_headers, extensions={"trace": sending.note}
             ) as response,
         ):
             status = response.status_code
@@ -159,4 +165,4 @@ async def _exchange(
         task.cancel()  # once more, when the answer is in the caller's hands: it may be a paid job's
     except Exception as error:  # noqa: BLE001 - whatever it is, what was sent and received is evidence
         failure = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
-    return Exchange(sent, status, headers, bytes(body), complete, failure)
+    return Exchange(sending.sent, status, headers, bytes(body), complete, failure)

@@ -28,7 +28,7 @@ from app.quotas.account import Owner, set_limit
 from app.quotas.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
-from tests.gateway.events import Events, Fault, bug, counting
+from tests.gateway.events import Events, Fault, counting
 from tests.gateway.story import LEASE_S, MAX_POLLS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
 from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.patience import PATIENCE_S
@@ -239,7 +239,6 @@ class Theatre:
     async def play(self, stories: Iterable[Story], fault: Fault) -> None:
         """Tell each story in this process, by a gateway of its own, with the fault at its event."""
         for story in stories:
-            story.foreseen = fault is not bug
             events = Events(fault, story.at)
             with counting(events):
                 async with self.stage(story.now_ms) as stage:

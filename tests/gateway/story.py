@@ -51,8 +51,7 @@ class BriskClock(FakeClock):
 class Story:
     """One tenant with one client, and all that the client was ever told, on a disk that outlives it.
 
-    `at` is the number of the event at which the fault happens, `now_ms` how far the story's time has come;
-    `foreseen` is false for an error that nobody foresaw.
+    `at` is the number of the event at which the fault happens, `now_ms` how far the story's time has come.
     """
 
     path: Path
@@ -62,7 +61,6 @@ class Story:
     key: str = ""
     marks: dict[str, str] = field(default_factory=dict)
     now_ms: int = START_MS
-    foreseen: bool = True
     told: list[dict[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
@@ -108,8 +106,8 @@ class Story:
     def lost_while_sending(self) -> bool:
         """Whether it can never be known if the job that waited was sent, so that it is lost.
 
-        The fault came after its leaving the queue was committed and before its outcome was. An error that was
-        foreseen loses no more than what had wholly gone out, and none loses what was not begun to be sent.
+        The fault came after its leaving the queue was committed and before its outcome was. An error, whether
+        it was foreseen or not, loses no more than what had wholly gone out.
         """
         before = self.events[: self.at] if self.fault else []
         if _TAKES not in before:
@@ -119,7 +117,7 @@ class Story:
             return False
         if self.died:
             return True
-        return since[-1].startswith("network: ") and (not self.foreseen or _SENT in since)
+        return since[-1].startswith("network: ") and _SENT in since
 
     def ids(self, job: str) -> set[str]:
         """What the client was told that the job is called, where it was accepted."""
