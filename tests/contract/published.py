@@ -163,7 +163,7 @@ def keeping_the_contract(world: World, contract: Contract) -> Iterator[None]:
     answered: list[tuple[str, str]] = []
 
     async def check(answer: httpx2.Response) -> None:
-        if OUTSIDE.fullmatch(answer.request.url.path):
+        if OUTSIDE.fullmatch("/" + answer.request.url.path.strip("/")):
             return
         await answer.aread()
         answered.append((str(answer.request.url), f"{answer.headers}\n{answer.text}"))

@@ -100,7 +100,8 @@ def test_a_header_that_is_read_must_be_ascii_and_the_refusal_names_it(name: byte
 
 def test_every_header_that_our_code_or_the_framework_reads_is_known_to_be_read() -> None:
     named = re.compile(
-        r"""headers\.get(?:list)?\(\s*"([A-Za-z-]+)"|name == b"([a-z-]+)"|^_?HEADER\w* *= *"([A-Za-z-]+)\""""
+        r"""headers\.get(?:list)?\(\s*"([A-Za-z-]+)"|name == b"([a-z-]+)\""""
+        r"""|^[A-Z_]+(?:: Final)? = "([A-Z][a-z]+(?:-[A-Z][A-Za-z]+)+)"$"""
         r"""|request_headers\["([a-z-]+)"\]|http_(if_\w+|range)\b""",
         re.MULTILINE,
     )
@@ -113,6 +114,8 @@ def test_every_header_that_our_code_or_the_framework_reads_is_known_to_be_read()
         for text in texts
         for match in named.finditer(text)
     }
-    of_answers = {b"content-length", b"cross-origin-resource-policy", b"vary", b"etag", b"location"}
+    of_answers = {b"content-length", b"cross-origin-resource-policy", b"vary", b"etag", b"location"} | {
+        *(b"preference-applied", b"reelgate-media-warnings", b"reelgate-stale"),
+    }
     assert {b"authorization", b"range", b"if-none-match", b"idempotency-key"} <= found
     assert found - of_answers <= READ
