@@ -66,7 +66,7 @@ async def test_a_python_client_is_made_of_the_contract_and_drives_the_gateway(
     client = tmp_path / "reelgate_client"
     generator, contract = python.with_name("openapi-python-client"), ROOT / "openapi.json"
     options = ("--meta", "none", "--fail-on-warning", "--output-path", client)
-    await _run(generator, "generate", "--path", contract, *options, environment=_with_path(python.parent))
+    await _run(generator, "generate", "--path", contract, *options, path=python.parent)
     shutil.copy(DRIVERS / "drive.py", tmp_path)
     async with _serving(world) as url:
         await _run(python, tmp_path / "drive.py", url, env=_identity(world))
