@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import httpcore2
 import pytest
 
+from app.egress.addresses import parse_network
 from app.egress.client import Egress, EgressError, Reach
 
 pytestmark = pytest.mark.anyio
@@ -114,3 +117,28 @@ async def test_what_a_named_host_answers_may_be_told_and_nothing_of_others(serve
     with pytest.raises(EgressError) as caught:
         await got(server, "http://a.test:{port}/")
     assert (caught.value.reason, caught.value.candid) == ("forbidden_address", False)
+
+
+async def test_what_answers_in_an_allowed_network_is_not_told(server: Server) -> None:
+    """It is reached, and no TLS is spoken there; of a host that was named one by one, that may be told."""
+    url = f"https://127.0.0.1:{server.port}/"
+    for reach, candid in (
+        (Reach(networks=(parse_network(f"127.0.0.0/8:{server.port}"),)), False),
+        (Reach(hosts=frozenset({f"127.0.0.1:{server.port}"})), True),
+    ):
+        with pytest.raises(EgressError) as caught:
+            async with Egress().get(url, reach):
+                pass
+        assert (caught.value.reason, caught.value.candid) == ("connect_error", candid)
+    assert len(server.heads) == 2
+
+
+async def test_a_certificate_that_is_not_valid_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: object) -> None:
+        raise httpcore2.ConnectError("TLS") from ssl.SSLCertVerificationError("expired")
+
+    monkeypatch.setattr(httpcore2.AsyncHTTPConnection, "handle_async_request", refuses)
+    with pytest.raises(EgressError, match="certificate"):
+        await got(server, "https://a.test:{port}/")
