@@ -19,7 +19,7 @@ from app.api.headers import rate_limit
 from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
-from app.db import engine, readers, sqlite
+from app.db import engine, postgres, probe, readers, sqlite
 from app.generations.submit import submitter
 
 MORE_MODELS = Path(__file__).parent / "data" / "models"
@@ -29,9 +29,11 @@ MORE_MODELS = Path(__file__).parent / "data" / "models"
 PATIENT_S = 60.0
 _PATIENT: tuple[tuple[Any, str, Any], ...] = (
     (engine, "_ANSWER_S", PATIENT_S),
-    (engine, "_POOL_TIMEOUT_S", PATIENT_S),
+    (engine, "POOL_TIMEOUT_S", PATIENT_S),
+    (postgres, "POOL_TIMEOUT_S", PATIENT_S),
+    (postgres, "GUARDS", {"synchronous_commit": "on", "statement_timeout": "50s", "lock_timeout": "40s"}),
+    (probe, "_PATIENCE_S", PATIENT_S),
     (engine, "_TURN_S", PATIENT_S),
-    (engine, "_POSTGRES_OPTIONS", "-c synchronous_commit=on -c statement_timeout=50s -c lock_timeout=40s"),
     (readers, "BUSY_TIMEOUT_S", PATIENT_S),
     (sqlite, "BUSY_TIMEOUT_S", PATIENT_S),
     (cors, "_MAX_S", PATIENT_S),

@@ -15,8 +15,9 @@ from app.admin.session import AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
 from app.cli.tables import say
 from app.config import PREFIX, Settings, SettingsError, misspelt_variables
+from app.db.outage import DatabaseBusyError
 from app.db.revision import SchemaError
-from app.db.sqlite import DatabaseBusyError, ServerRunningError
+from app.db.sqlite import ServerRunningError
 from app.errors import Problem
 from app.kit.log import configure_logging, get_logger, log_stray_errors
 from app.kit.redaction import redactor
@@ -44,6 +45,9 @@ def settings_or_exit(*, server: bool = False) -> Settings:
         settings = Settings()
     except UnicodeError as error:
         say(f"reelgate: .env is not UTF-8: {error}", err=True)
+        raise typer.Exit(2) from error
+    except OSError as error:
+        typer.echo(f"reelgate: .env cannot be read: {error}", err=True)
         raise typer.Exit(2) from error
     except ValidationError as error:
         for one in error.errors():

@@ -8,12 +8,12 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import Connection, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, Connection, text
 
+from app.db.postgres import CONNECT, OWN_PID
 from app.kit.log import Aside, get_logger
 
 if TYPE_CHECKING:
@@ -27,7 +27,13 @@ ANNOUNCED: Final = "reelgate.announcements"
 _MAX_WAITING: Final = 10_000
 _MAX_AT_ONCE: Final = 500
 _RECONNECT_S: Final = 1.0
+_TRIAL_S: Final = 3.0
+_TRY_POOLER_AGAIN_S: Final = 300.0
 _SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
+
+
+class NotHeardError(Exception):
+    """A connection pooler in transaction mode passes no announcements on."""
 
 
 class Announcement(NamedTuple):
@@ -68,6 +74,7 @@ class Announcements:
         self._listeners: dict[Subject, list[Listener]] = {}
         self._waiting: deque[Announcement] = deque(maxlen=_MAX_WAITING)
         self._sending: asyncio.Task[None] | None = None
+        self._hearing: asyncio.Future[None] | None = None
 
     def subscribe(self, subject: Subject, listener: Listener) -> None:
         """Calls the listener with every announcement of this subject, until it is unsubscribed."""
@@ -111,6 +118,19 @@ class Announcements:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
+    def reconnect(self) -> None:
+        """Makes the connection that listens anew, as after a failover that left the present one open."""
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    async def arrive(self) -> bool:
+        """Returns whether an announcement reaches a connection that listens: not through every pooler."""
+        if self._engine is None:
+            return True
+        async with await connect(self._engine.url) as connection:
+            await connection.execute(f"LISTEN {_CHANNEL}")
+            return await self._arrives(connection, self._engine)
+
     def _tell(self, announcement: Announcement) -> None:
         for subject in announcement.subjects:
             for listener in tuple(self._listeners.get(subject, ())):
@@ -137,23 +157,58 @@ class Announcements:
 
     async def _listen(self, engine: "AsyncEngine") -> None:
         while True:
-            with suppress(Exception):
-                async with await _connect(engine) as connection:
-                    await connection.execute(f"LISTEN {_CHANNEL}")
-                    self._tell_of_losses()  # anything announced before LISTEN was missed
-                    async for notification in connection.notifies():
-                        sender, *words = notification.payload.split(" ")
-                        if sender != self._sender:
-                            self._tell(Announcement(*words))
-            _log.warning("The connection for announcements was lost; reconnecting.")
-            await asyncio.sleep(_RECONNECT_S)
+            pause_s = _RECONNECT_S
+            self._hearing = asyncio.ensure_future(self._hear(engine))
+            try:
+                await asyncio.wait({self._hearing})
+            finally:
+                self._hearing.cancel()
+                (error,) = await asyncio.gather(self._hearing, return_exceptions=True)
+            if isinstance(error, NotHeardError):
+                pause_s = _TRY_POOLER_AGAIN_S
+                _log.warning(
+                    "Announcements do not come through this connection pooler; rows are read instead."
+                )
+            else:
+                _log.warning(
+                    "The connection for announcements was lost; reconnecting.", kind=type(error).__name__
+                )
+            await asyncio.sleep(pause_s)
+
+    async def _hear(self, engine: "AsyncEngine") -> None:
+        """Passes on what other processes announce, until the connection ends.
+
+        Raises:
+            NotHeardError: the connection is one through a pooler, which drops announcements.
+
+        """
+        async with await connect(engine.url) as connection:
+            pooled = await is_pooled(connection)
+            await connection.execute(f"LISTEN {_CHANNEL}")
+            if pooled and not await self._arrives(connection, engine):
+                raise NotHeardError
+            self._tell_of_losses()  # anything announced before LISTEN was missed
+            async for notification in connection.notifies():
+                sender, *words = notification.payload.split(" ")
+                if sender != self._sender and len(words) == len(Announcement._fields):
+                    self._tell(Announcement(*words))
+
+    async def _arrives(self, connection: "psycopg.AsyncConnection[Any]", engine: "AsyncEngine") -> bool:
+        """Returns whether an announcement that is sent now reaches a connection that listens."""
+        async with engine.begin() as other:
+            await other.execute(_SEND, {"channel": _CHANNEL, "messages": [f"{self._sender} trial"]})
+        return [one async for one in connection.notifies(timeout=_TRIAL_S, stop_after=1)] != []
 
 
-async def _connect(engine: "AsyncEngine") -> "psycopg.AsyncConnection[Any]":
+async def connect(url: URL) -> "psycopg.AsyncConnection[Any]":
     """Returns a connection outside the pool: it listens for as long as the process lives."""
-    import psycopg  # noqa: PLC0415 - as above
+    import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
 
-    url = make_url(engine.url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return await psycopg.AsyncConnection.connect(
-        url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=3, keepalives_count=2
-    )
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None, **CONNECT)
+
+
+async def is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:
+    """Returns whether a pooler is between this connection and the server; see `app.db.postgres`."""
+    row = await (await connection.execute(OWN_PID)).fetchone()
+    return row is None or row[0] != connection.info.backend_pid

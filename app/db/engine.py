@@ -10,15 +10,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
 from app.db.keyed_lock import KeyedLocks
+from app.db.outage import OUTAGES, DatabaseBusyError, outage_of, words_of
+from app.db.postgres import POOL_TIMEOUT_S, driver_url, drop_when_useless, open_engine
+from app.db.probe import WriteProbe, problem_of
 from app.db.readers import Readers
-from app.db.sqlite import DatabaseBusyError, Writer, is_outage, path_of
-from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.db.sqlite import Writer, path_of
+from app.errors import Problem
 from app.kit.log import get_logger
 
 if TYPE_CHECKING:
@@ -28,22 +29,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _log = get_logger("db")
-_POOL_TIMEOUT_S = 5.0
 _MAX_TRIES = 5
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
-_RETRY_AFTER_S = 2
-# A committed id is durable before the caller is answered, and no statement outlives the callers' patience.
-_POSTGRES_OPTIONS = "-c synchronous_commit=on -c statement_timeout=5s -c lock_timeout=4s"
-_POSTGRES: dict[str, int | str] = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 6000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 2,
-}
 _TURN_S = 6.0  # of the eight seconds of a submit: the rest is for sending it
 _ANSWER_S = 6.0  # a database server that is frozen or cut off never answers, and enforces no timeout
-_OUTAGES = (DBAPIError, PoolTimeoutError, DatabaseBusyError, OSError)
 
 
 def is_sqlite(url: str) -> bool:
@@ -55,7 +44,7 @@ def sync_url(url: str) -> str:
     """Returns the URL with the driver that migrations use."""
     if is_sqlite(url):
         return url
-    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    return driver_url(url)
 
 
 class NotBegunProblem(Problem):
@@ -72,6 +61,7 @@ class Database:
         self._writer = writer
         self._turns = turns
         self.announcements = Announcements(None if isinstance(readers, Readers) or writer else readers)
+        self._probe = WriteProbe(self.write)
 
     @property
     def dialect(self) -> str:
@@ -101,10 +91,20 @@ class Database:
                 done: tuple[R, list[Announcement]] = await self._writer.run(call)
             else:
                 done = await _bounded(self._write_postgres(call))
-        except _OUTAGES as error:
-            raise _unavailable(error) from error
+        except OUTAGES as error:
+            raise self._unavailable(error) from error
+        self._probe.committed()
         self.announcements.publish(done[1])
         return done[0]
+
+    async def check_writes(self) -> None:
+        """Returns where the database takes writes, as a write of its own has shown a moment ago or does now.
+
+        Raises:
+            Problem: DATABASE_UNAVAILABLE; its detail says why, such as that the database is read-only.
+
+        """
+        await self._probe.check()
 
     @asynccontextmanager
     async def serialized(self, key: str) -> AsyncIterator[None]:
@@ -124,7 +124,7 @@ class Database:
             async with self._turns.of(key):
                 yield
         except DatabaseBusyError as error:
-            raise _unavailable(error, NotBegunProblem) from error
+            raise self._unavailable(error, NotBegunProblem) from error
 
     async def read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -139,8 +139,8 @@ class Database:
             if self._writer is not None:
                 return await self._read(function, *args, **kwargs)
             return await _bounded(self._read(function, *args, **kwargs))
-        except _OUTAGES as error:
-            raise _unavailable(error) from error
+        except OUTAGES as error:
+            raise self._unavailable(error) from error
 
     async def snapshot(self, function: Callable[[Connection], R]) -> R:
         """Runs the function on one unchanging view of the whole database, for as long as it takes.
@@ -164,15 +164,34 @@ class Database:
         try:
             async with self._readers.connect() as connection:
                 return await connection.run_sync(call)
-        except _OUTAGES as error:
-            raise _unavailable(error) from error
+        except OUTAGES as error:
+            raise self._unavailable(error) from error
 
     async def close(self) -> None:
         """Sends the remaining announcements; closes the readers, then the writer, which may checkpoint."""
+        await self._probe.close()
         await self.announcements.close()
         await self._readers.dispose()
         if self._writer is not None:
             await self._writer.close()
+
+    def _unavailable(self, error: Exception, kind: type[Problem] = Problem) -> Exception:
+        """Returns the problem for an outage; an error that is our own fault is returned as it is.
+
+        Such errors are a violated constraint or a wrong statement.
+        """
+        outage = outage_of(error)
+        if outage is None:
+            return error
+        self._probe.failed(outage)
+        cause = getattr(error, "orig", None) or error
+        _log.error(
+            "The database is not available.",
+            reason=outage.reason,
+            error=words_of(error),
+            kind=type(cause).__name__,
+        )
+        return problem_of(outage, kind)
 
     async def _read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -197,23 +216,12 @@ class Database:
 def open_database(url: str, *, pool: int = 10) -> Database:
     """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
     if is_sqlite(url):
-        return Database(Readers(path_of(url), limit=pool, wait_s=_POOL_TIMEOUT_S), Writer(url))
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
-
-    async_url = make_url(url).set(drivername="postgresql+psycopg")
-    own = async_url.query.get("options", "")  # such as a search_path; migrations read it from the URL too
-    options = " ".join((own if isinstance(own, str) else " ".join(own), _POSTGRES_OPTIONS)).strip()
-    engine = create_async_engine(
-        async_url,
-        pool_size=pool,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True,
-        hide_parameters=True,  # parameters contain what callers sent
-        connect_args=_POSTGRES | {"options": options},
-    )
+        return Database(Readers(path_of(url), limit=pool, wait_s=POOL_TIMEOUT_S), Writer(url))
+    engine = open_engine(url, pool=pool)
     # A third of the pool is left to work that takes no keyed lock: recording outcomes above all.
-    return Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
+    db = Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
+    drop_when_useless(engine, db.announcements.reconnect)
+    return db
 
 
 async def _bounded(work: Coroutine[Any, Any, R]) -> R:
@@ -231,15 +239,3 @@ async def _bounded(work: Coroutine[Any, Any, R]) -> R:
     if not task.done():
         raise DatabaseBusyError(f"no answer within {_ANSWER_S:g} s")
     return task.result()
-
-
-def _unavailable(error: Exception, kind: type[Problem] = Problem) -> Exception:
-    """Returns the problem for an outage; an error that is our own fault is returned as it is.
-
-    Such errors are a violated constraint or a wrong statement.
-    """
-    if isinstance(error, DBAPIError) and not is_outage(error):
-        return error
-    cause = getattr(error, "orig", None) or error
-    _log.error("The database is not available.", error=str(cause), kind=type(cause).__name__)
-    return kind(DATABASE_UNAVAILABLE, "The database did not answer in time.", retry_after_s=_RETRY_AFTER_S)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from app.db.sqlite import DatabaseBusyError
+from app.db.outage import DatabaseBusyError
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
 
-from app.db.sqlite import BUSY_TIMEOUT_S, DatabaseBusyError
+from app.db.outage import DatabaseBusyError
+from app.db.sqlite import BUSY_TIMEOUT_S
 
 P = ParamSpec("P")
 R = TypeVar("R")

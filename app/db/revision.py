@@ -8,12 +8,13 @@ from sqlalchemy.pool import NullPool
 
 import app
 from app.db.engine import Database, is_sqlite, open_database, sync_url
-from app.db.sqlite import path_of, write_lock, writer_engine
+from app.db.postgres import CONNECT
+from app.db.sqlite import make_private, path_of, write_lock, writer_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The newest migration; a test compares it with the folder, so that only migrating has to import Alembic."""
 _VERSION: Final = table("alembic_version", column("version_num"))
 
@@ -70,10 +71,15 @@ def _check(revision: str | None) -> None:
 def upgrade(url: str) -> tuple[str | None, str]:
     """Migrates the database to `head()`, and returns the revisions before and after."""
     if is_sqlite(url):
-        path_of(url).parent.mkdir(parents=True, exist_ok=True)
+        path_of(url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with write_lock(path_of(url)):
+            make_private(path_of(url))
             return _upgrade(writer_engine(path_of(url)))
-    return _upgrade(create_engine(sync_url(url), poolclass=NullPool, hide_parameters=True))
+    # Behind a pooler a statement that is prepared here would be another client's under the same name.
+    arguments = CONNECT | {"prepare_threshold": None}
+    return _upgrade(
+        create_engine(sync_url(url), poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    )
 
 
 def _upgrade(engine: Engine) -> tuple[str | None, str]:

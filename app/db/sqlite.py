@@ -17,17 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
+
+from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 MAX_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well below this number
-
-
-class DatabaseBusyError(Exception):
-    """The database cannot serve now: a lock is not free in time, it does not answer, or its file is gone."""
 
 
 class ServerRunningError(Exception):
@@ -39,14 +38,49 @@ def path_of(url: str) -> Path:
     return Path(url.split(":///", 1)[1])
 
 
-def is_outage(error: DBAPIError) -> bool:
-    """Returns whether an error means that the database cannot serve.
+def make_private(path: Path) -> None:
+    """Makes an empty file that only its owner may read; leaves one that is there as it is.
 
-    False means that the statement or its data are wrong.
+    SQLite gives the files beside a database the mode of the database itself. What root makes in somebody's
+    folder belongs to them, so that their server can open it.
+
+    Raises:
+        OSError: it cannot be made.
+
     """
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-        return False  # a wrong statement: SQLite's drivers report it as an OperationalError
-    return not isinstance(error, IntegrityError | DataError | ProgrammingError)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    try:
+        if os.geteuid() == 0:
+            folder = path.parent.stat()
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    finally:
+        os.close(descriptor)
+
+
+def damage_in(path: Path, *, within_s: float) -> str | None:
+    """Returns what is wrong with a file's structure; None where nothing was found in that time.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+
+    """
+    until_s = time.monotonic() + within_s
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    try:
+        connection.set_progress_handler(lambda: time.monotonic() > until_s, 100_000)
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return None
+        if error.sqlite_errorcode in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return str(error)
+        raise
+    finally:
+        connection.close()
+    return None if found == "ok" else " ".join(str(found).split())
 
 
 class FileLock:
@@ -58,7 +92,11 @@ class FileLock:
 
     def acquire(self, *, timeout_s: float) -> bool:
         """Takes the lock; returns False where somebody else keeps it for `timeout_s` seconds."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            make_private(self._path)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         deadline = time.monotonic() + timeout_s
         pause_s = 0.001
         while True:
@@ -91,7 +129,7 @@ def write_lock(path: Path) -> Iterator[None]:
     """
     lock = FileLock(path.with_name(path.name + ".lock"))
     if not lock.acquire(timeout_s=BUSY_TIMEOUT_S):
-        raise DatabaseBusyError("another process holds the database's lock")
+        raise DatabaseBusyError("another process holds the database's lock", LOCKED)
     try:
         yield
     finally:
@@ -106,7 +144,7 @@ def server_lock(url: str) -> FileLock:
 
     """
     path = path_of(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".server"))
     if not lock.acquire(timeout_s=0):
         raise ServerRunningError(
@@ -154,7 +192,7 @@ class Writer:
 
     def __init__(self, url: str) -> None:
         path = path_of(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
         self._inode: int | None = None
         self._gate = threading.Lock()
@@ -190,7 +228,7 @@ class Writer:
                 self._commit_together(works)
                 _answer(works)
         # The last connection to close checkpoints, so it is closed under the lock as well.
-        with suppress(DatabaseBusyError), write_lock(self._path):
+        with suppress(DatabaseBusyError, OSError), write_lock(self._path):
             self._engine.dispose()
 
     def _check_file(self) -> None:
@@ -198,9 +236,9 @@ class Writer:
         try:
             inode = self._path.stat().st_ino
         except OSError as error:
-            raise DatabaseBusyError(f"{self._path} is gone") from error
+            raise DatabaseBusyError(f"{self._path} is gone", GONE) from error
         if self._inode not in {None, inode}:
-            raise DatabaseBusyError(f"{self._path} was replaced by another file")
+            raise DatabaseBusyError(f"{self._path} was replaced by another file", GONE)
         self._inode = inode
 
     def _gather(self) -> tuple[list[_Work], bool]:
@@ -223,10 +261,8 @@ class Writer:
                 for work in works:
                     _run_in_savepoint(connection, work)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
-            # A failure of the savepoint itself is raised as the driver's own error.
-            met = DatabaseBusyError(str(error)) if isinstance(error, sqlite3.Error) else error
             for work in works:
-                work.result, work.error = None, met
+                work.result, work.error = None, error
 
 
 def _run_in_savepoint(connection: Connection, work: _Work) -> None:
@@ -239,7 +275,7 @@ def _run_in_savepoint(connection: Connection, work: _Work) -> None:
         work.result = work.function(connection)
         driver.execute("RELEASE one")
     except BaseException as error:
-        if isinstance(error, sqlite3.Error) or (isinstance(error, DBAPIError) and is_outage(error)):
+        if isinstance(error, sqlite3.Error) or (isinstance(error, DBAPIError) and outage_of(error)):
             raise  # disk full, I/O error, corruption: the whole transaction is in doubt
         driver.execute("ROLLBACK TO one")
         driver.execute("RELEASE one")

@@ -494,3 +494,11 @@ audit_entries = Table(
     Column("reason", String(200)),
     Column("trace_id", String(32)),
 )
+
+# One row, which is written to find out whether the database takes writes (`app.db.probe`).
+write_probes = Table(
+    "write_probes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, default=1),
+    Column("content", Text, nullable=False),
+)

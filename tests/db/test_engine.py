@@ -200,6 +200,7 @@ async def test_a_read_sees_no_half_of_a_write(db: Database) -> None:
 
 async def test_a_writer_that_is_closed_refuses_and_hangs_nobody(db: Database, database_url: str) -> None:
     closing = open_database(database_url)
+    await closing.write(add_counter)  # so that on PostgreSQL there is a connection already
     held = threading.Event()
     first = asyncio.create_task(_outcome(closing.write(_wait_for, held)))
     await asyncio.sleep(0.05)

@@ -249,7 +249,7 @@ async def test_a_server_that_is_not_there_is_unavailable(postgres: str) -> None:
 async def test_an_exhausted_pool_is_unavailable_and_then_again_there(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_POOL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("app.db.postgres.POOL_TIMEOUT_S", 0.1)
     narrow = open_database(postgres, pool=1)
     kid = await narrow.write(add_counter)
     async with narrow._readers.connect():

@@ -363,7 +363,7 @@ async def test_without_the_database_pages_are_told_nothing_and_nobody_asks_it_tw
 
     async def away(*_: Any, **__: Any) -> None:
         asked.append(1)
-        raise engine._unavailable(OSError("the disk is gone"))
+        raise world.gateway.db._unavailable(OSError("the disk is gone"))
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.Database, "read", away)

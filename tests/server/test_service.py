@@ -37,10 +37,10 @@ async def test_a_server_without_its_database_is_alive_but_not_ready(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any, **__: Any) -> None:
-        raise engine._unavailable(OSError("the disk is gone"))
+        raise world.gateway.db._unavailable(OSError("the disk is gone"))
 
-    monkeypatch.setattr(engine.Database, "read", away)
-    monkeypatch.setattr(engine.Database, "write", away)
+    for name in ("read", "write", "check_writes"):
+        monkeypatch.setattr(engine.Database, name, away)
     answer = await world.client.get("/readyz")
     problem_of(answer, 503, "database_unavailable")
     assert "disk" not in answer.text

@@ -1,7 +1,6 @@
 """Health of the service (alive, ready), and the documentation of its errors."""
 
 from fastapi import Request
-from sqlalchemy import Connection, text
 from starlette.responses import Response
 
 from app.api.bodies import json_response
@@ -18,10 +17,10 @@ async def livez() -> Response:
 
 
 async def readyz(request: Request, gateway: Open) -> Response:
-    """200 when requests can be served: the database accepts writes and the server is not shutting down."""
+    """200 when requests can be served: the database takes a write and the server is not shutting down."""
     if getattr(request.app.state, "draining", False):
         raise Problem(SHUTTING_DOWN, "This server is shutting down.", retry_after_s=1)
-    await gateway.db.write(_ask)
+    await gateway.db.check_writes()
     return json_response(health("ready"))
 
 
@@ -36,7 +35,3 @@ async def get_problem(gateway: Open, slug: str) -> Response:
     if fault is None:
         raise Problem(ROUTE_NOT_FOUND, f"There is no problem type {slug[:100]!r}.")
     return json_response(problem_kind(fault, gateway.base_url))
-
-
-def _ask(connection: Connection) -> None:
-    connection.execute(text("SELECT 1"))
