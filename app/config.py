@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -26,13 +26,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app import database_url
+
 PREFIX = "REELGATE_"
 _TEN_YEARS_S = 315_360_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _BRACKETS = re.compile(r"\[[^\[\]]+\]")
-_POSTGRES_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-_WHICH_DATABASE = "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 MIN_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - gives access to the sandbox alone
 
@@ -48,6 +48,8 @@ _FROM_FILES = (
 )
 # Variables with the prefix that are not settings: the README and docs/examples use them.
 _OTHER_VARIABLES = frozenset({"KEY", "URL"})
+_QUOTES = frozenset("\"'`")
+_LAYOUT = frozenset("\n\r\t")  # inside a value: of JSON, and of a list
 _OF_TESTS = "TEST_"  # begins the names that only the tests read
 
 
@@ -115,14 +117,15 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME."
+        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, also of a connection pooler."
         " Default: SQLite in DATA_DIR/reelgate.db.",
     )
     database_pool: int = Field(
         default=10,
         ge=1,
         le=500,
-        description="The maximum number of connections to PostgreSQL, or of SQLite readers.",
+        description="The maximum number of connections to PostgreSQL (beside the one that listens for"
+        " announcements), or of SQLite readers.",
     )
     pepper: SecretStr | None = Field(
         default=None,
@@ -490,19 +493,19 @@ class Settings(BaseSettings):
                     raise ValueError(f"{PREFIX}{name.upper()}_FILE: {path} is empty")
         return values
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_it_was_meant(cls, value: Any) -> Any:
+        if isinstance(value, str) and (fault := _fault_of_text(value)):
+            raise ValueError(fault)
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        scheme, _, rest = value.get_secret_value().partition("://")
-        if scheme == "sqlite" and len(rest) > 1 and rest.startswith("/"):
-            _check_sqlite_path(rest[1:])
-            return value
-        if scheme.lower() not in _POSTGRES_SCHEMES:
-            raise ValueError(_WHICH_DATABASE)
-        _check_postgres_server(rest)
-        return SecretStr(f"postgresql://{rest}")
+        return SecretStr(database_url.normalised(value.get_secret_value()))
 
     @field_validator("host", "sandbox_host")
     @classmethod
@@ -639,15 +642,14 @@ class Settings(BaseSettings):
         """
         single = (self.upstream_token, self.upstream_credentials, self.sandbox_token, self.metrics_token)
         tokens = [one.get_secret_value() for one in single if one is not None]
-        urls = (self.database, self.upstream_proxy_url or "")
-        passwords = [password for url in urls if (password := urlsplit(url).password)]
+        proxy = urlsplit(self.upstream_proxy_url or "").password
         return [
             self.current_pepper(),
             *self.older_peppers(),
             *tokens,
             *(one.token.get_secret_value() for one in self.live_credentials),
-            *passwords,
-            *map(unquote, passwords),
+            *database_url.secrets_of(self.database),
+            *({proxy, unquote(proxy)} if proxy else ()),
         ]
 
     def older_peppers(self) -> list[str]:
@@ -765,33 +767,27 @@ def weak(secret: str) -> bool:
     return len(secret) < MIN_PEPPER_CHARACTERS or len(set(secret)) < MIN_PEPPER_CHARACTERS // 3
 
 
-def _check_sqlite_path(path: str) -> None:
-    if path == ":memory:":
-        raise ValueError("must name a file: a database in memory is not supported")
-    if "?" in path:
-        raise ValueError("must be sqlite:///PATH and no more: options after a ? are not supported")
+def _fault_of_text(value: str) -> str | None:
+    """Returns what a value has that cannot be seen, or that whoever wrote it did not mean to be a part of it.
 
-
-def _check_postgres_server(rest: str) -> None:
-    """Checks the servers that follow `//` in a database URL.
-
-    Raises:
-        ValueError: SQLAlchemy could not read them, or would read something else.
-
+    `docker --env-file`, for one, keeps quotes and blanks that a shell and `.env` take away.
     """
-    server = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    if "," in server and ":" in server:  # SQLAlchemy reads one port, and uses it for all hosts
-        raise ValueError(
-            "cannot have several hosts with ports before its name:"
-            " use postgresql://USER:PASSWORD@/NAME?host=HOST:PORT&host=HOST:PORT"
-        )
-    if not _has_good_port(f"postgresql://{rest}"):
-        raise ValueError(_WHICH_DATABASE)
+    if len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
+        return f"has quotes ({value[0]}) around it, which are a part of the value here: write it without them"
+    if value.endswith("\r"):
+        return "ends with a carriage return: save the file that sets it with Unix line ends"
+    if value != value.strip():
+        return "begins or ends with a blank or a line break: remove it"
+    for position, character in enumerate(value, 1):
+        if not character.isprintable() and character not in _LAYOUT:
+            code = f"U+{ord(character):04X}"
+            return f"has a character that cannot be seen, {code}, at position {position}: type the value anew"
+    return None
 
 
 def _kept_secret(path: Path) -> str:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(os.urandom(32).hex())

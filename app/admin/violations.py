@@ -32,6 +32,8 @@ def faults_of_text(
     if not min_length <= len(text) <= max_length or not text.isprintable():
         bounds = f"{min_length} to {max_length}" if min_length else f"at most {max_length}"
         return [FieldError(pointer, "pattern", f"{noun} is {bounds} printable characters.")]
+    if text != text.strip():
+        return [FieldError(pointer, "pattern", f"{noun} neither begins nor ends with a blank.")]
     if redactor.finds_secret(text):
         return [FieldError(pointer, "secret", f"{noun} has no key, token or other secret in it.")]
     return []

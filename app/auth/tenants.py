@@ -20,7 +20,7 @@ MediaChecks = Literal["enforce", "warn", "off"]
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*)\Z")
 _APP_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,49}\Z")
 _NO_SCHEMES = frozenset({"about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
+_NAME = re.compile(r"(?!.*  )[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,98}[A-Za-z0-9._-])?\Z")
 
 
 class OriginError(ValueError):
@@ -56,8 +56,8 @@ def fault_of_name(name: str) -> FieldError | None:
     if _NAME.match(name):
         return None
     detail = (
-        f"{name[:200]!r} is not a valid tenant name: use 1 to 100 letters, digits, spaces, dots,"
-        " dashes or underscores."
+        f"{quoted(name)} is not a valid tenant name: use 1 to 100 letters, digits, spaces, dots,"
+        " dashes or underscores, beginning with a letter or digit. A space is single, and not at the end."
     )
     return FieldError("#/name", "pattern", detail)
 
