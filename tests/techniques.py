@@ -25,6 +25,7 @@ _PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
 _PROCESS_FILES: Final = {
     "cli/test_dev",
     "cli/test_light_commands",
+    "cli/test_private_files",
     "cli/test_start",
     "console/test_example",
     "contract/test_generated_clients",

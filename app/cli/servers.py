@@ -107,6 +107,7 @@ async def _work(settings: Settings) -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
     async with open_gateway(settings, serving=True) as gateway:
+        await gateway.db.check_writes()
         async with running(gateway):
             _settle_memory()
             _log.info(_AT_WORK, credentials=sorted(gateway.pool.all))
@@ -124,9 +125,11 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
     log_for_server(settings, child=exit_with_parent)
     with plain_errors():
         claim_port(settings.sandbox_host, settings.sandbox_port, "REELGATE_SANDBOX_PORT")
+    os.umask(0o077)  # nobody else may read what callers sent
     data_dir = settings.data_dir / "sandbox"
     with plain_errors():
-        data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, exist_ok=True)
     app = create_sandbox(
         SandboxOptions(
             token=settings.sandbox_token.get_secret_value(),
@@ -145,8 +148,8 @@ def sandbox(settings: Settings, *, exit_with_parent: bool) -> None:
 
 async def _try_to_open(settings: Settings) -> None:
     """Opens the gateway once before uvicorn does, which would report a failure as a stack trace."""
-    async with open_gateway(settings, serving=True):
-        pass
+    async with open_gateway(settings, serving=True) as gateway:
+        await gateway.db.check_writes()
 
 
 def _end_with_parent(server: Server) -> None:

@@ -108,7 +108,7 @@ def _has(connection: Connection, generation_id: str, upstream_request_id: str) -
 
 
 def _append(path: Path, generation_id: str, upstream_request_id: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = json.dumps({"generation": generation_id, "upstream_request_id": upstream_request_id})
     left = f"\n{entry}\n".encode()  # the line break before it keeps it intact after a line that was cut off
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
