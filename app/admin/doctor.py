@@ -1,44 +1,37 @@
-"""Checks of a configuration, and of the database and the servers that it names. They only read.
+"""Checks of a configuration, and of the database and the servers that it names.
 
-They take settings instead of a gateway, because they must also say why no gateway can be opened.
+They change nothing but the one row by which writes are tried. They take settings instead of a gateway,
+because they must also say why no gateway can be opened.
 """
 
+import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Awaitable, Callable
 
+from app.admin import database_checks
+from app.admin.database_checks import Check, Level, UnusableError
 from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError, open_catalog
-from app.config import Settings, SettingsError
-from app.db import revision
-from app.db.engine import Database, is_sqlite, open_database
-from app.db.sqlite import path_of
-from app.errors import Problem
+from app.config import PREFIX, Settings, SettingsError
+from app.db.engine import Database
+from app.db.outage import words_of
+from app.egress.addresses import parse_network
 from app.generations import leases, store
 from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
 from app.kit.clock import SystemClock, iso
+from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
+from app.quotas.limits import parse_limit
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
 from app.upstream.credentials import NONEXISTENT_ID, SANDBOX
 from app.upstream.outcomes import Seen, observe_status
 
-Level = Literal["good", "note", "bad"]
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _MUCH_TOO_LATE_S = 60
 _MAX_SHOWN = 10  # tenants, models
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check."""
-
-    name: str
-    level: Level
-    finding: str
 
 
 async def examine(settings: Settings) -> list[Check]:
@@ -48,6 +41,7 @@ async def examine(settings: Settings) -> list[Check]:
         _check("pepper", lambda: _pepper(settings)),
         _check("catalogue", lambda: _describe(open_catalog(settings))),
         *_clients(settings),
+        *_wrong_settings(settings),
         *await _reach(settings),
     ]
 
@@ -58,6 +52,32 @@ def _check(name: str, examine_one: Callable[[], tuple[Level, str]]) -> Check:
     except (CatalogError, SettingsError, OSError) as error:
         level, finding = "bad", str(error)
     return Check(name, level, finding)
+
+
+async def _safely(name: str, examine_some: Awaitable[list[Check]]) -> list[Check]:
+    """Returns the checks; one that is bad in their place where an error that nobody foresaw ends them."""
+    try:
+        return await examine_some
+    except (UnusableError, SettingsError) as error:
+        return [Check(name, "bad", redactor.redact(str(error)))]
+    except Exception as error:  # noqa: BLE001 - a doctor says what it meets
+        return [Check(name, "bad", redactor.redact(f"{type(error).__name__}: {words_of(error)}"))]
+
+
+def _wrong_settings(settings: Settings) -> list[Check]:
+    """Checks the settings that a server parses when it starts."""
+    found = []
+    parsers: tuple[tuple[str, list[str], Callable[[str], object]], ...] = (
+        ("DEFAULT_LIMITS", settings.default_limits, parse_limit),
+        ("MEDIA_NETWORKS", settings.media_networks, parse_network),
+    )
+    for name, values, parse in parsers:
+        for value in values:
+            try:
+                parse(value)
+            except ValueError as error:
+                found.append(Check("settings", "bad", f"{PREFIX}{name}: {error}"))
+    return found
 
 
 def _pepper(settings: Settings) -> tuple[Level, str]:
@@ -90,46 +110,33 @@ def _clients(settings: Settings) -> list[Check]:
 
 
 async def _reach(settings: Settings) -> list[Check]:
-    checks = await _database(settings)
+    checks = await _safely("database", _database(settings))
+    checks += await _safely("files", asyncio.to_thread(database_checks.modes, settings))
     if not settings.live_credentials:
         checks.append(Check("upstream", "note", "no REELGATE_UPSTREAM_TOKEN: rg_live_ keys get a 503"))
     for one in settings.live_credentials:
         name = "upstream" if settings.upstream_credentials is None else f"upstream {one.name}"
         token = one.token.get_secret_value()
-        checks.append(
-            await _upstream(settings, name, settings.upstream_base_url, token, settings.upstream_proxy_url)
+        checks += await _safely(
+            name,
+            _upstream(settings, name, settings.upstream_base_url, token, settings.upstream_proxy_url),
         )
     if settings.live_credentials and settings.upstream_proxy is None:
         checks += _unused_proxies()
-    sandbox = await _upstream(
-        settings, "sandbox", settings.sandbox_base_url, settings.sandbox_token.get_secret_value()
-    )
+    token = settings.sandbox_token.get_secret_value()
+    (sandbox,) = await _safely("sandbox", _upstream(settings, "sandbox", settings.sandbox_base_url, token))
     if sandbox.level == "bad":  # nobody needs it in production
         sandbox = Check(sandbox.name, "note", f"{sandbox.finding}: rg_test_ keys get a 503")
     return [*checks, sandbox]
 
 
 async def _database(settings: Settings) -> list[Check]:
-    url = settings.database
-    kind = f"sqlite at {path_of(url)}" if is_sqlite(url) else "postgresql"
-    if is_sqlite(url) and not path_of(url).exists():
-        return [Check("database", "bad", f"{kind}: there is no such database; run `reelgate migrate`")]
-    db = open_database(url, pool=1)
-    try:
-        found = await db.read(revision.current)
-        if found != revision.head():
-            needed = revision.head()
-            finding = f"{kind}: schema {found or 'nothing'}, needed {needed}; run `reelgate migrate`"
-            return [Check("database", "bad", finding)]
+    async with database_checks.opened(settings) as db:
         return [
-            Check("database", "good", f"{kind}, schema {found}"),
-            *await _keys(settings, db),
-            *await _following(settings, db),
+            *await database_checks.examine(settings, db),
+            *await _safely("keys", _keys(settings, db)),
+            *await _safely("queue", _following(settings, db)),
         ]
-    except Problem:
-        return [Check("database", "bad", f"{kind}: it cannot be reached")]
-    finally:
-        await db.close()
 
 
 async def _keys(settings: Settings, db: Database) -> list[Check]:
@@ -235,7 +242,7 @@ def _unused_proxies() -> list[Check]:
 
 async def _upstream(
     settings: Settings, name: str, base_url: str, token: str, proxy: str | None = None
-) -> Check:
+) -> list[Check]:
     """Asks for a request that cannot exist, which is free: a 404 shows that the credential is accepted."""
     async with Upstream(
         base_url=base_url,
@@ -248,10 +255,10 @@ async def _upstream(
         base_url += f" (through the proxy {settings.upstream_proxy_host})"
     match observation.seen:
         case Seen.GONE:
-            return Check(name, "good", f"{base_url} accepts the gateway's credential")
+            return [Check(name, "good", f"{base_url} accepts the gateway's credential")]
         case Seen.CREDENTIAL_REFUSED:
-            return Check(name, "bad", f"{base_url} refuses the gateway's credential ({observation.reason})")
+            return [Check(name, "bad", f"{base_url} refuses the gateway's credential ({observation.reason})")]
         case Seen.TIMED_OUT | Seen.UNREACHABLE:
-            return Check(name, "bad", f"{base_url} cannot be reached ({observation.reason})")
+            return [Check(name, "bad", f"{base_url} cannot be reached ({observation.reason})")]
         case _:
-            return Check(name, "bad", f"{base_url} does not answer like RunComfy ({observation.reason})")
+            return [Check(name, "bad", f"{base_url} does not answer like RunComfy ({observation.reason})")]

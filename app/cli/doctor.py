@@ -14,7 +14,7 @@ from app.kit.log import configure_logging
 def doctor(*, as_json: bool) -> None:
     """Runs the checks and prints their results; ends with exit code 1 where something is wrong."""
     settings = settings_or_exit()
-    configure_logging(level="ERROR", as_json=False)
+    configure_logging(level="CRITICAL", as_json=False)  # the findings say what errors would
     found = asyncio.run(checks.examine(settings))
     if as_json:
         print_json([asdict(check) for check in found])

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.scenarios.processes import eventually, place_for, started
-from tests.sql.rows import add_counter
 
 from app.config import Settings
 from app.db import revision, sqlite
 from app.db.engine import open_database
 from app.db.sqlite import make_private, server_lock
 from app.generations.dispatch.spool import Spool
+from tests.processes import eventually, place_for, started
+from tests.rows import add_counter
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
-from tests.sql.rows import add_counter, set_text, text_of
 
 from app.db import postgres
 from app.db.engine import Database, open_database, sync_url
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.harness import until
+from tests.rows import add_counter, set_text, text_of
 
 pytestmark = [
     pytest.mark.anyio,

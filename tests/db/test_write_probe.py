@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event, func, select, text
 from sqlalchemy.pool import NullPool
-from tests.api.published import problem_of
-from tests.sql.rows import add_counter, text_of
 
 from app.db import probe
 from app.db.engine import Database, open_database, sync_url
 from app.db.outage import DAMAGED, NO_SPACE, READ_ONLY
 from app.db.tables import write_probes
 from app.errors import DATABASE_UNAVAILABLE, Problem
+from tests.contract.published import problem_of
 from tests.harness import World
+from tests.rows import add_counter, text_of
 from tests.shared import PATIENT_S
 
 pytestmark = pytest.mark.anyio

@@ -40,7 +40,7 @@ pytestmark = [
 
 PATIENCE_S = 20.0  # only a hung test ever sees it
 OURS = str(Path(app.__file__).parent)
-# The database may fail, too: tests/scenarios/test_every_event.py lets it, at each of its events.
+# The database may fail, too: tests/gateway/test_every_event.py lets it, at each of its events.
 DATABASE = tuple(f"{OURS}/db/{name}.py" for name in ("engine", "sqlite", "keyed_lock"))
 # What makes the record, and what holds errors: a raise in place of these calls is one that no code can meet.
 CORE = {

@@ -13,10 +13,10 @@ from threading import Thread
 
 import httpx2
 import pytest
-from tests.scenarios.processes import Place, Process, a_key, eventually, place_for, rows_of, started
 
 from app.generations.lifecycle import State
 from tests.harness import SUBMIT
+from tests.processes import Place, Process, a_key, eventually, place_for, rows_of, started
 from tests.sandbox.harness import Running
 
 PIPE_BYTES = 4096
