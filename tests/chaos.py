@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 JOB = "chaos-job-1"
@@ -238,6 +239,7 @@ def endless(start: bytes, again: bytes) -> Behaviour:
     return behave
 
 
+@cache
 def gzip_bomb(size_bytes: int = 50_000_000) -> bytes:
     """An answer of a few dozen KiB that unfolds to `size_bytes`."""
     packed = gzip.compress(b'{"request_id": "' + b"x" * size_bytes + b'"}')

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import socket
@@ -35,9 +36,14 @@ _FOR_TESTS = ("fsync = off", "full_page_writes = off", "autovacuum = off")
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis' own, which chooses the profile
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(10_000, 20, 20)  # as in a server; by its defaults it takes a tenth of the tests' time
     profiles.register()
     for name, meaning in techniques.MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return techniques.is_left_out(collection_path, config.getoption("markexpr")) or None
 
 
 # First of all, so that `-m` chooses among the tests by what is marked here.

@@ -75,21 +75,16 @@ _FOR_ONE_TEST: Final = tuple(one.replace("synchronous=FULL", "synchronous=OFF") 
 def thrift() -> Iterator[None]:
     """Inside the block, nothing is done that only a server needs, which lives for long and on a disk.
 
-    SQLite waits for no disk. The garbage collector leaves alone what is there already and comes less often,
-    as in a server: by its defaults it takes a tenth of the tests' time. httpx2 does not look for a library
-    that is not installed, which it does once for each request to an application.
+    SQLite waits for no disk. The garbage collector leaves alone what is there already, as in a server. httpx2
+    does not look for a library that is not installed, which it does once for each request to an application.
     """
-    thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
     with (
         patch.object(sqlite, "_PRAGMAS", _FOR_ONE_TEST),
         patch.object(asgi, "is_running_trio", lambda: False),
     ):
         yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 @contextmanager

@@ -6,11 +6,14 @@ PostgreSQL copy of a test whose statements are no different there, the further s
 further widths of a page.
 """
 
+import itertools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import pytest
+from _pytest.mark.expression import Expression
 
 MARKERS: Final = {
     "postgresql": "needs a PostgreSQL server",
@@ -43,6 +46,7 @@ _CAMPAIGN_FILES: Final = {
     "queue/test_queue_replicas",
     "quotas/test_budget",
 }
+_OF_FILES: Final = {"process": _PROCESS_FILES, "campaign": _CAMPAIGN_FILES}
 
 ON_BOTH: Final = {
     "dispatch/test_unknown",
@@ -113,6 +117,23 @@ def mark(items: Iterable[pytest.Item]) -> None:
             item.add_marker(name)
 
 
+def is_left_out(path: Path, expression: str) -> bool:
+    """Whether `-m` chooses no test of a file, by what is known of the file alone: it is not imported then."""
+    file = f"{path.parent.name}/{path.stem}"
+    certain = {name for name, files in _OF_FILES.items() if file in files}
+    names = set(re.findall(r"\w+", expression)) - {"and", "or", "not"}
+    if not certain or not names or not names <= MARKERS.keys():
+        return False
+    chosen = Expression.compile(expression)
+
+    def is_chosen(marked: set[str]) -> bool:
+        return chosen.evaluate(lambda name, /, **_: name in marked)
+
+    others = MARKERS.keys() - certain
+    sets = (more for count in range(len(others) + 1) for more in itertools.combinations(others, count))
+    return not any(is_chosen(certain.union(more)) for more in sets)
+
+
 def _function(item: pytest.Item) -> str:
     return item.nodeid.partition("[")[0]
 
@@ -129,12 +150,11 @@ def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
     found = set()
     if fixtures & _POSTGRESQL_FIXTURES or "postgresql" in values:
         found.add("postgresql")
-    if fixtures & _PROCESS_FIXTURES or file in _PROCESS_FILES:
+    if fixtures & _PROCESS_FIXTURES:
         found.add("process")
     if "browser" in fixtures:
         found.add("browser")
-    if file in _CAMPAIGN_FILES:
-        found.add("campaign")
+    found |= {name for name, files in _OF_FILES.items() if file in files}
     if _is_deep(item, file, fixtures, has_copy=has_copy and "postgresql" in values):
         found.add("deep")
     return found
