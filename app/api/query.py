@@ -1,7 +1,8 @@
 """Query parameters are as strict as bodies: what an address does not take is refused, never ignored.
 
 A misspelt filter that were ignored would show everything. So an unknown name, a name that is sent twice and
-an empty value are errors; a parameter that takes a list may be repeated.
+an empty value are errors; a parameter that takes a list may be repeated, and one whose default is an empty
+text may be sent so.
 """
 
 import difflib
@@ -9,7 +10,7 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from fastapi import params
 from fastapi.dependencies.utils import get_dependant, get_flat_params
@@ -27,6 +28,13 @@ _MAX_NAME: Final = 100
 _REQUEST: Final = "request"
 
 
+class _Takes(NamedTuple):
+    """What a parameter takes: many values, and no value."""
+
+    many: bool = False
+    nothing: bool = False
+
+
 def strict(handler: Handler, *more: str, path: str = "") -> Handler:
     """Returns the handler of a route that refuses every query parameter that the route does not take.
 
@@ -35,7 +43,7 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
     authentication.
     """
     signature = inspect.signature(handler)
-    names = _declared(handler, path) | dict.fromkeys(more, False)
+    names = _declared(handler, path) | dict.fromkeys(more, _Takes())
     takes_request = _REQUEST in signature.parameters
 
     @functools.wraps(handler)
@@ -57,16 +65,16 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
 
 def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
     """Returns the refusal of parameters with invalid values, which also names all that its route refuses."""
-    names: Mapping[str, bool] = getattr(request.scope.get("endpoint"), "query_names", {})
+    names: Mapping[str, _Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
     strange = {one.pointer: one for one in (*invalid, *_faults(request, names))}
     return _problem(list(strange.values()))
 
 
-def _declared(handler: Handler, path: str) -> dict[str, bool]:
-    """Returns the names of the query parameters in a handler's signature, and whether each takes a list."""
+def _declared(handler: Handler, path: str) -> dict[str, _Takes]:
+    """Returns the names of the query parameters in a handler's signature, and what each takes."""
     fields = get_flat_params(get_dependant(path=path.replace(":path", ""), call=handler))
     return {
-        field.alias: _is_list(field.field_info.annotation)
+        field.alias: _Takes(_is_list(field.field_info.annotation), field.field_info.default == "")
         for field in fields
         if isinstance(field.field_info, params.Query)
     }
@@ -76,7 +84,7 @@ def _is_list(annotation: Any) -> bool:
     return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
 
 
-def _faults(request: Request, names: Mapping[str, bool]) -> list[FieldError]:
+def _faults(request: Request, names: Mapping[str, _Takes]) -> list[FieldError]:
     if not request.scope.get("query_string"):
         return []
     sent = request.query_params.multi_items()
@@ -88,9 +96,9 @@ def _faults(request: Request, names: Mapping[str, bool]) -> list[FieldError]:
             break
         if name not in names:
             errors.append(_error(name, "unknown_parameter", _unknown(name, list(names))))
-        elif counts[name] > 1 and not names[name]:
+        elif counts[name] > 1 and not names[name].many:
             errors.append(_error(name, "repeated", f"was sent {counts[name]} times; send it once"))
-        elif name in empty:
+        elif name in empty and not names[name].nothing:
             errors.append(_error(name, "empty", "is empty; leave it out instead"))
     return errors
 

@@ -71,8 +71,8 @@ class Model:
     def matches(self, text: str) -> bool:
         """Returns whether the id, the name or the description has this text, upper and lower case alike."""
         wanted = text.casefold()
-        places = (self.model_id, self.display_name, self.file.get("description") or "")
-        return any(wanted in place.casefold() for place in places)
+        texts = (self.model_id, self.display_name, self.file.get("description") or "")
+        return any(wanted in text.casefold() for text in texts)
 
     def price(self, body: Mapping[str, Any]) -> int:
         """Returns the price of a valid body in micro-credits.

@@ -47,7 +47,7 @@ def settings_or_exit(*, server: bool = False) -> Settings:
         say(f"reelgate: .env is not UTF-8: {error}", err=True)
         raise typer.Exit(2) from error
     except OSError as error:
-        typer.echo(f"reelgate: .env cannot be read: {error}", err=True)
+        say(f"reelgate: .env cannot be read: {error}", err=True)
         raise typer.Exit(2) from error
     except ValidationError as error:
         for one in error.errors():

@@ -51,8 +51,8 @@ def unpack(value: str) -> Unpacked:
         DataURIRefused: a browser would not read it either.
 
     """
-    head, _, body = value.partition(",")
-    data = _decoded(body) if _FORM.fullmatch(head + ",") is not None else None
+    head, comma, body = value.partition(",")
+    data = _decoded(body) if _FORM.fullmatch(head + comma) is not None else None
     if data is None:  # in one of the many other ways of writing it
         head, body, data = _read(value)
     found = _TYPE.match(head, 5)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.doctor import Check, examine
+from app.admin.database_checks import Check
+from app.admin.doctor import examine
 from tests.harness import settings_for
 
 pytestmark = pytest.mark.anyio

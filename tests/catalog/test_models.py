@@ -134,7 +134,6 @@ async def test_a_page_that_cannot_be_is_refused(world: World) -> None:
 
 async def test_a_model_that_is_not_there_is_not_found(world: World) -> None:
     for model_id in (
-        "",
         "x",
         f"{DREAMINA}x",
         DREAMINA.upper(),

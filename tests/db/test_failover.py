@@ -120,7 +120,7 @@ async def test_the_connection_that_listens_is_made_anew_as_well(db: Database) ->
     """It would go on listening to a server that nobody announces anything to any more."""
     kid = await db.write(add_counter)
     heard = threading.Event()
-    db.announcements.subscribe(lambda message: heard.set() if message is None else None)
+    db.announcements.subscribe("any", lambda message: heard.set() if message is None else None)
     async with db.announcements.heard():
         await until(heard.is_set)
         before = await db.read(_listening)

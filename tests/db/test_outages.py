@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app.db import engine, revision, sqlite
+from app.db import readers, revision, sqlite
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import ServerRunningError, server_lock
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -38,7 +38,7 @@ def path(tmp_path: Path, sqlite_template: Path) -> Path:
 async def impatient(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """An SQLite database that waits 0.2 s for others instead of 5."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(readers, "BUSY_TIMEOUT_S", 0.2)
     database = open_database(f"sqlite:///{path}")
     yield database
     await database.close()

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from app.db import probe
 from app.db.engine import Database, open_database, sync_url
 from app.db.outage import DAMAGED, NO_SPACE, READ_ONLY
+from app.db.readers import Readers
 from app.db.tables import write_probes
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.contract.published import problem_of
@@ -201,6 +202,7 @@ async def test_a_read_only_database_is_named_and_is_good_again(database_url: str
         await asyncio.to_thread(
             _administer, database_url, "SET default_transaction_read_only = off", f"{alter} off"
         )
+        assert not isinstance(db._readers, Readers)
         db._readers.sync_engine.pool.dispose()
         await _is_good_again(db)
     finally:

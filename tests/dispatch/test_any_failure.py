@@ -256,8 +256,8 @@ def nothing_aside_works(world: World) -> Iterator[None]:
 
     before = structlog.get_config()
     structlog.configure(processors=[broken])
-    listeners = world.gateway.db.announcements._listeners
-    listeners.insert(0, broken)
+    announcements = world.gateway.db.announcements
+    announcements.subscribe((world.tenant_id, "test"), broken)
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
             *((Pool, name) for name in dir(Pool) if name.startswith("record_")),
@@ -266,7 +266,7 @@ def nothing_aside_works(world: World) -> Iterator[None]:
         ):
             patch.setattr(owner, name, broken)
         yield
-    listeners.remove(broken)
+    announcements.unsubscribe((world.tenant_id, "test"), broken)
     structlog.configure(**before)
 
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 
 MODEL = SUBMIT.removeprefix("/v1/models/")
 INTERNAL = (("GET", "/metrics"), ("GET", "/openapi.json"))
+MAY_BE_EMPTY = {"search", "category"}  # of forms whose fields are left blank
 TAKES: dict[str, Any] = {"limit": "5", "offset": "0", "state": "failed", "include_cost": "true", "wait": "0"}
 
 
@@ -54,8 +55,9 @@ async def test_every_route_refuses_what_it_does_not_take_and_names_the_nearest(w
         for name in names:
             (error,) = await refused(world, route.method, f"{place}?{name.replace('_', '').upper()}x=1")
             assert f"did you mean `{name}`?" in error["detail"], (place, error)
-            (error,) = await refused(world, route.method, f"{place}?{name}=")
-            assert error["pointer"].startswith(f"#/query/{name}"), (place, error)
+            if name not in MAY_BE_EMPTY:
+                (error,) = await refused(world, route.method, f"{place}?{name}=")
+                assert error["pointer"].startswith(f"#/query/{name}"), (place, error)
         if not names:
             assert "takes no query parameters" in error["detail"]
 

@@ -36,6 +36,7 @@ WITHOUT_OWNER = {
 """Operations with an id in their path that is nobody's in particular, or no request's."""
 TENANT_WIDE = {
     "list_models",
+    "list_model_categories",
     "list_requests",
     "get_quota",
     "stream_events",

@@ -166,8 +166,6 @@ KNOWN = (
     f"//{DREAMINA}//",
 )
 UNKNOWN = (
-    "",
-    "/",
     "bytedance",
     "bytedance/dreamina-3-0",
     f"{DREAMINA}/extra",
