@@ -51,9 +51,10 @@ class Addresses:
         """Returns the methods of all routes at an address, as `Allow` has them; empty where there is none.
 
         HEAD is answered wherever GET is, and OPTIONS wherever there is anything. `/` stands for the server as
-        a whole.
+        a whole. Where routes have just this address, it is theirs: `/v1/models/categories` is no model's.
         """
         fitting = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
+        fitting = [one for one in fitting if getattr(one, "path", None) == scope["path"]] or fitting
         found = {method for route in fitting for method in getattr(route, "methods", None) or ("GET",)}
         if not found:
             return _WHOLE if scope["path"] == "/" else ""

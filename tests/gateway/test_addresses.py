@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.routing import compile_path
 from structlog.testing import capture_logs
 
 from app.api.addresses import Addresses
@@ -72,7 +71,7 @@ async def test_options_without_an_origin_is_answered_with_what_is_allowed(world:
     key = {"Authorization": ""}
     for route in ROUTES:
         answer = await world.client.options(place_of(route), headers=key)
-        methods = {one.method for one in ROUTES if compile_path(one.path)[0].match(place_of(route))}
+        methods = {one.method for one in ROUTES if one.path == route.path}
         expected = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
         assert (answer.status_code, answer.content) == (204, b""), route.path
         assert set(answer.headers["allow"].split(", ")) == expected
