@@ -8,7 +8,7 @@ from app.api.routes import ROUTES
 from app.db import engine
 from app.errors import CATALOGUE
 from app.generations.following.tracker import Tracker
-from tests.contract.published import OURS, problem_of
+from tests.contract.published import OURS, problem_of, route_of
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA
 
@@ -105,6 +105,8 @@ async def test_every_address_names_the_methods_that_it_takes(world: World) -> No
         expected = {one.method for one in ROUTES if one.path == route.path} | {"OPTIONS"}
         expected |= {"HEAD"} if "GET" in expected else set()
         for method in {"PUT", "DELETE", "PATCH", "GET", "HEAD", "POST"} - expected:
+            if route_of(method, path):  # by a route of wider addresses: a model may be called so
+                continue
             answer = await world.client.request(method, path)
             assert answer.status_code == 405, (method, path)
             assert set(answer.headers["allow"].split(", ")) == expected
