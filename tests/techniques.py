@@ -54,7 +54,6 @@ ON_BOTH: Final = {
     "following/test_events",
     "following/test_permits",
     "generations/test_requests",
-    "queue/test_queueing",
     "quotas/test_balances",
     "quotas/test_quota",
     "submit/test_idempotency",
@@ -74,6 +73,7 @@ _DEEP_ON_POSTGRESQL: Final = {
     "following/test_following",
     "gateway/test_chaos_money",
     "gateway/test_every_event",
+    "gateway/test_kill",
     "machine/test_machine",
     "queue/test_fair_over_time",
     "quotas/test_budget",
@@ -82,11 +82,12 @@ _DEEP_ON_POSTGRESQL: Final = {
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
+    "test_ten_tenants_share_five_places_as_their_weights_say_though_one_floods",
     "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
 }
-"""Random searches that are deep as a whole: each guarantee that they look for has a test of its own."""
+"""Long searches that are deep as a whole: each guarantee that they look for has a test of its own."""
 
 _FETCHING: Final = {"contract/test_generated_clients"}
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules."""

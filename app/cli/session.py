@@ -162,9 +162,7 @@ def _is_of_catalogue(error: Exception) -> bool:
 
 def fail(message: str) -> NoReturn:
     """Prints a message on standard error and ends the command with exit code 1."""
-    for line in f"reelgate: {message}".split(
-        "\n"
-    ):  # what is wrong with model files has a line for each fault
+    for line in f"reelgate: {message}".split("\n"):  # wrong model files have a line for each fault
         say(line, err=True)
     raise typer.Exit(1)
 

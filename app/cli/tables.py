@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from app.kit.clock import iso
+from app.kit.log import flush_log
 from app.kit.text import printable
 from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
@@ -31,7 +32,9 @@ def _escaped(line: str) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Prints one line, on standard error if `err`."""
+    """Prints one line, on standard error if `err`: below the lines of the log that tell why."""
+    if err:
+        flush_log()
     typer.echo(printable(text), err=err)
 
 

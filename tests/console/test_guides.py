@@ -103,12 +103,11 @@ async def test_an_installation_without_documents_has_a_home_page_without_guides(
     assert 'href="docs"' in text
 
 
-@pytest.mark.parametrize("prefix", ["", "/video"])
-async def test_the_pages_work_below_a_path_in_a_browser(world: World, browser: Browser, prefix: str) -> None:
+async def test_the_pages_work_below_a_path_in_a_browser(world: World, browser: Browser) -> None:
     await give_its_key(world)
     edge = Edge(world.app, "http://gateway.test")
     async with (
-        served(below(edge, prefix) if prefix else edge) as port,
+        served(below(edge, "/video")) as port,
         await browser.new_context() as context,
     ):
         context.set_default_timeout(PATIENCE_S * 1000)
@@ -125,6 +124,6 @@ async def test_the_pages_work_below_a_path_in_a_browser(world: World, browser: B
             ("/playground", "main[data-ready] #price:not(.stale)"),
             ("/guides/operating", "#commands"),
         ):
-            await page.goto(f"http://{HOST}:{port}{prefix}{path}")
+            await page.goto(f"http://{HOST}:{port}/video{path}")
             await page.locator(shown).first.wait_for()
         assert failed == []
