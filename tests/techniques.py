@@ -55,7 +55,6 @@ ON_BOTH: Final = {
     "following/test_permits",
     "generations/test_requests",
     "quotas/test_balances",
-    "quotas/test_quota",
     "submit/test_idempotency",
     "submit/test_submit",
 }
@@ -82,12 +81,15 @@ _DEEP_ON_POSTGRESQL: Final = {
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
+    "test_a_gateway_that_breaks_its_promise_is_caught",
+    "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",
     "test_ten_tenants_share_five_places_as_their_weights_say_though_one_floods",
     "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
 }
-"""Long searches that are deep as a whole: each guarantee that they look for has a test of its own."""
+"""Long searches that are deep as a whole: each guarantee that they look for has a test of its own, or, where a
+broken gateway has to be caught, the search that must catch it."""
 
 _FETCHING: Final = {"contract/test_generated_clients"}
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules."""

@@ -30,9 +30,8 @@ from tests.sandbox.harness import Running
 pytestmark = pytest.mark.anyio
 
 BATCH = 8  # stories that end badly before the gateway that mends them starts; one, where jobs wait
-PARTS = (
-    6  # of a story's events, each a test of its own: they run side by side, and `make test` runs the first
-)
+PARTS = 10
+"""Of a story's events, each a test of its own: they run side by side, and `make test` runs the first."""
 LEAST = 40  # events of a story: with fewer, nobody would count
 KINDS = {
     "sqlite": {"statement", "savepoint", "commit", "network"},

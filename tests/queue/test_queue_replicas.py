@@ -20,7 +20,7 @@ from tests.sandbox.harness import Running
 
 AT_ONCE = 5
 JOBS_FOR_EACH = 10
-VICTIMS = ((0, 1), (0, 1, 0, 2, 2, 1))
+VICTIMS = ((0,), (0, 1, 0, 2, 2, 1))
 """Who is killed, one after another, in each part of the test."""
 
 
