@@ -88,7 +88,7 @@ _LONG: Final = {
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
 }
-"""Long searches that are deep as a whole: each guarantee that they look for has a test of its own, or, where a
+"""Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""
 
 _FETCHING: Final = {"contract/test_generated_clients"}
