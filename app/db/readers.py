@@ -154,10 +154,10 @@ class _Reader:
     @classmethod
     async def opened(cls, file: Path) -> "_Reader":
         """Opens the file for reading alone."""
+        connection = aiosqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        connection._thread.daemon = True  # noqa: SLF001 - a process that breaks off must end all the same
         try:
-            return cls(
-                await aiosqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
-            )
+            return cls(await connection)
         except sqlite3.Error as error:
             raise OperationalError(None, None, error) from error
 

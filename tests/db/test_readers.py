@@ -67,6 +67,7 @@ async def test_as_many_reads_run_at_once_as_there_are_connections_and_the_next_w
 ) -> None:
     reads = await _occupied(few, gate)
     assert len(set(gate.inside)) == THREADS
+    assert all(thread.daemon for thread in gate.inside), "a process that breaks off would never end"
     late = asyncio.create_task(few.read(one))
     await asyncio.sleep(0.01)
     assert not late.done()
