@@ -71,6 +71,11 @@ class Play:
             await self.quoted()
         await self.page.locator("#go").click()
 
+    async def generate_again(self) -> None:
+        """Press the button once more, later than the second half of a double click can come."""
+        await self.page.wait_for_timeout(800)
+        await self.page.locator("#go").click()
+
     async def ended(self, phase: str) -> None:
         """Let the job run, and end."""
         await self.shows("queued")
