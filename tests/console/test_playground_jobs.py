@@ -48,7 +48,8 @@ async def test_two_clicks_make_one_job_and_so_do_more_while_it_is_under_way(play
     await play.page.get_by_label("Prompt").press("Control+Enter")
     assert play.relay.asked(SUBMIT) == 1
     await play.page.get_by_label("Prompt").fill("another [sandbox:queued]")
-    await play.page.locator('#go[aria-disabled="false"]').click()
+    await play.page.locator('#go[aria-disabled="false"]').wait_for()
+    await play.generate_again()
     await until(lambda: play.relay.asked(SUBMIT) == 2)
     keys = re.findall(r"(?im)^idempotency-key: (\S+)", play.relay.text)
     assert len(set(keys)) == 2
