@@ -40,7 +40,7 @@ async def test_a_list_can_be_searched_and_filtered(world: World) -> None:
     assert await _ids(world, "search=bytedance&category=text-to-audio") == [AUDIO]
     assert await _ids(world, "kind=model") == everything
     assert await _ids(world, "kind=workflow") == []
-    # So does a form of RunComfy's clients whose fields are left blank.
+    # So does a form whose fields are left blank.
     assert await _ids(world, "search=&category=") == everything
 
 
