@@ -1,6 +1,9 @@
 # One image; the role is the command: serve (default), worker, migrate, sandbox, doctor …
-# To pin the base: --build-arg PYTHON_IMAGE=python@sha256:…
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# Another base: --build-arg PYTHON_IMAGE=python:… — by default the next stage, whose digest is an index of every
+# architecture. How to renew it is in CONTRIBUTING.md.
+ARG PYTHON_IMAGE=base
+FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS base
+
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /opt/reelgate
 RUN python -m venv .venv
