@@ -214,7 +214,8 @@ export class Reelgate {
    * {@link ReelgateError} with the code `job_failed` or `job_cancelled`, and the `result`.
    *
    * All requests that are followed share one connection, so that calls are not kept waiting by the six that a
-   * browser has for a host: make one `Reelgate` for a page.
+   * browser has for a host: make one `Reelgate` for a page. Of all tabs with pages of an origin, the one that came
+   * to the front last has that connection, and the others poll; pages without TLS have one each.
    */
   follow(requestId: string, options?: FollowOptions): Promise<Result>;
 

@@ -165,11 +165,14 @@ export class Reelgate {
   /** Serves all followers, over one connection at a time: browsers have six for a gateway, and calls need some. */
   async #watch() {
     this.#isWatching = true;
+    const place = new Place(this.#base, () => this.#round.abort());
     const live = () => [...this.#followers].filter(({ last }) => !last.final);
     const patience = new Patience(undefined, FOLLOW);
     let polls = 0; // to do before the next stream
     let mute = 0; // streams in a row that told nothing
     while (live().length) {
+      await place.take();
+      const mayHold = place.isMine;
       const round = (this.#round = new AbortController());
       const { signal } = round;
       const served = live().slice(0, MOST);
@@ -183,7 +186,8 @@ export class Reelgate {
       try {
         if (served.length > 1) await passed(50, signal); // more may be about to follow
         signal.throwIfAborted();
-        for await (const change of polls ? this.#poll(served, signal) : this.#stream(served, signal)) {
+        const changes = mayHold && !polls ? this.#stream(served, signal) : this.#poll(served, signal, mayHold);
+        for await (const change of changes) {
           patience.spent = 0;
           for (const one of served) isNew = one.take(change) || isNew;
         }
@@ -199,7 +203,7 @@ export class Reelgate {
       if (polls) polls -= 1;
       else if (failure?.code === "too_many_streams") [polls, failure] = [POLLS, null];
       else if (isNew) mute = 0;
-      else if (++mute > 1) polls = POLLS;
+      else if (mayHold && ++mute > 1) polls = POLLS;
       try {
         await patience.after(failure);
       } catch (error) {
@@ -210,6 +214,7 @@ export class Reelgate {
         }
       }
     }
+    place.leave();
     this.#isWatching = false;
   }
 
@@ -244,12 +249,12 @@ export class Reelgate {
   }
 
   /** The same by one call after another: the record of each, once the status is not the tag's. */
-  async *#poll(served, signal) {
+  async *#poll(served, signal, mayHold) {
     const tagOf = async (answer) => answer.headers.get("ETag");
     for (const one of served) {
       /** @type {Record<string, string>} */
       const headers = { "If-None-Match": one.tag };
-      if (served.length === 1) headers.Prefer = "wait=25";
+      if (mayHold && served.length === 1) headers.Prefer = "wait=25";
       const found = await this.#once(path`requests/${one.id}/status`, { headers, signal }, tagOf).catch(
         (error) => {
           if (error instanceof ReelgateError && error.status === 404) error.requestId ??= one.id;
@@ -351,6 +356,61 @@ export class Reelgate {
     // Where this computer's clock knows no end, or one that is past, the server tells.
     const until = left > 0 ? Date.now() + left - Math.min(30_000, left / 5) : Infinity;
     this.#token = { value: token, until };
+  }
+}
+
+/**
+ * The right to hold a connection open: of a browser's pages that share its six to a gateway, one has it, the one
+ * that came to the front last, and the others poll. Where there are no locks, as in Node.js and in pages without
+ * TLS, each has it.
+ */
+class Place {
+  isMine = false;
+  #free = () => {};
+  #isFirst = true; // of all that want it: goes before the one that has it
+  #left = new AbortController();
+
+  /**
+   * @param {string} base of the gateway
+   * @param {() => void} changed called when another page has it now, or this one may take it
+   */
+  constructor(base, changed) {
+    const { document, navigator, location } = globalThis;
+    this.name = `reelgate ${base}`;
+    this.changed = changed;
+    this.locks = location && navigator?.locks;
+    this.#isFirst = document?.hidden === false;
+    const seen = () => {
+      this.#isFirst = !document.hidden;
+      if (this.#isFirst && !this.isMine) changed();
+    };
+    document?.addEventListener("visibilitychange", seen, { signal: this.#left.signal });
+  }
+
+  /** Takes it, where it is free or this page is in front. */
+  async take() {
+    if (this.isMine) return;
+    const options = this.#isFirst ? { steal: true } : { ifAvailable: true };
+    this.#isFirst = false;
+    await new Promise((asked) => {
+      const hold = (lock) => {
+        this.isMine = Boolean(lock);
+        asked(undefined);
+        return lock && new Promise((free) => (this.#free = () => free(undefined)));
+      };
+      const lost = (error) => {
+        this.isMine = error?.name !== "AbortError"; // but for this, locks cannot be used here
+        asked(undefined);
+        this.changed();
+      };
+      if (this.locks) this.locks.request(this.name, options, hold).catch(lost);
+      else hold(true);
+    });
+  }
+
+  leave() {
+    this.#left.abort();
+    this.#free();
   }
 }
 
