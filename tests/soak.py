@@ -6,7 +6,8 @@ every body that it received is laid beside the books. The exit code is 1 when a 
 
 `--replicas 3 --workers 2` has several on one PostgreSQL database, and every client also has a stream of its
 tenant's events. `--rolling` ends them by SIGTERM, one after another, which no client may notice but where it
-finds nobody.
+finds nobody. With `--bad-log`, every server's standard error is drawn at random: a file, a full disk, a pipe
+that nobody reads or whose reader leaves, or closed.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Row, create_engine, select, text
 from sqlalchemy.engine import make_url
@@ -44,7 +46,7 @@ from tests.processes import in_database, place_for
 from tests.sandbox.harness import ManualClock, Running, running
 from tests.soak_clients import GENTLE, WEIGHTS, Caller, Job, callers
 from tests.soak_replicas import Fleet, fleet
-from tests.soak_server import Servers, servers
+from tests.soak_server import BAD, SOUND, Servers, servers
 from tests.soak_watchers import WATCHED, Watcher, watchers
 
 CLIENTS = 8
@@ -68,6 +70,7 @@ REPLICAS = {
     "DRAIN_DELAY_S": "0.3",
 }
 KILLED = {"READ_DEADLINE_S": "1"}  # so that a dead server's leases end within seconds
+CHATTY = {"LOG_LEVEL": "INFO"}  # a line and more for each call
 RELIEVED = {"SUBMIT_DEADLINE_S": "8", "DISPATCH_LEASE_S": "30"}  # the defaults: nobody dies
 UPSTREAM = {"concurrency": 1000, "queue_s": 0.02, "run_s": 0.1, "keep_calls": 10**7, "keep_jobs": 10**7}
 MOST = 900_000_000
@@ -90,6 +93,9 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=0, help="so many servers on one PostgreSQL database")
     parser.add_argument("--workers", type=int, default=0, help="and so many workers, in place of their loops")
     parser.add_argument("--rolling", action="store_true", help="ask them to leave, one after another")
+    parser.add_argument(
+        "--bad-log", action="store_true", help="to most servers' standard error no line can go"
+    )
     chosen = parser.parse_args()
     if chosen.replicas and chosen.database == "sqlite":
         parser.error("an SQLite database belongs to one server.")
@@ -109,9 +115,9 @@ def _soak(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
     revision.upgrade(url)
     tenant_keys = [_tenant(url, limited=limited) for limited in (False, True)]
     with running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **UPSTREAM) as sandbox:
-        place = place_for(folder, url, sandbox.options.public_url, **SETTINGS)
+        place = place_for(folder, url, sandbox.options.public_url, **_settings(chosen))
         clients = _callers(chosen, sandbox, [place.url], tenant_keys)
-        with servers(place, folder / "server.log") as server:
+        with servers(place, folder / "server.log", **_logs(chosen)) as server:
             with callers(clients):
                 kills = _kill(chosen, server, clients)
                 server.start()
@@ -128,6 +134,14 @@ def _soak(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
             server.end(signal.SIGTERM)
         _show_log(server.log)
         return _compare(url, sandbox, clients, kills=kills, unknown=unknown, before=findings)
+
+
+def _settings(chosen: argparse.Namespace) -> dict[str, str]:
+    return SETTINGS | (CHATTY if chosen.bad_log else {})
+
+
+def _logs(chosen: argparse.Namespace) -> dict[str, Any]:
+    return {"outputs": BAD if chosen.bad_log else SOUND, "seed": str(chosen.seed)}
 
 
 def _callers(
@@ -154,10 +168,11 @@ def _soak_replicas(chosen: argparse.Namespace, url: str, folder: Path) -> bool:
     with (
         running(folder / "sandbox", RealClock(), hang_limit_s=5.0, **UPSTREAM) as sandbox,
         fleet(
-            place_for(folder, url, sandbox.options.public_url, **(SETTINGS | REPLICAS | more)),
+            place_for(folder, url, sandbox.options.public_url, **(_settings(chosen) | REPLICAS | more)),
             folder,
             replicas=chosen.replicas,
             workers=chosen.workers,
+            **_logs(chosen),
         ) as ships,
     ):
         clients = _callers(chosen, sandbox, ships.base_urls, tenant_keys)

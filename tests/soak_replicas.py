@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.processes import Place, free_port
 from tests.soak_clients import Failure
-from tests.soak_server import Servers, servers
+from tests.soak_server import SOUND, Servers, servers
 
 BETWEEN_KILLS_S = (1.0, 4.0)
 MAX_AWAY_S = 1.0
@@ -117,7 +117,15 @@ class Fleet:
 
 
 @contextmanager
-def fleet(place: Place, folder: Path, *, replicas: int, workers: int) -> Iterator[Fleet]:
+def fleet(
+    place: Place,
+    folder: Path,
+    *,
+    replicas: int,
+    workers: int,
+    outputs: tuple[str, ...] = SOUND,
+    seed: str = "",
+) -> Iterator[Fleet]:
     """So many `serve` and `worker`, none of them started yet."""
     with ExitStack() as stack:
 
@@ -128,7 +136,8 @@ def fleet(place: Place, folder: Path, *, replicas: int, workers: int) -> Iterato
                 DATA_DIR=str(folder / name),
                 RUN_LOOPS=str(loops).lower(),
             )
-            return stack.enter_context(servers(own, folder / f"{name}.log", command))
+            log = folder / f"{name}.log"
+            return stack.enter_context(servers(own, log, command, outputs=outputs, seed=seed))
 
         yield Fleet(
             [one("serve", number, loops=not workers) for number in range(replicas)],

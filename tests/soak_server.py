@@ -1,16 +1,19 @@
 """Servers to be killed: forks of one process that has imported everything, so that a start costs little."""
 
+import fcntl
 import gc
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
@@ -25,6 +28,12 @@ from app.main import create_app
 from tests.patience import PATIENCE_S
 from tests.processes import Place, bare_environment
 
+SOUND = ("file",)
+BAD = ("file", "full", "stalled", "left", "closed")
+"""Standard error: a file, a full disk, a pipe that nobody reads or whose reader leaves, or none at all."""
+PIPE_BYTES = 4096  # of the pipes, so that they are full after a few lines
+READER_LEAVES_S = 0.3  # at most, after a start
+
 
 @dataclass
 class Servers:
@@ -35,6 +44,8 @@ class Servers:
     log: Path
     command: str = "serve"
     pid: int = 0
+    outputs: tuple[str, ...] = SOUND
+    chance: random.Random = field(default_factory=random.Random)
 
     def start(self, **settings: str) -> None:
         assert self.launcher.stdin is not None
@@ -44,6 +55,7 @@ class Servers:
             "folder": str(place.folder),
             "environment": place.environment,
             "log": str(self.log),
+            "output": self.chance.choice(self.outputs),
         }
         self.launcher.stdin.write(json.dumps(order) + "\n")
         self.launcher.stdin.flush()
@@ -76,7 +88,15 @@ class Servers:
 
 
 @contextmanager
-def servers(place: Place, log: Path, command: str = "serve") -> Iterator[Servers]:
+def servers(
+    place: Place,
+    log: Path,
+    command: str = "serve",
+    *,
+    outputs: tuple[str, ...] = SOUND,
+    seed: str = "",
+) -> Iterator[Servers]:
+    log.touch()
     with subprocess.Popen(
         [sys.executable, "-c", "from tests.soak_server import take_orders; take_orders()"],
         stdin=subprocess.PIPE,
@@ -85,7 +105,8 @@ def servers(place: Place, log: Path, command: str = "serve") -> Iterator[Servers
         env=bare_environment(),
         cwd=Path(__file__).parents[1],
     ) as launcher:
-        started = Servers(launcher, place, log, command)
+        chance = random.Random(f"{seed} {log.name}")  # noqa: S311 - guards nothing
+        started = Servers(launcher, place, log, command, outputs=outputs, chance=chance)
         try:
             yield started
         finally:
@@ -99,11 +120,41 @@ def take_orders() -> None:
     _warm()
     for line in sys.stdin:
         order = json.loads(line)
+        reader, error = _output(order["output"], order["log"])
         pid = os.fork()
         if pid == 0:
-            _serve(order)
+            _serve(order, reader, error)
+        leaver = threading.Timer(random.random() * READER_LEAVES_S, _close, [reader])  # noqa: S311
+        if error is not None:
+            os.close(error)
+        if order["output"] == "left":
+            leaver.start()
         _say(pid)
-        _say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if leaver.is_alive():
+            leaver.cancel()
+            leaver.join()
+        _close(reader)
+        _say(code)
+
+
+def _output(kind: str, log: str) -> tuple[list[int], int | None]:
+    """The end of a pipe that the launcher keeps (none or one), and the server's standard error."""
+    if kind == "file":
+        return [], os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    if kind == "full":
+        return [], os.open("/dev/full", os.O_WRONLY)
+    if kind == "closed":
+        return [], None
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return [reader], writer
+
+
+def _close(reader: list[int]) -> None:
+    """Close it, if nobody has."""
+    with suppress(IndexError):
+        os.close(reader.pop())
 
 
 def _warm() -> None:
@@ -121,15 +172,21 @@ def _say(number: int) -> None:
     print(number, flush=True)  # noqa: T201 - the answer
 
 
-def _serve(order: dict[str, str | dict[str, str]]) -> None:
+def _serve(order: dict[str, str | dict[str, str]], reader: list[int], error: int | None) -> None:
     code = 70
     try:
+        _close(reader)
         os.chdir(str(order["folder"]))
         os.environ.clear()
         os.environ.update(dict(order["environment"]))  # type: ignore[arg-type]
-        log = os.open(str(order["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for target, source in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
-            os.dup2(source, target)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if error is None:
+            sys.stderr = None  # as Python has it where a process was started without
+            os.close(2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        else:
+            os.dup2(error, 1)
+            os.dup2(error, 2)
         sys.argv = ["reelgate", str(order["command"])]
         main()
         code = 0
@@ -139,6 +196,7 @@ def _serve(order: dict[str, str | dict[str, str]]) -> None:
         traceback.print_exc()
     finally:
         flush_log()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError):
+                stream.flush()
         os._exit(code)
