@@ -98,8 +98,9 @@ lock: install-dev  ## Resolve the locks of Python packages anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		tools/clients/requirements.in -o tools/clients/requirements.lock
 
-openapi: install  ## Write openapi.json
+openapi: install  ## Write openapi.json and openapi-admin.json
 	@$(BIN)/reelgate openapi --output openapi.json
+	@$(BIN)/reelgate openapi --admin --output openapi-admin.json
 
 docs: install-dev ## Write the tables of the docs that are made from the code
 	@$(BIN)/python -m tools.docs

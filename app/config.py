@@ -47,7 +47,8 @@ _FROM_FILES = (
     "metrics_token",
 )
 # Variables with the prefix that are not settings: the README and docs/examples use them.
-_OTHER_VARIABLES = frozenset({"KEY", "URL"})
+# `ADMIN_URL` and `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).
+_OTHER_VARIABLES = frozenset({"KEY", "URL", "ADMIN_URL", "ADMIN_KEY"})
 _QUOTES = frozenset("\"'`")
 _LAYOUT = frozenset("\n\r\t")  # inside a value: of JSON, and of a list
 _OF_TESTS = "TEST_"  # begins the names that only the tests read
@@ -105,6 +106,22 @@ class Settings(BaseSettings):
         le=65535,
         description="The port on which `reelgate worker` answers /livez, /readyz and /metrics. Unset, it"
         " listens nowhere.",
+    )
+    admin_api: bool = Field(
+        default=False,
+        description="Whether servers serve the admin API, /admin/v1, for admin keys. See"
+        " [administration](administration.md).",
+    )
+    admin_host: str | None = Field(
+        default=None,
+        description="The address that the admin API listens on, where ADMIN_PORT is set. Default: HOST.",
+    )
+    admin_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="A port of its own for the admin API, which PORT does not serve then. Unset, PORT serves"
+        " it too.",
     )
     public_url: str | None = Field(
         default=None,
@@ -605,6 +622,16 @@ class Settings(BaseSettings):
     def development(self) -> bool:
         """Whether the environment is `development`."""
         return self.environment == "development"
+
+    @property
+    def has_admin_port(self) -> bool:
+        """Whether the admin API is served on a port of its own."""
+        return self.admin_api and self.admin_port is not None
+
+    @property
+    def admin_address(self) -> str:
+        """The address that the admin API listens on, where it has a port of its own."""
+        return self.admin_host or self.host
 
     @property
     def base_url(self) -> str:

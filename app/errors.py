@@ -581,5 +581,85 @@ INVALID_REASON = Fault(
     retryable=False,
     remedy="Give at most 200 printable characters; nothing was changed.",
 )
+MISSING_ADMIN_KEY = Fault(
+    "missing_admin_key",
+    401,
+    "No admin key was sent.",
+    retryable=False,
+    remedy="Send `Authorization: Bearer rg_admin_…`. The first admin key is made on the server, by `reelgate"
+    " admin-keys create`.",
+)
+INVALID_ADMIN_KEY = Fault(
+    "invalid_admin_key",
+    401,
+    "The admin key is not valid.",
+    retryable=False,
+    remedy="Check the key for typing errors; it may also have been revoked or rotated, or have expired.",
+)
+INSUFFICIENT_ADMIN_SCOPE = Fault(
+    "insufficient_admin_scope",
+    403,
+    "The admin key is not allowed to make this call.",
+    retryable=False,
+    remedy="Use an admin key with the scope that `detail` names.",
+)
+TOO_MANY_ATTEMPTS = Fault(
+    "too_many_attempts",
+    429,
+    "Too many wrong admin keys were sent.",
+    retryable=True,
+    remedy="Correct the key. A valid one is accepted at once.",
+)
+MISSING_IDEMPOTENCY_KEY = Fault(
+    "missing_idempotency_key",
+    400,
+    "The change has no Idempotency-Key.",
+    retryable=False,
+    remedy="Send the header `Idempotency-Key` with a new UUID for each change, and the same one when you"
+    " repeat the call.",
+)
+PRECONDITION_FAILED = Fault(
+    "precondition_failed",
+    412,
+    "What is to be changed is no longer as you read it.",
+    retryable=False,
+    remedy="Read it again, and repeat the change with its new `ETag` if you still want it.",
+)
+PRECONDITION_REQUIRED = Fault(
+    "precondition_required",
+    428,
+    "The change does not say which version it is of.",
+    retryable=False,
+    remedy="Send the header `If-Match` with the `ETag` of what you read, or `*` for whatever is there now.",
+)
+INVALID_CHANGE = Fault(
+    "invalid_change",
+    422,
+    "The body of the change is not valid.",
+    retryable=False,
+    remedy="Correct everything that `errors` lists; nothing was changed.",
+)
+ADMIN_KEY_NOT_FOUND = Fault(
+    "admin_key_not_found",
+    404,
+    "There is no such admin key.",
+    retryable=False,
+    remedy="Check the kid, which is the key's public identifier: `reelgate admin-keys list` shows all of"
+    " them.",
+)
+ADMIN_KEY_NOT_ACTIVE = Fault(
+    "admin_key_not_active",
+    409,
+    "This admin key is no longer active.",
+    retryable=False,
+    remedy="Create a new key: a key that was revoked or rotated, or that has expired, cannot be rotated.",
+)
+INVALID_ADMIN_KEY_TERMS = Fault(
+    "invalid_admin_key_terms",
+    422,
+    "The terms of the admin key are not valid.",
+    retryable=False,
+    remedy="Correct everything that `errors` lists; no key was created.",
+)
 
 CATALOGUE: tuple[Fault, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Fault))

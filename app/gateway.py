@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from pydantic import SecretStr
 
+from app.auth.admin_keys import AdminAuthenticator
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
@@ -42,6 +43,7 @@ from app.kit.clock import Clock, SystemClock
 from app.kit.log import get_logger
 from app.kit.redaction import redactor
 from app.kit.room import Room
+from app.kit.secrets import pepper_id
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
@@ -64,6 +66,7 @@ class Access:
     """
 
     authenticator: Authenticator
+    admin: AdminAuthenticator
     permits: Permits
     origins: Origins
     reads: CallLimiter
@@ -204,6 +207,9 @@ async def open_gateway(
             policy=policy,
             access=Access(
                 authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
+                admin=AdminAuthenticator(
+                    db, clock, tasks, {pepper_id(one): one for one in (pepper, *settings.older_peppers())}
+                ),
                 permits=Permits(db, clock, tasks),
                 origins=Origins(db, clock),
                 reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),

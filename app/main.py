@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.api import openapi
+from app.api.admin.openapi import build as build_admin
+from app.api.admin.routes import add_admin_routes
 from app.api.bodies import json_response
 from app.api.internal.metrics import get_metrics
 from app.api.internal.playground import create_playground_token, list_playground_samples
@@ -52,27 +54,16 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
             spent_s = time.monotonic() - getattr(app.state, "stopping_since", time.monotonic())
             await gateway.tasks.drain(max(0.0, settings.drain_s - spent_s))
 
-    app = FastAPI(
-        title="Reelgate",
-        version=version("reelgate"),
-        lifespan=lifespan,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,  # several of RunComfy's clients treat any redirect as an error
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would log exceptions' messages
-    )
+    app = _bare_app(lifespan=lifespan)
     app.state.base_url = settings.base_url
-    app.add_exception_handler(Problem, answer_problem)
-    app.add_exception_handler(HTTPException, answer_http_exception)
-    app.add_exception_handler(RequestValidationError, answer_validation_error)
-    app.add_exception_handler(Exception, answer_exception)
     # For the operator, and therefore not in the contract.
     app.add_api_route("/metrics", strict(get_metrics), include_in_schema=False)
     if probes_only:
         add_routes(app, PROBES)
         return app
     add_routes(app)
+    if settings.admin_api and settings.admin_port is None:
+        add_admin_routes(app)
     app.router.routes.append(Route("/openapi.json", strict(_answer_openapi), methods=["GET"]))
     if settings.playground_kid is not None:
         app.add_api_route(
@@ -81,6 +72,34 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
         app.add_api_route("/playground/samples", strict(list_playground_samples), include_in_schema=False)
     add_pages(app, settings)
     return app
+
+
+def _bare_app(**more: Any) -> FastAPI:
+    """Returns an application without routes, which answers every error with a problem document."""
+    app = FastAPI(
+        title="Reelgate",
+        version=version("reelgate"),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # several of RunComfy's clients treat any redirect as an error
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would log exceptions' messages
+        **more,
+    )
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(RequestValidationError, answer_validation_error)
+    app.add_exception_handler(Exception, answer_exception)
+    return app
+
+
+def create_admin_app(app: FastAPI) -> Edge:
+    """Returns the admin API for a port of its own, beside an application whose gateway it shares."""
+    beside = _bare_app()
+    beside.state = app.state
+    add_admin_routes(beside)
+    add_routes(beside, PROBES)
+    return Edge(beside, app.state.base_url)
 
 
 def create_server_app(
@@ -94,6 +113,11 @@ def create_server_app(
 def contract(settings: Settings, catalog: Catalog) -> dict[str, Any]:
     """Returns the OpenAPI document for a catalogue, without opening a gateway."""
     return openapi.build(create_app(settings), catalog)
+
+
+def admin_contract(settings: Settings) -> dict[str, Any]:
+    """Returns the OpenAPI document of the admin API."""
+    return build_admin(version("reelgate"), settings.base_url)
 
 
 async def _answer_openapi(request: Request) -> Response:

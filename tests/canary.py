@@ -23,11 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog import BoundLoggerBase
 
 from app.auth import keys
+from app.auth.admin_keys import kid_in
 from app.db.tables import metadata
 
-_KEY = re.compile(r"rg_(?:live|test|client)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
+_KEY = re.compile(r"rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
 _MINTS = ("/v1/client-tokens", "/playground/token")
 _MINTED = re.compile(r'^\{"token":"rg_client_[0-9A-Za-z_]+"')
+# The admin API shows a key that it has made, once.
+_MAKES_KEYS = re.compile(r"/admin/v1/(admin-)?keys(/[0-9A-Za-z]{12}/rotate)?")
+_MADE = re.compile(r'"key":"rg_(live|test|admin)_[0-9A-Za-z_]+"')
 _MIN = 8
 _AROUND = 100  # characters that a finding shows to either side
 _LONGEST = 400  # of a secret that comes in two pieces of an answer
@@ -51,7 +55,7 @@ class Canary:
         """Whether something was found."""
         found = [one for one in self.planted if one in text]
         if "rg_" in text:
-            found += [one for one in _KEY.findall(text) if keys.parse(one) is not None]
+            found += [one for one in _KEY.findall(text) if keys.parse(one) is not None or kid_in(one)]
         for one in found:
             at = text.index(one)
             around = text[max(0, at - _AROUND) : at + len(one) + _AROUND]
@@ -105,6 +109,8 @@ class Canary:
                 text = before + message.get("body", b"").decode(errors="replace")
                 if scope.get("path") in _MINTS:  # what it answers with, once, and at its beginning
                     text = _MINTED.sub("{", text, count=1)
+                if scope.get("method") == "POST" and _MAKES_KEYS.fullmatch(scope.get("path", "")):
+                    text = _MADE.sub("{", text, count=1)
                 before = "" if self.inspect(where, text) else text[-_LONGEST:]
                 await send(message)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer.main
 
+from app.admin.operations.every import OPERATIONS
 from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
@@ -66,6 +67,15 @@ def states() -> str:
     return "\n".join(rows)
 
 
+def operations() -> str:
+    """Returns the table of all operations of the admin API, with the commands that do the same."""
+    rows = ["| Operation | Scope | Command |", "|---|---|---|"]
+    rows += [
+        f"| `{one.method} {one.path}` | `{one.scope}` | `reelgate {one.command}` |" for one in OPERATIONS
+    ]
+    return "\n".join(rows)
+
+
 def printing_options() -> str:
     """Returns the list of the commands that have an output for programs."""
     return (
@@ -98,7 +108,7 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (settings, errors, error_codes, states, printing_options)
+    part.__name__: part for part in (settings, errors, error_codes, states, operations, printing_options)
 }
 
 

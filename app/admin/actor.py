@@ -10,9 +10,13 @@ MAX_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change. The kind `command` is a user who runs `reelgate`, by the name of their account."""
+    """Who makes a change.
 
-    kind: Literal["command"]
+    The kind `command` is a user who runs `reelgate`, by the name of their account, and `admin_key` a caller
+    of the admin API, by the kid of their key.
+    """
+
+    kind: Literal["command", "admin_key"]
     name: str
 
 

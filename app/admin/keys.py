@@ -1,25 +1,30 @@
 """API keys, for the operator. `create` and `rotate` return the key itself; it is stored nowhere."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
+from pydantic import AwareDatetime
 from sqlalchemy import Connection
 
 from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, page_of, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
 from app.auth import keys, tenants
-from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode
+from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode, Search
 from app.errors import INVALID_API_KEY_TERMS, FieldError
-from app.kit.text import quoted
+from app.kit.clock import iso
+from app.kit.text import is_storable, quoted
 
 MAX_NAME: Final = 100
 MAX_DAYS: Final = 36_500
 """The most days that a key can be given to live, or to live on beside the key that replaces it: a century."""
 _MAX_MS: Final = MAX_DAYS * 86_400_000
+_MODE_PREFIX: Final = re.compile(r"rg_(live|test)_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +45,54 @@ class RotatedKey:
     old_ends_at_ms: int
 
 
-async def listed(gateway: AdminGateway, *, tenant: str | None = None) -> list[APIKey]:
-    """Returns the keys of one tenant, or of all tenants (None), oldest first.
+async def listed(
+    gateway: AdminGateway,
+    *,
+    tenant: str | None = None,
+    mode: Mode | None = None,
+    prefix: str | None = None,
+    name: str | None = None,
+    used_before: AwareDatetime | None = None,
+    used_after: AwareDatetime | None = None,
+    limit: PageSize = MAX_PAGE,
+    cursor: str | None = None,
+) -> Page[APIKey]:
+    """Returns API keys, oldest first, in pages: all of them, or those that are searched for.
+
+    `prefix` is the beginning of a key or of its kid, `name` a part of its name. A key that was never used was
+    used before any moment.
 
     Raises:
-        Problem: TENANT_NOT_FOUND.
+        Problem: TENANT_NOT_FOUND, INVALID_PARAMETER.
 
     """
+    searched = (prefix or "") + (name or "") + (cursor or "")
+    if not is_storable(searched):
+        raise unknown_cursor()
+    if cursor is not None and await gateway.db.read(keys.find, cursor) is None:
+        raise unknown_cursor()
     tenant_id = None if tenant is None else (await gateway.db.read(tenants.by_name, tenant)).id
-    return await gateway.db.read(keys.of_tenant, tenant_id)
+    began = None if prefix is None else _MODE_PREFIX.match(prefix)
+    wanted = Search(
+        tenant_id=tenant_id,
+        mode=mode if began is None else cast("Mode", began[1]),
+        prefix=prefix if prefix is None or began is None else prefix[began.end() :].partition("_")[0],
+        name=name,
+        used_before_ms=None if used_before is None else int(used_before.timestamp() * 1000),
+        used_after_ms=None if used_after is None else int(used_after.timestamp() * 1000),
+        after=cursor,
+    )
+    return page_of(await gateway.db.read(keys.search, wanted, limit=limit + 1), limit, lambda one: one.kid)
+
+
+async def show(gateway: AdminGateway, kid: str) -> APIKey:
+    """Returns an API key's record.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND.
+
+    """
+    return await gateway.db.read(keys.to_read, kid)
 
 
 async def create(
@@ -153,6 +197,80 @@ async def rotate(
         return RotatedKey(made, key, kid, ends_at_ms), _changed("rotate", before, was, is_now)
 
     return await audit.write(gateway, actor, reason, change)
+
+
+async def narrow(
+    gateway: AdminGateway,
+    actor: Actor,
+    kid: str,
+    *,
+    name: str | None = None,
+    scopes: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    lifetime_ms: int | None = None,
+    reason: str | None = None,
+) -> APIKey:
+    """Narrows the terms of a key, on every replica within five seconds; None leaves a term as it is.
+
+    Scopes and models can only be taken away, and the key can only expire earlier, `lifetime_ms` from now:
+    whoever holds it was never given more.
+
+    Raises:
+        Problem: INVALID_API_KEY_TERMS, API_KEY_NOT_FOUND, INVALID_REASON.
+
+    """
+    now_ms = gateway.clock.now_ms()
+
+    def change(connection: Connection) -> tuple[APIKey, Change]:
+        before = keys.to_change(connection, kid)
+        refuse(
+            INVALID_API_KEY_TERMS,
+            _faults_of_narrowing(
+                before, name=name, scopes=scopes, models=models, lifetime_ms=lifetime_ms, now_ms=now_ms
+            ),
+        )
+        keys.narrow(
+            connection,
+            kid,
+            name=before.name if name is None else name,
+            scopes=before.scopes if scopes is None else scopes,
+            models=before.models if models is None else models,
+            expires_at_ms=before.expires_at_ms if lifetime_ms is None else now_ms + lifetime_ms,
+        )
+        after = keys.to_change(connection, kid)
+        return after, _changed("narrow", after, _terms_of(before), _terms_of(after))
+
+    return await audit.write(gateway, actor, reason, change)
+
+
+def _faults_of_narrowing(
+    key: APIKey,
+    *,
+    name: str | None,
+    scopes: Sequence[str] | None,
+    models: Sequence[str] | None,
+    lifetime_ms: int | None,
+    now_ms: int,
+) -> list[FieldError]:
+    errors = [] if name is None else faults_of_text("#/name", "a key's name", name, max_length=MAX_NAME)
+    for pointer, noun, wanted, had in (
+        ("#/scopes", "scope", scopes, key.scopes),
+        ("#/models", "model", models, key.models),
+    ):
+        if wanted is not None and not wanted:
+            errors.append(FieldError(pointer, "min_items", f"a key has at least one {noun}; or revoke it."))
+        for number, one in enumerate(wanted or ()):
+            if had is not None and one not in had:
+                detail = f"the key does not have the {noun} {quoted(one)}, and cannot be given it."
+                errors.append(FieldError(f"{pointer}/{number}", "wider", detail))
+    if lifetime_ms is not None:
+        if not 0 < lifetime_ms <= _MAX_MS:
+            detail = f"the lifetime of a key must be greater than 0 and at most {MAX_DAYS} days."
+            errors.append(FieldError("#/lifetime_ms", "range", detail))
+        elif key.expires_at_ms is not None and now_ms + lifetime_ms > key.expires_at_ms:
+            detail = f"the key expires at {iso(key.expires_at_ms)} already, and cannot live longer."
+            errors.append(FieldError("#/lifetime_ms", "wider", detail))
+    return errors
 
 
 async def revoke(gateway: AdminGateway, actor: Actor, kid: str, *, reason: str | None = None) -> APIKey:

@@ -9,12 +9,14 @@ from sqlalchemy import Connection
 from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, page_of, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.auth import tenants
 from app.auth.tenants import MediaChecks, OriginError, Tenant, origin_of
 from app.errors import INVALID_TENANT, FieldError
 from app.generations.queue.fair import MAX_WEIGHT
+from app.kit.ids import is_id
 from app.kit.text import quoted
 from app.quotas.account import check_zone
 from app.quotas.limits import LimitError
@@ -23,9 +25,29 @@ MAX_QUEUED: Final = 1_000_000
 """The highest `max_queued` that a tenant can have."""
 
 
-async def listed(gateway: AdminGateway) -> list[Tenant]:
-    """Returns all tenants, oldest first."""
-    return await gateway.db.read(tenants.list_all)
+async def listed(
+    gateway: AdminGateway, *, limit: PageSize = MAX_PAGE, cursor: str | None = None
+) -> Page[Tenant]:
+    """Returns tenants, oldest first, in pages.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
+    if cursor is not None and not is_id(cursor):
+        raise unknown_cursor()
+    found = await gateway.db.read(tenants.page, after=cursor, limit=limit + 1)
+    return page_of(found, limit, lambda one: one.id)
+
+
+async def show(gateway: AdminGateway, name: str) -> Tenant:
+    """Returns a tenant.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    return await gateway.db.read(tenants.by_name, name)
 
 
 async def create(
@@ -44,6 +66,27 @@ async def create(
 def _create(connection: Connection, name: str, time_zone: str, now_ms: int) -> tuple[Tenant, Change]:
     made = tenants.create(connection, name, now_ms=now_ms, time_zone=time_zone)
     return made, _changed("create", made, None, {"name": name, "time_zone": time_zone})
+
+
+async def rename(
+    gateway: AdminGateway, actor: Actor, name: str, new_name: str, *, reason: str | None = None
+) -> Tenant:
+    """Gives a tenant another name. Keys, limits, requests and its balance stay.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, TENANT_EXISTS, INVALID_REASON.
+
+    """
+    if fault := tenants.fault_of_name(new_name):
+        refuse(INVALID_TENANT, [FieldError("#/new_name", fault.code, fault.detail)])
+
+    def change(connection: Connection) -> tuple[Tenant, Change]:
+        before = tenants.by_name(connection, name, to_change=True)
+        tenants.rename(connection, before.id, new_name)
+        after = tenants.by_name(connection, new_name)
+        return after, _changed("rename", after, {"name": name}, {"name": new_name})
+
+    return await audit.write(gateway, actor, reason, change)
 
 
 async def set_time_zone(

@@ -37,7 +37,7 @@ _ALLOWED: Final = (
     *("Request-Id", "Request-Context", "Elastic-Apm-Traceparent", "X-Datadog-Trace-Id"),
     *("X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags"),
 )
-_CLOSED: Final = frozenset({"/metrics"})  # paths that no page may call
+_CLOSED: Final = ("/metrics", "/admin/")  # what the paths begin with that no page may call
 PUBLIC: Final = frozenset({"/client.js", "/client.d.ts"})
 """Paths that every page may load."""
 _MAX_S: Final = 0.5  # for which a finished response waits to learn whether the page may read it
@@ -70,7 +70,9 @@ async def check_preflight(gateway: Gateway, scope: Scope) -> None:
         Problem: ORIGIN_NOT_ALLOWED; DATABASE_UNAVAILABLE where the origins cannot be read.
 
     """
-    if scope["path"] in _CLOSED or not await gateway.access.origins.include(scope["state"]["origin"]):
+    if scope["path"].startswith(_CLOSED) or not await gateway.access.origins.include(
+        scope["state"]["origin"]
+    ):
         raise Problem(ORIGIN_NOT_ALLOWED, "No tenant has this origin.")
 
 
@@ -107,7 +109,7 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
     """
     state = scope["state"]
     origin: str | None = state.get("origin")
-    if origin is None or scope["path"] in _CLOSED:
+    if origin is None or scope["path"].startswith(_CLOSED):
         return ()
     if scope["path"] in PUBLIC:
         return ((b"access-control-allow-origin", b"*"),)

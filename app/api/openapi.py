@@ -127,7 +127,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
         _describe(document["paths"][route.path.replace(":path", "")][route.method.lower()], route)
     for path, operations in document["paths"].items():
         if "{model_id}" in path and "post" in operations:
-            operations["post"]["requestBody"] = _body(
+            operations["post"]["requestBody"] = body_of(
                 {
                     "type": "object",
                     "additionalProperties": True,
@@ -153,10 +153,10 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             "description": _DONE[route.status],
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer}"}}},
         }
-    } | _refusals(route.faults)
+    } | refusals(route.faults)
     operation["description"] = route.text
     if route.body:
-        operation["requestBody"] = _body({"$ref": f"#/components/schemas/{route.body}"})
+        operation["requestBody"] = body_of({"$ref": f"#/components/schemas/{route.body}"})
     operation["security"] = [{"APIKey": []}] if route.needs_key else []
     operation["parameters"] = [
         *(_parameter(one) for one in operation.get("parameters", ())),
@@ -216,7 +216,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     """Returns the parameters that a route accepts besides those in its handler's signature."""
     parameters = []
     if route.tagged:
-        parameters.append(_header("If-None-Match", "Entity tags that the caller has."))
+        parameters.append(header("If-None-Match", "Entity tags that the caller has."))
     if route.waits:
         parameters += [
             {
@@ -226,17 +226,18 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "description": "How many seconds to hold the answer until it changes or the request ends.",
                 "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
             },
-            _header("Prefer", "`wait=N`: the same as the parameter `wait`."),
+            header("Prefer", "`wait=N`: the same as the parameter `wait`."),
         ]
     if route.strict:
-        parameters.append(_header("Prefer", "`handling=strict`: a 409 if the request was not cancelled."))
+        parameters.append(header("Prefer", "`handling=strict`: a 409 if the request was not cancelled."))
     if route.streams and route.resumes:
         text = "The id of the last event that the caller has seen."
-        parameters.append(_header("Last-Event-ID", text) | {"schema": _EVENT_ID})
+        parameters.append(header("Last-Event-ID", text) | {"schema": _EVENT_ID})
     return parameters
 
 
-def _header(name: str, text: str) -> dict[str, Any]:
+def header(name: str, text: str) -> dict[str, Any]:
+    """Returns a header of a request, which may be left out."""
     return {
         "name": name,
         "in": "header",
@@ -246,7 +247,8 @@ def _header(name: str, text: str) -> dict[str, Any]:
     }
 
 
-def _refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
+def refusals(faults: tuple[Fault, ...]) -> dict[str, Any]:
+    """Returns the responses of an operation that can be answered with these errors."""
     by_status: dict[int, list[str]] = {}
     for fault in faults:
         by_status.setdefault(fault.status, []).append(f"`{fault.code}`: {fault.title}")
@@ -278,7 +280,7 @@ def _submit_to(model: Model, generic: dict[str, Any]) -> dict[str, Any]:
     operation = _of_model(model, generic, "submit", "Submit to")
     schema = _told(standard_json_schema(model.file["input_schema"]))
     schema.pop("title", None)  # every model's is "Input", which generators make the name of a class
-    operation["requestBody"] = _body(schema)
+    operation["requestBody"] = body_of(schema)
     return operation
 
 
@@ -295,5 +297,6 @@ def _told(schema: Any) -> Any:
     }
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
+def body_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns a request body of this schema."""
     return {"required": True, "content": {"application/json": {"schema": schema}}}

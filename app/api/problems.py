@@ -23,6 +23,7 @@ from app.errors import (
     EXPIRED_CLIENT_TOKEN,
     HTTP_ERROR,
     INTERNAL_ERROR,
+    INVALID_ADMIN_KEY,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
     METHOD_NOT_ALLOWED,
@@ -42,11 +43,14 @@ CODE: Final = "code"
 """The name, in a request's state, of the code of the error with which it was answered."""
 PRESENTED_KID: Final = "presented_kid"
 """The same, of the kid of a key or token that was refused: whoever presented it need not have it."""
+ADMIN_KID: Final = "admin_kid"
+"""The same, of the kid of the admin key that called."""
 _MAX_DETAIL: Final = 500
 _MAX_CALL: Final = 300
 _MAX_NAMED: Final = 5  # violations of an input that a recorded refusal names
 _MAX_S: Final = 0.5
-_BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN)  # RFC 6750's word for them
+# RFC 6750's word for them
+_BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN, INVALID_ADMIN_KEY)
 
 
 def response(

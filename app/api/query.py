@@ -28,7 +28,7 @@ _MAX_NAME: Final = 100
 _REQUEST: Final = "request"
 
 
-class _Takes(NamedTuple):
+class Takes(NamedTuple):
     """What a parameter takes: many values, and no value."""
 
     many: bool = False
@@ -43,7 +43,7 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
     authentication.
     """
     signature = inspect.signature(handler)
-    names = _declared(handler, path) | dict.fromkeys(more, _Takes())
+    names = _declared(handler, path) | dict.fromkeys(more, Takes())
     takes_request = _REQUEST in signature.parameters
 
     @functools.wraps(handler)
@@ -51,8 +51,8 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
         request: Request = args[0] if args else kwargs[_REQUEST]
         if not takes_request:
             del kwargs[_REQUEST]
-        if errors := _faults(request, names):
-            raise _problem(errors)
+        if errors := faults_in(request, names):
+            raise problem_of(errors)
         return await handler(*args, **kwargs)
 
     if not takes_request:
@@ -65,16 +65,16 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
 
 def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
     """Returns the refusal of parameters with invalid values, which also names all that its route refuses."""
-    names: Mapping[str, _Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
-    strange = {one.pointer: one for one in (*invalid, *_faults(request, names))}
-    return _problem(list(strange.values()))
+    names: Mapping[str, Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
+    strange = {one.pointer: one for one in (*invalid, *faults_in(request, names))}
+    return problem_of(list(strange.values()))
 
 
-def _declared(handler: Handler, path: str) -> dict[str, _Takes]:
+def _declared(handler: Handler, path: str) -> dict[str, Takes]:
     """Returns the names of the query parameters in a handler's signature, and what each takes."""
     fields = get_flat_params(get_dependant(path=path.replace(":path", ""), call=handler))
     return {
-        field.alias: _Takes(_is_list(field.field_info.annotation), field.field_info.default == "")
+        field.alias: Takes(_is_list(field.field_info.annotation), field.field_info.default == "")
         for field in fields
         if isinstance(field.field_info, params.Query)
     }
@@ -84,7 +84,8 @@ def _is_list(annotation: Any) -> bool:
     return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
 
 
-def _faults(request: Request, names: Mapping[str, _Takes]) -> list[FieldError]:
+def faults_in(request: Request, names: Mapping[str, Takes]) -> list[FieldError]:
+    """Returns what is wrong with the names of a query's parameters, where these may be sent."""
     if not request.scope.get("query_string"):
         return []
     sent = request.query_params.multi_items()
@@ -117,7 +118,8 @@ def _error(name: str, code: str, detail: str) -> FieldError:
     return FieldError(fragment(("query", clipped(name, _MAX_NAME))), code, detail)
 
 
-def _problem(errors: list[FieldError]) -> Problem:
+def problem_of(errors: list[FieldError]) -> Problem:
+    """Returns the refusal of a query, of which at least one thing is wrong."""
     first = f"`{errors[0].pointer.rpartition('/')[2]}` {errors[0].detail}"
     rest = "" if len(errors) == 1 else " `errors` has all."
     return Problem(INVALID_PARAMETER, f"{first}.{rest}", errors=errors)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
 
 from app.auth.tenants import MediaChecks, origins_in
 from app.db.tables import api_keys, tenants
@@ -98,7 +98,7 @@ def parse(text: str) -> PresentedKey | None:
     return PresentedKey(cast("Literal['live', 'test', 'client']", match[1]), match[2], text)
 
 
-def generate(kind: Literal["live", "test", "client"]) -> tuple[str, str]:
+def generate(kind: Literal["live", "test", "client", "admin"]) -> tuple[str, str]:
     """Creates a key or client token with a new secret; returns its kid and the whole text."""
     kid = random_text(KID_LENGTH)
     body = f"rg_{kind}_{kid}_{random_text(SECRET_LENGTH)}"
@@ -211,6 +211,28 @@ def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> 
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(queueing=queueing))
 
 
+def narrow(
+    connection: Connection,
+    kid: str,
+    *,
+    name: str,
+    scopes: Collection[str],
+    models: Collection[str] | None,
+    expires_at_ms: int | None,
+) -> None:
+    """Sets the terms of a key; whoever calls has checked that they allow no more than before."""
+    connection.execute(
+        update(api_keys)
+        .where(api_keys.c.kid == kid)
+        .values(
+            name=name,
+            scopes=to_column(sorted(scopes)),
+            models=to_column(sorted(models) if models is not None else None),
+            expires_at_ms=expires_at_ms,
+        )
+    )
+
+
 def mark_used(connection: Connection, kid: str, *, now_ms: int) -> None:
     """Records when the key was used last."""
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(last_used_at_ms=now_ms))
@@ -247,6 +269,16 @@ def to_change(connection: Connection, kid: str) -> APIKey:
         connection.execute(
             select(api_keys.c.kid).where(api_keys.c.kid == kid).with_for_update(key_share=True)
         )
+    return to_read(connection, kid)
+
+
+def to_read(connection: Connection, kid: str) -> APIKey:
+    """Returns a key's record.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND.
+
+    """
     key = find(connection, kid)
     if key is None:
         shown = quoted(redactor.hide_keys(kid))
@@ -262,6 +294,45 @@ def of_tenant(connection: Connection, tenant_id: str | None) -> list[APIKey]:
     query = _SELECT.order_by(api_keys.c.created_at_ms, api_keys.c.kid)
     if tenant_id is not None:
         query = query.where(api_keys.c.tenant_id == tenant_id)
+    return [_api_key(row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which keys are searched for; None: any.
+
+    `prefix` is the beginning of a kid, `name` a part of the name in any case. A key that was never used was
+    used before any moment. `after` is the kid of the last key of the page before.
+    """
+
+    tenant_id: str | None = None
+    mode: Mode | None = None
+    prefix: str | None = None
+    name: str | None = None
+    used_before_ms: int | None = None
+    used_after_ms: int | None = None
+    after: str | None = None
+
+
+def search(connection: Connection, wanted: Search, *, limit: int) -> list[APIKey]:
+    """Returns up to `limit` of the keys that are searched for, oldest first."""
+    query = _SELECT.order_by(api_keys.c.created_at_ms, api_keys.c.kid).limit(limit)
+    if wanted.tenant_id is not None:
+        query = query.where(api_keys.c.tenant_id == wanted.tenant_id)
+    if wanted.mode is not None:
+        query = query.where(api_keys.c.mode == wanted.mode)
+    if wanted.prefix is not None:
+        query = query.where(api_keys.c.kid.startswith(wanted.prefix, autoescape=True))
+    if wanted.name is not None:
+        query = query.where(func.lower(api_keys.c.name).contains(wanted.name.lower(), autoescape=True))
+    if wanted.used_before_ms is not None:
+        query = query.where(func.coalesce(api_keys.c.last_used_at_ms, 0) < wanted.used_before_ms)
+    if wanted.used_after_ms is not None:
+        query = query.where(api_keys.c.last_used_at_ms >= wanted.used_after_ms)
+    if wanted.after is not None:
+        last = select(api_keys.c.created_at_ms).where(api_keys.c.kid == wanted.after).scalar_subquery()
+        place = tuple_(api_keys.c.created_at_ms, api_keys.c.kid)
+        query = query.where(place > tuple_(last, wanted.after))
     return [_api_key(row) for row in connection.execute(query)]
 
 

@@ -84,6 +84,21 @@ def create(connection: Connection, name: str, *, now_ms: int, time_zone: str = "
     return tenant
 
 
+def rename(connection: Connection, tenant_id: str, name: str) -> None:
+    """Gives a tenant another name; its id, and all that is counted by it, stay.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_EXISTS.
+
+    """
+    if fault := fault_of_name(name):
+        raise Problem(INVALID_TENANT, fault.detail, errors=[fault])
+    try:
+        connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(name=name))
+    except IntegrityError as error:
+        raise Problem(TENANT_EXISTS, f"there is a tenant {name!r} already.") from error
+
+
 def set_disabled(connection: Connection, tenant_id: str, at_ms: int | None) -> None:
     """Refuse a tenant's keys and send nothing more of its jobs, or have it back (None).
 
@@ -210,6 +225,14 @@ def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Te
 def list_all(connection: Connection) -> list[Tenant]:
     """Returns all tenants, oldest first."""
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]
+
+
+def page(connection: Connection, *, after: str | None, limit: int) -> list[Tenant]:
+    """Returns up to `limit` tenants, oldest first; those after the tenant with the id `after`, if given."""
+    query = select(tenants).order_by(tenants.c.id).limit(limit)
+    if after is not None:
+        query = query.where(tenants.c.id > after)
+    return [_tenant(row) for row in connection.execute(query)]
 
 
 def _tenant(row: Row[tuple[object, ...]]) -> Tenant:

@@ -124,7 +124,7 @@ async def _make_demo_tenant(gateway: Gateway) -> None:
     except Problem as problem:
         if problem.fault is not TENANT_EXISTS:
             raise
-    (found,) = [one for one in await tenants.listed(gateway) if one.name == DEMO_TENANT]
+    (found,) = [one for one in (await tenants.listed(gateway)).entries if one.name == DEMO_TENANT]
     if not found.origins:
         await tenants.set_origins(gateway, of_command(), DEMO_TENANT, DEMO_ORIGINS)
 

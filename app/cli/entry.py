@@ -16,7 +16,10 @@ from typer.core import TyperGroup
 
 GROUPS: Final[Mapping[str, str]] = {
     name: f"app.cli.{name.replace('-', '_')}"
-    for name in ("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch")
+    for name in (
+        *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
+        "admin-keys",
+    )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
 _STANDARD_OUTPUT: Final = 1
@@ -141,15 +144,16 @@ def migrate() -> None:
 @cli.command()
 def openapi(
     output: Annotated[Path | None, typer.Option(help="A file to write instead of standard output.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="The document of the admin API.")] = False,
 ) -> None:
     """Print the OpenAPI document of the API with these settings and models."""
     from app.catalog.catalog import open_catalog
     from app.cli.session import plain_errors, settings_or_exit
-    from app.main import contract
+    from app.main import admin_contract, contract
 
     settings = settings_or_exit()
     with plain_errors():
-        document = contract(settings, open_catalog(settings))
+        document = admin_contract(settings) if admin else contract(settings, open_catalog(settings))
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(text, nl=False)

@@ -1,20 +1,23 @@
 """`reelgate keys`: API keys. A key is shown only once, when it is created."""
 
 import sys
-from datetime import timedelta
-from typing import Annotated, Any
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
-from app.admin import keys
-from app.admin.actor import of_command
-from app.admin.session import AdminSession
-from app.auth.keys import DEFAULT_SCOPES, APIKey
+from app.admin.keys import MAX_DAYS
+from app.admin.operations import keys
+from app.auth.keys import DEFAULT_SCOPES
 from app.cli.options import OneTenant, Quiet, Reason, Tenant
-from app.cli.session import fail, with_admin
-from app.cli.tables import AsJson, iso_or_dash, iso_or_none, print_json, print_table, say
+from app.cli.session import call, call_list, fail
+from app.cli.tables import AsJson, print_json, print_table, say
 from app.cli.tenants import switch
-from app.kit.clock import iso
+from app.documents.admin.keys import APIKey
+
+MOMENTS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+"""The forms of a moment in an option."""
 
 group = typer.Typer(
     no_args_is_help=True, add_completion=False, help="API keys. A key is shown only once, when it is created."
@@ -38,77 +41,115 @@ def create_key(
     ] = None,
     expires_days: Annotated[
         float | None,
-        typer.Option(min=1, max=keys.MAX_DAYS, help="Days until the key expires. Default: never."),
+        typer.Option(min=1, max=MAX_DAYS, help="Days until the key expires. Default: never."),
     ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Create an API key."""
-    made = with_admin(
-        lambda gateway: keys.create(
-            gateway,
-            of_command(),
-            tenant,
-            mode="test" if test else "live",
-            name=name,
-            scopes=scope or DEFAULT_SCOPES,
-            models=model,
-            lifetime_ms=None if expires_days is None else _ms(timedelta(days=expires_days)),
-            reason=reason,
-        ),
-        makes_key=True,
+    made = call(
+        keys.CREATE,
+        tenant=tenant,
+        mode="test" if test else "live",
+        name=name,
+        scopes=scope or list(DEFAULT_SCOPES),
+        models=model,
+        lifetime_ms=None if expires_days is None else _ms(timedelta(days=expires_days)),
+        reason=reason,
     )
-    _print_key(
-        {
-            "kid": made.record.kid,
-            "key": made.key,
-            "tenant": tenant,
-            "mode": made.record.mode,
-            "name": name,
-            "scopes": scope or list(DEFAULT_SCOPES),
-            "models": model,
-        },
-        as_json=as_json,
-        quiet=quiet,
-    )
+    print_key(made, as_json=as_json, quiet=quiet)
 
 
 @group.command("list")
-def list_keys(tenant: OneTenant = None, as_json: AsJson = False) -> None:
-    """List API keys, without their secrets."""
-
-    async def work(gateway: AdminSession) -> tuple[list[APIKey], int]:
-        return await keys.listed(gateway, tenant=tenant), gateway.clock.now_ms()
-
-    found, now_ms = with_admin(work)
+def list_keys(
+    tenant: OneTenant = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Only keys that begin so, such as rg_live_4Kq or 4Kq.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Only keys whose name has this text.")] = None,
+    used_before: Annotated[
+        datetime | None,
+        typer.Option(formats=MOMENTS, help="Only keys that were not used since this moment (UTC)."),
+    ] = None,
+    used_after: Annotated[
+        datetime | None,
+        typer.Option(formats=MOMENTS, help="Only keys that were used at this moment or later (UTC)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List API keys, without their secrets: all, or those that are searched for."""
+    found: list[APIKey] = call_list(
+        keys.LIST,
+        "keys",
+        tenant=tenant,
+        prefix=prefix,
+        name=name,
+        used_before=in_utc(used_before),
+        used_after=in_utc(used_after),
+    )
     if as_json:
-        print_json([_document(key, now_ms) for key in found])
+        print_json(found)
         return
     print_table(
         ("KID", "KEY", "TENANT", "STATE", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "NAME"),
         [
             (
-                key.kid,
-                f"rg_{key.mode}_…{key.last_four}",
-                key.tenant_name,
-                key.state(now_ms),
-                " ".join(sorted(key.scopes)),
-                iso(key.created_at_ms),
-                iso_or_dash(key.expires_at_ms),
-                iso_or_dash(key.last_used_at_ms),
-                key.name,
+                key["kid"],
+                f"rg_{key['mode']}_…{key['last_four']}",
+                key["tenant"],
+                key["state"],
+                " ".join(key["scopes"]),
+                key["created_at"],
+                key["expires_at"] or "-",
+                key["last_used_at"] or "-",
+                key["name"],
             )
             for key in found
         ],
     )
 
 
+@group.command("show")
+def show_key(kid: str) -> None:
+    """Show everything about a key but its secret, as JSON."""
+    print_json(call(keys.SHOW, kid=kid))
+
+
+@group.command("narrow")
+def narrow_key(
+    kid: str,
+    name: Annotated[str | None, typer.Option(help="A new note of what the key is for.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope that the key keeps; may be repeated. Default: all.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that the key keeps; may be repeated. Default: all.")
+    ] = None,
+    expires_days: Annotated[
+        float | None, typer.Option(min=0.01, max=MAX_DAYS, help="Days from now until the key expires.")
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Take scopes or models from a key, or let it expire earlier, on every server within five seconds."""
+    changed = call(
+        keys.NARROW,
+        kid=kid,
+        name=name,
+        scopes=scope or None,
+        models=model or None,
+        lifetime_ms=None if expires_days is None else _ms(timedelta(days=expires_days)),
+        reason=reason,
+    )
+    models = "all models" if changed["models"] is None else ", ".join(changed["models"])
+    say(f"Key {kid}: {' '.join(changed['scopes'])}; {models}; expires {changed['expires_at'] or 'never'}.")
+
+
 @group.command("rotate")
 def rotate_key(
     kid: str,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, max=keys.MAX_DAYS * 24, help="Hours for which the old key stays valid.")
+        float, typer.Option(min=0, max=MAX_DAYS * 24, help="Hours for which the old key stays valid.")
     ] = 24,
     reason: Reason = None,
     as_json: AsJson = False,
@@ -116,20 +157,8 @@ def rotate_key(
 ) -> None:
     """Create a new key with the terms of an old one, which stays valid for the overlap."""
     overlap_ms = _ms(timedelta(hours=overlap_hours))
-    made = with_admin(
-        lambda gateway: keys.rotate(gateway, of_command(), kid, overlap_ms=overlap_ms, reason=reason),
-        makes_key=True,
-    )
-    _print_key(
-        {
-            "kid": made.record.kid,
-            "key": made.key,
-            "replaces": made.replaces,
-            "old_key_ends_at": iso(made.old_ends_at_ms),
-        },
-        as_json=as_json,
-        quiet=quiet,
-    )
+    made = call(keys.ROTATE, kid=kid, overlap_ms=overlap_ms, reason=reason)
+    print_key(made, as_json=as_json, quiet=quiet)
 
 
 @group.command("set-queueing")
@@ -140,18 +169,21 @@ def set_queueing(
 ) -> None:
     """Set whether a key's requests that cannot be sent yet are queued or refused."""
     chosen = switch(queueing)
-    with_admin(lambda gateway: keys.set_queueing(gateway, of_command(), kid, queueing=chosen, reason=reason))
+    call(keys.SET_QUEUEING, kid=kid, queueing=chosen, reason=reason)
     say(f"Queueing of {kid}: {queueing}, within a second.")
 
 
 @group.command("revoke")
 def revoke_key(kid: str, reason: Reason = None) -> None:
     """Revoke a key, on every server within five seconds."""
-    with_admin(lambda gateway: keys.revoke(gateway, of_command(), kid, reason=reason))
+    call(keys.REVOKE, kid=kid, reason=reason)
     say(f"Revoked {kid}.")
 
 
-def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+def print_key(document: Mapping[str, Any], *, as_json: bool, quiet: bool) -> None:
+    """Prints a key that was made or rotated: the key itself, or the whole document."""
+    if document["key"] is None:
+        fail(f"key {document['kid']} was created, but the answer with it was lost; revoke it.")
     try:
         if as_json:
             print_json(document)
@@ -166,23 +198,9 @@ def _print_key(document: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
             say(f"The old key {document['replaces']} is valid until {document['old_key_ends_at']}.", err=True)
 
 
-def _document(key: APIKey, now_ms: int) -> dict[str, Any]:
-    return {
-        "kid": key.kid,
-        "tenant": key.tenant_name,
-        "mode": key.mode,
-        "name": key.name,
-        "state": key.state(now_ms),
-        "last_four": key.last_four,
-        "scopes": sorted(key.scopes),
-        "models": sorted(key.models) if key.models else None,
-        "created_at": iso(key.created_at_ms),
-        "expires_at": iso_or_none(key.expires_at_ms),
-        "revoked_at": iso_or_none(key.revoked_at_ms),
-        "rotated_to": key.rotated_to,
-        "last_used_at": iso_or_none(key.last_used_at_ms),
-        "queueing": key.queueing,
-    }
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Returns a moment of an option, which is in UTC unless it says another zone."""
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _ms(delta: timedelta) -> int:

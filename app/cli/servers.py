@@ -10,14 +10,16 @@ from collections.abc import Callable
 from functools import partial
 
 import uvloop
+from starlette.types import ASGIApp
 
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
 from app.db.engine import is_sqlite
 from app.gateway import open_gateway
 from app.kit.log import get_logger
-from app.main import create_server_app
-from app.server.process import Server, claim_port, run_until_stopped, server_config
+from app.main import create_admin_app, create_server_app
+from app.server.ports import Ports
+from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
 from app.upstream.credentials import SANDBOX
 from app.worker import running
@@ -40,11 +42,19 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         asyncio.run(_try_to_open(settings))
     with plain_errors():
         claim_port(settings.host, settings.port, "REELGATE_PORT")
+        if settings.has_admin_port:
+            claim_port(settings.admin_address, settings.admin_port or 0, "REELGATE_ADMIN_PORT")
     _serve(settings, settings.port, on_start=on_start)
 
 
 def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probes_only: bool = False) -> None:
     app, edge = create_server_app(settings, probes_only=probes_only)
+    served: ASGIApp = edge
+    sockets = None
+    if settings.has_admin_port and not probes_only:
+        admin_port = settings.admin_port or 0
+        served = Ports(edge, create_admin_app(app), admin_port)
+        sockets = [bound(settings.host, port), bound(settings.admin_address, admin_port)]
 
     def started() -> None:
         _settle_memory()
@@ -60,7 +70,7 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
             app.state.gateway.dispatch_loop.close()  # other replicas, or the next start, send the queue
 
     config = server_config(
-        edge,
+        served,
         settings.host,
         port,
         drain_s=settings.drain_s,
@@ -74,7 +84,8 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
             on_leave=on_leave,
             on_stop=on_stop,
             delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
-        )
+        ),
+        sockets,
     )
 
 

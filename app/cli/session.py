@@ -3,16 +3,19 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import typer
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from app.admin.actor import of_command
+from app.admin.operation import Operation
 from app.admin.session import AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
+from app.cli.remote import elsewhere
 from app.cli.tables import say
 from app.config import PREFIX, Settings, SettingsError, misspelt_variables
 from app.db.outage import DatabaseBusyError
@@ -27,6 +30,7 @@ from app.quotas.limits import LimitError
 if TYPE_CHECKING:
     from app.gateway import Gateway
 
+D = TypeVar("D")
 R = TypeVar("R")
 
 _KNOWN = (DatabaseBusyError, LimitError, OSError, SchemaError, ServerRunningError, SettingsError)
@@ -76,12 +80,64 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
         _log.warning("A variable is not a setting.", finding=sentence)
 
 
+def call(operation: Operation[D], **arguments: Any) -> D:
+    """Carries out an operation with these arguments of its function, and returns its document.
+
+    That is on this machine, beside a running server or not, or over the admin API of another one
+    (`app.cli.remote`). The document is the same, and so is what a refusal prints.
+    """
+    with plain_errors():
+        remote = elsewhere()
+        if remote is not None:
+            return cast("D", remote.call(operation, arguments))
+    return with_admin(
+        lambda gateway: _call_here(gateway, operation, arguments), makes_key=operation.reveals is not None
+    )
+
+
+def call_list(operation: Operation[Any], member: str, **arguments: Any) -> list[Any]:
+    """Returns all entries of a list in pages; `member` is the member of its document that has them."""
+    found: list[Any] = []
+    with plain_errors():
+        remote = elsewhere()
+        if remote is not None:
+            cursor = None
+            while True:
+                page = remote.call(operation, {**arguments, "cursor": cursor})
+                found += page[member]
+                if (cursor := page["next_cursor"]) is None:
+                    return found
+
+    async def work(gateway: AdminSession) -> list[Any]:
+        cursor = None
+        while True:
+            page = await _call_here(gateway, operation, {**arguments, "cursor": cursor})
+            found.extend(page[member])
+            if (cursor := page["next_cursor"]) is None:
+                return found
+
+    return with_admin(work)
+
+
+async def _call_here(gateway: AdminSession, operation: Operation[D], arguments: Mapping[str, Any]) -> D:
+    actor = (of_command(),) if operation.changes else ()
+    return operation.document(gateway, await operation.function(gateway, *actor, **arguments))
+
+
+def refuse_elsewhere() -> None:
+    """Ends a command that works on this machine alone, where another one is named."""
+    with plain_errors():
+        if elsewhere() is not None:
+            fail("this command works on the server alone: unset REELGATE_ADMIN_URL and REELGATE_ADMIN_KEY.")
+
+
 def with_admin(work: Callable[[AdminSession], Awaitable[R]], *, makes_key: bool = False) -> R:
     """Runs a command's work with an `AdminSession`, beside a running server or not; returns its result.
 
     A command that `makes_key` needs the server's pepper. In the folder of `reelgate dev` that is the one in
     the data folder, and a line on standard error says so.
     """
+    refuse_elsewhere()
     given = settings_or_exit()
     settings = given.beside_development() if makes_key else given
     configure_logging(level="ERROR", as_json=False)
@@ -100,6 +156,7 @@ def with_gateway(work: "Callable[[Gateway], Awaitable[R]]") -> R:
     """Runs a command's work with a whole gateway, for commands that ask RunComfy; returns its result."""
     from app.gateway import open_gateway  # noqa: PLC0415 - it imports all that a server needs
 
+    refuse_elsewhere()
     settings = settings_or_exit().beside_development()
     configure_logging(level="ERROR", as_json=False)
 

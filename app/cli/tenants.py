@@ -1,18 +1,17 @@
 """`reelgate tenants`: customers, whose data and limits are separate."""
 
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, get_args
 
 import typer
 
-from app.admin import tenants
-from app.admin.actor import of_command
-from app.admin.session import AdminSession
-from app.auth.tenants import MediaChecks, Tenant
+from app.admin.operations import tenants
+from app.admin.tenants import MAX_QUEUED
+from app.auth.tenants import MediaChecks
 from app.cli.options import Reason
-from app.cli.session import fail, with_admin
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
+from app.cli.session import call, call_list, fail
+from app.cli.tables import AsJson, print_json, print_table, say
+from app.documents.admin.tenants import Tenant
 from app.generations.queue.fair import MAX_WEIGHT
-from app.kit.clock import iso
 
 group = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Customers, whose data and limits are separate."
@@ -30,23 +29,34 @@ def create_tenant(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the id.")] = False,
 ) -> None:
     """Create a tenant."""
-    made = with_admin(
-        lambda gateway: tenants.create(gateway, of_command(), name, time_zone=time_zone, reason=reason)
-    )
+    made = call(tenants.CREATE, name=name, time_zone=time_zone, reason=reason)
     if as_json:
-        print_json(_document(made))
+        print_json(made)
     elif quiet:
-        say(made.id)
+        say(made["id"])
     else:
-        say(f"Created tenant {made.name} ({made.id}).")
-        shown = f"'{made.name}'" if " " in made.name else made.name
+        say(f"Created tenant {made['name']} ({made['id']}).")
+        shown = f"'{made['name']}'" if " " in made["name"] else made["name"]
         say(f"Next: reelgate keys create --tenant {shown} --test")
+
+
+@group.command("show")
+def show_tenant(name: str) -> None:
+    """Show everything about a tenant, as JSON."""
+    print_json(call(tenants.SHOW, name=name))
+
+
+@group.command("rename")
+def rename_tenant(name: str, new_name: str, reason: Reason = None) -> None:
+    """Give a tenant another name; its id, keys, limits and requests stay."""
+    call(tenants.RENAME, name=name, new_name=new_name, reason=reason)
+    say(f"Renamed {name} to {new_name}.")
 
 
 @group.command("set-time-zone")
 def set_time_zone(name: str, time_zone: str, reason: Reason = None) -> None:
     """Set the time zone of a tenant's days and months; what was counted stays in its day."""
-    with_admin(lambda gateway: tenants.set_time_zone(gateway, of_command(), name, time_zone, reason=reason))
+    call(tenants.SET_TIME_ZONE, name=name, time_zone=time_zone, reason=reason)
     say(f"Days and months of {name} are counted in {time_zone} now.")
 
 
@@ -55,13 +65,9 @@ def set_media_checks(name: str, checks: str, reason: Reason = None) -> None:
     """Set what happens to files that break a rule: enforce, warn, off, or default (as in the settings)."""
     if checks not in (*get_args(MediaChecks), "default"):
         fail(f"{checks!r} is not a check; use {', '.join(get_args(MediaChecks))} or default.")
-    chosen = None if checks == "default" else cast("MediaChecks", checks)
-
-    async def work(gateway: AdminSession) -> str:
-        await tenants.set_media_checks(gateway, of_command(), name, chosen, reason=reason)
-        return chosen or gateway.settings.media_checks
-
-    say(f"Media checks of {name}: {with_admin(work)}, within a second.")
+    chosen = None if checks == "default" else checks
+    changed = call(tenants.SET_MEDIA_CHECKS, name=name, media_checks=chosen, reason=reason)
+    say(f"Media checks of {name}: {changed['in_effect']['media_checks']}, within a second.")
 
 
 @group.command("set-queueing")
@@ -72,7 +78,7 @@ def set_queueing(
         int | None,
         typer.Option(
             min=0,
-            max=tenants.MAX_QUEUED,
+            max=MAX_QUEUED,
             help="The maximum number of queued requests; unchanged unless given.",
         ),
     ] = None,
@@ -87,18 +93,17 @@ def set_queueing(
     reason: Reason = None,
 ) -> None:
     """Set whether a tenant's requests that cannot be sent yet are queued or refused."""
-    chosen = switch(queueing)
-
-    async def work(gateway: AdminSession) -> tuple[Tenant, bool, int]:
-        changed = await tenants.set_queueing(
-            gateway, of_command(), name, queueing=chosen, max_queued=max_queued, weight=weight, reason=reason
-        )
-        settings, own = gateway.settings, changed.max_queued
-        waits = settings.queueing if changed.queueing is None else changed.queueing
-        return changed, waits, settings.max_queued_per_tenant if own is None else own
-
-    changed, waits, own_max = with_admin(work)
-    done = f"are queued, {own_max} at most, with weight {changed.weight}" if waits else "are refused"
+    changed: Tenant = call(
+        tenants.SET_QUEUEING,
+        name=name,
+        queueing=switch(queueing),
+        max_queued=max_queued,
+        weight=weight,
+        reason=reason,
+    )
+    own_max, weight = changed["in_effect"]["max_queued"], changed["weight"]
+    is_queued = changed["in_effect"]["queueing"]
+    done = f"are queued, {own_max} at most, with weight {weight}" if is_queued else "are refused"
     say(f"Requests of {name} that cannot be sent yet {done}, within a second.")
 
 
@@ -120,16 +125,14 @@ def set_origins(
     reason: Reason = None,
 ) -> None:
     """Set the web origins whose pages may call as this tenant, such as https://app.example."""
-    changed = with_admin(
-        lambda gateway: tenants.set_origins(gateway, of_command(), name, origins or (), reason=reason)
-    )
-    say(f"Origins of {name}: {', '.join(sorted(changed.origins)) or 'none'}, within a second.")
+    changed = call(tenants.SET_ORIGINS, name=name, origins=origins or [], reason=reason)
+    say(f"Origins of {name}: {', '.join(changed['origins']) or 'none'}, within a second.")
 
 
 @group.command("disable")
 def disable_tenant(name: str, reason: Reason = None) -> None:
     """Refuse a tenant's keys and client tokens, and stop its queue; requests under way continue."""
-    with_admin(lambda gateway: tenants.disable(gateway, of_command(), name, reason=reason))
+    call(tenants.DISABLE, name=name, reason=reason)
     say(
         f"Disabled {name}, on every server within five seconds. Requests that were sent continue to their"
         " end."
@@ -139,43 +142,27 @@ def disable_tenant(name: str, reason: Reason = None) -> None:
 @group.command("enable")
 def enable_tenant(name: str, reason: Reason = None) -> None:
     """Enable a disabled tenant again."""
-    with_admin(lambda gateway: tenants.enable(gateway, of_command(), name, reason=reason))
+    call(tenants.ENABLE, name=name, reason=reason)
     say(f"Enabled {name}, on every server within five seconds.")
 
 
 @group.command("list")
 def list_tenants(as_json: AsJson = False) -> None:
     """List all tenants."""
-    found = with_admin(tenants.listed)
+    found: list[Tenant] = call_list(tenants.LIST, "tenants")
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json(found)
         return
     print_table(
         ("NAME", "ID", "CREATED", "STATE", "TIME ZONE"),
         [
             (
-                one.name,
-                one.id,
-                iso(one.created_at_ms),
-                "disabled" if one.disabled_at_ms else "active",
-                one.time_zone,
+                one["name"],
+                one["id"],
+                one["created_at"],
+                "disabled" if one["disabled_at"] else "active",
+                one["time_zone"],
             )
             for one in found
         ],
     )
-
-
-def _document(tenant: Tenant) -> dict[str, Any]:
-    return {
-        "id": tenant.id,
-        "name": tenant.name,
-        "created_at": iso(tenant.created_at_ms),
-        "disabled_at": iso_or_none(tenant.disabled_at_ms),
-        "time_zone": tenant.time_zone,
-        "media_checks": tenant.media_checks,
-        "origins": sorted(tenant.origins),
-        "queueing": tenant.queueing,
-        "max_queued": tenant.max_queued,
-        "weight": tenant.weight,
-        "dispatch_paused_at": iso_or_none(tenant.dispatch_paused_at_ms),
-    }

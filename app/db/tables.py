@@ -495,6 +495,38 @@ audit_entries = Table(
     Column("trace_id", String(32)),
 )
 
+# Keys of the admin API, of no tenant.
+admin_keys = Table(
+    "admin_keys",
+    metadata,
+    Column("kid", String(16), primary_key=True),
+    Column("name", String(100), nullable=False),
+    # A JSON list of its scopes.
+    Column("scopes", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("pepper_id", String(8), nullable=False),
+    Column("last_four", String(4), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger),
+    Column("revoked_at_ms", BigInteger),
+    Column("rotated_to", String(16)),
+    Column("last_used_at_ms", BigInteger),
+)
+
+# The changes that were made through the admin API, by the Idempotency-Keys of their calls. A row is written
+# in the transaction of its change; its answer holds no secret.
+admin_calls = Table(
+    "admin_calls",
+    metadata,
+    Column("kid", String(16), ForeignKey("admin_keys.kid"), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("operation", String(64), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("trace_id", String(32)),
+)
+
 # One row, which is written to find out whether the database takes writes (`app.db.probe`).
 write_probes = Table(
     "write_probes",

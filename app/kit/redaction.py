@@ -13,7 +13,7 @@ from urllib.parse import quote
 _MIN_CHARACTERS: Final = 8
 _HIDDEN: Final = "[redacted]"
 # The kid stays visible: it names the key and gives no access. What follows it is hidden, even if mistyped.
-_KEY = re.compile(r"(rg_(?:live|test|client)_[0-9A-Za-z]{12}_)[^\s\"'<>\\,;:&?#(){}\[\]]+")
+_KEY = re.compile(r"(rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_)[^\s\"'<>\\,;:&?#(){}\[\]]+")
 _SCHEME = re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 # None of the next patterns matches past the next `://`, so each part of the text is read once or twice.
 _USER = re.compile(r"(://)[^\s/:\"'<>\\]*:[^\s/\"'<>\\]*@")

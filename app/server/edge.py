@@ -24,7 +24,7 @@ from app.api.cors import (
     is_preflight,
     note_origin,
 )
-from app.api.problems import CODE, PRESENTED_KID, internal_error, response
+from app.api.problems import ADMIN_KID, CODE, PRESENTED_KID, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.kit.log import get_logger, trace_id_of, trace_id_var
@@ -92,8 +92,9 @@ class Edge:
         self._addresses = Addresses(app.router.routes)
         # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
         self._fixed = (*SECURITY_HEADERS, _HSTS) if urlsplit(base_url).scheme == "https" else SECURITY_HEADERS
-        app.state.draining = False
-        app.state.refusals = Counter()
+        if not hasattr(app.state, "refusals"):  # or it has the state of an application with an edge
+            app.state.draining = False
+            app.state.refusals = Counter()
 
     def count_refusal(self, code: str) -> None:
         """Counts an answer with an error of the catalogue."""
@@ -231,7 +232,7 @@ def _head_alone(send: Send) -> Send:
 
 def _caller(state: Mapping[str, Any]) -> dict[str, str]:
     """Returns who called, as far as that is known, and the code of the error that was the answer, if any."""
-    named = {name: state[name] for name in (CODE, PRESENTED_KID) if name in state}
+    named = {name: state[name] for name in (CODE, PRESENTED_KID, ADMIN_KID) if name in state}
     principal: Principal | None = state.get("principal")
     if principal is not None:
         named |= {"tenant": principal.tenant_id, "kid": principal.kid}

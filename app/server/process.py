@@ -93,11 +93,19 @@ def server_config(app: ASGIApp, host: str, port: int, *, drain_s: int, **more: A
     )
 
 
-def run_until_stopped(server: Server) -> None:
-    """Serve until a signal; exits with code 1 where the start failed."""
-    server.run()
+def run_until_stopped(server: Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve until a signal, on these sockets if they are given; exits with code 1 where the start failed."""
+    server.run(sockets)
     if not server.started:
         sys.exit(1)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Returns a socket that is bound to this address, which must be free (`claim_port`)."""
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind((host, port))
+    return one
 
 
 def claim_port(host: str, port: int, setting: str) -> None:

@@ -53,5 +53,5 @@ async def open_desk(db: Database) -> Desk:
     settings = Settings.model_validate({"pepper": PEPPER, "environment": "production"})
     gateway = AdminSession(settings, SystemClock(), db)
     tenant_id, kid = await db.write(add_owner)
-    names = {one.id: one.name for one in await tenants.listed(gateway)}
+    names = {one.id: one.name for one in (await tenants.listed(gateway)).entries}
     return Desk(gateway, names[tenant_id], kid)

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 import app.admin
-from app.admin import audit, client_tokens, dispatch, keys, ledger, limits, requests, tenants
+from app.admin import admin_keys, audit, client_tokens, dispatch, keys, ledger, limits, requests, tenants
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
+from app.auth import admin_keys as admin_key_rows
 from app.auth.tenants import by_name, list_all
 from app.db.engine import Database
 from app.db.tables import audit_entries
@@ -24,7 +25,7 @@ from app.errors import INVALID_REASON, LIMIT_NOT_FOUND, TENANT_NOT_FOUND, Proble
 from app.gateway import Gateway
 from app.quotas import account
 from tests.harness import World
-from tests.rows import add_owner
+from tests.rows import PEPPER, add_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,10 @@ async def unknown(world: World) -> str:
     return str(answer.json()["request_id"])
 
 
+def _add_admin_key(connection: Connection) -> tuple[str, str]:
+    return admin_key_rows.create(connection, name="otto", scopes=["root"], pepper=PEPPER, now_ms=1)
+
+
 class Office:
     """A world with what every use case needs to have something to do."""
 
@@ -62,11 +67,14 @@ class Office:
         minted = await self.world.client.post("/v1/client-tokens", json={})
         self.token_id = minted.json()["token_id"]
         self.spare = (await self.world.another_key()).split("_")[2]
+        _, key = await self.gateway.db.write(_add_admin_key)
+        self.admin_kid = key.split("_")[2]
 
 
 # Each use case that writes, in an order in which each finds what it needs.
 WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "tenants.create": lambda at: tenants.create(at.gateway, ACTOR, "Other", reason=REASON),
+    "tenants.rename": lambda at: tenants.rename(at.gateway, ACTOR, "Other", "Another", reason=REASON),
     "tenants.set_time_zone": lambda at: tenants.set_time_zone(
         at.gateway, ACTOR, "acme", "Europe/Berlin", reason=REASON
     ),
@@ -87,6 +95,12 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "keys.set_queueing": lambda at: keys.set_queueing(
         at.gateway, ACTOR, at.kid, queueing=False, reason=REASON
     ),
+    "keys.narrow": lambda at: keys.narrow(at.gateway, ACTOR, at.kid, name="web", reason=REASON),
+    "admin_keys.create": lambda at: admin_keys.create(at.gateway, ACTOR, "olga", ["read"], reason=REASON),
+    "admin_keys.rotate": lambda at: admin_keys.rotate(
+        at.gateway, ACTOR, at.admin_kid, overlap_ms=1000, reason=REASON
+    ),
+    "admin_keys.revoke": lambda at: admin_keys.revoke(at.gateway, ACTOR, at.admin_kid, reason=REASON),
     "client_tokens.revoke": lambda at: client_tokens.revoke(at.gateway, ACTOR, at.token_id, reason=REASON),
     "limits.set_limits": lambda at: limits.set_limits(
         at.gateway, ACTOR, at.of, ["in-flight=5", "credits-day=none"], reason=REASON
@@ -161,10 +175,11 @@ async def test_each_leaves_one_row_that_says_who_what_and_why(world: World) -> N
         assert (row["actor_kind"], row["actor_name"], row["reason"]) == ("command", "olga", REASON), name
         assert row["at_ms"] == world.clock.now_ms()
         # A tenant's own change names the tenant; that of all keys of a mode is nobody's.
-        assert (row["tenant_id"] is None) == (name in {"dispatch.pause", "dispatch.resume"}), name
+        of_nobody = name in {"dispatch.pause", "dispatch.resume"} or name.startswith("admin_keys.")
+        assert (row["tenant_id"] is None) == of_nobody, name
         assert row["before"] != row["after"], name
     kept = json.dumps(await read(rows))
-    assert len(secrets) == 3
+    assert len(secrets) == 5
     assert not [one for one in secrets if one in kept or one.rpartition("_")[2] in kept]
 
 

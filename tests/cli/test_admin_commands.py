@@ -23,7 +23,16 @@ from tests.sandbox.harness import Running
 
 REASON = "the ticket says so"
 READS = {
-    *("tenants list", "keys list", "client-tokens list", "client-tokens show", "requests list"),
+    *(
+        "tenants show",
+        "keys show",
+        "admin-keys list",
+        "tenants list",
+        "keys list",
+        "client-tokens list",
+        "client-tokens show",
+        "requests list",
+    ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
 }
 
@@ -83,15 +92,18 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
 
     unknown = in_database(sqlite_url, write)
     of_acme = ("--tenant", "acme")
+    admin_kid = reelgate.run(place, "admin-keys", "create", "olga", "--scope", "root", "--json").json["kid"]
     writes: dict[str, tuple[str, ...]] = {
         "tenants set-time-zone": ("acme", "Europe/Berlin"),
         "tenants set-media-checks": ("acme", "warn"),
         "tenants set-queueing": ("acme", "on", "--weight", "2"),
         "tenants set-origins": ("acme", "https://app.example"),
+        "tenants rename": ("acme", "acme"),
         "tenants disable": ("acme",),
         "tenants enable": ("acme",),
         "keys rotate": (spare,),
         "keys set-queueing": (kid, "off"),
+        "keys narrow": (kid, "--name", "web"),
         "keys revoke": (spare,),
         "client-tokens revoke": (token_id,),
         "limits set": ("in-flight=5", *of_acme),
@@ -101,9 +113,12 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         "requests resolve": (unknown, "--charged"),
         "dispatch pause": (),
         "dispatch resume": ("acme",),
+        "admin-keys create": ("olga", "--scope", "operate"),
+        "admin-keys rotate": (admin_kid,),
+        "admin-keys revoke": (admin_kid,),
     }
     assert set(writes) | {"tenants create", "keys create"} == set(commands()) - READS
-    count = 3
+    count = 4
     for name, arguments in writes.items():
         reelgate.run(place, *name.split(), *arguments, "--reason", REASON)
         count += 1
@@ -111,9 +126,12 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         assert len(found) == count, name
         assert (found[-1]["actor_kind"], found[-1]["reason"]) == ("command", REASON), name
     assert {row["actor_name"] for row in found} == {pwd.getpwuid(os.geteuid()).pw_name}
-    for name in sorted(READS - {"client-tokens show", "requests show", "client-tokens list"}):
+    about_one = {"client-tokens show", "requests show", "client-tokens list", "tenants show", "keys show"}
+    for name in sorted(READS - about_one):
         more = () if name != "ledger reconcile" else _bill(place)
         reelgate.run(place, *name.split(), *more)
+    assert reelgate.run(place, "tenants", "show", "acme").json["time_zone"] == "Europe/Berlin"
+    assert reelgate.run(place, "keys", "show", kid).json["name"] == "web"
     reelgate.run(place, "client-tokens", "list", *of_acme)
     reelgate.run(place, "client-tokens", "show", token_id)
     reelgate.run(place, "requests", "show", unknown)

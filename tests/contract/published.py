@@ -22,7 +22,7 @@ FAULTS = {fault.code: fault for fault in CATALOGUE}
 OURS = "http://gateway.test"
 STREAM = "text/event-stream"
 OUTSIDE = re.compile(
-    r"/|/openapi\.json|/metrics|/client\.(js|d\.ts)|/(docs|guides|playground)(/.*)?"
+    r"/|/openapi\.json|/admin/.*|/metrics|/client\.(js|d\.ts)|/(docs|guides|playground)(/.*)?"
 )  # documents for people and tools, not of the API
 HEADERS = {
     "access-control-allow-headers",

@@ -51,8 +51,19 @@ def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
             between now and `MAX_START_DEADLINE_S` seconds from now.
 
     """
-    keys, deadlines = headers.getlist(IDEMPOTENCY_KEY), headers.getlist(START_DEADLINE)
-    return SubmitHeaders(_key(keys) if keys else None, _deadline_ms(deadlines, clock) if deadlines else None)
+    deadlines = headers.getlist(START_DEADLINE)
+    return SubmitHeaders(idempotency_key_of(headers), _deadline_ms(deadlines, clock) if deadlines else None)
+
+
+def idempotency_key_of(headers: Headers) -> str | None:
+    """Returns the Idempotency-Key, in quotes or not; None where none was sent.
+
+    Raises:
+        Problem: INVALID_IDEMPOTENCY_KEY.
+
+    """
+    keys = headers.getlist(IDEMPOTENCY_KEY)
+    return _key(keys) if keys else None
 
 
 def _key(values: list[str]) -> str:

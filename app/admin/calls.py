@@ -1,0 +1,207 @@
+"""Calls of the admin API: a change, the record of its Idempotency-Key and its audit row are one transaction.
+
+A use case writes with `gateway.db.write`, once. It is given a gateway whose `write` runs its function between
+the two parts of the record: first the key is claimed, and what the caller read is compared with what is
+there; at the end the answer is stored. Where the use case is refused, nothing of this is kept, and a call
+with the same key is carried out anew. A secret in the answer, such as a new key, is not stored: a repeated
+call is answered without it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.admin.actor import Actor
+from app.admin.operation import Operation
+from app.admin.session import AdminGateway, Models
+from app.config import Settings
+from app.db.engine import Database
+from app.db.tables import admin_calls
+from app.errors import IDEMPOTENCY_MISMATCH, PRECONDITION_FAILED, Problem
+from app.kit.clock import Clock
+from app.kit.json import dumps, from_column, to_column
+from app.kit.log import trace_id_var
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_VOLATILE: Final = frozenset({"state", "last_used_at", "in_effect"})
+"""Members of a document that change without an edit: they are no part of its entity tag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A change that an admin key asks for. `tags` are the entity tags in `If-Match`; None: none was sent."""
+
+    kid: str
+    idempotency_key: str
+    fingerprint: str
+    tags: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The document that answers a change, and whether it is that of an earlier call with the same key."""
+
+    document: Mapping[str, Any]
+    replayed: bool
+
+
+def fingerprint_of(operation: Operation[Any], path: str, body: Mapping[str, Any]) -> str:
+    """Returns what is equal for two calls that ask for the same."""
+    return hashlib.sha256(dumps([operation.name, path, body], sort_keys=True)).hexdigest()
+
+
+def tag_of(document: Mapping[str, Any]) -> str:
+    """Returns a document's strong entity tag, which changes when the document is edited."""
+    kept = {name: value for name, value in document.items() if name not in _VOLATILE}
+    return f'"{hashlib.sha256(dumps(kept, sort_keys=True)).hexdigest()[:32]}"'
+
+
+async def perform(
+    gateway: AdminGateway, operation: Operation[Any], arguments: Mapping[str, Any], call: Call
+) -> Answer:
+    """Carries out a change once for its Idempotency-Key, and returns its answer.
+
+    Raises:
+        Problem: IDEMPOTENCY_MISMATCH, PRECONDITION_FAILED, or what the use case raises; nothing was changed.
+
+    """
+    if (stored := await gateway.db.read(_stored, call)) is not None:
+        return stored
+    recording = _RecordingGateway(gateway, operation, arguments, call)
+    try:
+        result = await operation.function(recording, Actor("admin_key", call.kid), **arguments)
+    except (Problem, _TakenError):
+        # A call with the same key may have been first, and this one found things as that left them.
+        if (stored := await gateway.db.read(_stored, call)) is not None:
+            return stored
+        raise
+    return Answer(operation.document(gateway, result), replayed=False)
+
+
+class _TakenError(Exception):
+    """Another call has claimed the Idempotency-Key."""
+
+
+def _stored(connection: Connection, call: Call) -> Answer | None:
+    row = connection.execute(
+        select(admin_calls.c.fingerprint, admin_calls.c.answer).where(
+            admin_calls.c.kid == call.kid, admin_calls.c.idempotency_key == call.idempotency_key
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != call.fingerprint:
+        raise Problem(IDEMPOTENCY_MISMATCH, "This Idempotency-Key was used for a different change.")
+    return Answer(from_column(row.answer), replayed=True)
+
+
+class _RecordingGateway:
+    """The gateway that a use case is given: the one write of the use case is recorded with its call."""
+
+    def __init__(
+        self, gateway: AdminGateway, operation: Operation[Any], arguments: Mapping[str, Any], call: Call
+    ) -> None:
+        self._gateway = gateway
+        self._operation = operation
+        self._arguments = arguments
+        self._call = call
+        self.db = cast("Database", _RecordingDatabase(gateway.db, self._around))
+
+    @property
+    def settings(self) -> Settings:
+        return self._gateway.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self._gateway.clock
+
+    @property
+    def catalog(self) -> Models:
+        return self._gateway.catalog
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns what else a whole gateway has, for use cases that need one."""
+        return getattr(self._gateway, name)
+
+    def _around(self, connection: Connection, function: Callable[[Connection], R]) -> R:
+        self._claim(connection)
+        self._compare(connection)
+        result = function(connection)
+        document = dict(self._operation.document(self._gateway, result))
+        if self._operation.reveals is not None:
+            document[self._operation.reveals] = None
+        connection.execute(
+            admin_calls.update()
+            .where(
+                admin_calls.c.kid == self._call.kid,
+                admin_calls.c.idempotency_key == self._call.idempotency_key,
+            )
+            .values(answer=to_column(document))
+        )
+        return result
+
+    def _claim(self, connection: Connection) -> None:
+        """Claims the key; on PostgreSQL, waits for a transaction that has claimed it and is not over yet."""
+        made = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        claimed = connection.execute(
+            made(admin_calls)
+            .values(
+                kid=self._call.kid,
+                idempotency_key=self._call.idempotency_key,
+                fingerprint=self._call.fingerprint,
+                operation=self._operation.name,
+                answer="",
+                at_ms=self._gateway.clock.now_ms(),
+                trace_id=trace_id_var.get() or None,
+            )
+            .on_conflict_do_nothing()
+        )
+        if claimed.rowcount != 1:
+            raise _TakenError
+
+    def _compare(self, connection: Connection) -> None:
+        tags, current = self._call.tags, self._operation.current
+        if tags is None or current is None:
+            return
+        now = tag_of(current(self._gateway, connection, self._arguments))
+        if not tags & {now, "*"}:
+            raise Problem(
+                PRECONDITION_FAILED,
+                f"Its entity tag is {now} now; nothing was changed.",
+                headers={"ETag": now},
+            )
+
+
+class _RecordingDatabase:
+    """A database whose first `write` runs inside `around`."""
+
+    def __init__(
+        self, db: Database, around: Callable[[Connection, Callable[[Connection], Any]], Any]
+    ) -> None:
+        self._db = db
+        self._around = around
+        self._done = False
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns the database's other members."""
+        return getattr(self._db, name)
+
+    async def write(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        if self._done:
+            return await self._db.write(function, *args, **kwargs)
+
+        def recorded(connection: Connection) -> R:
+            result: R = self._around(connection, lambda inner: function(inner, *args, **kwargs))
+            return result
+
+        result = await self._db.write(recorded)
+        self._done = True
+        return result

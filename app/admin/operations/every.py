@@ -1,0 +1,12 @@
+"""The table of all operations, in the order of the contract."""
+
+from typing import Any, Final
+
+from app.admin.operation import Operation
+from app.admin.operations import admin_keys, keys, tenants
+
+OPERATIONS: Final[tuple[Operation[Any], ...]] = (
+    *tenants.OPERATIONS,
+    *keys.OPERATIONS,
+    *admin_keys.OPERATIONS,
+)

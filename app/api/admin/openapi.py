@@ -1,0 +1,224 @@
+"""The contract of the admin API, made of the table of operations."""
+
+from functools import cache
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from app.admin.operation import Operation
+from app.admin.operations.every import OPERATIONS
+from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
+from app.api.openapi import body_of, header, refusals
+from app.documents.admin import published
+from app.errors import (
+    BODY_TOO_LARGE,
+    DATABASE_UNAVAILABLE,
+    IDEMPOTENCY_MISMATCH,
+    INSUFFICIENT_ADMIN_SCOPE,
+    INTERNAL_ERROR,
+    INVALID_ADMIN_KEY,
+    INVALID_CHANGE,
+    INVALID_IDEMPOTENCY_KEY,
+    INVALID_JSON,
+    INVALID_PARAMETER,
+    INVALID_REASON,
+    MISSING_ADMIN_KEY,
+    MISSING_IDEMPOTENCY_KEY,
+    PRECONDITION_FAILED,
+    PRECONDITION_REQUIRED,
+    TOO_MANY_ATTEMPTS,
+    UNSUPPORTED_MEDIA_TYPE,
+    Fault,
+)
+
+_KEY: Final = (
+    MISSING_ADMIN_KEY,
+    INVALID_ADMIN_KEY,
+    INSUFFICIENT_ADMIN_SCOPE,
+    INVALID_PARAMETER,
+    TOO_MANY_ATTEMPTS,
+    DATABASE_UNAVAILABLE,
+    INTERNAL_ERROR,
+)
+_CHANGE: Final = (
+    MISSING_IDEMPOTENCY_KEY,
+    INVALID_IDEMPOTENCY_KEY,
+    IDEMPOTENCY_MISMATCH,
+    INVALID_JSON,
+    INVALID_CHANGE,
+    INVALID_REASON,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+)
+_TAGS: Final = {
+    "tenants": "The customers, whose data and limits are separate.",
+    "API keys": "The keys of tenants.",
+    "admin keys": "The keys of this API.",
+}
+PARAMETERS: Final = {
+    "cursor": "The `next_cursor` of the page before.",
+    "kid": "The key's public identifier, which is not the key.",
+    "lifetime_ms": "In how many milliseconds the key expires; null: never.",
+    "limit": "The maximum number of entries on a page.",
+    "max_queued": "How many requests may be queued.",
+    "media_checks": "What happens to files that break a rule; null: what the gateway's settings say.",
+    "mode": "Whether the key is for RunComfy (`live`) or for the sandbox (`test`).",
+    "models": "The only models that the key may use; null: all.",
+    "name": "Its name.",
+    "new_name": "The new name.",
+    "origins": "The web origins whose pages may call, such as `https://app.example`.",
+    "overlap_ms": "For how many milliseconds more the old key is valid.",
+    "prefix": "The beginning of the key or of its kid.",
+    "queueing": "Whether requests that cannot be sent yet are queued; null: the usual.",
+    "reason": "Why, for the audit log: 1 to 200 printable characters.",
+    "scopes": "What the key may do.",
+    "tenant": "The tenant's name.",
+    "time_zone": "An IANA time zone, such as `Europe/Berlin`.",
+    "used_after": "Only keys that were used at this moment or later.",
+    "used_before": "Only keys that were not used since this moment.",
+    "weight": "Its share of dispatches among the tenants that have a queue.",
+}
+"""Descriptions of the operations' parameters, by their names."""
+_IDEMPOTENCY: Final = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": True,
+    "description": "Makes it safe to repeat the change: a repetition with the same key is answered with the"
+    " answer of the first, with `Idempotent-Replayed: true`, and nothing is changed a second time.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH + 2},
+}
+_DESCRIPTION: Final = (
+    "What an operator can do and ask over HTTP, with an admin key. Every change names a `reason`, leaves one"
+    " row in the audit log, and is made once for its `Idempotency-Key`. Every edit (`PUT`) names the `ETag`"
+    " of what it changes in `If-Match`. `HEAD` answers as `GET` does, without a body. Every error is a"
+    " problem document (RFC 9457)."
+)
+
+
+@cache
+def build(version: str, base_url: str) -> dict[str, Any]:
+    """Returns the OpenAPI document of the admin API. It is made once: nobody may change it."""
+    paths: dict[str, dict[str, Any]] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Reelgate administration",
+            "version": version,
+            "description": _DESCRIPTION,
+            "contact": {"name": "The operator of this gateway"},
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": base_url, "description": "The gateway that serves this document."}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": dict(published.SCHEMAS),
+            "securitySchemes": {
+                "AdminKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An admin key, `rg_admin_…`. Scopes: `read` reads everything but admin"
+                    " keys; `operate` also changes tenants, keys and limits; `money` also changes balances"
+                    " and prices; `root` may do all of it, and manages admin keys.",
+                }
+            },
+        },
+    }
+
+
+def faults_of(operation: Operation[Any]) -> tuple[Fault, ...]:
+    """Returns every error that the operation can be answered with."""
+    faults = _KEY + (_CHANGE if operation.changes else ()) + operation.faults
+    if operation.current is not None and operation.changes:
+        faults += (PRECONDITION_FAILED,)
+    return faults + ((PRECONDITION_REQUIRED,) if operation.edits else ())
+
+
+def _operation(one: Operation[Any]) -> dict[str, Any]:
+    success: dict[str, Any] = {
+        "description": "Created." if one.status == 201 else "Success.",  # noqa: PLR2004 - a status
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{one.shape.__name__}"}}},
+    }
+    described: dict[str, Any] = {
+        "tags": [one.tag],
+        "summary": one.summary,
+        "description": f"{one.text} Scope: `{one.scope}`.",
+        "operationId": one.name,
+    }
+    parameters = _parameters(one)
+    if parameters:
+        described["parameters"] = parameters
+    if one.changes:
+        described["requestBody"] = body_of(_schema(one.model))
+    described["responses"] = {str(one.status): success} | refusals(tuple(dict.fromkeys(faults_of(one))))
+    if one.tagged:
+        tag = {
+            "ETag": {"description": "A strong entity tag.", "required": True, "schema": {"type": "string"}}
+        }
+        success["headers"] = tag
+        if not one.changes:
+            described["responses"]["304"] = {
+                "description": "The caller has this version already (`If-None-Match`).",
+                "headers": tag,
+            }
+    described["security"] = [{"AdminKey": []}]
+    return described
+
+
+def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
+    schema = _schema(one.model)["properties"] if not one.changes else {}
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": each.name,
+            "in": each.place,
+            "required": each.default is ...,
+            "description": PARAMETERS[each.name],
+            "schema": {"type": "string"} if each.place == "path" else _without_null(schema[each.name]),
+        }
+        for each in one.parameters
+        if each.place != "body"
+    ]
+    if one.changes:
+        parameters.append(_IDEMPOTENCY)
+    if one.changes and one.current is not None:
+        text = "The `ETag` of what you read, or `*` for whatever is there now."
+        parameters.append(header("If-Match", text) | {"required": one.edits})
+    if one.tagged and not one.changes:
+        parameters.append(header("If-None-Match", "Entity tags that the caller has."))
+    return parameters
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns pydantic's schema of a body or query, without titles, and with a description of each member."""
+    schema: dict[str, Any] = _untitled(model.model_json_schema())
+    for name, member in schema.get("properties", {}).items():
+        member.setdefault("description", PARAMETERS[name])
+    return schema
+
+
+def _untitled(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_untitled(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: (
+            {member: _untitled(one) for member, one in value.items()}
+            if name == "properties"
+            else _untitled(value)
+        )
+        for name, value in schema.items()
+        if name != "title" or not isinstance(value, str)
+    }
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a query's parameter: no address can express null."""
+    own = {name: value for name, value in schema.items() if name not in {"description", "default"}}
+    if "anyOf" in own:
+        (own,) = (one for one in own["anyOf"] if one != {"type": "null"})
+    if schema.get("default") is not None:
+        own["default"] = schema["default"]
+    return own

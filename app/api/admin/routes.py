@@ -1,0 +1,228 @@
+"""The routes of the admin API: one route, behind which the table of operations says what there is.
+
+Whoever has no admin key learns nothing of it: a call with any other key is answered like one to an
+address that does not exist, with whatever method.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route, compile_path
+from starlette.types import Scope
+
+from app.admin.calls import Call, fingerprint_of, perform, tag_of
+from app.admin.operation import REASON, Operation
+from app.admin.operations.every import OPERATIONS
+from app.api.admin.openapi import build
+from app.api.bodies import json_response, read_object, tags_of
+from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
+from app.api.problems import ADMIN_KID, PRESENTED_KID
+from app.api.query import Takes, faults_in, problem_of
+from app.auth.admin_keys import AdminKey, kid_in
+from app.catalog.findings import fragment
+from app.errors import (
+    INSUFFICIENT_ADMIN_SCOPE,
+    INVALID_CHANGE,
+    INVALID_REASON,
+    METHOD_NOT_ALLOWED,
+    MISSING_ADMIN_KEY,
+    MISSING_IDEMPOTENCY_KEY,
+    PRECONDITION_REQUIRED,
+    FieldError,
+    Problem,
+)
+from app.gateway import Gateway
+
+ROOT: Final = "/admin"
+CONTRACT: Final = f"{ROOT}/openapi.json"
+_KEY_PREFIX: Final = "rg_admin_"
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_MAX_ERRORS: Final = 20
+_MATCHERS: Final = [(compile_path(one.path)[0], one) for one in OPERATIONS]
+
+
+class _AdminRoute(Route):
+    """Everything below `/admin`. `OPTIONS` finds nothing there: it is answered without a key."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def add_admin_routes(app: FastAPI) -> None:
+    """Adds the admin API to an application whose state has the gateway."""
+    app.router.routes.append(
+        _AdminRoute(f"{ROOT}/{{rest:path}}", _answer, methods=list(_METHODS), include_in_schema=False)
+    )
+
+
+async def _answer(request: Request) -> Response:
+    gateway: Gateway = request.app.state.gateway
+    key = await _authenticated(request, gateway)
+    if request.scope["path"] == CONTRACT and request.method == "GET":
+        _refuse_query(request, {})
+        return json_response(build(request.app.version, gateway.base_url))
+    operation, of_path = _operation_at(request)
+    if not key.may(operation.scope):
+        detail = f"This admin key lacks the scope `{operation.scope}`."
+        raise Problem(INSUFFICIENT_ADMIN_SCOPE, detail)
+    if operation.changes:
+        return await _change(request, gateway, key, operation, of_path)
+    arguments = operation.arguments(_query(request, operation), of_path=of_path)
+    document = operation.document(gateway, await operation.function(gateway, **arguments))
+    if not operation.tagged:
+        return json_response(document)
+    headers = {"ETag": tag_of(document)}
+    if tags_of(request) & {headers["ETag"], "*"}:
+        return Response(status_code=304, headers=headers)
+    return json_response(document, headers=headers)
+
+
+async def _authenticated(request: Request, gateway: Gateway) -> AdminKey:
+    """Returns the admin key of a call.
+
+    Raises:
+        HTTPException: 404, where any other key was sent.
+        Problem: MISSING_ADMIN_KEY, INVALID_ADMIN_KEY, TOO_MANY_ATTEMPTS, DATABASE_UNAVAILABLE.
+
+    """
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        raise Problem(MISSING_ADMIN_KEY, "There is no `Authorization: Bearer rg_admin_…` header.")
+    if not text.startswith(_KEY_PREFIX):
+        raise HTTPException(404)
+    address = request.client.host if request.client is not None else ""
+    try:
+        key = await gateway.access.admin.authenticate(text, address)
+    except Problem:
+        if (kid := kid_in(text)) is not None:
+            request.scope["state"][PRESENTED_KID] = kid
+        raise
+    request.scope["state"][ADMIN_KID] = key.kid
+    return key
+
+
+def _operation_at(request: Request) -> tuple[Operation[Any], dict[str, str]]:
+    """Returns the operation at this address, and what stands in its path.
+
+    Raises:
+        HTTPException: 404.
+        Problem: METHOD_NOT_ALLOWED.
+
+    """
+    allowed = set()
+    for pattern, operation in _MATCHERS:
+        if (found := pattern.fullmatch(request.scope["path"])) is None:
+            continue
+        if operation.method == request.method:
+            return operation, found.groupdict()
+        allowed.add(operation.method)
+    if not allowed:
+        raise HTTPException(404)
+    methods = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+    detail = f"This address supports {methods}, not {request.method}."
+    raise Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})
+
+
+def _query(request: Request, operation: Operation[Any]) -> dict[str, Any]:
+    """Returns the checked parameters of a query that were sent.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
+    sent: QueryParams = request.query_params
+    many = {one.name: _is_list(one.form) for one in operation.parameters if one.place == "query"}
+    errors = faults_in(request, {name: Takes(many=several) for name, several in many.items()})
+    members = {name: sent.getlist(name) if many[name] else sent[name] for name in many if name in sent}
+    try:
+        checked = operation.model.model_validate(members)
+    except ValidationError as error:
+        errors += _errors_of(error, "query", no_deeper=True)
+    if errors:
+        raise problem_of(list({one.pointer: one for one in reversed(errors)}.values()))
+    return {name: getattr(checked, name) for name in members}
+
+
+def _is_list(form: Any) -> bool:
+    return "list[" in str(form)
+
+
+def _refuse_query(request: Request, names: Mapping[str, Takes]) -> None:
+    if errors := faults_in(request, names):
+        raise problem_of(errors)
+
+
+async def _change(
+    request: Request, gateway: Gateway, key: AdminKey, operation: Operation[Any], of_path: Mapping[str, str]
+) -> Response:
+    _refuse_query(request, {})
+    idempotency_key = idempotency_key_of(request.headers)
+    if idempotency_key is None:
+        detail = f"A change needs the header `{IDEMPOTENCY_KEY}`."
+        raise Problem(MISSING_IDEMPOTENCY_KEY, detail)
+    tags = _if_match(request)
+    if tags is None and operation.edits:
+        raise Problem(PRECONDITION_REQUIRED, "An edit needs the header `If-Match`.")
+    body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
+    members = _members(operation, body)
+    call = Call(
+        kid=key.kid,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint_of(operation, request.scope["path"], body),
+        tags=tags,
+    )
+    answer = await perform(gateway, operation, operation.arguments(members, of_path=of_path), call)
+    headers = dict(REPLAYED) if answer.replayed else {}
+    if operation.tagged:
+        headers["ETag"] = tag_of(answer.document)
+    return json_response(answer.document, status_code=operation.status, headers=headers)
+
+
+def _members(operation: Operation[Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the checked members of a body that were sent.
+
+    Raises:
+        Problem: INVALID_REASON, INVALID_CHANGE.
+
+    """
+    if not str(body.get(REASON) or "").strip():
+        error = FieldError(f"#/{REASON}", "missing", "a change needs a reason, for the audit log.")
+        raise Problem(INVALID_REASON, error.detail, errors=[error])
+    try:
+        checked = operation.model.model_validate(body)
+    except ValidationError as error:
+        errors = _errors_of(error)
+        detail = errors[0].detail if len(errors) == 1 else f"{len(errors)} violations; see `errors`."
+        raise Problem(INVALID_CHANGE, detail, errors=errors) from None
+    return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def _errors_of(error: ValidationError, *before: str, no_deeper: bool = False) -> list[FieldError]:
+    """Returns what a model found; with `no_deeper`, a value of a list is named by its parameter."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[:_MAX_ERRORS]
+    return [
+        FieldError(
+            fragment((*before, *(one["loc"][:1] if no_deeper else one["loc"]))),
+            str(one["type"]),
+            f"`{one['loc'][0]}`: {one['msg']}" if not no_deeper else str(one["msg"]),
+        )
+        for one in found
+    ]
+
+
+def _if_match(request: Request) -> frozenset[str] | None:
+    """Returns the strong entity tags in `If-Match`, `*` among them; None where the header was not sent."""
+    values = request.headers.getlist("if-match")
+    if not values:
+        return None
+    tags = (tag.strip() for value in values for tag in value.split(","))
+    return frozenset(tag for tag in tags if tag and not tag.startswith("W/"))

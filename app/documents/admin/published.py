@@ -1,0 +1,40 @@
+"""The shapes that the contract of the admin API publishes, each under the name of its class."""
+
+from typing import Annotated, Any, Final
+
+from app.documents.admin.keys import (
+    AdminKey,
+    AdminKeys,
+    APIKey,
+    APIKeyPage,
+    CreatedAdminKey,
+    CreatedAPIKey,
+    RotatedAdminKey,
+    RotatedAPIKey,
+)
+from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
+from app.documents.fields import Violation
+from app.documents.limits import Limit
+from app.documents.problems import Problem, UpstreamWords
+from app.documents.schema import Schema, components, keywords
+
+_PUBLISHED: Final[tuple[Any, ...]] = (
+    TenantInEffect,
+    Tenant,
+    TenantPage,
+    APIKey,
+    APIKeyPage,
+    CreatedAPIKey,
+    RotatedAPIKey,
+    AdminKey,
+    AdminKeys,
+    CreatedAdminKey,
+    RotatedAdminKey,
+    Violation,
+    Limit,
+    UpstreamWords,
+    Annotated[Problem, keywords("A problem document (RFC 9457).")],
+)
+
+SCHEMAS: Final[dict[str, Schema]] = components(_PUBLISHED)
+"""The `components.schemas` of the admin API's contract."""

@@ -1,0 +1,96 @@
+"""The admin API as its callers meet it: keys of each scope, and calls that are complete."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from app.admin import admin_keys
+from app.admin.actor import Actor
+from app.admin.operation import Operation
+from app.api.admin.openapi import build
+from tests.contract.published import Contract, keep_promises
+from tests.harness import World
+
+ACTOR = Actor("command", "olga")
+REASON = "the ticket says so"
+CONTRACT = Contract(build("0", "http://gateway.test"))
+# What stands for each parameter that an operation cannot do without.
+VALUES: Mapping[str, Any] = {
+    "kid": "nobodyskid00",
+    "lifetime_ms": 3_600_000,
+    "media_checks": "warn",
+    "mode": "test",
+    "name": "nobody",
+    "new_name": "somebody",
+    "origins": ["https://app.example"],
+    "overlap_ms": 1000,
+    "queueing": True,
+    "reason": REASON,
+    "scopes": ["read"],
+    "tenant": "nobody",
+    "time_zone": "Europe/Berlin",
+}
+
+
+def sample(operation: Operation[Any], **given: Any) -> dict[str, Any]:
+    """Arguments that an operation accepts."""
+    return {one.name: VALUES[one.name] for one in operation.parameters if one.default is ...} | given
+
+
+@dataclass
+class Counter:
+    """Where an operator calls the admin API of a world. Every answer must keep its contract."""
+
+    world: World
+    keys: dict[str, str] = field(default_factory=dict)
+    answers: list[httpx2.Response] = field(default_factory=list)
+
+    async def key(self, *scopes: str, lifetime_ms: int | None = None) -> str:
+        """A new admin key."""
+        made = await admin_keys.create(
+            self.world.gateway, ACTOR, "olga", scopes or ("root",), lifetime_ms=lifetime_ms
+        )
+        return made.key
+
+    async def call(
+        self,
+        operation: Operation[Any],
+        *,
+        key: str | None = None,
+        idempotency_key: str | None = None,
+        if_match: str | None = "*",
+        **arguments: Any,
+    ) -> httpx2.Response:
+        """Calls an operation with these arguments of its function, by default with a key of scope `root`."""
+        reason = {"reason": REASON} if operation.changes else {}
+        sent = operation.sent({**reason, **arguments})
+        headers = {"Authorization": f"Bearer {await self._of('root') if key is None else key}"}
+        if operation.changes:
+            headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
+        if operation.edits and if_match is not None:
+            headers["If-Match"] = if_match
+        answer = await self.world.client.request(
+            operation.method, sent.path, params=tuple(sent.query), json=sent.body, headers=headers
+        )
+        keep_promises(answer)
+        published = CONTRACT.document["paths"][operation.path][operation.method.lower()]["responses"]
+        if answer.status_code != 404 or answer.json()["code"] != "route_not_found":
+            (content,) = published[str(answer.status_code)].get("content", {"": {"schema": {}}}).values()
+            assert CONTRACT.misfits(content["schema"], answer.json()) == []
+        self.answers.append(answer)
+        return answer
+
+    async def done(self, operation: Operation[Any], **arguments: Any) -> dict[str, Any]:
+        """The document of a call that must succeed."""
+        answer = await self.call(operation, **arguments)
+        assert answer.status_code == operation.status, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    async def _of(self, scope: str) -> str:
+        if scope not in self.keys:
+            self.keys[scope] = await self.key(scope)
+        return self.keys[scope]

@@ -1,0 +1,124 @@
+"""Every command and every admin route is one function of `app.admin`, and none is missing on either side."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import app.admin
+from app import errors
+from app.admin.operation import Operation
+from app.admin.operations.every import OPERATIONS
+from app.admin.paging import Page
+from app.api.admin.openapi import PARAMETERS, build, faults_of
+from app.cli.entry import cli
+from app.errors import Fault
+from tools.docs import commands
+
+ROOT = Path(__file__).parents[2]
+# Commands about a process of this machine or its files: nobody can call them from another one.
+OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "doctor"}
+# Commands that have no route yet.
+ON_THE_SERVER_ALONE = {
+    "client-tokens list",
+    "client-tokens show",
+    "client-tokens revoke",
+    "dispatch pause",
+    "dispatch resume",
+    "dispatch status",
+    "ledger top-up",
+    "ledger adjust",
+    "ledger list",
+    "ledger reconcile",
+    "ledger verify",
+    "limits list",
+    "limits set",
+    "limits unset",
+    "requests list",
+    "requests resolve",
+    "requests show",
+}
+# Modules of `app.admin` whose public functions are not use cases, or have no route yet.
+NO_USE_CASES = {"accounts", "audit", "calls", "session", "database_checks"}
+NOT_YET = {"client_tokens", "dispatch", "doctor", "ledger", "limits", "reconcile", "requests", "verify"}
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+
+
+def use_cases() -> set[str]:
+    """Every public use case that should have an operation, by its module and name."""
+    found = set()
+    for module in pkgutil.iter_modules(app.admin.__path__):
+        if module.ispkg or module.name in NO_USE_CASES | NOT_YET:
+            continue
+        loaded = importlib.import_module(f"app.admin.{module.name}")
+        for name, function in inspect.getmembers(loaded, inspect.iscoroutinefunction):
+            if function.__module__ == loaded.__name__ and not name.startswith("_"):
+                found.add(f"{module.name}.{name}")
+    return found
+
+
+def test_every_command_is_one_operation_or_is_about_this_machine() -> None:
+    names = [name for name, _ in commands(typer.main.get_command(cli))]
+    called = Counter(one.command for one in OPERATIONS)
+    assert [name for name, count in called.items() if count > 1] == []
+    assert set(names) - OF_THIS_MACHINE - ON_THE_SERVER_ALONE == set(called)
+    assert set(names) >= OF_THIS_MACHINE | ON_THE_SERVER_ALONE, "a name above is of no command"
+
+
+def test_every_use_case_is_the_function_of_one_operation() -> None:
+    functions = Counter(
+        f"{one.function.__module__.rpartition('.')[2]}.{one.function.__name__}" for one in OPERATIONS
+    )
+    assert [name for name, count in functions.items() if count > 1] == []
+    assert set(functions) == use_cases()
+
+
+@each_operation
+def test_an_operation_is_a_change_where_its_function_has_an_actor(operation: Operation[Any]) -> None:
+    parameters = inspect.signature(operation.function).parameters
+    assert ("actor" in parameters) == operation.changes
+    assert ("reason" in parameters) == operation.changes
+    assert (operation.scope == "read") <= (operation.method == "GET"), "scope `read` changes nothing"
+    if operation.edits:
+        assert operation.current is not None, "an edit is compared with what is there"
+    if Page in (
+        operation.function.__annotations__["return"],
+        getattr(operation.function.__annotations__["return"], "__origin__", None),
+    ):
+        assert {"limit", "cursor"} <= set(parameters)
+
+
+@each_operation
+def test_an_operation_names_every_error_that_its_function_says_it_raises(operation: Operation[Any]) -> None:
+    _, _, raised = (operation.function.__doc__ or "").partition("Raises:")
+    said = {
+        word.strip(",;.")
+        for word in raised.split()
+        if isinstance(getattr(errors, word.strip(",;."), None), Fault)
+    }
+    assert said <= {name for name, value in vars(errors).items() if value in faults_of(operation)}
+
+
+def test_paths_are_unique_and_belong_to_the_admin_api() -> None:
+    assert len({(one.method, one.path) for one in OPERATIONS}) == len(OPERATIONS)
+    assert len({one.name for one in OPERATIONS}) == len(OPERATIONS)
+    assert all(one.path.startswith("/admin/v1/") for one in OPERATIONS)
+    assert set(PARAMETERS) == {each.name for one in OPERATIONS for each in one.parameters}
+
+
+def test_the_committed_contract_is_that_of_the_code_and_valid() -> None:
+    committed = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
+    built = json.loads(json.dumps(build(committed["info"]["version"], committed["servers"][0]["url"])))
+    assert committed == built, "run `make openapi`"
+    assert [str(error.message) for error in OpenAPIV31SpecValidator(committed).iter_errors()] == []
+    declared = {one["name"] for one in committed["tags"]}
+    assert declared == {one.tag for one in OPERATIONS}
+    used = json.dumps([committed["paths"], committed["components"]["schemas"]])
+    assert [one for one in committed["components"]["schemas"] if f'/schemas/{one}"' not in used] == []
