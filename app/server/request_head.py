@@ -16,7 +16,15 @@ _ONCE: Final = frozenset(
 )
 READ: Final = _ONCE | {
     *(b"accept", b"access-control-request-method", b"connection", b"content-encoding", b"expect"),
-    *(b"http2-settings", b"if-modified-since", b"if-none-match", b"if-range", b"last-event-id", b"origin"),
+    *(
+        b"http2-settings",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"last-event-id",
+        b"origin",
+    ),
     *(b"prefer", b"range", b"reelgate-start-deadline", b"traceparent", b"upgrade"),
 }
 """The headers that something here reads. They must be ASCII; bytes of all others are opaque (RFC 9110)."""
