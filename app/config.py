@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -250,6 +251,33 @@ class Settings(BaseSettings):
         default=300.0,
         ge=0,
         description="Seconds for which RunComfy must answer 404 before a request is closed as lost.",
+    )
+    caller_details: Literal["full", "truncated", "none"] = Field(
+        default="truncated",
+        description="What is kept of who submits a request: full keeps address and `User-Agent`; truncated"
+        " keeps the network of the address (24 bits of IPv4, 48 of IPv6) and the first word of `User-Agent`;"
+        " none keeps nothing, and counts no refusals by network.",
+    )
+    caller_retention_s: Seconds = Field(
+        default=2_592_000.0,
+        ge=0,
+        description="Seconds after its submit at which what is kept of a request's caller is erased; 0 keeps"
+        " it for ever.",
+    )
+    trusted_proxies: CommaList = Field(
+        default_factory=list,
+        description="The networks of your own proxies, separated by commas, which are believed when they"
+        " name a caller's address: 10.20.0.0/16, 127.0.0.1. Empty, the address is that of the connection.",
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        default="x-forwarded-for",
+        description="The header in which your proxies name a caller's address: x-forwarded-for, or forwarded"
+        " (RFC 7239). The other one is ignored, because callers could send it.",
+    )
+    refusal_retention_s: Seconds = Field(
+        default=1_209_600.0,
+        ge=3600,
+        description="Seconds for which counts of refused calls are kept.",
     )
     unknown_refund_after_s: Seconds = Field(
         default=86_400.0,
@@ -555,6 +583,16 @@ class Settings(BaseSettings):
     def _header_names(cls, values: list[str]) -> list[str]:
         if wrong := [value for value in values if not _HEADER_NAME.fullmatch(value)]:
             raise ValueError(f"{wrong[0]!r} is not the name of a header")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                ip_network(value, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{value!r} is no network: write it like 10.20.0.0/16") from error
         return values
 
     @field_validator("http_media_hosts")

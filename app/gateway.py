@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from ipaddress import ip_network
 
 from pydantic import SecretStr
 
 from app.auth.admin_keys import AdminAuthenticator
+from app.auth.callers import Callers
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
@@ -62,6 +64,8 @@ _log = get_logger("gateway")
 class Access:
     """Who may call: authentication, permits, web origins, limits on calls, minting, and the rejection log.
 
+    `callers` tells from where a call came.
+
     `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
 
@@ -73,6 +77,7 @@ class Access:
     calls: CallLimiter
     minter: Minter
     rejection_log: RejectionLog
+    callers: Callers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +227,7 @@ async def open_gateway(
                     limiter=CallLimiter(clock, Metric.TOKENS_MINUTE, settings.tokens_per_minute),
                 ),
                 rejection_log=rejection_log,
+                callers=_callers(settings),
             ),
             pool=pool,
             submitter=Submitter(
@@ -252,6 +258,7 @@ async def open_gateway(
                     clock=clock,
                     keep_s=settings.result_retention_s,
                     keep_tokens_s=settings.token_retention_s,
+                    keep_callers_s=settings.caller_retention_s,
                 ),
             ),
             large_bodies=_large_bodies(settings),
@@ -282,6 +289,14 @@ def reaches_of(settings: Settings) -> dict[str, Reach]:
         "live": Reach(hosts, networks),
         "test": Reach(hosts | settings.sandbox_media_hosts, networks, inner),
     }
+
+
+def _callers(settings: Settings) -> Callers:
+    return Callers(
+        kept=settings.caller_details,
+        trusted=tuple(ip_network(one, strict=False) for one in settings.trusted_proxies),
+        header=settings.forwarded_header.encode(),
+    )
 
 
 def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:

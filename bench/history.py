@@ -30,6 +30,7 @@ _APART_MS: Final = 6000
 _TENANTS: Final = 2000  # the first of them has half of all rows
 _MODELS: Final = 4
 _TOKENS: Final = 1000  # client tokens, and as many end users; they made a quarter of all generations
+_NETWORKS: Final = 200  # that the callers are in
 _FIRST_DAY: Final = date(2000, 1, 1)
 _INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
 _OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
@@ -68,6 +69,7 @@ class History:
             now_ms=self.now_ms,
             token=f"{number % _TOKENS:012x}",
             end_user=f"user-{number % _TOKENS}",
+            address=f"10.0.{number % _NETWORKS}.0/24",
             day=(_FIRST_DAY + timedelta(days=chance.randrange(self._days))).isoformat(),
         )
 
@@ -112,7 +114,8 @@ class History:
             "generations": "id, tenant_id, kid, root_kid, mode, model_id, input, price_microcredits,"
             " price_version, state, version, credential, upstream_request_id, output, idempotency_key,"
             " fingerprint, trace_id, created_at_ms, changed_at_ms, finished_at_ms, lease_until_ms,"
-            " next_poll_at_ms, quota_day, settles_in, charge, token_id, end_user AS SELECT "
+            " next_poll_at_ms, quota_day, settles_in, charge, error_code, caller_address, token_id, end_user"
+            " AS SELECT "
             f"{words.id('n')}, {tenant}, {kid}, {kid}, 'live', {words.join('a/', f'n % {_MODELS}')},"
             f" '{_INPUT}', 250000, '1', {state}, 2, {words.join('c', 'n % 2')},"
             f" CASE WHEN n < {self._odd_from} THEN {words.join('upstream-of-it-', words.hex('n'))} END,"
@@ -122,7 +125,8 @@ class History:
             f" CASE WHEN n < {self._live_from} THEN {made} + 60000 END,"
             f" CASE WHEN n >= {self._odd_from} AND n % 2 = 0 THEN {made} + 30000 END,"
             f" CASE WHEN {followed} THEN {self.now_ms} - 5000 + n % 1000 * 40 END,"
-            f" '2026-11-24', 'completed', {charge},"
+            f" '2026-11-24', 'completed', {charge}, CASE WHEN {state} = 'failed' THEN 'x' END,"
+            f" {words.join('10.0.', f'n % {_NETWORKS}')} || '.0/24',"
             f" CASE WHEN n % 4 = 2 THEN {words.hex(f'n % {_TOKENS}')} END,"
             f" CASE WHEN n % 4 = 2 THEN {words.join('user-', f'n % {_TOKENS}')} END FROM {numbers}",
             "generation_events": "generation_id, version, state, at_ms, reason, tenant_id, mode, number"

@@ -14,6 +14,7 @@ from app.auth import client_tokens, keys
 from app.generations import events, leases, store, token_limits
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
+from app.generations.search import Filters, search
 from app.generations.store import Generation
 from app.quotas import account, ledger
 from app.quotas.account import Owner
@@ -23,7 +24,7 @@ _LISTED = "ix_generations_listed"
 _BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
-_SMALL: Final = ("due", "ANY_subquery")  # subqueries of a statement, which its LIMIT keeps small
+_SMALL: Final = ("due", "ANY_subquery", "step")  # subqueries of a statement, which its LIMIT keeps small
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 
@@ -43,6 +44,7 @@ class Draw:
     token: str
     end_user: str
     day: str
+    address: str
 
     @property
     def owner(self) -> Owner:
@@ -87,6 +89,12 @@ def _claim(connection: Connection, draw: Draw) -> Generation | None:
 
 def _note(draw: Draw) -> PollRecord:
     return PollRecord(draw.live, version=2, polled_at_ms=draw.now_ms, next_poll_at_ms=draw.now_ms + 1000)
+
+
+def _search(index: str, wanted: Callable[[Draw], dict[str, Any]]) -> Statement:
+    """A search's first statement, which finds the ids; of the others each reads by one of these indexes."""
+    # What is left of a step that the other filters fit is sorted, and so is what is unknown.
+    return Statement(lambda c, d: search(c, Filters(**wanted(d)), limit=20), index, sorts=True)
 
 
 def _number(connection: Connection, draw: Draw) -> Any:
@@ -135,6 +143,38 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "store.page of an end user": Statement(
         lambda c, d: store.page(c, d.tenant, limit=20, mode="live", end_user=d.end_user),
         "ix_generations_listed_by_end_user",
+    ),
+    "search by a key": _search("ix_generations_by_kid", lambda d: {"kid": d.kid}),
+    "search by a key and a price version": _search(
+        "ix_generations_by_kid", lambda d: {"kid": d.kid, "price_version": "none"}
+    ),
+    "search by a job": _search(
+        "uq_generations_upstream_request_id", lambda _: {"upstream_request_id": "none", "mode": "live"}
+    ),
+    "search by an address": _search(
+        "ix_generations_by_caller_address", lambda d: {"address": d.address, "state": State.LOST}
+    ),
+    "search by an error": _search("ix_generations_by_error_code", lambda _: {"error_code": "rare"}),
+    "search by a tenant": _search(
+        _LISTED, lambda d: {"tenant_id": d.tenant, "mode": "live", "before_ms": d.created_at_ms}
+    ),
+    "search by a tenant and a model": _search(
+        _BY_EITHER, lambda d: {"tenant_id": d.tenant, "mode": "live", "model_id": d.model}
+    ),
+    "search by a tenant and an end user": _search(
+        "ix_generations_listed_by_end_user",
+        lambda d: {"tenant_id": d.tenant, "mode": "live", "end_user": d.end_user, "model_id": "none"},
+    ),
+    "search for what is unknown": _search(
+        "ix_generations_unknown_changed_at_ms", lambda _: {"state": State.UNKNOWN}
+    ),
+    "search in a time": _search(
+        "pk_generations",
+        lambda d: {"model_id": "none", "from_ms": d.created_at_ms, "before_ms": d.created_at_ms + HOUR_MS},
+    ),
+    "search by a rare state": _search("pk_generations", lambda _: {"state": State.LOST}),
+    "erase callers": Statement(
+        lambda c, d: store.erase_callers(c, before_ms=d.created_at_ms, limit=1000), "pk_generations", which=1
     ),
     "clients.used": Statement(
         lambda c, d: token_limits.used(c, d.owner, d.token),

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from app.auth import keys, tenants
+from app.auth.callers import NOBODY, Caller
 from app.db.engine import Database
 from app.db.tables import api_keys, generations
 from app.generations import events as event_rows
@@ -43,6 +44,7 @@ def add_generation(
     lease_until_ms: int | None = None,
     now_ms: int = NOW_MS,
     queueable: bool = False,
+    caller: Caller = NOBODY,
     **columns: Any,
 ) -> Generation:
     """A generation that is in a state from its first version; `queueable`: it may come back to the queue."""
@@ -66,6 +68,7 @@ def add_generation(
             settles_in="completed",
             trace_id="0" * 32,
             choices=(),
+            caller=caller,
         ),
         state=state,
         credential="" if waits else "sandbox",

@@ -1,7 +1,7 @@
 """Requests of all tenants, for the operator: listing and showing them, and resolving unknown ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -11,12 +11,25 @@ from app.admin import accounts, audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
-from app.errors import NOT_ATTACHABLE, NOT_UNKNOWN, REQUEST_NOT_FOUND, UPSTREAM_UNUSABLE, Problem
+from app.admin.violations import refuse
+from app.auth import client_tokens
+from app.auth.callers import forms_of
+from app.auth.keys import Mode
+from app.errors import (
+    INVALID_PARAMETER,
+    NOT_ATTACHABLE,
+    NOT_UNKNOWN,
+    REQUEST_NOT_FOUND,
+    UPSTREAM_UNUSABLE,
+    FieldError,
+    Problem,
+)
 from app.generations import events as event_rows
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.events import Event
 from app.generations.lifecycle import State
+from app.generations.search import Filters, search
 from app.generations.store import Generation
 from app.kit.text import quoted
 from app.upstream.credentials import Pool
@@ -31,12 +44,42 @@ class GatewayWithPool(AdminGateway, Protocol):
         """The credentials, with their clients."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFilter:
+    """Which requests to list: all that is given must match.
+
+    `tenant` is a tenant's name. `address` is an address or a network as it was kept of callers. Times are of
+    the submit: from `from_ms`, and before `before_ms`.
+    """
+
+    request_id: str | None = None
+    upstream_request_id: str | None = None
+    tenant: str | None = None
+    kid: str | None = None
+    token_id: str | None = None
+    end_user: str | None = None
+    mode: Mode | None = None
+    model_id: str | None = None
+    state: State | None = None
+    error_code: str | None = None
+    price_version: str | None = None
+    address: str | None = None
+    from_ms: int | None = None
+    before_ms: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests, newest first, and the names of the tenants by their ids."""
+    """Requests, newest first, and the names of the tenants by their ids.
+
+    `before` is the id of a request before which to go on; None where there are no more. There may be fewer
+    requests than asked for, even none, while there are older ones to search: a search looks at a bounded
+    number of rows.
+    """
 
     requests: Sequence[Generation]
     tenants: Mapping[str, str]
+    before: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +92,50 @@ class RequestInFull:
 
 
 async def listed(
-    gateway: AdminGateway, *, tenant: str | None = None, state: State | None = None, limit: int
+    gateway: AdminGateway, wanted: RequestFilter, *, before: str | None = None, limit: int
 ) -> Requests:
-    """Returns up to `limit` requests, newest first; a tenant or state of None does not filter.
+    """Returns up to `limit` requests of all tenants, newest first.
 
     Raises:
-        Problem: TENANT_NOT_FOUND.
+        Problem: TENANT_NOT_FOUND. INVALID_PARAMETER: an address is none.
 
     """
-    tenant_id = await accounts.tenant_id_of(gateway, tenant)
-    found = await gateway.db.read(store.latest, limit=limit, tenant_id=tenant_id, state=state)
-    return Requests(found, await accounts.tenant_names(gateway))
+    if wanted.address is not None and not forms_of(wanted.address):
+        detail = f"{quoted(wanted.address)} is no address: write it like 203.0.113.7, or 203.0.113.0/24."
+        refuse(INVALID_PARAMETER, [FieldError("#/query/address", "pattern", detail)])
+    tenant_id = await accounts.tenant_id_of(gateway, wanted.tenant)
+    mode = wanted.mode
+    if wanted.token_id is not None and tenant_id is None:
+        # Tokens are found by their tenant; one without a record made no request.
+        token = await gateway.db.read(client_tokens.find, wanted.token_id)
+        if token is None or mode not in {None, token[0].mode}:
+            return Requests((), {}, None)
+        tenant_id, mode = token[0].tenant_id, token[0].mode
+    filters = Filters(
+        tenant_id=tenant_id,
+        mode=mode,
+        **{
+            field.name: getattr(wanted, field.name)
+            for field in fields(wanted)
+            if field.name not in {"tenant", "mode"}
+        },
+    )
+    found = await gateway.db.read(search, filters, before=before, limit=limit)
+    return Requests(found.rows, await accounts.tenant_names(gateway), found.before)
+
+
+async def first(gateway: AdminGateway, wanted: RequestFilter, *, limit: int) -> Requests:
+    """Returns the newest `limit` requests, as `listed`, however far back the search has to go.
+
+    Raises:
+        Problem: as for `listed`.
+
+    """
+    found = await listed(gateway, wanted, limit=limit)
+    while found.before is not None and len(found.requests) < limit:
+        more = await listed(gateway, wanted, before=found.before, limit=limit - len(found.requests))
+        found = Requests((*found.requests, *more.requests), more.tenants, more.before)
+    return found
 
 
 async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:

@@ -1,5 +1,6 @@
 """Command line options that several commands share."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -23,3 +24,13 @@ Model = Annotated[str | None, typer.Option(help="Only this model.")]
 Test = Annotated[
     bool, typer.Option("--test", help="The account of the tenant's test keys, not of its live keys.")
 ]
+_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+Since = Annotated[
+    datetime | None, typer.Option("--from", formats=_MOMENTS, help="From this moment (UTC) on.")
+]
+Until = Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="Before this moment (UTC).")]
+
+
+def moment(given: datetime | None) -> int | None:
+    """Returns a moment that was given as an option, in milliseconds since 1970; None stays None."""
+    return None if given is None else int(given.replace(tzinfo=UTC).timestamp() * 1000)

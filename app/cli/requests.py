@@ -6,7 +6,9 @@ import typer
 
 from app.admin import requests
 from app.admin.actor import of_command
-from app.cli.options import OneTenant, Reason
+from app.admin.requests import RequestFilter
+from app.auth.keys import Mode
+from app.cli.options import Model, OneTenant, Reason, Since, Until, moment
 from app.cli.session import fail, with_admin, with_gateway
 from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
 from app.generations.lifecycle import State
@@ -25,12 +27,46 @@ group = typer.Typer(
 @group.command("list")
 def list_requests(
     tenant: OneTenant = None,
+    key: Annotated[str | None, typer.Option(metavar="KID", help="Only what this API key submitted.")] = None,
+    token: Annotated[str | None, typer.Option(metavar="ID", help="Only of this client token.")] = None,
+    end_user: Annotated[str | None, typer.Option(metavar="LABEL", help="Only of this end user.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Only this mode.")] = None,
+    model: Model = None,
     state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
+    error_code: Annotated[str | None, typer.Option(metavar="CODE", help="Only with this error.")] = None,
+    price_version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Only with a price of this version.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="IP", help="Only from this address or its network, as it was kept.")
+    ] = None,
+    request: Annotated[str | None, typer.Option("--id", metavar="ID", help="Only this request.")] = None,
+    upstream_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only the request with this job of RunComfy's.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest requests."""
-    found = with_admin(lambda gateway: requests.listed(gateway, tenant=tenant, state=state, limit=limit))
+    """List the newest requests; with options, those that fit all of them."""
+    wanted = RequestFilter(
+        request_id=request,
+        upstream_request_id=upstream_id,
+        tenant=tenant,
+        kid=key,
+        token_id=token,
+        end_user=end_user,
+        mode=mode,
+        model_id=model,
+        state=state,
+        error_code=error_code,
+        price_version=price_version,
+        address=address,
+        from_ms=moment(since),
+        before_ms=moment(until),
+    )
+    found = with_admin(lambda gateway: requests.first(gateway, wanted, limit=limit))
     if as_json:
         print_json([_document(one, found.tenants[one.tenant_id]) for one in found.requests])
         return
@@ -116,6 +152,11 @@ def _document(one: Generation, tenant: str) -> dict[str, Any]:
         "settles_in": None if one.settles_in is None else one.settles_in.split(","),
         "charge": one.charge,
         "upstream_cost_usd": one.upstream_cost_usd,
+        "token_id": one.token_id,
+        "end_user": one.end_user,
+        "error_code": one.error_code,
+        "caller_address": one.caller_address,
+        "user_agent": one.user_agent,
         "trace_id": one.trace_id,
         "created_at": iso(one.created_at_ms),
         "changed_at": iso(one.changed_at_ms),

@@ -33,6 +33,11 @@ metadata = MetaData(
 
 ID_LENGTH = 36
 END_USER_LENGTH = 64
+ERROR_CODE_LENGTH = 64
+CALLER_ADDRESS_LENGTH = 45
+USER_AGENT_LENGTH = 200
+HAS_ERROR_CODE = "error_code IS NOT NULL"
+HAS_CALLER_ADDRESS = "caller_address IS NOT NULL"
 _LIVE = state_in(IN_FLIGHT)
 _FOLLOWED = state_in(FOLLOWED)
 _WAITS = state_is(State.ACCEPTED)
@@ -209,6 +214,12 @@ generations = Table(
     # The namespace in which its Idempotency-Key is unique: the tenant (empty) or, for client tokens, an end
     # user or an API key.
     Column("key_space", String(80), nullable=False, server_default=""),
+    # The code in `error`, where it has one; NULL in rows that are older than this column.
+    Column("error_code", String(ERROR_CODE_LENGTH)),
+    # Who submitted it, as far as the settings allow to keep that, and until it is erased: an address or a
+    # network, and what its program calls itself.
+    Column("caller_address", String(CALLER_ADDRESS_LENGTH)),
+    Column("user_agent", String(USER_AGENT_LENGTH)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # Pages of a tenant's generations, newest first, also of one state or model, however rare it is.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
@@ -316,6 +327,23 @@ generations = Table(
         "model_id",
         sqlite_where=text(_UNFINISHED),
         postgresql_where=text(_UNFINISHED),
+    ),
+    # For the operator: what a key made, what ended with an error, and what came from an address. Ids are
+    # ordered by time.
+    Index("ix_generations_by_kid", "kid", "id"),
+    Index(
+        "ix_generations_by_error_code",
+        "error_code",
+        "id",
+        sqlite_where=text(HAS_ERROR_CODE),
+        postgresql_where=text(HAS_ERROR_CODE),
+    ),
+    Index(
+        "ix_generations_by_caller_address",
+        "caller_address",
+        "id",
+        sqlite_where=text(HAS_CALLER_ADDRESS),
+        postgresql_where=text(HAS_CALLER_ADDRESS),
     ),
     # The row of a generation is its idempotency record too.
     Index(
@@ -525,6 +553,29 @@ admin_calls = Table(
     Column("answer", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("trace_id", String(32)),
+)
+
+# How many calls were refused, by minute. An empty tenant and kid: whoever called is not known; then `network`
+# may be where the calls came from, empty for all others. Rows expire.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), primary_key=True),
+    Column("minute_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("kid", String(16), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("network", String(CALLER_ADDRESS_LENGTH), primary_key=True),
+    Column("mode", String(4), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Index("ix_refusals_minute_ms", "minute_ms"),
+)
+
+# How far periodic work has come that goes through a table once.
+upkeep_positions = Table(
+    "upkeep_positions",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("position", String(ID_LENGTH), nullable=False),
 )
 
 # One row, which is written to find out whether the database takes writes (`app.db.probe`).

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
-from app.db.tables import generations
+from app.db.tables import ERROR_CODE_LENGTH, generations
 from app.generations import events, leases, store
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import FOLLOWABLE, SOURCES, TERMINAL, State
 from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
+from app.kit.text import is_storable
 from app.quotas import ledger
 from app.quotas.account import Owner
 from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
@@ -92,6 +93,8 @@ def advance(
     """
     allowed = SOURCES[to] if only_from is None else SOURCES[to] & frozenset(only_from)
     values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
+    if (error := changes.get("error")) is not None:
+        values["error_code"] = _code_of(error)
     if to in FOLLOWABLE:
         values.setdefault("next_poll_at_ms", now_ms + FIRST_POLL_MS)
     if to in TERMINAL:
@@ -117,6 +120,15 @@ def advance(
     elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued
         queue.count_leaving(connection, generation)
     return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
+
+
+def _code_of(error: Any) -> str | None:
+    """Returns the code in an error, which has any form where it is RunComfy's; None where there is none."""
+    code = error.get("code", error.get("error_code")) if isinstance(error, dict) else None
+    if isinstance(code, bool) or not isinstance(code, str | int):
+        return None
+    text = str(code)[:ERROR_CODE_LENGTH]
+    return text if is_storable(text) else None
 
 
 def _end_hold(

@@ -1,7 +1,7 @@
 """Retention: outputs outlive RunComfy's own copies, and are erased when their retention period is over.
 
 Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
-generation is.
+generation is. What is kept of who submitted a generation has a retention period of its own.
 """
 
 from dataclasses import dataclass, field
@@ -12,20 +12,22 @@ from app.generations import store
 from app.kit.clock import Clock
 
 _BATCH = 200
+_STEP = 1000  # rows that one transaction looks at for callers, most of which have one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Erases old outputs and removes old client tokens.
+    """Erases old outputs and callers, and removes old client tokens.
 
-    An output is erased `keep_s` seconds after its generation finished, an unused token removed
-    `keep_tokens_s` seconds after it expired; 0 means never.
+    An output is erased `keep_s` seconds after its generation finished, a caller `keep_callers_s` seconds
+    after the submit, an unused token removed `keep_tokens_s` seconds after it expired; 0 means never.
     """
 
     db: Database
     clock: Clock
     keep_s: float
     keep_tokens_s: float
+    keep_callers_s: float
     _cursor: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
@@ -33,11 +35,11 @@ class Retention:
         return None if not self.keep_s or finished_at_ms is None else finished_at_ms + int(self.keep_s * 1000)
 
     async def run_once(self) -> int:
-        """Erases the outputs and removes the tokens that are due.
+        """Erases the outputs and callers, and removes the tokens, that are due.
 
-        Returns how many outputs and tokens there were.
+        Returns how many outputs, callers and tokens there were.
         """
-        return await self._outputs() + await self._tokens()
+        return await self._outputs() + await self._callers() + await self._tokens()
 
     async def _outputs(self) -> int:
         erased, count = 0, _BATCH if self.keep_s else 0
@@ -47,6 +49,14 @@ class Retention:
             count = await self.db.write(
                 store.erase, finished_before_ms=before_ms, now_ms=now_ms, limit=_BATCH
             )
+            erased += count
+        return erased
+
+    async def _callers(self) -> int:
+        erased, seen = 0, _STEP if self.keep_callers_s else 0
+        while seen >= _STEP:
+            before_ms = self.clock.now_ms() - int(self.keep_callers_s * 1000)
+            count, seen = await self.db.write(store.erase_callers, before_ms=before_ms, limit=_STEP)
             erased += count
         return erased
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -19,11 +19,13 @@ from sqlalchemy import (
 )
 from sqlalchemy import insert as insert_into
 
+from app.auth.callers import NOBODY, Caller
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
 from app.db.states import state_in, state_is
-from app.db.tables import generations, unsent_inputs
+from app.db.tables import generations, unsent_inputs, upkeep_positions
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
+from app.kit.ids import first_of
 from app.kit.json import from_column, to_column
 from app.kit.text import is_storable
 from app.media.data_uri import abridged, is_abridged
@@ -51,7 +53,7 @@ class SubmitIntent:
     `start_deadline_ms`, it ends as `expired`, or is cancelled at RunComfy; None is no deadline.
 
     `token` is the client token that the submit was made with, None where it was an API key. `key_space` is
-    the namespace in which its Idempotency-Key is unique.
+    the namespace in which its Idempotency-Key is unique. `caller` is what is kept of who submitted it.
     """
 
     generation_id: str
@@ -74,6 +76,7 @@ class SubmitIntent:
     token: ClientToken | None = None
     key_space: str = ""
     undeclared: frozenset[Unit] = frozenset()
+    caller: Caller = NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,9 @@ class Generation:
     start_deadline_ms: int | None
     token_id: str | None
     end_user: str | None
+    error_code: str | None
+    caller_address: str | None
+    user_agent: str | None
     starts_at_ms: int | None = None
     """When a queued generation is likely to be sent. It is estimated for the answer and stored in no row."""
 
@@ -254,6 +260,12 @@ _LIVE_OF_CREDENTIAL = (
 )
 
 _MAX_DURATIONS = 200
+_ADDRESS, _PROGRAM = generations.c.caller_address, generations.c.user_agent
+_POSITION = (
+    select(upkeep_positions.c.position)
+    .where(upkeep_positions.c.name == bindparam("of_name"))
+    .with_for_update()
+)
 _TEXTS = {name: f"{name}_text" for name in ("input", "media", "output", "error", "evidence")}
 
 
@@ -311,6 +323,8 @@ def insert(
             "token_id": intent.payer.token_id or None,
             "end_user": intent.payer.end_user or None,
             "key_space": intent.key_space,
+            "caller_address": intent.caller.address,
+            "user_agent": intent.caller.user_agent,
         },
     ).one()
     if ticket is not None and input_text != whole:
@@ -464,18 +478,6 @@ def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) ->
     return counts
 
 
-def latest(
-    connection: Connection, *, limit: int, tenant_id: str | None = None, state: State | None = None
-) -> list[Generation]:
-    """Returns the newest generations of all tenants, or of one, for the operator."""
-    query = select(generations).order_by(generations.c.id.desc()).limit(limit)  # ids are ordered by time
-    if tenant_id is not None:
-        query = query.where(generations.c.tenant_id == tenant_id)
-    if state is not None:
-        query = query.where(generations.c.state == state)
-    return [generation_of(row) for row in connection.execute(query)]
-
-
 def live_of_credential(connection: Connection, credential: str, *, unknown_since_ms: int) -> int:
     """Returns how many generations a credential has in flight.
 
@@ -519,6 +521,32 @@ def erase(connection: Connection, *, finished_before_ms: int, now_ms: int, limit
         update(generations).where(generations.c.id.in_(old)).values(output=None, erased_at_ms=now_ms)
     )
     return found.rowcount
+
+
+_CALLERS: Final = "erase callers"
+
+
+def erase_callers(connection: Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
+    """Erases what is kept of the callers of generations that were submitted before `before_ms`.
+
+    It goes on where the last call ended, which is stored, and looks at `limit` generations. Returns how many
+    callers were erased, and how many generations it looked at.
+    """
+    done = connection.execute(_POSITION, {"of_name": _CALLERS}).scalar_one()
+    seen = connection.execute(
+        select(generations.c.id, or_(_ADDRESS.is_not(None), _PROGRAM.is_not(None)))
+        .where(generations.c.id > done, generations.c.id < first_of(before_ms))
+        .order_by(generations.c.id)
+        .limit(limit)
+    ).all()
+    having = [generation_id for generation_id, has_caller in seen if has_caller]
+    if having:
+        none = {"caller_address": None, "user_agent": None}
+        connection.execute(update(generations).where(generations.c.id.in_(having)).values(none))
+    if seen:
+        own = update(upkeep_positions).where(upkeep_positions.c.name == _CALLERS)
+        connection.execute(own.values(position=seen[-1][0]))
+    return len(having), len(seen)
 
 
 def add_evidence(connection: Connection, generation_id: str, kept: Mapping[str, Any]) -> None:

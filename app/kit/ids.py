@@ -6,6 +6,7 @@ from uuid import UUID
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _TIME_SHIFT = 80  # 48 bits of milliseconds stand in front, 80 bits follow
+_MAX_MS = 2**48 - 1
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
 _VERSION_BITS, _VARIANT_BITS = 0xF << 76, 0b11 << 62
@@ -23,3 +24,14 @@ def new_id(now_ms: int) -> str:
 def is_id(text: str) -> bool:
     """Returns whether the text has the form of an id that `new_id` makes."""
     return _UUID.match(text) is not None
+
+
+def moment_of(made: str) -> int:
+    """Returns the millisecond in which an id was made."""
+    return int(made[:8] + made[9:13], 16)
+
+
+def first_of(at_ms: int) -> str:
+    """Returns a text that is ordered before all ids of this millisecond and later ones, and behind others."""
+    made = f"{min(max(at_ms, 0), _MAX_MS):012x}"
+    return f"{made[:8]}-{made[8:]}"

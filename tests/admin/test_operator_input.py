@@ -46,7 +46,9 @@ READS: dict[str, Call] = {
     "the tenant of limits": lambda at, text: limits.listed(at.gateway, tenant=text),
     "the tenant of entries": lambda at, text: ledger.listed(at.gateway, tenant=text, limit=5),
     "the request of entries": lambda at, text: ledger.listed(at.gateway, request_id=text, limit=5),
-    "the tenant of requests": lambda at, text: requests.listed(at.gateway, tenant=text, limit=5),
+    "the tenant of requests": lambda at, text: requests.listed(
+        at.gateway, requests.RequestFilter(tenant=text), limit=5
+    ),
     "the id of a request": lambda at, text: requests.show(at.gateway, text),
 }
 WRITES: dict[str, Call] = {

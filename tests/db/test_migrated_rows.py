@@ -17,6 +17,7 @@ from app.generations import events as event_rows
 from app.generations import leases, store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
+from app.generations.search import Filters, search
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
 from tests.admin.books import engine_of, keep_books
@@ -122,7 +123,7 @@ def test_the_next_rotation_keeps_the_first_of_the_line(engine: Engine) -> None:
 def test_what_was_there_is_as_it_was_in_no_ledger_and_right(engine: Engine) -> None:
     with engine.connect() as connection:
         report = verify(connection)
-        rows = {one.id: one for one in store.latest(connection, limit=100)}
+        rows = {one.id: one for one in search(connection, Filters(), limit=100).rows}
         zone = connection.scalar(text("SELECT time_zone FROM tenants"))
         for table in ("ledger_entries", "quota_usage", "quota_limits"):
             assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == 0  # noqa: S608

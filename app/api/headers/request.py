@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from app.api.connection import left
+from app.auth.callers import Caller
 from app.auth.principal import Principal, TokenProblem
 from app.errors import INVALID_IDEMPOTENCY_KEY, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
@@ -64,6 +65,13 @@ def idempotency_key_of(headers: Headers) -> str | None:
     """
     keys = headers.getlist(IDEMPOTENCY_KEY)
     return _key(keys) if keys else None
+
+
+def caller_of(request: Request, gateway: Gateway) -> Caller:
+    """Returns what is kept of who sent a request."""
+    scope = request.scope
+    peer = scope.get("client")
+    return gateway.access.callers.of(None if peer is None else peer[0], scope["headers"])
 
 
 def _key(values: list[str]) -> str:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.api.bodies import json_response, model_input
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.rate_limit import rate_headers_of
-from app.api.headers.request import REPLAYED, preferences_of, submit_headers_of, wait_for
+from app.api.headers.request import REPLAYED, caller_of, preferences_of, submit_headers_of, wait_for
 from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.documents import models as documents
@@ -78,6 +78,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
                 trace_id=trace_id_var.get(),
                 idempotency_key=idempotency_key,
                 start_deadline_ms=start_deadline_ms,
+                caller=caller_of(request, gateway),
             )
         del body  # the answer may be held for a while, and pictures by value are large
     except Problem as problem:

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.auth.callers import NOBODY, Caller
 from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
@@ -87,12 +88,13 @@ class Submitter:
         trace_id: str,
         idempotency_key: str | None = None,
         start_deadline_ms: int | None = None,
+        caller: Caller = NOBODY,
     ) -> Submission:
         """Submits one job, or returns the generation that an earlier submit with the same key made.
 
         Where the principal's generations are queueable, one that cannot be sent at once is accepted and
         queued. One that has not started by `start_deadline_ms` ends as `expired`, or is cancelled at
-        RunComfy.
+        RunComfy. `caller` is what is kept of who submits.
 
         Raises:
             Problem: it was refused here (nothing is recorded), or refused or not reached upstream (recorded
@@ -143,6 +145,7 @@ class Submitter:
             start_deadline_ms=start_deadline_ms,
             token=principal.token,
             key_space=key_space,
+            caller=caller,
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")
