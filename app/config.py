@@ -252,6 +252,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds for which RunComfy must answer 404 before a request is closed as lost.",
     )
+    audit_retention_s: Seconds = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds for which entries of the audit log are kept; 0 keeps them for ever.",
+    )
     caller_details: Literal["full", "truncated", "none"] = Field(
         default="truncated",
         description="What is kept of who submits a request: full keeps address and `User-Agent`; truncated"

@@ -8,6 +8,8 @@ from ipaddress import ip_network
 
 from pydantic import SecretStr
 
+from app.admin.audit_log import AuditUpkeep
+from app.admin.session import AdminSession
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
 from app.auth.origins import Origins
@@ -94,11 +96,13 @@ class Following:
 class Upkeep:
     """What happens by time alone.
 
-    Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed.
+    Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
+    the head of the audit log is told.
     """
 
     rescuer: Rescuer
     retention: Retention
+    audit: AuditUpkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +263,9 @@ async def open_gateway(
                     keep_s=settings.result_retention_s,
                     keep_tokens_s=settings.token_retention_s,
                     keep_callers_s=settings.caller_retention_s,
+                ),
+                audit=AuditUpkeep(
+                    gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s
                 ),
             ),
             large_bodies=_large_bodies(settings),

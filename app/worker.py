@@ -13,19 +13,21 @@ _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
 _REFUSALS_S = 10.0
 _RETAIN_S = 600.0
+_AUDIT_S = 60.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
     """Returns every loop of this gateway.
 
-    Those for credentials and refusals work on this process's own state and always run. The others work on
-    shared rows, so any replica may run them.
+    Those for credentials, refusals and the head of the audit log are each process's own, and always run. The
+    others work on shared rows, so any replica may run them.
     """
     clock, settings = gateway.clock, gateway.settings
     own = [
         Loop(
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
+        Loop("audit-head", gateway.upkeep.audit.tell_head, interval_s=_AUDIT_S, clock=clock),
         Loop("rejection_log", gateway.access.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]
     if not settings.run_loops:
@@ -45,6 +47,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         ),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("audit-retention", gateway.upkeep.audit.prune, interval_s=_RETAIN_S, clock=clock),
     ]
 
 

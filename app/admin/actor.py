@@ -12,11 +12,12 @@ MAX_NAME: Final = 100
 class Actor:
     """Who makes a change.
 
-    The kind `command` is a user who runs `reelgate`, by the name of their account, and `admin_key` a caller
-    of the admin API, by the kid of their key.
+    The kind `command` is a user who runs `reelgate`, by the name of their account, `admin_key` a caller of
+    the admin API, by the kid of their key, and `gateway` what the gateway does by itself, by the name of the
+    work.
     """
 
-    kind: Literal["command", "admin_key"]
+    kind: Literal["command", "admin_key", "gateway"]
     name: str
 
 

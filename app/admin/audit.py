@@ -1,33 +1,39 @@
 """The audit log. `write` is the only way in which this package changes the database.
 
-A change and its row are one transaction: neither is there without the other. A change to what was set already
-leaves a row too, with `before` equal to `after`, because somebody asked for it. What is refused changes
-nothing, and leaves no row.
+A change and its entry are one transaction: neither is there without the other. A change to what was set
+already leaves an entry too, with `before` equal to `after`, because somebody asked for it. What is refused
+changes nothing, and leaves none.
+
+The entries are a hash chain (`admin.chain`). Its head is locked before the change is made, until the commit:
+so changes run one after another, each continues the chain where the one before it has left it, and a change
+that waits for another one keeps no tenant's row from those who submit.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select, update
 
 from app.admin.actor import Actor
+from app.admin.chain import Head, columns_of, hash_of, text_of
 from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
-from app.db.tables import audit_entries
+from app.db.tables import audit_entries, audit_head
 from app.errors import INVALID_REASON
-from app.kit.json import to_column
 from app.kit.log import trace_id_var
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_REASON: Final = 200
+_LOCK_HEAD: Final = select(audit_head.c.seq, audit_head.c.hash).with_for_update()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change, as its row in the audit log describes it.
+    """A change, as its entry in the audit log describes it.
 
     `action` is its name, such as `tenant.create`. The subject is what was changed, by its kind and id.
     `before` and `after` are the values of the fields that the action is about, None where the subject did not
@@ -50,7 +56,7 @@ async def write(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
-    """Runs a function in a transaction, and appends the audit row of the change that it returns to the same.
+    """Runs a function in a transaction, and appends the entry of the change that it returns to the audit log.
 
     Returns the function's own result, once both are committed.
 
@@ -63,11 +69,17 @@ async def write(
     trace_id = trace_id_var.get() or None
 
     def change_and_append(connection: Connection) -> R:
+        head = lock_head(connection)
         result, change = function(connection, *args, **kwargs)
-        _append(connection, actor, change, reason=why, at_ms=now_ms, trace_id=trace_id)
+        _append(connection, head, actor, change, reason=why, at_ms=now_ms, trace_id=trace_id)
         return result
 
     return await gateway.db.write(change_and_append)
+
+
+def lock_head(connection: Connection) -> Head:
+    """Returns the head of the chain, and keeps it from all other changes until the transaction ends."""
+    return Head(*connection.execute(_LOCK_HEAD).one())
 
 
 def _checked(reason: str | None) -> str | None:
@@ -78,6 +90,7 @@ def _checked(reason: str | None) -> str | None:
 
 def _append(
     connection: Connection,
+    head: Head,
     actor: Actor,
     change: Change,
     *,
@@ -85,18 +98,28 @@ def _append(
     at_ms: int,
     trace_id: str | None,
 ) -> None:
+    """Appends an entry behind the head, and moves the head."""
+    seq = head.size + 1
+    text = text_of(
+        seq,
+        at_ms=at_ms,
+        actor={"kind": actor.kind, "name": actor.name},
+        action=change.action,
+        subject={"kind": change.subject_kind, "id": change.subject_id},
+        tenant_id=change.tenant_id,
+        before=change.before,
+        after=change.after,
+        reason=reason,
+        trace_id=trace_id,
+    )
+    after = Head(seq, hash_of(head.hash, text))
     connection.execute(
         insert(audit_entries).values(
-            at_ms=at_ms,
-            actor_kind=actor.kind,
-            actor_name=actor.name,
-            action=change.action,
-            subject_kind=change.subject_kind,
-            subject_id=change.subject_id,
-            tenant_id=change.tenant_id,
-            before=to_column(change.before),
-            after=to_column(change.after),
-            reason=reason,
-            trace_id=trace_id,
+            seq=seq,
+            prev_hash=head.hash,
+            hash=after.hash,
+            text=text,
+            **columns_of(json.loads(text)),
         )
     )
+    connection.execute(update(audit_head).values(seq=after.size, hash=after.hash))

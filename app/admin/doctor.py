@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from app.admin import database_checks
+from app.admin import audit_log, database_checks
 from app.admin.database_checks import Check, Level, UnusableError
 from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError, open_catalog
@@ -32,6 +32,7 @@ from app.upstream.outcomes import Seen, observe_status
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _MUCH_TOO_LATE_S = 60
 _MAX_SHOWN = 10  # tenants, models
+_MAX_AUDITED = 100
 
 
 async def examine(settings: Settings) -> list[Check]:
@@ -135,6 +136,7 @@ async def _database(settings: Settings) -> list[Check]:
         return [
             *await database_checks.examine(settings, db),
             *await _safely("keys", _keys(settings, db)),
+            *await _safely("audit", _audit(db)),
             *await _safely("queue", _following(settings, db)),
         ]
 
@@ -152,6 +154,17 @@ async def _keys(settings: Settings, db: Database) -> list[Check]:
         return []
     finding = "the newest key needs a pepper that is not in REELGATE_PEPPER or REELGATE_PREVIOUS_PEPPERS"
     return [Check("keys", "bad", finding)]
+
+
+async def _audit(db: Database) -> list[Check]:
+    """Checks the newest entries of the audit log, and its head."""
+    found = await db.snapshot(lambda connection: audit_log.verify(connection, only_last=_MAX_AUDITED))
+    if found.first_break is not None:
+        one = found.first_break
+        finding = f"{one.kind} at entry {one.seq}: {one.detail} `reelgate audit verify` reads all of it"
+        return [Check("audit", "bad", finding)]
+    size = 0 if found.head is None else found.head.size
+    return [Check("audit", "good", f"{size} entries; the newest {found.entries} and the head agree")]
 
 
 async def _following(settings: Settings, db: Database) -> list[Check]:

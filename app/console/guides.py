@@ -21,6 +21,7 @@ SHOWN: Final = {
     "For whoever runs it": (
         "readme",
         "operating",
+        "audit",
         "settings",
         "queueing",
         "reliability",

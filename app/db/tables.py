@@ -503,11 +503,16 @@ unsent_inputs = Table(
     Column("input", Text, nullable=False),
 )
 
-# Who changed what as an operator, and why. Append-only: triggers refuse every update and delete.
+# Who changed what as an operator, and why: a hash chain (`app.admin.chain`). Append-only: triggers refuse
+# every update, and every delete of what was not pruned.
 audit_entries = Table(
     "audit_entries",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(always=True), primary_key=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("prev_hash", String(64), nullable=False, unique=True),
+    Column("hash", String(64), nullable=False),
+    # The whole entry, as JSON. The columns below repeat parts of it, for searching. Never a secret.
+    Column("text", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("actor_kind", String(16), nullable=False),
     Column("actor_name", String(100), nullable=False),
@@ -516,11 +521,23 @@ audit_entries = Table(
     Column("subject_id", String(400), nullable=False),
     # Of a change that is no tenant's, such as a pause of all, NULL.
     Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id")),
-    # JSON objects of the fields that the change is about; NULL: there was, or is, nothing. Never a secret.
-    Column("before", Text),
-    Column("after", Text),
-    Column("reason", String(200)),
-    Column("trace_id", String(32)),
+    Index("ix_audit_entries_at_ms", "at_ms"),
+    Index("ix_audit_entries_tenant_id", "tenant_id", "seq"),
+    Index("ix_audit_entries_actor_name", "actor_name", "seq"),
+    Index("ix_audit_entries_action", "action", "seq"),
+    Index("ix_audit_entries_subject_id", "subject_id", "seq"),
+)
+
+# One row: the last entry of the audit log, and the last of those that were pruned.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, default=1),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("pruned_seq", BigInteger, nullable=False, server_default="0"),
+    Column("pruned_hash", String(64), nullable=False),
+    CheckConstraint("id = 1", name="one"),
 )
 
 # Keys of the admin API, of no tenant.

@@ -142,7 +142,7 @@ def _ranges(index: _Index, values: Mapping[str, Any]) -> list[_Conditions]:
     choices = {name: [values[name]] for name in index.filters if index is not _UNKNOWN}
     choices |= {"mode": list(modes)} if index.of_mode else {}
     choices |= {"address": list(values["address"])} if "address" in index.filters else {}
-    condition = [literal_column(index.condition)] if index.condition else []
+    condition: _Conditions = [literal_column(index.condition)] if index.condition else []
     columns = [_ROW[_COLUMN_OF[name]] for name in choices]
     return [
         [*condition, *(column == value for column, value in zip(columns, chosen, strict=True))]

@@ -39,11 +39,11 @@ class Desk:
 
         `action` is such as `ledger.top_up`, or the beginning of several, such as `tenant.`.
         """
-        rows = select(audit_entries.c.before, audit_entries.c.after).order_by(audit_entries.c.id)
+        rows = select(audit_entries.c.text).order_by(audit_entries.c.seq)
 
         def read(connection: Connection) -> list[tuple[Any, Any]]:
-            found = connection.execute(rows.where(audit_entries.c.action.startswith(action)))
-            return [(json.loads(before or "null"), json.loads(after)) for before, after in found]
+            found = connection.scalars(rows.where(audit_entries.c.action.startswith(action)))
+            return [(one["before"], one["after"]) for one in map(json.loads, found)]
 
         return await self.gateway.db.read(read)
 

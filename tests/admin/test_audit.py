@@ -17,6 +17,7 @@ import app.admin
 from app.admin import admin_keys, audit, client_tokens, dispatch, keys, ledger, limits, requests, tenants
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
+from app.admin.audit import Change
 from app.auth import admin_keys as admin_key_rows
 from app.auth.tenants import by_name, list_all
 from app.db.engine import Database
@@ -34,11 +35,8 @@ REASON = "the ticket says so"
 
 
 def rows(connection: Connection) -> list[dict[str, Any]]:
-    found = connection.execute(select(audit_entries).order_by(audit_entries.c.id)).mappings()
-    return [
-        {**row, **{name: row[name] and json.loads(row[name]) for name in ("before", "after")}}
-        for row in found
-    ]
+    found = connection.execute(select(audit_entries).order_by(audit_entries.c.seq)).mappings()
+    return [{**json.loads(row["text"]), **row} for row in found]
 
 
 async def unknown(world: World) -> str:
@@ -285,25 +283,24 @@ async def test_without_its_row_there_is_no_change(world: World, monkeypatch: pyt
 async def test_the_database_refuses_to_change_or_remove_a_row(db: Database) -> None:
     def append(connection: Connection) -> None:
         tenant_id, _ = add_owner(connection)
-        connection.execute(
-            audit_entries.insert().values(
-                at_ms=1,
-                actor_kind="command",
-                actor_name="olga",
-                action="tenant.create",
-                subject_kind="tenant",
-                subject_id=tenant_id,
-                tenant_id=tenant_id,
-            )
+        change = Change(
+            action="tenant.create",
+            subject_kind="tenant",
+            subject_id=tenant_id,
+            tenant_id=tenant_id,
+            before=None,
+            after={},
         )
+        head = audit.lock_head(connection)
+        audit._append(connection, head, ACTOR, change, reason=None, at_ms=1, trace_id=None)
 
     await db.write(append)
     before = await db.read(rows)
     statements = [
-        "UPDATE audit_entries SET reason = 'x'",
-        "UPDATE audit_entries SET actor_name = 'x' WHERE id = 1",
+        "UPDATE audit_entries SET text = 'x'",
+        "UPDATE audit_entries SET actor_name = 'x' WHERE seq = 1",
         "DELETE FROM audit_entries",
-        "DELETE FROM audit_entries WHERE id = 1",
+        "DELETE FROM audit_entries WHERE seq = 1",
     ]
     if db.dialect == "postgresql":
         statements += ["TRUNCATE audit_entries", "TRUNCATE tenants CASCADE"]

@@ -1,5 +1,6 @@
 """Every command that changes something leaves one row in the audit log; every other leaves none."""
 
+import json
 import os
 import pwd
 import time
@@ -34,6 +35,7 @@ READS = {
         "requests list",
     ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
+    *("audit list", "audit export", "audit verify", "audit head"),
 }
 
 
@@ -49,7 +51,8 @@ def commands() -> dict[str, Any]:
 
 def rows(url: str) -> list[Any]:
     def look(connection: Connection) -> list[Any]:
-        return list(connection.execute(select(audit_entries).order_by(audit_entries.c.id)).mappings())
+        found = connection.execute(select(audit_entries).order_by(audit_entries.c.seq)).mappings()
+        return [{**json.loads(row["text"]), **row} for row in found]
 
     async def read(db: Database) -> list[Any]:
         return await db.read(look)

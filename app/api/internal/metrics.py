@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from app.admin.audit_log import head_of
+from app.admin.chain import Head
 from app.api.deps import Open
 from app.auth.keys import Mode
 from app.errors import INVALID_API_KEY, MISSING_API_KEY, ROUTE_NOT_FOUND, Problem
@@ -54,12 +56,16 @@ class _Shared:
     backlogs: list[Backlog]
     paused: dict[Mode, int]
     unknown: dict[Mode, tuple[int, int]]
+    audit_head: Head | None
 
     @classmethod
     def read(cls, connection: Connection) -> Self:
         """Returns the present numbers."""
         return cls(
-            backlog.backlogs(connection), backlog.paused(connection), store.unknown_by_mode(connection)
+            backlog.backlogs(connection),
+            backlog.paused(connection),
+            store.unknown_by_mode(connection),
+            head_of(connection),
         )
 
 
@@ -134,6 +140,12 @@ class _Collector:
         )
         if self._shared is not None:
             yield from _of_unknown(self._shared.unknown, now_ms)
+            if (head := self._shared.audit_head) is not None:
+                yield GaugeMetricFamily(
+                    "reelgate_audit_entries",
+                    "Number of the last entry of the audit log. It never falls.",
+                    value=head.size,
+                )
             yield from _of_queues(self._shared.backlogs, self._shared.paused, now_ms)
 
 

@@ -1,0 +1,280 @@
+"""Reading the audit log: listing, exporting and verifying it; its head; and pruning it by retention."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+
+from app.admin import accounts, audit, chain
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.chain import Break, Entry, Head
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.config import Settings
+from app.db.tables import audit_entries, audit_head
+from app.errors import INVALID_PARAMETER, FieldError
+from app.kit.log import get_logger
+from app.kit.text import is_storable
+
+_log = get_logger("audit")
+_STEP: Final = 1000
+_ROW: Final = audit_entries.c
+_LINK: Final = frozenset({"seq", "prev_hash", "hash", "text"})
+_RETENTION: Final = Actor("gateway", "retention")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFilter:
+    """Which entries to list: all that is given must match. `tenant` is a tenant's name."""
+
+    tenant: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    from_ms: int | None = None
+    before_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Documents of entries, newest first, and the names of the tenants by their ids.
+
+    `before` is the number before which to go on; None where there are no more.
+    """
+
+    entries: Sequence[Mapping[str, Any]]
+    tenants: Mapping[str, str]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What verifying the chain has shown: how many entries it read, its head, and its first break, if any.
+
+    Entries up to `pruned` were removed when their retention period was over.
+    """
+
+    origin: str
+    entries: int
+    pruned: int
+    head: Head | None
+    first_break: Break | None
+
+
+async def listed(
+    gateway: AdminGateway, wanted: EntryFilter, *, before: int | None = None, limit: int
+) -> Entries:
+    """Returns up to `limit` entries, newest first.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    tenant_id = await accounts.tenant_id_of(gateway, wanted.tenant)
+    found = await gateway.db.read(_page, wanted, tenant_id, before, limit + 1)
+    return Entries(
+        [json.loads(text) for _, text in found[:limit]],
+        await accounts.tenant_names(gateway),
+        found[limit - 1][0] if len(found) > limit else None,
+    )
+
+
+def _page(
+    connection: Connection, wanted: EntryFilter, tenant_id: str | None, before: int | None, limit: int
+) -> list[tuple[int, str]]:
+    filters = {
+        "tenant_id": tenant_id,
+        "actor_name": wanted.actor,
+        "action": wanted.action,
+        "subject_id": wanted.subject,
+    }
+    given = {name: value for name, value in filters.items() if value is not None}
+    if not all(map(is_storable, given.values())):
+        return []
+    conditions: list[ColumnElement[bool]] = [_ROW[name] == value for name, value in given.items()]
+    if wanted.from_ms is not None:
+        conditions.append(_ROW.at_ms >= wanted.from_ms)
+    if wanted.before_ms is not None:
+        conditions.append(_ROW.at_ms < wanted.before_ms)
+    if before is not None:
+        conditions.append(_ROW.seq < before)
+    query = select(_ROW.seq, _ROW.text).where(*conditions).order_by(_ROW.seq.desc()).limit(limit)
+    return [(seq, text) for seq, text in connection.execute(query)]
+
+
+async def exported(gateway: AdminGateway, *, after: int = 0) -> AsyncIterator[str]:
+    """Yields each entry behind number `after`, oldest first, as a line of JSON: its hashes and its text.
+
+    The text, as it is hashed, is all between `"entry":` and the last brace.
+    """
+    seq = after
+    while page := await gateway.db.read(_links, seq, _STEP):
+        for one in page:
+            yield f'{{"prev_hash":"{one.prev_hash}","hash":"{one.hash}","entry":{one.text}}}'
+        seq = page[-1].seq
+
+
+async def verified(gateway: AdminGateway, *, anchor: str | None = None) -> Verified:
+    """Verifies the whole chain, and that it continues the head `anchor`, if one is given.
+
+    Raises:
+        Problem: INVALID_PARAMETER, where `anchor` is no head.
+
+    """
+    outside = None if anchor is None else chain.head_in(anchor)
+    if anchor is not None and outside is None:
+        detail = "this is no head of an audit log: give the three lines that `reelgate audit head` prints."
+        refuse(INVALID_PARAMETER, [FieldError("#/query/head", "pattern", detail)])
+    return await gateway.db.snapshot(
+        lambda connection: verify(connection, origin=origin_of(gateway.settings), anchor=outside)
+    )
+
+
+async def head(gateway: AdminGateway) -> str:
+    """Returns the head as a checkpoint, to be kept outside the database."""
+    found = await gateway.db.read(head_of)
+    return (found or Head(0, chain.GENESIS)).checkpoint(origin_of(gateway.settings))
+
+
+def origin_of(settings: Settings) -> str:
+    """Returns the name of this log in its heads: the gateway's address without a scheme, and `/audit`."""
+    parts = urlsplit(settings.base_url)
+    return f"{parts.netloc}{parts.path}/audit"
+
+
+def head_of(connection: Connection) -> Head | None:
+    """Returns the stored head; None where its row is gone."""
+    row = connection.execute(select(audit_head.c.seq, audit_head.c.hash)).one_or_none()
+    return None if row is None else Head(*row)
+
+
+def verify(
+    connection: Connection, *, origin: str = "", anchor: Head | None = None, only_last: int | None = None
+) -> Verified:
+    """Verifies the chain, or only its last entries; reads it in steps, on one view of the database."""
+    row = connection.execute(select(audit_head)).one_or_none()
+    before = Head(0, chain.GENESIS) if row is None else Head(row.pruned_seq, row.pruned_hash)
+    stored = None if row is None else Head(row.seq, row.hash)
+    pruned = before.size
+    if only_last is not None and stored is not None and stored.size - only_last > before.size:
+        kept = _links(connection, stored.size - only_last - 1, 1)
+        before = Head(kept[0].seq, kept[0].hash) if kept else before
+    count = 0
+
+    def entries() -> Iterator[Entry]:
+        nonlocal count
+        seq = before.size
+        while page := _links(connection, seq, _STEP):
+            yield from page
+            count += len(page)
+            seq = page[-1].seq
+
+    found = chain.first_break(
+        entries(),
+        before=before,
+        head=stored,
+        anchor=anchor,
+        claims=lambda number: _claiming(connection, number),
+    )
+    if found is None and pruned and row is not None and only_last is None:
+        found = _fault_of_pruning(connection, Head(pruned, row.pruned_hash))
+    return Verified(origin=origin, entries=count, pruned=pruned, head=stored, first_break=found)
+
+
+def _fault_of_pruning(connection: Connection, pruned: Head) -> Break | None:
+    """Checks that an entry says that all up to here were pruned: the database's row alone proves nothing."""
+    query = select(_ROW.text).where(_ROW.action == chain.PRUNE).order_by(_ROW.seq.desc())
+    told = [json.loads(text)["after"] for text in connection.scalars(query)]
+    if {"seq": pruned.size, "hash": pruned.hash} in told:
+        return None
+    return Break("missing", pruned.size, f"entries up to {pruned.size} are missing, and no entry says why.")
+
+
+def _links(connection: Connection, after: int, limit: int) -> list[Entry]:
+    query = select(audit_entries).where(_ROW.seq > after).order_by(_ROW.seq).limit(limit)
+    return [
+        Entry(
+            **{name: row[name] for name in _LINK},
+            columns={name: value for name, value in row.items() if name not in _LINK},
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def _claiming(connection: Connection, number: int) -> Entry | None:
+    """Returns the entry whose text has this number; it is looked for only where the chain is broken."""
+    seq = -(2**62)
+    while page := _links(connection, seq, _STEP):
+        for one in page:
+            try:
+                if json.loads(one.text)["seq"] == number:
+                    return one
+            except (ValueError, KeyError, TypeError):
+                continue
+        seq = page[-1].seq
+    return None
+
+
+@dataclass(slots=True, kw_only=True)
+class AuditUpkeep:
+    """Writes the head to the log whenever it has moved, and removes entries whose retention is over.
+
+    `keep_s` is how many seconds entries are kept; 0 means for ever.
+    """
+
+    gateway: AdminGateway
+    keep_s: float
+    _told: Head | None = None
+
+    async def tell_head(self) -> int:
+        """Writes the head to the log, if it is another than last time. Returns its number."""
+        found = await self.gateway.db.read(head_of)
+        if found is not None and found != self._told:
+            self._told = found
+            line = found.checkpoint(origin_of(self.gateway.settings))
+            _log.info("The head of the audit log.", head=" ".join(line.split()))
+        return 0 if found is None else found.size
+
+    async def prune(self) -> int:
+        """Removes the entries whose retention is over, which is recorded in the log itself.
+
+        The newest entry stays. Returns how many were removed.
+        """
+        if not self.keep_s:
+            return 0
+        before_ms = self.gateway.clock.now_ms() - int(self.keep_s * 1000)
+        if await self.gateway.db.read(_last_before, before_ms) is None:
+            return 0
+        return await audit.write(self.gateway, _RETENTION, None, _prune, before_ms)
+
+
+def _last_before(connection: Connection, before_ms: int) -> Head | None:
+    """Returns the last entry of those that are all older than `before_ms`, except the newest entry."""
+    younger = connection.scalar(select(func.min(_ROW.seq)).where(_ROW.at_ms >= before_ms))
+    newest = connection.scalar(select(func.max(_ROW.seq)))
+    if newest is None:
+        return None
+    last = min(younger or newest, newest) - 1
+    row = connection.execute(select(_ROW.seq, _ROW.hash).where(_ROW.seq == last)).one_or_none()
+    return None if row is None else Head(*row)
+
+
+def _prune(connection: Connection, before_ms: int) -> tuple[int, Change]:
+    last = _last_before(connection, before_ms)
+    row = connection.execute(select(audit_head.c.pruned_seq, audit_head.c.pruned_hash)).one()
+    before = {"seq": row.pruned_seq, "hash": row.pruned_hash}
+    after = before if last is None else {"seq": last.size, "hash": last.hash}
+    connection.execute(update(audit_head).values(pruned_seq=after["seq"], pruned_hash=after["hash"]))
+    gone = connection.execute(delete(audit_entries).where(_ROW.seq <= after["seq"])).rowcount
+    return gone, Change(
+        action=chain.PRUNE,
+        subject_kind="audit",
+        subject_id="entries",
+        tenant_id=None,
+        before=before,
+        after=after,
+    )
