@@ -78,13 +78,19 @@ async def find(gateway: AdminGateway, name: AccountName, *, served: bool) -> Acc
     if name.model_id is not None and not _MODEL_ID.fullmatch(name.model_id):
         errors.append(FieldError("#/model_id", "pattern", f"{quoted(name.model_id)} is no id of a model."))
     refuse(INVALID_ACCOUNT, errors)
-    account = await gateway.db.read(_find, name)
+    account = await gateway.db.read(account_named, name)
     if served and name.model_id is not None and gateway.catalog.models.get(name.model_id) is None:
         raise Problem(MODEL_NOT_FOUND, f"the catalogue has no model {quoted(name.model_id)}.")
     return account
 
 
-def _find(connection: Connection, name: AccountName) -> Account:
+def account_named(connection: Connection, name: AccountName) -> Account:
+    """Returns the account of a name whose parts have the right form.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, API_KEY_NOT_FOUND, INVALID_ACCOUNT.
+
+    """
     tenant = tenants.by_name(connection, name.tenant)
     mode: Mode = "test" if name.test else "live"
     kid = ""
@@ -103,9 +109,14 @@ def _find(connection: Connection, name: AccountName) -> Account:
 
 async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
     """Returns the standings of the limits on this part of an account."""
+    return await gateway.db.read(standings_in, gateway, account)
+
+
+def standings_in(connection: Connection, gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
+    """Returns the standings of the limits on this part of an account, as this transaction sees them."""
     scope = account.scope
-    now = await gateway.db.read(
-        decide.account_of,
+    now = decide.account_of(
+        connection,
         account.owner,
         Payer(scope.kid, scope.end_user),
         scope.model_id or None,

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.operation import Operation
 from app.admin.session import AdminGateway, Models
@@ -29,7 +30,7 @@ from app.kit.log import trace_id_var
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_VOLATILE: Final = frozenset({"state", "last_used_at", "in_effect"})
+_VOLATILE: Final = frozenset({"state", "last_used_at", "in_effect", "standings", "refused_models"})
 """Members of a document that change without an edit: they are no part of its entity tag."""
 
 
@@ -130,6 +131,7 @@ class _RecordingGateway:
         return getattr(self._gateway, name)
 
     def _around(self, connection: Connection, function: Callable[[Connection], R]) -> R:
+        audit.lock_head(connection)  # before any other lock, as every change of an operator's does
         self._claim(connection)
         self._compare(connection)
         result = function(connection)

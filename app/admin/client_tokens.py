@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, cursor_of, page_of, place_in
 from app.admin.session import AdminGateway
 from app.auth import client_tokens, tenants
 from app.auth.client_tokens import ClientToken, Refusal
@@ -34,18 +35,32 @@ class TokenInFull:
 
 
 async def listed(
-    gateway: AdminGateway, tenant: str, *, end_user: str | None = None, limit: int
-) -> list[ClientToken]:
-    """Returns up to `limit` of a tenant's tokens, newest first; only those of `end_user` where it is given.
+    gateway: AdminGateway,
+    tenant: str,
+    *,
+    end_user: str | None = None,
+    limit: PageSize = MAX_PAGE,
+    cursor: str | None = None,
+) -> Page[ClientToken]:
+    """Returns a tenant's client tokens, newest first, in pages; only those of `end_user` where it is given.
 
     Raises:
-        Problem: TENANT_NOT_FOUND.
+        Problem: TENANT_NOT_FOUND, INVALID_PARAMETER.
 
     """
-    found = await gateway.db.read(tenants.by_name, tenant)
+    before = None if cursor is None else place_in(cursor, int, str)
+    owner = await gateway.db.read(tenants.by_name, tenant)
     if end_user is not None and not re.fullmatch(client_tokens.END_USER, end_user):
-        return []
-    return await gateway.db.read(client_tokens.page, found.id, mode=None, limit=limit, end_user=end_user)
+        return Page((), None)
+    found = await gateway.db.read(
+        client_tokens.page,
+        owner.id,
+        mode=None,
+        limit=limit + 1,
+        before=None if before is None else (before[0], before[1]),
+        end_user=end_user,
+    )
+    return page_of(found, limit, lambda one: cursor_of(one.created_at_ms, one.token_id))
 
 
 async def show(gateway: AdminGateway, token_id: str) -> TokenInFull:

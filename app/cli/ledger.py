@@ -80,7 +80,7 @@ def _say(noun: str, entered: Entered) -> None:
         say(f"An entry with reference {entered.reference!r} exists already; nothing was changed.")
     if balance := [one for one in entered.standings if one.limit.metric is Metric.CREDITS_TOTAL]:
         print_standings(balance)
-    say_if_not_prepaid(balance)
+    say_if_not_prepaid([one.limit.metric for one in balance])
 
 
 @group.command("list")

@@ -1,17 +1,15 @@
 """`reelgate limits`: listing, setting and removing limits of tenants, keys, end users and models."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.admin import limits
 from app.admin.accounts import AccountName
-from app.admin.actor import of_command
-from app.admin.limits import LimitRow
+from app.admin.operations import limits
 from app.cli.options import EndUser, Key, Model, OneTenant, Reason, Tenant, Test
-from app.cli.session import with_admin
-from app.cli.tables import AsJson, cells_of, print_json, print_standings, print_table, say, say_if_not_prepaid
-from app.documents.limits import limit as document
+from app.cli.session import call, call_list
+from app.cli.tables import AsJson, cells_of, print_json, print_limits, print_table, say, say_if_not_prepaid
+from app.documents.admin.limits import ListedLimit
 from app.quotas.metrics import SETTABLE, Metric
 
 group = typer.Typer(
@@ -40,10 +38,10 @@ def set_limits(
 ) -> None:
     """Set limits, and show their usage."""
     name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
-    done = with_admin(lambda gateway: limits.set_limits(gateway, of_command(), name, given, reason=reason))
-    print_standings(done.standings)
-    if done.refused_models:
-        refused = ", ".join(done.refused_models)
+    done = call(limits.SET, name=name, limits=given, reason=reason)
+    print_limits(done["standings"])
+    if done["refused_models"]:
+        refused = ", ".join(done["refused_models"])
         say(f"Refused from now on, because their files do not declare output_seconds: {refused}.")
 
 
@@ -64,22 +62,38 @@ def unset_limits(
 ) -> None:
     """Remove limits; defaults in the settings apply again."""
     name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
-    standings = with_admin(
-        lambda gateway: limits.unset_limits(gateway, of_command(), name, given, reason=reason)
-    )
+    standings = call(limits.UNSET, name=name, metrics=given, reason=reason)["standings"]
     say(f"Removed: {', '.join(given)}.")
     if standings:
-        print_standings(standings)
+        print_limits(standings)
     if Metric.CREDITS_TOTAL in given:
-        say_if_not_prepaid(standings)
+        say_if_not_prepaid([one["metric"] for one in standings])
+
+
+@group.command("show")
+def show_limits(
+    tenant: Tenant,
+    key: Key = None,
+    model: Model = None,
+    end_user: EndUser = None,
+    test: Test = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the limits that apply to one account, defaults among them, with their usage."""
+    name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
+    found = call(limits.SHOW, name=name)
+    if as_json:
+        print_json(found)
+    else:
+        print_limits(found["standings"])
 
 
 @group.command("list")
 def list_limits(tenant: OneTenant = None, as_json: AsJson = False) -> None:
     """List all limits with their usage, without the defaults in the settings."""
-    found = with_admin(lambda gateway: limits.listed(gateway, tenant=tenant))
+    found: list[ListedLimit] = call_list(limits.LIST, "limits", tenant=tenant)
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json(found)
         return
     print_table(
         (
@@ -88,28 +102,14 @@ def list_limits(tenant: OneTenant = None, as_json: AsJson = False) -> None:
         ),
         [
             (
-                one.tenant,
-                one.account.owner.mode,
-                one.limit.scope.kid or "-",
-                one.limit.scope.end_user or "-",
-                one.limit.scope.model_id or "*",
-                one.limit.metric,
-                *(cells_of(one.standing) if one.standing else ("none", "-", "-", "-", "-")),
+                one["tenant"],
+                one["mode"],
+                one["kid"] or "-",
+                one["end_user"] or "-",
+                one["model_id"] or "*",
+                one["metric"],
+                *(cells_of(one["standing"]) if one["standing"] else ("none", "-", "-", "-", "-")),
             )
             for one in found
         ],
     )
-
-
-def _document(one: LimitRow) -> dict[str, Any]:
-    return {
-        "tenant": one.tenant,
-        "mode": one.account.owner.mode,
-        "kid": one.limit.scope.kid or None,
-        "end_user": one.limit.scope.end_user or None,
-        "model_id": one.limit.scope.model_id or None,
-        "metric": one.limit.metric,
-        "amount": one.limit.amount,
-        "burst": one.limit.burst,
-        "standing": None if one.standing is None else document(one.standing),
-    }

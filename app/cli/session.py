@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.admin.actor import of_command
 from app.admin.operation import Operation
+from app.admin.paging import MAX_PAGE
 from app.admin.session import AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
 from app.cli.remote import elsewhere
@@ -95,26 +96,35 @@ def call(operation: Operation[D], **arguments: Any) -> D:
     )
 
 
-def call_list(operation: Operation[Any], member: str, **arguments: Any) -> list[Any]:
-    """Returns all entries of a list in pages; `member` is the member of its document that has them."""
+def call_list(
+    operation: Operation[Any], member: str, *, at_most: int = sys.maxsize, **arguments: Any
+) -> list[Any]:
+    """Returns the entries of a list in pages, all of them or the first `at_most`.
+
+    `member` is the member of the list's document that has them.
+    """
     found: list[Any] = []
+
+    def page_after(cursor: str | None) -> dict[str, Any]:
+        return {**arguments, "cursor": cursor, "limit": min(MAX_PAGE, at_most - len(found))}
+
+    def next_after(page: Mapping[str, Any]) -> str | None:
+        found.extend(page[member])
+        return page["next_cursor"] if len(found) < at_most else None
+
     with plain_errors():
         remote = elsewhere()
         if remote is not None:
-            cursor = None
-            while True:
-                page = remote.call(operation, {**arguments, "cursor": cursor})
-                found += page[member]
-                if (cursor := page["next_cursor"]) is None:
-                    return found
+            cursor = next_after(remote.call(operation, page_after(None)))
+            while cursor is not None:
+                cursor = next_after(remote.call(operation, page_after(cursor)))
+            return found
 
     async def work(gateway: AdminSession) -> list[Any]:
-        cursor = None
-        while True:
-            page = await _call_here(gateway, operation, {**arguments, "cursor": cursor})
-            found.extend(page[member])
-            if (cursor := page["next_cursor"]) is None:
-                return found
+        cursor = next_after(await _call_here(gateway, operation, page_after(None)))
+        while cursor is not None:
+            cursor = next_after(await _call_here(gateway, operation, page_after(cursor)))
+        return found
 
     return with_admin(work)
 

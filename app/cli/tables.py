@@ -5,11 +5,12 @@ the cursor or turn the direction of writing: such characters are escaped.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from app.documents.limits import Limit, limit
 from app.kit.clock import iso
 from app.kit.log import flush_log
 from app.kit.text import printable
@@ -56,31 +57,39 @@ def iso_or_dash(at_ms: int | None) -> str:
     return "-" if at_ms is None else iso(at_ms)
 
 
-def cells_of(standing: Standing) -> tuple[str, str, str, str, str]:
+def cells_of(one: Limit) -> tuple[str, str, str, str, str]:
     """Returns limit, held, spent, remaining and reset time for people: in credits, not micro-credits."""
 
     def shown(value: int) -> str:
-        return amount_text(standing.limit.metric.unit, value)
+        return amount_text(one["unit"], value)
 
-    burst = f"/{standing.limit.burst}" if standing.limit.burst is not None else ""
+    burst = f"/{one['burst']}" if one["burst"] is not None else ""
+    left = one["remaining"]
+    if one["metric"] == Metric.CREDITS_TOTAL:  # a balance, which can be overdrawn
+        left = one["limit"] - one["held"] - one["spent"]
     return (
-        shown(standing.amount) + burst,
-        shown(standing.held),
-        shown(standing.spent),
-        shown(-standing.overdrawn or standing.remaining),
-        iso_or_dash(standing.resets_at_ms),
+        shown(one["limit"]) + burst,
+        shown(one["held"]),
+        shown(one["spent"]),
+        shown(left),
+        one["resets_at"] or "-",
+    )
+
+
+def print_limits(limits: Sequence[Limit]) -> None:
+    """Prints a table of limits with their usage."""
+    print_table(
+        ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
+        [(one["policy"], *cells_of(one)) for one in limits],
     )
 
 
 def print_standings(standings: Sequence[Standing]) -> None:
     """Prints a table of limits with their usage."""
-    print_table(
-        ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
-        [(one.limit.policy, *cells_of(one)) for one in standings],
-    )
+    print_limits([limit(one) for one in standings])
 
 
-def say_if_not_prepaid(standings: Sequence[Standing]) -> None:
-    """Prints that a balance is not enforced, where none of these limits is on `credits-total`."""
-    if not any(one.limit.metric is Metric.CREDITS_TOTAL for one in standings):
+def say_if_not_prepaid(metrics: Iterable[str]) -> None:
+    """Prints that a balance is not enforced, where none of these metrics of limits is `credits-total`."""
+    if Metric.CREDITS_TOTAL not in metrics:
         say("Not prepaid: without a limit on credits-total, the balance does not limit requests.")

@@ -10,7 +10,18 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
@@ -101,6 +112,11 @@ class Owner:
 
     tenant_id: str
     mode: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The first part of the place of a limit in the table of limits."""
+        return self.tenant_id, self.mode
 
 
 def open_account(
@@ -305,6 +321,18 @@ def limits_of(connection: Connection, tenant_id: str | None = None) -> list[tupl
     query = select(quota_limits).order_by(*quota_limits.primary_key.columns)
     if tenant_id is not None:
         query = query.where(quota_limits.c.tenant_id == tenant_id)
+    return [(Owner(row.tenant_id, row.mode), limit_of(row)) for row in connection.execute(query)]
+
+
+def page_of_limits(
+    connection: Connection, tenant_id: str | None, *, after: tuple[str, ...] | None, limit: int
+) -> list[tuple[Owner, Limit]]:
+    """Returns up to `limit` limits, sorted by their places; those after the place `after`, if given."""
+    query = select(quota_limits).order_by(*quota_limits.primary_key.columns).limit(limit)
+    if tenant_id is not None:
+        query = query.where(quota_limits.c.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(tuple_(*quota_limits.primary_key.columns) > tuple_(*after))
     return [(Owner(row.tenant_id, row.mode), limit_of(row)) for row in connection.execute(query)]
 
 

@@ -66,6 +66,11 @@ class Limit:
     burst: int | None = None
 
     @property
+    def place(self) -> tuple[str, str, str, str]:
+        """The second part of its place in the table of limits; the first is whose account it limits."""
+        return self.scope.kid, self.scope.model_id, self.scope.end_user, str(self.metric)
+
+    @property
     def policy(self) -> str:
         """The limit's name in headers and refusals, such as `key-credits-day`."""
         of_model = "-model" if self.scope.model_id else ""

@@ -21,7 +21,9 @@ CONTRACT = Contract(build("0", "http://gateway.test"))
 VALUES: Mapping[str, Any] = {
     "kid": "nobodyskid00",
     "lifetime_ms": 3_600_000,
+    "limits": ["in-flight=5"],
     "media_checks": "warn",
+    "metrics": ["in-flight"],
     "mode": "test",
     "name": "nobody",
     "new_name": "somebody",
@@ -32,6 +34,7 @@ VALUES: Mapping[str, Any] = {
     "scopes": ["read"],
     "tenant": "nobody",
     "time_zone": "Europe/Berlin",
+    "token_id": "nobodystoken",
 }
 
 

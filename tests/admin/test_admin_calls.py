@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from app.admin import audit
-from app.admin.operations import admin_keys, keys, tenants
+from app.admin.accounts import AccountName
+from app.admin.operations import admin_keys, client_tokens, keys, limits, tenants
 from app.db.tables import admin_calls, audit_entries
 from app.kit.clock import iso
 from tests.admin.counter import Counter
@@ -203,3 +204,47 @@ async def test_keys_are_found_by_what_is_known_of_them(counter: Counter) -> None
     assert second["next_cursor"] is None
     problem_of(await counter.call(keys.LIST, cursor="nobodyskid00"), 400, "invalid_parameter")
     problem_of(await counter.call(tenants.LIST, cursor="x"), 400, "invalid_parameter")
+
+
+async def test_limits_are_set_shown_and_removed_for_what_was_read(counter: Counter) -> None:
+    await counter.done(tenants.CREATE, name="acme")
+    made = await counter.done(keys.CREATE, tenant="acme", mode="live")
+    of_key = AccountName(tenant="acme", kid=made["kid"])
+    tag = (await counter.call(limits.SHOW, name=of_key)).headers["etag"]
+    wanted = ["credits-day=12.5", "in-flight=none"]
+    done = await counter.call(limits.SET, if_match=tag, name=of_key, limits=wanted)
+    assert done.json()["limits"] == [
+        {"metric": "credits-day", "amount": 12_500_000, "burst": None},
+        {"metric": "in-flight", "amount": None, "burst": None},
+    ]
+    assert [one["policy"] for one in done.json()["standings"]] == ["key-credits-day"]
+    late = await counter.call(limits.SET, if_match=tag, name=of_key, limits=["in-flight=1"])
+    problem_of(late, 412, "precondition_failed")
+    wrong = await counter.call(limits.SET, name=of_key, limits=["in-flight=1", "nonsense"])
+    assert problem_of(wrong, 422, "invalid_limit")["errors"][0]["pointer"] == "#/limits/1"
+    await counter.done(limits.SET, name=AccountName(tenant="acme"), limits=["submits-minute=60/10"])
+    first = await counter.done(limits.LIST, tenant="acme", limit=1)
+    second = await counter.done(limits.LIST, tenant="acme", cursor=first["next_cursor"])
+    found = [(one["kid"], one["metric"]) for one in (*first["limits"], *second["limits"])]
+    assert found == [(None, "submits-minute"), (made["kid"], "credits-day"), (made["kid"], "in-flight")]
+    for cursor in ("x", "W10", first["next_cursor"][:-2]):
+        problem_of(await counter.call(limits.LIST, cursor=cursor), 400, "invalid_parameter")
+    removed = await counter.done(limits.UNSET, name=of_key, metrics=["credits-day"])
+    assert [one["metric"] for one in removed["limits"]] == ["in-flight"]
+    missing = await counter.call(limits.UNSET, name=of_key, metrics=["credits-day"])
+    problem_of(missing, 404, "limit_not_found")
+
+
+async def test_client_tokens_are_listed_in_pages_and_revoked(counter: Counter) -> None:
+    world = counter.world
+    minted = []
+    for _ in range(3):
+        minted.append((await world.client.post("/v1/client-tokens", json={})).json()["token_id"])
+        world.clock.advance(1)
+    found = (await counter.done(tenants.LIST))["tenants"]
+    first = await counter.done(client_tokens.LIST, tenant=found[0]["name"], limit=2)
+    second = await counter.done(client_tokens.LIST, tenant=found[0]["name"], cursor=first["next_cursor"])
+    listed = [one["token_id"] for one in (*first["client_tokens"], *second["client_tokens"])]
+    assert listed == minted[::-1]
+    assert (await counter.done(client_tokens.REVOKE, token_id=minted[0]))["state"] == "revoked"
+    assert (await counter.done(client_tokens.SHOW, token_id=minted[0]))["newest_requests"] == []

@@ -27,9 +27,6 @@ ROOT = Path(__file__).parents[2]
 OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "doctor"}
 # Commands that have no route yet.
 ON_THE_SERVER_ALONE = {
-    "client-tokens list",
-    "client-tokens show",
-    "client-tokens revoke",
     "dispatch pause",
     "dispatch resume",
     "dispatch status",
@@ -38,16 +35,13 @@ ON_THE_SERVER_ALONE = {
     "ledger list",
     "ledger reconcile",
     "ledger verify",
-    "limits list",
-    "limits set",
-    "limits unset",
     "requests list",
     "requests resolve",
     "requests show",
 }
 # Modules of `app.admin` whose public functions are not use cases, or have no route yet.
 NO_USE_CASES = {"accounts", "audit", "calls", "session", "database_checks"}
-NOT_YET = {"client_tokens", "dispatch", "doctor", "ledger", "limits", "reconcile", "requests", "verify"}
+NOT_YET = {"dispatch", "doctor", "ledger", "reconcile", "requests", "verify"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 
 

@@ -24,6 +24,7 @@ from tests.sandbox.harness import Running
 
 REASON = "the ticket says so"
 READS = {
+    "limits show",
     *(
         "tenants show",
         "keys show",
@@ -129,12 +130,15 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         assert len(found) == count, name
         assert (found[-1]["actor_kind"], found[-1]["reason"]) == ("command", REASON), name
     assert {row["actor_name"] for row in found} == {pwd.getpwuid(os.geteuid()).pw_name}
-    about_one = {"client-tokens show", "requests show", "client-tokens list", "tenants show", "keys show"}
+    about_one = {"client-tokens show", "requests show", "client-tokens list", "tenants show", "keys show"} | {
+        "limits show"
+    }
     for name in sorted(READS - about_one):
         more = () if name != "ledger reconcile" else _bill(place)
         reelgate.run(place, *name.split(), *more)
     assert reelgate.run(place, "tenants", "show", "acme").json["time_zone"] == "Europe/Berlin"
     assert reelgate.run(place, "keys", "show", kid).json["name"] == "web"
+    reelgate.run(place, "limits", "show", *of_acme)
     reelgate.run(place, "client-tokens", "list", *of_acme)
     reelgate.run(place, "client-tokens", "show", token_id)
     reelgate.run(place, "requests", "show", unknown)

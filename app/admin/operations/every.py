@@ -3,10 +3,12 @@
 from typing import Any, Final
 
 from app.admin.operation import Operation
-from app.admin.operations import admin_keys, keys, tenants
+from app.admin.operations import admin_keys, client_tokens, keys, limits, tenants
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *tenants.OPERATIONS,
     *keys.OPERATIONS,
+    *client_tokens.OPERATIONS,
+    *limits.OPERATIONS,
     *admin_keys.OPERATIONS,
 )

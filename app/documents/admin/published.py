@@ -12,11 +12,19 @@ from app.documents.admin.keys import (
     RotatedAdminKey,
     RotatedAPIKey,
 )
+from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
-from app.documents.fields import Violation
+from app.documents.client_tokens import (
+    Bound,
+    ClientToken,
+    ClientTokenInFull,
+    ClientTokenPage,
+    TokenRefusal,
+)
+from app.documents.fields import Sums, Violation
 from app.documents.limits import Limit
 from app.documents.problems import Problem, UpstreamWords
-from app.documents.schema import Schema, components, keywords
+from app.documents.schema import CLOSED, Schema, components, keywords
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
     TenantInEffect,
@@ -26,6 +34,16 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     APIKeyPage,
     CreatedAPIKey,
     RotatedAPIKey,
+    Annotated[Bound, CLOSED, keywords(minProperties=1)],
+    ClientToken,
+    ClientTokenPage,
+    TokenRefusal,
+    ClientTokenInFull,
+    Sums,
+    SetLimit,
+    ListedLimit,
+    LimitPage,
+    AccountLimits,
     AdminKey,
     AdminKeys,
     CreatedAdminKey,
