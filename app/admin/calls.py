@@ -163,8 +163,9 @@ class _RecordingGateway:
                 trace_id=trace_id_var.get() or None,
             )
             .on_conflict_do_nothing()
+            .returning(admin_calls.c.kid)  # the count of inserted rows is not told on PostgreSQL
         )
-        if claimed.rowcount != 1:
+        if claimed.first() is None:
             raise _TakenError
 
     def _compare(self, connection: Connection) -> None:

@@ -30,7 +30,7 @@ def counter(world: World) -> Counter:
 
 
 def _changes(connection: Connection) -> list[tuple[str, str]]:
-    rows = select(audit_entries.c.action, audit_entries.c.actor_kind).order_by(audit_entries.c.id)
+    rows = select(audit_entries.c.action, audit_entries.c.actor_kind).order_by(audit_entries.c.seq)
     return [(action, kind) for action, kind in connection.execute(rows) if action != "admin_key.create"]
 
 
