@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, Protocol
 
+from pydantic import AwareDatetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.admin import accounts, audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.auth import client_tokens
@@ -31,6 +34,7 @@ from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.search import Filters, search
 from app.generations.store import Generation
+from app.kit.ids import is_id
 from app.kit.text import quoted
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import INCONCLUSIVE, Seen, is_safe_id, observe_status
@@ -48,8 +52,8 @@ class GatewayWithPool(AdminGateway, Protocol):
 class RequestFilter:
     """Which requests to list: all that is given must match.
 
-    `tenant` is a tenant's name. `address` is an address or a network as it was kept of callers. Times are of
-    the submit: from `from_ms`, and before `before_ms`.
+    `tenant` is a tenant's name. `address` is an address or a network as it was kept of callers. A request
+    was created from `created_after` on, and before `created_before`.
     """
 
     request_id: str | None = None
@@ -64,22 +68,16 @@ class RequestFilter:
     error_code: str | None = None
     price_version: str | None = None
     address: str | None = None
-    from_ms: int | None = None
-    before_ms: int | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
-    """Requests, newest first, and the names of the tenants by their ids.
+class ListedRequest:
+    """A request, and the name of its tenant."""
 
-    `before` is the id of a request before which to go on; None where there are no more. There may be fewer
-    requests than asked for, even none, while there are older ones to search: a search looks at a bounded
-    number of rows.
-    """
-
-    requests: Sequence[Generation]
-    tenants: Mapping[str, str]
-    before: str | None
+    request: Generation
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,49 +90,58 @@ class RequestInFull:
 
 
 async def listed(
-    gateway: AdminGateway, wanted: RequestFilter, *, before: str | None = None, limit: int
-) -> Requests:
-    """Returns up to `limit` requests of all tenants, newest first.
+    gateway: AdminGateway, wanted: RequestFilter, *, limit: PageSize = MAX_PAGE, cursor: str | None = None
+) -> Page[ListedRequest]:
+    """Returns requests of all tenants, newest first, in pages.
+
+    A page may have fewer requests than asked for, even none, while more follow: a search looks at a bounded
+    number of rows. There are no more where there is no next cursor.
 
     Raises:
-        Problem: TENANT_NOT_FOUND. INVALID_PARAMETER: an address is none.
+        Problem: TENANT_NOT_FOUND. INVALID_PARAMETER: an address or a cursor is none.
 
     """
     if wanted.address is not None and not forms_of(wanted.address):
         detail = f"{quoted(wanted.address)} is no address: write it like 203.0.113.7, or 203.0.113.0/24."
         refuse(INVALID_PARAMETER, [FieldError("#/query/address", "pattern", detail)])
+    if cursor is not None and not is_id(cursor):
+        raise unknown_cursor()
     tenant_id = await accounts.tenant_id_of(gateway, wanted.tenant)
     mode = wanted.mode
     if wanted.token_id is not None and tenant_id is None:
         # Tokens are found by their tenant; one without a record made no request.
         token = await gateway.db.read(client_tokens.find, wanted.token_id)
         if token is None or mode not in {None, token[0].mode}:
-            return Requests((), {}, None)
+            return Page((), None)
         tenant_id, mode = token[0].tenant_id, token[0].mode
+    same = {one.name: getattr(wanted, one.name) for one in fields(wanted) if one.name in Filters.__slots__}
     filters = Filters(
+        **same | {"mode": mode},
         tenant_id=tenant_id,
-        mode=mode,
-        **{
-            field.name: getattr(wanted, field.name)
-            for field in fields(wanted)
-            if field.name not in {"tenant", "mode"}
-        },
+        from_ms=_ms(wanted.created_after),
+        before_ms=_ms(wanted.created_before),
     )
-    found = await gateway.db.read(search, filters, before=before, limit=limit)
-    return Requests(found.rows, await accounts.tenant_names(gateway), found.before)
+    found = await gateway.db.read(search, filters, before=cursor, limit=limit)
+    names = await accounts.tenant_names(gateway)
+    return Page([ListedRequest(one, names[one.tenant_id]) for one in found.rows], found.before)
 
 
-async def first(gateway: AdminGateway, wanted: RequestFilter, *, limit: int) -> Requests:
-    """Returns the newest `limit` requests, as `listed`, however far back the search has to go.
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
+async def first(gateway: AdminGateway, wanted: RequestFilter, *, limit: int) -> list[ListedRequest]:
+    """Returns the newest `limit` requests, as `listed` does, however far back the search has to go.
 
     Raises:
         Problem: as for `listed`.
 
     """
-    found = await listed(gateway, wanted, limit=limit)
-    while found.before is not None and len(found.requests) < limit:
-        more = await listed(gateway, wanted, before=found.before, limit=limit - len(found.requests))
-        found = Requests((*found.requests, *more.requests), more.tenants, more.before)
+    page = await listed(gateway, wanted, limit=limit)
+    found = list(page.entries)
+    while page.next_cursor is not None and len(found) < limit:
+        page = await listed(gateway, wanted, limit=limit - len(found), cursor=page.next_cursor)
+        found += page.entries
     return found
 
 

@@ -31,6 +31,6 @@ Since = Annotated[
 Until = Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="Before this moment (UTC).")]
 
 
-def moment(given: datetime | None) -> int | None:
-    """Returns a moment that was given as an option, in milliseconds since 1970; None stays None."""
-    return None if given is None else int(given.replace(tzinfo=UTC).timestamp() * 1000)
+def moment(given: datetime | None) -> datetime | None:
+    """Returns a moment that was given as an option, which is in UTC."""
+    return None if given is None else given.replace(tzinfo=UTC)

@@ -63,12 +63,12 @@ def list_requests(
         error_code=error_code,
         price_version=price_version,
         address=address,
-        from_ms=moment(since),
-        before_ms=moment(until),
+        created_after=moment(since),
+        created_before=moment(until),
     )
     found = with_admin(lambda gateway: requests.first(gateway, wanted, limit=limit))
     if as_json:
-        print_json([_document(one, found.tenants[one.tenant_id]) for one in found.requests])
+        print_json([_document(one.request, one.tenant) for one in found])
         return
     print_table(
         (
@@ -78,7 +78,7 @@ def list_requests(
         [
             (
                 one.id,
-                found.tenants[one.tenant_id],
+                tenant,
                 one.state,
                 one.mode,
                 "-" if one.price_microcredits is None else credits_text(one.price_microcredits),
@@ -88,7 +88,7 @@ def list_requests(
                 one.upstream_request_id or "-",
                 one.model_id,
             )
-            for one in found.requests
+            for one, tenant in ((each.request, each.tenant) for each in found)
         ],
     )
 

@@ -1,5 +1,6 @@
 """The operator finds requests by any filter: by an index, or in bounded steps that say where to go on."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -113,12 +114,19 @@ async def test_the_operator_searches_by_names_and_is_told_what_is_no_address(wor
     gateway = world.gateway
     row = await gateway.db.read(store.find, made, None)
     assert row is not None
-    for wanted in (RequestFilter(kid=row.kid), RequestFilter(request_id=made), RequestFilter(mode="test")):
+    for wanted in (
+        RequestFilter(kid=row.kid),
+        RequestFilter(request_id=made),
+        RequestFilter(created_after=datetime(2020, 1, 1, tzinfo=UTC)),
+    ):
         found = await requests.first(gateway, wanted, limit=5)
-        assert [one.id for one in found.requests] == [made]
-    assert (await requests.first(gateway, RequestFilter(token_id="none"), limit=5)).requests == ()
+        assert [one.request.id for one in found] == [made]
+    assert await requests.first(gateway, RequestFilter(token_id="none"), limit=5) == []
     with pytest.raises(Problem) as refused:
         await requests.listed(gateway, RequestFilter(address="the office"), limit=5)
+    assert refused.value.fault is INVALID_PARAMETER
+    with pytest.raises(Problem) as refused:
+        await requests.listed(gateway, RequestFilter(), cursor="the last one")
     assert refused.value.fault is INVALID_PARAMETER
 
 
