@@ -1,17 +1,20 @@
 """Reading the audit log: listing, exporting and verifying it; its head; and pruning it by retention."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from pydantic import AwareDatetime
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select, update
 
 from app.admin import accounts, audit, chain
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.chain import Break, Entry, Head
+from app.admin.paging import MAX_PAGE, Page, PageSize, page_of, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.config import Settings
@@ -22,6 +25,7 @@ from app.kit.text import is_storable
 
 _log = get_logger("audit")
 _STEP: Final = 1000
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _ROW: Final = audit_entries.c
 _LINK: Final = frozenset({"seq", "prev_hash", "hash", "text"})
 _RETENTION: Final = Actor("gateway", "retention")
@@ -29,26 +33,26 @@ _RETENTION: Final = Actor("gateway", "retention")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFilter:
-    """Which entries to list: all that is given must match. `tenant` is a tenant's name."""
+    """Which entries to list: all that is given must match. `tenant` is a tenant's name.
+
+    An entry was made from `created_after` on, and before `created_before`.
+    """
 
     tenant: str | None = None
     actor: str | None = None
     action: str | None = None
     subject: str | None = None
-    from_ms: int | None = None
-    before_ms: int | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """Documents of entries, newest first, and the names of the tenants by their ids.
+class ListedEntry:
+    """What an entry says, with its hashes, and the name of its tenant; None: of no tenant's."""
 
-    `before` is the number before which to go on; None where there are no more.
-    """
-
-    entries: Sequence[Mapping[str, Any]]
-    tenants: Mapping[str, str]
-    before: int | None
+    link: Entry
+    document: Mapping[str, Any]
+    tenant: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,6 @@ class Verified:
     Entries up to `pruned` were removed when their retention period was over.
     """
 
-    origin: str
     entries: int
     pruned: int
     head: Head | None
@@ -66,26 +69,30 @@ class Verified:
 
 
 async def listed(
-    gateway: AdminGateway, wanted: EntryFilter, *, before: int | None = None, limit: int
-) -> Entries:
-    """Returns up to `limit` entries, newest first.
+    gateway: AdminGateway, wanted: EntryFilter, *, limit: PageSize = MAX_PAGE, cursor: str | None = None
+) -> Page[ListedEntry]:
+    """Returns entries, newest first, in pages.
 
     Raises:
-        Problem: TENANT_NOT_FOUND.
+        Problem: TENANT_NOT_FOUND, INVALID_PARAMETER.
 
     """
+    if cursor is not None and not _NUMBER.fullmatch(cursor):
+        raise unknown_cursor()
     tenant_id = await accounts.tenant_id_of(gateway, wanted.tenant)
+    before = None if cursor is None else int(cursor)
     found = await gateway.db.read(_page, wanted, tenant_id, before, limit + 1)
-    return Entries(
-        [json.loads(text) for _, text in found[:limit]],
-        await accounts.tenant_names(gateway),
-        found[limit - 1][0] if len(found) > limit else None,
-    )
+    names = await accounts.tenant_names(gateway)
+    listed_ones = []
+    for one in found:
+        document = json.loads(one.text)
+        listed_ones.append(ListedEntry(one, document, names.get(document["tenant_id"])))
+    return page_of(listed_ones, limit, lambda one: str(one.link.seq))
 
 
 def _page(
     connection: Connection, wanted: EntryFilter, tenant_id: str | None, before: int | None, limit: int
-) -> list[tuple[int, str]]:
+) -> list[Entry]:
     filters = {
         "tenant_id": tenant_id,
         "actor_name": wanted.actor,
@@ -96,48 +103,50 @@ def _page(
     if not all(map(is_storable, given.values())):
         return []
     conditions: list[ColumnElement[bool]] = [_ROW[name] == value for name, value in given.items()]
-    if wanted.from_ms is not None:
-        conditions.append(_ROW.at_ms >= wanted.from_ms)
-    if wanted.before_ms is not None:
-        conditions.append(_ROW.at_ms < wanted.before_ms)
+    if wanted.created_after is not None:
+        conditions.append(_ROW.at_ms >= int(wanted.created_after.timestamp() * 1000))
+    if wanted.created_before is not None:
+        conditions.append(_ROW.at_ms < int(wanted.created_before.timestamp() * 1000))
     if before is not None:
         conditions.append(_ROW.seq < before)
-    query = select(_ROW.seq, _ROW.text).where(*conditions).order_by(_ROW.seq.desc()).limit(limit)
-    return [(seq, text) for seq, text in connection.execute(query)]
+    query = select(audit_entries).where(*conditions).order_by(_ROW.seq.desc()).limit(limit)
+    return [_entry(row) for row in connection.execute(query).mappings()]
 
 
-async def exported(gateway: AdminGateway, *, after: int = 0) -> AsyncIterator[str]:
-    """Yields each entry behind number `after`, oldest first, as a line of JSON: its hashes and its text.
+async def exported(
+    gateway: AdminGateway, *, limit: PageSize = MAX_PAGE, cursor: str | None = None
+) -> Page[Entry]:
+    """Returns entries as they are stored and hashed, oldest first, in pages.
 
-    The text, as it is hashed, is all between `"entry":` and the last brace.
-    """
-    seq = after
-    while page := await gateway.db.read(_links, seq, _STEP):
-        for one in page:
-            yield f'{{"prev_hash":"{one.prev_hash}","hash":"{one.hash}","entry":{one.text}}}'
-        seq = page[-1].seq
-
-
-async def verified(gateway: AdminGateway, *, anchor: str | None = None) -> Verified:
-    """Verifies the whole chain, and that it continues the head `anchor`, if one is given.
+    A cursor is the number of an entry, behind which the page begins.
 
     Raises:
-        Problem: INVALID_PARAMETER, where `anchor` is no head.
+        Problem: INVALID_PARAMETER.
 
     """
-    outside = None if anchor is None else chain.head_in(anchor)
-    if anchor is not None and outside is None:
+    if cursor is not None and not _NUMBER.fullmatch(cursor):
+        raise unknown_cursor()
+    found = await gateway.db.read(_links, int(cursor or 0), limit + 1)
+    return page_of(found, limit, lambda one: str(one.seq))
+
+
+async def verified(gateway: AdminGateway, *, head: str | None = None) -> Verified:
+    """Verifies the whole chain, and that it continues a head, if one is given.
+
+    Raises:
+        Problem: INVALID_PARAMETER, where `head` is no head.
+
+    """
+    outside = None if head is None else chain.head_in(head)
+    if head is not None and outside is None:
         detail = "this is no head of an audit log: give the three lines that `reelgate audit head` prints."
         refuse(INVALID_PARAMETER, [FieldError("#/query/head", "pattern", detail)])
-    return await gateway.db.snapshot(
-        lambda connection: verify(connection, origin=origin_of(gateway.settings), anchor=outside)
-    )
+    return await gateway.db.snapshot(lambda connection: verify(connection, anchor=outside))
 
 
-async def head(gateway: AdminGateway) -> str:
-    """Returns the head as a checkpoint, to be kept outside the database."""
-    found = await gateway.db.read(head_of)
-    return (found or Head(0, chain.GENESIS)).checkpoint(origin_of(gateway.settings))
+async def head(gateway: AdminGateway) -> Head:
+    """Returns the head of the chain, to be kept outside the database."""
+    return await gateway.db.read(head_of) or Head(0, chain.GENESIS)
 
 
 def origin_of(settings: Settings) -> str:
@@ -152,9 +161,7 @@ def head_of(connection: Connection) -> Head | None:
     return None if row is None else Head(*row)
 
 
-def verify(
-    connection: Connection, *, origin: str = "", anchor: Head | None = None, only_last: int | None = None
-) -> Verified:
+def verify(connection: Connection, *, anchor: Head | None = None, only_last: int | None = None) -> Verified:
     """Verifies the chain, or only its last entries; reads it in steps, on one view of the database."""
     row = connection.execute(select(audit_head)).one_or_none()
     before = Head(0, chain.GENESIS) if row is None else Head(row.pruned_seq, row.pruned_hash)
@@ -182,7 +189,7 @@ def verify(
     )
     if found is None and pruned and row is not None and only_last is None:
         found = _fault_of_pruning(connection, Head(pruned, row.pruned_hash))
-    return Verified(origin=origin, entries=count, pruned=pruned, head=stored, first_break=found)
+    return Verified(entries=count, pruned=pruned, head=stored, first_break=found)
 
 
 def _fault_of_pruning(connection: Connection, pruned: Head) -> Break | None:
@@ -196,13 +203,14 @@ def _fault_of_pruning(connection: Connection, pruned: Head) -> Break | None:
 
 def _links(connection: Connection, after: int, limit: int) -> list[Entry]:
     query = select(audit_entries).where(_ROW.seq > after).order_by(_ROW.seq).limit(limit)
-    return [
-        Entry(
-            **{name: row[name] for name in _LINK},
-            columns={name: value for name, value in row.items() if name not in _LINK},
-        )
-        for row in connection.execute(query).mappings()
-    ]
+    return [_entry(row) for row in connection.execute(query).mappings()]
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(
+        **{name: row[name] for name in _LINK},
+        columns={name: value for name, value in row.items() if name not in _LINK},
+    )
 
 
 def _claiming(connection: Connection, number: int) -> Entry | None:

@@ -1,17 +1,15 @@
 """`reelgate audit`: the operator's audit log, its export, and the proof that nothing in it was changed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.admin import audit_log
 from app.admin.audit_log import EntryFilter
-from app.admin.session import AdminSession
+from app.admin.operations import audit as operations
 from app.cli.options import OneTenant, Since, Until, moment
-from app.cli.session import with_admin
+from app.cli.session import call
 from app.cli.tables import AsJson, print_json, print_table, say
-from app.kit.clock import iso
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -25,14 +23,14 @@ def list_entries(
     tenant: OneTenant = None,
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only what this actor did.")] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this action, such as keys.create.")
+        str | None, typer.Option(metavar="NAME", help="Only this action, such as key.create.")
     ] = None,
     subject: Annotated[
         str | None, typer.Option(metavar="ID", help="Only what was done to this key, request or other thing.")
     ] = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest entries."""
@@ -41,26 +39,26 @@ def list_entries(
         actor=actor,
         action=action,
         subject=subject,
-        from_ms=moment(since),
-        before_ms=moment(until),
+        created_after=moment(since),
+        created_before=moment(until),
     )
-    found = with_admin(lambda gateway: audit_log.listed(gateway, wanted, limit=limit))
+    found = call(operations.LIST, wanted=wanted, limit=limit)["entries"]
     if as_json:
-        print_json([_document(one) for one in found.entries])
+        print_json(found)
         return
     print_table(
         ("ENTRY", "AT", "ACTOR", "ACTION", "SUBJECT", "TENANT", "REASON"),
         [
             (
                 str(one["seq"]),
-                iso(one["at_ms"]),
+                one["at"],
                 f"{one['actor']['kind']} {one['actor']['name']}",
                 one["action"],
                 f"{one['subject']['kind']} {one['subject']['id']}",
-                found.tenants.get(one["tenant_id"], "-"),
+                one["tenant"] or "-",
                 one["reason"] or "-",
             )
-            for one in found.entries
+            for one in found
         ],
     )
 
@@ -72,12 +70,13 @@ def export_entries(
     ] = 0,
 ) -> None:
     """Print every entry with its hashes as JSON Lines, oldest first."""
-
-    async def work(gateway: AdminSession) -> None:
-        async for line in audit_log.exported(gateway, after=after):
-            typer.echo(line)
-
-    with_admin(work)
+    cursor: str | None = str(after)
+    while cursor is not None:
+        page = call(operations.EXPORT, cursor=cursor)
+        for one in page["links"]:
+            hashes = f'"prev_hash":"{one["prev_hash"]}","hash":"{one["hash"]}"'
+            typer.echo(f'{{{hashes},"entry":{one["text"]}}}')
+        cursor = page["next_cursor"]
 
 
 @group.command("verify")
@@ -89,25 +88,16 @@ def verify_chain(
     as_json: AsJson = False,
 ) -> None:
     """Verify the chain, and that it continues a head; exit with 1 at the first break."""
-    anchor = None if head is None else _text_of(head)
-    found = with_admin(lambda gateway: audit_log.verified(gateway, anchor=anchor))
-    one = found.first_break
+    found = call(operations.VERIFY, head=None if head is None else _text_of(head))
+    one = found["first_break"]
     if as_json:
-        print_json(
-            {
-                "origin": found.origin,
-                "entries": found.entries,
-                "pruned": found.pruned,
-                "head": None if found.head is None else {"size": found.head.size, "hash": found.head.hash},
-                "break": None if one is None else {"kind": one.kind, "entry": one.seq, "detail": one.detail},
-            }
-        )
+        print_json(found)
     elif one is not None:
-        say(f"{one.kind}: entry {one.seq}: {one.detail}")
+        say(f"{one['kind']}: entry {one['seq']}: {one['detail']}")
     else:
-        say(f"{found.entries} entries, each as it was written; {found.pruned} were pruned.")
-        if found.head is not None:
-            say(f"The head: {' '.join(found.head.checkpoint(found.origin).split())}")
+        say(f"{found['entries']} entries, each as it was written; {found['pruned']} were pruned.")
+        if found["head"] is not None:
+            say(f"The head: {' '.join(found['head']['checkpoint'].split())}")
     if one is not None:
         raise typer.Exit(1)
 
@@ -115,16 +105,12 @@ def verify_chain(
 @group.command("head")
 def print_head() -> None:
     """Print the head of the chain, to be kept where nobody can change it and the database."""
-    typer.echo(with_admin(audit_log.head), nl=False)
+    typer.echo(call(operations.HEAD)["checkpoint"], nl=False)
 
 
 def _text_of(given: str) -> str:
     path = Path(given)
     try:
         return path.read_text(encoding="utf-8") if path.is_file() else given
-    except UnicodeError:
-        return ""
-
-
-def _document(one: Any) -> dict[str, Any]:
-    return {**one, "at": iso(one["at_ms"])}
+    except (OSError, UnicodeError):
+        return given

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,8 +47,12 @@ class Log:
         await self.db.write(tamper, statements)
 
     async def broken(self, anchor: str | None = None) -> tuple[str, int] | None:
-        one = (await audit_log.verified(self.gateway, anchor=anchor)).first_break
+        one = (await audit_log.verified(self.gateway, head=anchor)).first_break
         return None if one is None else (one.kind, one.seq)
+
+    async def kept(self) -> str:
+        """The head as it is kept outside."""
+        return (await audit_log.head(self.gateway)).checkpoint("gw.example/audit")
 
     async def rows(self) -> dict[int, Any]:
         def read(connection: Connection) -> dict[int, Any]:
@@ -147,7 +152,7 @@ async def test_whatever_is_done_to_the_rows_is_found_and_named(log: Log) -> None
 
 
 async def test_a_chain_that_was_made_anew_is_found_by_a_head_that_was_kept_outside(log: Log) -> None:
-    kept = await audit_log.head(log.gateway)
+    kept = await log.kept()
     origin, size, _ = kept.splitlines()
     assert (origin, size) == ("gw.example/audit", str(SIZE))
     await log.grow("later")
@@ -231,43 +236,45 @@ async def test_a_failure_at_any_statement_leaves_neither_the_change_nor_its_entr
 
 
 async def test_an_export_can_be_verified_by_anybody_with_a_hash_function(log: Log) -> None:
-    lines = [line async for line in audit_log.exported(log.gateway)]
+    page = await audit_log.exported(log.gateway, limit=4)
+    links = list(page.entries)
+    assert page.next_cursor == "4"
+    page = await audit_log.exported(log.gateway, limit=4, cursor="4")
+    links += page.entries
     prev = "0" * 64
-    for number, line in enumerate(lines, 1):
-        document, told = json.loads(line), line.partition('"entry":')[2][:-1]
-        assert document["prev_hash"] == prev
-        prev = hashlib.sha256(f"{prev}\n{told}".encode()).hexdigest()
-        assert (document["hash"], document["entry"]["seq"]) == (prev, number)
-    assert (await log.db.read(audit_log.head_of)) == Head(SIZE, prev)
-    assert [line async for line in audit_log.exported(log.gateway, after=4)] == lines[4:]
+    for number, one in enumerate(links, 1):
+        assert one.prev_hash == prev
+        prev = hashlib.sha256(f"{prev}\n{one.text}".encode()).hexdigest()
+        assert (one.hash, json.loads(one.text)["seq"]) == (prev, number)
+    assert (page.next_cursor, await audit_log.head(log.gateway)) == (None, Head(SIZE, prev))
 
 
 async def test_entries_are_listed_by_who_what_on_what_and_when(log: Log) -> None:
     await tenants.disable(log.gateway, Actor("command", "otto"), "tenant 2", reason="unpaid")
     disabled = (await log.rows())[SIZE + 1]
-    at_ms = log.clock.now_ms()
+    at = datetime.fromtimestamp(log.clock.now_ms() / 1000, UTC)
     wanted = [
         (EntryFilter(), [7, 6, 5, 4, 3, 2, 1]),
         (EntryFilter(tenant="tenant 2"), [7, 2]),
         (EntryFilter(actor="otto"), [7]),
-        (EntryFilter(action="tenant.create", before_ms=at_ms - 4 * 60_000), [2, 1]),
-        (EntryFilter(subject=disabled["subject_id"], from_ms=at_ms), [7]),
+        (EntryFilter(action="tenant.create", created_before=at - timedelta(minutes=4)), [2, 1]),
+        (EntryFilter(subject=disabled["subject_id"], created_after=at), [7]),
         (EntryFilter(actor="\0"), []),
     ]
     for filters, expected in wanted:
-        found, before = [], None
-        while True:
-            page = await audit_log.listed(log.gateway, filters, before=before, limit=2)
-            found += [one["seq"] for one in page.entries]
-            before = page.before
-            if before is None:
-                break
-        assert found == expected, filters
+        page = await audit_log.listed(log.gateway, filters, limit=2)
+        found = list(page.entries)
+        while page.next_cursor is not None:
+            page = await audit_log.listed(log.gateway, filters, limit=2, cursor=page.next_cursor)
+            found += page.entries
+        assert [one.document["seq"] for one in found] == expected, filters
+    with pytest.raises(Problem, match="cursor"):
+        await audit_log.listed(log.gateway, EntryFilter(), cursor="x")
 
 
 async def test_what_retention_removes_leaves_its_head_and_an_entry(log: Log) -> None:
     rows = await log.rows()
-    kept = await audit_log.head(log.gateway)
+    kept = await log.kept()
     upkeep = AuditUpkeep(gateway=log.gateway, keep_s=4 * 60)
     assert await AuditUpkeep(gateway=log.gateway, keep_s=0).prune() == 0
     assert await upkeep.prune() == 2

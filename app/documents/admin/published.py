@@ -2,6 +2,17 @@
 
 from typing import Annotated, Any, Final
 
+from app.documents.admin.audit import (
+    AuditActor,
+    AuditBreak,
+    AuditEntry,
+    AuditExport,
+    AuditHead,
+    AuditLink,
+    AuditPage,
+    AuditSubject,
+    AuditVerification,
+)
 from app.documents.admin.keys import (
     AdminKey,
     AdminKeys,
@@ -48,6 +59,15 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     AdminKeys,
     CreatedAdminKey,
     RotatedAdminKey,
+    AuditActor,
+    AuditSubject,
+    AuditEntry,
+    AuditPage,
+    AuditLink,
+    AuditExport,
+    AuditHead,
+    AuditBreak,
+    AuditVerification,
     Violation,
     Limit,
     UpstreamWords,
