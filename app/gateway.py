@@ -15,6 +15,7 @@ from app.auth.callers import Callers
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
+from app.auth.refusals import Refusals
 from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
@@ -66,7 +67,7 @@ _log = get_logger("gateway")
 class Access:
     """Who may call: authentication, permits, web origins, limits on calls, minting, and the rejection log.
 
-    `callers` tells from where a call came.
+    `callers` tells from where a call came, and `refusals` counts the calls that were refused.
 
     `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
@@ -80,6 +81,7 @@ class Access:
     minter: Minter
     rejection_log: RejectionLog
     callers: Callers
+    refusals: Refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,8 @@ async def open_gateway(
         stack.push_async_callback(db.close)
         rejection_log = RejectionLog(db, clock)
         stack.push_async_callback(rejection_log.close)
+        refusals = Refusals(db, clock)
+        stack.push_async_callback(refusals.close)
         pool = Pool(clock, await _open_credentials(settings, stack))
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
@@ -232,6 +236,7 @@ async def open_gateway(
                 ),
                 rejection_log=rejection_log,
                 callers=_callers(settings),
+                refusals=refusals,
             ),
             pool=pool,
             submitter=Submitter(
@@ -263,6 +268,7 @@ async def open_gateway(
                     keep_s=settings.result_retention_s,
                     keep_tokens_s=settings.token_retention_s,
                     keep_callers_s=settings.caller_retention_s,
+                    keep_refusals_s=settings.refusal_retention_s,
                 ),
                 audit=AuditUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s

@@ -12,6 +12,7 @@ _POLL_S = 0.25  # how late a poll may be because it waits for a tick
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
 _REFUSALS_S = 10.0
+_COUNTED_S = 5.0
 _RETAIN_S = 600.0
 _AUDIT_S = 60.0
 
@@ -28,6 +29,7 @@ def loops(gateway: Gateway) -> list[Loop]:
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
         Loop("audit-head", gateway.upkeep.audit.tell_head, interval_s=_AUDIT_S, clock=clock),
+        Loop("refusals", gateway.access.refusals.run_once, interval_s=_COUNTED_S, clock=clock),
         Loop("rejection_log", gateway.access.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]
     if not settings.run_loops:

@@ -6,9 +6,9 @@ from fastapi import Depends, Request
 
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
-from app.api.problems import PRESENTED_KID
+from app.api.problems import KNOWN_KEY, PRESENTED_KID
 from app.auth.keys import SCOPE_CREATE_TOKENS, parse
-from app.auth.principal import Principal
+from app.auth.principal import KeyProblem, Principal
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
 from app.quotas.limits import Scope
@@ -33,9 +33,11 @@ async def _principal(request: Request) -> Principal:
     state = request.scope.setdefault("state", {})
     try:
         principal = await gateway.access.authenticator.authenticate(key)
-    except Problem:
+    except Problem as problem:
         if (presented := parse(key)) is not None:
             state[PRESENTED_KID] = presented.kid
+        if isinstance(problem, KeyProblem) and problem.known is not None:
+            state[KNOWN_KEY] = problem.known
         raise
     if (origin := state.get("origin")) is not None:
         admit(request.scope, origin, principal, gateway.base_url)

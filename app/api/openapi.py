@@ -72,6 +72,10 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "include_schema": ("Whether the entries have `input_schema` and `output_schema`.", {}),
     "cursor": ("The `next_cursor` of the previous page.", {}),
     "state": ("Only requests in this state; repeat it for several.", {}),
+    "kid": ("Only this API key, by its public identifier.", {}),
+    "code": ("Only this error of the catalogue, such as `quota_exceeded`.", {}),
+    "created_after": ("Only from this moment on.", {}),
+    "created_before": ("Only before this moment.", {}),
     "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
     "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
 }

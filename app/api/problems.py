@@ -45,6 +45,8 @@ PRESENTED_KID: Final = "presented_kid"
 """The same, of the kid of a key or token that was refused: whoever presented it need not have it."""
 ADMIN_KID: Final = "admin_kid"
 """The same, of the kid of the admin key that called."""
+KNOWN_KEY: Final = "known_key"
+"""The same, of a key that has ended, where its secret was right."""
 _MAX_DETAIL: Final = 500
 _MAX_CALL: Final = 300
 _MAX_NAMED: Final = 5  # violations of an input that a recorded refusal names

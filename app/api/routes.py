@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.api.internal import health
 from app.api.query import strict
-from app.api.v1 import client_tokens, events, models, quota, requests
+from app.api.v1 import client_tokens, events, models, quota, refusals, requests
 from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
@@ -244,6 +244,16 @@ ROUTES = (
         "Quota",
         _KEY,
         text="Test keys and live keys have separate accounts.",
+    ),
+    Route(
+        "GET",
+        "/v1/refusals",
+        refusals.list_refusals,
+        "quota",
+        "RefusalCounts",
+        _KEY,
+        text="Every call that was answered with a problem, counted by the minute and shown within seconds. Of"
+        " keys of one mode, as everything else. For API keys only.",
     ),
     Route(
         "GET",

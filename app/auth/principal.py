@@ -10,6 +10,7 @@ from typing import Self
 from app.auth import client_tokens, keys
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import APIKey, Mode, PresentedKey
+from app.auth.refusals import KnownKey
 from app.auth.tenants import MediaChecks
 from app.db.engine import Database
 from app.errors import (
@@ -55,6 +56,11 @@ class Principal:
     token: ClientToken | None = None
 
     @property
+    def known(self) -> KnownKey:
+        """The key, as refusals are counted for it."""
+        return KnownKey(self.tenant_id, self.tenant_name, self.kid, self.mode)
+
+    @property
     def noun(self) -> str:
         """What the caller presented: `API key` or `client token`."""
         return "API key" if self.token is None else "client token"
@@ -74,7 +80,13 @@ class Principal:
         return self.models is None or model_id in self.models
 
 
-class TokenProblem(Problem):
+class KeyProblem(Problem):
+    """A refusal of an API key that exists here, but has ended: the refusal is counted for it."""
+
+    known: KnownKey | None = None
+
+
+class TokenProblem(KeyProblem):
     """A refusal of a client token that exists here, so that the refusal is recorded with it."""
 
     def __init__(self, fault: Fault, detail: str, token_id: str) -> None:
@@ -152,7 +164,11 @@ class Authenticator:
         if not self._is_right(presented, found[0] if found else None) or found is None:
             raise Problem(INVALID_CLIENT_TOKEN, "This gateway does not know this client token.")
         token, parent = found
-        check_token(token, now_ms)
+        try:
+            check_token(token, now_ms)
+        except TokenProblem as problem:
+            problem.known = _known(parent)
+            raise
         self._record_use(
             client_tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms
         )
@@ -211,8 +227,14 @@ def check_key(key: APIKey | None, now_ms: int) -> APIKey:
         raise Problem(INVALID_API_KEY, "This gateway does not know this API key.")
     state = key.state(now_ms)
     if state != "active":
-        raise Problem(INVALID_API_KEY, f"This API key is {state}.")
+        problem = KeyProblem(INVALID_API_KEY, f"This API key is {state}.")
+        problem.known = _known(key)
+        raise problem
     return key
+
+
+def _known(key: APIKey) -> KnownKey:
+    return KnownKey(key.tenant_id, key.tenant_name, key.kid, key.mode)
 
 
 def _principal_of(key: APIKey) -> Principal:

@@ -18,7 +18,7 @@ GROUPS: Final[Mapping[str, str]] = {
     name: f"app.cli.{name.replace('-', '_')}"
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
-        *("admin-keys", "audit"),
+        *("admin-keys", "audit", "refusals"),
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""

@@ -25,6 +25,7 @@ from app.documents.models import (
 )
 from app.documents.problems import Problem, ProblemKind, ProblemKinds, UpstreamWords
 from app.documents.quota import PeriodUsage, Queue, Quota, Quote, QuoteRefusal
+from app.documents.refusals import RefusalCounts, RefusedCalls
 from app.documents.requests import (
     Cancelled,
     File,
@@ -67,6 +68,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Quota,
     QuoteRefusal,
     Quote,
+    RefusedCalls,
+    RefusalCounts,
     Annotated[Bound, CLOSED, keywords(minProperties=1)],
     Annotated[ClientTokenTerms, CLOSED],
     ClientToken,

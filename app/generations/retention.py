@@ -1,12 +1,13 @@
 """Retention: outputs outlive RunComfy's own copies, and are erased when their retention period is over.
 
 Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
-generation is. What is kept of who submitted a generation has a retention period of its own.
+generation is. What is kept of who submitted a generation, and how many calls were refused, have retention
+periods of their own.
 """
 
 from dataclasses import dataclass, field
 
-from app.auth import client_tokens
+from app.auth import client_tokens, refusals
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
@@ -17,10 +18,11 @@ _STEP = 1000  # rows that one transaction looks at for callers, most of which ha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Erases old outputs and callers, and removes old client tokens.
+    """Erases old outputs and callers, and removes old client tokens and counts of refusals.
 
     An output is erased `keep_s` seconds after its generation finished, a caller `keep_callers_s` seconds
-    after the submit, an unused token removed `keep_tokens_s` seconds after it expired; 0 means never.
+    after the submit, an unused token removed `keep_tokens_s` seconds after it expired; 0 means never. Counts
+    of refusals are removed after `keep_refusals_s` seconds.
     """
 
     db: Database
@@ -28,6 +30,7 @@ class Retention:
     keep_s: float
     keep_tokens_s: float
     keep_callers_s: float
+    keep_refusals_s: float
     _cursor: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
@@ -35,11 +38,20 @@ class Retention:
         return None if not self.keep_s or finished_at_ms is None else finished_at_ms + int(self.keep_s * 1000)
 
     async def run_once(self) -> int:
-        """Erases the outputs and callers, and removes the tokens, that are due.
+        """Erases the outputs and callers, and removes the tokens and counts of refusals, that are due.
 
-        Returns how many outputs, callers and tokens there were.
+        Returns the number of all these.
         """
-        return await self._outputs() + await self._callers() + await self._tokens()
+        gone = await self._outputs() + await self._callers()
+        return gone + await self._tokens() + await self._refusals()
+
+    async def _refusals(self) -> int:
+        removed, count = 0, 1
+        while count:
+            before_ms = self.clock.now_ms() - int(self.keep_refusals_s * 1000)
+            count = await self.db.write(refusals.expire, before_ms=before_ms)
+            removed += count
+        return removed
 
     async def _outputs(self) -> int:
         erased, count = 0, _BATCH if self.keep_s else 0

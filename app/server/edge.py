@@ -24,10 +24,11 @@ from app.api.cors import (
     is_preflight,
     note_origin,
 )
-from app.api.problems import ADMIN_KID, CODE, PRESENTED_KID, internal_error, response
+from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
-from app.kit.log import get_logger, trace_id_of, trace_id_var
+from app.gateway import Gateway
+from app.kit.log import Aside, get_logger, trace_id_of, trace_id_var
 
 HANDLER_HEADERS: Final = frozenset(
     {
@@ -153,6 +154,8 @@ class Edge:
         state = scope["state"]
         if (code := state.get(CODE)) is not None:
             self.count_refusal(code)
+            with Aside("counting a refusal"):
+                self._note_refusal(sent, code)
         if scope["path"] not in _QUIET:
             left = state.get(CLIENT_LEFT, False)
             _log.info(
@@ -164,6 +167,19 @@ class Edge:
                 **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
                 **_caller(state),
             )
+
+    def _note_refusal(self, scope: Scope, code: str) -> None:
+        """Counts a refusal for the caller's key; where there is none, for the network it came from."""
+        gateway: Gateway | None = getattr(self._app.state, "gateway", None)
+        if gateway is None:
+            return  # before it was opened
+        state = scope["state"]
+        principal: Principal | None = state.get("principal")
+        known = state.get(KNOWN_KEY) if principal is None else principal.known
+        network = ""
+        if known is None and (peer := scope.get("client")) is not None:
+            network = gateway.access.callers.network(peer[0], scope["headers"])
+        gateway.access.refusals.note(known, code, network)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, origin: bytes | None) -> None:
         if scope["path"].endswith("\n"):

@@ -36,7 +36,7 @@ READS = {
         "requests list",
     ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
-    *("audit list", "audit export", "audit verify", "audit head"),
+    *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
 }
 
 

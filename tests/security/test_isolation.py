@@ -39,6 +39,7 @@ TENANT_WIDE = {
     "list_model_categories",
     "list_requests",
     "get_quota",
+    "list_refusals",
     "stream_events",
     "stream_events_of_requests",
     "create_client_token",
@@ -400,6 +401,21 @@ async def test_quota_and_quotes_are_the_tenants_own(world: World, parties: tuple
             )
             assert answer.json()["admissible"] is not used_up
             assert ("generations-total" in json.dumps(answer.json()["limits"])) is used_up
+
+
+async def test_refusals_are_the_tenants_own(world: World, parties: tuple[Party, Party]) -> None:
+    keys = [key for party in parties for key in party.keys.values()]
+    for number, key in enumerate(keys):
+        for _ in range(number + 1):
+            await world.client.get("/v1/requests/none", headers=world.with_key(key))
+    await world.gateway.access.refusals.run_once()
+    for number, key in enumerate(keys):
+        document = (await world.client.get("/v1/refusals", headers=world.with_key(key))).json()
+        found = [one for one in document["refusals"] if one["code"] == "request_not_found"]
+        assert [(one["kid"], one["count"]) for one in found] == [(key.split("_")[2], number + 1)]
+        foreign = keys[number - 1].split("_")[2]
+        path = f"/v1/refusals?kid={foreign}"
+        assert (await world.client.get(path, headers=world.with_key(key))).json()["refusals"] == []
 
 
 async def test_the_catalogue_tells_nothing_of_who_uses_it(world: World, parties: tuple[Party, Party]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from app.admin.operation import Operation
-from app.admin.operations import admin_keys, audit, client_tokens, keys, limits, tenants
+from app.admin.operations import admin_keys, audit, client_tokens, keys, limits, refusals, tenants
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *tenants.OPERATIONS,
@@ -12,4 +12,5 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *limits.OPERATIONS,
     *admin_keys.OPERATIONS,
     *audit.OPERATIONS,
+    *refusals.OPERATIONS,
 )

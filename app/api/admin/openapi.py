@@ -56,11 +56,13 @@ _TAGS: Final = {
     "client tokens": "Short-lived tokens that web pages hold in place of an API key.",
     "limits": "What tenants, keys, end users and models may use.",
     "admin keys": "The keys of this API.",
+    "refusals": "Calls that were refused.",
     "audit log": "What operators have changed, and the proof that the record of it is whole.",
 }
 PARAMETERS: Final = {
     "action": "Only this action, such as `tenant.disable`.",
     "actor": "Only what this actor did.",
+    "code": "Only this error of the catalogue, such as `quota_exceeded`.",
     "created_after": "Only from this moment on.",
     "created_before": "Only before this moment.",
     "cursor": "The `next_cursor` of the page before.",

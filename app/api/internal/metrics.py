@@ -128,6 +128,14 @@ class _Collector:
         for code, count in sorted(self._refusals.items()):
             refusals.add_metric([code], count)
         yield refusals
+        of_tenants = CounterMetricFamily(
+            "reelgate_tenant_refusals",
+            "Calls with a tenant's keys that were answered with an error, by its code.",
+            labels=["mode", "tenant", "code"],
+        )
+        for total, count in sorted(gateway.access.refusals.totals.items()):
+            of_tenants.add_metric(list(total), count)
+        yield of_tenants
         yield CounterMetricFamily(
             "reelgate_log_lines_dropped",
             "Lines of the log that were lost: it could not be written, or not as fast.",

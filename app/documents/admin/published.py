@@ -24,6 +24,7 @@ from app.documents.admin.keys import (
     RotatedAPIKey,
 )
 from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
+from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
 from app.documents.client_tokens import (
     Bound,
@@ -68,6 +69,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     AuditHead,
     AuditBreak,
     AuditVerification,
+    RefusedCalls,
+    RefusalCounts,
     Violation,
     Limit,
     UpstreamWords,
