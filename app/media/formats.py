@@ -16,6 +16,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from app.media.heif import primary_size
+
 _JPEG, _PNG, _GIF, _WEBP = "image/jpeg", "image/png", "image/gif", "image/webp"
 _BMP, _TIFF = "image/bmp", "image/tiff"
 _HEIC, _AVIF, _MP4, _MATROSKA = "image/heic", "image/avif", "video/mp4", "video/x-matroska"
@@ -58,9 +60,11 @@ _LOSSLESS: Final = 0x2F
 _MAX_CANVAS: Final = 2**32
 
 _CORE: Final = 12  # bytes of the oldest header of a BMP, which has short numbers
-_TIFF_MAGIC: Final = 42
-_MAX_IFD_BYTES: Final = 2 + 65_535 * 12
-_SHORT, _TIFF_WIDTH, _TIFF_HEIGHT = 3, 256, 257  # a type of values, and two tags
+_BITS: Final = frozenset({1, 2, 4, 8, 16, 24, 32})  # of a pixel of a BMP
+_PLAIN_CODINGS, _OTHER_CODINGS = frozenset({0, 3, 6}), frozenset({4, 5})  # as they are; a JPEG or PNG inside
+_TIFF_MAGIC: Final = 42  # of a BigTIFF, it is 43
+_MAX_ENTRIES: Final = 65_535  # of a TIFF's description of a picture
+_SHORT, _LONG_8, _TIFF_WIDTH, _TIFF_HEIGHT = 3, 16, 256, 257  # two types of values, and two tags
 
 _BRANDS: Final = {
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
@@ -113,7 +117,7 @@ class Seen:
     """What a file's bytes tell.
 
     `type` is a media type such as image/jpeg. Width and height are in pixels as stored, whatever orientation
-    EXIF asks for; None for types whose dimensions are not read.
+    EXIF asks for (of a HEIC, as every decoder shows it); None for types whose dimensions are not read.
     """
 
     type: str
@@ -413,7 +417,7 @@ def _boxes(_size_bytes: int | None) -> Reading:
         media_type = _AVIF if _AVIF in others else _HEIC
     if media_type not in {_AVIF, _HEIC}:
         return Seen(media_type)
-    size = _primary_size((yield from _meta()))
+    size = primary_size((yield from _meta()), as_shown=media_type == _HEIC)
     return Seen(media_type) if size is None or not all(size) else Seen(media_type, *size)
 
 
@@ -436,57 +440,23 @@ def _meta() -> Generator[tuple[int, int], bytes, bytes]:
     return b""
 
 
-def _primary_size(meta: bytes) -> _Size:
-    """Returns the stored size of a file's primary picture, from what is in its `meta` box."""
-    boxes = _inner(meta)
-    primary = dict(boxes).get(b"pitm", b"")
-    wide = primary[:1] not in {b"", b"\0"}
-    item = int.from_bytes(primary[4 : 8 if wide else 6], "big")
-    described = _inner(dict(boxes).get(b"iprp", b""))
-    properties = _inner(dict(described).get(b"ipco", b""))
-    for name, table in described:
-        for index in _properties_of(item, table) if name == b"ipma" else ():
-            if 0 < index <= len(properties) and properties[index - 1][0] == b"ispe":
-                size = properties[index - 1][1]
-                return int.from_bytes(size[4:8], "big"), int.from_bytes(size[8:12], "big")
-    return None
-
-
-def _properties_of(item: int, table: bytes) -> list[int]:
-    """Returns the numbers of an item's properties, counted from 1, by a table of them (`ipma`)."""
-    id_bytes = 4 if table[:1] not in {b"", b"\0"} else 2
-    entry_bytes = 2 if table[3:4] and table[3] & 1 else 1
-    at = 8
-    while at + id_bytes < len(table):
-        begin = at + id_bytes + 1
-        end = begin + table[begin - 1] * entry_bytes
-        if int.from_bytes(table[at : at + id_bytes], "big") == item:
-            mask = (1 << 8 * entry_bytes - 1) - 1
-            steps = range(begin, end, entry_bytes)
-            return [int.from_bytes(table[step : step + entry_bytes], "big") & mask for step in steps]
-        at = end
-    return []
-
-
-def _inner(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Returns the boxes in a box, with their names."""
-    found, at = [], 0
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if length < 8:  # noqa: PLR2004 - as above
-            break
-        found.append((data[at + 4 : at + 8], data[at + 8 : at + length]))
-        at += length
-    return found
-
-
-def _bmp(_size_bytes: int | None) -> Reading:
+def _bmp(size_bytes: int | None) -> Reading:
     """Reads a BMP's dimensions, at fixed offsets; the height is negative where the rows run downwards."""
-    head = yield 0, 26
-    if len(head) < 26:  # noqa: PLR2004 - as many as were wanted
+    head = yield 0, 34
+    old = head[14] == _CORE
+    if len(head) < (26 if old else 34):
         raise _cut()
-    width, height = struct.unpack_from("<18xHH" if head[14] == _CORE else "<18xii", head)
-    return _told(_BMP, (width, abs(height)) if width > 0 else None)
+    width, height, bits = struct.unpack_from("<18xHHxxH" if old else "<18xiixxH", head)
+    coding = 0 if old else int.from_bytes(head[30:34], "little")
+    size = width, abs(height)
+    if bits not in _BITS or coding in _OTHER_CODINGS:
+        raise _unreadable(f"it has {bits} bits a pixel in coding {coding}")
+    if size_bytes is not None and coding in _PLAIN_CODINGS and width > 0 and height:
+        row = width * bits
+        begin = int.from_bytes(head[10:14], "little")
+        if begin + (row + 31) // 32 * 4 * (size[1] - 1) + (row + 7) // 8 > size_bytes:
+            raise _cut()
+    return _told(_BMP, size if width > 0 else None)
 
 
 def _tiff(_size_bytes: int | None) -> Reading:
@@ -494,16 +464,20 @@ def _tiff(_size_bytes: int | None) -> Reading:
 
     Its description may stand anywhere, and usually stands at the end.
     """
-    head = yield 0, 8
+    head = yield 0, 16
     order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
-    at = int.from_bytes(head[4:8], order)
+    # A BigTIFF, for files beyond 4 GB, has the same fields with more bytes for each number.
+    wide = int.from_bytes(head[2:4], order) != _TIFF_MAGIC
+    at = int.from_bytes(head[8:16] if wide else head[4:8], order)
+    begin, entry_bytes, value_at = (8, 20, 12) if wide else (2, 12, 8)
     sides = {}
-    if int.from_bytes(head[2:4], order) == _TIFF_MAGIC and at + _MAX_IFD_BYTES <= MAX_HEADER_BYTES:
-        count = int.from_bytes((yield at, 2)[:2], order)
-        table = (yield at, 2 + count * 12)[2 : 2 + count * 12]
-        for entry in (table[begin : begin + 12] for begin in range(0, len(table), 12)):
+    if at + begin + _MAX_ENTRIES * entry_bytes <= MAX_HEADER_BYTES:
+        count = min(int.from_bytes((yield at, begin)[:begin], order), _MAX_ENTRIES)
+        table = (yield at, begin + count * entry_bytes)[begin : begin + count * entry_bytes]
+        for place in range(0, len(table), entry_bytes):
+            entry = table[place : place + entry_bytes]
             kind = int.from_bytes(entry[2:4], order)
-            value = entry[8:10] if kind == _SHORT else entry[8:12]
+            value = entry[value_at : value_at + {_SHORT: 2, _LONG_8: 8}.get(kind, 4)]
             sides[int.from_bytes(entry[:2], order)] = int.from_bytes(value, order)
     width, height = sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
     return Seen(_TIFF, width, height) if width and height else Seen(_TIFF)

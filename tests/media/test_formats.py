@@ -569,7 +569,7 @@ def test_odd_bitmaps_and_tiffs_are_told_as_far_as_they_tell() -> None:
     assert told(upside_down) == oracle(upside_down, ("BMP",)) or told(upside_down) == Seen(
         "image/bmp", 23, 17
     )
-    assert told(bmp[:14] + struct.pack("<IHHHH", 12, 9, 8, 1, 24) + bytes(99)) == Seen("image/bmp", 9, 8)
+    assert told(bmp[:14] + struct.pack("<IHHHH", 12, 9, 8, 1, 24) + bytes(999)) == Seen("image/bmp", 9, 8)
     for broken in (bmp[:25], bmp[:18] + bytes(4) + bmp[22:], bmp[:18] + b"\xff" * 4 + bmp[22:]):
         assert told(broken) is None
     big_endian = (
