@@ -96,13 +96,22 @@ _MAGICS: Final = tuple(
 )
 
 _WEB_PAGE: Final = "is a web page, not a media file (a link for sharing? the file has an address of its own)"
+_XML: Final = "is XML, not a media file (an error message of its server?)"
+_BASE64: Final = "is a picture in Base64, which has to be decoded first"
 _OTHERS: Final = (
     *((begins, _WEB_PAGE) for begins in (b"<!doctype html", b"<html", b"<head", b"<script", b"<!--")),
     (b"<svg", "is an SVG drawing, not a picture of pixels"),
-    (b"<?xml", "is XML, not a media file (an error message of its server?)"),
+    *((begins, _XML) for begins in (b"<?xml", b"<error")),
     (b"{", "is JSON, not a media file (an error message of its server?)"),
     (b"%pdf", "is a PDF document, not a media file"),
     (b"pk\x03\x04", "is a ZIP archive or an office document, not a media file"),
+    (b"\x1f\x8b", "is compressed with gzip, not a media file"),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file that it stands for"),
+    *((begins, _BASE64) for begins in (b"/9j/", b"ivborw0kggo", b"r0lgod", b"uklgr", b"data:")),
+    *((begins, "is a JPEG XL, which is no type that we know") for begins in (b"\xff\x0a", b"\0\0\0\x0cjxl ")),
+    (b"\0\0\0\x0cjp  ", "is a JPEG 2000, which is no type that we know"),
+    (b"8bps", "is a Photoshop document, not a picture to be shown"),
+    (b"\0\0\1\0", "is an icon (ICO), not a picture"),
 )
 
 _Size: TypeAlias = tuple[int, int] | None

@@ -182,7 +182,7 @@ class RemoteFile:
             if fetched is not None and fetched.status in _FINAL:
                 raise EgressError(f"http_{fetched.status}", candid=fetched.candid)
             fetched = await self._send({})
-        if fetched.status != _OK:
+        if fetched.status != _OK and not _is_whole(fetched):
             raise EgressError(f"http_{fetched.status}", candid=fetched.candid)
         self._by_ranges, self._position = False, 0
         before, self._decoder, self.size_bytes = self.size_bytes, None, None
@@ -246,6 +246,17 @@ class _Decoder:
 
 def _range(at: int, length: int) -> dict[str, str]:
     return {"Range": f"bytes={at}-{at + length - 1}"}
+
+
+def _is_whole(fetched: Fetched) -> bool:
+    """Returns whether a part for which nobody asked is the whole file: some servers name every answer so."""
+    said = _CONTENT_RANGE.fullmatch(fetched.headers.get("content-range", ""))
+    return (
+        fetched.status == _PARTIAL
+        and said is not None
+        and int(said[1]) == 0
+        and said[3] == str(int(said[2]) + 1)
+    )
 
 
 def _codings(fetched: Fetched) -> str:

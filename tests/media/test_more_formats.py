@@ -81,3 +81,23 @@ def test_a_bitmap_that_no_decoder_shows_is_no_picture() -> None:
     ):
         with pytest.raises(UnreadableError, match=why):
             facts_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"<Error><Code>AccessDenied</Code></Error>", "is XML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of Git LFS"),
+        (b"\x1f\x8b\x08" + bytes(20), "compressed with gzip"),
+        (b"/9j/4AAQSkZJRgABAQAAAQABAAD", "in Base64"),
+        (b"data:image/png;base64,iVBORw0KGgo=", "in Base64"),
+        (b"\xff\x0a\xfa\x2b", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"\0\0\1\0\1\0", "an icon"),
+    ],
+)
+def test_what_is_no_picture_to_us_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnreadableError, match=name):
+        facts_of(data)

@@ -117,6 +117,26 @@ async def test_however_a_server_does_ranges_the_facts_are_the_same(
     assert await look(gallery, picture) == Facts(media_type, len(data), 1000, 800)
 
 
+@pytest.mark.parametrize(
+    ("last", "is_whole"), [("4095/4096", True), ("4095/5000", False), ("99/4096", False), ("4095/*", False)]
+)
+async def test_a_part_for_which_nobody_asked_counts_where_it_is_the_whole_file(
+    gallery: Gallery, last: str, is_whole: bool
+) -> None:
+    data = jpeg(1000, 800, size_bytes=4096)
+    always = Picture(
+        data,
+        status=206,
+        headers=(f"Content-Range: bytes 0-{last}",),
+        to_ranges=lambda _begin, _end: refusal(416),
+    )
+    if is_whole:
+        assert await look(gallery, always) == Facts("image/jpeg", 4096, 1000, 800)
+    else:
+        with pytest.raises(UnreachableError, match="answered 206"):
+            await look(gallery, always)
+
+
 @pytest.mark.parametrize("status", [401, 404, 410, 429])
 async def test_a_status_that_has_nothing_to_do_with_ranges_is_asked_for_once(
     gallery: Gallery, status: int
