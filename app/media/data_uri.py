@@ -9,7 +9,6 @@ import binascii
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from app.media.facts import Facts, UnreadableError, facts_of
 
@@ -18,6 +17,8 @@ _BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE | re.ASCII)
 _TYPE = re.compile(r"\s*([a-z]+/[a-z0-9!#$&^_.+-]+)", re.IGNORECASE | re.ASCII)
 _FORM = re.compile(r"data:[a-z]+/[a-z0-9!#$&^_.+-]+;base64,", re.IGNORECASE | re.ASCII)
 _ABRIDGED_OVER: Final = 1_000  # characters
+_ESCAPES = re.compile(rb"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*")
+_PERCENT: Final = ord("%")
 _URL_SAFE = re.compile(r"[A-Za-z0-9_=-]*")
 _PIECE: Final = 262_144  # characters decoded at once, so that other threads get their turn between them
 
@@ -77,7 +78,7 @@ def _read(value: str) -> tuple[str, str, bytes]:
     if not comma:
         raise DataURIRefused("must be a data: URI with a comma before its data")
     try:
-        return head, body, _of_base64(body) if _BASE64.search(head) is not None else unquote_to_bytes(body)
+        return head, body, _of_base64(body) if _BASE64.search(head) is not None else _unescaped(body)
     except UnicodeEncodeError:
         raise DataURIRefused("must be a data: URI in valid text: it has a lone surrogate") from None
 
@@ -109,6 +110,17 @@ def _bare(value: str) -> str:
     return value.strip(_CONTROLS).replace("\n", "").replace("\r", "").replace("\t", "")
 
 
+def _unescaped(text: str) -> bytes:
+    """Decodes percent-escapes run by run, which urllib does one by one, at ten times the price."""
+    data, parts, at = text.encode(), [], 0
+    while at < len(data):
+        end = at + _PIECE
+        end -= next((back for back in (1, 2) if end < len(data) and data[end - back] == _PERCENT), 0)
+        parts.append(_ESCAPES.sub(lambda run: binascii.unhexlify(run[0].replace(b"%", b"")), data[at:end]))
+        at = end
+    return b"".join(parts)
+
+
 def _is_canonical(body: str) -> bool:
     """Returns whether base64 that was read is written as we would: whole, and without blanks and escapes."""
     return len(body) % 4 == 0 and not ("%" in body or " " in body or "\f" in body) and _ends_in_zeros(body)
@@ -123,7 +135,7 @@ def _ends_in_zeros(body: str) -> bool:
 def _of_base64(body: str) -> bytes:
     """Decodes what the standard calls forgiving base64: with all padding or none, blanks left out."""
     if "%" in body:
-        body = unquote_to_bytes(body).decode("latin-1")
+        body = _unescaped(body).decode("latin-1")
     if " " in body or not body.isascii() or any(blank in body for blank in "\n\r\t\f"):
         body = "".join(re.split(r"[ \t\n\f\r]+", body))
     if len(body) % 4 == 0:

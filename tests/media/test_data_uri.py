@@ -8,13 +8,14 @@ import binascii
 import io
 import random
 from contextlib import suppress
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from app.media import data_uri
 from app.media.data_uri import DataURIRefused, is_data_uri, unpack
 from app.media.facts import Facts, UnreadableError
 from tests.profiles import examples
@@ -167,3 +168,10 @@ def test_no_text_raises_anything_unforeseen(text: str) -> None:
     except DataURIRefused:
         return
     assert unpack(unpacked.uri).uri == unpacked.uri
+
+
+@given(st.text(alphabet="%4fGé", max_size=40), st.integers(3, 9))
+def test_escapes_are_decoded_as_urllib_does_wherever_the_pieces_end(text: str, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_uri, "_PIECE", piece)
+        assert data_uri._unescaped(text) == unquote_to_bytes(text)
