@@ -24,6 +24,7 @@ GROUPS: Final[Mapping[str, str]] = {
 """The names of the groups of commands, each with the module whose `group` it is."""
 _STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
+_SHOWS_NOTHING: Final = frozenset({"serve", "worker", "sandbox"})  # on standard output: they run without
 _CANNOT_PRINT: Final = frozenset(
     {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EAGAIN, errno.EFBIG}
 )
@@ -175,6 +176,8 @@ def doctor(
 def main() -> None:
     """Runs the command line; the entry point of `reelgate`."""
     _fill_closed_descriptors()
+    if sys.stdout is None and not _SHOWS_NOTHING.isdisjoint(sys.argv[1:2]):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - no path; until the end
     if sys.stdout is None:
         sys.exit("reelgate: standard output is closed, so a new key could not be shown.")
     try:

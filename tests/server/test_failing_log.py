@@ -114,11 +114,11 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody_and_a_reader_that_comes_back_g
     assert answered[0]["code"] == "route_not_found"
 
 
-def test_a_server_serves_without_a_standard_error(
+def test_a_server_serves_without_standard_input_output_and_error(
     place: Place, client: httpx2.Client, sandbox: Running
 ) -> None:
-    # The number of standard error must not become that of a socket or of the database.
-    program = 'exec 2>&-; exec "$0" -m app.cli.entry serve'
+    # Their numbers must not become those of sockets or of the database.
+    program = 'exec <&- >&- 2>&-; exec "$0" -m app.cli.entry serve'
     with (
         (place.folder / "out").open("wb") as out,
         subprocess.Popen(
@@ -133,7 +133,8 @@ def test_a_server_serves_without_a_standard_error(
         try:
             server.until_ready()
             serves(server, client, sandbox)
-            assert Path(f"/proc/{process.pid}/fd/2").readlink() == Path(os.devnull)
+            for number in range(3):
+                assert Path(f"/proc/{process.pid}/fd/{number}").readlink() == Path(os.devnull)
         finally:
             process.terminate()
         assert server.wait() == 0
