@@ -24,7 +24,7 @@ from tests.canary import canary
 from tests.contract.published import Contract, keeping_the_contract
 from tests.harness import PEPPER, World, open_world, settings_for
 from tests.loops import SkippingLoop
-from tests.processes import Commands, commands
+from tests.processes import Commands
 from tests.sandbox.harness import TOKEN, ManualClock, Running, running
 from tests.shared import patience, shared_work, thrift
 
@@ -185,10 +185,9 @@ def brisk(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def reelgate() -> Iterator[Commands]:
+def reelgate() -> Commands:
     """The `reelgate` command."""
-    with commands() as started:
-        yield started
+    return Commands()
 
 
 @pytest.fixture

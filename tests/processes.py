@@ -1,6 +1,7 @@
 """Real processes: servers to kill, commands to run beside them, and what they leave behind."""
 
 import asyncio
+import atexit
 import json
 import os
 import re
@@ -8,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx2
 
@@ -25,6 +28,7 @@ from app.generations.events import Event
 from app.generations.store import Generation
 from tests.canary import canary
 from tests.harness import PEPPER
+from tests.launcher import Forked, Launcher
 from tests.patience import PATIENCE_S
 from tests.sandbox.harness import TOKEN
 
@@ -32,45 +36,6 @@ R = TypeVar("R")
 
 SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN"}
 _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
-
-# Imports once, then forks for each command: a process of its own without a second and a half of imports.
-_LAUNCHER = """
-import atexit, json, os, sys, tempfile, traceback
-import app.admin.doctor, app.documents.client_tokens, app.cli.servers  # what commands import when they run
-from app.cli.entry import main
-
-for line in sys.stdin:
-    order = json.loads(line)
-    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            os.chdir(order["folder"])
-            os.environ.clear()
-            os.environ.update(order["environment"])
-            for target, file in enumerate((open(os.devnull), out, err)):
-                os.dup2(file.fileno(), target)
-            sys.argv = ["reelgate", *order["arguments"]]
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        finally:
-            atexit._run_exitfuncs()  # as at the end of a process that was not forked
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    texts = []
-    for file in (out, err):
-        file.seek(0)
-        texts.append(file.read().decode())
-    print(json.dumps([code, *texts]), flush=True)
-"""
 
 
 @dataclass(frozen=True)
@@ -86,36 +51,33 @@ class Ended:
         return json.loads(self.out)
 
 
-@dataclass
 class Commands:
     """Runs `reelgate` commands, each in a process of its own."""
 
-    launcher: "subprocess.Popen[str]"
-
     def run(self, place: "Place", *arguments: str, expect: int | None = 0) -> Ended:
-        assert self.launcher.stdin is not None
-        assert self.launcher.stdout is not None
-        order = {"arguments": arguments, "folder": str(place.folder), "environment": place.environment}
-        self.launcher.stdin.write(json.dumps(order) + "\n")
-        self.launcher.stdin.flush()
-        ended = Ended(*json.loads(self.launcher.stdout.readline()))
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            forked = launcher().fork(
+                arguments, place.folder, place.environment, out=out.fileno(), err=err.fileno()
+            )
+            code = forked.wait(PATIENCE_S)
+            ended = Ended(code, *(_read(file) for file in (out, err)))
         place.plant()
         canary.inspect(f"standard error of {arguments}", ended.err)  # the other one is where keys are shown
         assert expect is None or ended.code == expect, ended
         return ended
 
 
-@contextmanager
-def commands() -> Iterator[Commands]:
-    with subprocess.Popen(
-        [sys.executable, "-c", _LAUNCHER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=bare_environment(),
-    ) as launcher:
-        yield Commands(launcher)
-        launcher.communicate(timeout=PATIENCE_S)
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def launcher() -> Launcher:
+    """The one of this process, for as long as this lives."""
+    started = Launcher(bare_environment())
+    atexit.register(started.close)
+    return started
 
 
 def bare_environment() -> dict[str, str]:
@@ -178,7 +140,7 @@ def place_for(folder: Path, database_url: str, sandbox_url: str, **settings: str
 class Process:
     """A process that we started, and alone may end."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     log: Path
     place: Place
     clients: list[httpx2.Client] = field(default_factory=list)
@@ -205,22 +167,17 @@ class Process:
 
 @contextmanager
 def started(
-    place: Place, command: str = "serve", *, ready: bool = True, err: int = subprocess.STDOUT
+    place: Place, command: str = "serve", *, ready: bool = True, err: int | None = None, anew: bool = False
 ) -> Iterator[Process]:
     """Run a server until the block ends; a SIGKILL ends what is left of it.
 
-    `err` is where its standard error goes, by default to the file that its standard output goes to.
+    `err` is where its standard error goes, by default to the file that its standard output goes to. The
+    launcher forks it; with `anew` it is started as anybody starts it.
     """
     log = place.folder / f"{command}-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli.entry", command],
-            cwd=place.folder,
-            env=place.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=err,
-        )
+        out = file.fileno()
+        process = (_started_anew if anew else _forked)(place, command, out, out if err is None else err)
     running = Process(process, log, place)
     try:
         if ready:
@@ -234,6 +191,21 @@ def started(
         text = log.read_text(errors="replace")
         # `dev` shows its key on standard output, which is in the same file; no line of the log may hold it.
         canary.inspect(f"the log of `{command}`", _SHOWN.sub("", text) if command == "dev" else text)
+
+
+def _forked(place: Place, command: str, out: int, err: int) -> Forked:
+    return launcher().fork([command], place.folder, place.environment, out=out, err=err)
+
+
+def _started_anew(place: Place, command: str, out: int, err: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.cli.entry", command],
+        cwd=place.folder,
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+    )
 
 
 def eventually(condition: Callable[[], R]) -> R:

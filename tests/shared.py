@@ -1,6 +1,7 @@
 """What tests share, because making it anew costs more than most tests do; and the patience of them all."""
 
 import gc
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
-from httpx2._transports import asgi
+from httpx2._config import create_ssl_context
+from httpx2._transports import asgi, default
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, event
 
@@ -20,6 +22,7 @@ from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
 from app.db import engine, postgres, probe, readers, sqlite
+from app.egress.tls import system_trust
 from app.generations.submit import submitter
 
 MORE_MODELS = Path(__file__).parent / "data" / "models"
@@ -76,15 +79,22 @@ def thrift() -> Iterator[None]:
     """Inside the block, nothing is done that only a server needs, which lives for long and on a disk.
 
     SQLite waits for no disk. The garbage collector leaves alone what is there already, as in a server. httpx2
-    does not look for a library that is not installed, which it does once for each request to an application.
+    does not look for a library that is not installed, which it does once for each request to an application,
+    and reads the system's certificates once, not for each client, which takes 20 ms.
     """
     gc.collect()
     gc.freeze()
     with (
         patch.object(sqlite, "_PRAGMAS", _FOR_ONE_TEST),
         patch.object(asgi, "is_running_trio", lambda: False),
+        patch.object(default, "create_ssl_context", _trust_of),
     ):
         yield
+
+
+def _trust_of(verify: Any, cert: Any, trust_env: bool) -> ssl.SSLContext:
+    usual = verify is True and cert is None
+    return system_trust() if usual else create_ssl_context(verify, cert, trust_env)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_what_it_prints_leads_to_a_video_and_no_sandbox_is_left_behind(place: Place) -> None:
-    with started(place, "dev") as dev:
+    with started(place, "dev", anew=True) as dev:
         block = _block(dev)
         pasted = place.folder / "pasted"
         pasted.mkdir()

@@ -1,7 +1,6 @@
 """Broken set-ups: the doctor names what is wrong with each, and never ends in a stack trace."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from app.db.engine import sync_url
-from tests.processes import Commands, Place, commands, place_for
+from tests.processes import Commands, Place, place_for
 
 SANDBOX = "http://127.0.0.1:9"
 WORD = "secret-word"
-
-
-@pytest.fixture(scope="module")
-def reelgate() -> Iterator[Commands]:
-    with commands() as started:
-        yield started
 
 
 @pytest.fixture

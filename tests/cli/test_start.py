@@ -33,7 +33,7 @@ def _one_plain_line(ended: Ended, *words: str) -> None:
 def test_a_second_server_on_one_sqlite_file_exits_1_and_leaves_the_first_alone(
     place: Place, tmp_path: Path, sqlite_url: str
 ) -> None:
-    with started(place) as first:
+    with started(place, anew=True) as first:
         second = subprocess.run(
             [sys.executable, "-m", "app.cli.entry", "serve"],
             cwd=tmp_path,

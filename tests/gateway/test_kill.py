@@ -52,7 +52,10 @@ def test_a_kill_between_the_two_transactions_leaves_an_unknown_job_that_is_never
     )
     tenant_id, key = a_key(database_url)
     mark = uuid.uuid4().hex
-    with started(place) as server, submitting(place, key, sandbox, f"{mark} [sandbox:hang]") as answer:
+    with (
+        started(place, anew=True) as server,
+        submitting(place, key, sandbox, f"{mark} [sandbox:hang]") as answer,
+    ):
         eventually(lambda: received(sandbox, mark))
         server.send(signal.SIGKILL)
         assert server.wait() == -signal.SIGKILL
