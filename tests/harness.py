@@ -194,7 +194,7 @@ async def trying(world: World, done: Callable[[], object]) -> None:
 @contextmanager
 def without_loops() -> Iterator[None]:
     """Gateways that are opened inside the block do nothing by themselves."""
-    with patch.object(worker, "loops", return_value=[]):
+    with patch.object(worker, "loops", lambda _: []):
         yield
 
 

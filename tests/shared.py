@@ -15,12 +15,13 @@ from httpx2._transports import asgi, default
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, event
 
-from app import main
+from app import gateway, main
 from app.api import cors, problems
 from app.api.headers import rate_limit
 from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
+from app.console.guides import Guides
 from app.db import engine, postgres, probe, readers, sqlite
 from app.egress.tls import system_trust
 from app.generations.submit import submitter
@@ -66,6 +67,8 @@ def shared_work() -> Iterator[None]:
         _shared_statements(),
         patch.object(catalog, "load_catalog", _catalog_of),
         patch.object(main, "version", cache(version)),  # which parses the package's metadata
+        patch.object(gateway, "version", cache(version)),
+        patch.object(Guides, "found", cache(Guides.found)),  # which searches the documents' folder
     ):
         yield
 

@@ -23,6 +23,7 @@ MARKERS: Final = {
     "deep": "only `make test-all` runs it: another test of `make test` holds the same guarantee",
 }
 
+_DATABASES: Final = ("sqlite", "postgresql")
 _POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
 _PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
 _PROCESS_FILES: Final = {
@@ -38,6 +39,7 @@ _PROCESS_FILES: Final = {
 }
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
+    "dispatch/test_any_failure",
     "following/test_watchers",
     "gateway/test_every_event",
     "machine/test_machine",
@@ -47,6 +49,26 @@ _CAMPAIGN_FILES: Final = {
     "quotas/test_budget",
 }
 _OF_FILES: Final = {"process": _PROCESS_FILES, "campaign": _CAMPAIGN_FILES}
+
+_PROCESS_TESTS: Final = {
+    "test_a_new_unit_or_window_fails_the_type_check_wherever_they_are_told_apart",
+    "test_the_gateway_itself_refuses_in_problem_documents",
+}
+_CAMPAIGN_TESTS: Final = {
+    "test_a_broken_file_is_seen_as_pillow_sees_it_or_refused",
+    "test_a_file_in_odd_order_is_seen_as_pillow_sees_it_or_refused",
+    "test_a_hundred_tokens_share_the_last_ten_credits_of_their_key_exactly",
+    "test_a_thousand_streams_cost_two_queries_in_two_seconds",
+    "test_any_text_is_taken_or_refused_and_only_what_is_taken_leaves_a_row",
+    "test_every_truncation_is_told_as_pillow_tells_it_or_refused",
+    "test_fifty_at_once_of_one_user_hold_its_limit_exactly",
+    "test_files_after_and_before_others_are_what_they_begin_as",
+    "test_hundreds_of_slow_clients_do_not_keep_others_from_an_answer",
+    "test_one_token_used_by_a_hundred_pages_at_once_makes_what_it_may",
+    "test_two_thousand_lines_are_looked_up_in_four_statements",
+}
+_OF_TESTS: Final = {"process": _PROCESS_TESTS, "campaign": _CAMPAIGN_TESTS}
+"""Single tests by those techniques; the other tests of their files use none."""
 
 ON_BOTH: Final = {
     "dispatch/test_unknown",
@@ -91,6 +113,17 @@ _LONG: Final = {
 """Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""
 
+_PRODUCTS: Final = {
+    "test_a_header_as_long_as_the_limit_is_read_and_a_longer_one_is_named",
+    "test_however_a_server_does_ranges_the_facts_are_the_same",
+    "test_however_a_server_serves_the_facts_are_the_same",
+    "test_the_limit_that_waits_longest_is_told_and_all_that_refuse_are_listed",
+    "test_the_seeds_rules_hold_at_their_very_edges_in_the_vendors_own_words",
+    "test_what_fits_passes_and_the_next_leaves_no_trace",
+}
+"""Tests of every combination of several parameters. `make test` takes each value at least once: the n-th of
+one parameter with the n-th of the others, where the shorter begin anew; all other combinations are deep."""
+
 _FETCHING: Final = {"contract/test_generated_clients"}
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules."""
 
@@ -115,8 +148,10 @@ def mark(items: Iterable[pytest.Item]) -> None:
     """Give every test the markers of its techniques."""
     tests = list(items)
     copied = {_function(item) for item in tests if "sqlite" in _values(item)}
+    surplus = _surplus([item for item in tests if _name(item) in _PRODUCTS])
     for item in tests:
-        for name in sorted(_techniques(item, has_copy=_function(item) in copied)):
+        found = _techniques(item, has_copy=_function(item) in copied)
+        for name in sorted(found | ({"deep"} if item.nodeid in surplus else set())):
             item.add_marker(name)
 
 
@@ -137,13 +172,41 @@ def is_left_out(path: Path, expression: str) -> bool:
     return not any(is_chosen(certain.union(more)) for more in sets)
 
 
+def _surplus(products: list[pytest.Item]) -> set[str]:
+    """The ids of tests whose values other combinations of the same test have already."""
+    places: dict[tuple[str, str], list[str]] = {}  # in which order a parameter takes its values
+    drawn: dict[str, list[tuple[list[str], int]]] = {}
+    for item in products:
+        for name, value in _named(item).items():
+            if value in _DATABASES:
+                continue
+            values = places.setdefault((_function(item), name), [])
+            if repr(value) not in values:
+                values.append(repr(value))
+            drawn.setdefault(item.nodeid, []).append((values, values.index(repr(value))))
+    return {one for one, parameters in drawn.items() if not _is_even(parameters)}
+
+
+def _is_even(parameters: list[tuple[list[str], int]]) -> bool:
+    _, at = max(parameters, key=lambda parameter: len(parameter[0]))
+    return all(place == at % len(values) for values, place in parameters if len(values) > 1)
+
+
+def _name(item: pytest.Item) -> str:
+    return getattr(item, "originalname", item.name)
+
+
 def _function(item: pytest.Item) -> str:
     return item.nodeid.partition("[")[0]
 
 
-def _values(item: pytest.Item) -> list[object]:
+def _named(item: pytest.Item) -> dict[str, object]:
     drawn = getattr(item, "callspec", None)
-    return list(drawn.params.values()) if drawn is not None else []
+    return dict(drawn.params) if drawn is not None else {}
+
+
+def _values(item: pytest.Item) -> list[object]:
+    return list(_named(item).values())
 
 
 def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
@@ -158,17 +221,17 @@ def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
     if "browser" in fixtures:
         found.add("browser")
     found |= {name for name, files in _OF_FILES.items() if file in files}
+    found |= {name for name, tests in _OF_TESTS.items() if _name(item) in tests}
     if _is_deep(item, file, fixtures, has_copy=has_copy and "postgresql" in values):
         found.add("deep")
     return found
 
 
 def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool) -> bool:
-    drawn = getattr(item, "callspec", None)
-    named = dict(drawn.params) if drawn is not None else {}
+    named = _named(item)
     if named.get("part", 0) != 0:  # of a campaign that is split
         return True
-    function = getattr(item, "originalname", item.name)
+    function = _name(item)
     if function in _LONG or file in _FETCHING:
         return True
     if "browser" in fixtures:

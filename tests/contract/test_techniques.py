@@ -1,7 +1,10 @@
 """Files are left out of a run only where none of their tests could be chosen."""
 
 import re
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -43,3 +46,27 @@ def test_every_file_that_is_named_exists() -> None:
     named = [*techniques._OF_FILES.values(), techniques.ON_BOTH, techniques._DEEP_ON_POSTGRESQL]
     missing = [file for files in named for file in files if not (TESTS / f"{file}.py").exists()]
     assert missing == []
+
+
+def test_every_test_that_is_named_exists() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in TESTS.rglob("test_*.py"))
+    there = set(re.findall(r"def (test_\w+)\(", sources))
+    named = [
+        *techniques._OF_TESTS.values(),
+        techniques._PRODUCTS,
+        techniques._LONG,
+        techniques._OF_THE_PLAYGROUND,
+    ]
+    assert [test for tests in named for test in tests if test not in there] == []
+
+
+def test_of_all_combinations_each_value_is_kept_and_few_of_them_twice() -> None:
+    tests: list[Any] = [
+        SimpleNamespace(nodeid=f"test_x[{database}-{one}-{other}]", callspec=SimpleNamespace(params=params))
+        for database, one, other in product(("sqlite", "postgresql"), range(3), "abcde")
+        for params in [{"database": database, "one": one, "other": other, "same": "same"}]
+    ]
+    surplus = techniques._surplus(tests)
+    kept = [tuple(test.callspec.params.values()) for test in tests if test.nodeid not in surplus]
+    even = [(0, "a"), (0, "d"), (1, "b"), (1, "e"), (2, "c")]
+    assert kept == [(database, *pair, "same") for database in ("sqlite", "postgresql") for pair in even]

@@ -432,16 +432,16 @@ def test_every_truncation_is_told_as_pillow_tells_it_or_refused() -> None:
     assert opened > 1_000
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_broken_file_is_seen_as_pillow_sees_it_or_refused(seed: int) -> None:
-    chance = dice(seed)
+@pytest.mark.parametrize("part", range(8))
+def test_a_broken_file_is_seen_as_pillow_sees_it_or_refused(part: int) -> None:
+    chance = dice(part)
     opened = sum(check(mutated(chance.choice(SMALL), chance)) for _ in range(6_000))
     assert opened > 1_500
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_file_in_odd_order_is_seen_as_pillow_sees_it_or_refused(seed: int) -> None:
-    chance = dice(seed)
+@pytest.mark.parametrize("part", range(4))
+def test_a_file_in_odd_order_is_seen_as_pillow_sees_it_or_refused(part: int) -> None:
+    chance = dice(part)
     opened = sum(check(composed(chance)) for _ in range(5_000))
     assert opened > 500
 

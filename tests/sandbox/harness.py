@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from app.sandbox.app import create_sandbox
 from app.sandbox.options import SandboxOptions
@@ -35,6 +36,8 @@ class Running:
     options: SandboxOptions
     clock: ManualClock
     client: httpx2.Client = field(repr=False)
+    was_asked: bool = True
+    """Whether anybody called it since it was tidied."""
 
     def post(self, prompt: str = "", *, model_id: str = DREAMINA, **fields: Any) -> httpx2.Response:
         return self.client.post(f"/v1/models/{model_id}", json={"prompt": prompt, **fields})
@@ -84,10 +87,13 @@ class Running:
 
     def tidy(self) -> None:
         """Forget the calls, and end what was left: it would all be rendered when the clock moves."""
+        if not self.was_asked:
+            return
         for one in self.ledger()["submissions"]:
             if one["recorded"] and "canned" not in str(one["input"]):
                 self.client.post(f"/v1/requests/{one['request_id']}/cancel")
         self.client.delete("/sandbox/ledger")
+        self.was_asked = False
 
     def last_submission(self) -> dict[str, Any]:
         submission = self.ledger()["submissions"][-1]
@@ -105,8 +111,15 @@ def running(data_dir: Path, clock: ManualClock | None = None, **options: Any) ->
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     chosen = SandboxOptions(token=TOKEN, public_url=url, data_dir=data_dir, **options)
     app = create_sandbox(chosen, clock=clock)
+    served: list[Running] = []
+
+    async def heard(scope: Scope, receive: Receive, send: Send) -> None:
+        for one in served:
+            one.was_asked = True
+        await app(scope, receive, send)
+
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="critical", ws="none", loop="asyncio", timeout_graceful_shutdown=1)
+        uvicorn.Config(heard, log_level="critical", ws="none", loop="asyncio", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -119,7 +132,8 @@ def running(data_dir: Path, clock: ManualClock | None = None, **options: Any) ->
     try:
         with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=DEADLINE_S) as client:
             client.get("/samples/harbour.jpg")  # drawn now, and not while somebody's deadline runs
-            yield Running(chosen, clock, client)
+            served.append(Running(chosen, clock, client))
+            yield served[0]
     finally:
         server.should_exit = True
         thread.join(DEADLINE_S)
