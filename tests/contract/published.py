@@ -80,6 +80,7 @@ class Contract:
     """
 
     document: dict[str, Any]
+    _closed: dict[str, Any] = field(default_factory=dict)
     _validators: dict[str, jsonschema_rs.Draft202012Validator] = field(default_factory=dict)
 
     def operation(self, route: Route) -> dict[str, Any]:
@@ -122,12 +123,13 @@ class Contract:
 
     def misfits(self, schema: dict[str, Any], document: Any) -> list[str]:
         key = json.dumps(schema)
-        if key not in self._validators:
-            components = copy.deepcopy(self.document["components"]["schemas"])
-            for name, component in components.items():
+        if not self._closed:
+            self._closed = copy.deepcopy(self.document["components"]["schemas"])
+            for name, component in self._closed.items():
                 if name not in _OPEN:
                     _close(component)
-            rooted = {**schema, "components": {"schemas": components}}
+        if key not in self._validators:
+            rooted = {**schema, "components": {"schemas": self._closed}}
             self._validators[key] = jsonschema_rs.Draft202012Validator(rooted, validate_formats=True)
         return [str(error) for error in self._validators[key].iter_errors(document)]
 

@@ -1,7 +1,6 @@
 """Every operation's answers, successes and problems alike, are what the published OpenAPI document says."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +12,6 @@ from app.generations import store
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
 from app.generations.store import erase
-from app.main import contract as build_contract
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
@@ -32,10 +30,8 @@ PATHS = {
 class Watched:
     """A client whose every answer is held against the contract; it remembers what was answered to what."""
 
-    def __init__(self, world: World) -> None:
-        document = json.loads(json.dumps(build_contract(world.gateway.settings, world.gateway.catalog)))
-        self.contract = Contract(document)
-        self.world = world
+    def __init__(self, world: World, contract: Contract) -> None:
+        self.world, self.contract = world, contract
         self.seen: set[tuple[str, int]] = set()
 
     async def __call__(self, method: str, path: str, **more: Any) -> httpx2.Response:
@@ -50,9 +46,9 @@ class Watched:
 
 
 @pytest.fixture
-async def ask(world: World) -> AsyncIterator[Watched]:
+async def ask(world: World, contract: Contract) -> AsyncIterator[Watched]:
     with plain_logs():
-        yield Watched(world)
+        yield Watched(world, contract)
 
 
 async def _read_all(ask: Watched, request_id: str) -> None:

@@ -1,6 +1,7 @@
 """POST /v1/requests/{request_id}/cancel against what happens at the same moment: one truth in the end."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx2
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 
 from app.generations.advance import advance
 from app.generations.lifecycle import State
+from app.sandbox import faults
 from tests.contract.published import problem_of
 from tests.harness import World, until
 from tests.rows import add_generation
@@ -78,8 +80,16 @@ async def test_many_cancels_while_the_submit_is_in_flight_agree(world: World) ->
 
 
 async def test_a_cancel_waits_for_a_submit_no_longer_than_a_submit_may_take_and_says_what_is_so(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    is_released = threading.Event()
+
+    async def held(_request: Any, _seconds: float) -> bool:
+        while not is_released.is_set():  # noqa: ASYNC110 - the sandbox has a loop of its own
+            await asyncio.sleep(0.005)
+        return False
+
+    monkeypatch.setattr(faults, "left_within", held)
     request_id, submit = await _in_flight(world, "queued,slow=5")
     cancels = [asyncio.create_task(_cancel(world, request_id, **headers)) for headers in ({}, STRICT)]
     until_ms = world.clock.now_ms() + int(world.gateway.settings.submit_deadline_s * 1000)
@@ -91,6 +101,7 @@ async def test_a_cancel_waits_for_a_submit_no_longer_than_a_submit_may_take_and_
     assert (lenient.status_code, lenient.json()["outcome"]) == (202, "not_cancellable")
     assert lenient.json()["status"] == "in_queue"
     problem_of(strict, 409, "not_cancellable")
+    is_released.set()
     assert (await submit).status_code == 200
     assert await _outcome(world, request_id) == ("cancelled", "cancelled"), "it can be repeated"
 

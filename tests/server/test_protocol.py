@@ -115,7 +115,7 @@ class Place:
                 writer.write(part)
                 with suppress(OSError):
                     await writer.drain()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.001)
             async with asyncio.timeout(PATIENCE_S):
                 return await heard(reader)
 
