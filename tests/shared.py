@@ -22,7 +22,7 @@ from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
 from app.console.guides import Guides
-from app.db import engine, postgres, probe, readers, sqlite
+from app.db import engine, postgres, probe, sqlite, sqlite_reader
 from app.egress.tls import system_trust
 from app.generations.submit import submitter
 
@@ -37,8 +37,7 @@ _PATIENT: tuple[tuple[Any, str, Any], ...] = (
     (postgres, "POOL_TIMEOUT_S", PATIENT_S),
     (postgres, "GUARDS", {"synchronous_commit": "on", "statement_timeout": "50s", "lock_timeout": "40s"}),
     (probe, "_PATIENCE_S", PATIENT_S),
-    (engine, "_TURN_S", PATIENT_S),
-    (readers, "BUSY_TIMEOUT_S", PATIENT_S),
+    (sqlite_reader, "BUSY_TIMEOUT_S", PATIENT_S),
     (sqlite, "BUSY_TIMEOUT_S", PATIENT_S),
     (cors, "_MAX_S", PATIENT_S),
     (problems, "_MAX_S", PATIENT_S),

@@ -5,20 +5,22 @@ not in a row, and may be lost: every listener also reads the rows at intervals.
 """
 
 import asyncio
+import json
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from app.db.postgres import CONNECT, OWN_PID
+from app.db.prepared import execute
 from app.kit.log import Aside, get_logger
 
 if TYPE_CHECKING:
     import psycopg
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _log = get_logger("announcements")
 _CHANNEL: Final = "reelgate"
@@ -29,7 +31,7 @@ _MAX_AT_ONCE: Final = 500
 _RECONNECT_S: Final = 1.0
 _TRIAL_S: Final = 3.0
 _TRY_POOLER_AGAIN_S: Final = 300.0
-_SEND = text("SELECT pg_notify(:channel, message) FROM unnest(CAST(:messages AS text[])) AS message")
+_SEND: Final = "SELECT pg_notify($1, message) FROM jsonb_array_elements_text($2::jsonb) AS message"
 
 
 class NotHeardError(Exception):
@@ -52,6 +54,8 @@ class Announcement(NamedTuple):
 
 Subject = str | tuple[str, str]
 """A generation's id, a tenant and mode, or a state."""
+Run = Callable[[Callable[[Connection], object]], Awaitable[object]]
+"""A function that runs another on a connection to the database, outside of any transaction."""
 Listener = Callable[[Announcement | None], None]
 """A function that takes an announcement, or None when some may have been lost."""
 
@@ -68,8 +72,9 @@ class Announcements:
     sent after the commit, many together.
     """
 
-    def __init__(self, engine: "AsyncEngine | None" = None) -> None:
-        self._engine = engine  # None on SQLite, where nobody else listens
+    def __init__(self, url: str | None = None, run: Run | None = None) -> None:
+        self._url = url  # None on SQLite, where nobody else listens
+        self._run = run
         self._sender = secrets.token_hex(4)
         self._listeners: dict[Subject, list[Listener]] = {}
         self._waiting: deque[Announcement] = deque(maxlen=_MAX_WAITING)
@@ -93,12 +98,12 @@ class Announcements:
         """
         for announcement in announced:
             self._tell(announcement)
-        if self._engine is None or not announced:
+        if self._run is None or not announced:
             return
         with Aside("announcing a change to other servers"):
             self._waiting.extend(announced)
             if self._sending is None or self._sending.done():
-                self._sending = asyncio.get_running_loop().create_task(self._send(self._engine))
+                self._sending = asyncio.get_running_loop().create_task(self._send(self._run))
 
     async def close(self) -> None:
         """Waits until what is being sent to other processes is sent."""
@@ -108,10 +113,10 @@ class Announcements:
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
         """Receives the announcements of other processes for as long as the block lasts."""
-        if self._engine is None:
+        if self._url is None:
             yield
             return
-        listening = asyncio.get_running_loop().create_task(self._listen(self._engine))
+        listening = asyncio.get_running_loop().create_task(self._listen(self._url))
         try:
             yield
         finally:
@@ -119,17 +124,21 @@ class Announcements:
             await asyncio.gather(listening, return_exceptions=True)
 
     def reconnect(self) -> None:
-        """Makes the connection that listens anew, as after a failover that left the present one open."""
-        if self._hearing is not None:
-            self._hearing.cancel()
+        """Makes the connection that listens anew, as after a failover that left the present one open.
+
+        It is called from any thread.
+        """
+        if (hearing := self._hearing) is not None:
+            with suppress(RuntimeError):  # that loop is closed
+                hearing.get_loop().call_soon_threadsafe(hearing.cancel)
 
     async def arrive(self) -> bool:
         """Returns whether an announcement reaches a connection that listens: not through every pooler."""
-        if self._engine is None:
+        if self._url is None:
             return True
-        async with await connect(self._engine.url) as connection:
+        async with await connect(self._url) as connection:
             await connection.execute(f"LISTEN {_CHANNEL}")
-            return await self._arrives(connection, self._engine)
+            return await self._arrives(connection)
 
     def _tell(self, announcement: Announcement) -> None:
         for subject in announcement.subjects:
@@ -142,23 +151,22 @@ class Announcements:
             with Aside("hearing that announcements were lost"):
                 listener(None)
 
-    async def _send(self, engine: "AsyncEngine") -> None:
+    async def _send(self, run: Run) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_AT_ONCE))]
             messages = [" ".join((self._sender, *announcement)) for announcement in batch]
             try:
-                async with engine.begin() as connection:
-                    await connection.execute(_SEND, {"channel": _CHANNEL, "messages": messages})
+                await run(lambda connection, messages=messages: _notify(connection, messages))  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 - whatever it is, the rows say the same
                 _log.warning(
                     "Announcements were lost; other servers read the changes later.",
                     kind=type(error).__name__,
                 )
 
-    async def _listen(self, engine: "AsyncEngine") -> None:
+    async def _listen(self, url: str) -> None:
         while True:
             pause_s = _RECONNECT_S
-            self._hearing = asyncio.ensure_future(self._hear(engine))
+            self._hearing = asyncio.ensure_future(self._hear(url))
             try:
                 await asyncio.wait({self._hearing})
             finally:
@@ -175,17 +183,17 @@ class Announcements:
                 )
             await asyncio.sleep(pause_s)
 
-    async def _hear(self, engine: "AsyncEngine") -> None:
+    async def _hear(self, url: str) -> None:
         """Passes on what other processes announce, until the connection ends.
 
         Raises:
             NotHeardError: the connection is one through a pooler, which drops announcements.
 
         """
-        async with await connect(engine.url) as connection:
+        async with await connect(url) as connection:
             pooled = await is_pooled(connection)
             await connection.execute(f"LISTEN {_CHANNEL}")
-            if pooled and not await self._arrives(connection, engine):
+            if pooled and not await self._arrives(connection):
                 raise NotHeardError
             self._tell_of_losses()  # anything announced before LISTEN was missed
             async for notification in connection.notifies():
@@ -193,18 +201,22 @@ class Announcements:
                 if sender != self._sender and len(words) == len(Announcement._fields):
                     self._tell(Announcement(*words))
 
-    async def _arrives(self, connection: "psycopg.AsyncConnection[Any]", engine: "AsyncEngine") -> bool:
+    async def _arrives(self, connection: "psycopg.AsyncConnection[Any]") -> bool:
         """Returns whether an announcement that is sent now reaches a connection that listens."""
-        async with engine.begin() as other:
-            await other.execute(_SEND, {"channel": _CHANNEL, "messages": [f"{self._sender} trial"]})
+        if self._run is not None:
+            await self._run(lambda other: _notify(other, [f"{self._sender} trial"]))
         return [one async for one in connection.notifies(timeout=_TRIAL_S, stop_after=1)] != []
 
 
-async def connect(url: URL) -> "psycopg.AsyncConnection[Any]":
+def _notify(connection: Connection, messages: list[str]) -> None:
+    execute(connection, _SEND, (_CHANNEL, json.dumps(messages)))
+
+
+async def connect(url: str) -> "psycopg.AsyncConnection[Any]":
     """Returns a connection outside the pool: it listens for as long as the process lives."""
     import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
 
-    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None, **CONNECT)
 
 

@@ -1,38 +1,31 @@
 """`read` and `write`, the two ways to use the database, and `snapshot` for audits.
 
-They run a synchronous function of a `Connection`; it cannot await, so no transaction spans a network call.
-PostgreSQL may require that the function runs again, so it must change nothing but the database.
+They run a synchronous function of a `Connection`, in a thread; it cannot await, so no transaction spans a network
+call. PostgreSQL may require that the function runs again, so it must change nothing but the database.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
-from app.db.keyed_lock import KeyedLocks
-from app.db.outage import OUTAGES, DatabaseBusyError, outage_of, words_of
-from app.db.postgres import POOL_TIMEOUT_S, driver_url, drop_when_useless, open_engine
+from app.db.outage import OUTAGES, NotBegunError, outage_of, words_of
+from app.db.postgres import POOL_TIMEOUT_S, Postgres, PostgresPlace, PostgresReader, driver_url, is_pooled
+from app.db.prepared import execute
 from app.db.probe import WriteProbe, problem_of
 from app.db.readers import Readers
-from app.db.sqlite import Writer, path_of
+from app.db.sqlite import SqlitePlace, path_of
+from app.db.sqlite_reader import SqliteReader
+from app.db.writer import Writer
 from app.errors import Problem
 from app.kit.log import get_logger
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _log = get_logger("db")
-_MAX_TRIES = 5
-_TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: nothing was committed
-_TURN_S = 6.0  # of the eight seconds of a submit: the rest is for sending it
-_ANSWER_S = 6.0  # a database server that is frozen or cut off never answers, and enforces no timeout
+_ANSWER_S: Final = 6.0  # a database server that is frozen or cut off never answers, and enforces no timeout
 
 
 def is_sqlite(url: str) -> bool:
@@ -54,19 +47,12 @@ class NotBegunProblem(Problem):
 class Database:
     """An open database. `open_database` opens it, `close` closes it."""
 
-    def __init__(
-        self, readers: "AsyncEngine | Readers", writer: Writer | None, turns: KeyedLocks | None = None
-    ) -> None:
+    def __init__(self, dialect: str, readers: Readers, writer: Writer, announcements: Announcements) -> None:
+        self.dialect = dialect  # `sqlite` or `postgresql`
+        self.announcements = announcements
         self._readers = readers
         self._writer = writer
-        self._turns = turns
-        self.announcements = Announcements(None if isinstance(readers, Readers) or writer else readers)
         self._probe = WriteProbe(self.write)
-
-    @property
-    def dialect(self) -> str:
-        """The SQL dialect: `sqlite` or `postgresql`."""
-        return self._readers.dialect.name
 
     async def write(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -76,26 +62,42 @@ class Database:
         What the function announced is published then.
 
         Raises:
+            NotBegunProblem: DATABASE_UNAVAILABLE, and the function has not run.
             Problem: DATABASE_UNAVAILABLE, and nothing is known to be committed.
             Exception: what the function raised, and nothing of it is committed.
 
         """
+        return await self._write(None, lambda connection: function(connection, *args, **kwargs))
 
+    async def write_for(
+        self,
+        tenant_id: str,
+        function: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Does as `write`, with a function whose locks are all this tenant's, or taken after `commit_soon`.
+
+        The functions of a tenant run one after another, and share transactions with those of others.
+        """
+        return await self._write(tenant_id, lambda connection: function(connection, *args, **kwargs))
+
+    async def _write(self, key: str | None, function: Callable[[Connection], R]) -> R:
         def call(connection: Connection) -> tuple[R, list[Announcement]]:
             announced: list[Announcement] = []
             connection.info[ANNOUNCED] = announced
-            return function(connection, *args, **kwargs), announced
+            return function(connection), announced
 
         try:
-            if self._writer is not None:
-                done: tuple[R, list[Announcement]] = await self._writer.run(call)
-            else:
-                done = await _bounded(self._write_postgres(call))
+            result, announced = await self._writer.run(call, key)
+        except NotBegunError as error:
+            raise self._unavailable(error, NotBegunProblem) from error
         except OUTAGES as error:
             raise self._unavailable(error) from error
         self._probe.committed()
-        self.announcements.publish(done[1])
-        return done[0]
+        self.announcements.publish(announced)
+        done: R = result
+        return done
 
     async def check_writes(self) -> None:
         """Returns where the database takes writes, as a write of its own has shown a moment ago or does now.
@@ -106,26 +108,6 @@ class Database:
         """
         await self._probe.check()
 
-    @asynccontextmanager
-    async def serialized(self, key: str) -> AsyncIterator[None]:
-        """Holds the lock of this key for the block: a process's writes to one row run one after another.
-
-        A burst of them then takes connections neither from other reads and writes nor from other keys. On
-        SQLite the writer's own queue serves the purpose.
-
-        Raises:
-            NotBegunProblem: the lock was not free in time.
-
-        """
-        if self._turns is None:
-            yield
-            return
-        try:
-            async with self._turns.of(key):
-                yield
-        except DatabaseBusyError as error:
-            raise self._unavailable(error, NotBegunProblem) from error
-
     async def read(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
@@ -135,12 +117,7 @@ class Database:
             Problem: DATABASE_UNAVAILABLE.
 
         """
-        try:
-            if self._writer is not None:
-                return await self._read(function, *args, **kwargs)
-            return await _bounded(self._read(function, *args, **kwargs))
-        except OUTAGES as error:
-            raise self._unavailable(error) from error
+        return await self._read(lambda connection: function(connection, *args, **kwargs))
 
     async def snapshot(self, function: Callable[[Connection], R]) -> R:
         """Runs the function on one unchanging view of the whole database, for as long as it takes.
@@ -152,28 +129,34 @@ class Database:
 
         def call(connection: Connection) -> R:
             if self.dialect == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+                execute(connection, "BEGIN")
             else:
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                begin = "" if is_pooled(connection) else "BEGIN; "
+                execute(
+                    connection,
+                    f"{begin}SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+                    " SET LOCAL statement_timeout = 0",
+                )
             try:
                 return function(connection)
             finally:
-                connection.rollback()
+                execute(connection, "ROLLBACK")
 
+        return await self._read(call, bounded=False)
+
+    async def _read(self, function: Callable[[Connection], R], *, bounded: bool = True) -> R:
         try:
-            async with self._readers.connect() as connection:
-                return await connection.run_sync(call)
+            result: R = await self._readers.run(function, bounded=bounded)
         except OUTAGES as error:
             raise self._unavailable(error) from error
+        return result
 
     async def close(self) -> None:
         """Sends the remaining announcements; closes the readers, then the writer, which may checkpoint."""
         await self._probe.close()
         await self.announcements.close()
-        await self._readers.dispose()
-        if self._writer is not None:
-            await self._writer.close()
+        await self._readers.close()
+        await self._writer.close()
 
     def _unavailable(self, error: Exception, kind: type[Problem] = Problem) -> Exception:
         """Returns the problem for an outage; an error that is our own fault is returned as it is.
@@ -184,7 +167,7 @@ class Database:
         if outage is None:
             return error
         self._probe.failed(outage)
-        cause = getattr(error, "orig", None) or error
+        cause = getattr(error, "orig", None) or error.__cause__ or error
         _log.error(
             "The database is not available.",
             reason=outage.reason,
@@ -193,49 +176,19 @@ class Database:
         )
         return problem_of(outage, kind)
 
-    async def _read(
-        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        async with self._readers.connect() as connection:
-            return await connection.run_sync(function, *args, **kwargs)
-
-    async def _write_postgres(self, call: Callable[[Connection], R]) -> R:
-        engine = cast("AsyncEngine", self._readers)
-        tries = 1
-        while True:
-            try:
-                async with engine.begin() as connection:
-                    return await connection.run_sync(call)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _TRY_AGAIN or tries == _MAX_TRIES:
-                    raise
-                tries += 1
-                await asyncio.sleep(0)
-
 
 def open_database(url: str, *, pool: int = 10) -> Database:
     """Opens a database by its URL (`sqlite:///PATH` or `postgresql://…`) with at most `pool` connections."""
     if is_sqlite(url):
-        return Database(Readers(path_of(url), limit=pool, wait_s=POOL_TIMEOUT_S), Writer(url))
-    engine = open_engine(url, pool=pool)
-    # A third of the pool is left to work that takes no keyed lock: recording outcomes above all.
-    db = Database(engine, None, KeyedLocks(max(1, pool * 2 // 3), patience_s=_TURN_S))
-    drop_when_useless(engine, db.announcements.reconnect)
-    return db
-
-
-async def _bounded(work: Coroutine[Any, Any, R]) -> R:
-    """Returns the work's result, or raises DatabaseBusyError when it does not come in time.
-
-    The work is then cancelled, but its end is not awaited, since it may hang.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=_ANSWER_S)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-    if not task.done():
-        raise DatabaseBusyError(f"no answer within {_ANSWER_S:g} s")
-    return task.result()
+        path = path_of(url)
+        readers = Readers(lambda: SqliteReader(path), limit=pool, wait_s=POOL_TIMEOUT_S)
+        return Database("sqlite", readers, Writer([SqlitePlace(path)]), Announcements())
+    server = Postgres(url)
+    lanes = max(1, pool * 2 // 5)
+    readers = Readers(
+        lambda: PostgresReader(server), limit=max(1, pool - lanes), wait_s=POOL_TIMEOUT_S, answer_s=_ANSWER_S
+    )
+    announcements = Announcements(url, readers.run)
+    server.on_drop = announcements.reconnect
+    writer = Writer([PostgresPlace(server) for _ in range(lanes)], answer_s=_ANSWER_S)
+    return Database("postgresql", readers, writer, announcements)

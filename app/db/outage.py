@@ -43,6 +43,10 @@ class DatabaseBusyError(Exception):
         self.outage = outage
 
 
+class NotBegunError(DatabaseBusyError):
+    """The database cannot serve now, and it is certain that the function has not run."""
+
+
 OUTAGES: Final = (DBAPIError, PoolTimeoutError, DatabaseBusyError, sqlite3.Error, OSError)
 """The types of every error that may be an outage."""
 
@@ -102,6 +106,8 @@ _OF_REFUSALS: Final = (
     ("hot standby", READ_ONLY),
     ("FATAL:", REFUSED),
 )
+TRY_AGAIN: Final = frozenset({"40001", "40P01"})
+"""SQLSTATEs of a serialization failure and a deadlock: nothing was committed, and it may go well next time."""
 # A connection that gets one of these may answer for ever and never serve again: another one is to be made.
 _OF_THE_CONNECTION: Final = ("25006", "25P03", "26", "28", "42P05", "42501", "57P", "08")
 

@@ -6,20 +6,25 @@ the start of each transaction, since the next one may run on another server conn
 prepared there, since a statement that one client has prepared is another client's under the same name.
 """
 
+import asyncio
 import importlib.util
+import os
+import queue
+import socket
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InternalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from app.config import SettingsError
-from app.db.outage import drops_connection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy.ext.asyncio import AsyncEngine
+from app.db.outage import TRY_AGAIN, drops_connection
+from app.db.prepared import execute
 
 POOL_TIMEOUT_S = 5.0
 # A committed id is durable before the caller is answered, and no statement outlives the callers' patience.
@@ -34,6 +39,8 @@ CONNECT: Final[dict[str, Any]] = {
 _POOLED: Final = "reelgate.pooled"
 OWN_PID: Final = "SELECT pg_backend_pid()"
 _MIN_BETWEEN_DROPS_S: Final = 1.0
+_READS_ONLY: Final = "SET default_transaction_read_only = on"
+_FAILED: Final = 3  # libpq's number of a transaction in which a statement has failed
 
 
 def driver_url(url: str) -> str:
@@ -46,34 +53,6 @@ def driver_url(url: str) -> str:
     if importlib.util.find_spec("psycopg") is None:
         raise SettingsError("PostgreSQL needs more packages: pip install 'reelgate[postgres]'.")
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-
-
-def open_engine(url: str, *, pool: int) -> "AsyncEngine":
-    """Returns an engine with at most `pool` connections; see `drop_when_useless`."""
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - it brings the whole ORM
-
-    engine = create_async_engine(
-        driver_url(url),
-        pool_size=pool,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
-        pool_pre_ping=True,
-        hide_parameters=True,  # parameters contain what callers sent
-        connect_args=CONNECT,
-    )
-    sync_engine = engine.sync_engine
-    event.listen(sync_engine, "connect", _prepare_connection)
-    event.listen(sync_engine, "begin", _guard_transaction)
-    return engine
-
-
-def drop_when_useless(engine: "AsyncEngine", on_drop: "Callable[[], None]") -> None:
-    """Drops every connection, and calls `on_drop`, when the answer to one says that it cannot serve any more.
-
-    So says a primary that a failover has demoted: it keeps its connections, and would refuse every write on
-    them for ever. Nothing is repeated: whoever met the error hears of it.
-    """
-    event.listen(engine.sync_engine, "handle_error", _Dropping(on_drop).judge)
 
 
 def is_pooled(connection: Connection) -> bool:
@@ -92,51 +71,250 @@ def swallowed_guards(connection: Connection) -> list[str]:
     ]
 
 
-def _prepare_connection(connection: Any, record: Any) -> None:
-    """Finds out whether a pooler answers, and sets the guards of a connection that is direct.
+class Postgres:
+    """Opens connections to a server, and says when those that are open must not be used any more.
 
-    A pooler gives a process id of its own making at the start.
+    All connections are dropped, and `on_drop` is called, when the answer to one says that it cannot serve. So says a
+    primary that a failover has demoted: it keeps its connections, and would refuse every write on them for ever.
+    Nothing is repeated: whoever met the error hears of it. One drop a second at most, so that a standby is not stormed.
     """
-    try:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(OWN_PID)
-        (pid,) = cursor.fetchone()
-        pooled = pid != connection.info.backend_pid
-        record.info[_POOLED] = pooled
-        if pooled:
-            connection.driver_connection.prepare_threshold = None
-        else:
-            cursor.execute(_statement_of_guards("SET"))
-        cursor.close()
-        connection.autocommit = False
-    except BaseException:
-        connection.driver_connection.pgconn.finish()  # the pool does not know it yet, so nobody else would
-        raise
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.epoch = 0
+        self.on_drop: Callable[[], None] = lambda: None
+        self.writing = _engine(url)
+        self.reading = _engine(url, _READS_ONLY)
+        event.listen(self.writing, "begin", _begin)
+        self._dropped_s = float("-inf")
+
+    def judge(self, error: BaseException) -> bool:
+        """Returns whether the connection that had this error is to be closed; drops all others with it."""
+        if not isinstance(error, DBAPIError):
+            return False
+        gone = error.connection_invalidated or drops_connection(error.orig)
+        now_s = time.monotonic()
+        if gone and now_s - self._dropped_s >= _MIN_BETWEEN_DROPS_S:
+            self._dropped_s = now_s
+            self.epoch += 1
+            self.on_drop()
+            return True
+        return error.connection_invalidated
 
 
-def _guard_transaction(connection: Connection) -> None:
+class _Kept:
+    """A connection that is kept open from one use to the next."""
+
+    def __init__(self, server: Postgres, engine: Engine) -> None:
+        self._server = server
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._epoch = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was used before, and so may have ended since without our being told."""
+        return self._connection is not None and self._epoch == self._server.epoch
+
+    def get(self) -> Connection:
+        """Returns the connection, opened anew where it has to be."""
+        if self._connection is None or self._epoch != self._server.epoch:
+            self.drop()
+            self._epoch = self._server.epoch
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def drop(self) -> None:
+        """Closes the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def failed(self, error: BaseException) -> None:
+        """Drops the connection where an error says that it is lost."""
+        if self._server.judge(error):
+            self.drop()
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for its answer, in another thread."""
+        with suppress(Exception):  # it may end by itself meanwhile
+            connection = self._connection
+            if connection is not None:
+                descriptor = connection.connection.driver_connection.pgconn.socket  # type: ignore[union-attr]
+                with socket.socket(fileno=os.dup(descriptor)) as other:
+                    other.shutdown(socket.SHUT_RDWR)
+
+
+class PostgresPlace:
+    """A connection to write through; see `app.db.writer.Place`."""
+
+    max_group = 32  # PostgreSQL keeps 64 savepoints of a transaction where others look them up quickly
+    locks_rows = True
+
+    def __init__(self, server: Postgres) -> None:
+        self.engine = server.writing
+        self._kept = _Kept(server, server.writing)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Begins a transaction, and commits it at the end of the block."""
+        connection = self._begun()
+        try:
+            yield connection
+            if connection.connection.driver_connection.info.transaction_status == _FAILED:  # type: ignore[union-attr]
+                raise InternalError(
+                    "COMMIT", None, ValueError("a statement had failed, and its error was lost")
+                )
+            connection.commit()
+        except BaseException as error:
+            self._kept.failed(error)
+            if self._kept.is_open:
+                self._roll_back(connection)
+            raise
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Returns whether the transaction is: its connection is, or a deadlock makes it begin anew."""
+        if not isinstance(error, DBAPIError):
+            return False
+        state = getattr(error.orig, "sqlstate", None)
+        return error.connection_invalidated or drops_connection(error.orig) or state in TRY_AGAIN
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for its answer."""
+        self._kept.cut()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._kept.drop()
+
+    def _begun(self) -> Connection:
+        """Returns the connection in a new transaction; a new one where the old one has ended at rest."""
+        was_open = self._kept.is_open
+        try:
+            connection = self._kept.get()
+            connection.begin()
+        except DBAPIError as error:
+            self._kept.failed(error)
+            if not (was_open and error.connection_invalidated):
+                self._kept.drop()
+                raise
+            connection = self._kept.get()
+            connection.begin()
+        return connection
+
+    def _roll_back(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except SQLAlchemyError:
+            self._kept.drop()
+
+
+class PostgresReader:
+    """A connection to read from, with a thread of its own; see `app.db.readers.Reader`."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._kept = _Kept(server, server.reading)
+        self._work: queue.SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._serve, name="reader", daemon=True)
+
+    async def open(self) -> None:
+        """Starts the thread; the connection is opened there."""
+        self._thread.start()
+
+    def start(self, work: "Callable[[], None]") -> "asyncio.Future[None]":
+        """Runs the work in the thread."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._work.put((work, done))
+        return done
+
+    def call(self, function: "Callable[[Connection], Any]") -> Any:
+        """Runs a function; once more where the connection had ended at rest, which a read may be."""
+        was_open = self._kept.is_open
+        try:
+            return self._call(function)
+        except DBAPIError as error:
+            self._kept.failed(error)
+            if not (was_open and error.connection_invalidated):
+                raise
+        try:
+            return self._call(function)
+        except DBAPIError as error:
+            self._kept.failed(error)
+            raise
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for its answer."""
+        self._kept.cut()
+
+    async def close(self) -> None:
+        """Closes the connection and ends the thread."""
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _call(self, function: "Callable[[Connection], Any]") -> Any:
+        connection = self._kept.get()
+        if not is_pooled(connection):
+            return function(connection)
+        execute(connection, f"BEGIN READ ONLY; {_statement_of_guards('SET LOCAL')}")
+        try:
+            return function(connection)
+        finally:
+            with suppress(DBAPIError):
+                execute(connection, "COMMIT")  # of announcements; nothing else can be changed
+
+    def _serve(self) -> None:
+        while (item := self._work.get()) is not None:
+            work, done = item
+            work()
+            with suppress(RuntimeError):  # that loop is closed: nobody waits
+                done.get_loop().call_soon_threadsafe(_done, done)
+        self._kept.drop()
+
+
+def _done(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _engine(url: str, *of_a_session: str) -> Engine:
+    engine = create_engine(
+        driver_url(url),
+        poolclass=NullPool,  # each thread keeps its own connection
+        isolation_level="AUTOCOMMIT",  # a transaction begins and ends where we say so
+        hide_parameters=True,  # parameters contain what callers sent
+        connect_args=CONNECT,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: Any) -> None:
+        """Finds out whether a pooler answers, and sets up a session that is direct.
+
+        A pooler gives a process id of its own making at the start.
+        """
+        try:
+            connection.autocommit = True
+            (pid,) = connection.execute(OWN_PID).fetchone()
+            record.info[_POOLED] = pid != connection.info.backend_pid
+            if record.info[_POOLED]:
+                connection.prepare_threshold = None
+            else:
+                connection.execute("; ".join([_statement_of_guards("SET"), *of_a_session]))
+        except BaseException:
+            connection.close()  # the pool does not know it yet, so nobody else would
+            raise
+
+    return engine
+
+
+def _begin(connection: Connection) -> None:
     if is_pooled(connection):
-        connection.exec_driver_sql(_statement_of_guards("SET LOCAL"))
+        execute(connection, f"BEGIN; {_statement_of_guards('SET LOCAL')}")
+    else:
+        execute(connection, "BEGIN")
 
 
 def _statement_of_guards(command: str) -> str:
     return "; ".join(f"{command} {name} = '{value}'" for name, value in GUARDS.items())
-
-
-class _Dropping:
-    """Decides which errors drop every connection: one a second at most, so that a standby is not stormed."""
-
-    def __init__(self, on_drop: "Callable[[], None]") -> None:
-        self._on_drop = on_drop
-        self._last_s = float("-inf")
-
-    def judge(self, context: Any) -> None:
-        """Makes SQLAlchemy invalidate the pool where an error says that its connections cannot serve."""
-        gone = context.is_disconnect or drops_connection(context.original_exception)
-        now_s = time.monotonic()
-        if context.connection is None or not gone or now_s - self._last_s < _MIN_BETWEEN_DROPS_S:
-            return
-        self._last_s = now_s
-        context.is_disconnect = True
-        self._on_drop()

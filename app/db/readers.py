@@ -1,195 +1,218 @@
-"""Reading an SQLite file by aiosqlite, a whole function at a time.
+"""Readers: the threads in which every function of a read runs, on either database.
 
-SQLAlchemy's own dialect for aiosqlite goes to the connection's thread and back for every statement and every
-step of its result, which takes several times as much of the processor; and it brings SQLAlchemy's whole ORM,
-which a short command would wait for. Here a function goes there once, and uses the connection as any other.
+Functions that wait share a trip to a thread: a reader runs what waits, one function after another, until nothing
+does. Another reader is woken where something has waited for a moment, so that no slow read holds up the others.
 """
 
 import asyncio
-import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
-from urllib.parse import quote
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-import aiosqlite
-from sqlalchemy import Connection, StaticPool, create_engine
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection
 
 from app.db.outage import DatabaseBusyError
-from app.db.sqlite import BUSY_TIMEOUT_S
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_PATIENCE_S: Final = 0.002  # how long nothing ends before another reader is woken
+_MAX_PATIENCE_S: Final = (
+    0.02  # how long a function waits, whatever ends meanwhile, before another reader is woken
+)
+_SWEEP_S: Final = 0.1  # how often deadlines are looked at where no other reader can be woken
 
-_DIALECT: Final[Dialect] = sqlite.dialect()
+
+class Reader(Protocol):
+    """A connection to read from, with a thread of its own; `open` was awaited before anything else."""
+
+    async def open(self) -> None:
+        """Opens the connection."""
+
+    def start(self, work: Callable[[], None]) -> "asyncio.Future[None]":
+        """Runs the work in the thread. The future must not be cancelled."""
+
+    def call(self, function: Callable[[Connection], Any]) -> Any:
+        """Runs a function on the connection; called in the thread."""
+
+    def cut(self) -> None:
+        """Ends what goes on here, which has not been answered for too long."""
+
+    async def close(self) -> None:
+        """Closes the connection and ends the thread."""
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    function: Callable[[Connection], Any]
+    future: "asyncio.Future[Any]"
+    came_s: float
+    bounded: bool
+    reader: Reader | None = None
+    result: Any = None
+    error: BaseException | None = None
 
 
 class Readers:
-    """At most `limit` connections to a file, each with a thread of its own, behind an engine's methods.
+    """At most `limit` readers, each opened when it is needed.
 
-    A connection is opened when there is work and none without any. `wait_s` is how long a function waits for
-    one; it may then run for as long as it takes.
+    `wait_s` is how long a function waits for one. It may then run for `answer_s` seconds; where that is None, for as
+    long as it takes.
     """
 
-    dialect = _DIALECT
-
-    def __init__(self, file: Path, *, limit: int, wait_s: float) -> None:
-        self._file = file
+    def __init__(
+        self, make: Callable[[], Reader], *, limit: int, wait_s: float, answer_s: float | None = None
+    ) -> None:
+        self._make = make
         self._limit = limit
         self._wait_s = wait_s
-        self._opened = 0
-        self._idle: list[_Reader] = []
-        self._waiting: deque[asyncio.Future[_Reader]] = deque()
-        self._asked = 0  # functions that wait or run, and whose callers wait for them
-        self._running = 0
+        self._answer_s = answer_s
+        self._waiting: deque[_Read] = deque()
+        self._asked: deque[_Read] = deque()  # waiting or running, in the order in which they came
+        self._finished: deque[_Read] = deque()
+        self._told = False  # the loop will look at what is finished
+        self._ended = self._ended_before = 0
+        self._idle: list[Reader] = []
+        self._awake: dict[asyncio.Future[None], Reader] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._watching = False
         self._closed = False
-        self._calm = asyncio.Event()  # after closing: nothing waits or runs
 
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator["Readers"]:
-        """Yields what runs functions; each of them gets a connection of its own."""
-        yield self
-
-    async def run_sync(
-        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+    async def run(self, function: Callable[[Connection], Any], *, bounded: bool = True) -> Any:
         """Returns the function's result. A function that has begun ends, also where its caller is cancelled.
 
         Raises:
-            DatabaseBusyError: no connection was free in time, or the readers are closed.
+            DatabaseBusyError: no reader was free in time, none answered in time, or all are closed.
 
         """
         if self._closed:
             raise DatabaseBusyError("the readers are closed")
-        self._asked += 1
-        try:
-            reader = await self._free_one()
-            self._running += 1
-            done = reader.start(lambda connection: function(connection, *args, **kwargs))
-            done.add_done_callback(lambda _: self._ended(reader))
-            result, error = await asyncio.shield(done)
-        finally:
-            self._asked -= 1
-            self._settle()
-        if error is not None:
-            raise error
-        return cast("R", result)
+        loop = asyncio.get_running_loop()
+        read = _Read(function, loop.create_future(), loop.time(), bounded)
+        self._waiting.append(read)
+        self._asked.append(read)
+        if not self._awake and not self._opening:
+            self._wake_another()
+        if not self._watching:
+            self._watching = True
+            loop.call_later(_PATIENCE_S, self._watch, loop)
+        return await read.future
 
-    async def dispose(self) -> None:
+    async def close(self) -> None:
         """Waits for the functions that run or wait, and closes the connections."""
         self._closed = True
-        self._settle()
-        await self._calm.wait()
+        while self._waiting or self._awake or self._opening:
+            _, late = await asyncio.wait({*self._awake, *self._opening}, timeout=self._answer_s)
+            if late:
+                break
+        for read in self._asked:
+            _fail(read, DatabaseBusyError("the readers are closed"))
         while self._idle:
             await self._idle.pop().close()
 
-    async def _free_one(self) -> "_Reader":
+    def _wake_another(self) -> bool:
+        """Wakes a reader, or opens one; returns whether there may be another one to wake."""
         if self._idle:
-            return self._idle.pop()
-        if self._opened < self._limit:
-            self._opened += 1
+            self._start(self._idle.pop())
+        elif len(self._awake) < self._limit and not self._opening:
+            opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+        return bool(self._opening) or len(self._awake) < self._limit
+
+    async def _open(self) -> None:
+        reader = self._make()
+        try:
+            await reader.open()
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            while self._waiting:  # they would meet the same
+                _fail(self._waiting.popleft(), error)
+        else:
+            self._start(reader)
+
+    def _start(self, reader: Reader) -> None:
+        loop = asyncio.get_running_loop()
+        trip = reader.start(lambda: self._travel(reader, loop))
+        self._awake[trip] = reader
+        trip.add_done_callback(self._arrived)
+
+    def _travel(self, reader: Reader, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs what waits until nothing does; in the reader's thread."""
+        while True:
             try:
-                return await _Reader.opened(self._file)
-            except BaseException:
-                self._opened -= 1
-                raise
-        waiter: asyncio.Future[_Reader] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            async with asyncio.timeout(self._wait_s):
-                return await asyncio.shield(waiter)
-        except BaseException as error:
-            if waiter.done():  # it came too late
-                self._give(waiter.result())
-            else:
-                waiter.cancel()
-            if isinstance(error, TimeoutError):
-                raise DatabaseBusyError("no reader was free in time") from None
-            raise
-
-    def _ended(self, reader: "_Reader") -> None:
-        self._running -= 1
-        self._give(reader)
-        self._settle()
-
-    def _settle(self) -> None:
-        if self._closed and not self._asked and not self._running:
-            self._calm.set()
-
-    def _give(self, reader: "_Reader") -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(reader)
+                read = self._waiting.popleft()
+            except IndexError:
                 return
-        self._idle.append(reader)
+            if read.future.done():
+                continue
+            read.reader = reader
+            try:
+                read.result = reader.call(read.function)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, not to this thread
+                read.error = error
+            self._finished.append(read)
+            self._ended += 1
+            if self._waiting and not self._told:  # the next one may be slow
+                self._told = True
+                with suppress(RuntimeError):  # the loop is closed: nobody waits
+                    loop.call_soon_threadsafe(self._deliver)
 
+    def _arrived(self, trip: "asyncio.Future[None]") -> None:
+        self._idle.append(self._awake.pop(trip))
+        self._deliver()
+        if self._waiting and not self._awake:  # it came when the reader was about to rest
+            self._wake_another()
 
-class _Done(NamedTuple):
-    """How a function ended: an error is no error of the future, which takes any but StopIteration."""
+    def _deliver(self) -> None:
+        self._told = False
+        while self._finished:
+            read = self._finished.popleft()
+            if read.future.done():
+                continue
+            if read.error is None:
+                read.future.set_result(read.result)
+            else:
+                _fail(read, read.error)
 
-    result: Any
-    error: BaseException | None
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wakes another reader where one function has waited for a moment, and ends what has lasted too long."""
+        while self._asked and self._asked[0].future.done():
+            self._asked.popleft()
+        if not self._asked:
+            self._watching = False
+            return
+        now_s = loop.time()
+        can_wake = True
+        if self._waiting:
+            patience_s = _PATIENCE_S if self._ended == self._ended_before else _MAX_PATIENCE_S
+            if now_s - self._came_first_s() >= patience_s:
+                can_wake = self._wake_another()
+        self._ended_before = self._ended
+        for read in self._asked:
+            if now_s - read.came_s < min(self._wait_s, self._answer_s or self._wait_s):
+                break
+            self._end_if_late(read, now_s)
+        loop.call_later(_PATIENCE_S if self._waiting and can_wake else _SWEEP_S, self._watch, loop)
 
-
-class _Reader:
-    """A connection of aiosqlite, and an engine that has no other.
-
-    aiosqlite has no public name for running a function in a connection's thread, nor has it one for the
-    connection of `sqlite3`; SQLAlchemy's dialect uses the same private ones. Its minor version is pinned.
-    """
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection: Any = connection
-        self._is_stale = False
-        self._engine = create_engine(
-            "sqlite://", creator=self._connect, poolclass=StaticPool, hide_parameters=True
-        )
-
-    @classmethod
-    async def opened(cls, file: Path) -> "_Reader":
-        """Opens the file for reading alone."""
-        connection = aiosqlite.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
-        connection._thread.daemon = True  # noqa: SLF001 - a process that breaks off must end all the same
+    def _came_first_s(self) -> float:
         try:
-            return cls(await connection)
-        except sqlite3.Error as error:
-            raise OperationalError(None, None, error) from error
+            return self._waiting[0].came_s
+        except IndexError:  # a reader took it meanwhile
+            return float("inf")
 
-    def start(self, function: Callable[[Connection], Any]) -> "asyncio.Future[_Done]":
-        """Runs the function in the connection's thread. The future must not be cancelled."""
-        done: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
-        self._connection._tx.put_nowait((done, lambda: self._run(function)))  # noqa: SLF001 - see the class
-        return done
+    def _end_if_late(self, read: _Read, now_s: float) -> None:
+        lasts_s = now_s - read.came_s
+        if read.future.done():
+            return
+        if read.reader is None and lasts_s >= self._wait_s:
+            _fail(read, DatabaseBusyError("no reader was free in time"))
+        elif read.reader and read.bounded and self._answer_s is not None and lasts_s >= self._answer_s:
+            _fail(read, DatabaseBusyError("no answer in time"))
+            read.reader.cut()
 
-    async def close(self) -> None:
-        """Closes the connection and ends its thread."""
-        await self._connection.close()
 
-    def _run(self, function: Callable[[Connection], Any]) -> _Done:
-        try:
-            with self._engine.connect() as connection:
-                return _Done(function(connection), None)
-        except StopIteration as error:
-            return self._failed(RuntimeError(repr(error)))
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, not to this thread
-            return self._failed(error)
-
-    def _failed(self, error: BaseException) -> _Done:
-        """Leaves the connection: the error may keep results alive, and these an old snapshot."""
-        self._engine.dispose()
-        self._is_stale = True
-        return _Done(None, error)
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._is_stale:
-            self._connection._connection = self._connection._connector()  # noqa: SLF001 - see the class
-            self._is_stale = False
-        raw: sqlite3.Connection = self._connection._conn  # noqa: SLF001 - see the class
-        raw.execute("PRAGMA query_only=ON")
-        return raw
+def _fail(read: _Read, error: BaseException) -> None:
+    if read.future.done():
+        return
+    # A future accepts any exception but this one.
+    own = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
+    read.future.set_exception(own)

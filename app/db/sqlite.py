@@ -1,20 +1,16 @@
-"""SQLite: one writer thread with group commit, read-only readers, and two locks beside the file.
+"""SQLite: the place where its one lane writes, and two locks beside the file.
 
 Every write transaction holds an advisory lock on `<database>.lock`, so that a command beside a running server
 never checkpoints the WAL while the server writes: SQLite 3.7.0 to 3.51.2 can corrupt a database when two
 connections do. Readers are opened read-only and so never checkpoint.
 """
 
-import asyncio
 import fcntl
 import os
-import queue
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +22,6 @@ from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-MAX_IN_A_GROUP = 256  # functions that share a COMMIT; latency stops improving well below this number
 
 
 class ServerRunningError(Exception):
@@ -174,62 +169,36 @@ def writer_engine(path: Path) -> Engine:
     return engine
 
 
-@dataclass(slots=True)
-class _Work:
-    function: Callable[[Connection], Any]
-    future: "asyncio.Future[Any]"
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    error: BaseException | None = None
+class SqlitePlace:
+    """The one place where a process writes to a file; see `app.db.writer.Place`."""
 
+    max_group = 256  # latency stops improving well below this number
+    locks_rows = False
 
-class Writer:
-    """The thread through which every write of this process goes.
-
-    Functions that are queued at the same time share one transaction, each in a SAVEPOINT of its own: an error
-    rolls back its own function alone, and every caller is answered only after the COMMIT.
-    """
-
-    def __init__(self, url: str) -> None:
-        path = path_of(url)
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.engine = writer_engine(path)
         self._path = path
         self._inode: int | None = None
-        self._gate = threading.Lock()
-        self._closed = False
-        self._engine = writer_engine(path)
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._thread.start()
 
-    async def run(self, function: Callable[[Connection], Any]) -> Any:
-        """Returns the function's result, once it is committed."""
-        loop = asyncio.get_running_loop()
-        work = _Work(function, loop.create_future(), loop)
-        with self._gate:  # nothing may be put into the queue after the end marker
-            if self._closed:
-                raise DatabaseBusyError("the writer is closed")
-            self._queue.put(work)
-        return await work.future
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Begins a transaction, and commits it at the end of the block."""
+        with write_lock(self._path), self.engine.connect() as connection, connection.begin():
+            self._check_file()
+            yield connection
 
-    async def close(self) -> None:
-        """Finishes what is queued, then closes."""
-        with self._gate:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+    def is_lost(self, error: BaseException) -> bool:
+        """Returns whether the whole transaction is in doubt: the disk is full or broken, the file corrupt."""
+        return isinstance(error, DBAPIError) and outage_of(error) is not None
 
-    def _run(self) -> None:
-        stop = False
-        while not stop:
-            works, stop = self._gather()
-            if works:
-                self._commit_together(works)
-                _answer(works)
-        # The last connection to close checkpoints, so it is closed under the lock as well.
+    def cut(self) -> None:
+        """Does nothing: a file answers, and who waits for another process's lock stops by itself."""
+
+    def close(self) -> None:
+        """Closes the connection: the last one of a file checkpoints, so that is done under the lock as well."""
         with suppress(DatabaseBusyError, OSError), write_lock(self._path):
-            self._engine.dispose()
+            self.engine.dispose()
 
     def _check_file(self) -> None:
         """Refuses to write into a file that was removed or replaced: SQLite would not notice."""
@@ -240,63 +209,3 @@ class Writer:
         if self._inode not in {None, inode}:
             raise DatabaseBusyError(f"{self._path} was replaced by another file", GONE)
         self._inode = inode
-
-    def _gather(self) -> tuple[list[_Work], bool]:
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        works = [first]
-        with suppress(queue.Empty):
-            while len(works) < MAX_IN_A_GROUP:
-                work = self._queue.get_nowait()
-                if work is None:
-                    return works, True
-                works.append(work)
-        return works, False
-
-    def _commit_together(self, works: list[_Work]) -> None:
-        try:
-            with write_lock(self._path), self._engine.connect() as connection, connection.begin():
-                self._check_file()
-                for work in works:
-                    _run_in_savepoint(connection, work)
-        except Exception as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
-            for work in works:
-                work.result, work.error = None, error
-
-
-def _run_in_savepoint(connection: Connection, work: _Work) -> None:
-    # Sent straight to the driver: SQLAlchemy's own savepoints cost as much as a statement each.
-    driver = connection.connection.driver_connection
-    if driver is None:
-        raise DatabaseBusyError("the connection is closed")
-    driver.execute("SAVEPOINT one")
-    try:
-        work.result = work.function(connection)
-        driver.execute("RELEASE one")
-    except BaseException as error:
-        if isinstance(error, sqlite3.Error) or (isinstance(error, DBAPIError) and outage_of(error)):
-            raise  # disk full, I/O error, corruption: the whole transaction is in doubt
-        driver.execute("ROLLBACK TO one")
-        driver.execute("RELEASE one")
-        # A future accepts any exception but this one.
-        work.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
-
-
-def _answer(works: list[_Work]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
-    for work in works:
-        by_loop.setdefault(work.loop, []).append(work)
-    for loop, own in by_loop.items():
-        with suppress(RuntimeError):  # that loop is closed: nobody awaits the result
-            loop.call_soon_threadsafe(_resolve, own)
-
-
-def _resolve(works: list[_Work]) -> None:
-    for work in works:
-        if work.future.done():
-            continue
-        if work.error is not None:
-            work.future.set_exception(work.error)
-        else:
-            work.future.set_result(work.result)

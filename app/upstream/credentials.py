@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 
 from app.db.engine import Database
 from app.db.tables import credentials
+from app.db.writer import commit_soon
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
@@ -328,4 +329,5 @@ def lock(connection: Connection, names: Collection[str]) -> None:
 
     All are locked in one statement and one order, so that two transactions cannot deadlock.
     """
+    commit_soon(connection)
     connection.execute(_LOCK, {"names": list(names)})

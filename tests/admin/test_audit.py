@@ -149,7 +149,7 @@ def test_nothing_of_the_package_writes_but_by_the_audit_log() -> None:
         for path in folder.glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
-        and node.attr == "write"
+        and node.attr in {"write", "write_for"}
         and isinstance(node.value, ast.Attribute)
         and node.value.attr == "db"
     }

@@ -36,16 +36,14 @@ def _pid(connection: Connection) -> int:
     return pid
 
 
-async def _on_each_connection(db: Database, statement: str) -> set[int]:
-    """Runs a statement on every connection of the pool, and returns their process ids."""
-    engine: Any = db._readers
-    connections = [await engine.connect() for _ in range(POOL)]
+def _on_each_connection(db: Database, statement: str) -> set[int]:
+    """Runs a statement on every connection, and returns their process ids."""
+    places: list[Any] = [*(lane.place for lane in db._writer._lanes), *db._readers._idle]
     pids = set()
-    for connection in connections:
-        pids.add(await connection.run_sync(_pid))
-        await connection.exec_driver_sql(statement)
-        await connection.commit()
-        await connection.close()
+    for place in places:
+        driver = place._kept.get().connection.driver_connection
+        pids.add(driver.execute(postgres.OWN_PID).fetchone()[0])
+        driver.execute(statement)
     return pids
 
 
@@ -58,17 +56,17 @@ async def _refusal(call: Any) -> str:
 
 async def test_a_demoted_primary_is_left_after_one_refusal(db: Database) -> None:
     kid = await db.write(add_counter)
-    old = await _on_each_connection(db, DEMOTED)
+    old = _on_each_connection(db, DEMOTED)
     assert await _refusal(db.write(set_text, kid, "never")) == "The database is read-only."
     assert await db.write(set_text, kid, "1") == "1"
-    new = {await db.read(_pid) for _ in range(POOL)} | await _on_each_connection(db, "SELECT 1")
+    new = {await db.read(_pid) for _ in range(POOL)} | _on_each_connection(db, "SELECT 1")
     assert not new & old
     assert await db.read(text_of, kid) == "1"
 
 
 async def test_what_was_refused_ran_once_and_is_not_repeated(db: Database) -> None:
     kid = await db.write(add_counter)
-    await _on_each_connection(db, DEMOTED)
+    _on_each_connection(db, DEMOTED)
     runs: list[int] = []
 
     def counted(connection: Connection) -> None:
@@ -86,7 +84,7 @@ async def test_a_session_that_lost_its_role_is_left_too(db: Database, database_u
     await db.write(lambda connection: connection.exec_driver_sql(f'CREATE ROLE "{role}"') and None)
     kid = await db.write(add_counter)
     try:
-        await _on_each_connection(db, f'SET ROLE "{role}"')
+        _on_each_connection(db, f'SET ROLE "{role}"')
         assert await _refusal(db.write(set_text, kid, "never")) == "The database cannot be used."
         assert await db.write(set_text, kid, "1") == "1"
     finally:
@@ -97,14 +95,14 @@ async def test_a_standby_that_stays_one_is_not_stormed(
     db: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kid = await db.write(add_counter)
-    engine: Any = db._readers
+    place: Any = db._writer._lanes[0].place
     made: list[int] = []
-    event.listen(engine.sync_engine, "connect", lambda *_: made.append(1))
+    event.listen(place.engine, "connect", lambda *_: made.append(1))
     monkeypatch.setattr(postgres, "_MIN_BETWEEN_DROPS_S", 3600.0)
     name = database_url.rpartition("/")[2].partition("?")[0]
     alter = f'ALTER DATABASE "{name}" SET default_transaction_read_only ='
     await asyncio.to_thread(_administer, database_url, f"{alter} on")
-    await _on_each_connection(db, DEMOTED)
+    _on_each_connection(db, DEMOTED)
     made.clear()
     for _ in range(20):
         assert await _refusal(db.write(set_text, kid, "never")) == "The database is read-only."
@@ -125,7 +123,7 @@ async def test_the_connection_that_listens_is_made_anew_as_well(db: Database) ->
         await until(heard.is_set)
         before = await db.read(_listening)
         heard.clear()
-        await _on_each_connection(db, DEMOTED)
+        _on_each_connection(db, DEMOTED)
         await _refusal(db.write(set_text, kid, "never"))
         await until(heard.is_set)
         after = await db.read(_listening)
@@ -146,7 +144,8 @@ async def test_every_guard_holds_on_a_direct_connection_without_a_startup_parame
 
     assert await db.write(state) == (False, [])
     assert await db.read(state) == (False, [])
-    engine: Any = db._readers
+    place: Any = db._writer._lanes[0].place
+    engine = place.engine
     assert "options" not in engine.dialect.create_connect_args(engine.url)[1]
     assert "options" not in postgres.CONNECT
 

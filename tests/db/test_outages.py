@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app.db import readers, revision, sqlite
+from app.db import revision, sqlite, sqlite_reader
 from app.db.engine import Database, open_database, sync_url
 from app.db.sqlite import ServerRunningError, server_lock
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -38,7 +38,7 @@ def path(tmp_path: Path, sqlite_template: Path) -> Path:
 async def impatient(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """An SQLite database that waits 0.2 s for others instead of 5."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(readers, "BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sqlite_reader, "BUSY_TIMEOUT_S", 0.2)
     database = open_database(f"sqlite:///{path}")
     yield database
     await database.close()
@@ -243,20 +243,6 @@ async def test_a_server_that_is_not_there_is_unavailable(postgres: str) -> None:
     await _refused(away.write(add_counter))
     assert time.monotonic() - started_s < 5
     await away.close()
-
-
-@on_postgres
-async def test_an_exhausted_pool_is_unavailable_and_then_again_there(
-    postgres: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.db.postgres.POOL_TIMEOUT_S", 0.1)
-    narrow = open_database(postgres, pool=1)
-    kid = await narrow.write(add_counter)
-    async with narrow._readers.connect():
-        await _refused(narrow.read(text_of, kid))
-        await _refused(narrow.write(set_text, kid, "never"))
-    assert await narrow.read(text_of, kid) == "0"
-    await narrow.close()
 
 
 @on_postgres

@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Connection, text
 
+from app.db import readers
 from app.db.engine import Database, open_database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.loops import skip
@@ -75,7 +76,11 @@ async def test_as_many_reads_run_at_once_as_there_are_connections_and_the_next_w
     assert await asyncio.gather(*reads, late) == [7] * THREADS + [1]
 
 
-async def test_reads_one_after_another_share_one_thread_and_connection(few: Database) -> None:
+async def test_reads_one_after_another_share_one_thread_and_connection(
+    few: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_PATIENCE_S", PATIENT_S)
+
     def where(connection: Connection) -> tuple[int, int]:
         return threading.get_ident(), id(connection.connection.dbapi_connection)
 

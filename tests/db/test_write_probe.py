@@ -13,7 +13,6 @@ from sqlalchemy.pool import NullPool
 from app.db import probe
 from app.db.engine import Database, open_database, sync_url
 from app.db.outage import DAMAGED, NO_SPACE, READ_ONLY
-from app.db.readers import Readers
 from app.db.tables import write_probes
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.contract.published import problem_of
@@ -114,11 +113,10 @@ def path(database_url: str) -> Path:
 async def test_a_disk_without_room_is_named_and_is_good_again_with_room(db: Database) -> None:
     kid = await db.write(add_counter)
     pages = await db.read(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one())
-    writer = db._writer
-    assert writer is not None
+    place: Any = db._writer._lanes[0].place
     limit = [pages]
 
-    @event.listens_for(writer._engine, "begin")
+    @event.listens_for(place.engine, "begin")
     def _narrow(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count={limit[0]}")
 
@@ -202,8 +200,8 @@ async def test_a_read_only_database_is_named_and_is_good_again(database_url: str
         await asyncio.to_thread(
             _administer, database_url, "SET default_transaction_read_only = off", f"{alter} off"
         )
-        assert not isinstance(db._readers, Readers)
-        db._readers.sync_engine.pool.dispose()
+        for lane in db._writer._lanes:
+            lane.place.close()  # to have other sessions
         await _is_good_again(db)
     finally:
         await db.close()
@@ -231,15 +229,14 @@ async def test_a_user_without_permission_to_write_is_no_error_of_ours(database_u
 @on_sqlite
 async def test_readiness_and_submits_say_the_same_of_one_database(world: World, monkeypatch: Any) -> None:
     assert (await world.client.get("/readyz")).json() == {"status": "ready"}
-    writer = world.gateway.db._writer
-    assert writer is not None
+    (lane,) = world.gateway.db._writer._lanes
 
     def refuse(*_: Any) -> None:
         error = sqlite3.OperationalError("database or disk is full: /srv/reelgate.db")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-    monkeypatch.setattr(writer, "_check_file", refuse)
+    monkeypatch.setattr(lane.place, "_check_file", refuse)
     submitted = await world.submit()
     ready = await world.client.get("/readyz")
     for answer in (submitted, ready):

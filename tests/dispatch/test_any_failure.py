@@ -41,7 +41,10 @@ pytestmark = [
 PATIENCE_S = 20.0  # only a hung test ever sees it
 OURS = str(Path(app.__file__).parent)
 # The database may fail, too: tests/gateway/test_every_event.py lets it, at each of its events.
-DATABASE = tuple(f"{OURS}/db/{name}.py" for name in ("engine", "sqlite", "keyed_lock"))
+DATABASE = tuple(
+    f"{OURS}/db/{name}.py"
+    for name in ("engine", "writer", "readers", "prepared", "sqlite", "sqlite_reader", "postgres")
+)
 # What makes the record, and what holds errors: a raise in place of these calls is one that no code can meet.
 CORE = {
     *("Dispatcher.dispatch", "Dispatcher._send", "Dispatcher._judge", "Dispatcher.record"),

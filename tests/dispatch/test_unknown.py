@@ -12,7 +12,6 @@ from app.db.engine import Database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations.dispatch import dispatcher as dispatching
 from app.generations.dispatch.spool import Spool
-from app.generations.submit import record
 from tests.harness import SUBMIT, World, open_world, settings_for
 from tests.loops import skipped
 from tests.sandbox.harness import Running
@@ -142,17 +141,17 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database took tx 1 and its answer was lost: nothing was sent, and the row must come to say so."""
-    write = Database.write
+    write = Database.write_for
 
-    async def deaf(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
-        result = await write(self, function, *args, **kwargs)
-        if function is record.record:
+    async def deaf(self: Database, tenant_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await write(self, tenant_id, function, *args, **kwargs)
+        if function.__name__ == "_decide":
             raise Problem(DATABASE_UNAVAILABLE, "no answer")
         return result
 
     body = world.body("canned")
     with monkeypatch.context() as patched:
-        patched.setattr(Database, "write", deaf)
+        patched.setattr(Database, "write_for", deaf)
         answer = await world.client.post(SUBMIT, json=body, headers={"Idempotency-Key": "k"})
         assert (answer.status_code, answer.json()["retryable"]) == (503, True)
         for _ in range(500):
@@ -171,18 +170,18 @@ async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(
     database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url)
-    write = Database.write
+    write = Database.write_for
     tried = []
 
-    async def hanging(self: Database, function: Any, *args: Any, **kwargs: Any) -> Any:
+    async def hanging(self: Database, tenant_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         if function is dispatching.record_outcome:
             tried.append(1)
             await asyncio.Event().wait()
-        return await write(self, function, *args, **kwargs)
+        return await write(self, tenant_id, function, *args, **kwargs)
 
     async with open_world(settings, sandbox) as world:
         with monkeypatch.context() as patched:
-            patched.setattr(Database, "write", hanging)
+            patched.setattr(Database, "write_for", hanging)
             answer = await skipped(world.submit("canned"), 2 * PATIENT_S, once=lambda: tried)
             assert answer.status_code == 504
             assert await world.gateway.tasks.drain(0) >= 1

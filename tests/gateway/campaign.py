@@ -233,7 +233,7 @@ class Theatre:
             ):
                 _keep_compiled(app.state.gateway.db)
                 # Others are told of changes beside the story, whenever that is: its events would not stay.
-                app.state.gateway.db.announcements._engine = None
+                app.state.gateway.db.announcements._run = None
                 yield Stage(app.state.gateway, clock, http, sandbox)
 
     async def play(self, stories: Iterable[Story], fault: Fault) -> None:
@@ -265,10 +265,10 @@ _COMPILED: dict[str, tuple[Dialect, Any]] = {}
 
 def _keep_compiled(db: Database) -> None:
     """Give its engines the statements that those before it compiled: that is half of what a run costs."""
-    for engine in (getattr(db._readers, "sync_engine", None), db._writer._engine if db._writer else None):
-        if engine is not None:
-            mine = engine.dialect, engine._compiled_cache
-            engine.dialect, engine._compiled_cache = _COMPILED.setdefault(engine.dialect.driver, mine)
+    place: Any = db._writer._lanes[0].place
+    engine = place.engine
+    mine = engine.dialect, engine._compiled_cache
+    engine.dialect, engine._compiled_cache = _COMPILED.setdefault(engine.dialect.driver, mine)
 
 
 def _tenant(connection: Connection, story: Story, now_ms: int) -> tuple[str, str]:

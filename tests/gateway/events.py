@@ -22,6 +22,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
 
+from app.db import prepared
+
 Fault = Callable[["Events"], None]
 """What happens at the last event that was met, before it or instead of it."""
 
@@ -124,9 +126,11 @@ def counting(events: Events) -> Iterator[None]:
     def before_statement(_c: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         events.meet("statement", " ".join(statement.split()[:3]))
 
-    def before_connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
-        if "isolation_level" in options:  # the writer of SQLite: its savepoints go past SQLAlchemy
-            options["factory"] = _with_savepoints(events)
+    send = prepared._send
+
+    def counted_send(driver: Any, sql: str, parameters: Any) -> Any:
+        events.meet("statement", " ".join(sql.split()[:3]))
+        return send(driver, sql, parameters)
 
     commit: Callable[[DefaultDialect, Any], None] = DefaultDialect.do_commit
 
@@ -155,22 +159,11 @@ def counting(events: Events) -> Iterator[None]:
         return await handle(transport, request)
 
     event.listen(Engine, "before_cursor_execute", before_statement)
-    event.listen(Engine, "do_connect", before_connect)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(DefaultDialect, "do_commit", do_commit)
+            patch.setattr(prepared, "_send", counted_send)
             patch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", handle_request)
             yield
     finally:
         event.remove(Engine, "before_cursor_execute", before_statement)
-        event.remove(Engine, "do_connect", before_connect)
-
-
-def _with_savepoints(events: Events) -> type[sqlite3.Connection]:
-    class Counted(sqlite3.Connection):
-        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-            if not sql.startswith("PRAGMA"):
-                events.meet("savepoint", sql)
-            return super().execute(sql, *parameters)
-
-    return Counted

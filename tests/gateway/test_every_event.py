@@ -33,10 +33,7 @@ BATCH = 8  # stories that end badly before the gateway that mends them starts; o
 PARTS = 10
 """Of a story's events, each a test of its own: they run side by side, and `make test` runs the first."""
 LEAST = 40  # events of a story: with fewer, nobody would count
-KINDS = {
-    "sqlite": {"statement", "savepoint", "commit", "network"},
-    "postgresql": {"statement", "commit", "network"},
-}
+KINDS = {"statement", "commit", "network"}
 
 Play = Callable[[list[Story]], Awaitable[None]]
 """Tells stories, each with a fault at its event."""
@@ -120,13 +117,12 @@ async def holds(
     whole = Story(Path(theatre.folder) / "whole.jsonl", jobs)
     await play([whole])
     assert await what_is_wrong(theatre, [whole]) == []
-    dialect = theatre.database_url.partition(":")[0]
-    assert {event.partition(":")[0] for event in whole.events} == KINDS[dialect]
+    assert {event.partition(":")[0] for event in whole.events} == KINDS
     assert len(whole.events) >= LEAST
     record_property("events", len(whole.events))
     first, step = 1 + part * step, step * PARTS
     ended, wrong = await at_every_event(theatre, jobs, play, first=first, step=step)
-    assert not wrong, f"{dialect}:\n" + "\n".join(wrong)
+    assert not wrong, "\n".join(wrong)
     assert [story.fault for story in ended] == whole.events[first - 1 :: step]
     return {told["status"] for story in ended for told in story.told}
 

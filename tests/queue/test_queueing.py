@@ -524,16 +524,16 @@ class TestLoop:
         await world.gateway.db.write(backlog.pause, ["test"], 1)
         waiting = await world.submitted("queued")
         await world.gateway.db.write(backlog.pause, ["test"], None)
-        write = Database.write
+        write = Database.write_for
 
-        async def unheard(db: Database, fn: Any, *given: Any, **more: Any) -> Any:
-            done = await write(db, fn, *given, **more)
+        async def unheard(db: Database, tenant_id: str, fn: Any, *given: Any, **more: Any) -> Any:
+            done = await write(db, tenant_id, fn, *given, **more)
             if fn is dequeue.dequeue:
                 monkeypatch.undo()
                 raise Problem(DATABASE_UNAVAILABLE, "cut off")
             return done
 
-        monkeypatch.setattr(Database, "write", unheard)
+        monkeypatch.setattr(Database, "write_for", unheard)
         with pytest.raises(Problem):
             await world.gateway.dispatch_loop.run_once()
         await until(lambda: not len(world.gateway.tasks))

@@ -39,7 +39,7 @@ async def test_a_server_without_its_database_is_alive_but_not_ready(
     async def away(*_: Any, **__: Any) -> None:
         raise world.gateway.db._unavailable(OSError("the disk is gone"))
 
-    for name in ("read", "write", "check_writes"):
+    for name in ("read", "write", "write_for", "check_writes"):
         monkeypatch.setattr(engine.Database, name, away)
     answer = await world.client.get("/readyz")
     problem_of(answer, 503, "database_unavailable")

@@ -101,8 +101,8 @@ class Dispatcher:
             one.choice(now_ms, queueable=generation.queueable) for one in left if one.health.may_submit
         ]
         try:
-            return await self.db.write(
-                reassign_credential, generation.id, choices, self.policy, now_ms=now_ms
+            return await self.db.write_for(
+                generation.tenant_id, reassign_credential, generation.id, choices, self.policy, now_ms=now_ms
             )
         except Problem:
             return None
@@ -187,7 +187,8 @@ class Dispatcher:
             with Aside("the evidence of a submit"):
                 kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
-                recorded = await self.db.write(
+                recorded = await self.db.write_for(
+                    generation.tenant_id,
                     record_outcome,
                     generation.id,
                     outcome,

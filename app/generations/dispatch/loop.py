@@ -163,7 +163,8 @@ class DispatchLoop:
     ) -> Generation | NotDequeued:
         attempt = secrets.token_hex(16)
         try:
-            return await self.db.write(
+            return await self.db.write_for(
+                flow.tenant_id,
                 dequeue.dequeue,
                 mode,
                 flow,

@@ -69,7 +69,8 @@ class Canceller:
         return await self.tracker.apply(generation, observation)
 
     async def _cancel_held(self, generation: Generation) -> Generation:
-        cancelled = await self.tracker.db.write(
+        cancelled = await self.tracker.db.write_for(
+            generation.tenant_id,
             advance,
             generation.id,
             State.CANCELLED,

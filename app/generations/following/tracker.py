@@ -136,7 +136,8 @@ class Tracker:
     async def _apply(
         self, generation: Generation, observation: Observation, now_ms: int, *, retry_after_s: int
     ) -> Generation:
-        changed = await self.db.write(
+        changed = await self.db.write_for(
+            generation.tenant_id,
             apply_observation,
             generation.id,
             observation,

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from app.auth.keys import Mode
 from app.db.states import QUEUED_WITH_DEADLINE, state_is
 from app.db.tables import credentials, generations, queues, tenants, turns
+from app.db.writer import commit_soon
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.queue.fair import Flow, ahead_of
@@ -204,6 +205,7 @@ def join(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits
         Problem: QUEUE_FULL, GATEWAY_QUEUE_FULL.
 
     """
+    commit_soon(connection)
     connection.execute(_LOCK, {"of_mode": mode})  # concurrent joins of a mode run one after another
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
     max_queued = tenant_queue(connection, tenant_id, mode, limits).max_queued
@@ -235,6 +237,7 @@ def count_leaving(connection: Connection, generation: Generation) -> None:
 
 def charge_flow(connection: Connection, mode: Mode, flow: Flow) -> None:
     """Charges a flow for the generation that was dequeued, and moves the virtual time on."""
+    commit_soon(connection)
     virtual = connection.execute(_LOCK, {"of_mode": mode}).one().virtual
     starts_at = flow.starts_at(virtual)
     of_queue = {"tenant": flow.tenant_id, "of_mode": mode}

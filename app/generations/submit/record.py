@@ -151,33 +151,58 @@ class Admission:
             intent.amounts,
             intent.queueable,
         )
+        began: list[int] = []
         came = next(self._ticket)
-        async with self.db.serialized(intent.tenant_id):
-            began = next(self._ticket)
-            decided, standings = self._refusals.get(question, (-1, ()))
-            if came < decided and (against := violated(standings, queueable=intent.queueable)):
-                return await self._earlier(intent, refusal(standings, against))
-            try:
-                return await self.db.write(
-                    record, intent, policy, now_ms=now_ms, lease_until_ms=lease_until_ms
-                )
-            except QuotaProblem as problem:
-                self._remember(question, began, problem.standings)
-                raise
+        try:
+            return await self.db.write_for(
+                intent.tenant_id,
+                self._decide,
+                intent,
+                policy,
+                question,
+                came=came,
+                began=began,
+                now_ms=now_ms,
+                lease_until_ms=lease_until_ms,
+            )
+        except QuotaProblem as problem:
+            if began:
+                self._remember(question, began[-1], problem.standings)
+            raise
 
-    async def _earlier(self, intent: SubmitIntent, problem: QuotaProblem) -> Recorded:
-        """Returns what an earlier submit with the same key made, or raises the problem.
-
-        A repetition uses no quota, so it is not refused.
-        """
-        if (key := intent.idempotency_key) is not None:
-            existing = await self.db.read(idempotency.find_earlier, intent, key)
-            if existing is not None:
-                return Recorded(existing, is_new=False)
-        raise problem
+    def _decide(
+        self,
+        connection: Connection,
+        intent: SubmitIntent,
+        policy: SubmitPolicy,
+        question: _Question,
+        *,
+        came: int,
+        began: list[int],
+        now_ms: int,
+        lease_until_ms: int,
+    ) -> Recorded:
+        """Repeats the last refusal of this question, where the submit came before that was decided."""
+        decided, standings = self._refusals.get(question, (-1, ()))
+        if came < decided and (against := violated(standings, queueable=intent.queueable)):
+            return _earlier(connection, intent, refusal(standings, against))
+        began.append(next(self._ticket))
+        return record(connection, intent, policy, now_ms=now_ms, lease_until_ms=lease_until_ms)
 
     def _remember(self, question: _Question, began: int, standings: Sequence[Standing]) -> None:
         self._refusals[question] = (began, standings)
         self._refusals.move_to_end(question)
         while len(self._refusals) > _MAX_REMEMBERED:
             self._refusals.popitem(last=False)
+
+
+def _earlier(connection: Connection, intent: SubmitIntent, problem: QuotaProblem) -> Recorded:
+    """Returns what an earlier submit with the same key made, or raises the problem.
+
+    A repetition uses no quota, so it is not refused.
+    """
+    if (key := intent.idempotency_key) is not None:
+        existing = idempotency.find_earlier(connection, intent, key)
+        if existing is not None:
+            return Recorded(existing, is_new=False)
+    raise problem

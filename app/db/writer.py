@@ -1,0 +1,234 @@
+"""Group commit: the threads through which every write of this process goes, on either database.
+
+Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with the
+same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one transaction, each
+in a SAVEPOINT of its own: an error rolls back its own function alone, and every caller is answered only after the
+COMMIT.
+
+Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is its
+own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a key and so
+may lock anything, is the last of its transaction.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.db.outage import TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
+from app.db.prepared import execute
+
+_MAX_TRIES: Final = 5
+_LAST: Final = "reelgate.last"
+
+
+class Place(Protocol):
+    """Where a lane writes. `max_group` functions share a transaction at most."""
+
+    max_group: int
+    locks_rows: bool
+    """Whether other transactions write at the same time, so that the order of locks matters."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Begins a transaction; commits it at the end of the block, or rolls it back where that raises."""
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Returns whether nothing more can be done in a transaction in which a statement failed so."""
+
+    def cut(self) -> None:
+        """Ends what goes on here, which has not been answered for too long. It is called from any thread."""
+
+    def close(self) -> None:
+        """Closes the connection."""
+
+
+def commit_soon(connection: Connection) -> None:
+    """Lets nobody else join this transaction: it has locked rows that transactions of other keys want too."""
+    connection.info[_LAST] = True
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    function: Callable[[Connection], Any]
+    future: "asyncio.Future[Any]"
+    key: str | None
+    result: Any = None
+    error: BaseException | None = None
+    begun: bool = False
+    _turns: "count[int]" = field(default_factory=count)
+
+    def claim(self) -> bool:
+        """Returns True once: to the lane that begins, or to the caller who gives up before."""
+        return next(self._turns) == 0
+
+    def may_run(self) -> bool:
+        """Claims the work for its lane, at the first try."""
+        self.begun = self.begun or self.claim()
+        return self.begun
+
+
+class Writer:
+    """Writes through the lanes of these places.
+
+    A caller waits for `answer_s` seconds at most, where that is not None.
+    """
+
+    def __init__(self, places: list[Place], *, answer_s: float | None = None) -> None:
+        self._lanes = [_Lane(place, f"writer-{number}") for number, place in enumerate(places)]
+        self._answer_s = answer_s
+
+    async def run(self, function: Callable[[Connection], Any], key: str | None = None) -> Any:
+        """Returns the function's result, once it is committed.
+
+        Raises:
+            NotBegunError: the database cannot serve, and the function has not run.
+            Exception: what the function raised; or why its transaction failed.
+
+        """
+        work = _Work(function, asyncio.get_running_loop().create_future(), key)
+        lane = self._lane_of(key)
+        lane.put(work)
+        try:
+            async with asyncio.timeout(self._answer_s) as bound:
+                return await work.future
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            if work.claim():
+                raise NotBegunError("no turn in time") from None
+            lane.place.cut()
+            raise DatabaseBusyError("no answer in time") from None
+        except asyncio.CancelledError:
+            work.claim()  # what has not begun need not begin
+            raise
+        except Exception as error:
+            outage = outage_of(error)
+            if work.begun or outage is None:
+                raise
+            raise NotBegunError(words_of(error), outage) from error
+
+    async def close(self) -> None:
+        """Finishes what waits, then closes."""
+        for lane in self._lanes:
+            lane.close()
+        await asyncio.gather(*(asyncio.to_thread(lane.thread.join, self._answer_s) for lane in self._lanes))
+
+    def _lane_of(self, key: str | None) -> "_Lane":
+        if key is None:
+            return min(self._lanes, key=lambda lane: len(lane.waiting))
+        return self._lanes[hash(key) % len(self._lanes)]
+
+
+class _Lane:
+    """One thread, and what waits for it."""
+
+    def __init__(self, place: Place, name: str) -> None:
+        self.place = place
+        self.waiting: deque[_Work] = deque()
+        self._bell = threading.Event()
+        self._gate = threading.Lock()
+        self._closed = False
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self.thread.start()
+
+    def put(self, work: _Work) -> None:
+        with self._gate:  # nothing may be put here after the end
+            if self._closed:
+                raise DatabaseBusyError("the writer is closed")
+            self.waiting.append(work)
+        self._bell.set()
+
+    def close(self) -> None:
+        with self._gate:
+            self._closed = True
+        self._bell.set()
+
+    def _serve(self) -> None:
+        while not self._closed or self.waiting:
+            self._bell.wait()
+            self._bell.clear()
+            while self.waiting:
+                group = self._gather()
+                rest = self._commit_together(group)
+                self.waiting.extendleft(reversed(rest))
+                _answer(group[: len(group) - len(rest)])
+            if self._closed:
+                self._bell.set()
+        self.place.close()
+
+    def _gather(self) -> list[_Work]:
+        group: list[_Work] = []
+        while self.waiting and len(group) < self.place.max_group:
+            group.append(self.waiting.popleft())
+            if self.place.locks_rows and group[-1].key is None:
+                break
+        return sorted(group, key=lambda work: (work.key is None, work.key or ""))
+
+    def _commit_together(self, group: list[_Work], tries: int = 1) -> list[_Work]:
+        """Runs the functions and commits; returns those whose turn has not come."""
+        left = deque(group)
+        try:
+            with self.place.transaction() as connection:
+                while left:
+                    work = left.popleft()
+                    if len(group) == 1 and work.may_run():
+                        work.result = work.function(connection)
+                    elif work.may_run():
+                        self._run_in_savepoint(connection, work)
+                    if connection.info.pop(_LAST, False) and self.place.locks_rows:
+                        break
+        except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
+            began = [work for work in group if work not in left]
+            if _is_worth_repeating(error) and tries < _MAX_TRIES:
+                for work in began:  # one by one, so that they hold up nobody else
+                    work.result = work.error = None
+                    self._commit_together([work], tries + 1)
+                return list(left)
+            for work in group:
+                work.result, work.error = None, error
+            return []
+        return list(left)
+
+    def _run_in_savepoint(self, connection: Connection, work: _Work) -> None:
+        execute(
+            connection, "SAVEPOINT one"
+        )  # inside that of the function before: to release it is a trip more
+        try:
+            work.result = work.function(connection)
+        except BaseException as error:
+            if self.place.is_lost(error):
+                raise
+            execute(connection, "ROLLBACK TO SAVEPOINT one")
+            work.result, work.error = None, error
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in TRY_AGAIN
+
+
+def _answer(works: list[_Work]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+    for work in works:
+        by_loop.setdefault(work.future.get_loop(), []).append(work)
+    for loop, own in by_loop.items():
+        with suppress(RuntimeError):  # that loop is closed: nobody awaits the result
+            loop.call_soon_threadsafe(_resolve, own)
+
+
+def _resolve(works: list[_Work]) -> None:
+    for work in works:
+        if work.future.done():
+            continue
+        if work.error is None:
+            work.future.set_result(work.result)
+        elif isinstance(work.error, StopIteration):  # a future accepts any exception but this one
+            work.future.set_exception(RuntimeError(repr(work.error)))
+        else:
+            work.future.set_exception(work.error)
