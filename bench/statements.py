@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from unittest.mock import patch
 
 from sqlalchemy import Connection, event, text
 
 from app.auth import client_tokens, keys
+from app.db import prepared
 from app.generations import events, leases, store, token_limits
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
@@ -23,6 +25,7 @@ HOUR_MS: Final = 3_600_000
 _LISTED = "ix_generations_listed"
 _BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
+_PLACE: Final = re.compile(r"\$(\d+)")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
 _SMALL: Final = ("due", "ANY_subquery", "step")  # subqueries of a statement, which its LIMIT keeps small
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
@@ -98,7 +101,7 @@ def _search(index: str, wanted: Callable[[Draw], dict[str, Any]]) -> Statement:
 
 
 def _number(connection: Connection, draw: Draw) -> Any:
-    return connection.execute(events._NEXT_NUMBER["live"], {"of_tenant": draw.tenant})  # noqa: SLF001
+    return events._NEXT_NUMBER["live"].one(connection, {"of_tenant": draw.tenant})  # noqa: SLF001
 
 
 STATEMENTS: Final[dict[str, Statement]] = {
@@ -248,15 +251,15 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "leases.touch_all": Statement(lambda c, d: leases.record_polls(c, [_note(d)]), "pk_generations"),
     "leases.release": Statement(lambda c, d: leases.release(c, d.live, now_ms=d.now_ms), "pk_generations"),
     "account._LIMITS_OF_MODEL": Statement(
-        lambda c, d: c.execute(account._LIMITS_OF_MODEL, d.scope),  # noqa: SLF001
+        lambda c, d: account._LIMITS_OF_MODEL.all(c, d.scope),  # noqa: SLF001
         "pk_quota_limits",
     ),
     "account._USAGE_OF_MODEL": Statement(
-        lambda c, d: c.execute(account._USAGE_OF_MODEL, d.scope),  # noqa: SLF001
+        lambda c, d: account._USAGE_OF_MODEL.all(c, d.scope),  # noqa: SLF001
         "pk_quota_usage",
     ),
     "account._USAGE": Statement(
-        lambda c, d: c.execute(account._USAGE, d.scope),  # noqa: SLF001
+        lambda c, d: account._USAGE.all(c, d.scope),  # noqa: SLF001
         "pk_quota_usage",
     ),
     "ledger.entries of a tenant": Statement(
@@ -295,10 +298,21 @@ def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
     def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
         statements.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
+    send = prepared._send  # noqa: SLF001
+
+    def keep_prepared(driver: Any, own_sql: str, own_parameters: Any) -> Any:
+        sql, parameters = own_sql, own_parameters
+        if connection.dialect.name == "postgresql":  # by names, as psycopg takes them
+            sql = _PLACE.sub(r"%(p\1)s", sql)
+            parameters = {f"p{place}": value for place, value in enumerate(parameters, 1)}
+        statements.append((sql, parameters))
+        return send(driver, own_sql, own_parameters)
+
     connection.execute(text("SELECT 1"))  # begins the transaction, so that its BEGIN is not captured
     event.listen(connection, "before_cursor_execute", keep)
     try:
-        STATEMENTS[name].run(connection, draw)
+        with patch.object(prepared, "_send", keep_prepared):
+            STATEMENTS[name].run(connection, draw)
     finally:
         event.remove(connection, "before_cursor_execute", keep)
     return statements[STATEMENTS[name].which]

@@ -7,6 +7,7 @@ parameters are kept. Errors are those that SQLAlchemy raises.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -74,6 +75,7 @@ class Prepared:
         return execute(connection, sql, order({**constants, **parameters} if constants else parameters))
 
 
+@lru_cache(maxsize=64)
 def inserting(table: Table, *names: str) -> Prepared:
     """Returns the statement that inserts a row, with these columns as parameters."""
     return Prepared(insert(table).inline().values({name: bindparam(name) for name in names}))

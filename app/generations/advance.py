@@ -2,10 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
+from app.db.prepared import Prepared
 from app.db.tables import ERROR_CODE_LENGTH, generations
 from app.generations import events, leases, store
 from app.generations.leases import PollRecord
@@ -18,17 +20,9 @@ from app.quotas import ledger
 from app.quotas.account import Owner
 from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
 
-_SWAP = (
-    update(generations)
-    .where(
-        generations.c.id == bindparam("of_id"),
-        generations.c.state.in_(bindparam("from_states", expanding=True)),
-        generations.c.version <= bindparam("max_version"),
-    )
-    .values(version=generations.c.version + 1)
-    .returning(generations)
+_SET_CHARGE = Prepared(
+    update(generations).where(generations.c.id == bindparam("of_id")).values(charge=bindparam("now_charge"))
 )
-_SET_CHARGE = update(generations).where(generations.c.id == bindparam("of_id"))
 FIRST_POLL_MS = 1000  # after RunComfy accepted the job: none ends sooner
 _SENDING_IS_OVER = frozenset({State.IN_QUEUE, State.REJECTED, State.UNKNOWN, State.CANCELLED, State.EXPIRED})
 _ANY_VERSION = 2**31 - 1
@@ -100,15 +94,11 @@ def advance(
     if to in TERMINAL:
         values |= {"finished_at_ms": now_ms, "queue_position": None}
     values = {"lease_until_ms": None, **values, "state": to, "changed_at_ms": now_ms, "stale_reason": None}
-    row = connection.execute(
-        _SWAP,
-        {
-            "of_id": generation_id,
-            "from_states": sorted(allowed),
-            "max_version": _ANY_VERSION if up_to_version is None else up_to_version,
-            **values,
-        },
-    ).one_or_none()
+    which = {
+        "of_id": generation_id,
+        "max_version": _ANY_VERSION if up_to_version is None else up_to_version,
+    }
+    row = _swap(frozenset(allowed), frozenset(values)).one_or_none(connection, which | values)
     if row is None:
         return None
     generation = store.generation_of(row)
@@ -131,6 +121,21 @@ def _code_of(error: Any) -> str | None:
     return text if is_storable(text) else None
 
 
+@lru_cache(maxsize=256)
+def _swap(allowed: frozenset[State], columns: frozenset[str]) -> Prepared:
+    """Returns the statement that sets these columns of a row, where its state is one of those allowed."""
+    return Prepared(
+        update(generations)
+        .where(
+            generations.c.id == bindparam("of_id"),
+            store.is_in(sorted(allowed)),
+            generations.c.version <= bindparam("max_version"),
+        )
+        .values({name: bindparam(name) for name in sorted(columns)} | {"version": generations.c.version + 1})
+        .returning(generations)
+    )
+
+
 def _end_hold(
     connection: Connection, generation: Generation, *, spent: bool | None, now_ms: int
 ) -> Generation:
@@ -140,7 +145,7 @@ def _end_hold(
     if not ends or (hold := generation.hold) is None:
         return generation
     charge = ledger.end(connection, hold, spent=settles if spent is None else spent, now_ms=now_ms)
-    connection.execute(_SET_CHARGE, {"of_id": generation.id, "charge": charge})
+    _SET_CHARGE.run(connection, {"of_id": generation.id, "now_charge": charge})
     return replace(generation, charge=charge)
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
+from app.db.prepared import Prepared, inserting
 from app.db.tables import generation_events, tenants
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -28,13 +29,14 @@ class Event:
     number: int = 0
 
 
-# Built once: SQLAlchemy spends more time building a statement than SQLite spends running it.
-_INSERT_EVENT = insert(generation_events)
+_INSERT_EVENT = inserting(generation_events, *generation_events.c.keys())
 _NEXT_NUMBER = {
-    column.name.removesuffix("_events"): update(tenants)
-    .where(tenants.c.id == bindparam("of_tenant"))
-    .values({column: column + 1})
-    .returning(column)
+    column.name.removesuffix("_events"): Prepared(
+        update(tenants)
+        .where(tenants.c.id == bindparam("of_tenant"))
+        .values({column: column + 1})
+        .returning(column)
+    )
     for column in (tenants.c.live_events, tenants.c.test_events)
 }
 _EVENTS_AFTER = (
@@ -55,11 +57,9 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
     It updates, and so locks, the tenant's row until the commit: nobody can read an event number while a lower
     one is still uncommitted.
     """
-    number = connection.execute(
-        _NEXT_NUMBER[generation.mode], {"of_tenant": generation.tenant_id}
-    ).scalar_one()
-    connection.execute(
-        _INSERT_EVENT,
+    (number,) = _NEXT_NUMBER[generation.mode].one(connection, {"of_tenant": generation.tenant_id})
+    _INSERT_EVENT.run(
+        connection,
         {
             "generation_id": generation.id,
             "version": generation.version,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from app.db.prepared import Prepared
 from app.db.states import FOLLOWED
 from app.db.tables import generations
 from app.generations.store import Generation, generation_of, is_in
@@ -29,14 +30,14 @@ _DUE = (
     .cte("due")
 )
 _LEASED: dict[str, Any] = {"lease_until_ms": bindparam("until_ms"), "next_poll_at_ms": bindparam("until_ms")}
-_CLAIM_DUE = (
+_CLAIM_DUE = Prepared(
     update(generations)
     .where(generations.c.id.in_(select(_DUE.c.id)), _IS_FOLLOWED)
     .values(_LEASED)
     .returning(generations)
 )
 _IS_ONE = generations.c.id == bindparam("of_id")
-_CLAIM = (
+_CLAIM = Prepared(
     update(generations)
     .where(
         _IS_ONE,
@@ -72,7 +73,8 @@ _TOUCH = (
         }
     )
 )
-_TOUCH_ONE = _TOUCH.returning(generations)
+_TOUCH_ONE = Prepared(_TOUCH.returning(generations))
+_TOUCH_ALL = Prepared(_TOUCH)
 _RELEASE = (
     update(generations)
     .where(_IS_ONE, _IS_FOLLOWED)
@@ -115,14 +117,15 @@ def record_poll(connection: Connection, record: PollRecord) -> Generation | None
 
     Returns the updated generation, or None where its version or state has changed since it was read.
     """
-    row = connection.execute(_TOUCH_ONE, record.parameters).one_or_none()
+    row = _TOUCH_ONE.one_or_none(connection, record.parameters)
     return None if row is None else generation_of(row)
 
 
 def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
     """Records many polls in one batch, each as `record_poll` does."""
     # In one fixed order, so that two replicas that record the same rows cannot deadlock.
-    connection.execute(_TOUCH, [one.parameters for one in sorted(records, key=lambda one: one.generation_id)])
+    in_order = sorted(records, key=lambda one: one.generation_id)
+    _TOUCH_ALL.run_many(connection, [one.parameters for one in in_order])
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:
@@ -149,8 +152,8 @@ def claim_due(
 
     No other caller is given one of them until `lease_until_ms`.
     """
-    rows = connection.execute(
-        _CLAIM_DUE,
+    rows = _CLAIM_DUE.all(
+        connection,
         {"of_credential": credential, "now_ms": now_ms, "until_ms": lease_until_ms, "most": limit},
     )
     return [generation_of(row) for row in rows]
@@ -170,8 +173,8 @@ def claim(
     Returns None otherwise. A last poll in the future, or a lease that ends more than `max_lease_ms` from now,
     was written before the clock was set back, and is disregarded.
     """
-    row = connection.execute(
-        _CLAIM,
+    row = _CLAIM.one_or_none(
+        connection,
         {
             "of_id": generation_id,
             "now_ms": now_ms,
@@ -179,7 +182,7 @@ def claim(
             "before_ms": polled_before_ms,
             "furthest_ms": now_ms + max_lease_ms,
         },
-    ).one_or_none()
+    )
     return None if row is None else generation_of(row)
 
 

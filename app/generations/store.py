@@ -7,7 +7,6 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     bindparam,
     delete,
     func,
@@ -22,6 +21,7 @@ from sqlalchemy import insert as insert_into
 from app.auth.callers import NOBODY, Caller
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
+from app.db.prepared import Prepared, inserting
 from app.db.states import state_in, state_is
 from app.db.tables import generations, unsent_inputs, upkeep_positions
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
@@ -209,17 +209,19 @@ class Generation:
 
 
 # Built once: SQLAlchemy spends more time building a statement than SQLite spends running it.
-_INSERT = insert_into(generations).returning(generations)
-_BY_ID = select(generations).where(generations.c.id == bindparam("id"))
-_BY_KEY = select(generations).where(
-    generations.c.tenant_id == bindparam("tenant"),
-    generations.c.key_space == bindparam("space"),
-    generations.c.idempotency_key == bindparam("key"),
+_ONE = select(generations).where(generations.c.id == bindparam("id"))
+_BY_ID = Prepared(_ONE)
+_BY_ID_AND_TENANT = Prepared(_ONE.where(generations.c.tenant_id == bindparam("tenant")))
+_BY_KEY = Prepared(
+    select(generations).where(
+        generations.c.tenant_id == bindparam("tenant"),
+        generations.c.key_space == bindparam("space"),
+        generations.c.idempotency_key == bindparam("key"),
+    )
 )
 _KEEP_UNSENT = insert_into(unsent_inputs)
 _UNSENT = select(unsent_inputs.c.input).where(unsent_inputs.c.generation_id == bindparam("of_id"))
 _FORGET_UNSENT = delete(unsent_inputs).where(unsent_inputs.c.generation_id == bindparam("of_id"))
-_BY_ID_AND_TENANT = _BY_ID.where(generations.c.tenant_id == bindparam("tenant"))
 
 
 def is_in(states: Collection[State]) -> ColumnElement[Any]:
@@ -242,7 +244,7 @@ _IS_LIVE = is_in(IN_FLIGHT)
 COUNTS_AS_LIVE = or_(
     generations.c.state != State.UNKNOWN, generations.c.changed_at_ms >= bindparam("since_ms")
 )
-_IN_FLIGHT = (
+_IN_FLIGHT = Prepared(
     select(generations.c.root_kid, generations.c.model_id, func.count())
     .where(
         generations.c.tenant_id == bindparam("tenant"),
@@ -253,7 +255,7 @@ _IN_FLIGHT = (
     .group_by(generations.c.root_kid, generations.c.model_id)
 )
 
-_LIVE_OF_CREDENTIAL = (
+_LIVE_OF_CREDENTIAL = Prepared(
     select(func.count())
     .select_from(generations)
     .where(generations.c.credential == bindparam("of_credential"), _IS_LIVE, COUNTS_AS_LIVE)
@@ -291,45 +293,43 @@ def insert(
     """
     whole = intent.input_json.decode()
     input_text = abridged(whole)
-    row = connection.execute(
-        _INSERT,
-        {
-            "id": intent.generation_id,
-            "tenant_id": intent.tenant_id,
-            "kid": intent.kid,
-            "mode": intent.mode,
-            "model_id": intent.model_id,
-            "credential": credential,
-            "input": input_text,
-            "media": to_column(intent.media),
-            "price_microcredits": intent.amounts.microcredits,
-            "output_seconds": intent.amounts.output_seconds,
-            "price_version": intent.price_version,
-            "state": state,
-            "version": 1,
-            "idempotency_key": intent.idempotency_key,
-            "fingerprint": intent.fingerprint,
-            "trace_id": intent.trace_id,
-            "root_kid": intent.payer.kid,
-            "quota_day": quota_day,
-            "settles_in": intent.settles_in,
-            "charge": Charge.HELD,
-            "created_at_ms": now_ms,
-            "changed_at_ms": now_ms,
-            "lease_until_ms": lease_until_ms,
-            "ticket": ticket,
-            "sent_at_ms": None if state is State.ACCEPTED else now_ms,
-            "start_deadline_ms": intent.start_deadline_ms,
-            "token_id": intent.payer.token_id or None,
-            "end_user": intent.payer.end_user or None,
-            "key_space": intent.key_space,
-            "caller_address": intent.caller.address,
-            "user_agent": intent.caller.user_agent,
-        },
-    ).one()
+    values = {
+        "id": intent.generation_id,
+        "tenant_id": intent.tenant_id,
+        "kid": intent.kid,
+        "mode": intent.mode,
+        "model_id": intent.model_id,
+        "credential": credential,
+        "input": input_text,
+        "media": to_column(intent.media),
+        "price_microcredits": intent.amounts.microcredits,
+        "output_seconds": intent.amounts.output_seconds,
+        "price_version": intent.price_version,
+        "state": state,
+        "version": 1,
+        "idempotency_key": intent.idempotency_key,
+        "fingerprint": intent.fingerprint,
+        "trace_id": intent.trace_id,
+        "root_kid": intent.payer.kid,
+        "quota_day": quota_day,
+        "settles_in": intent.settles_in,
+        "charge": Charge.HELD,
+        "created_at_ms": now_ms,
+        "changed_at_ms": now_ms,
+        "lease_until_ms": lease_until_ms,
+        "ticket": ticket,
+        "sent_at_ms": None if state is State.ACCEPTED else now_ms,
+        "start_deadline_ms": intent.start_deadline_ms,
+        "token_id": intent.payer.token_id or None,
+        "end_user": intent.payer.end_user or None,
+        "key_space": intent.key_space,
+        "caller_address": intent.caller.address,
+        "user_agent": intent.caller.user_agent,
+    }
+    inserting(generations, *values).run(connection, values)
     if ticket is not None and input_text != whole:
         connection.execute(_KEEP_UNSENT, {"generation_id": intent.generation_id, "input": whole})
-    return generation_of(row)
+    return _generation(_UNSET | values)
 
 
 def with_unsent_input(connection: Connection, generation: Generation) -> Generation:
@@ -372,9 +372,9 @@ def find(connection: Connection, generation_id: str, tenant_id: str | None) -> G
     if not is_storable(generation_id):
         return None
     if tenant_id is None:
-        row = connection.execute(_BY_ID, {"id": generation_id}).one_or_none()
+        row = _BY_ID.one_or_none(connection, {"id": generation_id})
     else:
-        row = connection.execute(_BY_ID_AND_TENANT, {"id": generation_id, "tenant": tenant_id}).one_or_none()
+        row = _BY_ID_AND_TENANT.one_or_none(connection, {"id": generation_id, "tenant": tenant_id})
     return None if row is None else generation_of(row)
 
 
@@ -393,7 +393,7 @@ def find_by_key(
 ) -> Generation | None:
     """Returns the tenant's generation with this Idempotency-Key in this namespace, or None."""
     wanted = {"tenant": tenant_id, "space": key_space, "key": idempotency_key}
-    row = connection.execute(_BY_KEY, wanted).one_or_none()
+    row = _BY_KEY.one_or_none(connection, wanted)
     return None if row is None else generation_of(row)
 
 
@@ -468,10 +468,8 @@ def in_flight(connection: Connection, owner: Owner, *, unknown_since_ms: int) ->
     An unknown generation counts if it became so at or after `unknown_since_ms`.
     """
     counts: dict[Scope, int] = {}
-    rows = connection.execute(
-        _IN_FLIGHT, {"tenant": owner.tenant_id, "of_mode": owner.mode, "since_ms": unknown_since_ms}
-    )
-    for root_kid, model_id, count in rows:
+    of_owner = {"tenant": owner.tenant_id, "of_mode": owner.mode, "since_ms": unknown_since_ms}
+    for root_kid, model_id, count in _IN_FLIGHT.all(connection, of_owner):
         # A set, because a row older than the ledger has no key: then two of its scopes equal the other two.
         for scope in set(scopes_of(root_kid or "", model_id)):
             counts[scope] = counts.get(scope, 0) + count
@@ -483,9 +481,10 @@ def live_of_credential(connection: Connection, credential: str, *, unknown_since
 
     An unknown generation counts if it became so at or after `unknown_since_ms`.
     """
-    return connection.execute(
-        _LIVE_OF_CREDENTIAL, {"of_credential": credential, "since_ms": unknown_since_ms}
-    ).scalar_one()
+    (count,) = _LIVE_OF_CREDENTIAL.one(
+        connection, {"of_credential": credential, "since_ms": unknown_since_ms}
+    )
+    return int(count)
 
 
 def durations(connection: Connection) -> list[tuple[str, int]]:
@@ -566,11 +565,23 @@ def add_evidence(connection: Connection, generation_id: str, kept: Mapping[str, 
 
 
 _FIELDS = frozenset(field.name for field in fields(Generation))
+_COLUMNS = tuple(generations.c.keys())
+_UNUSED = tuple(name for name in _COLUMNS if _TEXTS.get(name, name) not in _FIELDS)
+_RENAMED = tuple((name, text) for name, text in _TEXTS.items() if text in _FIELDS)
+_UNSET: dict[str, Any] = {**dict.fromkeys(_COLUMNS), "returns": 0}
 
 
-def generation_of(row: Row[tuple[object, ...]]) -> Generation:
-    """Returns the generation in a row of the table."""
-    values = {_TEXTS.get(name, name): value for name, value in row._mapping.items()}  # noqa: SLF001 - documented
+def generation_of(row: Sequence[Any]) -> Generation:
+    """Returns the generation in a row of the table, which has all its columns in their order."""
+    return _generation(dict(zip(_COLUMNS, row, strict=True)))
+
+
+def _generation(values: dict[str, Any]) -> Generation:
+    """Returns the generation of these columns; the dictionary is used up."""
+    for name in _UNUSED:
+        del values[name]
+    for name, text in _RENAMED:
+        values[text] = values.pop(name)
     values["state"] = State(values["state"])
     values["charge"] = None if values["charge"] is None else Charge(values["charge"])
-    return Generation(**{name: value for name, value in values.items() if name in _FIELDS})
+    return Generation(**values)

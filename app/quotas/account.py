@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.db.prepared import Prepared, inserting
 from app.db.tables import quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
 from app.kit.text import quoted
@@ -36,8 +37,9 @@ _OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # listed by P
 _PLACES = {metric: place for place, metric in enumerate(Metric)}
 _log = get_logger("quotas")
 
-_ZONE = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
-_LOCK = _ZONE.with_for_update(key_share=True)
+_OF_TENANT = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
+_ZONE = Prepared(_OF_TENANT)
+_LOCK = Prepared(_OF_TENANT.with_for_update(key_share=True))
 
 
 def _in_either(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
@@ -48,13 +50,24 @@ def _in_either(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     return column.in_([literal(""), bindparam(name)])
 
 
-_LIMITS = select(quota_limits).where(
+_OF_PAYER = (
     quota_limits.c.tenant_id == bindparam("tenant"),
     quota_limits.c.mode == bindparam("of_mode"),
     _in_either(quota_limits.c.kid, "of_kid"),
     quota_limits.c.end_user.in_([literal(""), literal(EVERY_END_USER), bindparam("of_end_user")]),
 )
-_LIMITS_OF_MODEL = _LIMITS.where(_in_either(quota_limits.c.model_id, "of_model_id"))
+_A_LIMIT = (
+    quota_limits.c.kid,
+    quota_limits.c.model_id,
+    quota_limits.c.end_user,
+    quota_limits.c.metric,
+    quota_limits.c.amount,
+    quota_limits.c.burst,
+)
+_LIMITS = Prepared(select(*_A_LIMIT).where(*_OF_PAYER))
+_LIMITS_OF_MODEL = Prepared(
+    select(*_A_LIMIT).where(*_OF_PAYER, _in_either(quota_limits.c.model_id, "of_model_id"))
+)
 _IN_FLIGHT_LIMITS = select(quota_limits).where(
     quota_limits.c.tenant_id == bindparam("tenant"),
     quota_limits.c.mode == bindparam("of_mode"),
@@ -82,10 +95,10 @@ _COLUMNS = (
     *_HELD,
     *_SPENT,
 )
-_USAGE = select(*_COLUMNS).where(*_OF_A_KEY)
-_USAGE_OF_MODEL = select(*_COLUMNS).where(*_OF_A_GENERATION)
-_INSERT_USAGE = insert(quota_usage)
-_MOVE = (
+_USAGE = Prepared(select(*_COLUMNS).where(*_OF_A_KEY))
+_USAGE_OF_MODEL = Prepared(select(*_COLUMNS).where(*_OF_A_GENERATION))
+_INSERT_USAGE = inserting(quota_usage, *quota_usage.c.keys())
+_MOVE = Prepared(
     update(quota_usage)
     .where(*_OF_A_GENERATION)
     .values({column: column + bindparam(f"more_{column.name}") for column in (*_HELD, *_SPENT)})
@@ -98,7 +111,7 @@ _THE_TOTAL = (
     quota_usage.c.end_user == bindparam("of_end_user"),
     quota_usage.c.period == TOTAL,
 )
-_SET_TAT = update(quota_usage).where(*_THE_TOTAL).values(tat_us=bindparam("now_tat_us"))
+_SET_TAT = Prepared(update(quota_usage).where(*_THE_TOTAL).values(tat_us=bindparam("now_tat_us")))
 _ADD = (
     update(quota_usage)
     .where(*_THE_TOTAL)
@@ -135,7 +148,7 @@ def open_account(
     the tenant's row is locked until the commit, so that the account may be taken from.
     """
     query = _LOCK if for_update else _ZONE
-    zone_name = connection.execute(query, {"tenant": owner.tenant_id}).scalar_one()
+    (zone_name,) = query.one(connection, {"tenant": owner.tenant_id})
     zone = zone_of(zone_name)
     periods = periods_at(now_ms, zone)
     of_payer = {
@@ -146,13 +159,13 @@ def open_account(
     }
     of_periods = {"of_month": periods.month, "of_day": periods.day}
     if model_id is None:
-        own = connection.execute(_LIMITS, of_payer)
-        rows = connection.execute(_USAGE, of_payer | of_periods)
+        own = _LIMITS.all(connection, of_payer)
+        rows = _USAGE.all(connection, of_payer | of_periods)
     else:
         of_model = {"of_model_id": model_id}
-        own = connection.execute(_LIMITS_OF_MODEL, of_payer | of_model)
-        rows = connection.execute(_USAGE_OF_MODEL, of_payer | of_model | of_periods)
-    limits = _with_defaults(_of_end_user([limit_of(row) for row in own], payer.end_user), defaults)
+        own = _LIMITS_OF_MODEL.all(connection, of_payer | of_model)
+        rows = _USAGE_OF_MODEL.all(connection, of_payer | of_model | of_periods)
+    limits = _with_defaults(_of_end_user([_limit(row) for row in own], payer.end_user), defaults)
     usage = {(Scope(*row[:3]), row[3]): _usage_of(row) for row in rows}
     return Account(payer, model_id or "", now_ms, zone.key, periods, limits, usage)
 
@@ -167,9 +180,15 @@ def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Li
     return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
 
 
-def _usage_of(row: Row[Any]) -> Usage:
+def _limit(row: Sequence[Any]) -> Limit:
+    """Returns the limit in a row of `_A_LIMIT`."""
+    kid, model_id, end_user, metric, amount, burst = row
+    return Limit(Scope(kid, model_id, end_user), Metric(metric), amount, burst)
+
+
+def _usage_of(row: Sequence[Any]) -> Usage:
     """Returns the usage in a row of `_COLUMNS`."""
-    added_microcredits, tat_us, *sums = tuple(row)[4:]
+    added_microcredits, tat_us, *sums = row[4:]
     held, spent = Amounts(*sums[: len(NAMES)]), Amounts(*sums[len(NAMES) :])
     return Usage(held, spent, added_microcredits, tat_us)
 
@@ -209,12 +228,12 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     rows = after.rows
     missing = [_row(owner, scope, period) for scope, period in rows if (scope, period) not in before.usage]
     if missing:
-        connection.execute(_INSERT_USAGE, missing)
+        _INSERT_USAGE.run_many(connection, missing)
     _move(connection, owner, after.payer, after.model_id, after.periods.day, held=amounts, spent=NOTHING)
     for scope, period in rows:
         tat_us = after.usage[scope, period].tat_us
         if period == TOTAL and tat_us is not None:
-            connection.execute(_SET_TAT, _total_of(owner, scope) | {"now_tat_us": tat_us})
+            _SET_TAT.run(connection, _total_of(owner, scope) | {"now_tat_us": tat_us})
 
 
 def end_hold(
@@ -251,7 +270,7 @@ def _move(
     change = {f"more_{name}": more for name, more in Usage(held, spent).sums.items()}
     of_payer = {"of_kid": payer.kid, "of_end_user": payer.end_user}
     of_generation = {**of_payer, "of_model_id": model_id, "of_day": day, "of_month": of_month}
-    connection.execute(_MOVE, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
+    _MOVE.run(connection, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
 
 
 def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits: int) -> None:
@@ -261,12 +280,12 @@ def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits
     """
     moved = connection.execute(_ADD, _total_of(owner, scope) | {"more": microcredits})
     if moved.rowcount == 0:
-        connection.execute(_INSERT_USAGE, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
+        _INSERT_USAGE.run(connection, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
 
 
 def lock_tenant(connection: Connection, tenant_id: str) -> None:
     """Locks the tenant's row until the commit: nobody else can change its accounts meanwhile."""
-    connection.execute(_LOCK, {"tenant": tenant_id})
+    _LOCK.all(connection, {"tenant": tenant_id})
 
 
 def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
+from app.db.prepared import inserting
 from app.db.tables import ledger_entries, quota_limits
 from app.errors import REFERENCE_CONFLICT, Problem
 from app.quotas import account
@@ -69,7 +70,21 @@ class Entry:
     reference: str | None
 
 
-_INSERT = insert(ledger_entries)
+_INSERT = inserting(
+    ledger_entries,
+    *(
+        "tenant_id",
+        "mode",
+        "kind",
+        "generation_id",
+        "kid",
+        "model_id",
+        "microcredits",
+        "at_ms",
+        "note",
+        "reference",
+    ),
+)
 
 
 def hold(connection: Connection, owner: Owner, generation_id: str, microcredits: int, *, now_ms: int) -> None:
@@ -191,8 +206,8 @@ def _append(
     note: str | None = None,
     reference: str | None = None,
 ) -> None:
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         {
             "tenant_id": owner.tenant_id,
             "mode": owner.mode,

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
+from app.db import prepared
 from app.db.engine import Database
 from app.quotas import account, ledger
 from app.quotas.account import Owner
@@ -39,12 +41,14 @@ async def test_a_change_holds_the_tenant_once(
     def changed(connection: Connection) -> list[str]:
         owner, statements = Owner(add_owner(connection)[0], "test"), []
 
-        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            statements.append(statement)
+        send = prepared._send
 
-        event.listen(connection, "before_cursor_execute", note)
-        change(connection, owner)
-        event.remove(connection, "before_cursor_execute", note)
+        def note(driver: Any, statement: str, parameters: Any) -> Any:
+            statements.append(statement)
+            return send(driver, statement, parameters)
+
+        with patch.object(prepared, "_send", note):
+            change(connection, owner)
         return statements
 
     assert sum("FROM tenants" in one for one in await db.write(changed)) == 1

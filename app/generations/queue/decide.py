@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from app.auth.keys import Mode
 from app.config import Settings
+from app.db.prepared import Prepared
 from app.db.tables import tenants, turns
 from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
@@ -64,7 +65,7 @@ def policy_of(settings: Settings) -> SubmitPolicy:
     )
 
 
-_GATE = (
+_GATE = Prepared(
     select(
         func.coalesce(turns.c.paused_at_ms, tenants.c.dispatch_paused_at_ms),
         queue.ANYBODY_OF.correlate(None).scalar_subquery(),
@@ -91,7 +92,7 @@ class Gate:
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
     """Returns the gate as a submit of this tenant and mode meets it."""
-    row = connection.execute(_GATE, {"of_mode": mode, "tenant": tenant_id}).one()
+    row = _GATE.one(connection, {"of_mode": mode, "tenant": tenant_id})
     return Gate(*(value is not None for value in row))
 
 
