@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import crossings, following, plans, probing, queueing, tokens, watching
+from bench import crossings, following, plans, probing, queueing, tokens, transactions, watching
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -23,6 +23,7 @@ _PARTS = {
     "probing": probing,
     "queueing": queueing,
     "tokens": tokens,
+    "transactions": transactions,
 }
 
 
