@@ -143,7 +143,8 @@ class Settings(BaseSettings):
         ge=1,
         le=500,
         description="The maximum number of connections to PostgreSQL (beside the one that listens for"
-        " announcements), or of SQLite readers.",
+        " announcements): two fifths to write, the others to read, at least one of each. On SQLite, of"
+        " readers.",
     )
     pepper: SecretStr | None = Field(
         default=None,

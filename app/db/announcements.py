@@ -10,6 +10,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -156,7 +157,7 @@ class Announcements:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MAX_AT_ONCE))]
             messages = [" ".join((self._sender, *announcement)) for announcement in batch]
             try:
-                await run(lambda connection, messages=messages: _notify(connection, messages))  # type: ignore[misc]
+                await run(partial(_notify, messages=messages))
             except Exception as error:  # noqa: BLE001 - whatever it is, the rows say the same
                 _log.warning(
                     "Announcements were lost; other servers read the changes later.",
@@ -204,7 +205,7 @@ class Announcements:
     async def _arrives(self, connection: "psycopg.AsyncConnection[Any]") -> bool:
         """Returns whether an announcement that is sent now reaches a connection that listens."""
         if self._run is not None:
-            await self._run(lambda other: _notify(other, [f"{self._sender} trial"]))
+            await self._run(partial(_notify, messages=[f"{self._sender} trial"]))
         return [one async for one in connection.notifies(timeout=_TRIAL_S, stop_after=1)] != []
 
 

@@ -1,7 +1,7 @@
 """Running a statement through psycopg's own binding of libpq, for what is run many times a second.
 
-A cursor of psycopg does more than is needed here, at each call: that takes three times as much of the processor. What
-is left out is left out of the parameters: they are text, whole numbers, or None.
+A cursor of psycopg does more than is needed here, at each call: that takes three times as much of the
+processor. What is left out is left out of the parameters: they are text, whole numbers, or None.
 """
 
 from collections.abc import Sequence

@@ -107,7 +107,7 @@ _OF_REFUSALS: Final = (
     ("FATAL:", REFUSED),
 )
 TRY_AGAIN: Final = frozenset({"40001", "40P01"})
-"""SQLSTATEs of a serialization failure and a deadlock: nothing was committed, and it may go well next time."""
+"""SQLSTATEs of a serialization failure and a deadlock: nothing was committed, and it may be tried again."""
 # A connection that gets one of these may answer for ever and never serve again: another one is to be made.
 _OF_THE_CONNECTION: Final = ("25006", "25P03", "26", "28", "42P05", "42501", "57P", "08")
 

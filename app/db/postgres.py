@@ -74,9 +74,10 @@ def swallowed_guards(connection: Connection) -> list[str]:
 class Postgres:
     """Opens connections to a server, and says when those that are open must not be used any more.
 
-    All connections are dropped, and `on_drop` is called, when the answer to one says that it cannot serve. So says a
-    primary that a failover has demoted: it keeps its connections, and would refuse every write on them for ever.
-    Nothing is repeated: whoever met the error hears of it. One drop a second at most, so that a standby is not stormed.
+    All connections are dropped, and `on_drop` is called, when the answer to one says that it cannot serve. So
+    says a primary that a failover has demoted: it keeps its connections, and would refuse every write on them
+    for ever. Nothing is repeated: whoever met the error hears of it. One drop a second at most, so that a
+    standby is not stormed.
     """
 
     def __init__(self, url: str) -> None:
@@ -162,10 +163,7 @@ class PostgresPlace:
         connection = self._begun()
         try:
             yield connection
-            if connection.connection.driver_connection.info.transaction_status == _FAILED:  # type: ignore[union-attr]
-                raise InternalError(
-                    "COMMIT", None, ValueError("a statement had failed, and its error was lost")
-                )
+            _check_not_failed(connection)
             connection.commit()
         except BaseException as error:
             self._kept.failed(error)
@@ -307,6 +305,14 @@ def _engine(url: str, *of_a_session: str) -> Engine:
             raise
 
     return engine
+
+
+def _check_not_failed(connection: Connection) -> None:
+    """Refuses a COMMIT that would roll back, and say nothing."""
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status == _FAILED:
+        error = ValueError("a statement had failed, and its error was not raised")
+        raise InternalError("COMMIT", None, error)
 
 
 def _begin(connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """Statements of the hot ways: compiled once for each dialect, and run on the driver's own connection.
 
-Running a statement through SQLAlchemy costs several times what the driver itself takes, for the work that it does
-at each call. Here a statement is written with SQLAlchemy like any other, and only its SQL and the order of its
-parameters are kept. Errors are those that SQLAlchemy raises.
+Running a statement through SQLAlchemy costs several times what the driver itself takes, for the work that it
+does at each call. Here a statement is written with SQLAlchemy like any other, and only its SQL and the order
+of its parameters are kept. Errors are those that SQLAlchemy raises.
 """
 
 import sqlite3

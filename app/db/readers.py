@@ -1,7 +1,8 @@
 """Readers: the threads in which every function of a read runs, on either database.
 
-Functions that wait share a trip to a thread: a reader runs what waits, one function after another, until nothing
-does. Another reader is woken where something has waited for a moment, so that no slow read holds up the others.
+Functions that wait share a trip to a thread: a reader runs what waits, one function after another, until
+nothing does. Another reader is woken where something has waited for a moment, so that no slow read holds up
+the others.
 """
 
 import asyncio
@@ -55,8 +56,8 @@ class _Read:
 class Readers:
     """At most `limit` readers, each opened when it is needed.
 
-    `wait_s` is how long a function waits for one. It may then run for `answer_s` seconds; where that is None, for as
-    long as it takes.
+    `wait_s` is how long a function waits for one. It may then run for `answer_s` seconds; where that is None,
+    for as long as it takes.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class Readers:
                 _fail(read, read.error)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wakes another reader where one function has waited for a moment, and ends what has lasted too long."""
+        """Wakes another reader where a function has waited, and ends what has lasted too long."""
         while self._asked and self._asked[0].future.done():
             self._asked.popleft()
         if not self._asked:

@@ -196,7 +196,7 @@ class SqlitePlace:
         """Does nothing: a file answers, and who waits for another process's lock stops by itself."""
 
     def close(self) -> None:
-        """Closes the connection: the last one of a file checkpoints, so that is done under the lock as well."""
+        """Closes the connection, under the lock as well: the last one of a file checkpoints."""
         with suppress(DatabaseBusyError, OSError), write_lock(self._path):
             self.engine.dispose()
 

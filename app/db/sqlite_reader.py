@@ -1,8 +1,8 @@
 """A reader of an SQLite file, by aiosqlite.
 
-SQLAlchemy's own dialect for aiosqlite goes to the connection's thread and back for every statement and every step of
-its result, which takes several times as much of the processor; and it brings SQLAlchemy's whole ORM, which a short
-command would wait for. Here functions go there whole, and use the connection as any other.
+SQLAlchemy's own dialect for aiosqlite goes to the connection's thread and back for every statement and every
+step of its result, which takes several times as much of the processor; and it brings SQLAlchemy's whole ORM,
+which a short command would wait for. Here functions go there whole, and use the connection as any other.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from app.db.sqlite import BUSY_TIMEOUT_S
 class SqliteReader:
     """A connection of aiosqlite, and an engine that has no other; see `app.db.readers.Reader`.
 
-    aiosqlite has no public name for running a function in a connection's thread, nor has it one for the connection of
-    `sqlite3`; SQLAlchemy's dialect uses the same private ones. Its minor version is pinned.
+    aiosqlite has no public name for running a function in a connection's thread, nor has it one for the
+    connection of `sqlite3`; SQLAlchemy's dialect uses the same private ones. Its minor version is pinned.
     """
 
     def __init__(self, file: Path) -> None:

@@ -1,17 +1,18 @@
 """Group commit: the threads through which every write of this process goes, on either database.
 
-Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with the
-same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one transaction, each
-in a SAVEPOINT of its own: an error rolls back its own function alone, and every caller is answered only after the
-COMMIT.
+Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with
+the same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one
+transaction, each in a SAVEPOINT of its own: an error rolls back its own function alone, and every caller is
+answered only after the COMMIT.
 
-Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is its
-own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a key and so
-may lock anything, is the last of its transaction.
+Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is
+its own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a
+key and so may lock anything, is the last of its transaction.
 """
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -22,10 +23,11 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.db.outage import TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
+from app.db.outage import LOCKED, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
 from app.db.prepared import execute
 
 _MAX_TRIES: Final = 5
+_AVOID_S: Final = 10.0
 _LAST: Final = "reelgate.last"
 
 
@@ -132,6 +134,7 @@ class _Lane:
     def __init__(self, place: Place, name: str) -> None:
         self.place = place
         self.waiting: deque[_Work] = deque()
+        self._avoided: dict[str, float] = {}  # until when
         self._bell = threading.Event()
         self._gate = threading.Lock()
         self._closed = False
@@ -178,9 +181,11 @@ class _Lane:
             with self.place.transaction() as connection:
                 while left:
                     work = left.popleft()
-                    if len(group) == 1 and work.may_run():
+                    if self._is_avoided(work) or not work.may_run():
+                        continue
+                    if len(group) == 1:
                         work.result = work.function(connection)
-                    elif work.may_run():
+                    else:
                         self._run_in_savepoint(connection, work)
                     if connection.info.pop(_LAST, False) and self.place.locks_rows:
                         break
@@ -192,7 +197,7 @@ class _Lane:
                     self._commit_together([work], tries + 1)
                 return list(left)
             for work in group:
-                work.result, work.error = None, error
+                self._failed(work, error)
             return []
         return list(left)
 
@@ -206,7 +211,22 @@ class _Lane:
             if self.place.is_lost(error):
                 raise
             execute(connection, "ROLLBACK TO SAVEPOINT one")
-            work.result, work.error = None, error
+            self._failed(work, error)
+
+    def _failed(self, work: _Work, error: BaseException) -> None:
+        work.result, work.error = None, error
+        if work.key is not None and self.place.locks_rows and outage_of(error) is LOCKED:
+            self._avoided[work.key] = time.monotonic() + _AVOID_S
+
+    def _is_avoided(self, work: _Work) -> bool:
+        """Refuses work whose key waited in vain for a lock a moment ago: it would hold up all others again."""
+        if not self._avoided or work.key not in self._avoided:
+            return False
+        if time.monotonic() > self._avoided[work.key]:
+            del self._avoided[work.key]
+            return False
+        work.error = DatabaseBusyError("somebody keeps a lock that is needed", LOCKED)
+        return True
 
 
 def _is_worth_repeating(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The lanes of the writer: functions that share a commit, each with its own result, on any number of servers."""
+"""Lanes: functions that share a commit, each with its own result, on any number of servers."""
 
 import asyncio
 import threading
@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 from sqlalchemy import Connection, select, text, update
 
+from app.db import writer
 from app.db.engine import Database, NotBegunProblem, open_database
 from app.db.tables import tenants
 from app.db.writer import commit_soon
@@ -151,9 +152,11 @@ async def test_nothing_is_begun_where_the_database_cannot_be_reached() -> None:
 
 async def test_functions_of_a_key_run_in_the_order_in_which_they_came(db: Database) -> None:
     ran: list[int] = []
-    await asyncio.gather(
-        *(db.write_for("a", lambda _, number=number: ran.append(number)) for number in range(40))
-    )
+
+    def note(_connection: Connection, number: int) -> None:
+        ran.append(number)
+
+    await asyncio.gather(*(db.write_for("a", note, number) for number in range(40)))
     assert ran == sorted(ran)
 
 
@@ -237,7 +240,7 @@ def _wait_for_the_stranger(connection: Connection, holds: threading.Event) -> No
 
 
 class _Stranger:
-    """Locks rows in an order of its own, and waits for longer than the gateway before it looks for a deadlock."""
+    """Locks rows in an order of its own, and is the last to look for a deadlock."""
 
     def __init__(self, url: str, tenant_id: str) -> None:
         import psycopg  # noqa: PLC0415 - of the PostgreSQL tests alone
@@ -270,6 +273,10 @@ async def test_a_tenant_whose_row_somebody_keeps_holds_up_no_other_for_long(
     assert isinstance(told[0], Problem)
     assert told[0].detail == "The database is locked by something else."
     assert told[1:] == [None] * (TENANTS - 1)
+    with pytest.raises(NotBegunProblem):  # without waiting again
+        await db.write_for(names[0], _count_one, names[0], [])
+    monkeypatch.setattr(writer, "_AVOID_S", 0.0)
+    db._writer._lanes[0]._avoided.clear()  # some seconds later
     await asyncio.to_thread(stranger.lock, names[0])
     await db.write_for(names[0], _count_one, names[0], [])
     assert await db.read(_counts) == {**dict.fromkeys(names, 1), "shared": 0}
