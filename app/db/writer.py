@@ -105,7 +105,8 @@ class Writer:
                 raise
             if work.claim():
                 raise NotBegunError("no turn in time") from None
-            lane.place.cut()
+            if work in lane.under_way:
+                lane.place.cut()
             raise DatabaseBusyError("no answer in time") from None
         except asyncio.CancelledError:
             work.claim()  # what has not begun need not begin
@@ -134,6 +135,7 @@ class _Lane:
     def __init__(self, place: Place, name: str) -> None:
         self.place = place
         self.waiting: deque[_Work] = deque()
+        self.under_way: list[_Work] = []
         self._avoided: dict[str, float] = {}  # until when
         self._bell = threading.Event()
         self._gate = threading.Lock()
@@ -158,8 +160,9 @@ class _Lane:
             self._bell.wait()
             self._bell.clear()
             while self.waiting:
-                group = self._gather()
+                self.under_way = group = self._gather()
                 rest = self._commit_together(group)
+                self.under_way = []
                 self.waiting.extendleft(reversed(rest))
                 _answer(group[: len(group) - len(rest)])
             if self._closed:
@@ -219,7 +222,7 @@ class _Lane:
             self._avoided[work.key] = time.monotonic() + _AVOID_S
 
     def _is_avoided(self, work: _Work) -> bool:
-        """Refuses work whose key waited in vain for a lock a moment ago: it would hold up all others again."""
+        """Refuses work whose key waited in vain for a lock a moment ago: it would hold up others again."""
         if not self._avoided or work.key not in self._avoided:
             return False
         if time.monotonic() > self._avoided[work.key]:
