@@ -22,6 +22,8 @@ class Statements:
         self._encoding = driver.info.encoding
         self._transformer = Transformer(driver)
         self._prepares = driver.prepare_threshold is not None
+        # psycopg must prepare none of its own: it follows a rollback with DEALLOCATE ALL, which would take these too.
+        driver.prepare_threshold = None
         self._names: dict[str, bytes] = {}
 
     def run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], int]:

@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from app.db import writer
 from app.db.engine import Database, NotBegunProblem, open_database
+from app.db.prepared import Prepared
 from app.db.tables import tenants
 from app.db.writer import commit_soon
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -148,6 +149,27 @@ async def test_nothing_is_begun_where_the_database_cannot_be_reached() -> None:
     with pytest.raises(NotBegunProblem):
         await away.write_for("a", add_counter)
     await away.close()
+
+
+async def test_prepared_statements_outlive_a_transaction_that_is_rolled_back(one_lane: Database) -> None:
+    """Also after statements that the driver might prepare by itself, which it would all forget then."""
+    of_all = select(tenants.c.id)
+    prepared = Prepared(of_all.where(tenants.c.id == bindparam("of_id")))
+
+    def work(connection: Connection, *, fails: bool) -> list[Any]:
+        for _ in range(10):
+            connection.execute(of_all)
+        found = prepared.all(connection, {"of_id": "nobody"})
+        if fails:
+            raise ValueError
+        return found
+
+    for fails in (False, True, False):
+        if fails:
+            with pytest.raises(ValueError):  # noqa: PT011 - that of the function
+                await one_lane.write(work, fails=fails)
+        else:
+            assert await one_lane.write(work, fails=fails) == []
 
 
 async def test_functions_of_a_key_run_in_the_order_in_which_they_came(db: Database) -> None:
