@@ -537,6 +537,20 @@ LIMIT_NOT_FOUND = Fault(
     remedy="`reelgate limits list` shows all limits; nothing was removed. REELGATE_DEFAULT_LIMITS has the"
     " defaults.",
 )
+OVERRIDE_EXISTS = Fault(
+    "override_exists",
+    409,
+    "This limit is overridden already.",
+    retryable=False,
+    remedy="End that override first (`reelgate limits end-override`), or let it end.",
+)
+OVERRIDE_NOT_FOUND = Fault(
+    "override_not_found",
+    404,
+    "There is no such override.",
+    retryable=False,
+    remedy="`reelgate limits overrides` shows those that last, and with `--ended` all of them.",
+)
 INVALID_LEDGER_ENTRY = Fault(
     "invalid_ledger_entry",
     422,

@@ -19,6 +19,7 @@ TABLES: Final = (
     "tenants",
     "api_keys",
     "quota_limits",
+    "limit_overrides",
     "quota_usage",
     "client_tokens",
     "generations",
@@ -106,6 +107,9 @@ class History:
             f" SELECT {words.kid('n')}, {words.tenant('n')}, '', 'live', '', '', '', '[]', 0 FROM {tenants}",
             "quota_limits": "tenant_id, mode, kid, model_id, metric, amount, changed_at_ms AS SELECT "
             f"{words.tenant('n')}, 'live', '', '', 'generations-total', 900000000, 0 FROM {tenants}",
+            "limit_overrides": "id, tenant_id, mode, kid, model_id, end_user, metric, amount, created_at_ms,"
+            f" until_ms AS SELECT {words.id('n')}, {words.tenant('n')}, 'live', '', '', '',"
+            f" 'generations-total', 900000000, 0, 1 FROM {tenants}",
             "client_tokens": "token_id, tenant_id, kid, mode, digest, pepper_id, created_at_ms,"
             f" expires_at_ms, end_user, visibility AS SELECT {words.hex('n')}, {words.tenant('0')},"
             f" {words.kid('0')}, 'live', '', '',"

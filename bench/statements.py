@@ -251,7 +251,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "leases.touch_all": Statement(lambda c, d: leases.record_polls(c, [_note(d)]), "pk_generations"),
     "leases.release": Statement(lambda c, d: leases.release(c, d.live, now_ms=d.now_ms), "pk_generations"),
     "account._LIMITS_OF_MODEL": Statement(
-        lambda c, d: account._LIMITS_OF_MODEL.all(c, d.scope),  # noqa: SLF001
+        lambda c, d: account._LIMITS_OF_MODEL.all(c, d.scope | {"now_ms": d.now_ms}),  # noqa: SLF001
         "pk_quota_limits",
     ),
     "account._USAGE_OF_MODEL": Statement(

@@ -222,6 +222,11 @@ def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Te
     return _tenant(row)
 
 
+def by_id(connection: Connection, tenant_id: str) -> Tenant:
+    """Returns the tenant with that id, which must exist."""
+    return _tenant(connection.execute(select(tenants).where(tenants.c.id == tenant_id)).one())
+
+
 def list_all(connection: Connection) -> list[Tenant]:
     """Returns all tenants, oldest first."""
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]

@@ -1,15 +1,18 @@
 """`reelgate limits`: listing, setting and removing limits of tenants, keys, end users and models."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from app.admin.accounts import AccountName
-from app.admin.operations import limits
+from app.admin.operations import limits, overrides
+from app.cli.keys import MOMENTS, in_utc
 from app.cli.options import EndUser, Key, Model, OneTenant, Reason, Tenant, Test
-from app.cli.session import call, call_list
+from app.cli.session import call, call_list, fail
 from app.cli.tables import AsJson, cells_of, print_json, print_limits, print_table, say, say_if_not_prepaid
-from app.documents.admin.limits import ListedLimit
+from app.documents.admin.limits import LimitOverride, ListedLimit
+from app.quotas.amounts import amount_text
 from app.quotas.metrics import SETTABLE, Metric
 
 group = typer.Typer(
@@ -86,6 +89,71 @@ def show_limits(
         print_json(found)
     else:
         print_limits(found["standings"])
+
+
+@group.command("override")
+def override_limit(
+    given: Annotated[
+        str, typer.Argument(metavar="METRIC=AMOUNT", help="As for `limits set`, such as credits-day=50.")
+    ],
+    tenant: Tenant,
+    until: Annotated[
+        datetime | None, typer.Option(formats=MOMENTS, help="The moment (UTC) at which it ends.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0.001, max=87_600, help="Or: in how many hours.")] = None,
+    key: Key = None,
+    model: Model = None,
+    end_user: EndUser = None,
+    test: Test = False,
+    reason: Reason = None,
+) -> None:
+    """Override one limit until a moment; afterwards it applies again by itself."""
+    if (until is None) == (hours is None):
+        fail("give --until or --hours.")
+    ends = in_utc(until) if hours is None else datetime.now(UTC) + timedelta(hours=hours)
+    name = AccountName(tenant=tenant, kid=key, end_user=end_user, model_id=model, test=test)
+    made = call(overrides.CREATE, name=name, override=given, until=ends, reason=reason)
+    say(
+        f"{given} until {made['until']}. To end it before: reelgate limits end-override {made['override_id']}"
+    )
+
+
+@group.command("overrides")
+def list_overrides(
+    tenant: OneTenant = None,
+    ended: Annotated[bool, typer.Option("--ended", help="Those that are over, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the overrides of limits that last."""
+    found: list[LimitOverride] = call_list(overrides.LIST, "overrides", tenant=tenant, ended=ended)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("ID", "TENANT", "MODE", "KID", "END USER", "MODEL", "METRIC", "LIMIT", "CREATED", "UNTIL"),
+        [
+            (
+                one["override_id"],
+                one["tenant"],
+                one["mode"],
+                one["kid"] or "-",
+                one["end_user"] or "-",
+                one["model_id"] or "*",
+                one["metric"],
+                "none" if one["amount"] is None else amount_text(Metric(one["metric"]).unit, one["amount"]),
+                one["created_at"],
+                one["until"],
+            )
+            for one in found
+        ],
+    )
+
+
+@group.command("end-override")
+def end_override(override_id: str, reason: Reason = None) -> None:
+    """End an override now."""
+    ended = call(overrides.END, override_id=override_id, reason=reason)
+    say(f"The override of {ended['metric']} ended at {ended['until']}.")
 
 
 @group.command("list")

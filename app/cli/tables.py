@@ -68,7 +68,7 @@ def cells_of(one: Limit) -> tuple[str, str, str, str, str]:
     if one["metric"] == Metric.CREDITS_TOTAL:  # a balance, which can be overdrawn
         left = one["limit"] - one["held"] - one["spent"]
     return (
-        shown(one["limit"]) + burst,
+        shown(one["limit"]) + burst + (" (override)" if one["override_until"] else ""),
         shown(one["held"]),
         shown(one["spent"]),
         shown(left),

@@ -438,6 +438,27 @@ quota_limits = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
+# Temporary overrides of limits: an amount in place of a limit's, or of a default's, until a moment. One that
+# is ended early has that moment as its end. Ended ones stay, to be read.
+limit_overrides = Table(
+    "limit_overrides",
+    metadata,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("kid", String(16), nullable=False),
+    Column("model_id", String(200), nullable=False),
+    Column("end_user", String(END_USER_LENGTH), nullable=False),
+    Column("metric", String(20), nullable=False),
+    Column("amount", BigInteger),
+    Column("burst", Integer),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # For every decision: the overrides that last.
+    Index("ix_limit_overrides_lasting", "tenant_id", "mode", "until_ms"),
+)
+
 # Sums of the ledger by scope and period, so that a decision reads a dozen rows, however long the history.
 quota_usage = Table(
     "quota_usage",

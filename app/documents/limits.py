@@ -45,6 +45,9 @@ class Limit(TypedDict):
     remaining: Annotated[int, keywords(minimum=0)]
     period: Annotated[str | None, keywords("The day, the month, or `total`.")]
     resets_at: Moment | None
+    override_until: Annotated[
+        Moment | None, keywords("Where `limit` is a temporary override's: when that ends.")
+    ]
     wanted: NotRequired[Annotated[int, keywords("In a refusal: how much the refused request needs.")]]
 
 
@@ -64,6 +67,7 @@ def limit(standing: Standing) -> Limit:
         "remaining": standing.remaining,
         "period": standing.period,
         "resets_at": iso_or_none(standing.resets_at_ms),
+        "override_until": iso_or_none(own.until_ms),
     }
 
 

@@ -4,7 +4,7 @@ Whoever changes an account must hold the lock on the tenant's row until the comm
 any number of replicas, and two transactions that change the same dozen rows of usage cannot deadlock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -12,19 +12,25 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Row,
+    Select,
+    Table,
+    and_,
     bindparam,
     delete,
     insert,
     literal,
+    literal_column,
     select,
     tuple_,
+    union_all,
     update,
 )
 
 from app.db.prepared import Prepared, inserting
-from app.db.tables import quota_limits, quota_usage, tenants
+from app.db.tables import limit_overrides, quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
 from app.kit.text import quoted
 from app.quotas.amounts import NAMES, NOTHING, Amounts
@@ -50,30 +56,42 @@ def _in_either(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     return column.in_([literal(""), bindparam(name)])
 
 
-_OF_PAYER = (
-    quota_limits.c.tenant_id == bindparam("tenant"),
-    quota_limits.c.mode == bindparam("of_mode"),
-    _in_either(quota_limits.c.kid, "of_kid"),
-    quota_limits.c.end_user.in_([literal(""), literal(EVERY_END_USER), bindparam("of_end_user")]),
-)
-_A_LIMIT = (
-    quota_limits.c.kid,
-    quota_limits.c.model_id,
-    quota_limits.c.end_user,
-    quota_limits.c.metric,
-    quota_limits.c.amount,
-    quota_limits.c.burst,
-)
-_LIMITS = Prepared(select(*_A_LIMIT).where(*_OF_PAYER))
-_LIMITS_OF_MODEL = Prepared(
-    select(*_A_LIMIT).where(*_OF_PAYER, _in_either(quota_limits.c.model_id, "of_model_id"))
-)
-_IN_FLIGHT_LIMITS = select(quota_limits).where(
-    quota_limits.c.tenant_id == bindparam("tenant"),
-    quota_limits.c.mode == bindparam("of_mode"),
-    quota_limits.c.metric == Metric.IN_FLIGHT,
-    quota_limits.c.end_user == literal(""),
-)
+_NO_END: ColumnElement[Any] = literal_column("NULL").label("until_ms")  # of a limit that is no override
+
+
+def _limits_where(*conditions: Callable[[Table], ColumnElement[bool]]) -> CompoundSelect[Any]:
+    """Returns the query of a tenant's limits that meet these conditions, with the overrides that last."""
+
+    def of(table: Table, until: ColumnElement[Any]) -> Select[Any]:
+        columns = (table.c[name] for name in ("kid", "model_id", "end_user", "metric", "amount", "burst"))
+        return select(*columns, until).where(
+            table.c.tenant_id == bindparam("tenant"),
+            table.c.mode == bindparam("of_mode"),
+            *(one(table) for one in conditions),
+        )
+
+    lasting = of(limit_overrides, limit_overrides.c.until_ms)
+    return union_all(
+        of(quota_limits, _NO_END), lasting.where(limit_overrides.c.until_ms > bindparam("now_ms"))
+    )
+
+
+def _of_payer(table: Table) -> ColumnElement[bool]:
+    end_users = [literal(""), literal(EVERY_END_USER), bindparam("of_end_user")]
+    return and_(_in_either(table.c.kid, "of_kid"), table.c.end_user.in_(end_users))
+
+
+def _of_model(table: Table) -> ColumnElement[bool]:
+    return _in_either(table.c.model_id, "of_model_id")
+
+
+def _of_flight(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.metric == str(Metric.IN_FLIGHT), table.c.end_user == literal(""))
+
+
+_LIMITS = Prepared(_limits_where(_of_payer))
+_LIMITS_OF_MODEL = Prepared(_limits_where(_of_payer, _of_model))
+_IN_FLIGHT_LIMITS = Prepared(_limits_where(_of_flight))
 _OF_A_KEY = (
     quota_usage.c.tenant_id == bindparam("tenant"),
     quota_usage.c.mode == bindparam("of_mode"),
@@ -157,33 +175,45 @@ def open_account(
         "of_kid": payer.kid,
         "of_end_user": payer.end_user,
     }
+    lasting = {"now_ms": now_ms}
     of_periods = {"of_month": periods.month, "of_day": periods.day}
     if model_id is None:
-        own = _LIMITS.all(connection, of_payer)
+        own = _LIMITS.all(connection, of_payer | lasting)
         rows = _USAGE.all(connection, of_payer | of_periods)
     else:
         of_model = {"of_model_id": model_id}
-        own = _LIMITS_OF_MODEL.all(connection, of_payer | of_model)
+        own = _LIMITS_OF_MODEL.all(connection, of_payer | of_model | lasting)
         rows = _USAGE_OF_MODEL.all(connection, of_payer | of_model | of_periods)
-    limits = _with_defaults(_of_end_user([_limit(row) for row in own], payer.end_user), defaults)
+    limits = _with_defaults(_of_end_user(_in_force(own), payer.end_user), defaults)
     usage = {(Scope(*row[:3]), row[3]): _usage_of(row) for row in rows}
     return Account(payer, model_id or "", now_ms, zone.key, periods, limits, usage)
 
 
-def in_flight_limits(connection: Connection, owner: Owner, defaults: Sequence[Limit]) -> list[Limit]:
+def in_flight_limits(
+    connection: Connection, owner: Owner, defaults: Sequence[Limit], *, now_ms: int
+) -> list[Limit]:
     """Returns a tenant's limits on generations in flight, with those of its keys and of models.
 
     Limits of end users are not among them.
     """
-    rows = connection.execute(_IN_FLIGHT_LIMITS, {"tenant": owner.tenant_id, "of_mode": owner.mode})
-    limits = _with_defaults([limit_of(row) for row in rows], defaults)
+    rows = _IN_FLIGHT_LIMITS.all(
+        connection, {"tenant": owner.tenant_id, "of_mode": owner.mode, "now_ms": now_ms}
+    )
+    limits = _with_defaults(_in_force(rows), defaults)
     return [one for one in limits if one.metric is Metric.IN_FLIGHT and one.amount is not None]
 
 
-def _limit(row: Sequence[Any]) -> Limit:
-    """Returns the limit in a row of `_A_LIMIT`."""
-    kid, model_id, end_user, metric, amount, burst = row
-    return Limit(Scope(kid, model_id, end_user), Metric(metric), amount, burst)
+def _in_force(rows: Sequence[Sequence[Any]]) -> list[Limit]:
+    """Returns the limits that apply: an override that lasts stands in place of its limit."""
+    limits = []
+    is_overridden = False
+    for kid, model_id, end_user, metric, amount, burst, until_ms in rows:
+        limits.append(Limit(Scope(kid, model_id, end_user), Metric(metric), amount, burst, until_ms))
+        is_overridden = is_overridden or until_ms is not None
+    if not is_overridden:
+        return limits
+    by_place = {one.place: one for one in sorted(limits, key=lambda one: one.until_ms is not None)}
+    return list(by_place.values())
 
 
 def _usage_of(row: Sequence[Any]) -> Usage:

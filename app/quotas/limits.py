@@ -57,13 +57,15 @@ class Limit:
     """A limit of one scope on one metric.
 
     `amount` is in the metric's unit; None is no limit, even where a default has one. `burst` is how many
-    submits may come at once where the metric is a rate; None is as many as a minute allows.
+    submits may come at once where the metric is a rate; None is as many as a minute allows. `until_ms` is
+    when it ends, where it is a temporary override.
     """
 
     scope: Scope
     metric: Metric
     amount: int | None
     burst: int | None = None
+    until_ms: int | None = None
 
     @property
     def place(self) -> tuple[str, str, str, str]:

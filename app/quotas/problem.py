@@ -158,6 +158,8 @@ def _span(window: Window) -> str:
 def _when(standing: Standing) -> str:
     if standing.retry_after_s is None:
         return _never(standing)
+    if standing.waits_for_override:
+        return f"It is a temporary limit, which ends at {iso(standing.limit.until_ms or 0)}: try again then."
     window = standing.limit.metric.window
     match window:
         case Window.MINUTE:

@@ -71,6 +71,12 @@ class Standing:
         return not self.undeclared and self.wanted <= self.remaining
 
     @property
+    def waits_for_override(self) -> bool:
+        """Whether only the end of a temporary override can make room for what is wanted."""
+        is_lasting = self.limit.metric.window is Window.TOTAL or self.wanted > self.amount
+        return self.limit.until_ms is not None and is_lasting and self.wanted > self.remaining
+
+    @property
     def may_be_queued_for(self) -> bool:
         """Whether a generation that exceeds this limit may be queued until it fits.
 
@@ -150,11 +156,22 @@ class Account:
 
         It does not fit into limits on units in `undeclared`: its model's file does not say how much it takes.
         """
-        found = [self._standing(one, one.amount, wanted) for one in self.limits if one.amount is not None]
+        found = [
+            self._until_its_end(self._standing(one, one.amount, wanted))
+            for one in self.limits
+            if one.amount is not None
+        ]
         return [
             replace(one, undeclared=True, retry_after_s=None) if one.limit.metric.unit in undeclared else one
             for one in found
         ]
+
+    def _until_its_end(self, standing: Standing) -> Standing:
+        """Returns a standing that says when to try again where only the end of an override can help."""
+        until_ms = standing.limit.until_ms
+        if until_ms is None or not standing.waits_for_override:
+            return standing
+        return replace(standing, retry_after_s=max(1, -((self.now_ms - until_ms) // 1000)))
 
     def with_one_more(self, wanted: Amounts) -> "Account":
         """Returns the account after one more generation of these amounts."""

@@ -29,12 +29,15 @@ VALUES: Mapping[str, Any] = {
     "new_name": "somebody",
     "origins": ["https://app.example"],
     "overlap_ms": 1000,
+    "override": "in-flight=5",
+    "override_id": "00000000-0000-7000-8000-000000000000",
     "queueing": True,
     "reason": REASON,
     "scopes": ["read"],
     "tenant": "nobody",
     "time_zone": "Europe/Berlin",
     "token_id": "nobodystoken",
+    "until": "2030-01-01T00:00:00Z",
 }
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 import app.admin
-from app.admin import admin_keys, audit, client_tokens, dispatch, keys, ledger, limits, requests, tenants
+from app.admin import (
+    admin_keys,
+    audit,
+    client_tokens,
+    dispatch,
+    keys,
+    ledger,
+    limits,
+    overrides,
+    requests,
+    tenants,
+)
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
 from app.admin.audit import Change
@@ -57,6 +69,11 @@ class Office:
         self.gateway: Gateway = world.gateway
         self.kid = world.key.split("_")[2]
         self.of = AccountName(tenant="acme", test=True)
+
+    async def override(self) -> None:
+        until = datetime.fromtimestamp(self.gateway.clock.now_ms() / 1000 + 60, UTC)
+        made = await overrides.create(self.gateway, ACTOR, self.of, "in-flight=9", until, reason=REASON)
+        self.override_id = made.override.id
 
     async def furnish(self) -> None:
         await self.gateway.db.write(lambda at: at.execute(text("UPDATE tenants SET name = 'acme'")) and None)
@@ -106,6 +123,8 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "limits.unset_limits": lambda at: limits.unset_limits(
         at.gateway, ACTOR, at.of, ["in-flight", "credits-day"], reason=REASON
     ),
+    "overrides.create": lambda at: at.override(),
+    "overrides.end": lambda at: overrides.end(at.gateway, ACTOR, at.override_id, reason=REASON),
     "ledger.top_up": lambda at: ledger.top_up(
         at.gateway, ACTOR, at.of, "12.5", reference="INVOICE-1", reason=REASON
     ),

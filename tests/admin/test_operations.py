@@ -40,7 +40,7 @@ ON_THE_SERVER_ALONE = {
     "requests show",
 }
 # Modules of `app.admin` whose public functions are not use cases, or have no route yet.
-NO_USE_CASES = {"accounts", "audit", "calls", "session", "database_checks"}
+NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks"}
 NOT_YET = {"dispatch", "doctor", "ledger", "reconcile", "requests", "verify"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 

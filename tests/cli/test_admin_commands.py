@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from app.db.engine import Database
 from app.db.tables import audit_entries
 from app.generations.advance import advance
 from app.generations.lifecycle import State
-from tests.processes import Commands, Place, in_database, place_for, started
+from tests.processes import Commands, Ended, Place, in_database, place_for, started
 from tests.rows import add_generation
 from tests.sandbox.harness import Running
 
 REASON = "the ticket says so"
 READS = {
-    "limits show",
+    *("limits show", "limits overrides"),
     *(
         "tenants show",
         "keys show",
@@ -37,6 +38,11 @@ READS = {
     ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
     *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
+}
+
+# Arguments that only the output of another command tells.
+LATER: dict[str, Callable[[Ended], tuple[str, ...]]] = {
+    "limits end-override": lambda listed: (listed.json[0]["override_id"],)
 }
 
 
@@ -112,6 +118,8 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         "client-tokens revoke": (token_id,),
         "limits set": ("in-flight=5", *of_acme),
         "limits unset": ("in-flight", *of_acme),
+        "limits override": ("in-flight=9", *of_acme, "--hours", "1"),
+        "limits end-override": (),
         "ledger top-up": ("5", *of_acme),
         "ledger adjust": ("1", *of_acme, "--note", "x"),
         "requests resolve": (unknown, "--charged"),
@@ -124,7 +132,9 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
     assert set(writes) | {"tenants create", "keys create"} == set(commands()) - READS
     count = 4
     for name, arguments in writes.items():
-        reelgate.run(place, *name.split(), *arguments, "--reason", REASON)
+        listed = reelgate.run(place, "limits", "overrides", "--json")
+        more = LATER[name](listed) if name in LATER else arguments
+        reelgate.run(place, *name.split(), *more, "--reason", REASON)
         count += 1
         found = rows(sqlite_url)
         assert len(found) == count, name

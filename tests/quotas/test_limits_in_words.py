@@ -371,6 +371,7 @@ def test_a_limit_is_shown_beside_its_usage() -> None:
         "remaining": 99_999,
         "period": "2026-11-24",
         "resets_at": "2026-11-25T00:00:00.000Z",
+        "override_until": None,
     }
     shown = document(ROOMY)
     assert (shown["holder"], shown["model_id"], shown["unit"]) == ("tenant", None, "requests")

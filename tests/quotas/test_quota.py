@@ -145,7 +145,8 @@ def shown(policy: str, unit: str, numbers: tuple[int, ...], **more: Any) -> dict
     holder, _, metric = policy.partition("-")
     names = ("policy", "holder", "model_id", "metric", "unit", "limit", "held", "spent", "remaining")
     values = (policy, holder, None, metric, unit, *numbers)
-    return dict(zip(names, values, strict=True)) | {"burst": None, "period": None, "resets_at": None} | more
+    nothing = dict.fromkeys(("burst", "period", "resets_at", "override_until"))
+    return dict(zip(names, values, strict=True)) | nothing | more
 
 
 async def test_a_fresh_account_has_the_default_limits_and_no_usage(world: World) -> None:

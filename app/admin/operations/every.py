@@ -3,13 +3,14 @@
 from typing import Any, Final
 
 from app.admin.operation import Operation
-from app.admin.operations import admin_keys, audit, client_tokens, keys, limits, refusals, tenants
+from app.admin.operations import admin_keys, audit, client_tokens, keys, limits, overrides, refusals, tenants
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *tenants.OPERATIONS,
     *keys.OPERATIONS,
     *client_tokens.OPERATIONS,
     *limits.OPERATIONS,
+    *overrides.OPERATIONS,
     *admin_keys.OPERATIONS,
     *audit.OPERATIONS,
     *refusals.OPERATIONS,

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
 from app.auth.keys import Mode
+from app.documents.fields import Moment
 from app.documents.limits import Limit, limit
 from app.documents.schema import keywords
+from app.kit.clock import iso
 from app.quotas import limits
 from app.quotas.account import Owner
 from app.quotas.limits import Scope
 from app.quotas.metrics import Metric
+from app.quotas.overrides import Override
 from app.quotas.standing import Standing
 
 
@@ -41,6 +44,22 @@ class LimitPage(TypedDict):
     """A page of limits."""
 
     limits: list[ListedLimit]
+    next_cursor: str | None
+
+
+class LimitOverride(_Account, SetLimit):
+    """A temporary override of a limit."""
+
+    override_id: Annotated[str, keywords(format="uuid")]
+    state: Annotated[str, keywords(enum=["lasts", "ended"])]
+    created_at: Moment
+    until: Annotated[Moment, keywords("When it ends, or ended.")]
+
+
+class LimitOverridePage(TypedDict):
+    """A page of overrides, oldest first."""
+
+    overrides: list[LimitOverride]
     next_cursor: str | None
 
 
@@ -95,4 +114,16 @@ def account_limits(
         "limits": [set_limit(one) for one in own],
         "standings": [limit(one) for one in standings],
         "refused_models": list(refused_models),
+    }
+
+
+def limit_override(tenant: str, one: Override, now_ms: int) -> LimitOverride:
+    """Returns the document of a temporary override."""
+    return {
+        "override_id": one.id,
+        "state": "lasts" if one.until_ms > now_ms else "ended",
+        **account(tenant, one.owner, one.limit.scope),
+        **set_limit(one.limit),
+        "created_at": iso(one.created_at_ms),
+        "until": iso(one.until_ms),
     }

@@ -23,7 +23,14 @@ from app.documents.admin.keys import (
     RotatedAdminKey,
     RotatedAPIKey,
 )
-from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
+from app.documents.admin.limits import (
+    AccountLimits,
+    LimitOverride,
+    LimitOverridePage,
+    LimitPage,
+    ListedLimit,
+    SetLimit,
+)
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
 from app.documents.client_tokens import (
@@ -56,6 +63,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     ListedLimit,
     LimitPage,
     AccountLimits,
+    LimitOverride,
+    LimitOverridePage,
     AdminKey,
     AdminKeys,
     CreatedAdminKey,

@@ -73,6 +73,7 @@ def dequeue(
         flow.tenant_id,
         mode,
         policy.default_limits,
+        now_ms=now_ms,
         unknown_since_ms=now_ms - policy.unknown_slot_ms,
         for_update=True,
     )

@@ -58,7 +58,7 @@ def position_of(
 ) -> QueuePosition:
     """Returns a queued generation's position in the gateway's queue."""
     owner = Owner(generation.tenant_id, generation.mode)
-    limits = account.in_flight_limits(connection, owner, policy.default_limits)
+    limits = account.in_flight_limits(connection, owner, policy.default_limits, now_ms=now_ms)
     limit = next((one.amount for one in limits if one.scope == Scope()), None)
     since_ms = now_ms - policy.unknown_slot_ms
     live = store.in_flight(connection, owner, unknown_since_ms=since_ms).get(Scope(), 0)

@@ -127,7 +127,9 @@ def credential_for(
         if (
             limited
             and met.anybody_queued
-            and any_eligible(connection, intent.mode, policy.default_limits, unknown_since_ms=since_ms)
+            and any_eligible(
+                connection, intent.mode, policy.default_limits, now_ms=now_ms, unknown_since_ms=since_ms
+            )
         ):
             raise problems.upstream_full()
         return pick(connection, intent.choices, policy, now_ms=now_ms)

@@ -21,6 +21,7 @@ def first_eligible(
     mode: Mode,
     defaults: Sequence[Limit],
     *,
+    now_ms: int,
     unknown_since_ms: int,
     for_update: bool = False,
 ) -> Generation | None:
@@ -32,7 +33,7 @@ def first_eligible(
     if first is None:
         return None
     owner = Owner(tenant_id, mode)
-    limits = account.in_flight_limits(connection, owner, defaults)
+    limits = account.in_flight_limits(connection, owner, defaults, now_ms=now_ms)
     if not limits:
         return first
     full = _full(limits, store.in_flight(connection, owner, unknown_since_ms=unknown_since_ms))
@@ -45,14 +46,16 @@ def first_eligible(
 
 
 def any_eligible(
-    connection: Connection, mode: Mode, defaults: Sequence[Limit], *, unknown_since_ms: int
+    connection: Connection, mode: Mode, defaults: Sequence[Limit], *, now_ms: int, unknown_since_ms: int
 ) -> bool:
     """Returns whether any tenant has a queued generation that may be sent now.
 
     Only the first tenants in turn are asked.
     """
     return any(
-        first_eligible(connection, flow.tenant_id, mode, defaults, unknown_since_ms=unknown_since_ms)
+        first_eligible(
+            connection, flow.tenant_id, mode, defaults, now_ms=now_ms, unknown_since_ms=unknown_since_ms
+        )
         for flow in queue.flows_after(connection, mode)[:_MAX_ASKED]
     )
 
