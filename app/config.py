@@ -558,10 +558,10 @@ class Settings(BaseSettings):
             return None
         return SecretStr(database_url.normalised(value.get_secret_value()))
 
-    @field_validator("host", "sandbox_host")
+    @field_validator("host", "admin_host", "sandbox_host")
     @classmethod
-    def _without_brackets(cls, value: str) -> str:
-        return value[1:-1] if _BRACKETS.fullmatch(value) else value
+    def _without_brackets(cls, value: str | None) -> str | None:
+        return value[1:-1] if value is not None and _BRACKETS.fullmatch(value) else value
 
     @field_validator("upstream_credentials")
     @classmethod
@@ -635,6 +635,8 @@ class Settings(BaseSettings):
             )
         if self.large_bodies_bytes < self.max_body_bytes + self.max_data_uri_bytes:
             raise ValueError("large_bodies_bytes must not be less than max_body_bytes and max_data_uri_bytes")
+        if self.has_admin_port and self.admin_port == self.port:
+            raise ValueError("admin_port must not be port; leave it unset to serve the admin API there")
         if self.poll_max_s < self.poll_min_s:
             raise ValueError("poll_max_s must not be less than poll_min_s")
         return self

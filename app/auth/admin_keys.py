@@ -199,7 +199,7 @@ class AdminAuthenticator:
         self._noted_ms: dict[str, int] = {}
 
     async def authenticate(self, text: str, address: str) -> AdminKey:
-        """Returns the record of a valid admin key; `address` is where it was sent from.
+        """Returns the record of a valid admin key; `address` is the address or network that sent it.
 
         A valid key is accepted however many wrong ones came from its address: nobody can lock another out.
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from app.admin import audit
 from app.admin.accounts import AccountName
-from app.admin.operations import admin_keys, client_tokens, keys, limits, tenants
+from app.admin.operations import admin_keys, client_tokens, keys, limits, overrides, tenants
 from app.db.tables import admin_calls, audit_entries
 from app.kit.clock import iso
 from tests.admin.counter import Counter
@@ -251,3 +251,23 @@ async def test_client_tokens_are_listed_in_pages_and_revoked(counter: Counter) -
     assert listed == minted[::-1]
     assert (await counter.done(client_tokens.REVOKE, token_id=minted[0]))["state"] == "revoked"
     assert (await counter.done(client_tokens.SHOW, token_id=minted[0]))["newest_requests"] == []
+
+
+async def test_a_limit_is_overridden_until_a_moment(counter: Counter) -> None:
+    await counter.done(tenants.CREATE, name="acme")
+    acme = AccountName(tenant="acme", test=True)
+    until = "2026-09-21T16:00:00+01:00"
+    for wrong in ("2026-09-21T16:00:00", "tomorrow", 1790000000):
+        answer = await counter.call(overrides.CREATE, name=acme, override="in-flight=9", until=wrong)
+        assert problem_of(answer, 422, "invalid_change")["errors"][0]["pointer"] == "#/until"
+    made = await counter.done(overrides.CREATE, name=acme, override="in-flight=9", until=until)
+    assert (made["until"], made["state"], made["amount"]) == ("2026-09-21T15:00:00.000Z", "lasts", 9)
+    again = await counter.call(overrides.CREATE, name=acme, override="in-flight=8", until=until)
+    problem_of(again, 409, "override_exists")
+    shown = await counter.done(limits.SHOW, name=acme)
+    (in_flight,) = [one for one in shown["standings"] if one["metric"] == "in-flight"]
+    assert (in_flight["limit"], in_flight["override_until"]) == (9, made["until"])
+    ended = await counter.done(overrides.END, override_id=made["override_id"])
+    assert ended["state"] == "ended"
+    assert (await counter.done(overrides.LIST))["overrides"] == []
+    assert (await counter.done(overrides.LIST, tenant="acme", ended=True))["overrides"] == [ended]

@@ -43,9 +43,14 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("tenants", "rename", "acme", "acme", *REASON),
         ("keys", "narrow", kid, "--scope", "read", *REASON),
         ("keys", "set-queueing", kid, "off", *REASON),
+        ("limits", "set", "credits-day=1.5", "--tenant", "acme", "--end-user", "ann", *REASON),
+        ("limits", "list"),
     ]
     for one in same:
         assert reelgate.run(far, *one) == reelgate.run(served, *one), one
+    reelgate.run(far, "limits", "override", "in-flight=9", "--tenant", "acme", "--hours", "1", *REASON)
+    same_again = ("limits", "overrides", "--json")
+    assert reelgate.run(far, *same_again) == reelgate.run(served, *same_again)
     refused: list[tuple[str, ...]] = [
         ("tenants", "show", "nobody"),
         ("tenants", "create", "acme", *REASON),

@@ -45,6 +45,7 @@ def settings(**values: Any) -> Settings:
         ({"http_media_hosts": "a b/c@d"}, "host:port"),
         ({"upstream_token": "t\u00f6ken"}, "ASCII"),
         ({"port": 0}, "greater"),
+        ({"port": 8702, "admin_api": True, "admin_port": 8702}, "admin_port must not be port"),
         ({"max_body_bytes": 1}, "greater"),
         ({"large_bodies_bytes": 2_000_000}, "must not be less than max_body_bytes and max_data_uri_bytes"),
         ({"media_user_agent": "a\r\nb: c"}, "pattern"),
@@ -209,6 +210,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest_setting(
 def test_no_variable_that_something_of_ours_reads_is_called_misspelt() -> None:
     known = [f"REELGATE_{name.upper()}" for name in Settings.model_fields]
     known += ["REELGATE_PEPPER_FILE", "REELGATE_KEY", "REELGATE_URL", "REELGATE_TEST_POSTGRES_URL"]
+    known += ["REELGATE_ADMIN_URL", "REELGATE_ADMIN_KEY"]
     known += ["reelgate_port", "PATH", "REELGATE", "MY_REELGATE_PORT"]
     assert misspelt_variables(dict.fromkeys(known, "1")) == []
 

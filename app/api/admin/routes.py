@@ -38,6 +38,7 @@ from app.errors import (
     Problem,
 )
 from app.gateway import Gateway
+from app.kit.json import dumps
 
 ROOT: Final = "/admin"
 CONTRACT: Final = f"{ROOT}/openapi.json"
@@ -99,9 +100,10 @@ async def _authenticated(request: Request, gateway: Gateway) -> AdminKey:
         raise Problem(MISSING_ADMIN_KEY, "There is no `Authorization: Bearer rg_admin_…` header.")
     if not text.startswith(_KEY_PREFIX):
         raise HTTPException(404)
-    address = request.client.host if request.client is not None else ""
+    peer = request.client.host if request.client is not None else None
+    network = gateway.access.callers.network(peer, request.scope["headers"])
     try:
-        key = await gateway.access.admin.authenticate(text, address)
+        key = await gateway.access.admin.authenticate(text, network or peer or "")
     except Problem:
         if (kid := kid_in(text)) is not None:
             request.scope["state"][PRESENTED_KID] = kid
@@ -198,7 +200,7 @@ def _members(operation: Operation[Any], body: Mapping[str, Any]) -> dict[str, An
         error = FieldError(f"#/{REASON}", "missing", "a change needs a reason, for the audit log.")
         raise Problem(INVALID_REASON, error.detail, errors=[error])
     try:
-        checked = operation.model.model_validate(body)
+        checked = operation.model.model_validate_json(dumps(body))  # JSON has no moments: texts are ones
     except ValidationError as error:
         errors = _errors_of(error)
         detail = errors[0].detail if len(errors) == 1 else f"{len(errors)} violations; see `errors`."
