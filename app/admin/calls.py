@@ -170,7 +170,7 @@ class _RecordingGateway:
 
     def _compare(self, connection: Connection) -> None:
         tags, current = self._call.tags, self._operation.current
-        if tags is None or current is None:
+        if tags is None or current is None or not self._operation.compares:
             return
         now = tag_of(current(self._gateway, connection, self._arguments))
         if not tags & {now, "*"}:

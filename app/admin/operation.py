@@ -25,6 +25,7 @@ from app.errors import Fault
 D = TypeVar("D")
 
 REASON: Final = "reason"
+_CREATED: Final = 201
 _GIVEN: Final = ("gateway", "actor")  # by whoever calls the function
 
 
@@ -79,6 +80,11 @@ class Operation(Generic[D]):
     def edits(self) -> bool:
         """Whether it replaces something that the caller must have read: it needs `If-Match`."""
         return self.method == "PUT"
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is of something that is there, and that `If-Match` may name a version of."""
+        return self.changes and self.current is not None and self.status != _CREATED
 
     @property
     def tagged(self) -> bool:

@@ -100,6 +100,8 @@ async def test_an_edit_is_of_what_was_read(counter: Counter) -> None:
     )
     shown = await counter.call(tenants.SHOW, name="acme")
     assert shown.headers["etag"] == edited.headers["etag"]
+    known = {"If-None-Match": shown.headers["etag"], "Authorization": f"Bearer {counter.keys['root']}"}
+    assert (await counter.world.client.get("/admin/v1/tenants/acme", headers=known)).status_code == 304
 
 
 async def test_of_two_edits_of_one_version_one_is_made(counter: Counter) -> None:

@@ -152,7 +152,7 @@ def build(version: str, base_url: str) -> dict[str, Any]:
 def faults_of(operation: Operation[Any]) -> tuple[Fault, ...]:
     """Returns every error that the operation can be answered with."""
     faults = _KEY + (_CHANGE if operation.changes else ()) + operation.faults
-    if operation.current is not None and operation.changes:
+    if operation.compares:
         faults += (PRECONDITION_FAILED,)
     return faults + ((PRECONDITION_REQUIRED,) if operation.edits else ())
 
@@ -203,7 +203,7 @@ def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
     ]
     if one.changes:
         parameters.append(_IDEMPOTENCY)
-    if one.changes and one.current is not None:
+    if one.compares:
         text = "The `ETag` of what you read, or `*` for whatever is there now."
         parameters.append(header("If-Match", text) | {"required": one.edits})
     if one.tagged and not one.changes:
