@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ ON_THE_SERVER_ALONE = {
 # Modules of `app.admin` whose public functions are not use cases, or have no route yet.
 NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks"}
 NOT_YET = {"dispatch", "doctor", "ledger", "reconcile", "requests", "verify"}
+CONTRACT: dict[str, Any] = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 
 
@@ -108,7 +110,7 @@ def test_paths_are_unique_and_belong_to_the_admin_api() -> None:
 
 
 def test_the_committed_contract_is_that_of_the_code_and_valid() -> None:
-    committed = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
+    committed = CONTRACT
     built = json.loads(json.dumps(build(committed["info"]["version"], committed["servers"][0]["url"])))
     assert committed == built, "run `make openapi`"
     assert [str(error.message) for error in OpenAPIV31SpecValidator(committed).iter_errors()] == []
@@ -116,3 +118,28 @@ def test_the_committed_contract_is_that_of_the_code_and_valid() -> None:
     assert declared == {one.tag for one in OPERATIONS}
     used = json.dumps([committed["paths"], committed["components"]["schemas"]])
     assert [one for one in committed["components"]["schemas"] if f'/schemas/{one}"' not in used] == []
+
+
+@each_operation
+def test_the_contract_describes_an_operation_as_linters_and_generators_want_it(
+    operation: Operation[Any],
+) -> None:
+    described = CONTRACT["paths"][operation.path][operation.method.lower()]
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", described["operationId"])
+    assert described["summary"]
+    assert "\n" not in described["summary"]
+    assert described["description"] != described["summary"]
+    assert described["security"] == [{"AdminKey": []}]
+    assert ("requestBody" in described) == operation.changes
+    named = {one["name"] for one in described.get("parameters", ())}
+    assert {one for one in named if f"{{{one}}}" in operation.path} == set(
+        re.findall(r"{(\w+)}", operation.path)
+    )
+    assert ("Idempotency-Key" in named) == operation.changes
+    for one in described.get("parameters", ()):
+        assert one["description"]
+        assert isinstance(one["schema"]["type"], str), "nobody can send a null"
+    for status, answer in described["responses"].items():
+        if status[0] in "45":
+            assert set(answer["content"]) == {"application/problem+json"}
+    assert {"400", "401", "403", "429", "500", "503"} <= set(described["responses"])
