@@ -148,5 +148,5 @@ async def test_a_submit_keeps_its_caller_and_retention_erases_it(world: World) -
     world.clock.advance(gateway.settings.caller_retention_s + 1)
     await gateway.upkeep.retention.run_once()
     assert await kept() == (None, None)
-    position = await gateway.db.read(store.erase_callers, before_ms=world.clock.now_ms(), limit=10)
+    position = await gateway.db.write(store.erase_callers, before_ms=world.clock.now_ms(), limit=10)
     assert position == (0, 0), "what was looked at is not looked at again"
