@@ -25,6 +25,7 @@ TABLES: Final = (
     "generations",
     "generation_events",
     "ledger_entries",
+    "refusals",
 )
 _FIRST_MS: Final = 1_700_000_000_000
 _APART_MS: Final = 6000
@@ -140,6 +141,9 @@ class History:
             f" AS SELECT {tenant}, 'live', CASE WHEN v = 1 THEN 'hold' WHEN n % 20 = 0 THEN 'refund'"
             f" ELSE 'settle' END, {words.id('n')}, '', '', -250000, {made} FROM {twice}"
             f" WHERE v = 1 OR n < {self._live_from}",
+            "refusals": "tenant_id, minute_ms, kid, code, network, mode, count AS SELECT "
+            f"{words.tenant(f'n % {_TENANTS}')}, {_FIRST_MS} + n * {10 * _APART_MS},"
+            f" {words.kid(f'n % {_TENANTS}')}, 'x', '', 'live', 1 FROM {words.series(self.rows // 10)}",
             "quota_usage": "tenant_id, mode, kid, model_id, period, held_generations, spent_generations,"
             " held_microcredits, spent_microcredits, added_microcredits AS SELECT "
             f"{words.tenant(f'n % {_TENANTS}')}, 'live', '',"

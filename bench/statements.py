@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection, event, text
 
-from app.auth import client_tokens, keys
+from app.auth import client_tokens, keys, refusals
 from app.db import prepared
 from app.generations import events, leases, store, token_limits
 from app.generations.leases import PollRecord
@@ -100,6 +100,10 @@ def _search(index: str, wanted: Callable[[Draw], dict[str, Any]]) -> Statement:
     return Statement(lambda c, d: search(c, Filters(**wanted(d)), limit=20), index, sorts=True)
 
 
+def _day(draw: Draw, **wanted: Any) -> refusals.Filters:
+    return refusals.Filters(from_ms=draw.created_at_ms - 24 * HOUR_MS, before_ms=draw.created_at_ms, **wanted)
+
+
 def _number(connection: Connection, draw: Draw) -> Any:
     return events._NEXT_NUMBER["live"].one(connection, {"of_tenant": draw.tenant})  # noqa: SLF001
 
@@ -176,6 +180,14 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda d: {"model_id": "none", "from_ms": d.created_at_ms, "before_ms": d.created_at_ms + HOUR_MS},
     ),
     "search by a rare state": _search("pk_generations", lambda _: {"state": State.LOST}),
+    "refusals.ranked of a tenant": Statement(
+        lambda c, d: refusals.ranked(c, _day(d, tenant_id=d.tenant), limit=20), "pk_refusals", sorts=True
+    ),
+    "refusals.ranked of all": Statement(
+        lambda c, d: refusals.ranked(c, _day(d), limit=20),
+        "ix_refusals_minute_ms or pk_refusals",  # the latter where a day is a large part of all
+        sorts=True,
+    ),
     "erase callers": Statement(
         lambda c, d: store.erase_callers(c, before_ms=d.created_at_ms, limit=1000), "pk_generations", which=1
     ),
