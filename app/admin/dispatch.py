@@ -10,9 +10,11 @@ from app.admin import audit
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
+from app.admin.violations import refuse
 from app.auth import tenants
 from app.auth.keys import Mode
 from app.db.tables import turns
+from app.errors import INVALID_CHANGE, FieldError
 from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
 
@@ -32,6 +34,17 @@ class DispatchStatus:
         return backlog.share(queue, self.queues)
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Since when the dispatch of these modes is paused, by mode: of one tenant's requests, or of all (None).
+
+    A mode that is not paused maps to None.
+    """
+
+    tenant: str | None
+    paused_since_ms: Mapping[Mode, int | None]
+
+
 async def status(gateway: AdminGateway) -> DispatchStatus:
     """Returns how every queue stands, and which modes are paused."""
     queues = await gateway.db.read(backlog.backlogs)
@@ -39,62 +52,74 @@ async def status(gateway: AdminGateway) -> DispatchStatus:
 
 
 async def pause(
-    gateway: AdminGateway, actor: Actor, modes: Sequence[Mode] = MODES, *, reason: str | None = None
-) -> None:
-    """Pauses the dispatch of these modes, on every replica within a second; queueable submits are accepted.
+    gateway: AdminGateway,
+    actor: Actor,
+    *,
+    tenant: str | None = None,
+    modes: Sequence[Mode] | None = None,
+    reason: str | None = None,
+) -> Dispatch:
+    """Pauses the dispatch of a tenant's requests, or of all requests of some modes (None: of both).
 
-    A mode that is paused already keeps the time of its first pause.
+    It acts on every replica within a second; queueable submits are accepted meanwhile. What is paused already
+    keeps the time of its first pause.
 
     Raises:
-        Problem: INVALID_REASON.
+        Problem: INVALID_CHANGE, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
-    await audit.write(gateway, actor, reason, _set_modes, "pause", modes, gateway.clock.now_ms())
+    return await _set(gateway, actor, "pause", tenant, modes, gateway.clock.now_ms(), reason)
 
 
 async def resume(
-    gateway: AdminGateway, actor: Actor, modes: Sequence[Mode] = MODES, *, reason: str | None = None
-) -> None:
-    """Resumes the dispatch of these modes.
+    gateway: AdminGateway,
+    actor: Actor,
+    *,
+    tenant: str | None = None,
+    modes: Sequence[Mode] | None = None,
+    reason: str | None = None,
+) -> Dispatch:
+    """Resumes the dispatch of a tenant's requests, or of all requests of some modes (None: of both).
 
     Raises:
-        Problem: INVALID_REASON.
+        Problem: INVALID_CHANGE, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
-    await audit.write(gateway, actor, reason, _set_modes, "resume", modes, None)
+    return await _set(gateway, actor, "resume", tenant, modes, None, reason)
 
 
-async def pause_tenant(
-    gateway: AdminGateway, actor: Actor, tenant: str, *, reason: str | None = None
-) -> None:
-    """Pauses the dispatch of a tenant's requests, in both modes, on every replica within a second.
+async def _set(
+    gateway: AdminGateway,
+    actor: Actor,
+    action: str,
+    tenant: str | None,
+    modes: Sequence[Mode] | None,
+    at_ms: int | None,
+    reason: str | None,
+) -> Dispatch:
+    if tenant is not None:
+        refuse(INVALID_CHANGE, _faults_with_tenant(modes))
+        return await audit.write(gateway, actor, reason, _set_tenant, action, tenant, at_ms)
+    chosen = [one for one in MODES if modes is None or one in modes]
+    if not chosen:
+        refuse(INVALID_CHANGE, [FieldError("#/modes", "minItems", "name at least one mode, or leave it out.")])
+    return await audit.write(gateway, actor, reason, _set_modes, action, chosen, at_ms)
 
-    Raises:
-        Problem: TENANT_NOT_FOUND, INVALID_REASON.
 
-    """
-    await audit.write(gateway, actor, reason, _set_tenant, "pause", tenant, gateway.clock.now_ms())
-
-
-async def resume_tenant(
-    gateway: AdminGateway, actor: Actor, tenant: str, *, reason: str | None = None
-) -> None:
-    """Resumes the dispatch of a tenant's requests.
-
-    Raises:
-        Problem: TENANT_NOT_FOUND, INVALID_REASON.
-
-    """
-    await audit.write(gateway, actor, reason, _set_tenant, "resume", tenant, None)
+def _faults_with_tenant(modes: Sequence[Mode] | None) -> list[FieldError]:
+    if modes is None:
+        return []
+    detail = "a tenant's dispatch is paused in both modes together: leave out the modes, or the tenant."
+    return [FieldError("#/modes", "conflict", detail)]
 
 
 def _set_modes(
     connection: Connection, action: str, modes: Sequence[Mode], at_ms: int | None
-) -> tuple[None, Change]:
+) -> tuple[Dispatch, Change]:
     before = _paused(connection, modes)
     backlog.pause(connection, modes, at_ms)
     after = _paused(connection, modes)
-    return None, Change(
+    return Dispatch(None, after), Change(
         action=f"dispatch.{action}",
         subject_kind="dispatch",
         subject_id=" ".join(modes),
@@ -104,20 +129,24 @@ def _set_modes(
     )
 
 
-def _paused(connection: Connection, modes: Sequence[Mode]) -> dict[str, int | None]:
+def _paused(connection: Connection, modes: Sequence[Mode]) -> dict[Mode, int | None]:
     """Returns since when each of these modes is paused; locks their rows, in a fixed order."""
     rows = select(turns.c.mode, turns.c.paused_at_ms).where(turns.c.mode.in_(modes)).order_by(turns.c.mode)
     return {row.mode: row.paused_at_ms for row in connection.execute(rows.with_for_update())}
 
 
-def _set_tenant(connection: Connection, action: str, tenant: str, at_ms: int | None) -> tuple[None, Change]:
+def _set_tenant(
+    connection: Connection, action: str, tenant: str, at_ms: int | None
+) -> tuple[Dispatch, Change]:
     before = tenants.by_name(connection, tenant, to_change=True)
-    tenants.set_dispatch_paused(connection, before.id, at_ms)
-    return None, Change(
+    paused_ms = before.dispatch_paused_at_ms
+    after_ms = paused_ms if None not in (paused_ms, at_ms) else at_ms
+    tenants.set_dispatch_paused(connection, before.id, after_ms)
+    return Dispatch(tenant, dict.fromkeys(MODES, after_ms)), Change(
         action=f"dispatch.{action}",
         subject_kind="tenant",
         subject_id=before.id,
         tenant_id=before.id,
-        before={"dispatch_paused_at_ms": before.dispatch_paused_at_ms},
-        after={"dispatch_paused_at_ms": at_ms},
+        before={"dispatch_paused_at_ms": paused_ms},
+        after={"dispatch_paused_at_ms": after_ms},
     )

@@ -1,18 +1,16 @@
 """`reelgate dispatch`: the queue of requests to send, and pausing it."""
 
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from app.admin import dispatch
-from app.admin.actor import of_command
-from app.admin.dispatch import DispatchStatus
+from app.admin.operations import dispatch
 from app.auth.keys import Mode
 from app.cli.options import Reason
-from app.cli.session import with_admin
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
-from app.generations.queue.backlog import Backlog
-from app.kit.clock import iso
+from app.cli.session import call
+from app.cli.tables import AsJson, print_json, print_table, say
+from app.documents.admin.dispatch import Queue
 
 group = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The queue of requests to send, and pausing it."
@@ -26,27 +24,28 @@ Live = Annotated[bool, typer.Option("--live", help="Only requests of rg_live_ ke
 @group.command("status")
 def show_status(as_json: AsJson = False) -> None:
     """Show every queue: its length, the age of its oldest request, and the tenant's share."""
-    found = with_admin(dispatch.status)
+    found = call(dispatch.STATUS)
     if as_json:
-        print_json(_document(found))
+        print_json(found)
         return
-    for mode, at_ms in found.paused_since_ms.items():
-        say(f"Dispatch for rg_{mode}_ keys is paused since {iso(at_ms)}; see `reelgate dispatch resume`.")
+    for mode, at in found["paused_since"].items():
+        if at is not None:
+            say(f"Dispatch for rg_{mode}_ keys is paused since {at}; see `reelgate dispatch resume`.")
     print_table(
         ("TENANT", "MODE", "QUEUED", "OLDEST", "IN FLIGHT", "WEIGHT", "SHARE", "SENT", "STATE"),
         [
             (
-                one.tenant,
-                one.mode,
-                str(one.queued),
-                "-" if one.oldest_at_ms is None else f"{max(0, found.now_ms - one.oldest_at_ms) // 1000} s",
-                str(one.in_flight),
-                str(one.weight),
-                f"{found.share(one):.0%}",
-                str(one.served),
+                one["tenant"],
+                one["mode"],
+                str(one["queued"]),
+                _age(one["oldest_at"]),
+                str(one["in_flight"]),
+                str(one["weight"]),
+                f"{one['share']:.0%}",
+                str(one["sent"]),
                 _state_of(one),
             )
-            for one in found.queues
+            for one in found["queues"]
         ],
     )
 
@@ -54,58 +53,34 @@ def show_status(as_json: AsJson = False) -> None:
 @group.command("pause")
 def pause(tenant: Whose = None, live: Live = False, test: Test = False, reason: Reason = None) -> None:
     """Stop sending requests. Requests that may be queued are still accepted; others are refused."""
-    modes = _modes(tenant, live=live, test=test)
-    if tenant is not None:
-        with_admin(lambda gateway: dispatch.pause_tenant(gateway, of_command(), tenant, reason=reason))
-    else:
-        with_admin(lambda gateway: dispatch.pause(gateway, of_command(), modes, reason=reason))
-    say(f"Dispatch for {tenant or _keys_of(modes)} is paused, within a second.")
+    call(dispatch.PAUSE, tenant=tenant, modes=_modes(live=live, test=test), reason=reason)
+    say(f"Dispatch for {tenant or _keys_of(live=live, test=test)} is paused, within a second.")
 
 
 @group.command("resume")
 def resume(tenant: Whose = None, live: Live = False, test: Test = False, reason: Reason = None) -> None:
     """Resume sending requests."""
-    modes = _modes(tenant, live=live, test=test)
-    if tenant is not None:
-        with_admin(lambda gateway: dispatch.resume_tenant(gateway, of_command(), tenant, reason=reason))
-    else:
-        with_admin(lambda gateway: dispatch.resume(gateway, of_command(), modes, reason=reason))
-    say(f"Dispatch for {tenant or _keys_of(modes)} is resumed, within a second.")
+    call(dispatch.RESUME, tenant=tenant, modes=_modes(live=live, test=test), reason=reason)
+    say(f"Dispatch for {tenant or _keys_of(live=live, test=test)} is resumed, within a second.")
 
 
-def _modes(tenant: str | None, *, live: bool, test: bool) -> list[Mode]:
-    if tenant is not None and (live or test):
-        raise typer.BadParameter("a tenant can only be paused for live and test keys together.")
+def _modes(*, live: bool, test: bool) -> list[Mode] | None:
     chosen: dict[Mode, bool] = {"live": live, "test": test}
-    return [mode for mode, its in chosen.items() if its or not (live or test)]
+    return [mode for mode, its in chosen.items() if its] or None
 
 
-def _keys_of(modes: list[Mode]) -> str:
+def _keys_of(*, live: bool, test: bool) -> str:
+    modes = _modes(live=live, test=test) or ["live", "test"]
     return " and ".join(f"rg_{mode}_ keys" for mode in modes)
 
 
-def _state_of(queue: Backlog) -> str:
-    if queue.disabled:
+def _age(at: str | None) -> str:
+    if at is None:
+        return "-"
+    return f"{max(0, int((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()))} s"
+
+
+def _state_of(queue: Queue) -> str:
+    if queue["disabled"]:
         return "disabled"
-    return "paused" if queue.paused else "active"
-
-
-def _document(found: DispatchStatus) -> dict[str, Any]:
-    return {
-        "paused_since": {mode: iso(at_ms) for mode, at_ms in found.paused_since_ms.items()},
-        "queues": [
-            {
-                "tenant": one.tenant,
-                "mode": one.mode,
-                "queued": one.queued,
-                "oldest_at": iso_or_none(one.oldest_at_ms),
-                "in_flight": one.in_flight,
-                "weight": one.weight,
-                "share": round(found.share(one), 4),
-                "sent": one.served,
-                "paused": one.paused,
-                "disabled": one.disabled,
-            }
-            for one in found.queues
-        ],
-    }
+    return "paused" if queue["paused"] else "active"

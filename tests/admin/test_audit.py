@@ -135,10 +135,8 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "requests.close": lambda at: requests.close(
         at.gateway, ACTOR, at.unknown[0], charged=True, reason=REASON
     ),
-    "dispatch.pause": lambda at: dispatch.pause(at.gateway, ACTOR, ["live"], reason=REASON),
-    "dispatch.resume": lambda at: dispatch.resume(at.gateway, ACTOR, ["live"], reason=REASON),
-    "dispatch.pause_tenant": lambda at: dispatch.pause_tenant(at.gateway, ACTOR, "acme", reason=REASON),
-    "dispatch.resume_tenant": lambda at: dispatch.resume_tenant(at.gateway, ACTOR, "acme", reason=REASON),
+    "dispatch.pause": lambda at: dispatch.pause(at.gateway, ACTOR, modes=["live"], reason=REASON),
+    "dispatch.resume": lambda at: dispatch.resume(at.gateway, ACTOR, modes=["live"], reason=REASON),
 }
 
 

@@ -45,6 +45,9 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("keys", "set-queueing", kid, "off", *REASON),
         ("limits", "set", "credits-day=1.5", "--tenant", "acme", "--end-user", "ann", *REASON),
         ("limits", "list"),
+        ("dispatch", "pause", "acme", *REASON),
+        ("dispatch", "status", "--json"),
+        ("dispatch", "resume", "--live", *REASON),
     ]
     for one in same:
         assert reelgate.run(far, *one) == reelgate.run(served, *one), one

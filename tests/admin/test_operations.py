@@ -28,9 +28,6 @@ ROOT = Path(__file__).parents[2]
 OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "doctor"}
 # Commands that have no route yet.
 ON_THE_SERVER_ALONE = {
-    "dispatch pause",
-    "dispatch resume",
-    "dispatch status",
     "ledger top-up",
     "ledger adjust",
     "ledger list",

@@ -64,7 +64,7 @@ WRITES: dict[str, Call] = {
     ),
     "an origin": lambda at, text: tenants.set_origins(at.gateway, ACTOR, at.tenant, [text]),
     "a tenant to disable": lambda at, text: tenants.disable(at.gateway, ACTOR, text),
-    "a tenant to pause": lambda at, text: dispatch.pause_tenant(at.gateway, ACTOR, text),
+    "a tenant to pause": lambda at, text: dispatch.pause(at.gateway, ACTOR, tenant=text),
     "a key's tenant": lambda at, text: keys.create(at.gateway, ACTOR, text, mode="test"),
     "a key's mode": lambda at, text: keys.create(
         at.gateway,

@@ -3,7 +3,17 @@
 from typing import Any, Final
 
 from app.admin.operation import Operation
-from app.admin.operations import admin_keys, audit, client_tokens, keys, limits, overrides, refusals, tenants
+from app.admin.operations import (
+    admin_keys,
+    audit,
+    client_tokens,
+    dispatch,
+    keys,
+    limits,
+    overrides,
+    refusals,
+    tenants,
+)
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *tenants.OPERATIONS,
@@ -11,6 +21,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *client_tokens.OPERATIONS,
     *limits.OPERATIONS,
     *overrides.OPERATIONS,
+    *dispatch.OPERATIONS,
     *admin_keys.OPERATIONS,
     *audit.OPERATIONS,
     *refusals.OPERATIONS,

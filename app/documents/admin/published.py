@@ -13,6 +13,7 @@ from app.documents.admin.audit import (
     AuditSubject,
     AuditVerification,
 )
+from app.documents.admin.dispatch import PausedDispatch, PausedSince, Queue, Queues
 from app.documents.admin.keys import (
     AdminKey,
     AdminKeys,
@@ -80,6 +81,10 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     AuditVerification,
     RefusedCalls,
     RefusalCounts,
+    PausedSince,
+    PausedDispatch,
+    Queue,
+    Queues,
     Violation,
     Limit,
     UpstreamWords,
