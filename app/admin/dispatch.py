@@ -42,7 +42,7 @@ class Dispatch:
     """
 
     tenant: str | None
-    paused_since_ms: Mapping[Mode, int | None]
+    paused_since_ms: Mapping[str, int | None]
 
 
 async def status(gateway: AdminGateway) -> DispatchStatus:
@@ -68,7 +68,8 @@ async def pause(
         Problem: INVALID_CHANGE, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
-    return await _set(gateway, actor, "pause", tenant, modes, gateway.clock.now_ms(), reason)
+    now_ms = gateway.clock.now_ms()
+    return await _set(gateway, actor, "pause", tenant=tenant, modes=modes, at_ms=now_ms, reason=reason)
 
 
 async def resume(
@@ -85,13 +86,14 @@ async def resume(
         Problem: INVALID_CHANGE, TENANT_NOT_FOUND, INVALID_REASON.
 
     """
-    return await _set(gateway, actor, "resume", tenant, modes, None, reason)
+    return await _set(gateway, actor, "resume", tenant=tenant, modes=modes, at_ms=None, reason=reason)
 
 
 async def _set(
     gateway: AdminGateway,
     actor: Actor,
     action: str,
+    *,
     tenant: str | None,
     modes: Sequence[Mode] | None,
     at_ms: int | None,
@@ -102,7 +104,8 @@ async def _set(
         return await audit.write(gateway, actor, reason, _set_tenant, action, tenant, at_ms)
     chosen = [one for one in MODES if modes is None or one in modes]
     if not chosen:
-        refuse(INVALID_CHANGE, [FieldError("#/modes", "minItems", "name at least one mode, or leave it out.")])
+        error = FieldError("#/modes", "minItems", "name at least one mode, or leave it out.")
+        refuse(INVALID_CHANGE, [error])
     return await audit.write(gateway, actor, reason, _set_modes, action, chosen, at_ms)
 
 
@@ -129,7 +132,7 @@ def _set_modes(
     )
 
 
-def _paused(connection: Connection, modes: Sequence[Mode]) -> dict[Mode, int | None]:
+def _paused(connection: Connection, modes: Sequence[Mode]) -> dict[str, int | None]:
     """Returns since when each of these modes is paused; locks their rows, in a fixed order."""
     rows = select(turns.c.mode, turns.c.paused_at_ms).where(turns.c.mode.in_(modes)).order_by(turns.c.mode)
     return {row.mode: row.paused_at_ms for row in connection.execute(rows.with_for_update())}

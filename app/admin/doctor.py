@@ -1,15 +1,17 @@
 """Checks of a configuration, and of the database and the servers that it names.
 
-They change nothing but the one row by which writes are tried. They take settings instead of a gateway,
-because they must also say why no gateway can be opened.
+They change nothing but the one row by which writes are tried. Of a gateway they need its settings alone,
+because they must also say why none can be opened.
 """
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from app.admin import audit_log, database_checks
 from app.admin.database_checks import Check, Level, UnusableError
+from app.admin.session import AdminGateway
 from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError, open_catalog
 from app.config import PREFIX, Settings, SettingsError
@@ -35,9 +37,16 @@ _MAX_SHOWN = 10  # tenants, models
 _MAX_AUDITED = 100
 
 
-async def examine(settings: Settings) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Settings, where there may be no gateway that works with them."""
+
+    settings: Settings
+
+
+async def examine(gateway: Configured | AdminGateway) -> list[Check]:
     """Runs every check, in the order in which a server meets them when it starts; returns the results."""
-    settings = settings.beside_development()
+    settings = gateway.settings.beside_development()
     return [
         _check("pepper", lambda: _pepper(settings)),
         _check("catalogue", lambda: _describe(open_catalog(settings))),

@@ -39,6 +39,11 @@ class Pricing:
         """The least that a request can cost."""
         return min(self.table.amounts)
 
+    @property
+    def highest(self) -> int:
+        """The most that a request can cost."""
+        return max(self.table.amounts)
+
 
 def compile_pricing(document: Any, schema: CompiledSchema) -> Pricing:
     """Check a pricing document against the compiled input schema. Raises `PricingError`."""

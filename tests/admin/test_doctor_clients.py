@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.admin.database_checks import Check
-from app.admin.doctor import examine
+from app.admin.doctor import Configured, examine
 from tests.harness import settings_for
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ async def _clients(folder: Path, **files: dict[str, object]) -> list[Check]:
     for name, more in files.items():
         (catalogue / f"{name}.json").write_text(json.dumps({"model_id": f"a/b/{name}", **VIDEO, **more}))
     settings = settings_for(f"sqlite:///{folder / 'none.db'}", folder, NOWHERE, catalog_dir=catalogue)
-    return [one for one in await examine(settings) if one.name == "clients"]
+    return [one for one in await examine(Configured(settings)) if one.name == "clients"]
 
 
 async def test_a_video_model_without_a_price_per_second_and_one_without_categories_are_named(

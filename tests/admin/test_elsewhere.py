@@ -64,7 +64,7 @@ def test_commands_do_and_print_the_same_on_another_machine(
     for one in refused:
         assert reelgate.run(far, *one, expect=1) == reelgate.run(served, *one, expect=1), one
     assert "--reason" in reelgate.run(far, "tenants", "disable", "acme", expect=1).err
-    assert "on the server alone" in reelgate.run(far, "dispatch", "status", expect=1).err
+    assert "on the server alone" in reelgate.run(far, "ledger", "verify", expect=1).err
     # The key is no key on the public port, which has no such address; and without its partner it is nothing.
     lost = reelgate.run(far.but(ADMIN_URL=served.url), "tenants", "list", expect=1)
     assert "there is no admin API at" in lost.err

@@ -25,7 +25,7 @@ from tools.docs import commands
 
 ROOT = Path(__file__).parents[2]
 # Commands about a process of this machine or its files: nobody can call them from another one.
-OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "doctor"}
+OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi"}
 # Commands that have no route yet.
 ON_THE_SERVER_ALONE = {
     "ledger top-up",
@@ -36,6 +36,10 @@ ON_THE_SERVER_ALONE = {
     "requests list",
     "requests resolve",
     "requests show",
+    "audit export",
+    "audit head",
+    "audit list",
+    "audit verify",
 }
 # Modules of `app.admin` whose public functions are not use cases, or have no route yet.
 NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks"}

@@ -49,7 +49,7 @@ def _state(connection: Connection) -> tuple[bool, list[str]]:
 
 
 async def _levels(url: str, folder: Path) -> dict[str, tuple[str, str]]:
-    found = await doctor.examine(settings_for(url, folder, "http://127.0.0.1:9"))
+    found = await doctor.examine(doctor.Configured(settings_for(url, folder, "http://127.0.0.1:9")))
     return {one.name: (one.level, one.finding) for one in found}
 
 

@@ -83,7 +83,7 @@ async def test_an_unknown_request_is_a_warning_a_metric_and_a_finding_of_the_doc
     assert found['reelgate_unknown{mode="live"}'] == 0
     assert found['reelgate_unknown_oldest_seconds{mode="test"}'] == 60
     settings = settings_for(database_url, tmp_path, world.sandbox.options.public_url)
-    (check,) = [one for one in await doctor.examine(settings) if one.name == "unknown"]
+    (check,) = [one for one in await doctor.examine(doctor.Configured(settings)) if one.name == "unknown"]
     assert check.level == "note"
     assert check.finding.startswith("1 of rg_test_ keys")
     assert "reelgate requests resolve" in check.finding

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.doctor import examine
+from app.admin.doctor import Configured, examine
 from app.config import Settings
 from app.gateway import _open_credentials
 from app.upstream import client
@@ -155,7 +155,9 @@ async def test_doctor_asks_through_the_proxy_and_names_it_without_its_password(
     with_password = proxy.url.replace("//", "//someone:hunter2@")
     for refusal, level in ((b"", "good"), (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "bad")):
         proxy.refusal = refusal
-        checks = {one.name: one for one in await examine(_settings(tmp_path, vendor, with_password))}
+        checks = {
+            one.name: one for one in await examine(Configured(_settings(tmp_path, vendor, with_password)))
+        }
         assert checks["upstream"].level == level
         assert f"(through the proxy {proxy.url.removeprefix('http://')})" in checks["upstream"].finding
         assert "hunter2" not in str(checks)
@@ -166,7 +168,7 @@ async def test_doctor_names_a_proxy_of_the_environment_that_is_not_used(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://someone:hunter2@proxy.example:3128")
     for setting, named in ((None, True), (proxy.url, False)):
-        checks = {one.name: one for one in await examine(_settings(tmp_path, vendor, setting))}
+        checks = {one.name: one for one in await examine(Configured(_settings(tmp_path, vendor, setting)))}
         assert ("proxy" in checks) is named
         assert "hunter2" not in str(checks)
 

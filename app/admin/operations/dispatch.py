@@ -1,22 +1,47 @@
 """The operations on the dispatch of queued requests."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from app.admin import dispatch as cases
-from app.admin.dispatch import Dispatch, DispatchStatus
+from app.admin.dispatch import MODES, Dispatch, DispatchStatus
 from app.admin.operation import Operation
 from app.admin.session import AdminGateway
-from app.documents.admin import dispatch as documents
-from app.documents.admin.dispatch import PausedDispatch, Queues
+from app.documents.admin.dispatch import PausedDispatch, PausedSince, Queue, Queues
+from app.documents.fields import iso_or_none
 from app.errors import INVALID_CHANGE, TENANT_NOT_FOUND
+from app.generations.queue.backlog import Backlog
 
 
 def _document(_gateway: AdminGateway, one: Dispatch) -> PausedDispatch:
-    return documents.paused_dispatch(one)
+    return {"tenant": one.tenant, "paused_since": _paused_since(one.paused_since_ms)}
 
 
 def _queues(_gateway: AdminGateway, found: DispatchStatus) -> Queues:
-    return documents.queues(found)
+    return {
+        "paused_since": _paused_since(found.paused_since_ms),
+        "queues": [_queue(one, found.share(one)) for one in found.queues],
+    }
+
+
+def _queue(one: Backlog, share: float) -> Queue:
+    return {
+        "tenant": one.tenant,
+        "mode": one.mode,
+        "queued": one.queued,
+        "oldest_at": iso_or_none(one.oldest_at_ms),
+        "in_flight": one.in_flight,
+        "weight": one.weight,
+        "share": round(share, 4),
+        "sent": one.served,
+        "paused": one.paused,
+        "disabled": one.disabled,
+    }
+
+
+def _paused_since(at_ms: Mapping[Any, int | None]) -> PausedSince:
+    live, test = (iso_or_none(at_ms.get(mode)) for mode in MODES)
+    return {"live": live, "test": test}
 
 
 STATUS: Final = Operation(

@@ -56,6 +56,7 @@ _TAGS: Final = {
     "client tokens": "Short-lived tokens that web pages hold in place of an API key.",
     "limits": "What tenants, keys, end users and models may use.",
     "dispatch": "The queues of requests that are to be sent to RunComfy.",
+    "system": "What the gateway consists of, and whether it is well.",
     "admin keys": "The keys of this API.",
     "refusals": "Calls that were refused.",
     "audit log": "What operators have changed, and the proof that the record of it is whole.",

@@ -1,13 +1,10 @@
 """The dispatch of queued requests, as operators read it."""
 
-from collections.abc import Mapping
 from typing import Annotated, TypedDict
 
-from app.admin.dispatch import MODES, Dispatch, DispatchStatus
 from app.auth.keys import Mode
-from app.documents.fields import Moment, iso_or_none
+from app.documents.fields import Moment
 from app.documents.schema import keywords
-from app.generations.queue.backlog import Backlog
 
 
 class PausedSince(TypedDict):
@@ -46,36 +43,3 @@ class Queues(TypedDict):
 
     paused_since: PausedSince
     queues: list[Queue]
-
-
-def paused_dispatch(one: Dispatch) -> PausedDispatch:
-    """Returns the document of what is paused after a change."""
-    return {"tenant": one.tenant, "paused_since": _paused_since(one.paused_since_ms)}
-
-
-def queues(found: DispatchStatus) -> Queues:
-    """Returns the document of every queue."""
-    return {
-        "paused_since": _paused_since(found.paused_since_ms),
-        "queues": [_queue(one, found.share(one)) for one in found.queues],
-    }
-
-
-def _queue(one: Backlog, share: float) -> Queue:
-    return {
-        "tenant": one.tenant,
-        "mode": one.mode,
-        "queued": one.queued,
-        "oldest_at": iso_or_none(one.oldest_at_ms),
-        "in_flight": one.in_flight,
-        "weight": one.weight,
-        "share": round(share, 4),
-        "sent": one.served,
-        "paused": one.paused,
-        "disabled": one.disabled,
-    }
-
-
-def _paused_since(at_ms: Mapping[Mode, int | None]) -> PausedSince:
-    live, test = (iso_or_none(at_ms.get(mode)) for mode in MODES)
-    return {"live": live, "test": test}

@@ -13,6 +13,8 @@ from app.documents.admin.audit import (
     AuditSubject,
     AuditVerification,
 )
+from app.documents.admin.checks import Finding, Findings
+from app.documents.admin.credentials import Credential, Credentials
 from app.documents.admin.dispatch import PausedDispatch, PausedSince, Queue, Queues
 from app.documents.admin.keys import (
     AdminKey,
@@ -33,6 +35,7 @@ from app.documents.admin.limits import (
     SetLimit,
 )
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
+from app.documents.admin.models import PricedModel, PricedModels
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
 from app.documents.client_tokens import (
     Bound,
@@ -85,6 +88,12 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     PausedDispatch,
     Queue,
     Queues,
+    Credential,
+    Credentials,
+    PricedModel,
+    PricedModels,
+    Finding,
+    Findings,
     Violation,
     Limit,
     UpstreamWords,
