@@ -1,6 +1,5 @@
 """The ledger, for the operator: entering top-ups and adjustments of a balance, and listing entries."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,15 +9,16 @@ from app.admin import accounts, audit
 from app.admin.accounts import Account, AccountName
 from app.admin.actor import Actor
 from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, cursor_of, page_of, place_in
 from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
-from app.errors import INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
+from app.errors import INVALID_ACCOUNT, INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
 from app.generations import store
 from app.generations.queue import decide
 from app.kit.text import quoted
 from app.quotas import ledger
 from app.quotas.ledger import Entry, Kind
-from app.quotas.limits import Limit, LimitError, parse_credits
+from app.quotas.limits import LimitError, parse_credits
 from app.quotas.standing import Standing
 
 MAX_NOTE: Final = 200
@@ -33,6 +33,8 @@ class Entered:
     `reference` is as it is stored, without blanks around it. `standings` are those of the account afterwards.
     """
 
+    tenant: str
+    account: Account
     is_new: bool
     microcredits: int
     reference: str | None
@@ -40,28 +42,38 @@ class Entered:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """Entries of the ledger, newest first, and the names of the tenants by their ids."""
+class ListedEntry:
+    """An entry of the ledger, and the name of its tenant."""
 
-    entries: Sequence[Entry]
-    tenants: Mapping[str, str]
+    tenant: str
+    entry: Entry
 
 
 async def listed(
-    gateway: AdminGateway, *, tenant: str | None = None, request_id: str | None = None, limit: int
-) -> Entries:
-    """Returns up to `limit` entries, newest first; a tenant or request of None does not filter.
+    gateway: AdminGateway,
+    *,
+    tenant: str | None = None,
+    request_id: str | None = None,
+    limit: PageSize = MAX_PAGE,
+    cursor: str | None = None,
+) -> Page[ListedEntry]:
+    """Returns the entries of one tenant or request, or all, in pages, newest first.
 
     Raises:
-        Problem: TENANT_NOT_FOUND, REQUEST_NOT_FOUND.
+        Problem: TENANT_NOT_FOUND, REQUEST_NOT_FOUND, INVALID_PARAMETER.
 
     """
+    before = None if cursor is None else place_in(cursor, int)[0]
     tenant_id = await accounts.tenant_id_of(gateway, tenant)
     if request_id is not None and await gateway.db.read(store.find, request_id, tenant_id) is None:
         of_tenant = "" if tenant is None else f" of {tenant}"
         raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}{of_tenant}.")
-    found = await gateway.db.read(ledger.entries, tenant_id=tenant_id, generation_id=request_id, limit=limit)
-    return Entries(found, await accounts.tenant_names(gateway))
+    found = await gateway.db.read(
+        ledger.entries, tenant_id=tenant_id, generation_id=request_id, before=before, limit=limit + 1
+    )
+    names = await accounts.tenant_names(gateway)
+    entries = [ListedEntry(names[one.owner.tenant_id], one) for one in found]
+    return page_of(entries, limit, lambda one: cursor_of(one.entry.id))
 
 
 async def top_up(
@@ -133,29 +145,31 @@ async def _enter(
     gateway: AdminGateway, actor: Actor, name: AccountName, wanted: _Wanted, *, reason: str | None
 ) -> Entered:
     entry = _sound(wanted)
+    if name.end_user is not None:
+        detail = "an end user has limits, but no balance of their own: leave it out."
+        refuse(INVALID_ACCOUNT, [FieldError("#/end_user", "conflict", detail)])
     account = await accounts.find(gateway, name, served=entry.kind is Kind.TOP_UP)
-    now_ms, defaults = gateway.clock.now_ms(), decide.policy_of(gateway.settings).default_limits
-    is_new = await audit.write(gateway, actor, reason, _add, account, entry, now_ms, defaults)
-    standings = await accounts.standings_of(gateway, account)
-    return Entered(is_new, entry.microcredits, entry.reference, standings)
+    return await audit.write(gateway, actor, reason, _add, gateway, name.tenant, account, entry)
 
 
 def _add(
-    connection: Connection, account: Account, entry: _Sound, now_ms: int, defaults: Sequence[Limit]
-) -> tuple[bool, Change]:
+    connection: Connection, gateway: AdminGateway, tenant: str, account: Account, entry: _Sound
+) -> tuple[Entered, Change]:
     is_new = ledger.add(
         connection,
         account.owner,
         account.scope,
         entry.kind,
         entry.microcredits,
-        now_ms=now_ms,
-        defaults=defaults,
+        now_ms=gateway.clock.now_ms(),
+        defaults=decide.policy_of(gateway.settings).default_limits,
         note=entry.note,
         reference=entry.reference,
     )
+    standings = accounts.standings_in(connection, gateway, account)
+    entered = Entered(tenant, account, is_new, entry.microcredits, entry.reference, standings)
     fields = {"microcredits": entry.microcredits, "reference": entry.reference}
-    return is_new, Change(
+    return entered, Change(
         action="ledger.top_up" if entry.kind is Kind.TOP_UP else "ledger.adjust",
         subject_kind="account",
         subject_id=account.label,

@@ -6,18 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from app.admin import ledger, reconcile, verify
+from app.admin import reconcile
 from app.admin.accounts import AccountName
-from app.admin.actor import of_command
-from app.admin.ledger import Entered
+from app.admin.operations import ledger
 from app.admin.reconcile import RULES, Reconciliation
 from app.admin.session import AdminSession
 from app.cli.options import Key, Model, OneTenant, Reason, Tenant, Test
-from app.cli.session import with_admin
-from app.cli.tables import AsJson, print_json, print_standings, print_table, say, say_if_not_prepaid
-from app.kit.clock import iso
+from app.cli.session import call, call_list, with_admin
+from app.cli.tables import AsJson, print_json, print_limits, print_table, say, say_if_not_prepaid
+from app.documents.admin.ledger import EnteredEntry, ListedEntry
 from app.quotas.amounts import credits_text
-from app.quotas.ledger import Entry
 from app.quotas.metrics import Metric
 
 group = typer.Typer(
@@ -40,11 +38,7 @@ def top_up(
 ) -> None:
     """Add credits to a prepaid balance; the first top-up makes it prepaid."""
     name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
-    entered = with_admin(
-        lambda gateway: ledger.top_up(
-            gateway, of_command(), name, amount, note=note, reference=reference, reason=reason
-        )
-    )
+    entered = call(ledger.TOP_UP, name=name, amount=amount, note=note, reference=reference, reason=reason)
     _say("top-up", entered)
 
 
@@ -65,22 +59,18 @@ def adjust(
 ) -> None:
     """Correct a balance."""
     name = AccountName(tenant=tenant, kid=key, model_id=model, test=test)
-    entered = with_admin(
-        lambda gateway: ledger.adjust(
-            gateway, of_command(), name, amount, note=note, reference=reference, reason=reason
-        )
-    )
+    entered = call(ledger.ADJUST, name=name, amount=amount, note=note, reference=reference, reason=reason)
     _say("adjustment", entered)
 
 
-def _say(noun: str, entered: Entered) -> None:
-    if entered.is_new:
-        say(f"Entered: {noun} of {credits_text(entered.microcredits)} credits.")
+def _say(noun: str, entered: EnteredEntry) -> None:
+    if entered["is_new"]:
+        say(f"Entered: {noun} of {credits_text(entered['microcredits'])} credits.")
     else:
-        say(f"An entry with reference {entered.reference!r} exists already; nothing was changed.")
-    if balance := [one for one in entered.standings if one.limit.metric is Metric.CREDITS_TOTAL]:
-        print_standings(balance)
-    say_if_not_prepaid([one.limit.metric for one in balance])
+        say(f"An entry with reference {entered['reference']!r} exists already; nothing was changed.")
+    if balance := [one for one in entered["standings"] if one["metric"] == Metric.CREDITS_TOTAL]:
+        print_limits(balance)
+    say_if_not_prepaid([one["metric"] for one in balance])
 
 
 @group.command("list")
@@ -91,9 +81,11 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """List the newest entries."""
-    found = with_admin(lambda gateway: ledger.listed(gateway, tenant=tenant, request_id=request, limit=limit))
+    found: list[ListedEntry] = call_list(
+        ledger.LIST, "entries", at_most=limit, tenant=tenant, request_id=request
+    )
     if as_json:
-        print_json([_entry_document(found.tenants[one.owner.tenant_id], one) for one in found.entries])
+        print_json(found)
         return
     print_table(
         (
@@ -102,19 +94,19 @@ def list_entries(
         ),
         [
             (
-                str(one.id),
-                iso(one.at_ms),
-                found.tenants[one.owner.tenant_id],
-                one.owner.mode,
-                one.kind,
-                credits_text(one.microcredits),
-                one.generation_id or "-",
-                one.scope.kid or "*",
-                one.scope.model_id or "*",
-                one.reference or "-",
-                one.note or "-",
+                str(one["entry"]),
+                one["at"],
+                one["tenant"],
+                one["mode"],
+                one["kind"],
+                credits_text(one["microcredits"]),
+                one["request_id"] or "-",
+                one["kid"] or "*",
+                one["model_id"] or "*",
+                one["reference"] or "-",
+                one["note"] or "-",
             )
-            for one in found.entries
+            for one in found
         ],
     )
 
@@ -122,21 +114,22 @@ def list_entries(
 @group.command("verify")
 def verify_books(as_json: AsJson = False) -> None:
     """Recompute every balance and count from the rows; exit with 1 if something differs."""
-    report = with_admin(verify.report)
+    report = call(ledger.VERIFY)
+    findings = report["findings"]
     if as_json:
-        sums = {name: getattr(report, name) for name in report.__slots__ if name != "findings"}
-        print_json(sums | {"findings": [_finding_document(one) for one in report.findings]})
+        print_json(report)
     else:
-        for one in report.findings:
-            say(f"{one.rule}: {one.subject}: {one.detail}")
+        for one in findings:
+            say(f"{one['rule']}: {one['subject']}: {one['detail']}")
         say(
-            f"{report.generations} requests ({report.in_flight} in flight), {report.entries} entries;"
-            f" {credits_text(report.added_microcredits)} credits added,"
-            f" {credits_text(report.held_microcredits)} held,"
-            f" {credits_text(report.spent_microcredits)} spent."
+            f"{report['generations']} requests ({report['in_flight']} in flight),"
+            f" {report['entries']} entries;"
+            f" {credits_text(report['added_microcredits'])} credits added,"
+            f" {credits_text(report['held_microcredits'])} held,"
+            f" {credits_text(report['spent_microcredits'])} spent."
         )
-        say(f"{len(report.findings)} findings." if report.findings else "The ledger is consistent.")
-    if report.findings:
+        say(f"{len(findings)} findings." if findings else "The ledger is consistent.")
+    if findings:
         raise typer.Exit(1)
 
 
@@ -186,23 +179,7 @@ def reconcile_bill(
         raise typer.Exit(1)
 
 
-def _entry_document(tenant: str, entry: Entry) -> dict[str, Any]:
-    return {
-        "entry": entry.id,
-        "at": iso(entry.at_ms),
-        "tenant": tenant,
-        "mode": entry.owner.mode,
-        "kind": entry.kind,
-        "microcredits": entry.microcredits,
-        "request_id": entry.generation_id,
-        "kid": entry.scope.kid or None,
-        "model_id": entry.scope.model_id or None,
-        "reference": entry.reference,
-        "note": entry.note,
-    }
-
-
-def _finding_document(one: verify.Finding | reconcile.Difference) -> dict[str, Any]:
+def _finding_document(one: reconcile.Difference) -> dict[str, Any]:
     return {"rule": one.rule, "subject": one.subject, "detail": one.detail}
 
 

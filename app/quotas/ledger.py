@@ -152,14 +152,24 @@ def add(
 
 
 def entries(
-    connection: Connection, *, tenant_id: str | None = None, generation_id: str | None = None, limit: int
+    connection: Connection,
+    *,
+    tenant_id: str | None = None,
+    generation_id: str | None = None,
+    before: int | None = None,
+    limit: int,
 ) -> Sequence[Entry]:
-    """Returns up to `limit` entries, newest first; a tenant or generation of None does not filter."""
+    """Returns up to `limit` entries, newest first, with lower numbers than `before`.
+
+    What is None does not filter.
+    """
     query = select(ledger_entries).order_by(ledger_entries.c.id.desc()).limit(limit)
     if tenant_id is not None:
         query = query.where(ledger_entries.c.tenant_id == tenant_id)
     if generation_id is not None:
         query = query.where(ledger_entries.c.generation_id == generation_id)
+    if before is not None:
+        query = query.where(ledger_entries.c.id < before)
     return [_entry(row) for row in connection.execute(query)]
 
 

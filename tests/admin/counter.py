@@ -19,6 +19,7 @@ REASON = "the ticket says so"
 CONTRACT = Contract(build("0", "http://gateway.test"))
 # What stands for each parameter that an operation cannot do without.
 VALUES: Mapping[str, Any] = {
+    "amount": "1",
     "kid": "nobodyskid00",
     "lifetime_ms": 3_600_000,
     "limits": ["in-flight=5"],
@@ -27,6 +28,7 @@ VALUES: Mapping[str, Any] = {
     "mode": "test",
     "name": "nobody",
     "new_name": "somebody",
+    "note": "goodwill",
     "origins": ["https://app.example"],
     "overlap_ms": 1000,
     "override": "in-flight=5",

@@ -31,6 +31,8 @@ def test_commands_do_and_print_the_same_on_another_machine(
     made = reelgate.run(far, "tenants", "create", "acme", "--time-zone", "Asia/Tokyo", *REASON)
     assert made.out.startswith("Created tenant acme (")
     kid = reelgate.run(far, "keys", "create", "--tenant", "acme", "--test", "--json", *REASON).json["kid"]
+    top_up = ("ledger", "top-up", "5", "--tenant", "acme", "--reference", "INVOICE-1", *REASON)
+    assert reelgate.run(far, *top_up).out.startswith("Entered: top-up of 5 credits.")
     same: list[tuple[str, ...]] = [
         ("tenants", "list"),
         ("tenants", "list", "--json"),
@@ -48,6 +50,11 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("dispatch", "pause", "acme", *REASON),
         ("dispatch", "status", "--json"),
         ("dispatch", "resume", "--live", *REASON),
+        top_up,
+        ("ledger", "list", "--tenant", "acme", "--json"),
+        ("ledger", "verify"),
+        ("credentials", "list"),
+        ("models", "list"),
     ]
     for one in same:
         assert reelgate.run(far, *one) == reelgate.run(served, *one), one
@@ -64,7 +71,7 @@ def test_commands_do_and_print_the_same_on_another_machine(
     for one in refused:
         assert reelgate.run(far, *one, expect=1) == reelgate.run(served, *one, expect=1), one
     assert "--reason" in reelgate.run(far, "tenants", "disable", "acme", expect=1).err
-    assert "on the server alone" in reelgate.run(far, "ledger", "verify", expect=1).err
+    assert "on the server alone" in reelgate.run(far, "requests", "list", expect=1).err
     # The key is no key on the public port, which has no such address; and without its partner it is nothing.
     lost = reelgate.run(far.but(ADMIN_URL=served.url), "tenants", "list", expect=1)
     assert "there is no admin API at" in lost.err

@@ -28,11 +28,7 @@ ROOT = Path(__file__).parents[2]
 OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi"}
 # Commands that have no route yet.
 ON_THE_SERVER_ALONE = {
-    "ledger top-up",
-    "ledger adjust",
-    "ledger list",
     "ledger reconcile",
-    "ledger verify",
     "requests list",
     "requests resolve",
     "requests show",

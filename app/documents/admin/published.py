@@ -34,6 +34,8 @@ from app.documents.admin.limits import (
     ListedLimit,
     SetLimit,
 )
+from app.documents.admin.ledger import EnteredEntry, EntryPage, ListedEntry, VerifiedLedger, WrongRow
+from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.models import PricedModel, PricedModels
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
@@ -84,6 +86,11 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     AuditVerification,
     RefusedCalls,
     RefusalCounts,
+    ListedEntry,
+    EntryPage,
+    EnteredEntry,
+    WrongRow,
+    VerifiedLedger,
     PausedSince,
     PausedDispatch,
     Queue,

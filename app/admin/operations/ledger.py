@@ -1,0 +1,122 @@
+"""The operations on the ledger."""
+
+from typing import Final
+
+from app.admin import ledger as cases
+from app.admin import verify
+from app.admin.ledger import Entered
+from app.admin.operation import Operation
+from app.admin.paging import Page
+from app.admin.session import AdminGateway
+from app.admin.verify import Report
+from app.documents.admin import limits
+from app.documents.admin.ledger import EnteredEntry, EntryPage, VerifiedLedger, listed_entry
+from app.documents.limits import limit
+from app.errors import (
+    API_KEY_NOT_FOUND,
+    INVALID_ACCOUNT,
+    INVALID_LEDGER_ENTRY,
+    MODEL_NOT_FOUND,
+    REFERENCE_CONFLICT,
+    REQUEST_NOT_FOUND,
+    TENANT_NOT_FOUND,
+)
+
+_REFUSALS: Final = (
+    INVALID_LEDGER_ENTRY,
+    INVALID_ACCOUNT,
+    TENANT_NOT_FOUND,
+    API_KEY_NOT_FOUND,
+    REFERENCE_CONFLICT,
+)
+
+
+def _page(_gateway: AdminGateway, page: Page[cases.ListedEntry]) -> EntryPage:
+    return {
+        "entries": [listed_entry(one.tenant, one.entry) for one in page.entries],
+        "next_cursor": page.next_cursor,
+    }
+
+
+def _entered(_gateway: AdminGateway, one: Entered) -> EnteredEntry:
+    account = limits.account(one.tenant, one.account.owner, one.account.scope)
+    return {
+        "tenant": account["tenant"],
+        "mode": account["mode"],
+        "kid": account["kid"],
+        "model_id": account["model_id"],
+        "is_new": one.is_new,
+        "microcredits": one.microcredits,
+        "reference": one.reference,
+        "standings": [limit(each) for each in one.standings],
+    }
+
+
+def _verified(_gateway: AdminGateway, report: Report) -> VerifiedLedger:
+    return {
+        "generations": report.generations,
+        "entries": report.entries,
+        "in_flight": report.in_flight,
+        "held_microcredits": report.held_microcredits,
+        "spent_microcredits": report.spent_microcredits,
+        "added_microcredits": report.added_microcredits,
+        "findings": [
+            {"rule": one.rule, "subject": one.subject, "detail": one.detail} for one in report.findings
+        ],
+    }
+
+
+LIST: Final = Operation(
+    name="list_ledger_entries",
+    command="ledger list",
+    method="GET",
+    path="/admin/v1/ledger",
+    scope="read",
+    tag="ledger",
+    text="In pages, of all tenants, in both modes.",
+    function=cases.listed,
+    document=_page,
+    shape=EntryPage,
+    faults=(TENANT_NOT_FOUND, REQUEST_NOT_FOUND),
+)
+TOP_UP: Final = Operation(
+    name="enter_top_up",
+    command="ledger top-up",
+    method="POST",
+    path="/admin/v1/ledger/top-ups",
+    scope="money",
+    tag="ledger",
+    text="A top-up with a `reference` is entered once for each account, whatever its Idempotency-Key.",
+    function=cases.top_up,
+    document=_entered,
+    shape=EnteredEntry,
+    faults=(*_REFUSALS, MODEL_NOT_FOUND),
+)
+ADJUST: Final = Operation(
+    name="enter_adjustment",
+    command="ledger adjust",
+    method="POST",
+    path="/admin/v1/ledger/adjustments",
+    scope="money",
+    tag="ledger",
+    text="The tenant sees the note; the reason stands in the audit log alone.",
+    function=cases.adjust,
+    document=_entered,
+    shape=EnteredEntry,
+    faults=_REFUSALS,
+)
+VERIFY: Final = Operation(
+    name="verify_ledger",
+    command="ledger verify",
+    method="GET",
+    path="/admin/v1/ledger/verification",
+    scope="read",
+    tag="ledger",
+    text="Every sum is computed anew from the rows, on one unchanging view of the database; with millions of"
+    " requests that takes minutes.",
+    function=verify.report,
+    document=_verified,
+    shape=VerifiedLedger,
+)
+
+OPERATIONS: Final = (LIST, TOP_UP, ADJUST, VERIFY)

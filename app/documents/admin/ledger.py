@@ -1,0 +1,85 @@
+"""The ledger, as operators read it: entries of all tenants, what was entered, and what verifying found."""
+
+from typing import Annotated, TypedDict
+
+from app.auth.keys import Mode
+from app.documents.fields import Moment
+from app.documents.limits import Limit
+from app.documents.schema import keywords
+from app.kit.clock import iso
+from app.quotas.ledger import Entry, Kind
+
+Reference = Annotated[str | None, keywords("The payment's or adjustment's number.")]
+
+
+class ListedEntry(TypedDict):
+    """An entry of the ledger; what was entered is never changed."""
+
+    entry: Annotated[int, keywords("Its number.")]
+    at: Moment
+    tenant: Annotated[str, keywords("The tenant's name.")]
+    mode: Mode
+    kind: Kind
+    microcredits: Annotated[int, keywords("The change of the balance: below 0 for a hold, 0 for a settle.")]
+    request_id: str | None
+    kid: Annotated[str | None, keywords("The API key whose balance was changed; null: the tenant's.")]
+    model_id: Annotated[str | None, keywords("The model whose balance was changed; null: that of all.")]
+    reference: Reference
+    note: str | None
+
+
+class EntryPage(TypedDict):
+    """A page of the ledger, newest first."""
+
+    entries: list[ListedEntry]
+    next_cursor: str | None
+
+
+class EnteredEntry(TypedDict):
+    """A top-up or an adjustment, and how the account's limits stand afterwards."""
+
+    tenant: Annotated[str, keywords("The tenant's name.")]
+    mode: Mode
+    kid: str | None
+    model_id: str | None
+    is_new: Annotated[bool, keywords("False: an entry with this reference was there already.")]
+    microcredits: int
+    reference: Reference
+    standings: list[Limit]
+
+
+class WrongRow(TypedDict):
+    """A violation of a rule of the ledger."""
+
+    rule: str
+    subject: Annotated[str, keywords("The id of a request or an entry, or the key of a row of usage.")]
+    detail: str
+
+
+class VerifiedLedger(TypedDict):
+    """What was counted, and every violation of a rule; without any, the ledger is consistent."""
+
+    generations: int
+    entries: int
+    in_flight: int
+    held_microcredits: int
+    spent_microcredits: int
+    added_microcredits: int
+    findings: list[WrongRow]
+
+
+def listed_entry(tenant: str, one: Entry) -> ListedEntry:
+    """Returns the document of an entry."""
+    return {
+        "entry": one.id,
+        "at": iso(one.at_ms),
+        "tenant": tenant,
+        "mode": "live" if one.owner.mode == "live" else "test",
+        "kind": one.kind,
+        "microcredits": one.microcredits,
+        "request_id": one.generation_id,
+        "kid": one.scope.kid or None,
+        "model_id": one.scope.model_id or None,
+        "reference": one.reference,
+        "note": one.note,
+    }
