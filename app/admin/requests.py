@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import AwareDatetime
 from sqlalchemy import Connection
@@ -15,10 +15,11 @@ from app.admin.audit import Change
 from app.admin.paging import MAX_PAGE, Page, PageSize, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
-from app.auth import client_tokens
+from app.auth import client_tokens, tenants
 from app.auth.callers import forms_of
 from app.auth.keys import Mode
 from app.errors import (
+    INVALID_CHANGE,
     INVALID_PARAMETER,
     NOT_ATTACHABLE,
     NOT_UNKNOWN,
@@ -130,21 +131,6 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.timestamp() * 1000)
 
 
-async def first(gateway: AdminGateway, wanted: RequestFilter, *, limit: int) -> list[ListedRequest]:
-    """Returns the newest `limit` requests, as `listed` does, however far back the search has to go.
-
-    Raises:
-        Problem: as for `listed`.
-
-    """
-    page = await listed(gateway, wanted, limit=limit)
-    found = list(page.entries)
-    while page.next_cursor is not None and len(found) < limit:
-        page = await listed(gateway, wanted, limit=limit - len(found), cursor=page.next_cursor)
-        found += page.entries
-    return found
-
-
 async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
     """Returns everything that is stored about a request.
 
@@ -158,90 +144,95 @@ async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
     return RequestInFull(found, names[found.tenant_id], events)
 
 
-async def attach(
-    gateway: GatewayWithPool,
+async def resolve(
+    gateway: AdminGateway,
     actor: Actor,
     request_id: str,
-    upstream_request_id: str,
     *,
+    upstream_request_id: str | None = None,
+    charged: bool | None = None,
     reason: str | None = None,
-) -> Generation:
-    """Gives an unknown request the job that was found for it at RunComfy, so that it is followed again.
+) -> ListedRequest:
+    """Resolves an unknown request: by the job that was found for it, or by whether RunComfy charged for it.
 
-    RunComfy is asked first whether it knows the job. Returns the request, which is `in_queue` then.
+    With `upstream_request_id` it is followed again; RunComfy is asked first whether it knows the job. With
+    `charged` it ends as `lost`, and its hold is settled (true) or refunded (false). To ask RunComfy, the
+    gateway must be a `GatewayWithPool`.
 
     Raises:
-        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON. NOT_ATTACHABLE: RunComfy does not know the
-            job, or it belongs to another request. UPSTREAM_UNUSABLE: RunComfy could not be asked.
+        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON. INVALID_CHANGE: not exactly one of the two is
+            given. NOT_ATTACHABLE: RunComfy does not know the job, or it belongs to another request.
+            UPSTREAM_UNUSABLE: RunComfy could not be asked.
 
     """
-    if not is_safe_id(upstream_request_id):
+    if (upstream_request_id is None) == (charged is None):
+        detail = "give either RunComfy's id of the job, or whether RunComfy charged for it."
+        pointer = "#/charged" if charged is not None else "#/upstream_request_id"
+        refuse(INVALID_CHANGE, [FieldError(pointer, "conflict", detail)])
+    if upstream_request_id is not None and not is_safe_id(upstream_request_id):
         raise Problem(NOT_ATTACHABLE, f"{quoted(upstream_request_id)} is not an id of RunComfy's.")
-    unknown = await _unknown(gateway, request_id)
-    credential = gateway.pool.of(unknown.credential)
+    unknown = await _find(gateway, request_id)
+    if unknown.state is not State.UNKNOWN:
+        raise Problem(NOT_UNKNOWN, f"request {request_id} is {unknown.state}, not unknown.")
+    if upstream_request_id is None:
+        return await audit.write(gateway, actor, reason, _close, gateway, request_id, charged is True)
+    pool = cast("GatewayWithPool", gateway).pool
+    await _check_that_runcomfy_knows(pool, unknown.credential, upstream_request_id)
+    try:
+        return await audit.write(gateway, actor, reason, _attach, gateway, request_id, upstream_request_id)
+    except IntegrityError as error:
+        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id!r} belongs to another request.") from error
+
+
+async def _check_that_runcomfy_knows(pool: Pool, name: str, upstream_request_id: str) -> None:
+    credential = pool.of(name)
     if credential is None:
-        detail = f"its credential, {unknown.credential!r}, is not configured any more."
-        raise Problem(NOT_ATTACHABLE, detail)
+        raise Problem(NOT_ATTACHABLE, f"its credential, {name!r}, is not configured any more.")
     observation = observe_status(await credential.upstream.status(upstream_request_id))
     if observation.seen is Seen.GONE:
         raise Problem(NOT_ATTACHABLE, f"RunComfy does not know {upstream_request_id!r}.")
     if observation.seen in INCONCLUSIVE:
         raise Problem(UPSTREAM_UNUSABLE, f"RunComfy gave no usable answer ({observation.seen}); try again.")
-    try:
-        return await audit.write(
-            gateway,
-            actor,
-            reason,
-            _resolve,
-            "attach",
-            request_id,
-            State.IN_QUEUE,
-            {
-                "reason": "resolved_attached",
-                "now_ms": gateway.clock.now_ms(),
-                "upstream_request_id": upstream_request_id,
-            },
-        )
-    except IntegrityError as error:
-        raise Problem(NOT_ATTACHABLE, f"{upstream_request_id!r} belongs to another request.") from error
 
 
-async def close(
-    gateway: AdminGateway, actor: Actor, request_id: str, *, charged: bool, reason: str | None = None
-) -> Generation:
-    """Ends an unknown request as `lost`; its hold is settled if RunComfy `charged` for it, else refunded.
+def _attach(
+    connection: Connection, gateway: AdminGateway, request_id: str, upstream_request_id: str
+) -> tuple[ListedRequest, Change]:
+    changes = {"reason": "resolved_attached", "upstream_request_id": upstream_request_id}
+    return _resolve(connection, gateway, request_id, action="attach", to=State.IN_QUEUE, changes=changes)
 
-    Raises:
-        Problem: REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_REASON.
 
-    """
-    await _unknown(gateway, request_id)
+def _close(
+    connection: Connection,
+    gateway: AdminGateway,
+    request_id: str,
+    charged: bool,  # noqa: FBT001 - positional
+) -> tuple[ListedRequest, Change]:
     words = "charged" if charged else "did not charge"
-    return await audit.write(
-        gateway,
-        actor,
-        reason,
-        _resolve,
-        "close",
-        request_id,
-        State.LOST,
-        {
-            "reason": "resolved_charged" if charged else "resolved_not_charged",
-            "now_ms": gateway.clock.now_ms(),
-            "spent": charged,
-            "error": {"code": "lost", "message": f"The outcome stayed unknown; RunComfy {words} for it."},
-        },
-    )
+    changes = {
+        "reason": "resolved_charged" if charged else "resolved_not_charged",
+        "spent": charged,
+        "error": {"code": "lost", "message": f"The outcome stayed unknown; RunComfy {words} for it."},
+    }
+    return _resolve(connection, gateway, request_id, action="close", to=State.LOST, changes=changes)
 
 
 def _resolve(
-    connection: Connection, action: str, request_id: str, to: State, changes: Mapping[str, Any]
-) -> tuple[Generation, Change]:
+    connection: Connection,
+    gateway: AdminGateway,
+    request_id: str,
+    *,
+    action: str,
+    to: State,
+    changes: Mapping[str, Any],
+) -> tuple[ListedRequest, Change]:
     before = store.find(connection, request_id, None)
-    changed = advance(connection, request_id, to, only_from={State.UNKNOWN}, **changes)
+    now_ms = gateway.clock.now_ms()
+    changed = advance(connection, request_id, to, only_from={State.UNKNOWN}, now_ms=now_ms, **changes)
     if before is None or changed is None:
         raise Problem(NOT_UNKNOWN, "somebody else resolved it just now.")
-    return changed, Change(
+    tenant = tenants.by_id(connection, changed.tenant_id).name
+    return ListedRequest(changed, tenant), Change(
         action=f"request.{action}",
         subject_kind="request",
         subject_id=request_id,
@@ -253,13 +244,6 @@ def _resolve(
 
 def _fields_of(state: State, upstream_request_id: str | None, charge: str | None) -> dict[str, Any]:
     return {"state": state, "upstream_request_id": upstream_request_id, "charge": charge}
-
-
-async def _unknown(gateway: AdminGateway, request_id: str) -> Generation:
-    found = await _find(gateway, request_id)
-    if found.state is not State.UNKNOWN:
-        raise Problem(NOT_UNKNOWN, f"request {request_id} is {found.state}, not unknown.")
-    return found
 
 
 async def _find(gateway: AdminGateway, request_id: str) -> Generation:

@@ -1,20 +1,17 @@
 """`reelgate requests`: listing and showing requests of all tenants, and resolving unknown ones."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.admin import requests
-from app.admin.actor import of_command
+from app.admin.operations import requests
 from app.admin.requests import RequestFilter
 from app.auth.keys import Mode
 from app.cli.options import Model, OneTenant, Reason, Since, Until, moment
-from app.cli.session import fail, with_admin, with_gateway
-from app.cli.tables import AsJson, iso_or_none, print_json, print_table, say
+from app.cli.session import call, call_list, fail
+from app.cli.tables import AsJson, print_json, print_table, say
+from app.documents.admin.requests import AdminRequest
 from app.generations.lifecycle import State
-from app.generations.store import Generation
-from app.kit.clock import iso
-from app.kit.json import from_column
 from app.quotas.amounts import credits_text
 
 group = typer.Typer(
@@ -66,9 +63,9 @@ def list_requests(
         created_after=moment(since),
         created_before=moment(until),
     )
-    found = with_admin(lambda gateway: requests.first(gateway, wanted, limit=limit))
+    found: list[AdminRequest] = call_list(requests.LIST, "requests", at_most=limit, wanted=wanted)
     if as_json:
-        print_json([_document(one.request, one.tenant) for one in found])
+        print_json(found)
         return
     print_table(
         (
@@ -77,18 +74,18 @@ def list_requests(
         ),
         [
             (
-                one.id,
-                tenant,
-                one.state,
-                one.mode,
-                "-" if one.price_microcredits is None else credits_text(one.price_microcredits),
-                one.charge or "-",
-                iso(one.created_at_ms),
-                iso(one.changed_at_ms),
-                one.upstream_request_id or "-",
-                one.model_id,
+                one["request_id"],
+                one["tenant"],
+                one["state"],
+                one["mode"],
+                "-" if one["price_microcredits"] is None else credits_text(one["price_microcredits"]),
+                one["charge"] or "-",
+                one["created_at"],
+                one["changed_at"],
+                one["upstream_request_id"] or "-",
+                one["model_id"],
             )
-            for one, tenant in ((each.request, each.tenant) for each in found)
+            for one in found
         ],
     )
 
@@ -96,12 +93,7 @@ def list_requests(
 @group.command("show")
 def show_request(request_id: str) -> None:
     """Print everything that is stored of a request, as JSON."""
-    found = with_admin(lambda gateway: requests.show(gateway, request_id))
-    history = [
-        {"version": one.version, "state": one.state, "at": iso(one.at_ms), "reason": one.reason}
-        for one in found.events
-    ]
-    print_json(_document(found.request, found.tenant) | {"events": history})
+    print_json(call(requests.SHOW, request_id=request_id))
 
 
 @group.command("resolve")
@@ -121,48 +113,12 @@ def resolve_request(
     """Resolve a request of unknown outcome, with exactly one of the three options."""
     if (attach is not None) + charged + not_charged != 1:
         fail("give exactly one of --attach UPSTREAM_ID, --charged and --not-charged.")
-    actor = of_command()
-    if attach is not None:
-        changed = with_gateway(
-            lambda gateway: requests.attach(gateway, actor, request_id, attach, reason=reason)
-        )
-    else:
-        changed = with_admin(
-            lambda gateway: requests.close(gateway, actor, request_id, charged=charged, reason=reason)
-        )
-    say(f"Request {request_id} is {changed.state} now.")
-
-
-def _document(one: Generation, tenant: str) -> dict[str, Any]:
-    return {
-        "request_id": one.id,
-        "tenant_id": one.tenant_id,
-        "tenant": tenant,
-        "kid": one.kid,
-        "mode": one.mode,
-        "model_id": one.model_id,
-        "state": one.state,
-        "version": one.version,
-        "credential": one.credential,
-        "upstream_request_id": one.upstream_request_id,
-        "idempotency_key": one.idempotency_key,
-        "price_microcredits": one.price_microcredits,
-        "price_version": one.price_version,
-        "output_seconds": one.output_seconds,
-        "settles_in": None if one.settles_in is None else one.settles_in.split(","),
-        "charge": one.charge,
-        "upstream_cost_usd": one.upstream_cost_usd,
-        "token_id": one.token_id,
-        "end_user": one.end_user,
-        "error_code": one.error_code,
-        "caller_address": one.caller_address,
-        "user_agent": one.user_agent,
-        "trace_id": one.trace_id,
-        "created_at": iso(one.created_at_ms),
-        "changed_at": iso(one.changed_at_ms),
-        "checked_at": iso_or_none(one.polled_at_ms),
-        "input": one.input,
-        "output": one.output,
-        "error": one.error,
-        "evidence": from_column(one.evidence_text),
-    }
+    changed = call(
+        requests.RESOLVE,
+        whole=attach is not None,
+        request_id=request_id,
+        upstream_request_id=attach,
+        charged=None if attach is not None else charged,
+        reason=reason,
+    )
+    say(f"Request {request_id} is {changed['state']} now.")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from app.admin.actor import of_command
 from app.admin.operation import Operation
 from app.admin.paging import MAX_PAGE
-from app.admin.session import AdminSession, open_admin
+from app.admin.session import AdminGateway, AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
 from app.cli.remote import elsewhere
 from app.cli.tables import say
@@ -81,16 +81,19 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
         _log.warning("A variable is not a setting.", finding=sentence)
 
 
-def call(operation: Operation[D], **arguments: Any) -> D:
+def call(operation: Operation[D], *, whole: bool = False, **arguments: Any) -> D:
     """Carries out an operation with these arguments of its function, and returns its document.
 
     That is on this machine, beside a running server or not, or over the admin API of another one
-    (`app.cli.remote`). The document is the same, and so is what a refusal prints.
+    (`app.cli.remote`). The document is the same, and so is what a refusal prints. With `whole` its function
+    needs a whole gateway, since it asks RunComfy.
     """
     with plain_errors():
         remote = elsewhere()
         if remote is not None:
             return cast("D", remote.call(operation, arguments))
+    if whole:
+        return with_gateway(lambda gateway: _call_here(gateway, operation, arguments))
     return with_admin(
         lambda gateway: _call_here(gateway, operation, arguments), makes_key=operation.reveals is not None
     )
@@ -129,7 +132,7 @@ def call_list(
     return with_admin(work)
 
 
-async def _call_here(gateway: AdminSession, operation: Operation[D], arguments: Mapping[str, Any]) -> D:
+async def _call_here(gateway: AdminGateway, operation: Operation[D], arguments: Mapping[str, Any]) -> D:
     actor = (of_command(),) if operation.changes else ()
     return operation.document(gateway, await operation.function(gateway, *actor, **arguments))
 

@@ -35,6 +35,7 @@ VALUES: Mapping[str, Any] = {
     "override_id": "00000000-0000-7000-8000-000000000000",
     "queueing": True,
     "reason": REASON,
+    "request_id": "no-such-request",
     "scopes": ["read"],
     "tenant": "nobody",
     "time_zone": "Europe/Berlin",

@@ -129,11 +129,8 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
         at.gateway, ACTOR, at.of, "12.5", reference="INVOICE-1", reason=REASON
     ),
     "ledger.adjust": lambda at: ledger.adjust(at.gateway, ACTOR, at.of, "-1", note="goodwill", reason=REASON),
-    "requests.attach": lambda at: requests.attach(
-        at.gateway, ACTOR, at.unknown[1], at.upstream_id, reason=REASON
-    ),
-    "requests.close": lambda at: requests.close(
-        at.gateway, ACTOR, at.unknown[0], charged=True, reason=REASON
+    "requests.resolve": lambda at: requests.resolve(
+        at.gateway, ACTOR, at.unknown[1], upstream_request_id=at.upstream_id, reason=REASON
     ),
     "dispatch.pause": lambda at: dispatch.pause(at.gateway, ACTOR, modes=["live"], reason=REASON),
     "dispatch.resume": lambda at: dispatch.resume(at.gateway, ACTOR, modes=["live"], reason=REASON),

@@ -54,6 +54,7 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("ledger", "list", "--tenant", "acme", "--json"),
         ("ledger", "verify"),
         ("credentials", "list"),
+        ("requests", "list", "--tenant", "acme", "--json"),
         ("models", "list"),
     ]
     for one in same:
@@ -67,11 +68,13 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("keys", "create", "--tenant", "acme", "--scope", "all", "--model", "no/such", *REASON),
         ("keys", "narrow", kid, "--scope", "submit", *REASON),
         ("keys", "revoke", "nobodyskid00", *REASON),
+        ("requests", "resolve", "no-such-request", "--charged", *REASON),
     ]
     for one in refused:
         assert reelgate.run(far, *one, expect=1) == reelgate.run(served, *one, expect=1), one
+    reconcile = ("ledger", "reconcile", "no.csv", "--from", "2026-01-01", "--to", "2026-01-02")
     assert "--reason" in reelgate.run(far, "tenants", "disable", "acme", expect=1).err
-    assert "on the server alone" in reelgate.run(far, "requests", "list", expect=1).err
+    assert "on the server alone" in reelgate.run(far, *reconcile, expect=1).err
     # The key is no key on the public port, which has no such address; and without its partner it is nothing.
     lost = reelgate.run(far.but(ADMIN_URL=served.url), "tenants", "list", expect=1)
     assert "there is no admin API at" in lost.err

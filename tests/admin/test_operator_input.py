@@ -104,7 +104,7 @@ WRITES: dict[str, Call] = {
     "a balance's model": lambda at, text: ledger.adjust(
         at.gateway, ACTOR, AccountName(tenant=at.tenant, model_id=text), "1", note="why"
     ),
-    "a request": lambda at, text: requests.close(at.gateway, ACTOR, text, charged=True),
+    "a request": lambda at, text: requests.resolve(at.gateway, ACTOR, text, charged=True),
     "a reason": lambda at, text: tenants.enable(at.gateway, ACTOR, at.tenant, reason=text),
 }
 

@@ -38,6 +38,7 @@ READS = {
     ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
     *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
+    *("credentials list", "models list"),
 }
 
 # Arguments that only the output of another command tells.

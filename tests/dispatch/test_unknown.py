@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 ACTOR = Actor("command", "tests")
 DAY_S = 86_400
 
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+
 
 async def unknown(world: World) -> str:
     answer = await world.submit("html,canned")
@@ -56,13 +58,15 @@ class TestAttach:
     async def test_an_id_that_the_upstream_knows_brings_the_job_back(self, world: World) -> None:
         request_id = await unknown(world)
         upstream_id = world.received()[0]["request_id"]
-        await requests.attach(world.gateway, ACTOR, request_id, upstream_id)
+        await requests.resolve(world.gateway, ACTOR, request_id, upstream_request_id=upstream_id)
         assert (await world.finish(request_id))["status"] == "succeeded"
 
     async def test_an_id_that_it_does_not_know_changes_nothing(self, world: World) -> None:
         request_id = await unknown(world)
         with pytest.raises(Problem, match="does not know"):
-            await requests.attach(world.gateway, ACTOR, request_id, "00000000-0000-4000-8000-000000000000")
+            await requests.resolve(
+                world.gateway, ACTOR, request_id, upstream_request_id="00000000-0000-4000-8000-000000000000"
+            )
         assert (await world.record(request_id))["state"] == "unknown"
 
     async def test_an_id_of_another_request_changes_nothing(self, world: World) -> None:
@@ -70,15 +74,15 @@ class TestAttach:
         taken = world.received()[0]["request_id"]
         request_id = await unknown(world)
         with pytest.raises(Problem, match="belongs to another"):
-            await requests.attach(world.gateway, ACTOR, request_id, taken)
+            await requests.resolve(world.gateway, ACTOR, request_id, upstream_request_id=taken)
         assert (await world.record(request_id))["state"] == "unknown"
 
     async def test_only_the_unknown_can_be_resolved(self, world: World) -> None:
         request_id = await world.submitted("queued")
         for attempt in (
-            requests.attach(world.gateway, ACTOR, request_id, "x"),
-            requests.close(world.gateway, ACTOR, request_id, charged=True),
-            requests.close(world.gateway, ACTOR, "no-such-request", charged=True),
+            requests.resolve(world.gateway, ACTOR, request_id, upstream_request_id="x"),
+            requests.resolve(world.gateway, ACTOR, request_id, charged=True),
+            requests.resolve(world.gateway, ACTOR, "no-such-request", charged=True),
         ):
             with pytest.raises(Problem, match=r"not_unknown|request_not_found"):
                 await attempt
@@ -87,7 +91,7 @@ class TestAttach:
 @pytest.mark.parametrize("charged", [True, False])
 async def test_an_operator_can_close_it(world: World, charged: bool) -> None:
     request_id = await unknown(world)
-    await requests.close(world.gateway, ACTOR, request_id, charged=charged)
+    await requests.resolve(world.gateway, ACTOR, request_id, charged=charged)
     record = await world.record(request_id)
     assert record["state"] == "lost"
     expected = "resolved_charged" if charged else "resolved_not_charged"

@@ -119,9 +119,9 @@ async def test_the_operator_searches_by_names_and_is_told_what_is_no_address(wor
         RequestFilter(request_id=made),
         RequestFilter(created_after=datetime(2020, 1, 1, tzinfo=UTC)),
     ):
-        found = await requests.first(gateway, wanted, limit=5)
-        assert [one.request.id for one in found] == [made]
-    assert await requests.first(gateway, RequestFilter(token_id="none"), limit=5) == []
+        found = await requests.listed(gateway, wanted, limit=5)
+        assert [one.request.id for one in found.entries] == [made]
+    assert (await requests.listed(gateway, RequestFilter(token_id="none"))).entries == ()
     with pytest.raises(Problem) as refused:
         await requests.listed(gateway, RequestFilter(address="the office"), limit=5)
     assert refused.value.fault is INVALID_PARAMETER

@@ -134,7 +134,9 @@ class Driver(Submits):
             and upstream_job.id not in others
         )
         try:
-            await requests.attach(server.gateway, _OPERATOR, str(job.id), upstream_job.id)
+            await requests.resolve(
+                server.gateway, _OPERATOR, str(job.id), upstream_request_id=upstream_job.id
+            )
         except Problem:
             assert not can_be
         else:
@@ -146,7 +148,7 @@ class Driver(Submits):
         """An operator says that it cannot be found, and whether it was charged."""
         was_unknown = job.state == "unknown"
         try:
-            await requests.close(server.gateway, _OPERATOR, str(job.id), charged=charged)
+            await requests.resolve(server.gateway, _OPERATOR, str(job.id), charged=charged)
         except Problem:
             assert not was_unknown
         else:

@@ -51,7 +51,7 @@ async def ended(world: World, how: str) -> str:
             world.clock.advance(601)
             await world.gateway.upkeep.rescuer.run_once()
         case "closed-charged" | "closed-free":
-            await requests.close(
+            await requests.resolve(
                 world.gateway, Actor("command", "tests"), request_id, charged=how == "closed-charged"
             )
     return request_id

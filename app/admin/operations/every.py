@@ -16,6 +16,7 @@ from app.admin.operations import (
     models,
     overrides,
     refusals,
+    requests,
     tenants,
 )
 
@@ -25,6 +26,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *client_tokens.OPERATIONS,
     *limits.OPERATIONS,
     *overrides.OPERATIONS,
+    *requests.OPERATIONS,
     *ledger.OPERATIONS,
     *dispatch.OPERATIONS,
     *credentials.OPERATIONS,

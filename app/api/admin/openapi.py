@@ -1,5 +1,6 @@
 """The contract of the admin API, made of the table of operations."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ _TAGS: Final = {
     "API keys": "The keys of tenants.",
     "client tokens": "Short-lived tokens that web pages hold in place of an API key.",
     "limits": "What tenants, keys, end users and models may use.",
+    "requests": "Requests of all tenants.",
     "ledger": "Balances, and every change of them.",
     "dispatch": "The queues of requests that are to be sent to RunComfy.",
     "system": "What the gateway consists of, and whether it is well.",
@@ -65,13 +67,16 @@ _TAGS: Final = {
 PARAMETERS: Final = {
     "action": "Only this action, such as `tenant.disable`.",
     "actor": "Only what this actor did.",
+    "address": "An address or a network of callers, as it was kept: `203.0.113.7`, `203.0.113.0/24`.",
+    "amount": "Credits, such as `12.5`, with up to six decimals.",
+    "charged": "Whether RunComfy charged for it: its price is spent (true) or given back (false).",
     "code": "Only this error of the catalogue, such as `quota_exceeded`.",
     "created_after": "Only from this moment on.",
     "created_before": "Only before this moment.",
-    "amount": "Credits, such as `12.5`, with up to six decimals.",
     "cursor": "The `next_cursor` of the page before.",
     "end_user": "An end user; in limits, `*` is each without a limit of its own.",
     "ended": "Whether to list those that are over, too.",
+    "error_code": "Only requests that ended with this error.",
     "head": "A head that was kept, as a checkpoint or in one line.",
     "kid": "The key's public identifier, which is not the key.",
     "lifetime_ms": "In how many milliseconds the key expires; null: never.",
@@ -83,26 +88,29 @@ PARAMETERS: Final = {
     "max_queued": "How many requests may be queued.",
     "media_checks": "What happens to files that break a rule; null: what the gateway's settings say.",
     "metrics": "The metrics whose limits are removed.",
-    "mode": "Whether the key is for RunComfy (`live`) or for the sandbox (`test`).",
+    "mode": "`live` is for RunComfy, `test` for the sandbox.",
     "model_id": "Only this model.",
-    "modes": "Whose requests: of live keys, of test keys; null: of both.",
     "models": "The only models that the key may use; null: all.",
+    "modes": "Whose requests: of live keys, of test keys; null: of both.",
     "name": "Its name.",
     "new_name": "The new name.",
     "note": "A note for the record, which the tenant sees.",
     "origins": "The web origins whose pages may call, such as `https://app.example`.",
     "overlap_ms": "For how many milliseconds more the old key is valid.",
     "prefix": "The beginning of the key or of its kid.",
+    "price_version": "Only requests with a price of this version.",
     "queueing": "Whether requests that cannot be sent yet are queued; null: the usual.",
     "reason": "Why, for the audit log: 1 to 200 printable characters.",
     "reference": "A number of the payment or adjustment: it is entered once for each account.",
     "request_id": "The id of a request.",
     "scopes": "What the key may do.",
+    "state": "Only requests in this state.",
     "subject": "Only what was done to this key, request or other thing, by its id.",
     "tenant": "The tenant's name.",
     "test": "Whether it is the account of the tenant's test keys, not of its live keys.",
     "time_zone": "An IANA time zone, such as `Europe/Berlin`.",
     "token_id": "The `token_id` of a client token, which is not the token.",
+    "upstream_request_id": "RunComfy's id of the job.",
     "used_after": "Only keys that were used at this moment or later.",
     "used_before": "Only keys that were not used since this moment.",
     "weight": "Its share of dispatches among the tenants that have a queue.",
@@ -221,10 +229,22 @@ def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     """Returns pydantic's schema of a body or query, without titles, and with a description of each member."""
-    schema: dict[str, Any] = _untitled(model.model_json_schema())
+    whole = model.model_json_schema()
+    schema: dict[str, Any] = _untitled(_inlined(whole, whole.pop("$defs", {})))
     for name, member in schema.get("properties", {}).items():
         member.setdefault("description", PARAMETERS[name])
     return schema
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """Returns a schema with what it refers to in its place: the contract has other names for it."""
+    if isinstance(schema, list):
+        return [_inlined(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(value, definitions) for name, value in schema.items()}
 
 
 def _untitled(schema: Any) -> Any:

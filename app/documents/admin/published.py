@@ -36,8 +36,9 @@ from app.documents.admin.limits import (
 )
 from app.documents.admin.ledger import EnteredEntry, EntryPage, ListedEntry, VerifiedLedger, WrongRow
 from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
-from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.models import PricedModel, PricedModels
+from app.documents.admin.refusals import RefusalCounts, RefusedCalls
+from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
 from app.documents.client_tokens import (
     Bound,
@@ -86,6 +87,10 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     AuditVerification,
     RefusedCalls,
     RefusalCounts,
+    AdminRequest,
+    AdminRequestPage,
+    AdminEvent,
+    AdminRequestInFull,
     ListedEntry,
     EntryPage,
     EnteredEntry,

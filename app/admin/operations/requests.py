@@ -1,0 +1,85 @@
+"""The operations on requests of all tenants."""
+
+from typing import Final
+
+from app.admin import requests as cases
+from app.admin.operation import Operation
+from app.admin.paging import Page
+from app.admin.requests import ListedRequest, RequestInFull
+from app.admin.session import AdminGateway
+from app.documents.admin.requests import (
+    AdminRequest,
+    AdminRequestInFull,
+    AdminRequestPage,
+    request,
+    request_in_full,
+)
+from app.errors import (
+    INVALID_CHANGE,
+    NOT_ATTACHABLE,
+    NOT_UNKNOWN,
+    REQUEST_NOT_FOUND,
+    TENANT_NOT_FOUND,
+    UPSTREAM_UNUSABLE,
+)
+
+_REQUEST: Final = "/admin/v1/requests/{request_id}"
+
+
+def _page(_gateway: AdminGateway, page: Page[ListedRequest]) -> AdminRequestPage:
+    return {
+        "requests": [request(one.request, one.tenant) for one in page.entries],
+        "next_cursor": page.next_cursor,
+    }
+
+
+def _in_full(_gateway: AdminGateway, found: RequestInFull) -> AdminRequestInFull:
+    return request_in_full(found.request, found.tenant, found.events)
+
+
+def _document(_gateway: AdminGateway, one: ListedRequest) -> AdminRequest:
+    return request(one.request, one.tenant)
+
+
+LIST: Final = Operation(
+    name="search_requests",
+    command="requests list",
+    method="GET",
+    path="/admin/v1/requests",
+    scope="read",
+    tag="requests",
+    text="All that is given must match. A page may be empty while more follow: a search looks at a bounded"
+    " number of rows at a time. There are no more where `next_cursor` is null.",
+    function=cases.listed,
+    document=_page,
+    shape=AdminRequestPage,
+    faults=(TENANT_NOT_FOUND,),
+)
+SHOW: Final = Operation(
+    name="get_request_in_full",
+    command="requests show",
+    method="GET",
+    path=_REQUEST,
+    scope="read",
+    tag="requests",
+    text="With its input, output, evidence and events.",
+    function=cases.show,
+    document=_in_full,
+    shape=AdminRequestInFull,
+    faults=(REQUEST_NOT_FOUND,),
+)
+RESOLVE: Final = Operation(
+    name="resolve_request",
+    command="requests resolve",
+    method="POST",
+    path=f"{_REQUEST}/resolve",
+    scope="money",
+    tag="requests",
+    text="Look for its job at RunComfy first. Give exactly one of `upstream_request_id` and `charged`.",
+    function=cases.resolve,
+    document=_document,
+    shape=AdminRequest,
+    faults=(REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_CHANGE, NOT_ATTACHABLE, UPSTREAM_UNUSABLE),
+)
+
+OPERATIONS: Final = (LIST, SHOW, RESOLVE)
