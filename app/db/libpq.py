@@ -22,7 +22,7 @@ class Statements:
         self._encoding = driver.info.encoding
         self._transformer = Transformer(driver)
         self._prepares = driver.prepare_threshold is not None
-        # psycopg must prepare none of its own: it follows a rollback with DEALLOCATE ALL, which would take these too.
+        # psycopg must prepare none of its own: after a rollback it sends DEALLOCATE ALL, which drops these.
         driver.prepare_threshold = None
         self._names: dict[str, bytes] = {}
 
