@@ -26,20 +26,10 @@ from tools.docs import commands
 ROOT = Path(__file__).parents[2]
 # Commands about a process of this machine or its files: nobody can call them from another one.
 OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi"}
-# Commands that have no route yet.
-ON_THE_SERVER_ALONE = {
-    "ledger reconcile",
-    "requests list",
-    "requests resolve",
-    "requests show",
-    "audit export",
-    "audit head",
-    "audit list",
-    "audit verify",
-}
-# Modules of `app.admin` whose public functions are not use cases, or have no route yet.
-NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks"}
-NOT_YET = {"dispatch", "doctor", "ledger", "reconcile", "requests", "verify"}
+# A command that reads a file of this machine, for which there is no route.
+ON_THE_SERVER_ALONE = {"ledger reconcile"}
+# Modules of `app.admin` whose public functions are not use cases, or have no route.
+NO_USE_CASES = {"accounts", "audit", "calls", "chain", "reconcile", "session", "database_checks"}
 CONTRACT: dict[str, Any] = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 
@@ -48,7 +38,7 @@ def use_cases() -> set[str]:
     """Every public use case that should have an operation, by its module and name."""
     found = set()
     for module in pkgutil.iter_modules(app.admin.__path__):
-        if module.ispkg or module.name in NO_USE_CASES | NOT_YET:
+        if module.ispkg or module.name in NO_USE_CASES:
             continue
         loaded = importlib.import_module(f"app.admin.{module.name}")
         for name, function in inspect.getmembers(loaded, inspect.iscoroutinefunction):

@@ -26,6 +26,7 @@ from app.documents.admin.keys import (
     RotatedAdminKey,
     RotatedAPIKey,
 )
+from app.documents.admin.ledger import EnteredEntry, EntryPage, ListedEntry, VerifiedLedger, WrongRow
 from app.documents.admin.limits import (
     AccountLimits,
     LimitOverride,
@@ -34,8 +35,6 @@ from app.documents.admin.limits import (
     ListedLimit,
     SetLimit,
 )
-from app.documents.admin.ledger import EnteredEntry, EntryPage, ListedEntry, VerifiedLedger, WrongRow
-from app.documents.admin.limits import AccountLimits, LimitPage, ListedLimit, SetLimit
 from app.documents.admin.models import PricedModel, PricedModels
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
