@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from app.auth import keys
 from app.auth import tenants as tenancy
@@ -57,6 +57,14 @@ def add_live_jobs(connection: Connection, count: int, *, now_ms: int, oldest_s: 
     connection.execute(insert(ledger_entries), [_hold(row) for row in rows])
     connection.execute(insert(quota_usage), list(_usage(rows)))
     connection.execute(update(tenants).where(tenants.c.id == tenant.id).values(test_events=len(events)))
+
+
+def add_copies(connection: Connection, job: str, count: int, *, now_ms: int) -> list[str]:
+    """Inserts copies of a generation's row alone, which are good for reading, and returns their ids."""
+    row = dict(connection.execute(select(generations).where(generations.c.id == job)).mappings().one())
+    ids = [new_id(now_ms) for _ in range(count)]
+    connection.execute(insert(generations), [row | {"id": one, "upstream_request_id": one} for one in ids])
+    return ids
 
 
 def _generations(

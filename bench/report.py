@@ -26,6 +26,7 @@ _COLUMNS = (
     ("max ms", 9),
     ("cpu µs", 8),
     ("ratio", 7),
+    ("speed", 7),
     ("server", 8),
     ("load", 6),
 )
@@ -64,6 +65,7 @@ def table(facts: dict[str, Any], findings: Findings) -> str:
         f"{facts['date']}, commit {facts['commit']}{changed}",
         f"Python {facts['python']}, {facts['cores']} cores of {facts['processor']}",
         "ratio: to the bare FastAPI route in the same round. cpu: of the server for one request.",
+        "speed: how many of these requests take as much of the processor as one of the bare route.",
     ]
     for loop in dict.fromkeys(cell.loop for cell in findings.cells):
         lines += [
@@ -96,6 +98,7 @@ def _row(cell: Cell, title: str) -> str:
         f"{cell.max_ms:.1f}",
         f"{cell.server_us:,.0f}",
         _ratio(cell.server_us_ratio),
+        _ratio(None if not cell.server_us_ratio else 1 / cell.server_us_ratio),
         f"{cell.server_cpu:.2f}",
         f"{cell.load_cpu:.2f}",
     )

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.children import Child, Children, RunError, Watch, free_port, get, split_cores
-from bench.databases import database_of_its_own
+from bench.databases import database_of_its_own, writing
 from bench.gateway import Gateway, start_gateway
+from bench.jobs import add_copies
 from bench.load import GRACE_S, Order, Tally
 from bench.standin import COUNT_PATH
-from bench.targets import JOB_IDS, TARGETS, Loop, Target, Traffic, loops, traffic
+from bench.targets import JOB_IDS, OTHER_IDS, TARGETS, Loop, Target, Traffic, loops, traffic
 
 _WARM_UP_CONNECTIONS = 16
 
@@ -123,8 +124,10 @@ def _start(children: Children, folder: Path, database: str, options: Options) ->
         upstream_port=upstream_port,
         jobs=JOB_IDS,
     )
+    with writing(database) as connection:
+        others = add_copies(connection, gateway.finished[0], OTHER_IDS, now_ms=time.time_ns() // 1_000_000)
     baseline.wait_until_it_answers(baseline_port, "/")
-    return Bench(load, upstream, upstream_port, baseline, gateway, traffic(gateway, baseline_port))
+    return Bench(load, upstream, upstream_port, baseline, gateway, traffic(gateway, others, baseline_port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class Bench:
             )
 
     def _sample(self, target: Target, loop: Loop, seconds: float) -> Sample:
-        server = self.baseline if target.baseline is None else self.gateway.child
+        server = self.baseline if target.of_baseline else self.gateway.child
         children = (server, self.load, self.upstream)
         before = [child.cpu_s() for child in children]
         own = self.traffic[target.name]
