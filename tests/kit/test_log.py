@@ -28,6 +28,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
     monkeypatch.setattr("sys.stderr", said)
     for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(module, hook, getattr(module, hook))
+    for name in ("as_json", "level", "pending"):
+        monkeypatch.setattr(log._set_up, name, getattr(log._set_up, name))
     configure_logging(level="INFO", as_json=True)
 
     def read() -> list[dict[str, Any]]:
@@ -92,7 +94,7 @@ def test_a_log_that_raises_is_counted_and_reaches_nobody(
         raise OSError("broken on purpose")
 
     before = dropped_lines()
-    structlog.configure(processors=[broken])
+    monkeypatch.setattr(log, "_as_json", broken)
     get_logger("x").error("It happened.")
     monkeypatch.setattr(log._Formatter, "format", broken)
     logging.getLogger("library").error("It happened.")
@@ -146,3 +148,22 @@ def test_a_process_without_standard_error_logs_nothing_and_works(
         get_logger("x").info("It happened.")
     assert dropped_lines() == before + 2
     assert lines() == []
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"status": 200, "path": '/v1/\u00fc"x'}, {"trace_id": "own", "at": object}]
+)
+def test_a_line_is_as_structlog_would_write_it(lines: Lines, fields: dict[str, Any]) -> None:
+    token = log.trace_id_var.set("7" * 32)
+    try:
+        get_logger("x").warning("It happened.", **fields)
+        log._set_up.now()
+        structlog.get_logger(component="x").warning("It happened.", **fields)
+        log.JSONLines("x").info("It happened.", '"status":200', "7" * 32)
+        get_logger("x").info("It happened.", status=200)
+        get_logger("x").debug("It did not happen.")
+    finally:
+        log.trace_id_var.reset(token)
+    ours, structlogs, quick, slow = (list((one | {"timestamp": ""}).items()) for one in lines())
+    assert ours == structlogs
+    assert quick == slow

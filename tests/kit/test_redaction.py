@@ -139,6 +139,7 @@ def test_finished_lines_of_ours_and_of_libraries_are_redacted_with_their_traceba
     root, before = logging.getLogger(), (logging.getLogger().handlers[:], logging.getLogger().level)
     said = StringIO()
     monkeypatch.setattr("sys.stderr", said)
+    monkeypatch.setattr(log._set_up, "as_json", False)
     monkeypatch.setattr(redaction, "redactor", Redactor())
     redaction.redactor.remember(["a-well-known-secret"])
     try:
@@ -148,13 +149,14 @@ def test_finished_lines_of_ours_and_of_libraries_are_redacted_with_their_traceba
             raise ValueError(f"{key} a-well-known-secret postgresql://u:word@h/x")  # noqa: TRY301 - to be logged
         except ValueError:
             log.get_logger("x").exception("It failed.", url="https://h/p?token=abc", key=key)
+            log.get_logger("x").info("It failed.", url="https://h/p?token=abc", key=key)
             logging.getLogger("library").exception("It failed with %s", key)
         assert log.flush_log()
     finally:
         root.handlers[:] = before[0]
         root.setLevel(before[1])
         structlog.reset_defaults()
-    assert said.getvalue().count("It failed") == 2
+    assert said.getvalue().count("It failed") == 3
     assert KID in said.getvalue()
     for hidden in (SECRET, "a-well-known-secret", "word@", "token=abc"):
         assert hidden not in said.getvalue()
