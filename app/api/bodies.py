@@ -165,7 +165,12 @@ def json_response(
 
 def tag_of(document: Mapping[str, Any]) -> str:
     """Returns the document's strong entity tag: equal for equal bytes, and different for different ones."""
-    return f'"{hashlib.sha256(dumps(document)).hexdigest()[:32]}"'
+    return tag_of_bytes(dumps(document))
+
+
+def tag_of_bytes(body: bytes) -> str:
+    """Returns the strong entity tag of a document that was written already."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def tags_of(request: Request) -> frozenset[str]:
@@ -181,8 +186,13 @@ def tagged_response(
     request: Request, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Returns a JSON object with its entity tag; 304 without a body where the caller has it already."""
-    tag = tag_of(document)
-    headers = {**(headers or {}), "ETag": tag}
+    body = dumps(document)
+    tag = tag_of_bytes(body)
     if tags_of(request) & {tag, "*"}:
-        return Response(status_code=304, headers=headers)
-    return json_response(document, headers=headers)
+        return Response(status_code=304, headers={**(headers or {}), "ETag": tag})
+    return tagged_body(body, tag, headers)
+
+
+def tagged_body(body: bytes, tag: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns a JSON object that was written already, with its entity tag."""
+    return Response(body, headers={**(headers or {}), "ETag": tag}, media_type="application/json")

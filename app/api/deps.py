@@ -8,9 +8,10 @@ from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.problems import KNOWN_KEY, PRESENTED_KID
 from app.auth.keys import SCOPE_CREATE_TOKENS, parse
-from app.auth.principal import KeyProblem, Principal
+from app.auth.principal import KeyProblem, Principal, bearer_of
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
+from app.quotas.calls import CallLimiter
 from app.quotas.limits import Scope
 from app.quotas.problem import QuotaProblem
 
@@ -25,9 +26,8 @@ async def gateway_of(request: Request) -> Gateway:
 
 
 async def _principal(request: Request) -> Principal:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    key = key.strip()
-    if scheme.lower() != "bearer" or not key:
+    key = bearer_of(request.headers.get("authorization", ""))
+    if not key:
         raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
     state = request.scope.setdefault("state", {})
@@ -45,7 +45,8 @@ async def _principal(request: Request) -> Principal:
     return principal
 
 
-async def _can_submit(request: Request) -> Principal:
+async def caller_of_submit(request: Request) -> Principal:
+    """Returns the caller of a submit, as `CanSubmit`."""
     principal = await _principal(request)
     try:
         if principal.token is not None:  # every call of a client token counts, also a submit that is refused
@@ -59,12 +60,13 @@ async def _can_submit(request: Request) -> Principal:
         raise
 
 
-async def _can_see(request: Request) -> Principal:
+async def caller_of_read(request: Request) -> Principal:
+    """Returns the caller of a read, as `CanSee`."""
     return await _counted(request, _with_scope(await _principal(request), "read"))
 
 
 async def _can_read(request: Request) -> Principal:
-    principal = await _can_see(request)
+    principal = await caller_of_read(request)
     if principal.token is not None and principal.token.visibility == "request":
         raise Problem(INSUFFICIENT_SCOPE, "This client token may read one request only.")
     return principal
@@ -75,12 +77,16 @@ async def _can_ask(request: Request) -> Principal:
 
 
 async def _counted(request: Request, principal: Principal) -> Principal:
-    gateway = await gateway_of(request)
-    if principal.token is None:
-        gateway.access.reads.check(Scope(principal.root_kid))
-    else:
-        gateway.access.calls.check(Scope(token_id=principal.token.token_id))
+    limiter, scope = call_limit_of(await gateway_of(request), principal)
+    limiter.check(scope)
     return principal
+
+
+def call_limit_of(gateway: Gateway, principal: Principal) -> tuple[CallLimiter, Scope]:
+    """Returns what limits the calls of this caller other than submits, and as whose they count."""
+    if principal.token is None:
+        return gateway.access.reads, Scope(principal.root_kid)
+    return gateway.access.calls, Scope(token_id=principal.token.token_id)
 
 
 async def _can_mint(request: Request) -> Principal:
@@ -105,11 +111,11 @@ def _with_key(principal: Principal) -> Principal:
     return principal
 
 
-CanSubmit = Annotated[Principal, Depends(_can_submit)]
+CanSubmit = Annotated[Principal, Depends(caller_of_submit)]
 """A caller with the scope `submit`, who submits."""
 CanAsk = Annotated[Principal, Depends(_can_ask)]
 """A caller with the scope `submit` whose call is no submit, such as a quote: it counts as a read."""
-CanSee = Annotated[Principal, Depends(_can_see)]
+CanSee = Annotated[Principal, Depends(caller_of_read)]
 """A caller with the scope `read`, who may read the requests that are visible to it."""
 CanRead = Annotated[Principal, Depends(_can_read)]
 """A caller with the scope `read`, except a client token that watches one request."""

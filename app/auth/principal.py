@@ -125,11 +125,10 @@ class Authenticator:
                 secret; EXPIRED_CLIENT_TOKEN; DATABASE_UNAVAILABLE.
 
         """
+        handle = handle_of(text)
+        if (recalled := self.recall(handle)) is not None:
+            return recalled
         now_ms = self._clock.now_ms()
-        handle = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        remembered = self._remembered.get(handle)
-        if remembered is not None and 0 <= now_ms - remembered[0] < CACHE_MS:
-            return remembered[1]
         # When a busy key is forgotten, all its requests in flight come here at once: they share one look-up.
         began_ms, looking = self._lookups.get(handle, (0, None))
         if looking is None or now_ms - began_ms >= CACHE_MS:
@@ -137,6 +136,13 @@ class Authenticator:
             self._lookups[handle] = (now_ms, looking)
             looking.add_done_callback(partial(self._store_lookup, handle, now_ms))
         return await asyncio.shield(looking)
+
+    def recall(self, handle: bytes) -> Principal | None:
+        """Returns the principal of the key or token with this handle, if it was looked up a moment ago."""
+        remembered = self._remembered.get(handle)
+        if remembered is not None and 0 <= self._clock.now_ms() - remembered[0] < CACHE_MS:
+            return remembered[1]
+        return None
 
     def _store_lookup(self, handle: bytes, began_ms: int, looking: asyncio.Future[Principal]) -> None:
         """Remembers the result as of the look-up's start: the key may have been revoked since then."""
@@ -197,6 +203,17 @@ class Authenticator:
         except Exception:  # noqa: BLE001 - the next use is recorded again
             self._noted_ms.pop(kid, None)
             _log.warning("The last use of a key could not be recorded.", kid=kid)
+
+
+def bearer_of(header: str) -> str:
+    """Returns the key or token in an `Authorization` header; an empty text where there is none."""
+    scheme, _, text = header.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
+def handle_of(text: str) -> bytes:
+    """Returns the handle under which a key or token is remembered, from which nobody can learn it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def check_token(token: ClientToken, now_ms: int) -> None:

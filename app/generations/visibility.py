@@ -4,6 +4,7 @@ A caller with an API key sees every generation of its tenant and mode; a client 
 """
 
 from app.auth.client_tokens import ClientToken
+from app.auth.principal import Principal
 from app.generations.store import Generation
 
 
@@ -25,6 +26,15 @@ def visible_to(token: ClientToken | None) -> dict[str, str]:
     # A check constraint of the table guarantees that the value is set. An empty string matches no row,
     # whereas an absent filter would show every row.
     return {name: value or "" for name, value in wanted.items()}
+
+
+def is_visible(principal: Principal, generation: Generation) -> bool:
+    """Returns whether the caller may see a generation: one of its own tenant and mode, and its token's."""
+    return (
+        generation.tenant_id == principal.tenant_id
+        and generation.mode == principal.mode
+        and can_see(principal.token, generation)
+    )
 
 
 def can_see(token: ClientToken | None, generation: Generation) -> bool:

@@ -1,5 +1,7 @@
 """Rate limits on calls other than submits, by key or client token, counted in this replica's memory."""
 
+from functools import lru_cache
+
 from app.kit.clock import Clock
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
@@ -25,6 +27,11 @@ class CallLimiter:
         limit = Limit(scope, self._metric, self._per_minute)
         return rate_standing(limit, self._tats_us.get(scope), self._clock.now_ms(), wanted)
 
+    def allows(self, scope: Scope) -> bool:
+        """Returns whether `check` would count a call of this scope now."""
+        rate = _rate_of(self._metric, self._per_minute)
+        return rate is None or not rate.wait_us(self._tats_us.get(scope), self._clock.now_ms() * 1000)
+
     def check(self, scope: Scope) -> None:
         """Counts one call of a scope.
 
@@ -32,15 +39,21 @@ class CallLimiter:
             Problem: QUOTA_EXCEEDED; the call is not counted.
 
         """
-        standing = self.standing(scope, wanted=1)
-        if standing is None:
+        rate = _rate_of(self._metric, self._per_minute)
+        if rate is None:
             return
-        problem = refused([standing])
-        if problem is not None:
-            raise problem
         now_us, tat_us = self._clock.now_ms() * 1000, self._tats_us.get(scope)
+        if rate.wait_us(tat_us, now_us):
+            standing = self.standing(scope, wanted=1)
+            if standing is not None and (problem := refused([standing])) is not None:
+                raise problem
         if tat_us is None and len(self._tats_us) >= _MAX_REMEMBERED:
             self._tats_us = {one: tat for one, tat in self._tats_us.items() if tat > now_us}
             if len(self._tats_us) >= _MAX_REMEMBERED:
                 self._tats_us.clear()
-        self._tats_us[scope] = Rate.of(standing.limit).take(tat_us, now_us)
+        self._tats_us[scope] = rate.take(tat_us, now_us)
+
+
+@lru_cache(maxsize=8)
+def _rate_of(metric: Metric, per_minute: int) -> Rate | None:
+    return Rate.of(Limit(Scope(), metric, per_minute)) if per_minute else None

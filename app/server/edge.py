@@ -24,6 +24,7 @@ from app.api.cors import (
     is_preflight,
     note_origin,
 )
+from app.api.direct import direct, has_direct
 from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
@@ -74,6 +75,8 @@ SECURITY_HEADERS: Final = (
 TRACE_HEADER: Final = b"reelgate-trace-id"
 CLIENT_LEFT: Final = "client_left"
 """The name, in a request's state, of whether its client left before it was answered."""
+ANSWERED: Final = "A request was answered."
+LEFT: Final = "The client left before it was answered."
 _OVERRIDABLE: Final = HANDLER_HEADERS & {name for name, _ in SECURITY_HEADERS}
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
@@ -91,6 +94,7 @@ class Edge:
         self._app = app
         self._base_url = base_url
         self._addresses = Addresses(app.router.routes)
+        self._has_direct = has_direct(app)
         # HSTS is sent only where the gateway's address is https: browsers ignore it over plain http.
         self._fixed = (*SECURITY_HEADERS, _HSTS) if urlsplit(base_url).scheme == "https" else SECURITY_HEADERS
         if not hasattr(app.state, "refusals"):  # or it has the state of an application with an edge
@@ -130,7 +134,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 cors_headers = () if origin is None else await answer_headers(self._app.state.gateway, scope)
-                marked = self._final_headers(message.get("headers", ()), trace_id, cors_headers)
+                marked = self.final_headers(message.get("headers", ()), trace_id, cors_headers)
                 message["headers"] = cross_origin_headers(marked) if scope["path"] in PUBLIC else marked
             elif message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
@@ -157,16 +161,16 @@ class Edge:
             with Aside("counting a refusal"):
                 self._note_refusal(sent, code)
         if scope["path"] not in _QUIET:
-            left = state.get(CLIENT_LEFT, False)
-            _log.info(
-                "The client left before it was answered." if left else "A request was answered.",
-                method=sent["method"],
-                path=scope["path"],
-                status=status,
-                duration_ms=round(duration_s * 1000, 2),
+            event = LEFT if state.get(CLIENT_LEFT, False) else ANSWERED
+            fields = {
+                "method": sent["method"],
+                "path": scope["path"],
+                "status": status,
+                "duration_ms": round(duration_s * 1000, 2),
                 **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
                 **_caller(state),
-            )
+            }
+            _log.info(event, **fields)
 
     def _note_refusal(self, scope: Scope, code: str) -> None:
         """Counts a refusal for the caller's key; where there is none, for the network it came from."""
@@ -192,7 +196,8 @@ class Edge:
         elif scope["method"] == "OPTIONS":
             await self._answer_options(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            app = (direct(self._app, scope) if self._has_direct else None) or self._app
+            await app(scope, receive, send)
 
     async def _answer_preflight(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -209,7 +214,7 @@ class Edge:
         else:
             await self._refuse(Problem(ROUTE_NOT_FOUND, "There is nothing here."), scope, receive, send)
 
-    def _final_headers(
+    def final_headers(
         self, sent: Sequence[tuple[bytes, bytes]], trace_id: str, cors_headers: Pairs
     ) -> list[tuple[bytes, bytes]]:
         """Returns the headers that are sent: the handler's allowed ones, and the edge's own."""

@@ -151,6 +151,9 @@ class Preferences:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+_NO_PREFERENCES: Final = Preferences()
+
+
 def preferences_of(request: Request, gateway: Gateway) -> Preferences:
     """Returns the caller's preferences, within what this gateway grants; a malformed `Prefer` is ignored.
 
@@ -158,6 +161,8 @@ def preferences_of(request: Request, gateway: Gateway) -> Preferences:
         Problem: INVALID_PARAMETER, for a `wait` in the query that is no number.
 
     """
+    if not request.scope["query_string"] and "prefer" not in request.headers:
+        return _NO_PREFERENCES
     members: dict[str, str] = {}
     for member in ",".join(request.headers.getlist("prefer")).split(","):
         name, _, value = member.partition(";")[0].partition("=")

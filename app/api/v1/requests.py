@@ -193,11 +193,7 @@ async def own_all(gateway: Gateway, principal: Principal, request_ids: Sequence[
 
 
 def _visible(principal: Principal, generation: Generation | None) -> Generation:
-    if (
-        generation is None
-        or generation.mode != principal.mode
-        or not visibility.can_see(principal.token, generation)
-    ):
+    if generation is None or not visibility.is_visible(principal, generation):
         raise Problem(REQUEST_NOT_FOUND, "This tenant has no such request.")
     return generation
 
