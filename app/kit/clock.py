@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -32,6 +33,11 @@ async def wait_for_event(event: asyncio.Event, clock: Clock, *, within_s: float)
     """Waits at most `within_s` seconds for the event; returns whether it was set in that time."""
     if event.is_set():
         return True
+    if isinstance(clock, SystemClock):  # a timer in place of two tasks: a thousand streams wait here
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await event.wait()
+        return event.is_set()
     set_ = asyncio.ensure_future(event.wait())
     over = asyncio.ensure_future(clock.sleep(within_s))
     try:

@@ -1,5 +1,6 @@
 """Time and identifiers as callers see them."""
 
+import asyncio
 import re
 from datetime import datetime
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.clock import SystemClock, iso
+from app.kit.clock import SystemClock, iso, wait_for_event
 from app.kit.ids import is_id, new_id
 
 moments = st.integers(0, 7_258_118_399_999)  # to the end of the year 2199
@@ -77,3 +78,13 @@ def test_arbitrary_text_is_no_id(text: str) -> None:
 def test_nothing_around_an_id_is_taken(wrap: str) -> None:
     assert not is_id(wrap.format(new_id(1)))
     assert not is_id(new_id(1).upper())
+
+
+@pytest.mark.anyio
+async def test_a_wait_on_the_machines_clock_ends_with_the_event_or_its_time() -> None:
+    event = asyncio.Event()
+    assert not await wait_for_event(event, SystemClock(), within_s=0)
+    waiting = asyncio.ensure_future(wait_for_event(event, SystemClock(), within_s=3600))
+    await asyncio.sleep(0)
+    event.set()
+    assert await waiting

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import orjson
@@ -150,12 +151,23 @@ class _Blocks:
 
     def event(self, event: Event, number: int | None) -> bytes:
         """Returns a change of state, with the id after which the stream can be resumed, if it has one."""
-        return self.named("state", documents.event(event), b"" if number is None else b"id: %d\n" % number)
+        head, self._head = self._head, b""
+        return head + _block_of(event, number)
 
-    def named(self, name: str, document: Mapping[str, Any], id_line: bytes = b"") -> bytes:
+    def named(self, name: str, document: Mapping[str, Any]) -> bytes:
         """Returns a document as an event of that name."""
         head, self._head = self._head, b""
-        return head + id_line + b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))
+        return head + _block(name, document)
+
+
+def _block(name: str, document: Mapping[str, Any], id_line: bytes = b"") -> bytes:
+    return id_line + b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))
+
+
+@lru_cache(maxsize=256)
+def _block_of(event: Event, number: int | None) -> bytes:
+    """Returns the block of a change, which is written once for all streams that it is in."""
+    return _block("state", documents.event(event), b"" if number is None else b"id: %d\n" % number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +246,8 @@ async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) 
                 return
             for subject in tuple(subjects):
                 found, has_ended = subject.news(blocks, numbered=numbered)
-                for block in found:
-                    yield block
+                if found:
+                    yield b"".join(found)
                 if has_ended:
                     subjects.remove(subject)
                     await subject.leave()
@@ -260,14 +272,15 @@ async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
                     return
                 tail = shared.value
                 if tail is not None and seen < tail.last:
-                    events = tail.after(seen)
-                    if events is None:  # the subscriber is further behind than the events kept in memory
+                    kept = tail.after(seen)
+                    events = kept or ()
+                    if kept is None:  # the subscriber is further behind than the events kept in memory
                         read = call.gateway.db.read
                         events = tuple(await read(event_rows.after, tenant_id, mode, seen, limit=_PAGE))
-                    for event in events:
-                        yield blocks.event(event, event.number)
-                        seen = event.number
                     if events:
+                        yield b"".join([blocks.event(one, one.number) for one in events])
+                        seen = events[-1].number
+                    if events and kept is None:
                         continue
                 if not await call.rung(bell):
                     yield _PING
