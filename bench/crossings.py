@@ -1,8 +1,8 @@
-"""Counts the functions and files that one submit runs through, and how often the file changes on the way.
+"""Counts the functions and files that a call runs through, and how often the file changes on the way.
 
 It measures how much of the code a reader has to follow. It counts what runs of `app/` in the simplest submit
 that is accepted, from the edge to the response: with limits, without media checks or an `Idempotency-Key`, on
-SQLite. Nothing is timed, so the numbers are the same on every machine.
+SQLite. And in a read of its status. Nothing is timed, so the numbers are the same on every machine.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from bench.gateway import SUBMIT, prepare, submit_body
 
 _APP = f"{ROOT / 'app'}{os.sep}"
 _OK = 200
-_SUBMITS = 3  # of which the one counts that runs through the fewest functions
+_CALLS = 3  # of which the one counts that runs through the fewest functions
 
 
 @dataclass(slots=True)
@@ -72,29 +72,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> list[str]:
-    """Submits a few times, counts the simplest submit, and prints the counts; returns no faults."""
+    """Calls a few times, counts the simplest of each kind, and prints the counts; returns no faults."""
     with tempfile.TemporaryDirectory() as folder, Children() as children:
-        found = _count(Path(folder), children)
-    if options.files:
-        for file, count in found.files.items():
-            print(f"{count:4}  {file}")
-    print(
-        f"A simplest submit runs {len(found.functions)} functions of {len(found.files)} files"
-        f" and calls into another file at {len(found.calls)} places."
-    )
+        counted = _count(Path(folder), children)
+    for what, found in counted.items():
+        if options.files:
+            for file, count in found.files.items():
+                print(f"{count:4}  {file}")
+        print(
+            f"A simplest {what} runs {len(found.functions)} functions of {len(found.files)} files"
+            f" and calls into another file at {len(found.calls)} places."
+        )
     return []
 
 
-def _count(folder: Path, children: Children) -> Crossings:
+def _count(folder: Path, children: Children) -> dict[str, Crossings]:
     port = free_port()
     _, others = split_cores(pin=False)
     standin = Child("standin", ["bench.standin", str(port)], folder=folder, cores=others)
     children.add(standin).wait_until_it_answers(port, "/count")
     site = prepare(folder, f"sqlite:///{folder / 'crossings.db'}", port, RUN_LOOPS="false")
-    return asyncio.run(_submit_some(site.environment, site.key))
+    return asyncio.run(_call_some(site.environment, site.key))
 
 
-async def _submit_some(environment: Mapping[str, str], key: str) -> Crossings:
+async def _call_some(environment: Mapping[str, str], key: str) -> dict[str, Crossings]:
     os.environ.update(environment)
     # Imported only now: the settings are read from this process's environment.
     from app.config import Settings  # noqa: PLC0415
@@ -103,25 +104,33 @@ async def _submit_some(environment: Mapping[str, str], key: str) -> Crossings:
 
     configure_logging(level="INFO", as_json=True)
     app, edge = create_server_app(Settings())
-    found, counts = Crossings(), list[Crossings]()
+    found, least = Crossings(), dict[str, Crossings]()
     threading.setprofile(found.note)  # for threads that start later, such as the database's
     async with app.router.lifespan_context(app):
-        await _submit(edge, key)
-        # A key is remembered for a second: on a busy machine one submit of a few looks it up again.
-        for _ in range(_SUBMITS):
-            found.functions, found.calls, found.counting = set(), set(), True
-            sys.setprofile(found.note)
-            try:
-                await _submit(edge, key)
-            finally:
-                sys.setprofile(None)
-                found.counting = False
-            counts.append(Crossings(found.functions, found.calls))
-    return min(counts, key=lambda one: len(one.functions))
+        status = f"/v1/requests/{await _submit(edge, key)}/status"
+        # A key is remembered for a second: on a busy machine one call of a few looks it up again.
+        for _ in range(_CALLS):
+            for what, call in (("submit", _submit(edge, key)), ("read", _call(edge, key, "GET", status))):
+                found.functions, found.calls, found.counting = set(), set(), True
+                sys.setprofile(found.note)
+                try:
+                    await call
+                finally:
+                    sys.setprofile(None)
+                    found.counting = False
+                if what not in least or len(found.functions) < len(least[what].functions):
+                    least[what] = Crossings(found.functions, found.calls)
+    return least
 
 
-async def _submit(edge: Any, key: str) -> None:
-    body = submit_body("a harbour")
+async def _submit(edge: Any, key: str) -> str:
+    """Submits, and returns the id of the request."""
+    answer = await _call(edge, key, "POST", SUBMIT, submit_body("a harbour"))
+    request_id: str = answer["request_id"]
+    return request_id
+
+
+async def _call(edge: Any, key: str, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
     incoming = [{"type": "http.request", "body": body, "more_body": False}]
     answer: dict[str, Any] = {"body": b""}
 
@@ -147,10 +156,10 @@ async def _submit(edge: Any, key: str) -> None:
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "POST",
+        "method": method,
         "scheme": "http",
-        "path": SUBMIT,
-        "raw_path": SUBMIT.encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
@@ -159,5 +168,7 @@ async def _submit(edge: Any, key: str) -> None:
         "state": {},
     }
     await edge(scope, receive, send)
-    if answer["status"] != _OK or "request_id" not in json.loads(answer["body"]):
-        raise RunError(f"the submit was answered {answer}")
+    document: dict[str, Any] = json.loads(answer["body"])
+    if answer["status"] != _OK or "request_id" not in document:
+        raise RunError(f"{method} {path} was answered {answer}")
+    return document
