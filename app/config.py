@@ -441,6 +441,11 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds for which an idle connection is kept; set it higher than in the proxy in front.",
     )
+    fast_reads: bool = Field(
+        default=True,
+        description="Whether plain reads of a request's status and result are answered before FastAPI, by the"
+        " same decisions.",
+    )
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="The maximum number of open connections of a server."
     )

@@ -36,6 +36,7 @@ from app.generations.following.cancel import Canceller
 from app.generations.following.poll_buffer import PollBuffer
 from app.generations.following.poller import Poller
 from app.generations.following.position import Positions
+from app.generations.following.recent import RecentRows
 from app.generations.following.schedule import Durations, Schedule
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
@@ -92,6 +93,7 @@ class Following:
     pollers: tuple[Poller, ...]
     watch: Watch
     canceller: Canceller
+    recent: RecentRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,7 @@ async def open_gateway(
             max_per_token=settings.streams_per_token,
         )
         dispatcher = Dispatcher(db=db, clock=clock, pool=pool, policy=policy, spool=spool)
+        recent = RecentRows(db, clock, tasks)
         dispatch_loop = DispatchLoop(
             db=db,
             dispatcher=dispatcher,
@@ -259,6 +262,7 @@ async def open_gateway(
                 pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
                 watch=watch,
                 canceller=Canceller(tracker, watch, settings.submit_deadline_s),
+                recent=recent,
             ),
             upkeep=Upkeep(
                 rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
@@ -269,6 +273,7 @@ async def open_gateway(
                     keep_tokens_s=settings.token_retention_s,
                     keep_callers_s=settings.caller_retention_s,
                     keep_refusals_s=settings.refusal_retention_s,
+                    on_erased=recent.clear,
                 ),
                 audit=AuditUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s

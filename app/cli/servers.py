@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import uvloop
 from starlette.types import ASGIApp
@@ -18,6 +19,8 @@ from app.db.engine import is_sqlite
 from app.gateway import open_gateway
 from app.kit.log import get_logger
 from app.main import create_admin_app, create_server_app
+from app.server.fast_protocol import FastProtocol
+from app.server.fast_reads import FastReads
 from app.server.ports import Ports
 from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
@@ -69,12 +72,16 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
             app.state.gateway.following.watch.close()  # event streams end, held answers are sent
             app.state.gateway.dispatch_loop.close()  # other replicas, or the next start, send the queue
 
+    protocol: Any = GuardedProtocol
+    if settings.fast_reads and not probes_only:
+        other_port = settings.admin_port if settings.has_admin_port else None
+        protocol = partial(FastProtocol, FastReads(app, edge, other_port=other_port))
     config = server_config(
         served,
         settings.host,
         port,
         drain_s=settings.drain_s,
-        http=partial(GuardedProtocol, Limits.of(settings), on_refusal=edge.count_refusal),
+        http=partial(protocol, Limits.of(settings), on_refusal=edge.count_refusal),
         timeout_keep_alive=settings.keep_alive_s,
     )
     run_until_stopped(

@@ -50,11 +50,13 @@ class Announcement(NamedTuple):
     @property
     def subjects(self) -> tuple["Subject", ...]:
         """The subjects that it is announced under."""
-        return self.generation_id, (self.tenant_id, self.mode), self.state
+        return self.generation_id, (self.tenant_id, self.mode), self.state, EVERYTHING
 
 
 Subject = str | tuple[str, str]
-"""A generation's id, a tenant and mode, or a state."""
+"""A generation's id, a tenant and mode, a state, or `EVERYTHING`."""
+EVERYTHING: Final = ""
+"""The subject of all announcements."""
 Run = Callable[[Callable[[Connection], object]], Awaitable[object]]
 """A function that runs another on a connection to the database, outside of any transaction."""
 Listener = Callable[[Announcement | None], None]

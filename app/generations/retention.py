@@ -5,6 +5,7 @@ generation is. What is kept of who submitted a generation, and how many calls we
 periods of their own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.auth import client_tokens, refusals
@@ -22,7 +23,7 @@ class Retention:
 
     An output is erased `keep_s` seconds after its generation finished, a caller `keep_callers_s` seconds
     after the submit, an unused token removed `keep_tokens_s` seconds after it expired; 0 means never. Counts
-    of refusals are removed after `keep_refusals_s` seconds.
+    of refusals are removed after `keep_refusals_s` seconds. `on_erased` is called after outputs were erased.
     """
 
     db: Database
@@ -31,6 +32,7 @@ class Retention:
     keep_tokens_s: float
     keep_callers_s: float
     keep_refusals_s: float
+    on_erased: Callable[[], None] = lambda: None
     _cursor: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")], init=False)
 
     def expires_at_ms(self, finished_at_ms: int | None) -> int | None:
@@ -62,6 +64,8 @@ class Retention:
                 store.erase, finished_before_ms=before_ms, now_ms=now_ms, limit=_BATCH
             )
             erased += count
+        if erased:
+            self.on_erased()
         return erased
 
     async def _callers(self) -> int:

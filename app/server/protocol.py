@@ -502,6 +502,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """Returns whether no response is in progress or due."""
         return self._running == 0 and not self.pipeline
 
+    def _is_between_requests(self) -> bool:
+        """Returns whether the next byte begins a request, which is to be read."""
+        return self._phase is _Phase.NONE and not self._ignores_input and not self._half_closed
+
     def _is_sending(self) -> bool:
         """Returns whether the client may still be sending."""
         return (self._phase is not _Phase.NONE or self._ignores_input) and not self._half_closed

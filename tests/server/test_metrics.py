@@ -39,6 +39,7 @@ async def test_they_tell_of_credentials_lag_and_watchers(world: World) -> None:
     assert found['reelgate_credential_condition{condition="closed",credential="sandbox"}'] == 1
     assert found["reelgate_watchers"] == 0
     assert found["reelgate_large_bodies_bytes"] == 0
+    assert found["reelgate_recent_rows_bytes"] == 0
     sandbox = world.gateway.pool.all["sandbox"]
     now_ms = world.clock.now_ms()
     sandbox.health = replace(Health(), until_ms=now_ms + 1000, reason="http_429")

@@ -112,6 +112,11 @@ class _Collector:
             "Size of the bodies with pictures by value that are being worked on.",
             value=gateway.large_bodies.held,
         )
+        yield GaugeMetricFamily(
+            "reelgate_recent_rows_bytes",
+            "Size of the requests that were read in the last second.",
+            value=gateway.following.recent.bytes,
+        )
         capacity = _gauge("credential_capacity", "Maximum number of jobs in flight, as configured or learnt.")
         for name, credential in gateway.pool.all.items():
             if (room := credential.room(now_ms)) is not None:

@@ -87,6 +87,10 @@ class Tracker:
         seen = await asyncio.shield(under_way)
         return seen or await self.find(generation.id, generation.tenant_id) or generation
 
+    def is_current(self, generation: Generation) -> bool:
+        """Returns whether `refresh` would return the generation as it is, without asking or counting."""
+        return generation.state is not State.ACCEPTED and not self._due(generation, force=False)
+
     def poll(self, claimed: Generation, credential: Credential) -> asyncio.Task[Generation | None]:
         """Starts a poll of a generation that the caller has leased, and returns its task."""
         return self._start(claimed.id, self._poll_claimed(claimed, credential, buffered=True))
