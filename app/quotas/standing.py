@@ -181,11 +181,9 @@ class Account:
         for scope, label in self.cells:
             before = usage.get((scope, label), Usage())
             rate = rates.get(scope) if label == TOTAL else None
-            usage[scope, label] = replace(
-                before,
-                held=before.held + wanted,
-                tat_us=before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us),
-            )
+            tat_us = before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us)
+            # Not by `replace`, which takes three times as long: there are a dozen for each submit.
+            usage[scope, label] = Usage(before.held + wanted, before.spent, before.added_microcredits, tat_us)
         in_flight = {scope: self.in_flight.get(scope, 0) + 1 for scope in self.scopes}
         return replace(self, usage=usage, in_flight=in_flight)
 
