@@ -5,7 +5,18 @@ import json
 import sys
 from pathlib import Path
 
-from bench import crossings, crowd, following, plans, probing, queueing, tokens, transactions, watching
+from bench import (
+    calls,
+    crossings,
+    crowd,
+    following,
+    plans,
+    probing,
+    queueing,
+    tokens,
+    transactions,
+    watching,
+)
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
 from bench.rounds import Options, run
@@ -16,6 +27,7 @@ _MAX_SECONDS = 60.0
 _MAX_ROUNDS = 50
 _MAX_RATE = 5000.0
 _PARTS = {
+    "calls": calls,
     "crossings": crossings,
     "crowd": crowd,
     "following": following,

@@ -1,10 +1,10 @@
 """Connecting to whichever of a host's addresses answers first (RFC 8305, "happy eyeballs")."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import chain, zip_longest
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
 
 import httpcore2
 
@@ -12,7 +12,16 @@ from app.egress.addresses import Address
 
 _HEAD_START_S: Final = 0.25  # that an attempt has over the next one
 _FAILURES: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout, OSError)
-_Connect = Callable[[Address], Awaitable[httpcore2.AsyncNetworkStream]]
+
+
+class Closable(Protocol):
+    """A connection of whatever kind."""
+
+    async def aclose(self) -> None:
+        """Closes it."""
+
+
+_C = TypeVar("_C", bound=Closable)
 
 
 def in_turns(addresses: Sequence[Address]) -> list[Address]:
@@ -23,15 +32,15 @@ def in_turns(addresses: Sequence[Address]) -> list[Address]:
 
 
 async def first_stream(
-    connect: _Connect, addresses: Sequence[Address], *, within_s: float
-) -> httpcore2.AsyncNetworkStream | None:
+    connect: Callable[[Address], Awaitable[_C]], addresses: Sequence[Address], *, within_s: float
+) -> _C | None:
     """Returns the first connection that is made; None where there is none within the time.
 
     Each address is tried a moment after the one before, or at once when that has failed.
     """
     left = list(reversed(addresses))
-    running: set[asyncio.Future[httpcore2.AsyncNetworkStream]] = set()
-    stream: httpcore2.AsyncNetworkStream | None = None
+    running: set[asyncio.Future[_C]] = set()
+    stream: _C | None = None
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -53,14 +62,14 @@ async def first_stream(
     return stream
 
 
-def _has_connected(attempt: "asyncio.Future[httpcore2.AsyncNetworkStream]") -> bool:
+def _has_connected(attempt: "asyncio.Future[Any]") -> bool:
     error = attempt.exception()
     if error is not None and not isinstance(error, _FAILURES):
         raise error
     return error is None
 
 
-async def _abandon(attempts: "set[asyncio.Future[httpcore2.AsyncNetworkStream]]") -> None:
+async def _abandon(attempts: "Collection[asyncio.Future[Any]]") -> None:
     """Ends the attempts that are not needed any more, and closes what they connected."""
     for one in attempts:
         one.cancel()

@@ -132,11 +132,15 @@ class Pool:
             self._all[name].credit -= sum(one.weight for one in usable)
 
     def for_submit(self, mode: str, *, queueable: bool) -> tuple[Choice, ...]:
-        """Returns the same as `by_weight`, as choices, and records that the first one has had its turn."""
+        """Returns the same as `by_weight`, as choices, and records that the first one has had its turn.
+
+        A connection is opened for it meanwhile.
+        """
         usable, now_ms = self.by_weight(mode), self._clock.now_ms()
         if usable:
             with Aside("whose turn it is among the credentials"):
                 self.record_use(mode, usable[0].name)
+                usable[0].upstream.expect_submit()
         return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
 
     def with_others(self, name: str) -> tuple[Credential, list[Credential]]:

@@ -32,10 +32,9 @@ _INPUT_STATUSES = frozenset({400, 409, 413, 415, 422})
 
 
 class Sent(StrEnum):
-    """How much of a request may have been sent."""
+    """How much of a request may have been sent: nothing, or anything up to its whole body."""
 
     NOTHING = "nothing"
-    HEADERS = "headers"
     BODY = "body"
 
 

@@ -4,6 +4,7 @@ An event is a statement, a savepoint, the moment before and the moment after a c
 call upstream. A fault happens before what the event names; after a commit has a name of its own.
 """
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -14,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-import httpcore2
-import httpx2
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -23,6 +22,10 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
 
 from app.db import prepared
+from app.upstream.answer import Answer
+from app.upstream.connection import ConnectError, Route
+from app.upstream.connection import Connection as UpstreamConnection
+from app.upstream.stock import Ahead
 
 Fault = Callable[["Events"], None]
 """What happens at the last event that was met, before it or instead of it."""
@@ -112,11 +115,7 @@ def postgres_error() -> Exception:
 
 
 def _network_error(name: str) -> Exception:
-    if name.startswith("connection."):
-        return httpcore2.ConnectError("unreachable on purpose")
-    if "receive" in name:
-        return httpcore2.ReadError("cut on purpose")
-    return ConnectionResetError("reset on purpose")
+    return ConnectError() if name.startswith("connect") else ConnectionResetError("reset on purpose")
 
 
 @contextmanager
@@ -139,31 +138,49 @@ def counting(events: Events) -> Iterator[None]:
         commit(dialect, connection)
         events.meet("commit", "after")
 
-    handle = httpx2.AsyncHTTPTransport.handle_async_request
-
-    async def handle_request(
-        transport: httpx2.AsyncHTTPTransport, request: httpx2.Request
-    ) -> httpx2.Response:
-        if (trace := request.extensions.get("trace")) is not None:
-
-            async def counted(name: str, info: dict[str, Any]) -> None:
-                try:
-                    events.meet("network", name)
-                except Exception:
-                    if name == "connection.connect_tcp.complete":
-                        await info["return_value"].aclose()  # the connection that there would not be
-                    raise
-                await trace(name, info)
-
-            request.extensions = {**request.extensions, "trace": counted}
-        return await handle(transport, request)
-
     event.listen(Engine, "before_cursor_execute", before_statement)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(DefaultDialect, "do_commit", do_commit)
             patch.setattr(prepared, "_send", counted_send)
-            patch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", handle_request)
+            _count_calls(events, patch)
             yield
     finally:
         event.remove(Engine, "before_cursor_execute", before_statement)
+
+
+def _count_calls(events: Events, patch: pytest.MonkeyPatch) -> None:
+    open_one, send, receive = Route.open, UpstreamConnection.send, Answer.receive
+
+    async def opened(route: Route) -> UpstreamConnection:
+        events.meet("network", "connect")
+        connection = await open_one(route)
+        try:
+            events.meet("network", "connected")
+        except Exception:
+            connection.abort()  # the connection that there would not be
+            raise
+        return connection
+
+    def sent(connection: UpstreamConnection, request: bytes, answer: Answer) -> asyncio.Future[None]:
+        events.meet("network", "send")
+        over = send(connection, request, answer)
+        events.meet("network", "sent")
+        return over
+
+    def received(answer: Answer, data: bytes) -> bool:
+        """In how many parts an answer comes differs each time; that it begins and ends does not."""
+        begun = vars(answer).setdefault("begun on purpose", [])
+        if not begun:
+            begun.append(answer)
+            events.meet("network", "receive")
+        was_over = answer.over
+        if (is_over := receive(answer, data)) and not was_over:
+            events.meet("network", "received")
+        return is_over
+
+    # What is opened ahead comes at no fixed place of the story; it is opened when it is needed.
+    patch.setattr(Ahead, "begin", lambda _: None)
+    patch.setattr(Route, "open", opened)
+    patch.setattr(UpstreamConnection, "send", sent)
+    patch.setattr(Answer, "receive", received)

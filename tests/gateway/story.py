@@ -30,7 +30,7 @@ STORIES = (("made", "cancelled"), ("refused", "unclear"), QUEUEING)
 """Told one after the other by one client: the second job of each finds the account in use."""
 _TAKES = "statement: UPDATE turns SET"  # the last one with which a job leaves the queue
 _COMMITTED = "commit: after"
-_SENT = "network: http11.send_request_body.complete"
+_SENT = "network: sent"
 
 
 class BriskClock(FakeClock):

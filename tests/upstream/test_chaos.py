@@ -282,8 +282,6 @@ class TestProvenUnsent:
             exchange, outcome = await submitted(upstream.url.replace("http:", "https:"))
             assert (exchange.sent, outcome.verdict) == (Sent.NOTHING, Verdict.NOT_SENT)
 
-    # httpcore2 leaves a handshake that the deadline cut to the garbage collector, which complains.
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     async def test_tls_hangs(self) -> None:
         async with chaos(wire.hang_on_accept) as upstream:
             url = upstream.url.replace("http:", "https:")

@@ -34,7 +34,7 @@ def judged(exchange: Exchange) -> Outcome:
 class TestWhatNeverCameBack:
     """Without a complete answer only the bytes that left decide."""
 
-    @pytest.mark.parametrize("sent", [Sent.NOTHING, Sent.HEADERS])
+    @pytest.mark.parametrize("sent", [Sent.NOTHING])
     @pytest.mark.parametrize("failure", ["ConnectError", "ConnectTimeout", "timeout", "PoolTimeout", ""])
     def test_before_the_body_is_not_sent(self, sent: Sent, failure: str) -> None:
         outcome = judged(Exchange(sent, failure=failure))
