@@ -65,6 +65,13 @@ class _Cutter:
 
     def object(self, node: Mapping[str, Any], value: dict[Any, Any], path: Path) -> dict[Any, Any]:
         properties = node.get("properties", _NOTHING)
+        if value.keys() <= properties.keys():  # as nearly every body is: nothing can be too much here
+            return {
+                name: self.value(properties[name], one, (*path, name))
+                if isinstance(one, list | dict)
+                else one
+                for name, one in value.items()
+            }
         known = {name: one for name, one in value.items() if name in properties}
         others = [name for name in value if name not in known]
         if is_closed(node):

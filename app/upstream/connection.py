@@ -1,6 +1,7 @@
 """Connections to RunComfy: direct or through a proxy's tunnel, with TLS or without, one request at a time."""
 
 import asyncio
+import re
 import select
 import socket
 import ssl
@@ -17,6 +18,7 @@ from app.upstream.answer import Answer
 
 _CONNECT_S: Final = 30.0  # for TCP alone; whoever needs a connection has a deadline of its own
 _PORTS: Final = {"http": 80, "https": 443}
+_IS_ADDRESS: Final = re.compile(r"[0-9.]+|.*:.*")
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # Linux has it; the other events need not be asked for
 
 
@@ -146,16 +148,16 @@ class Route:
 async def _connected(hop: SplitResult) -> Connection:
     """Returns a TCP connection to whichever address of the host answers first."""
     loop = asyncio.get_running_loop()
-    port = hop.port or _PORTS[hop.scheme]
+    host, port = hop.hostname or "", hop.port or _PORTS[hop.scheme]
 
     async def connect(address: Address) -> Connection:
         _, connection = await loop.create_connection(Connection, str(address), port)
         return connection
 
-    found = await loop.getaddrinfo(hop.hostname, port, type=socket.SOCK_STREAM)
+    if _IS_ADDRESS.fullmatch(host):
+        return (await loop.create_connection(Connection, host, port))[1]
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = in_turns([ip_address(one[4][0]) for one in found])
-    if len(addresses) == 1:
-        return await connect(addresses[0])
     connection = await first_stream(connect, addresses, within_s=_CONNECT_S)
     if connection is None:
         raise ConnectError

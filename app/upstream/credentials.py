@@ -125,11 +125,7 @@ class Pool:
 
     def record_use(self, mode: str, name: str) -> None:
         """Records that the credential of that name has had its turn."""
-        usable = self.usable(mode)
-        for one in usable:
-            one.credit += one.weight
-        if name in self._all:
-            self._all[name].credit -= sum(one.weight for one in usable)
+        self._record_use(self.usable(mode), self._all.get(name))
 
     def for_submit(self, mode: str, *, queueable: bool) -> tuple[Choice, ...]:
         """Returns the same as `by_weight`, as choices, and records that the first one has had its turn.
@@ -139,9 +135,15 @@ class Pool:
         usable, now_ms = self.by_weight(mode), self._clock.now_ms()
         if usable:
             with Aside("whose turn it is among the credentials"):
-                self.record_use(mode, usable[0].name)
+                self._record_use(usable, usable[0])
                 usable[0].upstream.expect_submit()
         return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
+
+    def _record_use(self, usable: Collection[Credential], used: Credential | None) -> None:
+        for one in usable:
+            one.credit += one.weight
+        if used is not None:
+            used.credit -= sum(one.weight for one in usable)
 
     def with_others(self, name: str) -> tuple[Credential, list[Credential]]:
         """Returns the credential of that name, and the others of its mode that may be used now."""

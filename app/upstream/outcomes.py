@@ -11,7 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -78,6 +78,9 @@ class ErrorDetails:
     detail: tuple[tuple[tuple[str | int, ...], str], ...] = ()
 
 
+NO_DETAILS: Final = ErrorDetails()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The verdict on a submit, with what belongs to it.
@@ -90,7 +93,7 @@ class Outcome:
     reason: str
     upstream_request_id: str | None = None
     retry_after_s: int | None = None
-    words: ErrorDetails = ErrorDetails()
+    words: ErrorDetails = NO_DETAILS
 
 
 def is_safe_id(text: str) -> bool:

@@ -153,6 +153,14 @@ async def test_one_that_could_not_be_opened_ahead_proves_nothing_about_the_submi
             assert again.bodies == [BODY]
 
 
+async def test_a_host_with_a_name_is_reached_at_whichever_of_its_addresses_listens() -> None:
+    async with chaos(answer(GOOD)) as server:
+        url = server.url.replace("127.0.0.1", "localhost")  # which may be ::1 first, where nobody listens
+        async with Upstream(base_url=url, token="t", read_deadline_s=LONG_S) as one:
+            assert await verdict_of(one) == (Sent.BODY, Verdict.ACCEPTED)
+        assert b"\r\nHost: localhost:" in server.heads[0]
+
+
 async def test_those_that_nobody_came_for_are_few_and_dropped_after_a_moment() -> None:
     left: list[int] = []
 

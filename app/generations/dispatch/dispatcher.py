@@ -27,7 +27,15 @@ from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
-from app.upstream.outcomes import ErrorDetails, Exchange, Outcome, Verdict, evidence, judge_submit
+from app.upstream.outcomes import (
+    NO_DETAILS,
+    ErrorDetails,
+    Exchange,
+    Outcome,
+    Verdict,
+    evidence,
+    judge_submit,
+)
 
 _log = get_logger("dispatch")
 
@@ -169,9 +177,11 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - whatever it is, there may be a job
             _log.exception("RunComfy's answer to a submit could not be judged.", status=exchange.status)
             return Outcome(Verdict.UNKNOWN, "not_judged")
+        if outcome.words is NO_DETAILS:
+            return outcome
         with Aside("the words of RunComfy's answer"):
             return replace(outcome, words=_redacted(outcome.words, upstream))
-        return replace(outcome, words=ErrorDetails())
+        return replace(outcome, words=NO_DETAILS)
 
     async def record(
         self, generation: Generation, upstream: Upstream, outcome: Outcome, exchange: Exchange
