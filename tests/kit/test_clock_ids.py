@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kit.clock import SystemClock, iso, wait_for_event
+from app.kit.clock import Clock, SystemClock, iso, wait_for_event
 from app.kit.ids import is_id, new_id
+from tests.harness import FakeClock
+from tests.loops import skip
 
 moments = st.integers(0, 7_258_118_399_999)  # to the end of the year 2199
 uuid7_moments = st.integers(0, 2**48 - 1)
@@ -81,10 +83,20 @@ def test_nothing_around_an_id_is_taken(wrap: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_wait_on_the_machines_clock_ends_with_the_event_or_its_time() -> None:
-    event = asyncio.Event()
-    assert not await wait_for_event(event, SystemClock(), within_s=0)
-    waiting = asyncio.ensure_future(wait_for_event(event, SystemClock(), within_s=3600))
-    await asyncio.sleep(0)
-    event.set()
-    assert await waiting
+@pytest.mark.parametrize("clock", [SystemClock(), FakeClock()], ids=["the machine's clock", "another one"])
+async def test_an_event_is_waited_for_until_it_is_set_or_the_time_is_over(clock: Clock) -> None:
+    async def after(seconds: float, event: asyncio.Event) -> bool:
+        waiting = asyncio.create_task(wait_for_event(event, clock, within_s=10))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        if isinstance(clock, FakeClock):
+            clock.advance(seconds)
+        else:
+            skip(seconds)
+        if seconds < 10:
+            event.set()
+        return await waiting
+
+    assert await after(5, asyncio.Event())
+    assert not await after(11, asyncio.Event())
