@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from app.gateway import Gateway
+from app.generations.following.poller import TICK_S
 from app.kit.loop import Loop
 
-_POLL_S = 0.25  # how late a poll may be because it waits for a tick
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
 _REFUSALS_S = 10.0
@@ -37,7 +37,14 @@ def loops(gateway: Gateway) -> list[Loop]:
     return [
         *own,
         *(
-            Loop(f"poll-{poller.credential.name}", poller.run_once, interval_s=_POLL_S, clock=clock)
+            Loop(
+                f"poll-{poller.credential.name}",
+                poller.run_once,
+                interval_s=TICK_S,
+                clock=clock,
+                woken=poller.woken,
+                pause_s=poller.pause_s,
+            )
             for poller in gateway.following.pollers
         ),
         Loop(
@@ -57,6 +64,8 @@ def loops(gateway: Gateway) -> list[Loop]:
 async def running(gateway: Gateway) -> AsyncIterator[None]:
     """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish."""
     started = loops(gateway)
+    for poller in gateway.following.pollers:
+        poller.listen()
     async with asyncio.TaskGroup() as group:
         for loop in started:
             group.create_task(loop.run(), name=f"loop-{loop.name}")

@@ -3,7 +3,7 @@
 import ssl
 from functools import cache
 
-import httpx2
+import httpcore2
 
 
 @cache
@@ -12,4 +12,4 @@ def system_trust() -> ssl.SSLContext:
 
     It is created once, because loading the certificates takes 50 ms.
     """
-    return httpx2.create_ssl_context()
+    return httpcore2.default_ssl_context()

@@ -20,8 +20,9 @@ class Loop:
     """A background loop that calls `run_once` again and again.
 
     `interval_s` is the pause between ticks. Up to a tenth of it is taken off at random, so that replicas do
-    not tick together. Setting the event `woken`, if there is one, ends the pause at once; whoever passes an
-    event must also clear it.
+    not tick together. Where there is a `pause_s`, it says after each tick that went well how long the pause
+    before the next one is. Setting the event `woken`, if there is one, ends the pause at once; whoever passes
+    an event must also clear it.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Loop:
         interval_s: float,
         clock: Clock,
         woken: asyncio.Event | None = None,
+        pause_s: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self.run_once = run_once
         self.interval_s = interval_s
         self._clock = clock
+        self._pause_s = pause_s or (lambda: interval_s)
         self._stopping = False
         self._woken = woken or asyncio.Event()
 
@@ -53,7 +56,8 @@ class Loop:
                 failures = 0
                 if count:
                     _log.debug("A loop's tick did some work.", loop=self.name, count=count)
-            await self._pause(self.interval_s * min(2**failures, _MAX_BACKOFF))
+            backoff_s = self.interval_s * min(2**failures, _MAX_BACKOFF)
+            await self._pause(backoff_s if failures else self._pause_s())
 
     def stop(self) -> None:
         """Asks the loop to end after its present tick."""

@@ -32,7 +32,7 @@ from app.upstream.outcomes import (
 )
 
 if TYPE_CHECKING:
-    from app.upstream.client import Upstream  # and with it httpx2, which commands do without
+    from app.upstream.client import Upstream  # and with it httptools, which commands do without
 
 _log = get_logger("credentials")
 NONEXISTENT_ID: Final = "00000000-0000-7000-8000-000000000000"

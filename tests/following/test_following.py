@@ -11,7 +11,7 @@ import pytest
 
 from app.generations import events as event_rows
 from app.generations import leases, retention, store
-from app.generations.following.poller import Poller
+from app.generations.following.poller import TICK_S, Poller
 from app.generations.following.schedule import Schedule
 from app.generations.lifecycle import TERMINAL, State
 from app.generations.store import Generation
@@ -177,6 +177,24 @@ async def test_the_upstream_is_asked_once_per_gap_however_often_the_loops_turn(w
     assert _looks_within(pace, 300, chance=0, late_s=0.5) <= looks
     assert looks <= _looks_within(pace, 300, chance=1, late_s=0)
     assert looks < 60
+
+
+async def test_the_loop_rests_until_something_can_be_due(world: World) -> None:
+    poller = _poller(world)
+    poller.listen()
+    await _tick(world)
+    assert poller.pause_s() == 2
+    await world.submitted("queued")
+    assert poller.woken.is_set()
+    await _tick(world)
+    assert not poller.woken.is_set()
+    assert poller.pause_s() == 1  # its first poll
+    world.clock.advance(1)
+    assert poller.pause_s() == TICK_S
+    await _tick(world)
+    assert _calls(world)["status"] == 1
+    await _tick(world)
+    assert TICK_S < poller.pause_s() <= 1
 
 
 async def test_readers_and_the_loop_share_their_looks(world: World) -> None:

@@ -7,7 +7,6 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx2
 from fastapi import Request
 from starlette.responses import Response
 
@@ -58,6 +57,8 @@ async def list_playground_samples(gateway: Open) -> Response:
     parent, settings = await _parent(gateway), gateway.settings
     found: list[Sample] = []
     if parent.mode == "test":
+        import httpx2  # noqa: PLC0415 - a server starts without it
+
         try:
             async with httpx2.AsyncClient(trust_env=False, timeout=_SANDBOX_WAIT_S) as client:
                 answer = await client.get(f"{settings.sandbox_base_url}/samples")

@@ -2,14 +2,19 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from app.generations import leases
 from app.generations.following.tracker import Tracker
+from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.log import get_logger
 from app.upstream.credentials import Credential
 
 _log = get_logger("poll")
+TICK_S: Final = 0.25
+"""How late a poll may be because it waits for a tick."""
+_MAX_PAUSE_S: Final = 2.0  # a job of another server's, or whose announcement was lost, is seen then
 _CLAIM_FRACTION = 4  # a new batch is claimed once a quarter of `at_once` is free
 _MAX_ROUNDS_PER_TICK = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
 
@@ -18,19 +23,36 @@ _MAX_ROUNDS_PER_TICK = 10  # times `at_once` polls begun in one tick: a loop is 
 class Poller:
     """Polls a credential's live generations when they are due, at most `at_once` at a time.
 
-    `lag_ms` is how overdue the first due generation was when the last tick checked.
+    `lag_ms` is how overdue the first due generation was when the last tick checked. `woken` is set where one
+    may be due sooner than that tick saw.
     """
 
     tracker: Tracker
     credential: Credential
     at_once: int
     lag_ms: int = 0
+    woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _next_ms: int | None = field(default=None, init=False)  # when the first is due, as the last tick saw it
     _under_way: set[asyncio.Task[Generation | None]] = field(default_factory=set, init=False)
 
     @property
     def under_way(self) -> int:
         """The number of polls that have begun and not ended."""
         return len(self._under_way)
+
+    def listen(self) -> None:
+        """Subscribes to announcements that a job was made, which is polled a moment later."""
+        self.tracker.db.announcements.subscribe(State.IN_QUEUE, self._on_job)
+
+    def _on_job(self, _: object) -> None:
+        if self.pause_s() > TICK_S:
+            self.woken.set()
+
+    def pause_s(self) -> float:
+        """Returns the seconds until the next tick: until something is due, within bounds."""
+        if self._next_ms is None:
+            return _MAX_PAUSE_S
+        return min(max((self._next_ms - self.tracker.clock.now_ms()) / 1000, TICK_S), _MAX_PAUSE_S)
 
     async def run_once(self) -> int:
         """Begins to poll all generations that are due, in batches where there are many.
@@ -40,6 +62,8 @@ class Poller:
         Polls still under way at the end go on during the next ticks: one slow answer delays no other job.
         """
         polled = 0
+        self.woken.clear()
+        self._next_ms = 0
         while polled < self.at_once * _MAX_ROUNDS_PER_TICK and await self._anything_due():
             room = self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
@@ -63,9 +87,10 @@ class Poller:
             return False
         span = await self.tracker.db.read(leases.span_of_polls, self.credential.name)
         if span is None:
-            self.lag_ms = 0
+            self.lag_ms, self._next_ms = 0, None
             return False
         first_ms, last_ms = span
+        self._next_ms = first_ms
         now_ms = self.tracker.clock.now_ms()
         if last_ms > (furthest_ms := self.tracker.furthest_poll_ms()):
             count = await self.tracker.db.write(
