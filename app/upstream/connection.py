@@ -84,10 +84,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes of an answer."""
-        if self._answer is None or self._answer.over:
+        answer = self._answer
+        if answer is None or answer.over:
             self.abort()
             return
-        if self._answer.receive(data):
+        try:
+            is_over = answer.receive(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was received before it is evidence
+            answer.end(type(error).__name__)
+            is_over = True
+        if is_over:
             self._wake()
 
     def eof_received(self) -> None:

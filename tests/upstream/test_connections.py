@@ -232,6 +232,18 @@ async def test_an_answer_in_hand_survives_a_cancellation(monkeypatch: pytest.Mon
         assert [judge_submit(one, now_ms=0).verdict for one in taken] == [Verdict.ACCEPTED]
 
 
+async def test_an_error_of_our_own_while_an_answer_is_read_is_evidence_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: Answer, _data: bytes) -> bool:
+        raise LookupError
+
+    async with chaos(wire.answer_then_hang(GOOD)) as server, upstream_of(server) as one:
+        monkeypatch.setattr(Answer, "receive", broken)
+        exchange = await one.submit("a/b", BODY, deadline_s=LONG_S)
+    assert (exchange.sent, exchange.complete, exchange.failure) == (Sent.BODY, False, "LookupError")
+
+
 async def test_an_answer_over_the_cap_is_cut_off() -> None:
     too_large = response(200, b"x" * (SUBMIT_CAP_BYTES + 1))
     async with chaos(answer(too_large)) as server, upstream_of(server) as one:
