@@ -1,6 +1,7 @@
 """The HTTP client for RunComfy. It reports evidence and judges nothing."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
@@ -115,6 +116,7 @@ async def _exchange(stock: Ahead | Kept, request: bytes, *, deadline_s: float, c
             failure = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
         finally:
             if connection is not None:
-                stock.give_back(connection, answer)
+                with suppress(Exception):  # the answer, if there is one, matters more
+                    stock.give_back(connection, answer)
     failure = "" if answer.complete else answer.failure or failure
     return Exchange(sent, answer.status, answer.headers, bytes(answer.body), answer.complete, failure)

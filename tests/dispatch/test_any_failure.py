@@ -45,6 +45,8 @@ DATABASE = tuple(
     f"{OURS}/db/{name}.py"
     for name in ("engine", "writer", "readers", "prepared", "sqlite", "sqlite_reader", "postgres")
 )
+# The event loop calls these once an answer is in hand, and what they raise goes to the loop.
+CONNECTIONS = tuple(f"{OURS}/upstream/{name}.py" for name in ("answer", "connection"))
 # What makes the record, and what holds errors: a raise in place of these calls is one that no code can meet.
 CORE = {
     *("Dispatcher.dispatch", "Dispatcher._send", "Dispatcher._judge", "Dispatcher.record"),
@@ -88,7 +90,7 @@ class Window:
         code = frame.f_code
         if event != "call" or code in self._seen or not code.co_filename.startswith(OURS):
             return
-        if code.co_filename.startswith(DATABASE):
+        if code.co_filename.startswith(DATABASE + CONNECTIONS):
             return
         if frame.f_lasti > _start_of(code):  # a coroutine goes on
             return
