@@ -115,7 +115,7 @@ class Place:
                 writer.write(part)
                 with suppress(OSError):
                     await writer.drain()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
             async with asyncio.timeout(PATIENCE_S):
                 return await heard(reader)
 
@@ -618,7 +618,7 @@ async def test_a_trailer_is_bounded_however_long_the_body_was() -> None:
                 with suppress(OSError):
                     writer.write(b"y" * 1000)
                     await writer.drain()
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
             refusal_in(await reader.read(), 431, "headers_too_large")
 
 
