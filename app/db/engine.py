@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
 from app.db.outage import OUTAGES, NotBegunError, outage_of, words_of
-from app.db.postgres import POOL_TIMEOUT_S, Postgres, PostgresPlace, PostgresReader, driver_url, is_pooled
+from app.db.postgres import POOL_TIMEOUT_S, Postgres, PostgresPlace, driver_url, is_pooled
+from app.db.postgres_reader import PostgresReader
 from app.db.prepared import execute
 from app.db.probe import WriteProbe, problem_of
 from app.db.readers import Readers

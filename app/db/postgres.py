@@ -6,12 +6,9 @@ the start of each transaction, since the next one may run on another server conn
 prepared there, since a statement that one client has prepared is another client's under the same name.
 """
 
-import asyncio
 import importlib.util
 import os
-import queue
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +68,11 @@ def swallowed_guards(connection: Connection) -> list[str]:
     ]
 
 
+def statement_of_guards(command: str) -> str:
+    """Returns the SQL that sets all guards, by SET or SET LOCAL."""
+    return "; ".join(f"{command} {name} = '{value}'" for name, value in GUARDS.items())
+
+
 class Postgres:
     """Opens connections to a server, and says when those that are open must not be used any more.
 
@@ -103,7 +105,7 @@ class Postgres:
         return error.connection_invalidated
 
 
-class _Kept:
+class Kept:
     """A connection that is kept open from one use to the next."""
 
     def __init__(self, server: Postgres, engine: Engine) -> None:
@@ -155,7 +157,7 @@ class PostgresPlace:
 
     def __init__(self, server: Postgres) -> None:
         self.engine = server.writing
-        self._kept = _Kept(server, server.writing)
+        self._kept = Kept(server, server.writing)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -208,75 +210,6 @@ class PostgresPlace:
             self._kept.drop()
 
 
-class PostgresReader:
-    """A connection to read from, with a thread of its own; see `app.db.readers.Reader`."""
-
-    def __init__(self, server: Postgres) -> None:
-        self._kept = _Kept(server, server.reading)
-        self._work: queue.SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._thread = threading.Thread(target=self._serve, name="reader", daemon=True)
-
-    async def open(self) -> None:
-        """Starts the thread; the connection is opened there."""
-        self._thread.start()
-
-    def start(self, work: "Callable[[], None]") -> "asyncio.Future[None]":
-        """Runs the work in the thread."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._work.put((work, done))
-        return done
-
-    def call(self, function: "Callable[[Connection], Any]") -> Any:
-        """Runs a function; once more where the connection had ended at rest, which a read may be."""
-        was_open = self._kept.is_open
-        try:
-            return self._call(function)
-        except DBAPIError as error:
-            self._kept.failed(error)
-            if not (was_open and error.connection_invalidated):
-                raise
-        try:
-            return self._call(function)
-        except DBAPIError as error:
-            self._kept.failed(error)
-            raise
-
-    def cut(self) -> None:
-        """Ends the connection under whoever waits for its answer."""
-        self._kept.cut()
-
-    async def close(self) -> None:
-        """Closes the connection and ends the thread."""
-        self._work.put(None)
-        await asyncio.to_thread(self._thread.join)
-
-    def _call(self, function: "Callable[[Connection], Any]") -> Any:
-        connection = self._kept.get()
-        if not is_pooled(connection):
-            return function(connection)
-        execute(connection, f"BEGIN READ ONLY; {_statement_of_guards('SET LOCAL')}")
-        try:
-            return function(connection)
-        finally:
-            with suppress(DBAPIError):
-                execute(connection, "COMMIT")  # of announcements; nothing else can be changed
-
-    def _serve(self) -> None:
-        while (item := self._work.get()) is not None:
-            work, done = item
-            work()
-            with suppress(RuntimeError):  # that loop is closed: nobody waits
-                done.get_loop().call_soon_threadsafe(_done, done)
-        self._kept.drop()
-
-
-def _done(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 def _engine(url: str, *of_a_session: str) -> Engine:
     engine = create_engine(
         driver_url(url),
@@ -299,7 +232,7 @@ def _engine(url: str, *of_a_session: str) -> Engine:
             if record.info[_POOLED]:
                 connection.prepare_threshold = None
             else:
-                connection.execute("; ".join([_statement_of_guards("SET"), *of_a_session]))
+                connection.execute("; ".join([statement_of_guards("SET"), *of_a_session]))
         except BaseException:
             connection.close()  # the pool does not know it yet, so nobody else would
             raise
@@ -317,10 +250,6 @@ def _check_not_failed(connection: Connection) -> None:
 
 def _begin(connection: Connection) -> None:
     if is_pooled(connection):
-        execute(connection, f"BEGIN; {_statement_of_guards('SET LOCAL')}")
+        execute(connection, f"BEGIN; {statement_of_guards('SET LOCAL')}")
     else:
         execute(connection, "BEGIN")
-
-
-def _statement_of_guards(command: str) -> str:
-    return "; ".join(f"{command} {name} = '{value}'" for name, value in GUARDS.items())

@@ -43,7 +43,16 @@ OURS = str(Path(app.__file__).parent)
 # The database may fail, too: tests/gateway/test_every_event.py lets it, at each of its events.
 DATABASE = tuple(
     f"{OURS}/db/{name}.py"
-    for name in ("engine", "writer", "readers", "prepared", "sqlite", "sqlite_reader", "postgres")
+    for name in (
+        "engine",
+        "writer",
+        "readers",
+        "prepared",
+        "sqlite",
+        "sqlite_reader",
+        "postgres",
+        "postgres_reader",
+    )
 )
 # The event loop calls these once an answer is in hand, and what they raise goes to the loop.
 CONNECTIONS = tuple(f"{OURS}/upstream/{name}.py" for name in ("answer", "connection"))
