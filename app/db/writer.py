@@ -77,13 +77,13 @@ class _Work:
 
 
 class Writer:
-    """Writes through the lanes of these places.
+    """Writes through lanes, each to one place of `to`.
 
     A caller waits for `answer_s` seconds at most, where that is not None.
     """
 
-    def __init__(self, places: list[Place], *, answer_s: float | None = None) -> None:
-        self._lanes = [_Lane(place, f"writer-{number}") for number, place in enumerate(places)]
+    def __init__(self, to: list[Place], *, answer_s: float | None = None) -> None:
+        self._lanes = [_Lane(place, f"writer-{number}") for number, place in enumerate(to)]
         self._answer_s = answer_s
 
     async def run(self, function: Callable[[Connection], Any], key: str | None = None) -> Any:
