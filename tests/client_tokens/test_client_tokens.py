@@ -376,6 +376,10 @@ class TestEnding:
 
 
 class TestKeeping:
+    @pytest.fixture
+    def world_settings(self) -> dict[str, Any]:
+        return {"caller_retention_s": 0.0}
+
     async def test_tokens_that_made_nothing_are_removed_in_time(self, world: World) -> None:
         idle, used = await page(world), await page(world)
         await idle.get("/v1/requests/none")

@@ -428,7 +428,7 @@ class TestRetention:
         assert await world.gateway.upkeep.retention.run_once() == 5
 
 
-@pytest.mark.parametrize("world_settings", [{"result_retention_s": 0.0}])
+@pytest.mark.parametrize("world_settings", [{"result_retention_s": 0.0, "caller_retention_s": 0.0}])
 async def test_outputs_are_kept_for_ever_where_the_setting_says_so(world: World) -> None:
     request_id = await world.submitted("canned")
     _pass(world)
