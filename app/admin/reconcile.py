@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final, TextIO
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from app.admin.session import AdminGateway
 from app.db.tables import generations
@@ -189,7 +189,9 @@ _COLUMNS = (
     generations.c.mode,
     generations.c.state,
     generations.c.charge,
-    generations.c.price_microcredits,
+    func.coalesce(generations.c.repriced_microcredits, generations.c.price_microcredits).label(
+        "price_microcredits"
+    ),
     generations.c.upstream_cost_usd,
 )
 

@@ -99,7 +99,7 @@ async def set_time_zone(
 
     """
     refuse(INVALID_TENANT, [one for one in (_fault_of_zone(time_zone),) if one])
-    change = partial(tenants.set_time_zone, time_zone=time_zone)
+    change = partial(tenants.set_time_zone, time_zone=time_zone, now_ms=gateway.clock.now_ms())
     return await audit.write(gateway, actor, reason, _change, "set_time_zone", name, ("time_zone",), change)
 
 

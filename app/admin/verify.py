@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, text
 
 from app.admin.session import AdminGateway
+from app.admin.verify_usage import wrong_roll_ups
 from app.db.tables import generations, ledger_entries, quota_usage
 from app.generations import store
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
@@ -57,9 +58,18 @@ async def report(gateway: AdminGateway) -> Report:
 
 def verify(connection: Connection) -> Report:
     """Checks everything, on a connection that sees one unchanging state."""
-    findings = sorted({*_broken_rules(connection), *_wrong_days(connection), *_wrong_sums(connection)})
+    findings = sorted(
+        {
+            *_broken_rules(connection),
+            *_wrong_days(connection),
+            *_wrong_sums(connection),
+            *_wrong_roll_ups(connection),
+        }
+    )
     held, spent = (_sum_of_prices(connection, charge) for charge in (Charge.HELD, Charge.SETTLED))
-    added = select(func.sum(ledger_entries.c.microcredits)).where(ledger_entries.c.generation_id.is_(None))
+    added = select(func.sum(ledger_entries.c.microcredits)).where(
+        ledger_entries.c.generation_id.is_(None), ledger_entries.c.about_id.is_(None)
+    )
     live = select(func.count()).select_from(generations).where(generations.c.state.in_(IN_FLIGHT))
     return Report(
         connection.scalar(select(func.count()).select_from(generations)) or 0,
@@ -73,7 +83,8 @@ def verify(connection: Connection) -> Report:
 
 
 def _sum_of_prices(connection: Connection, charge: Charge) -> int:
-    total = select(func.sum(generations.c.price_microcredits)).where(generations.c.charge == charge)
+    price = func.coalesce(generations.c.repriced_microcredits, generations.c.price_microcredits)
+    total = select(func.sum(price)).where(generations.c.charge == charge)
     return int(connection.scalar(total) or 0)
 
 
@@ -225,6 +236,20 @@ _RULES: Final = {
         WHEN '{Kind.HOLD}' THEN l.at_ms <> g.created_at_ms
         WHEN '{Kind.REFUND}' THEN l.at_ms <> g.changed_at_ms
         ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
+    "repriced-is-not-what-the-ledger-says": f"""
+        SELECT g.id, 'costs ' || coalesce(g.repriced_microcredits, g.price_microcredits) || ', the ledger says '
+        || (g.price_microcredits - a.microcredits) FROM generations g JOIN
+        (SELECT about_id, sum(microcredits) AS microcredits FROM ledger_entries WHERE about_id IS NOT NULL
+        GROUP BY about_id) a ON a.about_id = g.id
+        WHERE coalesce(g.repriced_microcredits, -1) <> g.price_microcredits - a.microcredits
+        OR g.charge <> '{Charge.SETTLED}'
+        UNION ALL SELECT id, 'was repriced, and no entry says so' FROM generations
+        WHERE repriced_microcredits IS NOT NULL
+        AND id NOT IN (SELECT about_id FROM ledger_entries WHERE about_id IS NOT NULL)""",
+    "correction-without-its-request": f"""
+        SELECT 'entry ' || l.id, l.kind || ' about ' || l.about_id FROM ledger_entries l
+        LEFT JOIN generations g ON g.id = l.about_id WHERE l.about_id IS NOT NULL AND (l.kind <> '{Kind.ADJUSTMENT}'
+        OR g.id IS NULL OR g.tenant_id <> l.tenant_id OR g.mode <> l.mode OR l.kid <> '' OR l.model_id <> '')""",
     "nobody-will-move-it": f"""
         SELECT id, 'is ' || state || CASE state WHEN '{State.DISPATCHING}' THEN ' without a lease'
         ELSE ' without a next poll' END FROM generations
@@ -331,6 +356,12 @@ def _wrong_sums(connection: Connection) -> Iterator[Finding]:
     yield from islice(differences(), _MAX_SHOWN)
 
 
+def _wrong_roll_ups(connection: Connection) -> Iterator[Finding]:
+    """Yields rows of roll-ups that are not the sums of the ledger's entries."""
+    for subject, detail in islice(wrong_roll_ups(connection), _MAX_SHOWN):
+        yield Finding("roll-up-is-not-the-sum-of-the-ledger", subject, detail)
+
+
 def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
     sums: dict[_Key, list[int]] = defaultdict(lambda: [0] * len(_COUNTERS))
     table = generations.c
@@ -361,7 +392,7 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
     scope_columns = (entry.tenant_id, entry.mode, entry.kid, entry.model_id)
     added = select(*scope_columns, func.sum(entry.microcredits)).group_by(*scope_columns)
     for tenant_id, mode, kid, model_id, microcredits in connection.execute(
-        added.where(entry.kind.in_((Kind.TOP_UP, Kind.ADJUSTMENT)))
+        added.where(entry.kind.in_((Kind.TOP_UP, Kind.ADJUSTMENT)), entry.about_id.is_(None))
     ):
         sums[tenant_id, mode, kid, model_id, "", TOTAL][-1] += int(microcredits)
     return {key: tuple(row) for key, row in sums.items()}

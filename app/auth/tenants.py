@@ -31,7 +31,8 @@ class OriginError(ValueError):
 class Tenant:
     """A customer.
 
-    `time_zone` is the IANA time zone in which the days and months of its quotas begin. `media_checks` says
+    `time_zone` is the IANA time zone in which the days and months of its quotas begin, and
+    `time_zone_since_ms` when it was changed to that, None where it always was. `media_checks` says
     what happens to files that break a rule of their model; `origins` are the web origins whose pages may call
     with its keys. `queueing` says whether its requests may be queued, and `max_queued` how many. None in one
     of these leaves it to the settings. `weight` is its share of dispatches among the tenants that have a
@@ -49,6 +50,7 @@ class Tenant:
     max_queued: int | None = None
     weight: int = 1
     dispatch_paused_at_ms: int | None = None
+    time_zone_since_ms: int | None = None
 
 
 def fault_of_name(name: str) -> FieldError | None:
@@ -110,9 +112,10 @@ def set_disabled(connection: Connection, tenant_id: str, at_ms: int | None) -> N
     connection.execute(query.values(disabled_at_ms=at_ms))
 
 
-def set_time_zone(connection: Connection, tenant_id: str, time_zone: str) -> None:
+def set_time_zone(connection: Connection, tenant_id: str, time_zone: str, *, now_ms: int) -> None:
     """Sets the time zone in which a tenant's days begin; usage stays in the day it was counted in."""
-    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(time_zone=time_zone))
+    changed = update(tenants).where(tenants.c.id == tenant_id, tenants.c.time_zone != time_zone)
+    connection.execute(changed.values(time_zone=time_zone, time_zone_since_ms=now_ms))
 
 
 def set_media_checks(connection: Connection, tenant_id: str, media_checks: MediaChecks | None) -> None:
@@ -254,4 +257,5 @@ def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
         max_queued=columns.max_queued,
         weight=columns.weight,
         dispatch_paused_at_ms=columns.dispatch_paused_at_ms,
+        time_zone_since_ms=columns.time_zone_since_ms,
     )

@@ -56,6 +56,8 @@ tenants = Table(
     Column("disabled_at_ms", BigInteger),
     # The time zone whose midnight ends a day of its quotas.
     Column("time_zone", String(64), nullable=False, server_default="UTC"),
+    # When it was last changed; NULL where it never was.
+    Column("time_zone_since_ms", BigInteger),
     # What happens to files that break a rule: enforce, warn or off; NULL as the settings say.
     Column("media_checks", String(7)),
     # A JSON list of the web origins whose pages may call with its keys; NULL: none.
@@ -164,6 +166,8 @@ generations = Table(
     Column("media", Text),
     Column("price_microcredits", BigInteger),
     Column("price_version", String(100)),
+    # What it costs since its price was corrected; NULL where it never was.
+    Column("repriced_microcredits", BigInteger),
     # How many seconds of output it orders; 0 in rows that are older than limits on them.
     Column("output_seconds", BigInteger, nullable=False, server_default="0"),
     Column("state", String(16), nullable=False),
@@ -496,6 +500,8 @@ ledger_entries = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("note", String(200)),
     Column("reference", String(100)),
+    # The generation whose price an adjustment corrects.
+    Column("about_id", String(ID_LENGTH)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint("kind IN ('hold', 'settle', 'refund', 'top-up', 'adjustment')", name="kind"),
     CheckConstraint(
@@ -513,6 +519,58 @@ ledger_entries = Table(
     # A payment that is entered twice counts once.
     Index("uq_ledger_entries_reference", "tenant_id", "mode", "kind", "reference", unique=True),
     Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
+    # Pages of a tenant's entries, and the lines of a statement.
+    Index("ix_ledger_entries_listed", "tenant_id", "mode", "at_ms", "id"),
+    Index(
+        "ix_ledger_entries_about",
+        "about_id",
+        sqlite_where=text("about_id IS NOT NULL"),
+        postgresql_where=text("about_id IS NOT NULL"),
+    ),
+)
+
+_OF_A_SUBJECT = "subject <> ''"
+# Roll-ups: the sums of the ledger's entries by when they were entered, so that usage is read in few rows. The
+# `facet` says what a row sums: an hour, a day, or a day of one end user or client token, which is its
+# `subject`. The `period` is an hour's start in milliseconds, or a day as a number such as 20261130, of the time
+# zone that the tenant had. The `kid` is the first key of its line; empty texts as in `quota_usage`.
+usage_counts = Table(
+    "usage_counts",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("facet", String(8), primary_key=True),
+    Column("period", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", String(END_USER_LENGTH), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    # `submitted` for holds, the state that ended a hold or a generation, `refused`, or empty.
+    Column("outcome", String(16), primary_key=True),
+    Column("held_generations", BigInteger, nullable=False, server_default="0"),
+    Column("held_microcredits", BigInteger, nullable=False, server_default="0"),
+    Column("spent_generations", BigInteger, nullable=False, server_default="0"),
+    Column("spent_microcredits", BigInteger, nullable=False, server_default="0"),
+    Column("refunded_generations", BigInteger, nullable=False, server_default="0"),
+    Column("refunded_microcredits", BigInteger, nullable=False, server_default="0"),
+    Column("refused_generations", BigInteger, nullable=False, server_default="0"),
+    Column("ended_generations", BigInteger, nullable=False, server_default="0"),
+    Column("added_microcredits", BigInteger, nullable=False, server_default="0"),
+    Column("adjusted_microcredits", BigInteger, nullable=False, server_default="0"),
+    Column("cost_microusd", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # The days of one end user or client token.
+    Index(
+        "ix_usage_counts_subject",
+        "tenant_id",
+        "mode",
+        "facet",
+        "subject",
+        "period",
+        sqlite_where=text(_OF_A_SUBJECT),
+        postgresql_where=text(_OF_A_SUBJECT),
+    ),
+    # Usage of all tenants.
+    Index("ix_usage_counts_period", "mode", "facet", "period"),
 )
 
 # The inputs of queueable generations that hold files by value, until they are sent. In `generations` every

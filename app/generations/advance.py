@@ -16,8 +16,9 @@ from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.kit.text import is_storable
-from app.quotas import ledger
-from app.quotas.account import Owner
+from app.quotas import account, ledger
+from app.quotas.account import Ending, Owner
+from app.quotas.rollups import microusd
 from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
 
 _SET_CHARGE = Prepared(
@@ -142,9 +143,21 @@ def _end_hold(
     """Settles or refunds a generation's hold, if its new state ends the hold."""
     settles = generation.state in (generation.settles_in or "").split(",")
     ends = settles or generation.terminal
-    if not ends or (hold := generation.hold) is None:
+    if not ends or generation.charge is None:
         return generation
-    charge = ledger.end(connection, hold, spent=settles if spent is None else spent, now_ms=now_ms)
+    ending = Ending(
+        outcome=generation.state,
+        at_ms=now_ms,
+        is_final=generation.terminal,
+        cost_microusd=microusd(generation.upstream_cost_usd) if generation.terminal else 0,
+    )
+    if (hold := generation.hold) is None:
+        if generation.terminal:
+            owner = Owner(generation.tenant_id, generation.mode)
+            payer, model_id = generation.payer, generation.model_id
+            account.count_ending(connection, owner, payer=payer, model_id=model_id, ending=ending)
+        return generation
+    charge = ledger.end(connection, hold, spent=settles if spent is None else spent, ending=ending)
     _SET_CHARGE.run(connection, {"of_id": generation.id, "now_charge": charge})
     return replace(generation, charge=charge)
 

@@ -94,6 +94,7 @@ class Generation:
     price_microcredits: int | None
     price_version: str | None
     output_seconds: int
+    repriced_microcredits: int | None
     state: State
     version: int
     credential: str
@@ -156,6 +157,11 @@ class Generation:
         return self.sent_at_ms or self.created_at_ms
 
     @property
+    def payer(self) -> Payer:
+        """Whose limits it counts against, besides its tenant's."""
+        return Payer(self.root_kid or self.kid, self.end_user or "", self.token_id or "")
+
+    @property
     def hold(self) -> Hold | None:
         """The hold on its price; None once the hold has ended, and for rows older than the ledger."""
         if self.charge is not Charge.HELD:
@@ -163,7 +169,7 @@ class Generation:
         return Hold(
             self.id,
             Owner(self.tenant_id, self.mode),
-            Payer(self.root_kid or self.kid, self.end_user or "", self.token_id or ""),
+            self.payer,
             self.model_id,
             self.quota_day or "",
             self.amounts,
@@ -234,9 +240,10 @@ def is_in(states: Collection[State]) -> ColumnElement[Any]:
     return literal_column(state_in(states))
 
 
+_COSTS = func.coalesce(generations.c.repriced_microcredits, generations.c.price_microcredits)
 _SUM_OF: dict[str, ColumnElement[int]] = {
     "generations": func.count(),
-    "microcredits": func.coalesce(func.sum(generations.c.price_microcredits), 0),
+    "microcredits": func.coalesce(func.sum(_COSTS), 0),
     "output_seconds": func.coalesce(func.sum(generations.c.output_seconds), 0),
 }
 AMOUNT_SUMS = tuple(_SUM_OF[name] for name in NAMES)

@@ -6,6 +6,7 @@ any number of replicas, and two transactions that change the same dozen rows of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -33,6 +34,7 @@ from app.db.prepared import Prepared, inserting
 from app.db.tables import limit_overrides, quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
 from app.kit.text import quoted
+from app.quotas import rollups
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
 from app.quotas.metrics import Metric
@@ -150,6 +152,16 @@ class Owner:
         return self.tenant_id, self.mode
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a hold or a generation ends: in which state, whether that is its last, and what RunComfy charges."""
+
+    outcome: str
+    at_ms: int
+    is_final: bool
+    cost_microusd: int
+
+
 def open_account(
     connection: Connection,
     owner: Owner,
@@ -264,6 +276,18 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
         tat_us = after.usage[scope, period].tat_us
         if period == TOTAL and tat_us is not None:
             _SET_TAT.run(connection, _total_of(owner, scope) | {"now_tat_us": tat_us})
+    rollups.count(
+        connection,
+        owner.tenant_id,
+        owner.mode,
+        after.payer,
+        after.model_id,
+        outcome=rollups.SUBMITTED,
+        zone=zone_of(after.time_zone),
+        at_ms=after.now_ms,
+        held_generations=amounts.generations,
+        held_microcredits=amounts.microcredits,
+    )
 
 
 def end_hold(
@@ -275,14 +299,80 @@ def end_hold(
     day: str,
     amounts: Amounts,
     spent: bool,
+    ending: Ending,
 ) -> None:
     """Ends a generation's hold in every row of usage that it counts in; locks the tenant's row.
 
     The amounts are no longer held; with `spent` they are spent from now on, else they are given back.
     """
-    lock_tenant(connection, owner.tenant_id)
-    now_spent = amounts if spent else NOTHING
+    zone = lock_tenant(connection, owner.tenant_id)
+    now_spent, refunded = (amounts, NOTHING) if spent else (NOTHING, amounts)
     _move(connection, owner, payer, model_id, day, held=NOTHING - amounts, spent=now_spent)
+    rollups.count(
+        connection,
+        owner.tenant_id,
+        owner.mode,
+        payer,
+        model_id,
+        outcome=ending.outcome,
+        zone=zone,
+        at_ms=ending.at_ms,
+        spent_generations=now_spent.generations,
+        spent_microcredits=now_spent.microcredits,
+        refunded_generations=refunded.generations,
+        refunded_microcredits=refunded.microcredits,
+        ended_generations=int(ending.is_final),
+        cost_microusd=ending.cost_microusd,
+    )
+
+
+def count_ending(
+    connection: Connection, owner: Owner, *, payer: Payer, model_id: str, ending: Ending
+) -> None:
+    """Counts the end of a generation whose hold had ended before; locks the tenant's row."""
+    rollups.count(
+        connection,
+        owner.tenant_id,
+        owner.mode,
+        payer,
+        model_id,
+        outcome=ending.outcome,
+        zone=lock_tenant(connection, owner.tenant_id),
+        at_ms=ending.at_ms,
+        ended_generations=int(ending.is_final),
+        cost_microusd=ending.cost_microusd,
+    )
+
+
+def correct_price(
+    connection: Connection,
+    owner: Owner,
+    *,
+    payer: Payer,
+    model_id: str,
+    day: str,
+    more_microcredits: int,
+    outcome: str,
+    zone: tzinfo,
+    now_ms: int,
+) -> None:
+    """Corrects what was spent on a generation, in every row of usage that it counts in.
+
+    `zone` is the tenant's time zone. The caller must hold the lock on the tenant's row.
+    """
+    more = replace(NOTHING, microcredits=more_microcredits)
+    _move(connection, owner, payer, model_id, day, held=NOTHING, spent=more)
+    rollups.count(
+        connection,
+        owner.tenant_id,
+        owner.mode,
+        payer,
+        model_id,
+        outcome=outcome,
+        zone=zone,
+        at_ms=now_ms,
+        adjusted_microcredits=-more_microcredits,
+    )
 
 
 def _move(
@@ -303,19 +393,43 @@ def _move(
     _MOVE.run(connection, {"tenant": owner.tenant_id, "of_mode": owner.mode, **of_generation, **change})
 
 
-def add_credits(connection: Connection, owner: Owner, scope: Scope, microcredits: int) -> None:
+def add_credits(
+    connection: Connection,
+    owner: Owner,
+    scope: Scope,
+    microcredits: int,
+    *,
+    zone: tzinfo,
+    now_ms: int,
+    is_payment: bool,
+) -> None:
     """Adds micro-credits, or takes them away where negative, to what was paid into a balance.
 
-    The caller must hold the lock on the tenant's row.
+    In roll-ups a payment is added, and anything else an adjustment; `zone` is the tenant's time zone. The
+    caller must hold the lock on the tenant's row.
     """
     moved = connection.execute(_ADD, _total_of(owner, scope) | {"more": microcredits})
     if moved.rowcount == 0:
         _INSERT_USAGE.run(connection, _row(owner, scope, TOTAL) | {"added_microcredits": microcredits})
+    rollups.count(
+        connection,
+        owner.tenant_id,
+        owner.mode,
+        Payer(scope.kid),
+        scope.model_id,
+        outcome="",
+        zone=zone,
+        at_ms=now_ms,
+        **{"added_microcredits" if is_payment else "adjusted_microcredits": microcredits},
+    )
 
 
-def lock_tenant(connection: Connection, tenant_id: str) -> None:
-    """Locks the tenant's row until the commit: nobody else can change its accounts meanwhile."""
-    _LOCK.all(connection, {"tenant": tenant_id})
+def lock_tenant(connection: Connection, tenant_id: str) -> ZoneInfo:
+    """Locks the tenant's row until the commit: nobody else can change its accounts meanwhile.
+
+    Returns the tenant's time zone.
+    """
+    return zone_of(_LOCK.all(connection, {"tenant": tenant_id})[0][0])
 
 
 def set_limit(connection: Connection, owner: Owner, limit: Limit, *, now_ms: int) -> None:

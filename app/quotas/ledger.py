@@ -16,7 +16,7 @@ from app.db.prepared import inserting
 from app.db.tables import ledger_entries, quota_limits
 from app.errors import REFERENCE_CONFLICT, Problem
 from app.quotas import account
-from app.quotas.account import Owner
+from app.quotas.account import Ending, Owner
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Limit, Payer, Scope
 from app.quotas.metrics import Metric
@@ -57,7 +57,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the ledger. `microcredits` is the change of the balance."""
+    """One entry of the ledger. `microcredits` is the change of the balance.
+
+    `about_id` is the generation whose price an adjustment corrects; the entries of a generation itself have
+    its id in `generation_id`.
+    """
 
     id: int
     owner: Owner
@@ -68,6 +72,7 @@ class Entry:
     at_ms: int
     note: str | None
     reference: str | None
+    about_id: str | None = None
 
 
 _INSERT = inserting(
@@ -92,13 +97,13 @@ def hold(connection: Connection, owner: Owner, generation_id: str, microcredits:
     _append(connection, owner, Kind.HOLD, -microcredits, now_ms, generation_id=generation_id)
 
 
-def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Charge:
+def end(connection: Connection, held: Hold, *, spent: bool, ending: Ending) -> Charge:
     """Ends a hold in the ledger and in every row of usage: settles it where `spent`, else refunds it.
 
     Returns what has become of the price.
     """
     kind, change = (Kind.SETTLE, 0) if spent else (Kind.REFUND, held.amounts.microcredits)
-    _append(connection, held.owner, kind, change, now_ms, generation_id=held.generation_id)
+    _append(connection, held.owner, kind, change, ending.at_ms, generation_id=held.generation_id)
     account.end_hold(
         connection,
         held.owner,
@@ -107,6 +112,7 @@ def end(connection: Connection, held: Hold, *, spent: bool, now_ms: int) -> Char
         day=held.day,
         amounts=held.amounts,
         spent=spent,
+        ending=ending,
     )
     return Charge.SETTLED if spent else Charge.REFUNDED
 
@@ -135,7 +141,7 @@ def add(
         Problem: REFERENCE_CONFLICT, the entry with this reference has another account or amount.
 
     """
-    account.lock_tenant(connection, owner.tenant_id)
+    zone = account.lock_tenant(connection, owner.tenant_id)
     if reference is not None:
         there = _by_reference(connection, owner, kind, reference)
         if there is not None:
@@ -147,7 +153,10 @@ def add(
         line = Limit(scope, Metric.CREDITS_TOTAL, _default_line(scope, defaults))
         account.put_limit(connection, owner, line, now_ms=now_ms)
     _append(connection, owner, kind, microcredits, now_ms, scope=scope, note=note, reference=reference)
-    account.add_credits(connection, owner, scope, microcredits)
+    is_payment = kind is Kind.TOP_UP
+    account.add_credits(
+        connection, owner, scope, microcredits, zone=zone, now_ms=now_ms, is_payment=is_payment
+    )
     return True
 
 
@@ -215,6 +224,7 @@ def _append(
     scope: Scope = Scope(),  # noqa: B008 - a constant
     note: str | None = None,
     reference: str | None = None,
+    about_id: str | None = None,
 ) -> None:
     _INSERT.run(
         connection,
@@ -229,6 +239,7 @@ def _append(
             "at_ms": now_ms,
             "note": note,
             "reference": reference,
+            "about_id": about_id,
         },
     )
 
@@ -244,4 +255,5 @@ def _entry(row: Row[Any]) -> Entry:
         row.at_ms,
         row.note,
         row.reference,
+        row.about_id,
     )

@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 
+_ROLL_UP = "roll-up-is-not-the-sum-of-the-ledger"
+
+
 class Tampering(NamedTuple):
     """Statements over the names of `tests.admin.books`; `subject` is what a finding of the rule must name."""
 
@@ -178,6 +181,26 @@ SUMS = {
         "INSERT INTO quota_usage (tenant_id, mode, kid, model_id, period, held_generations,"
         " spent_generations, held_microcredits, spent_microcredits, added_microcredits)"
         " VALUES (:acme, 'test', '', '', '2020-01-01', 0, 1, 0, 0, 0)",
+    ),
+    **{
+        f"a roll-up of {facet}s has {what}": found_by(
+            _ROLL_UP,
+            f" {facet} ",
+            changed("usage_counts", what, f"facet = '{facet}' AND outcome = 'completed'"),
+        )
+        for facet in ("hour", "day")
+        for what in ("spent_microcredits = spent_microcredits + 1", "period = period + 1")
+    },
+    "a roll-up is removed": found_by(
+        _ROLL_UP, " day ", removed("usage_counts", "facet = 'day' AND outcome = 'failed'")
+    ),
+    "a price is corrected without an entry": found_by(
+        "repriced-is-not-what-the-ledger-says",
+        "completed",
+        row_changed("completed", "repriced_microcredits = 7"),
+    ),
+    "a correction is of nothing": found_by(
+        "correction-without-its-request", "about nobody", payment_changed(1, "about_id = 'nobody'")
     ),
 }
 
