@@ -2,7 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import orjson
 
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 
@@ -34,3 +36,27 @@ def decode_cursor(cursor: str, is_name: Callable[[str], bool]) -> tuple[int, str
         error = FieldError("#/query/cursor", "cursor", "is not a `next_cursor` of this listing")
         raise Problem(INVALID_PARAMETER, "The cursor is not one of ours.", errors=[error])
     return at_ms, name
+
+
+def encode_key(values: Sequence[int | str]) -> str:
+    """Returns the cursor of the page after the row with this key."""
+    return base64.urlsafe_b64encode(orjson.dumps([*values])).decode().rstrip("=")
+
+
+def decode_key(cursor: str) -> tuple[int | str, ...]:
+    """Returns the key in a cursor; whether it is one of the listing is the caller's to judge.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
+    try:
+        values = orjson.loads(
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        )
+    except (binascii.Error, ValueError):
+        values = None
+    if not isinstance(values, list) or not all(type(one) in {int, str} for one in values):
+        error = FieldError("#/query/cursor", "cursor", "is not a `next_cursor` of this listing")
+        raise Problem(INVALID_PARAMETER, "The cursor is not one of ours.", errors=[error])
+    return tuple(values)

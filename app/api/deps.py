@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.problems import KNOWN_KEY, PRESENTED_KID
-from app.auth.keys import SCOPE_CREATE_TOKENS, parse
+from app.auth.keys import SCOPE_CREATE_TOKENS, SCOPE_READ_USAGE, parse
 from app.auth.principal import KeyProblem, Principal, bearer_of
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
@@ -93,6 +93,10 @@ async def _can_mint(request: Request) -> Principal:
     return await _counted(request, _with_key(_with_scope(await _principal(request), SCOPE_CREATE_TOKENS)))
 
 
+async def _can_read_usage(request: Request) -> Principal:
+    return await _counted(request, _with_scope(_with_key(await _principal(request)), SCOPE_READ_USAGE))
+
+
 async def _can_read_all(request: Request) -> Principal:
     return _with_key(await _can_read(request))
 
@@ -123,5 +127,7 @@ CanReadAll = Annotated[Principal, Depends(_can_read_all)]
 """A caller with an API key and the scope `read`, who may read all of the tenant's requests of its mode."""
 CanMint = Annotated[Principal, Depends(_can_mint)]
 """A caller with an API key and the scope `tokens:create`, who may create and revoke client tokens."""
+CanReadUsage = Annotated[Principal, Depends(_can_read_usage)]
+"""A caller with an API key and the scope `usage:read`, who may read its tenant's usage, ledger and statements."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

@@ -14,6 +14,7 @@ from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
 from app.documents.published import SCHEMAS
 from app.errors import Fault
+from app.quotas.usage import Step
 
 _BARE = f"[!#-~](?:[ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?"
 _QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{MAX_KEY_LENGTH}}}"'
@@ -57,6 +58,7 @@ _CHALLENGE = {
     }
 }
 _EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,15}$"}
+_MOMENT = {"type": "string", "format": "date-time"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "model_id": ("The model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
@@ -77,6 +79,15 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "created_after": ("Only from this moment on.", {}),
     "created_before": ("Only before this moment.", {}),
     "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
+    "from": ("The first day, in the tenant's time zone; by default the first of this month.", {}),
+    "to": ("The last day, which is included; by default today.", {}),
+    "by": ("How long each period is.", {"type": "string", "enum": [*Step]}),
+    "group_by": ("Sums for each of these; repeat it for several.", {}),
+    "kid": ("Only usage of this key, named by the first key of its line of rotations.", {}),
+    "outcome": ("Only what ended so: a state, `submitted` or `refused`.", {}),
+    "format": ("Overrides `Accept`.", {}),
+    "created_after": ("Only what was made at this moment or later.", _MOMENT),
+    "created_before": ("Only what was made before this moment.", _MOMENT),
     "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
 }
 """Descriptions of the handlers' parameters, with a schema where FastAPI's own says too little."""
@@ -85,6 +96,7 @@ _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose 
 _TAGS = (
     {"name": "models", "description": "The catalogue, and submits to its models."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
+    {"name": "usage", "description": "What was charged, in sums and entry by entry."},
     {"name": "events", "description": "Every change of a request's state as it happens."},
     {
         "name": "client tokens",
@@ -179,6 +191,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
+    if route.csv:
+        success["content"]["text/csv"] = {"schema": {"type": "string"}}
     if route.tagged:
         tag = {
             "ETag": {"description": "A strong entity tag.", "required": True, "schema": {"type": "string"}}
@@ -207,9 +221,9 @@ def _parameter(given: dict[str, Any]) -> dict[str, Any]:
     """Returns FastAPI's description of a parameter with our text, and without null: no URL can express it."""
     description, schema = _PARAMETERS[given["name"]]
     if given["in"] == "query" and given["name"] == "model_id":
-        description = "Only requests to this model."
+        description = "Only this model."
     if given["in"] == "query" and given["name"] == "token_id":
-        description = "Only requests that this client token made."
+        description = "Only what this client token made."
     own = {name: value for name, value in given["schema"].items() if name != "title"}
     if "anyOf" in own:
         (own,) = (one for one in own["anyOf"] if one != {"type": "null"})

@@ -8,8 +8,10 @@ text may be sent so.
 import difflib
 import functools
 import inspect
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from fastapi import params
@@ -23,6 +25,10 @@ from app.errors import INVALID_PARAMETER, FieldError, Problem
 Handler = Callable[..., Awaitable[Response]]
 
 _MAX_ERRORS: Final = 20
+# A `+` that was sent as it is has become a blank.
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[-+ ][0-9]{2}:[0-9]{2})"
+)
 _MAX_NEAR_CHARS: Final = 64  # finding similar names takes time
 _MAX_NAME: Final = 100
 _REQUEST: Final = "request"
@@ -68,6 +74,30 @@ def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
     names: Mapping[str, Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
     strange = {one.pointer: one for one in (*invalid, *faults_in(request, names))}
     return problem_of(list(strange.values()))
+
+
+def moment_ms(name: str, text: str | None) -> int | None:
+    """Returns the moment in a parameter as milliseconds since 1970; None where it was not sent.
+
+    A moment is in RFC 3339, with its offset from UTC. One between two milliseconds is the later of them, so
+    that what was made before it does not match.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+")) if _MOMENT.fullmatch(text) else None
+        if moment is None:
+            raise ValueError(text)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        detail = "is not a moment such as 2026-11-30T13:00:00Z (RFC 3339, with `Z` or an offset)"
+        raise problem_of([_error(name, "moment", detail)]) from error
+    us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return max(0, -(-us // 1000))
 
 
 def _declared(handler: Handler, path: str) -> dict[str, Takes]:

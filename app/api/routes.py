@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.api.internal import health
 from app.api.query import strict
-from app.api.v1 import client_tokens, events, models, quota, refusals, requests
+from app.api.v1 import client_tokens, events, ledger, models, quota, refusals, requests, usage
 from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
@@ -98,6 +98,8 @@ class Route:
     """The schema of its body, unless that is a model's input schema."""
     streams: bool = False
     """Whether its response is a stream of events, each of the schema `answer`."""
+    csv: bool = False
+    """Whether its response can be had as CSV (`format=csv`, or by `Accept`)."""
     resumes: bool = True
     """Whether its stream can be resumed after an event, by `Last-Event-ID`."""
 
@@ -254,6 +256,27 @@ ROUTES = (
         _KEY,
         text="Every call that was answered with a problem, counted by the minute and shown within seconds. Of"
         " keys of one mode, as everything else. For API keys only.",
+    ),
+    Route(
+        "GET",
+        "/v1/usage",
+        usage.get_usage,
+        "usage",
+        "Usage",
+        _KEY,
+        text="Sums of the ledger by when it was entered, in the tenant's time zone, in the mode of this key. It"
+        " needs the scope `usage:read`. The `Link` header has the address of the next page.",
+        csv=True,
+    ),
+    Route(
+        "GET",
+        "/v1/ledger",
+        ledger.list_ledger,
+        "usage",
+        "LedgerPage",
+        _KEY,
+        text="Holds, settles and refunds of requests, top-ups, and adjustments with their reasons, in the mode of"
+        " this key. It needs the scope `usage:read`. The `Link` header has the address of the next page.",
     ),
     Route(
         "GET",

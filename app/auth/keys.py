@@ -22,7 +22,8 @@ from app.kit.text import is_storable, quoted
 Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")
 SCOPE_CREATE_TOKENS = "tokens:create"
-SCOPES = (*DEFAULT_SCOPES, SCOPE_CREATE_TOKENS)
+SCOPE_READ_USAGE = "usage:read"
+SCOPES = (*DEFAULT_SCOPES, SCOPE_CREATE_TOKENS, SCOPE_READ_USAGE)
 
 KID_LENGTH = 12
 SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits

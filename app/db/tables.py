@@ -519,8 +519,8 @@ ledger_entries = Table(
     # A payment that is entered twice counts once.
     Index("uq_ledger_entries_reference", "tenant_id", "mode", "kind", "reference", unique=True),
     Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
-    # Pages of a tenant's entries, and the lines of a statement.
-    Index("ix_ledger_entries_listed", "tenant_id", "mode", "at_ms", "id"),
+    # Pages of a tenant's entries of one kind, or of all in turn, and the lines of a statement.
+    Index("ix_ledger_entries_listed", "tenant_id", "mode", "kind", "at_ms", "id"),
     Index(
         "ix_ledger_entries_about",
         "about_id",

@@ -13,6 +13,7 @@ from app.documents.client_tokens import (
 )
 from app.documents.events import Event, RecordedEvent
 from app.documents.fields import Sums, Violation
+from app.documents.ledger import LedgerEntry, LedgerPage
 from app.documents.limits import Limit
 from app.documents.models import (
     ListedModel,
@@ -39,6 +40,7 @@ from app.documents.requests import (
 )
 from app.documents.schema import CLOSED, Schema, components, keywords
 from app.documents.service import Health
+from app.documents.usage import Usage, UsageRow, UsageSums
 from app.generations.lifecycle import State
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
@@ -70,6 +72,11 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Quote,
     RefusedCalls,
     RefusalCounts,
+    UsageSums,
+    UsageRow,
+    Usage,
+    LedgerEntry,
+    LedgerPage,
     Annotated[Bound, CLOSED, keywords(minProperties=1)],
     Annotated[ClientTokenTerms, CLOSED],
     ClientToken,

@@ -434,11 +434,14 @@ def page(
     generation_id: str | None = None,
     token_id: str | None = None,
     end_user: str | None = None,
+    created_from_ms: int | None = None,
+    created_until_ms: int | None = None,
 ) -> list[Generation]:
     """Returns a page of a tenant's generations in one mode, newest first, at most `limit` of them.
 
     `before` is a cursor, (created_at_ms, id): only older generations are returned. The other arguments are
-    filters, all of which must match; None is no filter.
+    filters, all of which must match; None is no filter. Those made at `created_from_ms` match, those made at
+    `created_until_ms` do not.
     """
     query = (
         select(generations)
@@ -448,6 +451,10 @@ def page(
     )
     if before is not None:
         query = query.where(tuple_(generations.c.created_at_ms, generations.c.id) < tuple_(*before))
+    if created_from_ms is not None:
+        query = query.where(generations.c.created_at_ms >= created_from_ms)
+    if created_until_ms is not None:
+        query = query.where(generations.c.created_at_ms < created_until_ms)
     if states is not None:
         query = query.where(generations.c.state.in_(states))
     if model_id is not None:

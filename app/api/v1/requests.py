@@ -11,6 +11,7 @@ from app.api.bodies import json_response, tag_of, tagged_response, tags_of
 from app.api.cursors import decode_cursor, encode_cursor
 from app.api.deps import CanAsk, CanSee, Open
 from app.api.headers.request import APPLIED, preferences_of, wait_for
+from app.api.query import moment_ms
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
 from app.documents import requests as documents
@@ -123,6 +124,8 @@ async def list_requests(
     model_id: Annotated[str | None, Query(max_length=200, pattern="^[A-Za-z0-9._/-]*$")] = None,
     token_id: Annotated[str | None, Query(pattern="^[A-Za-z0-9]{12}$")] = None,
     end_user: Annotated[str | None, Query(pattern=f"^{END_USER}$")] = None,
+    created_after: Annotated[str | None, Query(max_length=40)] = None,
+    created_before: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     """The tenant's requests in the mode of this key, newest first."""
     seen = {"token_id": token_id, "end_user": end_user} | visibility.visible_to(principal.token)
@@ -134,6 +137,8 @@ async def list_requests(
         before=None if cursor is None else decode_cursor(cursor, is_id),
         states=None if state is None else frozenset(state),
         model_id=model_id,
+        created_from_ms=moment_ms("created_after", created_after),
+        created_until_ms=moment_ms("created_before", created_before),
         **seen,
     )
     shown = found[:limit]
@@ -148,6 +153,8 @@ async def list_requests(
                 ("model_id", model_id),
                 ("token_id", token_id),
                 ("end_user", end_user),
+                ("created_after", created_after),
+                ("created_before", created_before),
             )
             if value
         )

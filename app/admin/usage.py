@@ -1,0 +1,106 @@
+"""Usage: what was held, spent, refunded and refused, by hour, day or month. It changes nothing.
+
+The operator asks for all tenants or for one; a tenant's own key asks for its tenant by the same function.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from app.admin.session import AdminGateway
+from app.admin.violations import refuse
+from app.errors import INVALID_PARAMETER, FieldError
+from app.quotas import usage
+from app.quotas.usage import Answer, Group, Key, Question, Step
+
+MAX_ROWS: Final = 1_000
+"""The most rows on a page."""
+_MAX_DAYS: Final = {Step.HOUR: 31, Step.DAY: 400, Step.MONTH: 3_700}
+_FIRST, _LAST = date(2000, 1, 1), date(9000, 1, 1)
+_NEVER_TOGETHER: Final = frozenset({Group.END_USER, Group.TOKEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Usage as it is asked for, not checked yet.
+
+    The days are those of the tenant's time zone, of UTC where all tenants are asked for; by default they are
+    those of this month until today. `only` are values that groups must have.
+    """
+
+    mode: str
+    by: Step = Step.DAY
+    first: date | None = None
+    last: date | None = None
+    groups: Collection[Group] = ()
+    only: Mapping[Group, str] = field(default_factory=dict)
+
+
+async def report(
+    gateway: AdminGateway,
+    tenant_id: str | None,
+    asked: Asked,
+    *,
+    after: Key | None = None,
+    limit: int = MAX_ROWS,
+) -> Answer:
+    """Returns a page of the usage of one tenant, or of all (None): the rows after a key, if one is given.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
+    now_ms = gateway.clock.now_ms()
+
+    def read(connection: Connection) -> Answer:
+        zone = usage.zone_of_tenant(connection, tenant_id)
+        today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone.zone).date()
+        question = _question(tenant_id, asked, today)
+        if after is not None and not usage.is_key(question, after):
+            refuse(INVALID_PARAMETER, [_wrong("cursor", "is not a `next_cursor` of this listing")])
+        return usage.answer(connection, question, zone, after=after, limit=limit)
+
+    return await gateway.db.snapshot(read)
+
+
+def _question(tenant_id: str | None, asked: Asked, today: date) -> Question:
+    last = asked.last or today
+    first = asked.first or min(last, today).replace(day=1)
+    groups = tuple(one for one in Group if one in asked.groups)
+    errors = []
+    if not _FIRST <= first <= last:
+        errors.append(_wrong("from", f"must be a day from {_FIRST} to the last day, {last}"))
+    elif last > _LAST:
+        errors.append(_wrong("to", f"must be a day up to {_LAST}"))
+    elif (last - first).days >= _MAX_DAYS[asked.by]:
+        errors.append(
+            _wrong("from", f"is more than {_MAX_DAYS[asked.by]} days before `to`, too many by {asked.by}")
+        )
+    subjects = _NEVER_TOGETHER & {*groups, *asked.only}
+    if len(subjects) > 1:
+        errors.append(
+            _wrong("group_by", "has end_user or token, not both: usage is kept of one or the other")
+        )
+    if subjects and asked.by is Step.HOUR:
+        errors.append(
+            _wrong("by", "must be day or month for end users and tokens, of whom hours are not kept")
+        )
+    if Group.TENANT in groups and tenant_id is not None:
+        groups = tuple(one for one in groups if one is not Group.TENANT)
+    refuse(INVALID_PARAMETER, errors)
+    return Question(
+        tenant_id=tenant_id,
+        mode=asked.mode,
+        first=first,
+        last=last,
+        by=asked.by,
+        groups=groups,
+        only=asked.only,
+    )
+
+
+def _wrong(name: str, detail: str) -> FieldError:
+    return FieldError(f"#/query/{name}", name, f"`{name}` {detail}.")

@@ -1,0 +1,190 @@
+"""Reading a tenant's entries of the ledger, in pages: with the model, key and end user that they are about.
+
+An index has the entries of each kind in order of time. A page of several kinds takes the first of each.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tuple_, union_all
+
+from app.db.tables import generations, ledger_entries
+from app.quotas.account import Owner
+from app.quotas.ledger import Kind
+
+_BATCH: Final = 1_000
+# How long after its time an entry may be committed: far longer than any transaction waits.
+_LATE_MS: Final = 7 * 86_400_000
+Place = tuple[int, int]
+"""The place of an entry in the order of pages: its time in milliseconds, then its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An entry, with what it is about.
+
+    `request_id` is the request that it belongs to, or whose price it corrects; `model_id`, `kid` and
+    `end_user` are that request's, or say which balance was changed. Empty texts stand for none, or all.
+    `microcredits` is the change of the balance.
+    """
+
+    id: int
+    at_ms: int
+    kind: Kind
+    microcredits: int
+    request_id: str | None
+    model_id: str
+    kid: str
+    end_user: str
+    reference: str | None
+    note: str | None
+
+    @property
+    def place(self) -> Place:
+        """Its place in the order of pages."""
+        return self.at_ms, self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which entries: those entered from `from_ms` on, and before `until_ms`; None is no bound.
+
+    A statement takes all that were entered before `until_ms` as far as the number `last_id`, but for those
+    that the statement before it took: before `from_ms`, as far as `earlier_id`.
+    """
+
+    from_ms: int | None = None
+    until_ms: int | None = None
+    last_id: int | None = None
+    earlier_id: int | None = None
+
+
+_ABOUT = func.coalesce(ledger_entries.c.generation_id, ledger_entries.c.about_id)
+
+
+def page(
+    connection: Connection,
+    owner: Owner,
+    *,
+    span: Span,
+    kinds: Collection[Kind] = tuple(Kind),
+    after: Place | None = None,
+    newest_first: bool = False,
+    limit: int,
+) -> list[Line]:
+    """Returns at most `limit` entries of an account, those after a place, if one is given."""
+    columns = (ledger_entries.c.at_ms, ledger_entries.c.id)
+    order = [one.desc() if newest_first else one for one in columns]
+    parts = []
+    for kind in sorted(kinds):
+        query = _of(owner, span, kind, ledger_entries.c.id, ledger_entries.c.at_ms)
+        if after is not None:
+            place, there = tuple_(*columns), tuple_(*after)
+            query = query.where(place < there if newest_first else place > there)
+        parts.append(select(query.order_by(*order).limit(limit).subquery()))
+    found = union_all(*parts).subquery()
+    query = (
+        select(
+            ledger_entries,
+            _ABOUT.label("request_id"),
+            generations.c.model_id.label("of_model"),
+            func.coalesce(generations.c.root_kid, generations.c.kid).label("of_kid"),
+            generations.c.end_user,
+        )
+        .select_from(
+            found.join(ledger_entries, ledger_entries.c.id == found.c.id).outerjoin(
+                generations, generations.c.id == _ABOUT
+            )
+        )
+        .order_by(*order)
+        .limit(limit)
+    )
+    return [_line(row) for row in connection.execute(query)]
+
+
+def every(connection: Connection, owner: Owner, span: Span) -> Iterator[Line]:
+    """Yields all entries of a span, the oldest first, a page at a time."""
+    after: Place | None = None
+    while found := page(connection, owner, span=span, after=after, limit=_BATCH):
+        yield from found
+        after = found[-1].place
+
+
+def of_request(connection: Connection, owner: Owner, request_id: str) -> list[Line]:
+    """Returns the entries of one request, the oldest first; those that correct its price are among them."""
+    query = (
+        select(
+            ledger_entries,
+            _ABOUT.label("request_id"),
+            generations.c.model_id.label("of_model"),
+            func.coalesce(generations.c.root_kid, generations.c.kid).label("of_kid"),
+            generations.c.end_user,
+        )
+        .select_from(ledger_entries.join(generations, generations.c.id == _ABOUT))
+        .where(
+            (ledger_entries.c.generation_id == request_id) | (ledger_entries.c.about_id == request_id),
+            ledger_entries.c.tenant_id == owner.tenant_id,
+            ledger_entries.c.mode == owner.mode,
+        )
+        .order_by(ledger_entries.c.at_ms, ledger_entries.c.id)
+    )
+    return [_line(row) for row in connection.execute(query)]
+
+
+def sums(connection: Connection, owner: Owner, span: Span) -> dict[Kind, tuple[int, int]]:
+    """Returns the number of entries and the sum of the changes of the balance, by kind."""
+    found = {}
+    for kind in Kind:
+        columns = (func.count(), func.coalesce(func.sum(ledger_entries.c.microcredits), 0))
+        number, change = connection.execute(_of(owner, span, kind, *columns)).one()
+        found[kind] = (int(number), int(change))
+    return found
+
+
+def last_id(connection: Connection, owner: Owner) -> int:
+    """Returns the number of a tenant's last entry, 0 where there is none.
+
+    Under the lock on the tenant's row no entry with a lower number is still to be committed.
+    """
+    query = select(func.max(ledger_entries.c.id)).where(ledger_entries.c.tenant_id == owner.tenant_id)
+    return connection.scalar(query) or 0
+
+
+def first_at_ms(connection: Connection, owner: Owner) -> int | None:
+    """Returns when an account's first entry was entered; None where there is none."""
+    found = page(connection, owner, span=Span(), limit=1)
+    return found[0].at_ms if found else None
+
+
+def _of(owner: Owner, span: Span, kind: Kind, *columns: ColumnElement[Any]) -> Select[Any]:
+    entry = ledger_entries.c
+    query = select(*columns).where(
+        entry.tenant_id == owner.tenant_id, entry.mode == owner.mode, entry.kind == kind
+    )
+    if span.until_ms is not None:
+        query = query.where(entry.at_ms < span.until_ms)
+    if span.last_id is not None:
+        query = query.where(entry.id <= span.last_id)
+    if span.from_ms is None:
+        return query
+    if span.earlier_id is None:
+        return query.where(entry.at_ms >= span.from_ms)
+    return query.where(
+        entry.at_ms >= span.from_ms - _LATE_MS, (entry.at_ms >= span.from_ms) | (entry.id > span.earlier_id)
+    )
+
+
+def _line(row: Row[Any]) -> Line:
+    return Line(
+        id=row.id,
+        at_ms=row.at_ms,
+        kind=Kind(row.kind),
+        microcredits=row.microcredits,
+        request_id=row.request_id,
+        model_id=row.of_model or row.model_id,
+        kid=row.of_kid or row.kid,
+        end_user=row.end_user or "",
+        reference=row.reference,
+        note=row.note,
+    )

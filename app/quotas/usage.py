@@ -1,0 +1,236 @@
+"""Usage: sums of roll-ups by hour, day or month, in groups, a page at a time.
+
+Pages are read by a key, so each reads its own rows alone where the grouping is the one that rows are kept in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Subquery,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+
+from app.db.tables import tenants, usage_counts
+from app.quotas.account import zone_of
+from app.quotas.rollups import COUNTS, Facet, day_number
+
+
+class Step(StrEnum):
+    """How long each period of an answer is."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class Group(StrEnum):
+    """What usage can be grouped by. The value is the name in addresses and documents."""
+
+    TENANT = "tenant"
+    MODEL = "model"
+    KEY = "key"
+    END_USER = "end_user"
+    TOKEN = "token"  # noqa: S105 - no secret
+    OUTCOME = "outcome"
+
+
+_COLUMNS: Final = {
+    Group.TENANT: "tenant_id",
+    Group.MODEL: "model_id",
+    Group.KEY: "kid",
+    Group.END_USER: "subject",
+    Group.TOKEN: "subject",
+    Group.OUTCOME: "outcome",
+}
+_FACETS: Final = {Group.END_USER: Facet.END_USER, Group.TOKEN: Facet.TOKEN}
+Key = tuple[int | str, ...]
+"""The key of a row in an answer: its period as the table has it, then the value of each group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Which usage is asked for.
+
+    The days are of the tenants' time zones, the last one included; `tenant_id` is None for all tenants.
+    `only` are values that groups must have. `by` and `facet` are such that the roll-ups have them.
+    """
+
+    tenant_id: str | None
+    mode: str
+    first: date
+    last: date
+    by: Step
+    groups: tuple[Group, ...] = ()
+    only: Mapping[Group, str] = field(default_factory=dict)
+
+    @property
+    def facet(self) -> Facet:
+        """Which rows have the answer."""
+        for group, facet in _FACETS.items():
+            if group in self.groups or group in self.only:
+                return facet
+        return Facet.HOUR if self.by is Step.HOUR else Facet.DAY
+
+
+class Zone(NamedTuple):
+    """A tenant's time zone, and since when it is that, in milliseconds; None where it always was."""
+
+    name: str
+    zone: tzinfo
+    since_ms: int | None = None
+
+
+def zone_of_tenant(connection: Connection, tenant_id: str | None) -> Zone:
+    """Returns a tenant's time zone; that of all tenants together (None) is UTC."""
+    if tenant_id is None:
+        return Zone("UTC", zone_of("UTC"))
+    query = select(tenants.c.time_zone, tenants.c.time_zone_since_ms).where(tenants.c.id == tenant_id)
+    row = connection.execute(query).one()
+    return Zone(row.time_zone, zone_of(row.time_zone), row.time_zone_since_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of an answer: its key, and sums by their names in `COUNTS`."""
+
+    key: Key
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A page of an answer: the question, its rows, the sums of all its pages, and whether there are more.
+
+    `time_zone` is whose days they are; None where each tenant's are its own. It has been the tenant's since
+    `time_zone_since_ms`, None where it always was.
+    """
+
+    question: Question
+    time_zone: str | None
+    time_zone_since_ms: int | None
+    rows: Sequence[Row]
+    total: Mapping[str, int]
+    has_more: bool
+
+
+def answer(
+    connection: Connection, question: Question, zone: Zone, *, after: Key | None, limit: int
+) -> Answer:
+    """Returns a page of the answer to a question; see `rows`."""
+    found = rows(connection, question, zone.zone, after=after, limit=limit + 1)
+    return Answer(
+        question=question,
+        time_zone=None if question.tenant_id is None else zone.name,
+        time_zone_since_ms=zone.since_ms,
+        rows=found[:limit],
+        total=total(connection, question, zone.zone),
+        has_more=len(found) > limit,
+    )
+
+
+def rows(
+    connection: Connection, question: Question, zone: tzinfo, *, after: Key | None, limit: int
+) -> list[Row]:
+    """Returns at most `limit` rows of an answer, by period and groups; those after a key, where one is given.
+
+    A row of which nothing was counted is left out. `zone` says when the days of hours begin and end.
+    """
+    source = _source(question, zone)
+    columns = [_period_of(question, source), *(source.c[_COLUMNS[group]] for group in question.groups)]
+    sums = _sums(source)
+    query = (
+        select(*(one.label(f"k{place}") for place, one in enumerate(columns)), *sums.values())
+        .group_by(*columns)
+        .having(or_(*(total != 0 for total in sums.values())))
+        .order_by(*columns)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(*columns) > tuple_(*(literal(one) for one in after)))
+    size = len(columns)
+    return [
+        Row(tuple(row[:size]), dict(zip(COUNTS, map(int, row[size:]), strict=True)))
+        for row in connection.execute(query)
+    ]
+
+
+def total(connection: Connection, question: Question, zone: tzinfo) -> dict[str, int]:
+    """Returns the sums of all that is asked for, whatever it is grouped by."""
+    source = _source(question, zone)
+    row = connection.execute(select(*_sums(source).values())).one()
+    return dict(zip(COUNTS, map(int, row), strict=True))
+
+
+def _sums(source: Subquery) -> dict[str, ColumnElement[int]]:
+    return {name: func.coalesce(func.sum(source.c[name]), 0) for name in COUNTS}
+
+
+def _period_of(question: Question, source: Subquery) -> ColumnElement[int]:
+    # Not `/`, which SQLAlchemy makes a division with a remainder on one of the databases.
+    return source.c.period // literal_column("100") if question.by is Step.MONTH else source.c.period
+
+
+def _source(question: Question, zone: tzinfo) -> Subquery:
+    """Returns the rows that an answer sums.
+
+    Grouped by end user or token, what belongs to none is what the days have beyond the rows of the subjects.
+    """
+    facet = question.facet
+    own = _selected(question, zone, facet, facet, 1)
+    if facet not in _FACETS.values() or any(group in _FACETS for group in question.only):
+        return own.subquery()
+    days = _selected(question, zone, Facet.DAY, facet, 1)
+    return union_all(own, days, _selected(question, zone, facet, facet, -1)).subquery()
+
+
+def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sign: int) -> Any:
+    table = usage_counts.c
+    first, last = _bounds(question, zone)
+    is_rest = facet is not wanted or sign < 0
+    query = select(
+        table.tenant_id,
+        table.period,
+        (literal_column("''") if is_rest else table.subject).label("subject"),
+        table.kid,
+        table.model_id,
+        table.outcome,
+        *((table[name] * sign).label(name) for name in COUNTS),
+    ).where(table.mode == question.mode, table.facet == facet, table.period >= first, table.period <= last)
+    if question.tenant_id is not None:
+        query = query.where(table.tenant_id == question.tenant_id)
+    for group, value in question.only.items():
+        query = query.where(table[_COLUMNS[group]] == value)
+    return query
+
+
+def _bounds(question: Question, zone: tzinfo) -> tuple[int, int]:
+    first, last = question.first, question.last
+    if question.by is not Step.HOUR:
+        return day_number(first.year, first.month, first.day), day_number(last.year, last.month, last.day)
+    return _midnight_ms(first, zone), _midnight_ms(last + timedelta(days=1), zone) - 1
+
+
+def _midnight_ms(day: date, zone: tzinfo) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
+
+
+def is_key(question: Question, values: Sequence[object]) -> bool:
+    """Returns whether these values can be the key of a row of this answer."""
+    return (
+        len(values) == 1 + len(question.groups)
+        and type(values[0]) is int
+        and 0 <= values[0] < 10**15
+        and all(isinstance(one, str) and len(one) <= 200 and "\0" not in one for one in values[1:])
+    )
