@@ -322,6 +322,17 @@ class Settings(BaseSettings):
         description="The maximum number of client tokens created per minute and API key, on each server; 0"
         " for no limit.",
     )
+    hourly_usage_days: int = Field(
+        default=35,
+        ge=1,
+        le=3660,
+        description="Days for which usage by the hour is kept. Usage by the day is kept for ever.",
+    )
+    thresholds: CommaList = Field(
+        default_factory=lambda: ["50", "80", "95", "100"],
+        description="At which percentages of a budget or balance an event is sent to the tenant, once in each"
+        " window, separated by commas; from 1 to 100.",
+    )
     token_retention_s: Seconds = Field(
         default=2_592_000.0,
         ge=3600,
@@ -625,6 +636,13 @@ class Settings(BaseSettings):
         if not _has_good_port(value):
             raise ValueError("has a port that is not valid")
         return value.rstrip("/")
+
+    @field_validator("thresholds")
+    @classmethod
+    def _percentages(cls, value: list[str]) -> list[str]:
+        if any(not one.isascii() or not one.isdigit() or not 1 <= int(one[:4]) <= 100 for one in value):
+            raise ValueError("has something that is not a whole number from 1 to 100")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

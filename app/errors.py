@@ -551,6 +551,13 @@ OVERRIDE_NOT_FOUND = Fault(
     retryable=False,
     remedy="`reelgate limits overrides` shows those that last, and with `--ended` all of them.",
 )
+STATEMENT_NOT_FOUND = Fault(
+    "statement_not_found",
+    404,
+    "There is no such statement.",
+    retryable=False,
+    remedy="Use a month of `GET /v1/statements`: a month is there once its end has passed in the tenant's time zone.",
+)
 INVALID_LEDGER_ENTRY = Fault(
     "invalid_ledger_entry",
     422,

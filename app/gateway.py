@@ -60,6 +60,7 @@ from app.upstream.credentials import SANDBOX, Credential, Pool
 
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
+_DAY_S = 86_400
 _EXAMPLES_URL = "https://playgrounds-storage-public.runcomfy.net"  # the files that RunComfy's pages show
 _log = get_logger("gateway")
 
@@ -271,6 +272,7 @@ async def open_gateway(
                     clock=clock,
                     keep_s=settings.result_retention_s,
                     keep_tokens_s=settings.token_retention_s,
+                    keep_hours_s=settings.hourly_usage_days * _DAY_S,
                     keep_callers_s=settings.caller_retention_s,
                     keep_refusals_s=settings.refusal_retention_s,
                     on_erased=recent.clear,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from app.admin import statements
 from app.gateway import Gateway
 from app.generations.following.poller import TICK_S
 from app.kit.loop import Loop
@@ -14,6 +15,7 @@ _DISPATCH_S = 1.0
 _REFUSALS_S = 10.0
 _COUNTED_S = 5.0
 _RETAIN_S = 600.0
+_STATEMENTS_S = 3600.0
 _AUDIT_S = 60.0
 
 
@@ -56,6 +58,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         ),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("statements", partial(statements.close_all, gateway), interval_s=_STATEMENTS_S, clock=clock),
         Loop("audit-retention", gateway.upkeep.audit.prune, interval_s=_RETAIN_S, clock=clock),
     ]
 

@@ -86,6 +86,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "kid": ("Only usage of this key, named by the first key of its line of rotations.", {}),
     "outcome": ("Only what ended so: a state, `submitted` or `refused`.", {}),
     "format": ("Overrides `Accept`.", {}),
+    "month": ("Such as `2026-11`.", {"type": "string"}),
     "created_after": ("Only what was made at this moment or later.", _MOMENT),
     "created_before": ("Only what was made before this moment.", _MOMENT),
     "after": ("The same as `Last-Event-ID`, for clients that cannot send that header.", _EVENT_ID),
@@ -193,6 +194,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
     if route.csv:
         success["content"]["text/csv"] = {"schema": {"type": "string"}}
+    if route.pdf:
+        success["content"]["application/pdf"] = {"schema": {"type": "string", "format": "binary"}}
     if route.tagged:
         tag = {
             "ETag": {"description": "A strong entity tag.", "required": True, "schema": {"type": "string"}}

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from app.api.internal import health
 from app.api.query import strict
-from app.api.v1 import client_tokens, events, ledger, models, quota, refusals, requests, usage
+from app.api.v1 import client_tokens, events, ledger, models, quota, refusals, requests, statements, usage
 from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
@@ -47,6 +47,7 @@ from app.errors import (
     RESULT_ERASED,
     ROUTE_NOT_FOUND,
     SHUTTING_DOWN,
+    STATEMENT_NOT_FOUND,
     TOO_MANY_STREAMS,
     UNSUPPORTED_MEDIA_TYPE,
     UPSTREAM_BUSY,
@@ -100,6 +101,8 @@ class Route:
     """Whether its response is a stream of events, each of the schema `answer`."""
     csv: bool = False
     """Whether its response can be had as CSV (`format=csv`, or by `Accept`)."""
+    pdf: bool = False
+    """Whether its response can be had as PDF."""
     resumes: bool = True
     """Whether its stream can be resumed after an event, by `Last-Event-ID`."""
 
@@ -277,6 +280,28 @@ ROUTES = (
         _KEY,
         text="Holds, settles and refunds of requests, top-ups, and adjustments with their reasons, in the mode of"
         " this key. It needs the scope `usage:read`. The `Link` header has the address of the next page.",
+    ),
+    Route(
+        "GET",
+        "/v1/statements",
+        statements.list_statements,
+        "usage",
+        "StatementPage",
+        _KEY,
+        text="A month is closed once its end has passed in the tenant's time zone, and never changes. It needs the"
+        " scope `usage:read`.",
+    ),
+    Route(
+        "GET",
+        "/v1/statements/{month}",
+        statements.get_statement,
+        "usage",
+        "StatementInFull",
+        (*_KEY, STATEMENT_NOT_FOUND),
+        text="With its entries, the oldest first. An address that ends in `.csv` or `.pdf`, `format` or `Accept` asks"
+        " for CSV or PDF. It needs the scope `usage:read`.",
+        csv=True,
+        pdf=True,
     ),
     Route(
         "GET",

@@ -230,6 +230,11 @@ def by_id(connection: Connection, tenant_id: str) -> Tenant:
     return _tenant(connection.execute(select(tenants).where(tenants.c.id == tenant_id)).one())
 
 
+def name_of(connection: Connection, tenant_id: str) -> str:
+    """Returns the name of a tenant that exists."""
+    return connection.execute(select(tenants.c.name).where(tenants.c.id == tenant_id)).scalar_one()
+
+
 def list_all(connection: Connection) -> list[Tenant]:
     """Returns all tenants, oldest first."""
     return [_tenant(row) for row in connection.execute(select(tenants).order_by(tenants.c.id))]

@@ -529,6 +529,57 @@ ledger_entries = Table(
     ),
 )
 
+# The closed months of an account, never changed. A statement has the entries before `until_ms` as far as the
+# number `last_id`, less those of the statement before it: before `from_ms`, as far as `earlier_id`.
+statements = Table(
+    "statements",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("time_zone", String(64), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("earlier_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("opening_microcredits", BigInteger, nullable=False),
+    Column("held_microcredits", BigInteger, nullable=False),
+    Column("refunded_microcredits", BigInteger, nullable=False),
+    Column("added_microcredits", BigInteger, nullable=False),
+    Column("adjusted_microcredits", BigInteger, nullable=False),
+    Column("closing_microcredits", BigInteger, nullable=False),
+    Column("csv_sha256", String(64), nullable=False),
+    Column("closed_at_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint(
+        "closing_microcredits = opening_microcredits - held_microcredits + refunded_microcredits"
+        " + added_microcredits + adjusted_microcredits",
+        name="balance",
+    ),
+)
+
+# The limits of which a threshold was crossed, once in each window: a day, a month or, of a balance, the time
+# in which the same amount was there to be spent. Each is an event of the tenant.
+threshold_events = Table(
+    "threshold_events",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    Column("end_user", String(END_USER_LENGTH), primary_key=True),
+    Column("metric", String(20), primary_key=True),
+    Column("window", String(30), primary_key=True),
+    Column("percent", Integer, primary_key=True, autoincrement=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    Index("uq_threshold_events_tenant_id_mode_number", "tenant_id", "mode", "number", unique=True),
+)
+
 _OF_A_SUBJECT = "subject <> ''"
 # Roll-ups: the sums of the ledger's entries by when they were entered, so that usage is read in few rows. The
 # `facet` says what a row sums: an hour, a day, or a day of one end user or client token, which is its

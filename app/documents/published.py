@@ -40,6 +40,7 @@ from app.documents.requests import (
 )
 from app.documents.schema import CLOSED, Schema, components, keywords
 from app.documents.service import Health
+from app.documents.statements import StatementInFull, StatementPage, StatementSummary
 from app.documents.usage import Usage, UsageRow, UsageSums
 from app.generations.lifecycle import State
 
@@ -77,6 +78,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Usage,
     LedgerEntry,
     LedgerPage,
+    StatementSummary,
+    StatementPage,
+    StatementInFull,
     Annotated[Bound, CLOSED, keywords(minProperties=1)],
     Annotated[ClientTokenTerms, CLOSED],
     ClientToken,

@@ -2,7 +2,7 @@
 
 Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
 generation is. What is kept of who submitted a generation, and how many calls were refused, have retention
-periods of their own.
+periods of their own, and so has usage by the hour.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from app.auth import client_tokens, refusals
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
+from app.quotas import rollups
 
 _BATCH = 200
 _STEP = 1000  # rows that one transaction looks at for callers, most of which have one
@@ -30,6 +31,7 @@ class Retention:
     clock: Clock
     keep_s: float
     keep_tokens_s: float
+    keep_hours_s: float
     keep_callers_s: float
     keep_refusals_s: float
     on_erased: Callable[[], None] = lambda: None
@@ -75,6 +77,14 @@ class Retention:
             count, seen = await self.db.write(store.erase_callers, before_ms=before_ms, limit=_STEP)
             erased += count
         return erased
+
+    async def _hours(self) -> int:
+        removed, count = 0, _BATCH
+        while count >= _BATCH:
+            before_ms = self.clock.now_ms() - int(self.keep_hours_s * 1000)
+            count = await self.db.write(rollups.forget_hours, before_ms=before_ms, limit=_BATCH)
+            removed += count
+        return removed
 
     async def _tokens(self) -> int:
         """Removes old client tokens that made no generation, and returns their number.

@@ -103,11 +103,11 @@ def page(
     return [_line(row) for row in connection.execute(query)]
 
 
-def every(connection: Connection, owner: Owner, span: Span) -> Iterator[Line]:
+def pages(connection: Connection, owner: Owner, span: Span) -> Iterator[list[Line]]:
     """Yields all entries of a span, the oldest first, a page at a time."""
     after: Place | None = None
     while found := page(connection, owner, span=span, after=after, limit=_BATCH):
-        yield from found
+        yield found
         after = found[-1].place
 
 

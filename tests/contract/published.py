@@ -37,6 +37,7 @@ HEADERS = {
     "content-security-policy",
     "content-type",
     "cross-origin-resource-policy",
+    "content-disposition",
     "etag",
     "idempotent-replayed",
     "link",
@@ -65,6 +66,7 @@ _PATTERNS = {
         route.path.replace("{model_id:path}", ".*")
         .replace("{request_id}", "[^/]+")
         .replace("{token_id}", "[^/]+")
+        .replace("{month}", "[^/]+")
         .replace("{slug}", "[^/]+"),
         re.DOTALL,
     )

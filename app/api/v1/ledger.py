@@ -41,7 +41,7 @@ async def list_ledger(
         found = await gateway.db.read(entries.of_request, owner, request_id)
         own = [one for one in reversed(found) if one.kind in kinds and _is_in(one.at_ms, span)]
         return json_response(documents.page(own, None))
-    after = None if cursor is None else _place_in(cursor)
+    after = None if cursor is None else place_in(cursor)
     found = await gateway.db.read(
         entries.page, owner, span=span, kinds=kinds, after=after, newest_first=True, limit=limit + 1
     )
@@ -57,7 +57,13 @@ def _is_in(at_ms: int, span: Span) -> bool:
     )
 
 
-def _place_in(cursor: str) -> Place:
+def place_in(cursor: str) -> Place:
+    """Returns the place of an entry that is in a cursor.
+
+    Raises:
+        Problem: INVALID_PARAMETER.
+
+    """
     values = decode_key(cursor)
     if len(values) == 2 and all(isinstance(one, int) and 0 <= one < 2**62 for one in values):  # noqa: PLR2004
         return int(values[0]), int(values[1])

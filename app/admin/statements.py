@@ -1,0 +1,159 @@
+"""Statements: closing months that have ended, listing and reading them, and verifying them from the ledger.
+
+Months are closed when somebody asks for statements, and by a loop. Closing one changes nothing that a caller
+could see before: its entries are as they were entered, and stay so.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from sqlalchemy import Connection, select
+
+from app.admin.session import AdminGateway
+from app.auth.keys import Mode
+from app.db.tables import tenants
+from app.documents.statements import csv_sha256
+from app.errors import STATEMENT_NOT_FOUND, Problem
+from app.quotas import entries, statements
+from app.quotas.account import Owner
+from app.quotas.entries import Span
+from app.quotas.ledger import Kind
+from app.quotas.statements import Draft, Statement
+
+_MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is wrong with a statement: the month of an account, and how it differs from the ledger."""
+
+    tenant_id: str
+    mode: str
+    month: str
+    detail: str
+
+
+async def close_due(gateway: AdminGateway, owner: Owner) -> int:
+    """Closes every month of an account that has ended, and returns how many it closed."""
+    closed = 0
+    now_ms = gateway.clock.now_ms()
+    while True:
+        draft = await gateway.db.write(statements.next_draft, owner, now_ms=now_ms)
+        if draft is None:
+            return closed
+        # Without the lock: the entries that the draft names cannot change, however many they are.
+        statement = await gateway.db.snapshot(
+            lambda connection, draft=draft: _drawn_up(connection, draft, now_ms)
+        )
+        closed += await gateway.db.write(statements.close, statement)
+
+
+async def close_all(gateway: AdminGateway, *, tenant_id: str | None = None) -> int:
+    """Closes every month of one tenant, or of all, that has ended; returns how many it closed."""
+    query = (
+        select(tenants.c.id) if tenant_id is None else select(tenants.c.id).where(tenants.c.id == tenant_id)
+    )
+
+    def ids(connection: Connection) -> list[str]:
+        return list(connection.scalars(query.order_by(tenants.c.id)))
+
+    found = await gateway.db.read(ids)
+    return sum([await close_due(gateway, Owner(one, mode)) for one in found for mode in _MODES])
+
+
+async def listed(
+    gateway: AdminGateway, owner: Owner, *, before: str = "9999-99", limit: int
+) -> Sequence[Statement]:
+    """Returns at most `limit` statements of an account, those before a month, the newest first."""
+    await close_due(gateway, owner)
+    return await gateway.db.read(statements.listed, owner, before=before, limit=limit)
+
+
+async def find(gateway: AdminGateway, owner: Owner, month: str) -> Statement:
+    """Returns the statement of a month, such as `2026-11`.
+
+    Raises:
+        Problem: STATEMENT_NOT_FOUND.
+
+    """
+    found = await gateway.db.read(statements.find, owner, month)
+    if found is None:
+        await close_due(gateway, owner)
+        found = await gateway.db.read(statements.find, owner, month)
+    if found is None:
+        raise Problem(STATEMENT_NOT_FOUND, f"There is no statement of {month[:20]!r} (yet).")
+    return found
+
+
+async def verify(gateway: AdminGateway, *, tenant_id: str | None = None) -> tuple[int, list[Difference]]:
+    """Recomputes every statement of one tenant, or of all, from the ledger.
+
+    Returns how many there are, and every difference.
+    """
+
+    def check(connection: Connection) -> tuple[int, list[Difference]]:
+        found = [one for one in statements.every(connection) if tenant_id in {None, one.owner.tenant_id}]
+        return len(found), list(_differences(connection, found))
+
+    return await gateway.db.snapshot(check)
+
+
+def _drawn_up(connection: Connection, draft: Draft, now_ms: int) -> Statement:
+    sums = entries.sums(connection, draft.owner, draft.span)
+    return Statement(
+        **{name: getattr(draft, name) for name in Draft.__dataclass_fields__},
+        entries=sum(number for number, _ in sums.values()),
+        held_microcredits=-sums[Kind.HOLD][1],
+        refunded_microcredits=sums[Kind.REFUND][1],
+        added_microcredits=sums[Kind.TOP_UP][1],
+        adjusted_microcredits=sums[Kind.ADJUSTMENT][1],
+        closing_microcredits=draft.opening_microcredits + sum(change for _, change in sums.values()),
+        csv_sha256=csv_sha256(draft, entries.pages(connection, draft.owner, draft.span)),
+        closed_at_ms=now_ms,
+    )
+
+
+_SUMS: Final = (
+    "entries",
+    "held_microcredits",
+    "refunded_microcredits",
+    "added_microcredits",
+    "adjusted_microcredits",
+    "closing_microcredits",
+    "csv_sha256",
+)
+
+
+def _differences(connection: Connection, found: Sequence[Statement]) -> Iterator[Difference]:
+    before: Statement | None = None
+    for one in found:
+        drawn = _drawn_up(connection, one, one.closed_at_ms)
+        wrong = [
+            f"{name} is {getattr(one, name)}, the ledger says {getattr(drawn, name)}"
+            for name in _SUMS
+            if getattr(one, name) != getattr(drawn, name)
+        ]
+        earlier = before if before is not None and before.owner == one.owner else None
+        wrong += _breaks(earlier, one)
+        wrong += _left_out(connection, one)
+        if wrong:
+            yield Difference(one.owner.tenant_id, one.owner.mode, one.month, "; ".join(wrong))
+        before = one
+
+
+def _breaks(earlier: Statement | None, one: Statement) -> Iterator[str]:
+    """Yields where a statement does not begin as the one before it ended."""
+    opening = 0 if earlier is None else earlier.closing_microcredits
+    if one.opening_microcredits != opening:
+        yield f"opening_microcredits is {one.opening_microcredits}, the month before closed with {opening}"
+    if earlier is not None and (one.from_ms, one.earlier_id) != (earlier.until_ms, earlier.last_id):
+        yield "it does not begin where the month before ended"
+
+
+def _left_out(connection: Connection, one: Statement) -> Iterator[str]:
+    """Yields where an entry up to the end of a statement is in none: as if one were entered for a past month."""
+    sums = entries.sums(connection, one.owner, Span(until_ms=one.until_ms, last_id=one.last_id))
+    balance = sum(change for _, change in sums.values())
+    if balance != one.closing_microcredits:
+        yield f"closing_microcredits is {one.closing_microcredits}, all entries until then are {balance}"

@@ -1,0 +1,113 @@
+"""Handlers of a tenant's statements, as JSON, CSV and PDF."""
+
+from collections.abc import AsyncIterator
+from itertools import chain, islice
+from typing import Annotated, Final, Literal
+
+from fastapi import Query, Request
+from sqlalchemy import Connection
+from starlette.responses import Response, StreamingResponse
+
+from app.admin import statements
+from app.api.bodies import json_response
+from app.api.cursors import decode_key, encode_key
+from app.api.deps import CanReadUsage, Open
+from app.api.v1.ledger import place_in
+from app.api.v1.usage import CSV, next_link
+from app.auth import tenants
+from app.documents import statements as documents
+from app.documents.statement_pdf import MAX_LINES, statement_pdf
+from app.errors import INVALID_PARAMETER, FieldError, Problem
+from app.gateway import Gateway
+from app.quotas import entries
+from app.quotas.account import Owner
+from app.quotas.statements import Statement
+
+PDF: Final = "application/pdf"
+_MONTH: Final = "^[0-9]{4}-[0-9]{2}$"
+_PAGE: Final = 1_000
+Format = Literal["json", "csv", "pdf"]
+
+
+async def list_statements(
+    request: Request,
+    gateway: Open,
+    principal: CanReadUsage,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(pattern=_MONTH)] = None,
+) -> Response:
+    """The tenant's closed months, the newest first."""
+    owner = Owner(principal.tenant_id, principal.mode)
+    found = await statements.listed(gateway, owner, before=cursor or "9999-99", limit=limit + 1)
+    shown = found[:limit]
+    next_cursor = shown[-1].month if len(found) > limit else None
+    headers = {} if next_cursor is None else {"Link": next_link(request, gateway.base_url, next_cursor)}
+    return json_response(documents.page(shown, next_cursor), headers=headers)
+
+
+async def get_statement(
+    request: Request,
+    gateway: Open,
+    principal: CanReadUsage,
+    month: str,
+    *,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    form: Annotated[Format | None, Query(alias="format")] = None,
+) -> Response:
+    """A closed month: its balances, sums and entries. As CSV or PDF it has all of its entries."""
+    owner = Owner(principal.tenant_id, principal.mode)
+    month, _, ending = month.partition(".")
+    wanted = _format(request, form, ending)
+    one = await statements.find(gateway, owner, month)
+    if wanted == "csv":
+        return _as_csv(gateway, one)
+    if wanted == "pdf":
+        return await _as_pdf(gateway, one)
+    after = None if cursor is None else place_in(cursor)
+    found = await gateway.db.read(entries.page, owner, span=one.span, after=after, limit=limit + 1)
+    shown = found[:limit]
+    next_cursor = encode_key(shown[-1].place) if len(found) > limit else None
+    headers = {} if next_cursor is None else {"Link": next_link(request, gateway.base_url, next_cursor)}
+    return json_response(documents.in_full(one, shown, next_cursor), headers=headers)
+
+
+def _format(request: Request, form: str | None, ending: str) -> str:
+    """Returns the format that is wanted: by the ending of the address, the parameter or `Accept`."""
+    if ending and ending not in {"csv", "pdf"}:
+        detail = "ends in .csv, .pdf or nothing"
+        raise Problem(
+            INVALID_PARAMETER, f"The address {detail}.", errors=[FieldError("#/path/month", "format", detail)]
+        )
+    accepted = request.headers.get("accept", "").lower()
+    by_accept = next((one for one, type_ in (("csv", "text/csv"), ("pdf", PDF)) if type_ in accepted), "json")
+    return ending or form or by_accept
+
+
+def _as_csv(gateway: Gateway, one: Statement) -> Response:
+    name = f"statement-{one.month}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_chunks(gateway, one), headers=headers, media_type=CSV)
+
+
+async def _chunks(gateway: Gateway, one: Statement) -> AsyncIterator[str]:
+    """Yields a statement as CSV, a page of its entries at a time: what it has does not change."""
+    after, balance = None, one.opening_microcredits
+    yield documents.csv_head(one)
+    while found := await gateway.db.read(entries.page, one.owner, span=one.span, after=after, limit=_PAGE):
+        yield documents.csv_body(found, balance)
+        balance += sum(line.microcredits for line in found)
+        after = found[-1].place
+    yield documents.csv_foot(one, balance)
+
+
+async def _as_pdf(gateway: Gateway, one: Statement) -> Response:
+    def read(connection: Connection) -> bytes:
+        name = tenants.name_of(connection, one.owner.tenant_id)
+        lines = islice(chain.from_iterable(entries.pages(connection, one.owner, one.span)), MAX_LINES)
+        return statement_pdf(name, one, lines)
+
+    name = f"statement-{one.month}.pdf"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(await gateway.db.read(read), headers=headers, media_type=PDF)
