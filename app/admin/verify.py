@@ -120,6 +120,12 @@ def _amount_is_not(kind: Kind, amount: str) -> str:
     )
 
 
+_NUMBERED = (
+    "SELECT tenant_id, mode, number FROM generation_events"
+    " UNION ALL SELECT tenant_id, mode, number FROM threshold_events"
+)
+
+
 # Each selects a subject and a detail. `charge` is NULL in rows that are older than the ledger.
 _RULES: Final = {
     "history-has-gaps": """
@@ -140,15 +146,15 @@ _RULES: Final = {
         SELECT e.generation_id, 'event ' || e.version FROM generation_events e
         LEFT JOIN generations g ON g.id = e.generation_id
         WHERE g.id IS NULL OR g.tenant_id <> e.tenant_id OR g.mode <> e.mode""",
-    "event-numbers-have-gaps": """
+    "event-numbers-have-gaps": f"""
         SELECT t.id, 'has ' || t.live_events || ' live and ' || t.test_events || ' test events; its rows say '
         || coalesce(l.events, 0) || ' up to ' || coalesce(l.last, 0) || ' and '
         || coalesce(s.events, 0) || ' up to ' || coalesce(s.last, 0)
         FROM tenants t
         LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
-        FROM generation_events WHERE mode = 'live' GROUP BY tenant_id) l ON l.tenant_id = t.id
+        FROM ({_NUMBERED}) e WHERE mode = 'live' GROUP BY tenant_id) l ON l.tenant_id = t.id
         LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
-        FROM generation_events WHERE mode = 'test' GROUP BY tenant_id) s ON s.tenant_id = t.id
+        FROM ({_NUMBERED}) e WHERE mode = 'test' GROUP BY tenant_id) s ON s.tenant_id = t.id
         WHERE coalesce(l.events, 0) <> t.live_events OR coalesce(l.last, 0) <> t.live_events
         OR coalesce(s.events, 0) <> t.test_events OR coalesce(s.last, 0) <> t.test_events""",
     "times-are-not-its-events": f"""

@@ -185,7 +185,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
     if route.streams:
         success["description"] = (
             f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which"
-            " tells the place in the queue and has no id; and `problem`, with which a stream ends when its"
+            " tells the place in the queue and has no id; in the stream of all of a tenant's events also"
+            " `threshold`, whose data is the JSON of `Threshold`; and `problem`, with which a stream ends when its"
             " key or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())

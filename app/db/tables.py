@@ -578,6 +578,9 @@ threshold_events = Table(
     Column("number", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     Index("uq_threshold_events_tenant_id_mode_number", "tenant_id", "mode", "number", unique=True),
+    # The newest ones, of all tenants and of one.
+    Index("ix_threshold_events_at_ms", "at_ms", "number"),
+    Index("ix_threshold_events_of_tenant", "tenant_id", "at_ms", "number"),
 )
 
 _OF_A_SUBJECT = "subject <> ''"

@@ -36,6 +36,39 @@ def event(one: events.Event) -> Event:
     }
 
 
+class Threshold(TypedDict):
+    """A threshold of a budget or balance that a submit crossed. Streams of all of a tenant's events have it."""
+
+    number: EventNumber
+    at: Moment
+    policy: Annotated[str, keywords("The limit's name, such as `key-credits-day`.")]
+    kid: str | None
+    model_id: str | None
+    end_user: str | None
+    period: Annotated[str, keywords("The day, the month, or `total`.")]
+    percent: Annotated[int, keywords("The threshold: this percentage of the amount is used, or more.")]
+    amount: Annotated[int, keywords("Of credits: in micro-credits. Of a balance: with what was paid in.")]
+    used: Annotated[int, keywords("What is held and spent.")]
+
+
+def threshold(one: events.ThresholdEvent) -> Threshold:
+    """Returns a crossed threshold as event streams send it."""
+    crossing = one.crossing
+    scope = crossing.limit.scope
+    return {
+        "number": one.number,
+        "at": iso(one.at_ms),
+        "policy": crossing.limit.policy,
+        "kid": scope.kid or None,
+        "model_id": scope.model_id or None,
+        "end_user": scope.end_user or None,
+        "period": crossing.window.partition(":")[0],
+        "percent": crossing.percent,
+        "amount": crossing.amount,
+        "used": crossing.used,
+    }
+
+
 class RecordedEvent(TypedDict):
     """One change of a request's state, in the request's own record."""
 

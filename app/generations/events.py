@@ -1,4 +1,7 @@
-"""Events: every change of a generation's state, numbered per generation and per tenant and mode."""
+"""Events: changes of generations' states and crossed thresholds, numbered per tenant and mode.
+
+A change of state is also numbered per generation: by its version.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +11,13 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
 from app.db.prepared import Prepared, inserting
-from app.db.tables import generation_events, tenants
+from app.db.tables import generation_events, tenants, threshold_events
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.quotas.account import Owner
+from app.quotas.limits import Limit, Scope
+from app.quotas.metrics import Metric
+from app.quotas.thresholds import Crossing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,15 @@ class Event:
     reason: str
     generation_id: str = ""
     number: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdEvent:
+    """A threshold of a budget or balance that a submit crossed; `number` as of `Event`."""
+
+    crossing: Crossing
+    at_ms: int
+    number: int
 
 
 _INSERT_EVENT = inserting(generation_events, *generation_events.c.keys())
@@ -48,6 +64,14 @@ _EVENTS_AFTER = (
     )
     .order_by(generation_events.c.number)
     .limit(bindparam("most"))
+)
+
+
+_THRESHOLDS_BETWEEN = select(threshold_events).where(
+    threshold_events.c.tenant_id == bindparam("tenant"),
+    threshold_events.c.mode == bindparam("of_mode"),
+    threshold_events.c.number > bindparam("after"),
+    threshold_events.c.number < bindparam("before"),
 )
 
 
@@ -75,6 +99,32 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
     announce(connection, change)
 
 
+def append_threshold(connection: Connection, owner: Owner, crossing: Crossing, *, at_ms: int) -> bool:
+    """Appends the event of a threshold that a submit crosses, and returns whether it is new.
+
+    It is appended once in each window. The caller holds the lock on the tenant's row, and appends the event of
+    the submit after it, with which both are announced.
+    """
+    limit = crossing.limit
+    key = {
+        "tenant_id": owner.tenant_id,
+        "mode": owner.mode,
+        "kid": limit.scope.kid,
+        "model_id": limit.scope.model_id,
+        "end_user": limit.scope.end_user,
+        "metric": limit.metric,
+        "window": crossing.window,
+        "percent": crossing.percent,
+    }
+    found = select(threshold_events.c.number).where(*(threshold_events.c[name] == key[name] for name in key))
+    if connection.execute(found).one_or_none() is not None:
+        return False
+    (number,) = _NEXT_NUMBER[owner.mode].one(connection, {"of_tenant": owner.tenant_id})
+    more = {"amount": crossing.amount, "used": crossing.used, "at_ms": at_ms, "number": number}
+    connection.execute(insert(threshold_events), key | more)
+    return True
+
+
 def of_generation(connection: Connection, generation_id: str) -> list[Event]:
     """Returns all events of a generation, in order."""
     query = (
@@ -85,12 +135,38 @@ def of_generation(connection: Connection, generation_id: str) -> list[Event]:
     return [_event_of(row) for row in connection.execute(query)]
 
 
-def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int) -> list[Event]:
-    """Returns at most `limit` events of a tenant and mode whose number is greater than `number`, in order."""
+def after(
+    connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int
+) -> list[Event | ThresholdEvent]:
+    """Returns events of a tenant and mode whose number is greater than `number`, in order and without a gap.
+
+    They are at most `limit`, and the thresholds between them: the event of the submit that crossed one has
+    the next number.
+    """
     rows = connection.execute(
         _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
     )
-    return [_event_of(row) for row in rows]
+    found: list[Event | ThresholdEvent] = [_event_of(row) for row in rows]
+    if not found or found[-1].number == number + len(found):
+        return found
+    between = connection.execute(
+        _THRESHOLDS_BETWEEN,
+        {"tenant": tenant_id, "of_mode": mode, "after": number, "before": found[-1].number},
+    )
+    return sorted((*found, *map(_threshold_of, between)), key=lambda one: one.number)
+
+
+def thresholds(
+    connection: Connection, *, tenant_id: str | None = None, limit: int
+) -> list[tuple[Owner, ThresholdEvent]]:
+    """Returns the newest crossed thresholds of one tenant, or of all (None), with whose they are."""
+    query = select(threshold_events).order_by(
+        threshold_events.c.at_ms.desc(), threshold_events.c.number.desc()
+    )
+    if tenant_id is not None:
+        query = query.where(threshold_events.c.tenant_id == tenant_id)
+    rows = connection.execute(query.limit(limit))
+    return [(Owner(row.tenant_id, row.mode), _threshold_of(row)) for row in rows]
 
 
 def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
@@ -106,5 +182,20 @@ def _event_of(row: Row[Any]) -> Event:
         at_ms=row.at_ms,
         reason=row.reason,
         generation_id=row.generation_id,
+        number=row.number,
+    )
+
+
+def _threshold_of(row: Row[Any]) -> ThresholdEvent:
+    scope = Scope(row.kid, row.model_id, row.end_user)
+    return ThresholdEvent(
+        crossing=Crossing(
+            limit=Limit(scope, Metric(row.metric), None),
+            window=row.window,
+            percent=row.percent,
+            amount=row.amount,
+            used=row.used,
+        ),
+        at_ms=row.at_ms,
         number=row.number,
     )

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
+from itertools import count as count_from
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select, tuple_
 
+from app.db import prepared
 from app.db.tables import usage_counts
 from app.quotas.limits import Payer
 
@@ -101,33 +103,35 @@ def count(
         return
     bucket = bucket_of(at_ms, zone)
     rows = [
-        (Facet.HOUR, bucket.hour_ms, ""),
-        (Facet.DAY, bucket.day, ""),
+        (Facet.HOUR.value, bucket.hour_ms, ""),
+        (Facet.DAY.value, bucket.day, ""),
     ]
     if payer.end_user:
-        rows.append((Facet.END_USER, bucket.day, payer.end_user))
+        rows.append((Facet.END_USER.value, bucket.day, payer.end_user))
     if payer.token_id:
-        rows.append((Facet.TOKEN, bucket.day, payer.token_id))
-    # By the driver itself: SQLAlchemy takes three times as long for a text with so many parameters, and every
-    # submit is counted.
-    place = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    statement = _statement(tuple(changes), len(rows), place)
-    values = (payer.kid, model_id, outcome, *changes.values())
-    connection.exec_driver_sql(
-        statement, tuple(one for row in rows for one in (tenant_id, mode, *row, *values))
+        rows.append((Facet.TOKEN.value, bucket.day, payer.token_id))
+    values = (payer.kid, model_id, str(outcome), *changes.values())
+    prepared.execute(
+        connection,
+        _statement(tuple(changes), len(rows), connection.dialect.name == "sqlite"),
+        tuple(one for row in rows for one in (tenant_id, mode, *row, *values)),
     )
 
 
 @lru_cache(maxsize=64)
-def _statement(names: tuple[str, ...], rows: int, place: str) -> str:
-    """Returns the statement that adds counts of these names to so many rows, with a place for each value."""
+def _statement(names: tuple[str, ...], rows: int, is_sqlite: bool) -> str:  # noqa: FBT001 - a key of the cache
+    """Returns the statement that adds counts of these names to so many rows, with a place for each value.
+
+    It is text, since SQLAlchemy has no upsert that is the same for both databases.
+    """
     if unknown := set(names) - set(COUNTS):
         raise ValueError(f"not summed: {', '.join(sorted(unknown))}")
     columns = (*_KEY, *names)
-    row = f"({', '.join([place] * len(columns))})"
+    places = ("?" if is_sqlite else f"${number}" for number in count_from(1))
+    each = ", ".join(f"({', '.join(next(places) for _ in columns)})" for _ in range(rows))
     sums = ", ".join(f"{name} = usage_counts.{name} + excluded.{name}" for name in names)
     return (
-        f"INSERT INTO usage_counts ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608 - our names
+        f"INSERT INTO usage_counts ({', '.join(columns)}) VALUES {each}"  # noqa: S608 - our names
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {sums}"
     )
 

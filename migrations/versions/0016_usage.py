@@ -45,7 +45,9 @@ def upgrade() -> None:
     op.add_column("tenants", sa.Column("time_zone_since_ms", sa.BigInteger))
     op.add_column("generations", sa.Column("repriced_microcredits", sa.BigInteger))
     op.add_column("ledger_entries", sa.Column("about_id", sa.String(36)))
-    op.create_index("ix_ledger_entries_listed", "ledger_entries", ["tenant_id", "mode", "kind", "at_ms", "id"])
+    op.create_index(
+        "ix_ledger_entries_listed", "ledger_entries", ["tenant_id", "mode", "kind", "at_ms", "id"]
+    )
     op.create_index(
         "ix_ledger_entries_about",
         "ledger_entries",

@@ -76,6 +76,8 @@ def upgrade() -> None:
         ["tenant_id", "mode", "number"],
         unique=True,
     )
+    op.create_index("ix_threshold_events_at_ms", "threshold_events", ["at_ms", "number"])
+    op.create_index("ix_threshold_events_of_tenant", "threshold_events", ["tenant_id", "at_ms", "number"])
     if op.get_bind().dialect.name == "sqlite":
         for action in ("UPDATE", "DELETE"):
             op.execute(

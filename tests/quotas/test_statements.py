@@ -156,4 +156,3 @@ async def test_a_late_entry_and_a_changed_time_zone_leave_no_gap_between_months(
     ).replace("+00:00", "Z")
     assert november["added_microcredits"] == 7
     assert await statements.verify(world.gateway) == (2, [])
-

@@ -141,6 +141,12 @@ class _Collector:
         for total, count in sorted(gateway.access.refusals.totals.items()):
             of_tenants.add_metric(list(total), count)
         yield of_tenants
+        crossed = CounterMetricFamily(
+            "reelgate_thresholds_crossed", "Thresholds of limits that submits crossed.", labels=["percent"]
+        )
+        for percent, count in sorted(gateway.submitter.thresholds_crossed.items()):
+            crossed.add_metric([str(percent)], count)
+        yield crossed
         yield CounterMetricFamily(
             "reelgate_log_lines_dropped",
             "Lines of the log that were lost: it could not be written, or not as fast.",

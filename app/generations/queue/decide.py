@@ -35,7 +35,8 @@ class SubmitPolicy:
     `default_limits` apply to every tenant without a limit of its own for that metric. `settles_in` lists,
     separated by commas, the states in which a hold is settled. An unknown generation counts as in flight for
     `unknown_slot_ms` milliseconds. `max_queued` is how many generations of all tenants may be queued in a
-    mode, `max_queued_per_tenant` how many of a tenant that has no number of its own.
+    mode, `max_queued_per_tenant` how many of a tenant that has no number of its own. `thresholds` are the
+    percentages of a limit at which its tenant is told.
     """
 
     default_limits: tuple[Limit, ...] = ()
@@ -43,6 +44,7 @@ class SubmitPolicy:
     unknown_slot_ms: int = 900_000
     max_queued: int = 10_000
     max_queued_per_tenant: int = 1_000
+    thresholds: tuple[int, ...] = ()
 
 
 def policy_of(settings: Settings) -> SubmitPolicy:
@@ -62,6 +64,7 @@ def policy_of(settings: Settings) -> SubmitPolicy:
         unknown_slot_ms=int(settings.unknown_slot_s * 1000),
         max_queued=settings.max_queued,
         max_queued_per_tenant=settings.max_queued_per_tenant,
+        thresholds=tuple(sorted({int(one) for one in settings.thresholds})),
     )
 
 

@@ -17,7 +17,7 @@ from app.auth import client_tokens
 from app.auth.principal import check_token
 from app.db.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
-from app.generations import token_limits
+from app.generations import events, token_limits
 from app.generations.advance import begin
 from app.generations.lifecycle import State
 from app.generations.queue import decide
@@ -25,12 +25,13 @@ from app.generations.queue import rows as queue
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation, SubmitIntent
 from app.generations.submit import idempotency
-from app.quotas import account
+from app.quotas import account, thresholds
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
 from app.quotas.problem import QuotaProblem, refusal
 from app.quotas.standing import Standing, violated
+from app.quotas.thresholds import Crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,13 @@ class Recorded:
     """The result of tx 1.
 
     `standings` are the caller's limits after it, with whether another generation like it would fit; empty for
-    a repetition.
+    a repetition. `crossed` are the thresholds that it was the first to cross.
     """
 
     generation: Generation
     is_new: bool
     standings: tuple[Standing, ...] = ()
+    crossed: tuple[Crossing, ...] = ()
 
 
 def record(
@@ -85,6 +87,11 @@ def record(
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)
     after = before.with_one_more(intent.amounts)
     account.take(connection, owner, before, after, intent.amounts)
+    crossed = tuple(
+        one
+        for one in thresholds.crossed(before, after, policy.thresholds)
+        if events.append_threshold(connection, owner, one, at_ms=now_ms)
+    )
     generation = begin(
         connection,
         intent,
@@ -100,7 +107,7 @@ def record(
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
     standings = after.standings(intent.amounts, undeclared=intent.undeclared)
-    return Recorded(generation, is_new=True, standings=tuple(standings))
+    return Recorded(generation, is_new=True, standings=tuple(standings), crossed=crossed)
 
 
 def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:

@@ -6,7 +6,8 @@ became of it.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.auth.callers import NOBODY, Caller
@@ -35,6 +36,7 @@ from app.generations.submit.record import Admission, Recorded
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.json import dumps
+from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 from app.quotas.account import Owner
 from app.quotas.amounts import ordered, undeclared
@@ -42,6 +44,7 @@ from app.quotas.limits import Payer
 from app.quotas.standing import Account, Standing
 from app.upstream.credentials import Choice, Pool
 
+_log = get_logger("submit")
 _RECORD_WAIT_S = 1.0  # how long an answer waits for tx 2 beyond the deadline
 
 
@@ -78,6 +81,7 @@ class Submitter:
     lease_s: float
     deadline_s: float
     queueing: bool
+    thresholds_crossed: Counter[int] = field(default_factory=Counter, init=False)
 
     async def submit(
         self,
@@ -192,10 +196,28 @@ class Submitter:
                 raise problems.maybe_accepted(intent.generation_id) from error
             raise
         recorded.set()
+        self._tell(intent, written)
         if not written.is_new or written.generation.state is State.ACCEPTED:
             return written
         sent = await self.dispatcher.dispatch(written.generation, intent.input_json, deadline=deadline)
         return replace(written, generation=sent)
+
+    def _tell(self, intent: SubmitIntent, written: Recorded) -> None:
+        """Counts and logs the thresholds that were crossed."""
+        for one in written.crossed:
+            self.thresholds_crossed[one.percent] += 1
+            _log.warning(
+                "A threshold of a limit was crossed.",
+                tenant=intent.tenant_id,
+                mode=intent.mode,
+                policy=one.limit.policy,
+                kid=one.limit.scope.kid or None,
+                model=one.limit.scope.model_id or None,
+                window=one.window,
+                percent=one.percent,
+                amount=one.amount,
+                used=one.used,
+            )
 
     def model(self, principal: Principal, model_id: str) -> Model:
         """Returns the model of that id.
