@@ -551,6 +551,13 @@ OVERRIDE_NOT_FOUND = Fault(
     retryable=False,
     remedy="`reelgate limits overrides` shows those that last, and with `--ended` all of them.",
 )
+INVALID_REPRICING = Fault(
+    "invalid_repricing",
+    422,
+    "The correction of prices is not valid.",
+    retryable=False,
+    remedy="Correct everything that `errors` lists; nothing was corrected.",
+)
 STATEMENT_NOT_FOUND = Fault(
     "statement_not_found",
     404,

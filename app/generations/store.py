@@ -1,6 +1,6 @@
 """The generations table: inserting, finding and listing rows. Only `advance` may change a row's state."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -164,8 +164,11 @@ class Generation:
     @property
     def hold(self) -> Hold | None:
         """The hold on its price; None once the hold has ended, and for rows older than the ledger."""
-        if self.charge is not Charge.HELD:
-            return None
+        return self.terms if self.charge is Charge.HELD else None
+
+    @property
+    def terms(self) -> Hold:
+        """What its price counts against, as its hold has it or had it."""
         return Hold(
             self.id,
             Owner(self.tenant_id, self.mode),
@@ -183,6 +186,12 @@ class Generation:
             microcredits=self.price_microcredits or 0,
             output_seconds=self.output_seconds,
         )
+
+    @property
+    def charged_microcredits(self) -> int:
+        """Its price, as it was corrected last."""
+        corrected = self.repriced_microcredits
+        return (self.price_microcredits or 0) if corrected is None else corrected
 
     @property
     def terminal(self) -> bool:
@@ -466,6 +475,37 @@ def page(
     if end_user is not None:
         query = query.where(literal_column("end_user IS NOT NULL"), generations.c.end_user == end_user)
     return [generation_of(row) for row in connection.execute(query)]
+
+
+def settled_with_price(
+    connection: Connection, owner: Owner, model_id: str, version: str, *, from_ms: int, until_ms: int
+) -> Iterator[Generation]:
+    """Yields the generations of a model that ended and were charged by a version of its prices.
+
+    They are those made from `from_ms` on and before `until_ms`, the oldest first.
+    """
+    query = (
+        select(generations)
+        .where(
+            generations.c.tenant_id == owner.tenant_id,
+            generations.c.mode == owner.mode,
+            generations.c.model_id == model_id,
+            generations.c.created_at_ms >= from_ms,
+            generations.c.created_at_ms < until_ms,
+            generations.c.price_version == version,
+            generations.c.charge == Charge.SETTLED,
+            generations.c.finished_at_ms.is_not(None),
+        )
+        .order_by(generations.c.created_at_ms, generations.c.id)
+    )
+    yield from map(generation_of, connection.execute(query))
+
+
+def set_repriced(connection: Connection, generation_id: str, microcredits: int) -> None:
+    """Stores what a generation costs since its price was corrected."""
+    connection.execute(
+        update(generations).where(generations.c.id == generation_id).values(repriced_microcredits=microcredits)
+    )
 
 
 def stuck_since(connection: Connection, state: State, *, before_ms: int, limit: int) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from app.db.prepared import inserting
 from app.db.tables import ledger_entries, quota_limits
@@ -158,6 +158,50 @@ def add(
         connection, owner, scope, microcredits, zone=zone, now_ms=now_ms, is_payment=is_payment
     )
     return True
+
+
+def correct(
+    connection: Connection,
+    settled: Hold,
+    *,
+    from_microcredits: int,
+    to_microcredits: int,
+    outcome: str,
+    note: str,
+    now_ms: int,
+) -> None:
+    """Enters the correction of a price that was settled, as an adjustment about its generation.
+
+    What was spent changes in every row of usage that the generation counts in, so no balance is changed
+    besides: `credits-total` of the tenant, of its key and of its end user all become what they had been with
+    the right price. The adjustment's reference names the generation, with a number: a price may be corrected
+    again.
+    """
+    zone = account.lock_tenant(connection, settled.owner.tenant_id)
+    about = ledger_entries.c.about_id == settled.generation_id
+    number = connection.scalar(select(func.count()).select_from(ledger_entries).where(about)) or 0
+    more_microcredits = to_microcredits - from_microcredits
+    _append(
+        connection,
+        settled.owner,
+        Kind.ADJUSTMENT,
+        -more_microcredits,
+        now_ms,
+        note=note,
+        reference=f"reprice:{settled.generation_id}:{number + 1}",
+        about_id=settled.generation_id,
+    )
+    account.correct_price(
+        connection,
+        settled.owner,
+        payer=settled.payer,
+        model_id=settled.model_id,
+        day=settled.day,
+        more_microcredits=more_microcredits,
+        outcome=outcome,
+        zone=zone,
+        now_ms=now_ms,
+    )
 
 
 def entries(
