@@ -12,6 +12,7 @@ from app.admin.audit_log import AuditUpkeep
 from app.admin.session import AdminSession
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
+from app.admin.usage import count_refused
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
@@ -164,7 +165,7 @@ async def open_gateway(
         stack.push_async_callback(db.close)
         rejection_log = RejectionLog(db, clock)
         stack.push_async_callback(rejection_log.close)
-        refusals = Refusals(db, clock)
+        refusals = Refusals(db, clock, also=count_refused)
         stack.push_async_callback(refusals.close)
         pool = Pool(clock, await _open_credentials(settings, stack))
         spool = Spool(settings.data_dir / "spool.jsonl")

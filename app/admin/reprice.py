@@ -119,7 +119,9 @@ def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
     errors = []
     fixed = None
     if prices.last < prices.first:
-        errors.append(FieldError("#/to", "range", f"the last day, {prices.last}, is before the first, {prices.first}."))
+        errors.append(
+            FieldError("#/to", "range", f"the last day, {prices.last}, is before the first, {prices.first}.")
+        )
     if prices.price is not None:
         try:
             fixed = parse_credits(prices.price, minimum=0)
@@ -155,9 +157,7 @@ def _found(connection: Connection, prices: Prices, price: _Price) -> Iterator[tu
                 return
 
 
-def _reprice(
-    connection: Connection, prices: Prices, price: _Price, now_ms: int
-) -> tuple[Repriced, Change]:
+def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int) -> tuple[Repriced, Change]:
     corrected: list[tuple[str, Generation, int]] = []
     for tenant, found, right in list(_found(connection, prices, price)):
         if len(corrected) == MAX_REQUESTS:
@@ -182,7 +182,12 @@ def _reprice(
         store.set_repriced(connection, generation.id, right)
         corrected.append((tenant, generation, right))
     result = _result(corrected)
-    fields = {"version": prices.version, "from": str(prices.first), "to": str(prices.last), "mode": prices.mode}
+    fields = {
+        "version": prices.version,
+        "from": str(prices.first),
+        "to": str(prices.last),
+        "mode": prices.mode,
+    }
     return result, Change(
         action="ledger.reprice",
         subject_kind="model",

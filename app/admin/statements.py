@@ -6,6 +6,7 @@ could see before: its entries are as they were entered, and stay so.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, get_args
 
 from sqlalchemy import Connection, select
@@ -43,9 +44,7 @@ async def close_due(gateway: AdminGateway, owner: Owner) -> int:
         if draft is None:
             return closed
         # Without the lock: the entries that the draft names cannot change, however many they are.
-        statement = await gateway.db.snapshot(
-            lambda connection, draft=draft: _drawn_up(connection, draft, now_ms)
-        )
+        statement = await gateway.db.snapshot(partial(_drawn_up, draft=draft, now_ms=now_ms))
         closed += await gateway.db.write(statements.close, statement)
 
 
@@ -99,7 +98,7 @@ async def verify(gateway: AdminGateway, *, tenant_id: str | None = None) -> tupl
     return await gateway.db.snapshot(check)
 
 
-def _drawn_up(connection: Connection, draft: Draft, now_ms: int) -> Statement:
+def _drawn_up(connection: Connection, draft: Draft, *, now_ms: int) -> Statement:
     sums = entries.sums(connection, draft.owner, draft.span)
     return Statement(
         **{name: getattr(draft, name) for name in Draft.__dataclass_fields__},
@@ -128,7 +127,7 @@ _SUMS: Final = (
 def _differences(connection: Connection, found: Sequence[Statement]) -> Iterator[Difference]:
     before: Statement | None = None
     for one in found:
-        drawn = _drawn_up(connection, one, one.closed_at_ms)
+        drawn = _drawn_up(connection, one, now_ms=one.closed_at_ms)
         wrong = [
             f"{name} is {getattr(one, name)}, the ledger says {getattr(drawn, name)}"
             for name in _SUMS

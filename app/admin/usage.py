@@ -3,17 +3,19 @@
 The operator asks for all tenants or for one; a tenant's own key asks for its tenant by the same function.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
+from app.auth import keys
 from app.errors import INVALID_PARAMETER, FieldError
-from app.quotas import usage
+from app.quotas import rollups, usage
+from app.quotas.limits import Payer
 from app.quotas.usage import Answer, Group, Key, Question, Step
 
 MAX_ROWS: Final = 1_000
@@ -64,6 +66,25 @@ async def report(
         return usage.answer(connection, question, zone, after=after, limit=limit)
 
     return await gateway.db.snapshot(read)
+
+
+def count_refused(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Counts refused calls in the usage of their tenants and keys; `rows` are those of the table of refusals."""
+    for row in rows:
+        if not row["tenant_id"]:
+            continue
+        key = keys.find(connection, row["kid"])
+        rollups.count(
+            connection,
+            row["tenant_id"],
+            row["mode"],
+            Payer(row["kid"] if key is None else key.root_kid),
+            "",
+            outcome=rollups.REFUSED,
+            zone=usage.zone_of_tenant(connection, row["tenant_id"]).zone,
+            at_ms=row["minute_ms"],
+            refused_calls=row["count"],
+        )
 
 
 def _question(tenant_id: str | None, asked: Asked, today: date) -> Question:

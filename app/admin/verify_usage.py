@@ -20,7 +20,7 @@ from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, mic
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
 _AHEAD_OF_UTC_MS: Final = 14 * _HOUR_MS
-_COMPARED: Final = tuple(name for name in COUNTS if name != "refused_generations")
+_COMPARED: Final = tuple(name for name in COUNTS if name != "refused_calls")
 _ENTRIES: Final = f"""
     SELECT tenant_id, mode, quarter, kid, model_id, end_user, token_id, outcome, kind, count(*) AS entries,
     sum(amount) AS amount FROM (
@@ -28,9 +28,10 @@ _ENTRIES: Final = f"""
         coalesce(g.root_kid, g.kid, l.kid) AS kid, coalesce(g.model_id, l.model_id) AS model_id,
         coalesce(g.end_user, '') AS end_user, coalesce(g.token_id, '') AS token_id,
         CASE l.kind WHEN '{Kind.HOLD}' THEN '{SUBMITTED}' WHEN '{Kind.SETTLE}' THEN
-            coalesce((SELECT min(e.state) FROM generation_events e
+            coalesce((SELECT e.state FROM generation_events e
             WHERE e.generation_id = g.id AND e.at_ms = l.at_ms AND (e.reason = 'resolved_charged'
-            OR ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%')), g.state)
+            OR ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%')
+            ORDER BY e.version LIMIT 1), g.state)
         ELSE coalesce(g.state, '') END AS outcome,
         CASE l.kind WHEN '{Kind.HOLD}' THEN -l.microcredits WHEN '{Kind.SETTLE}' THEN g.price_microcredits
         ELSE l.microcredits END AS amount

@@ -5,7 +5,7 @@ few rows. A process that dies loses what it has counted since the last time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -84,10 +84,14 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Counts refusals. `totals` are this process's, by mode, tenant's name and code, for the metric."""
+    """Counts refusals. `totals` are this process's, by mode, tenant's name and code, for the metric.
+
+    `also` is called with the rows that are written, in the transaction that writes them.
+    """
 
     db: Database
     clock: Clock
+    also: Callable[[Connection, Sequence[Mapping[str, Any]]], None] | None = None
     totals: Counter[tuple[str, str, str]] = field(default_factory=Counter, init=False)
     _counts: Counter[_Counted] = field(default_factory=Counter, init=False)
     _networks: Counter[_Counted] = field(default_factory=Counter, init=False)
@@ -121,6 +125,11 @@ class Refusals:
             del self._networks[one]
             self._counts[one._replace(network="")] += count
 
+    def _write(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        _add(connection, rows)
+        if self.also is not None:
+            self.also(connection, rows)
+
     async def run_once(self) -> int:
         """Writes what was counted since the last time. Returns the number of refusals."""
         self._fold(_MAX_WRITTEN)
@@ -132,7 +141,7 @@ class Refusals:
         for start in range(0, len(ones), _BATCH):
             rows = [{**one._asdict(), "count": counts[one]} for one in ones[start : start + _BATCH]]
             try:
-                await self.db.write(_add, rows)
+                await self.db.write(self._write, rows)
             except Problem:
                 self._counts.update({one: counts[one] for one in ones[start:]})
                 raise

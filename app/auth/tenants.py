@@ -232,7 +232,7 @@ def by_id(connection: Connection, tenant_id: str) -> Tenant:
 
 def name_of(connection: Connection, tenant_id: str) -> str:
     """Returns the name of a tenant that exists."""
-    return connection.execute(select(tenants.c.name).where(tenants.c.id == tenant_id)).scalar_one()
+    return str(connection.execute(select(tenants.c.name).where(tenants.c.id == tenant_id)).scalar_one())
 
 
 def list_all(connection: Connection) -> list[Tenant]:

@@ -606,7 +606,7 @@ usage_counts = Table(
     Column("spent_microcredits", BigInteger, nullable=False, server_default="0"),
     Column("refunded_generations", BigInteger, nullable=False, server_default="0"),
     Column("refunded_microcredits", BigInteger, nullable=False, server_default="0"),
-    Column("refused_generations", BigInteger, nullable=False, server_default="0"),
+    Column("refused_calls", BigInteger, nullable=False, server_default="0"),
     Column("ended_generations", BigInteger, nullable=False, server_default="0"),
     Column("added_microcredits", BigInteger, nullable=False, server_default="0"),
     Column("adjusted_microcredits", BigInteger, nullable=False, server_default="0"),

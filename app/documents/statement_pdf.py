@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-import pydyf
+import pydyf  # type: ignore[import-untyped]  # it has no types
 
 from app.documents.csv_rows import Cell
 from app.documents.ledger import csv_lines

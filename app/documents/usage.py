@@ -32,7 +32,7 @@ class UsageSums(TypedDict):
     spent_microcredits: int
     refunded_generations: Annotated[int, keywords("Generations whose price was given back.")]
     refunded_microcredits: int
-    refused_generations: Annotated[int, keywords("Submits that were refused.")]
+    refused_calls: Annotated[int, keywords("Calls that were answered with an error; of no model.")]
     ended_generations: Annotated[int, keywords("Generations that came to their final state.")]
     added_microcredits: Annotated[int, keywords("Top-ups.")]
     adjusted_microcredits: Annotated[_Change, keywords("Adjustments, corrections of prices among them.")]

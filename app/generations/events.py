@@ -121,7 +121,7 @@ def append_threshold(connection: Connection, owner: Owner, crossing: Crossing, *
         return False
     (number,) = _NEXT_NUMBER[owner.mode].one(connection, {"of_tenant": owner.tenant_id})
     more = {"amount": crossing.amount, "used": crossing.used, "at_ms": at_ms, "number": number}
-    connection.execute(insert(threshold_events), key | more)
+    connection.execute(threshold_events.insert(), key | more)
     return True
 
 

@@ -504,7 +504,9 @@ def settled_with_price(
 def set_repriced(connection: Connection, generation_id: str, microcredits: int) -> None:
     """Stores what a generation costs since its price was corrected."""
     connection.execute(
-        update(generations).where(generations.c.id == generation_id).values(repriced_microcredits=microcredits)
+        update(generations)
+        .where(generations.c.id == generation_id)
+        .values(repriced_microcredits=microcredits)
     )
 
 

@@ -88,6 +88,7 @@ _INSERT = inserting(
         "at_ms",
         "note",
         "reference",
+        "about_id",
     ),
 )
 

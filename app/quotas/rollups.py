@@ -33,7 +33,7 @@ class Facet(StrEnum):
 SUBMITTED: Final = "submitted"
 """The outcome of a hold: its generation was submitted."""
 REFUSED: Final = "refused"
-"""The outcome of a submit that was refused."""
+"""The outcome of a call that was answered with an error."""
 COUNTS: Final = (
     "held_generations",
     "held_microcredits",
@@ -41,7 +41,7 @@ COUNTS: Final = (
     "spent_microcredits",
     "refunded_generations",
     "refunded_microcredits",
-    "refused_generations",
+    "refused_calls",
     "ended_generations",
     "added_microcredits",
     "adjusted_microcredits",

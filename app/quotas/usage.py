@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
+    Select,
     ColumnElement,
     Connection,
     Subquery,
@@ -195,7 +196,7 @@ def _source(question: Question, zone: tzinfo) -> Subquery:
     return union_all(own, days, _selected(question, zone, facet, facet, -1)).subquery()
 
 
-def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sign: int) -> Any:
+def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sign: int) -> Select[Any]:
     table = usage_counts.c
     first, last = _bounds(question, zone)
     is_rest = facet is not wanted or sign < 0

@@ -29,7 +29,7 @@ _COUNTS = (
     "spent_microcredits",
     "refunded_generations",
     "refunded_microcredits",
-    "refused_generations",
+    "refused_calls",
     "ended_generations",
     "added_microcredits",
     "adjusted_microcredits",
@@ -99,9 +99,10 @@ _ENTRIES = """
         coalesce(g.root_kid, g.kid, l.kid) AS kid, coalesce(g.model_id, l.model_id) AS model_id,
         coalesce(g.end_user, '') AS end_user, coalesce(g.token_id, '') AS token_id,
         CASE l.kind WHEN 'hold' THEN 'submitted' WHEN 'refund' THEN g.state
-        WHEN 'settle' THEN coalesce((SELECT min(e.state) FROM generation_events e
+        WHEN 'settle' THEN coalesce((SELECT e.state FROM generation_events e
             WHERE e.generation_id = g.id AND e.at_ms = l.at_ms AND (e.reason = 'resolved_charged'
-            OR ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%')), g.state)
+            OR ',' || g.settles_in || ',' LIKE '%,' || e.state || ',%')
+            ORDER BY e.version LIMIT 1), g.state)
         ELSE '' END AS outcome,
         CASE l.kind WHEN 'hold' THEN -l.microcredits WHEN 'settle' THEN g.price_microcredits
         ELSE l.microcredits END AS amount
