@@ -108,12 +108,8 @@ class History:
             case "zone":
                 self.zone = ZONES[choice % len(ZONES)]
                 tenants.set_time_zone(self.connection, self.tenant_id, self.zone, now_ms=self.now_ms)
-        last = self.connection.scalar(
-            select(ledger_entries.c.id).order_by(ledger_entries.c.id.desc()).limit(1)
-        )
-        for number in range((self.last or (last or 1) - 1) + 1, (last or 0) + 1):
-            self.zones[number] = (self.now_ms, self.zone)
-        self.last = last or self.last
+        for number in self.connection.scalars(select(ledger_entries.c.id)):
+            self.zones.setdefault(number, (self.now_ms, self.zone))
 
     def _submit(self, choice: int) -> None:
         kid, model_id = self.kids[choice % 2], ("a/b", "c/d", "e/f")[choice % 3]
