@@ -1,15 +1,17 @@
 """`reelgate ledger`: changing balances, listing entries, verifying the books and comparing a bill."""
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.admin import reconcile
+from app.admin import reconcile, reprice
 from app.admin.accounts import AccountName
 from app.admin.operations import ledger
 from app.admin.reconcile import RULES, Reconciliation
+from app.admin.reprice import Prices
 from app.admin.session import AdminSession
 from app.cli.options import Key, Model, OneTenant, Reason, Tenant, Test
 from app.cli.session import call, call_list, with_admin
@@ -109,6 +111,57 @@ def list_entries(
             for one in found
         ],
     )
+
+
+@group.command("reprice")
+def reprice_requests(
+    model: Annotated[str, typer.Option(help="The model's id.")],
+    version: Annotated[str, typer.Option(help="The version of its prices that was wrong.")],
+    since: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day (UTC).")],
+    until: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day (UTC).")],
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CREDITS", help="What each should have cost; by default as the present prices say."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be corrected; change nothing.")
+    ] = False,
+    test: Test = False,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct what requests were charged with a wrong version of a model's prices."""
+    prices = Prices(
+        model_id=model, version=version, first=since.date(), last=until.date(), price=price, test=test
+    )
+    if dry_run:
+        found = with_admin(lambda gateway: reprice.preview(gateway, prices))
+    else:
+        found = with_admin(lambda gateway: reprice.reprice(gateway, of_command(), prices, reason=reason))
+    if as_json:
+        corrections = [asdict(one) for one in found.corrections]
+        print_json({"dry_run": dry_run, "corrections": corrections, "has_more": found.has_more})
+        return
+    print_table(
+        ("REQUEST", "TENANT", "WAS CHARGED", "SHOULD BE"),
+        [
+            (
+                one.request_id,
+                one.tenant,
+                credits_text(one.from_microcredits),
+                credits_text(one.to_microcredits),
+            )
+            for one in found.corrections
+        ],
+    )
+    verb = "would be corrected" if dry_run else "were corrected"
+    say(
+        f"{len(found.corrections)} requests {verb}; balances change by {credits_text(found.change_microcredits)}."
+    )
+    if found.has_more:
+        say("There are more: run the command again.")
 
 
 @group.command("verify")

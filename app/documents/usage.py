@@ -13,7 +13,7 @@ from app.quotas.usage import Answer, Group, Question, Row, Step
 _Change = Annotated[int, keywords("In micro-credits; below 0 where it took credits away.")]
 _OF_OPERATORS: Final = frozenset({"cost_microusd"})
 _TOLD: Final = tuple(name for name in COUNTS if name not in _OF_OPERATORS)
-_MEMBERS: Final = {
+MEMBERS: Final = {
     Group.TENANT: "tenant",
     Group.MODEL: "model_id",
     Group.KEY: "kid",
@@ -80,7 +80,7 @@ def usage_of_operators(answer: Answer, next_cursor: str | None, tenants: Mapping
 def usage_csv(answer: Answer, *, tenants: Mapping[str, str] | None = None) -> str:
     """Returns usage as CSV; with RunComfy's cost and the margin where `tenants` is given, for operators."""
     names = _TOLD if tenants is None else (*COUNTS, "margin_microcredits")
-    groups = [_MEMBERS[one] for one in answer.question.groups]
+    groups = [MEMBERS[one] for one in answer.question.groups]
     return csv_text(_csv_rows(answer, groups, names, tenants or {}))
 
 
@@ -115,7 +115,7 @@ def _row(question: Question, row: Row, names: Sequence[str], tenants: Mapping[st
     told: dict[str, Any] = {"period": period_text(question.by, int(period))}
     for group, value in zip(question.groups, values, strict=True):
         shown = tenants.get(str(value), str(value)) if group is Group.TENANT else value
-        told[_MEMBERS[group]] = shown or None
+        told[MEMBERS[group]] = shown or None
     return told | _sums(row.counts, names)
 
 
