@@ -148,10 +148,10 @@ def _add_expected(connection: Connection, right: _Collected) -> None:
         if row.tenant_id not in zones:  # a finding of another rule
             return
         bucket = bucket_of(row.quarter * _QUARTER_MS, zones[row.tenant_id])
-        places = [(Facet.HOUR, bucket.hour_ms, ""), (Facet.DAY, bucket.day, "")]
+        found = [(Facet.HOUR, bucket.hour_ms, ""), (Facet.DAY, bucket.day, "")]
         subjects = ((Facet.END_USER, row.end_user), (Facet.TOKEN, row.token_id))
-        places += [(facet, bucket.day, subject) for facet, subject in subjects if subject]
-        for facet, period, subject in places:
+        found += [(facet, bucket.day, subject) for facet, subject in subjects if subject]
+        for facet, period, subject in found:
             scope = (row.kid or "", row.model_id or "", row.outcome or "")
             right.add(Place(row.tenant_id, row.mode, facet, period, subject, *scope), counts)
 

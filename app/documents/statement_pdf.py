@@ -43,7 +43,7 @@ def statement_pdf(tenant: str, one: Statement, lines: Iterable[Line]) -> bytes:
     shown = list(islice(csv_lines(lines, one.opening_microcredits), MAX_LINES))
     text = [*_head(tenant, one), "", _table_row([name for name, _ in _COLUMNS])]
     text += [_table_row(_cells(cells)) for cells in shown]
-    text += ["", *_notes(one, len(shown), text)]
+    text += ["", *_remarks(one, len(shown), text)]
     pages = [text[first : first + _PER_PAGE] for first in range(0, len(text), _PER_PAGE)]
     pdf = pydyf.PDF()
     font = pydyf.Dictionary(
@@ -76,15 +76,15 @@ def _head(tenant: str, one: Statement) -> list[str]:
     ]
 
 
-def _notes(one: Statement, shown: int, text: Sequence[str]) -> list[str]:
-    notes = (
+def _remarks(one: Statement, shown: int, text: Sequence[str]) -> list[str]:
+    remarks = (
         []
         if shown == one.entries
         else [f"The CSV has all {one.entries} entries; these are the first {shown}."]
     )
     if any(line != _printable(line) for line in text):
-        notes.append("A ? may stand for a character that this font does not have; the CSV has it.")
-    return notes
+        remarks.append("A ? may stand for a character that this font does not have; the CSV has it.")
+    return remarks
 
 
 def _cells(cells: Sequence[Cell]) -> list[str]:

@@ -127,8 +127,8 @@ def _statement(names: tuple[str, ...], rows: int, is_sqlite: bool) -> str:  # no
     if unknown := set(names) - set(COUNTS):
         raise ValueError(f"not summed: {', '.join(sorted(unknown))}")
     columns = (*_KEY, *names)
-    places = ("?" if is_sqlite else f"${number}" for number in count_from(1))
-    each = ", ".join(f"({', '.join(next(places) for _ in columns)})" for _ in range(rows))
+    marks = ("?" if is_sqlite else f"${number}" for number in count_from(1))
+    each = ", ".join(f"({', '.join(next(marks) for _ in columns)})" for _ in range(rows))
     sums = ", ".join(f"{name} = usage_counts.{name} + excluded.{name}" for name in names)
     return (
         f"INSERT INTO usage_counts ({', '.join(columns)}) VALUES {each}"  # noqa: S608 - our names

@@ -128,7 +128,7 @@ def _filled() -> dict[tuple[Any, ...], list[int]]:
     found: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(_COUNTS))
 
     def add(row: Any, **counts: int) -> None:
-        for facet, period, subject in _places(row, zones[row.tenant_id]):
+        for facet, period, subject in _rows_of(row, zones[row.tenant_id]):
             key = (row.tenant_id, row.mode, facet, period, subject, row.kid, row.model_id, row.outcome)
             for name, amount in counts.items():
                 found[key][_COUNTS.index(name)] += int(amount)
@@ -146,7 +146,7 @@ def _filled() -> dict[tuple[Any, ...], list[int]]:
     return found
 
 
-def _places(row: Any, zone: ZoneInfo) -> Iterator[tuple[str, int, str]]:
+def _rows_of(row: Any, zone: ZoneInfo) -> Iterator[tuple[str, int, str]]:
     """Yields facet, period and subject of every row that an entry counts in."""
     at_ms = row.quarter * _QUARTER_MS
     local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)

@@ -178,7 +178,7 @@ def test_every_fault_of_a_command_is_named(
     refused = reelgate.run(place, "keys", "create", "--tenant", "acme", *wrong, expect=1)
     assert refused.err.splitlines() == [
         "reelgate: a key's name is at most 100 printable characters.",
-        "reelgate: there is no scope 'everything'; there are submit, read, tokens:create.",
+        "reelgate: there is no scope 'everything'; there are submit, read, tokens:create, usage:read.",
         "reelgate: the catalogue has no model 'no/such'.",
         "reelgate: the catalogue has no model 'nor/this'.",
     ]
