@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app import database_url
 
 PREFIX = "REELGATE_"
+_PERCENTAGES = range(1, 101)
 _TEN_YEARS_S = 315_360_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -640,7 +641,7 @@ class Settings(BaseSettings):
     @field_validator("thresholds")
     @classmethod
     def _percentages(cls, value: list[str]) -> list[str]:
-        if any(not one.isascii() or not one.isdigit() or not 1 <= int(one[:4]) <= 100 for one in value):
+        if any(not one.isascii() or not one.isdigit() or int(one[:4]) not in _PERCENTAGES for one in value):
             raise ValueError("has something that is not a whole number from 1 to 100")
         return value
 

@@ -563,7 +563,8 @@ STATEMENT_NOT_FOUND = Fault(
     404,
     "There is no such statement.",
     retryable=False,
-    remedy="Use a month of `GET /v1/statements`: a month is there once its end has passed in the tenant's time zone.",
+    remedy="Use a month of `GET /v1/statements`: one is there once its end has passed in its tenant's time"
+    " zone.",
 )
 INVALID_LEDGER_ENTRY = Fault(
     "invalid_ledger_entry",

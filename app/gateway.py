@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from app.admin.audit_log import AuditUpkeep
 from app.admin.session import AdminSession
+from app.admin.usage import count_refused
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
-from app.admin.usage import count_refused
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator

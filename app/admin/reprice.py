@@ -1,4 +1,4 @@
-"""Correcting what was charged with a wrong version of a model's prices: one act, one entry for each request."""
+"""Correcting what was charged with a wrong version of a model's prices: one act, an entry for each request."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ MAX_REQUESTS: Final = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Which requests: of a model, charged by a version of its prices, made on these days (UTC, both included).
+    """Which requests: of a model, charged by a version of its prices, made on these days (UTC, inclusive).
 
     `price` is what each should have cost, in credits; None: what the model's present prices say of its input.
     """
@@ -139,7 +139,7 @@ def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
 
 
 def _found(connection: Connection, prices: Prices, price: _Price) -> Iterator[tuple[str, Generation, int]]:
-    """Yields tenant, generation and right price of what was charged wrongly, one more than may be corrected."""
+    """Yields tenant, generation and right price of what was charged wrongly, at most one too many."""
     from_ms, until_ms = _midnight_ms(prices.first), _midnight_ms(prices.last + timedelta(days=1))
     left = MAX_REQUESTS + 1
     for tenant in tenants.list_all(connection):
@@ -176,7 +176,7 @@ def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int)
             from_microcredits=was,
             to_microcredits=right,
             outcome=generation.state,
-            note=f"Price {prices.version[:64]} corrected from {credits_text(was)} to {credits_text(right)} credits.",
+            note=f"Price {prices.version[:64]} corrected: {credits_text(was)}, now {credits_text(right)} credits.",
             now_ms=now_ms,
         )
         store.set_repriced(connection, generation.id, right)

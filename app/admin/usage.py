@@ -69,7 +69,7 @@ async def report(
 
 
 def count_refused(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Counts refused calls in the usage of their tenants and keys; `rows` are those of the table of refusals."""
+    """Counts refused calls in the usage of their tenants and keys; `rows` are those of `refusals`."""
     for row in rows:
         if not row["tenant_id"]:
             continue

@@ -243,8 +243,8 @@ _RULES: Final = {
         WHEN '{Kind.REFUND}' THEN l.at_ms <> g.changed_at_ms
         ELSE NOT EXISTS ({_SPENDING} AND e.at_ms = l.at_ms) END""",
     "repriced-is-not-what-the-ledger-says": f"""
-        SELECT g.id, 'costs ' || coalesce(g.repriced_microcredits, g.price_microcredits) || ', the ledger says '
-        || (g.price_microcredits - a.microcredits) FROM generations g JOIN
+        SELECT g.id, 'costs ' || coalesce(g.repriced_microcredits, g.price_microcredits)
+        || ', the ledger says ' || (g.price_microcredits - a.microcredits) FROM generations g JOIN
         (SELECT about_id, sum(microcredits) AS microcredits FROM ledger_entries WHERE about_id IS NOT NULL
         GROUP BY about_id) a ON a.about_id = g.id
         WHERE coalesce(g.repriced_microcredits, -1) <> g.price_microcredits - a.microcredits
@@ -254,8 +254,9 @@ _RULES: Final = {
         AND id NOT IN (SELECT about_id FROM ledger_entries WHERE about_id IS NOT NULL)""",
     "correction-without-its-request": f"""
         SELECT 'entry ' || l.id, l.kind || ' about ' || l.about_id FROM ledger_entries l
-        LEFT JOIN generations g ON g.id = l.about_id WHERE l.about_id IS NOT NULL AND (l.kind <> '{Kind.ADJUSTMENT}'
-        OR g.id IS NULL OR g.tenant_id <> l.tenant_id OR g.mode <> l.mode OR l.kid <> '' OR l.model_id <> '')""",
+        LEFT JOIN generations g ON g.id = l.about_id WHERE l.about_id IS NOT NULL
+        AND (l.kind <> '{Kind.ADJUSTMENT}' OR g.id IS NULL OR g.tenant_id <> l.tenant_id
+        OR g.mode <> l.mode OR l.kid <> '' OR l.model_id <> '')""",
     "nobody-will-move-it": f"""
         SELECT id, 'is ' || state || CASE state WHEN '{State.DISPATCHING}' THEN ' without a lease'
         ELSE ' without a next poll' END FROM generations

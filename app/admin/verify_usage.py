@@ -37,14 +37,14 @@ _ENTRIES: Final = f"""
         ELSE l.microcredits END AS amount
         FROM ledger_entries l LEFT JOIN generations g ON g.id = coalesce(l.generation_id, l.about_id)
     ) AS entry
-    GROUP BY tenant_id, mode, quarter, kid, model_id, end_user, token_id, outcome, kind"""
+    GROUP BY tenant_id, mode, quarter, kid, model_id, end_user, token_id, outcome, kind"""  # noqa: S608 - our words
 _ENDED: Final = f"""
-    SELECT tenant_id, mode, finished_at_ms / {_QUARTER_MS} AS quarter, coalesce(root_kid, kid) AS kid, model_id,
-    coalesce(end_user, '') AS end_user, coalesce(token_id, '') AS token_id, state AS outcome,
+    SELECT tenant_id, mode, finished_at_ms / {_QUARTER_MS} AS quarter, coalesce(root_kid, kid) AS kid,
+    model_id, coalesce(end_user, '') AS end_user, coalesce(token_id, '') AS token_id, state AS outcome,
     upstream_cost_usd, count(*) AS ended
     FROM generations WHERE finished_at_ms IS NOT NULL AND charge IS NOT NULL
     GROUP BY tenant_id, mode, finished_at_ms / {_QUARTER_MS}, coalesce(root_kid, kid), model_id,
-    coalesce(end_user, ''), coalesce(token_id, ''), state, upstream_cost_usd"""
+    coalesce(end_user, ''), coalesce(token_id, ''), state, upstream_cost_usd"""  # noqa: S608 - our words
 _NAMES: Final = {Kind.HOLD: "held", Kind.SETTLE: "spent", Kind.REFUND: "refunded"}
 
 
@@ -135,7 +135,8 @@ def _first_hours(connection: Connection) -> dict[str, int]:
     query = select(usage_counts.c.mode, func.min(usage_counts.c.period)).where(
         usage_counts.c.facet == Facet.HOUR
     )
-    return {mode: first_ms for mode, first_ms in connection.execute(query.group_by(usage_counts.c.mode))}
+    found = connection.execute(query.group_by(usage_counts.c.mode)).all()
+    return {str(row[0]): int(row[1]) for row in found}
 
 
 def _add_expected(connection: Connection, right: _Collected) -> None:

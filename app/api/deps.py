@@ -128,6 +128,6 @@ CanReadAll = Annotated[Principal, Depends(_can_read_all)]
 CanMint = Annotated[Principal, Depends(_can_mint)]
 """A caller with an API key and the scope `tokens:create`, who may create and revoke client tokens."""
 CanReadUsage = Annotated[Principal, Depends(_can_read_usage)]
-"""A caller with an API key and the scope `usage:read`, who may read its tenant's usage, ledger and statements."""
+"""A caller with an API key and the scope `usage:read`: for its tenant's usage, ledger and statements."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

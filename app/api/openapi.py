@@ -76,14 +76,11 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "state": ("Only requests in this state; repeat it for several.", {}),
     "kid": ("Only this API key, by its public identifier.", {}),
     "code": ("Only this error of the catalogue, such as `quota_exceeded`.", {}),
-    "created_after": ("Only from this moment on.", {}),
-    "created_before": ("Only before this moment.", {}),
     "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
     "from": ("The first day, in the tenant's time zone; by default the first of this month.", {}),
     "to": ("The last day, which is included; by default today.", {}),
     "by": ("How long each period is.", {"type": "string", "enum": [*Step]}),
     "group_by": ("Sums for each of these; repeat it for several.", {}),
-    "kid": ("Only usage of this key, named by the first key of its line of rotations.", {}),
     "outcome": ("Only what ended so: a state, `submitted` or `refused`.", {}),
     "format": ("Overrides `Accept`.", {}),
     "month": ("Such as `2026-11`.", {"type": "string"}),
@@ -186,8 +183,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["description"] = (
             f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which"
             " tells the place in the queue and has no id; in the stream of all of a tenant's events also"
-            " `threshold`, whose data is the JSON of `Threshold`; and `problem`, with which a stream ends when its"
-            " key or token does."
+            " `threshold`, whose data is the JSON of `Threshold`; and `problem`, with which a stream ends"
+            " when its key or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}

@@ -90,9 +90,7 @@ def moment_ms(name: str, text: str | None) -> int | None:
         return None
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+")) if _MOMENT.fullmatch(text) else None
-        if moment is None:
-            raise ValueError(text)
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        since = (moment or datetime.fromisoformat("")) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         detail = "is not a moment such as 2026-11-30T13:00:00Z (RFC 3339, with `Z` or an offset)"
         raise problem_of([_error(name, "moment", detail)]) from error

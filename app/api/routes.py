@@ -267,8 +267,8 @@ ROUTES = (
         "usage",
         "Usage",
         _KEY,
-        text="Sums of the ledger by when it was entered, in the tenant's time zone, in the mode of this key. It"
-        " needs the scope `usage:read`. The `Link` header has the address of the next page.",
+        text="Sums of the ledger by when it was entered, in the tenant's time zone, in the mode of this key."
+        " It needs the scope `usage:read`. The `Link` header has the address of the next page.",
         csv=True,
     ),
     Route(
@@ -278,8 +278,9 @@ ROUTES = (
         "usage",
         "LedgerPage",
         _KEY,
-        text="Holds, settles and refunds of requests, top-ups, and adjustments with their reasons, in the mode of"
-        " this key. It needs the scope `usage:read`. The `Link` header has the address of the next page.",
+        text="Holds, settles and refunds of requests, top-ups, and adjustments with their reasons, in the"
+        " mode of this key. It needs the scope `usage:read`. The `Link` header has the address of the next"
+        " page.",
     ),
     Route(
         "GET",
@@ -288,8 +289,8 @@ ROUTES = (
         "usage",
         "StatementPage",
         _KEY,
-        text="A month is closed once its end has passed in the tenant's time zone, and never changes. It needs the"
-        " scope `usage:read`.",
+        text="A month is closed once its end has passed in the tenant's time zone, and never changes. It"
+        " needs the scope `usage:read`.",
     ),
     Route(
         "GET",
@@ -298,8 +299,8 @@ ROUTES = (
         "usage",
         "StatementInFull",
         (*_KEY, STATEMENT_NOT_FOUND),
-        text="With its entries, the oldest first. An address that ends in `.csv` or `.pdf`, `format` or `Accept` asks"
-        " for CSV or PDF. It needs the scope `usage:read`.",
+        text="With its entries, the oldest first. An address that ends in `.csv` or `.pdf`, `format` or"
+        " `Accept` asks for CSV or PDF. It needs the scope `usage:read`.",
         csv=True,
         pdf=True,
     ),

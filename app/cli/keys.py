@@ -33,7 +33,9 @@ def create_key(
     name: Annotated[str, typer.Option(help="A note of what the key is for.")] = "",
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="submit, read, tokens:create or usage:read; may be repeated. Default: submit and read."),
+        typer.Option(
+            help="submit, read, tokens:create or usage:read; may be repeated. Default: the first two."
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,

@@ -158,7 +158,8 @@ def reprice_requests(
     )
     verb = "would be corrected" if dry_run else "were corrected"
     say(
-        f"{len(found.corrections)} requests {verb}; balances change by {credits_text(found.change_microcredits)}."
+        f"{len(found.corrections)} requests {verb}; balances change by"
+        f" {credits_text(found.change_microcredits)}."
     )
     if found.has_more:
         say("There are more: run the command again.")

@@ -586,8 +586,8 @@ threshold_events = Table(
 _OF_A_SUBJECT = "subject <> ''"
 # Roll-ups: the sums of the ledger's entries by when they were entered, so that usage is read in few rows. The
 # `facet` says what a row sums: an hour, a day, or a day of one end user or client token, which is its
-# `subject`. The `period` is an hour's start in milliseconds, or a day as a number such as 20261130, of the time
-# zone that the tenant had. The `kid` is the first key of its line; empty texts as in `quota_usage`.
+# `subject`. The `period` is an hour's start in milliseconds, or a day as a number such as 20261130, of the
+# time zone that the tenant had. The `kid` is the first key of its line; empty texts as in `quota_usage`.
 usage_counts = Table(
     "usage_counts",
     metadata,

@@ -37,7 +37,7 @@ def event(one: events.Event) -> Event:
 
 
 class Threshold(TypedDict):
-    """A threshold of a budget or balance that a submit crossed. Streams of all of a tenant's events have it."""
+    """A threshold of a budget or balance that a submit crossed, in streams of all of a tenant's events."""
 
     number: EventNumber
     at: Moment

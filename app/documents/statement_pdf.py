@@ -1,4 +1,4 @@
-"""A statement as PDF: the same bytes for the same statement. The CSV is the truth, and its hash is on each page.
+"""A statement as PDF: equal bytes for equal statements. The CSV is the truth, its hash on each page.
 
 The text is in a standard font, which has the characters of Windows code page 1252. Any other is shown as `?`,
 and a sentence below the entries says so.

@@ -102,8 +102,8 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
 def append_threshold(connection: Connection, owner: Owner, crossing: Crossing, *, at_ms: int) -> bool:
     """Appends the event of a threshold that a submit crosses, and returns whether it is new.
 
-    It is appended once in each window. The caller holds the lock on the tenant's row, and appends the event of
-    the submit after it, with which both are announced.
+    It is appended once in each window. The caller holds the lock on the tenant's row, and appends the event
+    of the submit after it, with which both are announced.
     """
     limit = crossing.limit
     key = {

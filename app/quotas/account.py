@@ -154,7 +154,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a hold or a generation ends: in which state, whether that is its last, and what RunComfy charges."""
+    """How a hold or a generation ends: in which state, whether that is final, and what RunComfy charges."""
 
     outcome: str
     at_ms: int

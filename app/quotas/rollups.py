@@ -6,7 +6,6 @@ in them. Hours and days are those of the time zone that the tenant has at that m
 in one hour and one day; a later change of the time zone moves none.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum

@@ -1,7 +1,7 @@
 """Thresholds: percentages of a budget or balance that a submit crosses upward. Pure.
 
-A budget is a limit on what is summed: in a day, in a month, or in all. Of each, a threshold is crossed once in
-a window. The window of what is summed in all lasts until its amount changes: by a top-up of a balance, an
+A budget is a limit on what is summed: in a day, in a month, or in all. Of each, a threshold is crossed once
+in a window. The window of what is summed in all lasts until its amount changes: by a top-up of a balance, an
 adjustment, or another limit.
 """
 

@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
-    Select,
     ColumnElement,
     Connection,
+    Select,
     Subquery,
     func,
     literal,
@@ -55,6 +55,7 @@ _COLUMNS: Final = {
     Group.TOKEN: "subject",
     Group.OUTCOME: "outcome",
 }
+_MAX_VALUE: Final = 200
 _FACETS: Final = {Group.END_USER: Facet.END_USER, Group.TOKEN: Facet.TOKEN}
 Key = tuple[int | str, ...]
 """The key of a row in an answer: its period as the table has it, then the value of each group."""
@@ -233,5 +234,5 @@ def is_key(question: Question, values: Sequence[object]) -> bool:
         len(values) == 1 + len(question.groups)
         and type(values[0]) is int
         and 0 <= values[0] < 10**15
-        and all(isinstance(one, str) and len(one) <= 200 and "\0" not in one for one in values[1:])
+        and all(isinstance(one, str) and len(one) <= _MAX_VALUE and "\0" not in one for one in values[1:])
     )

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-
 _ROLL_UP = "roll-up-is-not-the-sum-of-the-ledger"
 
 

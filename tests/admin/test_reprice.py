@@ -1,4 +1,4 @@
-"""Repricing: what was charged wrongly is corrected once, in every balance that it counts in, with an entry each."""
+"""Repricing: what was charged wrongly is corrected once, in every balance, with an entry for each."""
 
 from datetime import date
 
@@ -58,7 +58,7 @@ async def test_a_wrong_price_is_corrected_once_in_every_balance_and_named_in_the
     again = await reprice.reprice(world.gateway, ACTOR, prices(world))
     assert again.corrections == []
     of_one = (await world.get(f"/v1/ledger?request_id={charged}"))["entries"]
-    assert [(one["kind"], one["microcredits"]) for one in of_one][0] == ("adjustment", PRICE - 100_000)
+    assert (of_one[0]["kind"], of_one[0]["microcredits"]) == ("adjustment", PRICE - 100_000)
     limits = {one["policy"]: one for one in (await world.get("/v1/quota"))["limits"]}
     for policy in ("tenant-credits-total", "key-credits-total"):
         assert limits[policy]["spent"] == 100_000, policy

@@ -139,7 +139,7 @@ async def test_what_can_never_fit_is_not_told_to_wait(world: World, text: str) -
 async def test_a_window_ends_at_the_tenants_own_midnight(
     world: World, *, window: str, period: str, next_period: str, ends: datetime
 ) -> None:
-    await world.gateway.db.write(tenants.set_time_zone, world.tenant_id, "Europe/Berlin")
+    await world.gateway.db.write(tenants.set_time_zone, world.tenant_id, "Europe/Berlin", now_ms=0)
     await limited(world, f"generations-{window}=1")
     world.clock.advance(ends.timestamp() - world.clock.now_ms() / 1000 - 1)
     await accepted(world)
@@ -282,7 +282,7 @@ async def test_a_tenant_whose_time_zone_is_not_known_here_has_days_of_utc_and_is
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     zone_of.cache_clear()
-    await world.gateway.db.write(tenants.set_time_zone, world.tenant_id, "Mars/Olympus")
+    await world.gateway.db.write(tenants.set_time_zone, world.tenant_id, "Mars/Olympus", now_ms=0)
     await limited(world, "generations-day=2")
     for _ in range(2):
         await accepted(world)

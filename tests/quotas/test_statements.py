@@ -4,9 +4,10 @@ import csv
 import hashlib
 import io
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]  # it has no types
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -32,7 +33,8 @@ CAIRO = ZoneInfo("Africa/Cairo")
 
 
 def ms(*parts: int, zone: ZoneInfo = CAIRO) -> int:
-    return int(datetime(*parts, tzinfo=zone).timestamp() * 1000)  # type: ignore[arg-type]
+    year, month, day, hour, minute, second = (*parts, 0, 0, 0)[:6]
+    return int(datetime(year, month, day, hour, minute, second, tzinfo=zone).timestamp() * 1000)
 
 
 async def history(world: World) -> list[str]:
@@ -48,7 +50,7 @@ async def history(world: World) -> list[str]:
         for one, at_ms, to in zip(
             made, (ms(2026, 10, 2), ms(2026, 11, 1)), (State.IN_QUEUE, State.REJECTED), strict=True
         ):
-            more = {"upstream_request_id": one} if to is State.IN_QUEUE else {}
+            more: Any = {"upstream_request_id": one} if to is State.IN_QUEUE else {}
             advance(connection, one, to, reason="x", now_ms=at_ms, **more)
         advance(connection, made[0], State.COMPLETED, reason="x", now_ms=ms(2026, 10, 2), output={})
         return made
@@ -138,7 +140,7 @@ async def test_a_closed_month_is_never_changed_and_verify_names_what_was_tampere
     assert (found.month, "all entries until then" in found.detail) == ("2026-12", True)
     for sql in ("UPDATE statements SET entries = 0", "DELETE FROM statements"):
         with pytest.raises((DBAPIError, Problem)):
-            await world.gateway.db.write(lambda connection, sql=sql: connection.execute(text(sql)))
+            await world.gateway.db.write(Connection.execute, text(sql))
 
 
 async def test_a_late_entry_and_a_changed_time_zone_leave_no_gap_between_months(world: World) -> None:

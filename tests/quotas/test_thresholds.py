@@ -1,4 +1,4 @@
-"""Thresholds: each of a budget or balance is an event of the tenant's once in a window, numbered as all are."""
+"""Thresholds: each is an event of the tenant's once in a window, numbered as all are."""
 
 from collections.abc import Sequence
 from typing import Any

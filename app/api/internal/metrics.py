@@ -141,12 +141,7 @@ class _Collector:
         for total, count in sorted(gateway.access.refusals.totals.items()):
             of_tenants.add_metric(list(total), count)
         yield of_tenants
-        crossed = CounterMetricFamily(
-            "reelgate_thresholds_crossed", "Thresholds of limits that submits crossed.", labels=["percent"]
-        )
-        for percent, count in sorted(gateway.submitter.thresholds_crossed.items()):
-            crossed.add_metric([str(percent)], count)
-        yield crossed
+        yield _of_thresholds(gateway.submitter.thresholds_crossed)
         yield CounterMetricFamily(
             "reelgate_log_lines_dropped",
             "Lines of the log that were lost: it could not be written, or not as fast.",
@@ -166,6 +161,16 @@ class _Collector:
                     value=head.size,
                 )
             yield from _of_queues(self._shared.backlogs, self._shared.paused, now_ms)
+
+
+def _of_thresholds(crossed: Mapping[int, int]) -> Metric:
+    """Returns the metric of crossed thresholds."""
+    family = CounterMetricFamily(
+        "reelgate_thresholds_crossed", "Thresholds of limits that submits crossed.", labels=["percent"]
+    )
+    for percent, count in sorted(crossed.items()):
+        family.add_metric([str(percent)], count)
+    return family
 
 
 def _of_unknown(unknown: Mapping[Mode, tuple[int, int]], now_ms: int) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.admin import statements
 from app.api.bodies import json_response
-from app.api.cursors import decode_key, encode_key
+from app.api.cursors import encode_key
 from app.api.deps import CanReadUsage, Open
 from app.api.v1.ledger import place_in
 from app.api.v1.usage import CSV, next_link
