@@ -9,6 +9,7 @@ import typer
 
 from app.admin import reconcile, reprice
 from app.admin.accounts import AccountName
+from app.admin.actor import of_command
 from app.admin.operations import ledger
 from app.admin.reconcile import RULES, Reconciliation
 from app.admin.reprice import Prices
