@@ -1,4 +1,4 @@
-"""Correcting what was charged with a wrong version of a model's prices: one act, an entry for each request."""
+"""Correcting what was charged with a wrong version of prices: one act, with an entry for each request."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -176,7 +176,7 @@ def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int)
             from_microcredits=was,
             to_microcredits=right,
             outcome=generation.state,
-            note=f"Price {prices.version[:64]} corrected: {credits_text(was)}, now {credits_text(right)} credits.",
+            note=f"Price {prices.version[:64]} corrected: {credits_text(was)}, now {credits_text(right)}.",
             now_ms=now_ms,
         )
         store.set_repriced(connection, generation.id, right)

@@ -151,7 +151,7 @@ def _breaks(earlier: Statement | None, one: Statement) -> Iterator[str]:
 
 
 def _left_out(connection: Connection, one: Statement) -> Iterator[str]:
-    """Yields where an entry up to a statement's end is in none, as if it had been entered for a past month."""
+    """Yields where an entry up to a statement's end is in none, as one entered for a past month."""
     sums = entries.sums(connection, one.owner, Span(until_ms=one.until_ms, last_id=one.last_id))
     balance = sum(change for _, change in sums.values())
     if balance != one.closing_microcredits:

@@ -70,7 +70,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "offset": ("How many entries to skip.", {}),
     "search": ("Only models whose id, name or description has this text.", {}),
     "category": ("Only models of this category, such as `image-to-video`.", {}),
-    "kind": ("Only models that RunComfy runs in this way.", {}),
+    "kind": ("Only what is of this kind.", {}),
     "include_schema": ("Whether the entries have `input_schema` and `output_schema`.", {}),
     "cursor": ("The `next_cursor` of the previous page.", {}),
     "state": ("Only requests in this state; repeat it for several.", {}),
@@ -187,6 +187,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             " when its key or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())
+        if "/{" not in route.path and route.resumes:  # of all of a tenant's events
+            of_event = {"anyOf": [of_event, {"$ref": "#/components/schemas/Threshold"}]}
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}

@@ -150,7 +150,7 @@ class _Blocks:
         self._head = _RETRY
 
     def event(self, event: Event | ThresholdEvent, number: int | None) -> bytes:
-        """Returns a change of state or a crossed threshold, with the id to resume the stream after, if any."""
+        """Returns a change of state or a crossed threshold, with the id to resume after, if any."""
         head, self._head = self._head, b""
         return head + _block_of(event, number)
 

@@ -1,6 +1,6 @@
 """Handler of a tenant's ledger."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -17,6 +17,8 @@ from app.quotas.account import Owner
 from app.quotas.entries import Place, Span
 from app.quotas.ledger import Kind
 
+KindName = Literal["hold", "settle", "refund", "top-up", "adjustment"]
+
 
 async def list_ledger(
     request: Request,
@@ -25,7 +27,7 @@ async def list_ledger(
     *,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
-    kind: Annotated[list[Kind] | None, Query(max_length=len(Kind))] = None,
+    kind: Annotated[list[KindName] | None, Query(max_length=len(Kind))] = None,
     request_id: Annotated[str | None, Query(max_length=64, pattern="^[A-Za-z0-9-]*$")] = None,
     created_after: Annotated[str | None, Query(max_length=40)] = None,
     created_before: Annotated[str | None, Query(max_length=40)] = None,
@@ -36,7 +38,7 @@ async def list_ledger(
         from_ms=moment_ms("created_after", created_after),
         until_ms=moment_ms("created_before", created_before),
     )
-    kinds = frozenset(kind or Kind)
+    kinds = frozenset(map(Kind, kind or Kind))
     if request_id is not None:
         found = await gateway.db.read(entries.of_request, owner, request_id)
         own = [one for one in reversed(found) if one.kind in kinds and _is_in(one.at_ms, span)]
