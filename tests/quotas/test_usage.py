@@ -149,6 +149,8 @@ async def test_what_another_tenant_used_is_not_told(world: World) -> None:
     usage = (await world.client.get("/v1/usage", headers=headers)).json()
     assert usage["rows"] == []
     assert (await world.client.get("/v1/ledger", headers=headers)).json()["entries"] == []
+    world.clock.advance(40 * 86_400)
+    assert (await world.client.get("/v1/statements", headers=headers)).json()["statements"] == []
 
 
 async def test_a_changed_time_zone_moves_nothing_that_was_counted(world: World) -> None:

@@ -30,6 +30,7 @@ WITHOUT_OWNER = {
     "submit": "as above",
     "quote": "as above",
     "get_problem": "what errors mean",
+    "get_statement": "its id is a month: another tenant's are never looked up",
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
 }
@@ -44,6 +45,7 @@ TENANT_WIDE = {
     "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
+    *("get_usage", "list_ledger", "list_statements"),  # in tests/quotas/test_usage.py
 }
 """Operations of a key without an id in their path; a test below for each."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}
