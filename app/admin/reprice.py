@@ -14,7 +14,6 @@ from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.auth import tenants
 from app.auth.keys import Mode
-from app.catalog.model import NoPriceError
 from app.errors import INVALID_REPRICING, MODEL_NOT_FOUND, FieldError, Problem
 from app.generations import store
 from app.generations.store import Generation
@@ -108,6 +107,8 @@ class _Price:
     def of(self, generation: Generation) -> int:
         if self._fixed is not None or self._model is None:
             return self._fixed or 0
+        from app.catalog.model import NoPriceError  # noqa: PLC0415 - whoever has models has imported it
+
         try:
             return self._model.price(generation.input)
         except NoPriceError as error:
