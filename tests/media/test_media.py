@@ -119,7 +119,7 @@ async def test_the_seeds_rules_hold_at_their_very_edges_in_the_vendors_own_words
             "must be JPEG or PNG, is GIF",
         ),
         (
-            b"BM" + struct.pack("<IIIIii", 126, 0, 54, 40, 9, 9) + b"\0" * 100,
+            b"BM" + struct.pack("<IIIIiiHH", 306, 0, 54, 40, 9, 9, 1, 24) + b"\0" * 276,
             "media_type",
             "must be JPEG or PNG, is BMP",
         ),
