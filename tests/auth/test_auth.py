@@ -39,7 +39,8 @@ def _addresses() -> list[tuple[str, str]]:
             one.method,
             one.path.replace("{model_id:path}", DREAMINA)
             .replace("{request_id}", "0" * 36)
-            .replace("{token_id}", "A" * 12),
+            .replace("{token_id}", "A" * 12)
+            .replace("{month}", "2020-01"),
         )
         for one in ROUTES
         if one.needs_key
@@ -222,6 +223,8 @@ async def test_each_route_demands_its_scope(world: World) -> None:
         needed = "submit" if method == "POST" else "read"
         if path.startswith("/v1/client-tokens"):
             needed = "tokens:create"
+        if path.startswith(("/v1/usage", "/v1/ledger", "/v1/statements")):
+            needed = "usage:read"
         lacking = holders["read" if method == "POST" else "submit"]
         answer = await world.client.request(
             method, path.replace("0" * 36, request_id), headers=lacking, json={} if method == "POST" else None

@@ -120,6 +120,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
         asking = ask("POST", f"/v1/requests/{await world.submitted(directive)}/cancel")
         await (world.hung(asking) if "hang" in directive else asking)
     await _quotas(ask, request_id)
+    await _statements(ask)
     await _streams(ask, request_id, monkeypatch)
     world.app.state.draining = True
     await ask("GET", "/readyz")
@@ -133,6 +134,15 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     # Whatever is published was met, but for a database that is away, and an own fault, at each operation.
     assert {one for one in published - ask.seen if one[1] not in {500, 503}} == set()
     assert {500, 502, 503, 504} <= {status for _, status in ask.seen}
+
+
+async def _statements(ask: Watched) -> None:
+    """A month has closed: it is asked for on the first day of the next but one."""
+    world = ask.world
+    world.clock.advance(62 * 86_400)
+    (*_, first) = (await ask("GET", "/v1/statements")).json()["statements"]
+    for ending in ("", ".csv", ".pdf"):
+        await ask("GET", f"/v1/statements/{first['month']}{ending}")
 
 
 async def _submits(ask: Watched, live: dict[str, str]) -> None:

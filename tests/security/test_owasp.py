@@ -66,6 +66,7 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{model_id}": DREAMINA,
         "{slug}": "invalid-json",
         "{token_id}": "A" * 12,
+        "{month}": "2020-01",
     }
     found = []
     for path, operations in (await contract(world))["paths"].items():
