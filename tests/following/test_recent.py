@@ -10,6 +10,7 @@ from app.generations import store
 from app.generations.following.recent import _ROW_BYTES, RecentRows
 from app.kit.ids import new_id
 from tests.harness import World
+from tests.shared import PATIENT_S
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +107,32 @@ async def test_announcements_that_were_lost_drop_every_row(world: World) -> None
     world.gateway.db.announcements._tell_of_losses()
     assert rows.get(request_id) is None
     assert rows.bytes == 0
+
+
+async def test_a_change_before_a_row_is_read_leaves_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, late = [await world.submitted("queued") for _ in range(3)]
+    rows = recent_of(world)
+    read, may_end = world.gateway.db.read, asyncio.Event()
+
+    async def slow(function: Callable[..., Any], *args: Any) -> Any:
+        if args in (([first],), ([second],)):
+            await may_end.wait()
+        return await read(function, *args)
+
+    monkeypatch.setattr(world.gateway.db, "read", slow)
+    busy = [rows.fetch(first)]
+    await asyncio.sleep(0)
+    busy.append(rows.fetch(second))
+    await asyncio.sleep(0)
+    waiting = [rows.fetch(late)]  # every lane is busy
+    await world.client.post(f"/v1/requests/{late}/cancel")
+    waiting.append(rows.fetch(late))
+    world.gateway.db.announcements._tell_of_losses()
+    waiting.append(rows.fetch(late))
+    may_end.set()
+    async with asyncio.timeout(PATIENT_S):
+        await asyncio.gather(*busy)
+        found = await asyncio.gather(*waiting)
+    assert {one and one.generation.state for one in found} == {"cancelled"}

@@ -81,7 +81,7 @@ class RecentRows:
     def clear(self) -> None:
         """Drops every generation, and whatever is being read."""
         self._kept.clear()
-        self._coming.clear()
+        self._coming = dict(self._wanted)
         self.bytes = 0
 
     def _is_recent(self, kept: Recent) -> bool:
@@ -143,11 +143,15 @@ class RecentRows:
             self.bytes -= dropped.bytes
 
     def _forget(self, announcement: Announcement | None) -> None:
-        """Drops a generation that has changed, and whatever was read of it before; None is any."""
+        """Drops a generation that has changed, and whatever was read of it before; None is any.
+
+        What is only wanted as yet is read after the change.
+        """
         if announcement is None:
             self.clear()
-        else:
-            self._drop(announcement.generation_id)
+            return
+        self._drop(announcement.generation_id)
+        if announcement.generation_id not in self._wanted:
             self._coming.pop(announcement.generation_id, None)
 
 
