@@ -103,10 +103,12 @@ class Writer:
         except TimeoutError:
             if not bound.expired():
                 raise
+            if work.future.done() and not work.future.cancelled():
+                return work.future.result()  # it came when the time was over, as after a pause of the machine
             if work.claim():
                 raise NotBegunError("no turn in time") from None
-            if work in lane.under_way:
-                lane.place.cut()
+            if self._answer_s is not None:
+                lane.cut_if_it_lasts(work, self._answer_s)
             raise DatabaseBusyError("no answer in time") from None
         except asyncio.CancelledError:
             work.claim()  # what has not begun need not begin
@@ -135,7 +137,8 @@ class _Lane:
     def __init__(self, place: Place, name: str) -> None:
         self.place = place
         self.waiting: deque[_Work] = deque()
-        self.under_way: list[_Work] = []
+        self._under_way: list[_Work] = []
+        self._began_s = 0.0
         self._avoided: dict[str, float] = {}  # until when
         self._bell = threading.Event()
         self._gate = threading.Lock()
@@ -146,7 +149,7 @@ class _Lane:
     def put(self, work: _Work) -> None:
         with self._gate:  # nothing may be put here after the end
             if self._closed:
-                raise DatabaseBusyError("the writer is closed")
+                raise NotBegunError("the writer is closed")
             self.waiting.append(work)
         self._bell.set()
 
@@ -155,14 +158,28 @@ class _Lane:
             self._closed = True
         self._bell.set()
 
+    def cut_if_it_lasts(self, work: _Work, answer_s: float) -> None:
+        """Ends the transaction that this work is in once that lasts for `answer_s` seconds.
+
+        The work itself may have waited for most of its time, and others share its transaction.
+        """
+        group, left_s = self._under_way, self._began_s + answer_s - time.monotonic()
+        if work in group:
+            asyncio.get_running_loop().call_later(max(0.0, left_s), self._cut, group)
+
+    def _cut(self, group: list[_Work]) -> None:
+        if self._under_way is group:
+            self.place.cut()
+
     def _serve(self) -> None:
         while not self._closed or self.waiting:
             self._bell.wait()
             self._bell.clear()
             while self.waiting:
-                self.under_way = group = self._gather()
+                self._began_s = time.monotonic()
+                self._under_way = group = self._gather()
                 rest = self._commit_together(group)
-                self.under_way = []
+                self._under_way = []
                 self.waiting.extendleft(reversed(rest))
                 _answer(group[: len(group) - len(rest)])
             if self._closed:
