@@ -89,6 +89,11 @@ class Answer:
 
     # The parser calls these.
 
+    def on_message_begin(self) -> None:
+        """Takes the begin of the answer or, behind it, of one that nobody asked for."""
+        if self.complete:
+            self.keeps_connection = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; one behind the body is none of the answer's."""
         if self._in_head:
@@ -102,8 +107,8 @@ class Answer:
         """Takes the end of a head: the answer's, or an interim one's before it."""
         status = self._parser.get_status_code()
         if self.complete:  # a second answer
-            self.keeps_connection = False
-        elif status < _OK:
+            return
+        if status < _OK:
             self.headers.clear()
             self._is_framed = False
         else:

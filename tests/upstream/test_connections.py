@@ -107,7 +107,7 @@ def test_frames_without_an_end_are_too_large_though_the_body_is_small() -> None:
     assert one.failure == "too_large"
 
 
-@pytest.mark.parametrize("more", [GOOD, b"and more", b"\r\n"])
+@pytest.mark.parametrize("more", [GOOD, GOOD[:10], GOOD[:1], b"and more", b"\r\n", b"\r\nH"])
 def test_bytes_behind_an_answer_change_nothing_of_it(more: bytes) -> None:
     together, apart = Answer(200), Answer(200)
     together.receive(GOOD + more)
@@ -117,6 +117,9 @@ def test_bytes_behind_an_answer_change_nothing_of_it(more: bytes) -> None:
         assert (one.status, one.complete, one.failure) == (200, True, "")
         assert bytes(one.body) == GOOD.partition(b"\r\n\r\n")[2]
     assert not apart.keeps_connection
+    assert not together.keeps_connection or not more.strip(), (
+        "what follows would be taken for the next answer"
+    )
 
 
 # --- opened ahead
