@@ -4,7 +4,10 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+_FIRST_S: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
+_LAST_S: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 
 class Clock(Protocol):
@@ -50,7 +53,11 @@ async def wait_for_event(event: asyncio.Event, clock: Clock, *, within_s: float)
 
 
 def iso(at_ms: int) -> str:
-    """Returns a time as RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
+    """Returns a time as RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
+
+    The years are 1 to 9999: a time beyond them, which a caller can name in another zone, is in the nearest
+    second of theirs.
+    """
     seconds, rest_ms = divmod(at_ms, 1000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
+    moment = datetime.fromtimestamp(min(max(seconds, _FIRST_S), _LAST_S), UTC).replace(microsecond=rest_ms * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

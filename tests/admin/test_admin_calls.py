@@ -273,3 +273,6 @@ async def test_a_limit_is_overridden_until_a_moment(counter: Counter) -> None:
     assert ended["state"] == "ended"
     assert (await counter.done(overrides.LIST))["overrides"] == []
     assert (await counter.done(overrides.LIST, tenant="acme", ended=True))["overrides"] == [ended]
+    last = "9999-12-31T23:59:59-12:00"  # the year 10000 in UTC, which has no text
+    for_ever = await counter.done(overrides.CREATE, name=acme, override="in-flight=9", until=last)
+    assert for_ever["until"].startswith("9999-12-31T23:59:59")

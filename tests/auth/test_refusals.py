@@ -127,6 +127,8 @@ async def test_who_is_refused_and_why_is_one_query(world: World) -> None:
         "refusals"
     ][:1]
     await world.get("/v1/refusals?created_after=yesterday", 400)
+    for at in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00%2B12:00"):  # of no year in UTC
+        await world.get(f"/v1/refusals?created_after={at}&created_before={at}")
     elsewhere = await world.another_key(tenant="somebody else")
     answer = await world.client.get("/v1/refusals", headers=world.with_key(elsewhere))
     assert answer.json()["refusals"] == []
