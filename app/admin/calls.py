@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.admin import audit
 from app.admin.actor import Actor
@@ -22,6 +21,7 @@ from app.admin.session import AdminGateway, Models
 from app.config import Settings
 from app.db.engine import Database
 from app.db.tables import admin_calls
+from app.db.upsert import insert_of
 from app.errors import IDEMPOTENCY_MISMATCH, PRECONDITION_FAILED, Problem
 from app.kit.clock import Clock
 from app.kit.json import dumps, from_column, to_column
@@ -150,9 +150,8 @@ class _RecordingGateway:
 
     def _claim(self, connection: Connection) -> None:
         """Claims the key; on PostgreSQL, waits for a transaction that has claimed it and is not over yet."""
-        made = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         claimed = connection.execute(
-            made(admin_calls)
+            insert_of(connection, admin_calls)
             .values(
                 kid=self._call.kid,
                 idempotency_key=self._call.idempotency_key,

@@ -11,11 +11,11 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.keys import Mode
 from app.db.engine import Database
 from app.db.tables import refusals
+from app.db.upsert import insert_of
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger
@@ -156,8 +156,7 @@ class Refusals:
 
 
 def _add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement: Any = insert(refusals)
+    statement = insert_of(connection, refusals)
     counted = {"count": _ROW.count + statement.excluded.count}
     connection.execute(statement.on_conflict_do_update(index_elements=_COLUMNS, set_=counted), rows)
 

@@ -48,6 +48,7 @@ class LazyGroup(TyperGroup):
             try:
                 group = typer.main.get_command(import_module(GROUPS[cmd_name]).group)
             finally:
+                gc.freeze()
                 gc.enable()
             group.name = cmd_name
             self.commands[cmd_name] = group
@@ -190,6 +191,8 @@ def main() -> None:
         if error.errno not in _CANNOT_PRINT or error.filename is not None:
             raise
         _end_without_printing(error)
+    finally:
+        gc.freeze()  # the process ends: what is left in memory is no garbage to look for
 
 
 def _fill_closed_descriptors() -> None:

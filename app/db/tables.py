@@ -3,11 +3,14 @@
 Constraint names follow one convention so that migrations can name them on both databases.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKey,
     Identity,
     Index,
@@ -46,6 +49,28 @@ _UNKNOWN = state_is(State.UNKNOWN)
 _OF_A_TOKEN = "token_id IS NOT NULL"  # noqa: S105 - a condition
 _OF_AN_END_USER = "end_user IS NOT NULL"
 _UNFINISHED = f"end_user IS NOT NULL AND {state_in(UNFINISHED)}"
+
+
+class PartialIndex(Index):
+    """An index of the rows that fulfil a condition.
+
+    Arguments such as `postgresql_where` would import that dialect; here it is imported when SQL is written.
+    """
+
+    def __init__(
+        self, name: str, *columns: str | ColumnElement[Any], where: str, unique: bool = False
+    ) -> None:
+        super().__init__(name, *columns, unique=unique)
+        self._where = text(where)
+
+    @property
+    def dialect_options(self) -> Any:
+        """The options of each dialect, of which the condition is one."""
+        options = super().dialect_options
+        for dialect in ("sqlite", "postgresql"):
+            options[dialect]["where"] = self._where
+        return options
+
 
 tenants = Table(
     "tenants",
@@ -230,124 +255,110 @@ generations = Table(
     Index("ix_generations_listed_by_state", "tenant_id", "mode", "state", "created_at_ms", "id"),
     Index("ix_generations_listed_by_model", "tenant_id", "mode", "model_id", "created_at_ms", "id"),
     # For the rescue loop: submits whose lease has ended. Few rows, whatever the table's size.
-    Index(
+    PartialIndex(
         "ix_generations_dispatching_lease",
         "lease_until_ms",
-        sqlite_where=text(_BEING_SENT),
-        postgresql_where=text(_BEING_SENT),
+        where=_BEING_SENT,
     ),
     # For the rescue loop: generations that have been unknown for too long.
-    Index(
+    PartialIndex(
         "ix_generations_unknown_changed_at_ms",
         "changed_at_ms",
-        sqlite_where=text(_UNKNOWN),
-        postgresql_where=text(_UNKNOWN),
+        where=_UNKNOWN,
     ),
     # Counting an account's generations in flight: as many rows as there are of these.
-    Index(
+    PartialIndex(
         "ix_generations_live",
         "tenant_id",
         "mode",
         "root_kid",
         "model_id",
-        sqlite_where=text(_LIVE),
-        postgresql_where=text(_LIVE),
+        where=_LIVE,
     ),
     # For the pollers: which generations of a credential are due.
-    Index(
+    PartialIndex(
         "ix_generations_due",
         "credential",
         "next_poll_at_ms",
-        sqlite_where=text(_FOLLOWED),
-        postgresql_where=text(_FOLLOWED),
+        where=_FOLLOWED,
     ),
     # Counting a credential's generations in flight.
-    Index(
+    PartialIndex(
         "ix_generations_live_credential",
         "credential",
-        sqlite_where=text(_LIVE),
-        postgresql_where=text(_LIVE),
+        where=_LIVE,
     ),
     # For retention: the oldest outputs.
-    Index(
+    PartialIndex(
         "ix_generations_kept",
         "finished_at_ms",
-        sqlite_where=text("output IS NOT NULL"),
-        postgresql_where=text("output IS NOT NULL"),
+        where="output IS NOT NULL",
     ),
     # Queued generations in order: of a tenant, and of one of its lanes (key and model).
-    Index(
+    PartialIndex(
         "ix_generations_waiting",
         "tenant_id",
         "mode",
         "ticket",
-        sqlite_where=text(_WAITS),
-        postgresql_where=text(_WAITS),
+        where=_WAITS,
     ),
-    Index(
+    PartialIndex(
         "ix_generations_waiting_lane",
         "tenant_id",
         "mode",
         "root_kid",
         "model_id",
         "ticket",
-        sqlite_where=text(_WAITS),
-        postgresql_where=text(_WAITS),
+        where=_WAITS,
     ),
     # For the dispatch loop: queued generations by their start deadline.
-    Index(
+    PartialIndex(
         "ix_generations_start_deadline",
         "start_deadline_ms",
-        sqlite_where=text(QUEUED_WITH_DEADLINE),
-        postgresql_where=text(QUEUED_WITH_DEADLINE),
+        where=QUEUED_WITH_DEADLINE,
     ),
     # Pages of the generations made with a client token or for an end user, newest first.
-    Index(
+    PartialIndex(
         "ix_generations_listed_by_token",
         "tenant_id",
         "mode",
         "token_id",
         "created_at_ms",
         "id",
-        sqlite_where=text(_OF_A_TOKEN),
-        postgresql_where=text(_OF_A_TOKEN),
+        where=_OF_A_TOKEN,
     ),
-    Index(
+    PartialIndex(
         "ix_generations_listed_by_end_user",
         "tenant_id",
         "mode",
         "end_user",
         "created_at_ms",
         "id",
-        sqlite_where=text(_OF_AN_END_USER),
-        postgresql_where=text(_OF_AN_END_USER),
+        where=_OF_AN_END_USER,
     ),
     # Counting an end user's unfinished generations.
-    Index(
+    PartialIndex(
         "ix_generations_unfinished_end_user",
         "tenant_id",
         "mode",
         "end_user",
         "model_id",
-        sqlite_where=text(_UNFINISHED),
-        postgresql_where=text(_UNFINISHED),
+        where=_UNFINISHED,
     ),
     # For the operator: what a key made, what ended with an error, and what came from an address. Ids are
     # ordered by time.
     Index("ix_generations_by_kid", "kid", "id"),
-    Index(
+    PartialIndex(
         "ix_generations_by_error_code",
         "error_code",
         "id",
-        sqlite_where=text(HAS_ERROR_CODE),
-        postgresql_where=text(HAS_ERROR_CODE),
+        where=HAS_ERROR_CODE,
     ),
-    Index(
+    PartialIndex(
         "ix_generations_by_caller_address",
         "caller_address",
         "id",
-        sqlite_where=text(HAS_CALLER_ADDRESS),
-        postgresql_where=text(HAS_CALLER_ADDRESS),
+        where=HAS_CALLER_ADDRESS,
     ),
     # The row of a generation is its idempotency record too.
     Index(
@@ -406,12 +417,11 @@ queues = Table(
     Column("tag", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint("queued >= 0", name="waiting"),
-    Index(
+    PartialIndex(
         "ix_queues_turn",
         "mode",
         "tag",
-        sqlite_where=text("queued > 0"),
-        postgresql_where=text("queued > 0"),
+        where="queued > 0",
     ),
 )
 
@@ -509,12 +519,11 @@ ledger_entries = Table(
     ),
     Index("uq_ledger_entries_generation_id_kind", "generation_id", "kind", unique=True),
     # A hold ends once: in a settle or in a refund.
-    Index(
+    PartialIndex(
         "uq_ledger_entries_end",
         "generation_id",
         unique=True,
-        sqlite_where=text("kind IN ('settle', 'refund')"),
-        postgresql_where=text("kind IN ('settle', 'refund')"),
+        where="kind IN ('settle', 'refund')",
     ),
     # A payment that is entered twice counts once.
     Index("uq_ledger_entries_reference", "tenant_id", "mode", "kind", "reference", unique=True),

@@ -13,7 +13,16 @@ from tests.processes import Place, place_for
 
 HEAVY = {
     *("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "prometheus_client"),
-    *("alembic", "psycopg", "sqlalchemy.orm", "httpx2", "jsonschema_rs", "structlog", "rich"),
+    *(
+        "alembic",
+        "psycopg",
+        "sqlalchemy.orm",
+        "sqlalchemy.dialects.postgresql",
+        "httpx2",
+        "jsonschema_rs",
+        "structlog",
+        "rich",
+    ),
     *("app.api", "app.gateway", "app.main", "app.sandbox", "app.cli.servers"),
 }
 _RUN = """
