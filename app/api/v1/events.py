@@ -23,7 +23,7 @@ from app.gateway import Gateway
 from app.generations import events as event_rows
 from app.generations.events import Event, ThresholdEvent
 from app.generations.following.watch import Shared, StreamOwner, View, Watch
-from app.kit.clock import wait_for_event
+from app.kit.clock import Overdue, Waits
 from app.kit.log import get_logger
 
 _log = get_logger("events")
@@ -64,20 +64,31 @@ class EventStream(StreamingResponse):
             Problem: TOO_MANY_STREAMS, SHUTTING_DOWN, before anything was sent.
 
         """
-
-        async def send_in_time(message: Any) -> None:
-            async with asyncio.timeout(_SLOWEST_S):
-                await send(message)
-
         with self._watch.place(self._watcher):
             # Closed here: left to garbage collection, a stream that nobody reads would be watched on.
             async with aclosing(self._messages):
                 try:
-                    await super().__call__(scope, receive, send_in_time)
+                    await self._stream(scope, receive, send)
                 except* TimeoutError:
                     _log.warning(
                         "A subscriber read too slowly and was disconnected.", tenant=self._watcher.tenant_id
                     )
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with asyncio.timeout(None) as patience:
+            slow = Overdue(_SLOWEST_S, lambda: patience.reschedule(0))
+
+            async def send_in_time(message: Any) -> None:
+                slow.begin()
+                try:
+                    await send(message)
+                finally:
+                    slow.end()
+
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            finally:
+                slow.close()
 
 
 async def stream_request_events(
@@ -184,10 +195,9 @@ class _Call:
     def response(self, messages: AsyncGenerator[bytes]) -> EventStream:
         return EventStream(messages, self.gateway.following.watch, stream_owner_of(self.principal))
 
-    async def rung(self, bell: asyncio.Event) -> bool:
-        """Waits for the bell; returns False where a sign of life is due instead."""
-        gateway = self.gateway
-        return await wait_for_event(bell, gateway.clock, within_s=gateway.settings.heartbeat_s)
+    def waits(self, bell: asyncio.Event) -> Waits:
+        """Returns what waits for the bell, each time until a sign of life is due at the latest."""
+        return Waits(bell, self.gateway.clock, within_s=self.gateway.settings.heartbeat_s)
 
     def farewell(self, blocks: _Blocks, problem: Problem) -> bytes:
         """Returns the last event of a caller whose key or token has ended: the problem of its next call."""
@@ -237,6 +247,7 @@ async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) 
     bell, blocks = asyncio.Event(), _Blocks()
     async with AsyncExitStack() as stack:
         permit = stack.enter_context(permits.held(call.principal, bell))
+        waits = stack.enter_context(call.waits(bell))
         subjects = [_Subject(generation_id, version) for generation_id, version in seen.items()]
         for subject in subjects:
             stack.push_async_callback(subject.leave)
@@ -256,7 +267,7 @@ async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) 
                     await subject.leave()
             if not subjects:
                 return
-            if not await call.rung(bell):
+            if not await waits.wait():
                 yield _PING
 
 
@@ -266,7 +277,7 @@ async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
     bell, blocks = asyncio.Event(), _Blocks()
     tenant_id, mode = call.principal.tenant_id, call.principal.mode
     async with watch.of_tenant(tenant_id, mode, bell) as shared:
-        with permits.held(call.principal, bell) as permit:
+        with permits.held(call.principal, bell) as permit, call.waits(bell) as waits:
             yield _PING
             while not watch.closing.is_set():
                 bell.clear()
@@ -285,5 +296,5 @@ async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
                         seen = events[-1].number
                     if events and kept is None:
                         continue
-                if not await call.rung(bell):
+                if not await waits.wait():
                     yield _PING
