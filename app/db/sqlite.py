@@ -22,6 +22,8 @@ from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+# What a savepoint keeps of the pages that change after it need not be in a file: it is small, and ends with it.
+_OF_A_LANE = ("temp_store=MEMORY",)
 
 
 class ServerRunningError(Exception):
@@ -148,7 +150,7 @@ def server_lock(url: str) -> FileLock:
     return lock
 
 
-def writer_engine(path: Path) -> Engine:
+def writer_engine(path: Path, *more_pragmas: str) -> Engine:
     """Returns an engine whose transactions begin with BEGIN IMMEDIATE and are durable when COMMIT returns."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -158,7 +160,7 @@ def writer_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, *more_pragmas):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -174,10 +176,11 @@ class SqlitePlace:
 
     max_group = 256  # latency stops improving well below this number
     locks_rows = False
+    next_savepoint = ("RELEASE one", "SAVEPOINT one")
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.engine = writer_engine(path)
+        self.engine = writer_engine(path, *_OF_A_LANE)
         self._path = path
         self._inode: int | None = None
 
