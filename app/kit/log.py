@@ -12,7 +12,6 @@ import atexit
 import json
 import logging
 import re
-import secrets
 import sys
 import threading
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import orjson
 
 from app.kit import redaction
 from app.kit.log_writer import LogWriter
+from app.kit.secrets import random_16_bytes
 
 trace_id_var: ContextVar[str] = ContextVar("trace_id", default="")
 
@@ -36,7 +36,7 @@ _NO_TRACE = "0" * 32
 
 def new_trace_id() -> str:
     """Returns a random trace id of 32 lower-case hex digits."""
-    return secrets.token_hex(16)
+    return random_16_bytes().hex()
 
 
 def trace_id_of(traceparent: str | None) -> str:

@@ -1,12 +1,34 @@
-"""Random text, keyed digests and checksums: what API keys and client tokens are made of."""
+"""Random text, keyed digests and checksums: what API keys, client tokens and identifiers are made of."""
 
 import hashlib
 import hmac
+import os
 import secrets
 import zlib
+from typing import Final
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CHECK_LENGTH = 6  # base-62 digits: 62**6 exceeds 2**32, so every CRC-32 fits
+
+
+_SIZE: Final = 16
+_AT_ONCE: Final = 256
+_drawn: list[bytes] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # no two processes may use the same
+
+
+def random_16_bytes() -> bytes:
+    """Returns bytes of the system's random generator, which were drawn with others.
+
+    A draw lets other threads run, so each of them costs far more than the bytes do. They are for identifiers;
+    what has to be secret is drawn by itself.
+    """
+    try:
+        return _drawn.pop()
+    except IndexError:
+        many = os.urandom(_SIZE * _AT_ONCE)
+        _drawn.extend(many[at : at + _SIZE] for at in range(_SIZE, len(many), _SIZE))
+        return many[:_SIZE]
 
 
 def random_text(length: int) -> str:

@@ -9,7 +9,6 @@ way, and every refusal, is left to the ordinary way: these functions return None
 import asyncio
 import hashlib
 import json
-import os
 import re
 import time
 from typing import Final, NamedTuple
@@ -42,8 +41,6 @@ _TRACEPARENT: Final = b"traceparent"
 _TRACE: Final = re.compile(rb"\r\ntraceparent: ([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\r\n")
 _DECISIVE: Final = READ - {b"host", b"authorization", b"accept", b"connection", _TRACEPARENT}
 """The headers by which an answer may differ: a request with one of them is not plain."""
-_TRACE_BYTES: Final = 16
-_TRACES_AT_ONCE: Final = 256
 
 
 class Head:
@@ -86,7 +83,6 @@ class FastReads:
         self._template = b""
         self._dated: Headers = ()
         self._first_lines = b""
-        self._traces: list[str] = []
 
     # --- heads
 
@@ -162,7 +158,7 @@ class FastReads:
         if dated is not self._dated:
             lines = [b"HTTP/1.1 200 OK", *(name + b": " + value for name, value in dated)]
             self._dated, self._first_lines = dated, b"\r\n".join([*lines, b""])
-        trace_id = self._trace_id_of(asked)
+        trace_id = trace_id_of(asked.traceparent)
         return b"".join((self._first_lines, parts[0], trace_id.encode(), parts[1])), trace_id
 
     def _is_right(self, asked: Asked, recent: Recent) -> bool:
@@ -224,15 +220,6 @@ class FastReads:
         ]
         return b"\r\n".join([*lines, TRACE_HEADER + b": "])
 
-    def _trace_id_of(self, asked: Asked) -> str:
-        if asked.traceparent:
-            return trace_id_of(asked.traceparent)
-        if not self._traces:
-            drawn = os.urandom(_TRACE_BYTES * _TRACES_AT_ONCE).hex()
-            size = 2 * _TRACE_BYTES
-            self._traces = [drawn[at : at + size] for at in range(0, len(drawn), size)]
-        return self._traces.pop()
-
     # --- the log
 
     def log(self, asked: Asked, trace_id: str) -> None:
@@ -241,7 +228,7 @@ class FastReads:
 
     def log_left(self, asked: Asked) -> None:
         """Writes the line of a request whose client left before it was answered."""
-        self._log(LEFT, asked, self._trace_id_of(asked))
+        self._log(LEFT, asked, trace_id_of(asked.traceparent))
 
     def _log(self, event: str, asked: Asked, trace_id: str) -> None:
         duration_ms = round((time.perf_counter() - asked.started_s) * 1000, 2)

@@ -1,6 +1,7 @@
 """Time and identifiers as callers see them."""
 
 import asyncio
+import multiprocessing
 import re
 from datetime import datetime
 
@@ -61,6 +62,13 @@ def test_ids_sort_by_the_time_they_were_made(one: int, other: int) -> None:
 
 def test_ids_of_one_moment_differ() -> None:
     assert len({new_id(1_790_000_000_000) for _ in range(10_000)}) == 10_000
+
+
+def test_a_forked_process_makes_other_ids() -> None:
+    new_id(0)  # random bytes for more are drawn with these
+    with multiprocessing.get_context("fork").Pool(1) as forked:
+        theirs = set(forked.map(new_id, [0] * 300))
+    assert theirs.isdisjoint({new_id(0) for _ in range(300)})
 
 
 def test_every_bit_of_an_id_but_its_moment_version_and_variant_is_random() -> None:
