@@ -22,7 +22,7 @@ from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
-# What a savepoint keeps of the pages that change after it need not be in a file: it is small, and ends with it.
+# What a savepoint keeps of the pages that change after it is small, and ends with it: it needs no file.
 _OF_A_LANE = ("temp_store=MEMORY",)
 
 

@@ -4,17 +4,15 @@ Pure. Every amount is a whole number, so that every sum is exact. Money is in mi
 credit.
 """
 
-from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from app.quotas.metrics import Unit
 
 MICROCREDITS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What one or more generations use: their number, their price, and the seconds of output that they order.
 
     Members have no defaults, so that none is 0 by omission. Their names, after `held_` and `spent_`, are
@@ -25,7 +23,7 @@ class Amounts:
     microcredits: int
     output_seconds: int
 
-    def __add__(self, other: "Amounts") -> "Amounts":
+    def __add__(self, other: "Amounts") -> "Amounts":  # type: ignore[override]  # it is no sequence
         return Amounts(
             self.generations + other.generations,
             self.microcredits + other.microcredits,
@@ -54,7 +52,7 @@ class Amounts:
                 assert_never(unit)
 
 
-NAMES: Final = tuple(field.name for field in fields(Amounts))
+NAMES: Final = Amounts._fields
 """The names of the members, in the order of `Amounts`."""
 NOTHING: Final = Amounts(*(0 for _ in NAMES))
 
