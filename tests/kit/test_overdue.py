@@ -86,6 +86,7 @@ def test_what_has_ended_or_was_closed_is_not_told(loop: _Loop) -> None:
     assert told == []
 
 
+@pytest.mark.anyio
 async def test_a_wait_ends_when_its_time_is_over_and_the_next_one_waits_again() -> None:
     event = asyncio.Event()
     with Waits(event, SystemClock(), within_s=0.001) as waits:
