@@ -30,7 +30,8 @@ STORIES = (("made", "cancelled"), ("refused", "unclear"), QUEUEING)
 """Told one after the other by one client: the second job of each finds the account in use."""
 _TAKES = "statement: UPDATE turns SET"  # the last one with which a job leaves the queue
 _COMMITTED = "commit: after"
-_SENT = "network: sent"
+_IN_DOUBT = frozenset({"network: send", "network: sent", "network: receive"})
+"""The steps of a call at which an error leaves it open whether a job was made."""
 
 
 class BriskClock(FakeClock):
@@ -107,7 +108,7 @@ class Story:
         """Whether it can never be known if the job that waited was sent, so that it is lost.
 
         The fault came after its leaving the queue was committed and before its outcome was. An error, whether
-        it was foreseen or not, loses no more than what had wholly gone out.
+        it was foreseen or not, loses what may have gone out in part, and no answer that had come whole.
         """
         before = self.events[: self.at] if self.fault else []
         if _TAKES not in before:
@@ -117,7 +118,7 @@ class Story:
             return False
         if self.died:
             return True
-        return since[-1].startswith("network: ") and _SENT in since
+        return since[-1] in _IN_DOUBT
 
     def ids(self, job: str) -> set[str]:
         """What the client was told that the job is called, where it was accepted."""
