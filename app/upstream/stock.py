@@ -100,6 +100,9 @@ class Ahead:
                 connection = await opening
             except ConnectError:
                 break
+            except asyncio.CancelledError:
+                _drop(opening)  # nobody has it, and it may have been opened at this moment
+                raise
             if connection.is_alive:
                 return connection
             connection.abort()

@@ -164,6 +164,19 @@ async def test_a_host_with_a_name_is_reached_at_whichever_of_its_addresses_liste
         assert b"\r\nHost: localhost:" in server.heads[0]
 
 
+async def test_one_that_is_opened_as_its_submit_is_given_up_is_closed() -> None:
+    async with chaos(wire.hang_on_accept) as server, upstream_of(server) as one:
+        one.expect_submit()
+        ((_, opening),) = one._for_submits._begun
+        submit = asyncio.create_task(one.submit("a/b", BODY, deadline_s=LONG_S))
+        opening.add_done_callback(lambda _: submit.cancel())
+        await asyncio.wait({submit})
+        assert submit.cancelled()
+        transport = opening.result()._transport
+        assert transport is not None
+        assert transport.is_closing()
+
+
 async def test_those_that_nobody_came_for_are_few_and_dropped_after_a_moment() -> None:
     left: list[int] = []
 
