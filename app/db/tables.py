@@ -568,8 +568,8 @@ statements = Table(
     ),
 )
 
-# The limits of which a threshold was crossed, once in each window: a day, a month or, of a balance, the time
-# in which the same amount was there to be spent. Each is an event of the tenant.
+# The limits of which a threshold was crossed, once in each window: the time in a day, in a month or, of a
+# balance, in all, in which the limit had the same amount. Each is an event of the tenant.
 threshold_events = Table(
     "threshold_events",
     metadata,

@@ -1,13 +1,12 @@
 """Thresholds: percentages of a budget or balance that a submit crosses upward. Pure.
 
 A budget is a limit on what is summed: in a day, in a month, or in all. Of each, a threshold is crossed once
-in a window. The window of what is summed in all lasts until its amount changes: by a top-up of a balance, an
-adjustment, or another limit.
+in a window, which ends with the day or month, and when the amount changes: by another limit, a temporary
+override, a top-up of a balance, or an adjustment.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 from app.quotas.limits import Limit
 from app.quotas.metrics import Metric, Window
@@ -45,18 +44,8 @@ def crossed(before: Account, after: Account, percentages: Sequence[int]) -> Iter
             if used_before * 100 < percent * amount <= used * 100:
                 yield Crossing(
                     limit=limit,
-                    window=_name(window, label, amount),
+                    window=f"{label}:{amount}",
                     percent=percent,
                     amount=amount,
                     used=used,
                 )
-
-
-def _name(window: Window, label: str, amount: int) -> str:
-    match window:
-        case Window.DAY | Window.MONTH | Window.MINUTE | Window.NOW:
-            return label
-        case Window.TOTAL:
-            return f"{label}:{amount}"
-        case _:
-            assert_never(window)

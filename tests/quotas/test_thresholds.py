@@ -8,12 +8,12 @@ from sqlalchemy import Connection, select
 
 from app.admin.verify import verify
 from app.db.tables import threshold_events
-from app.quotas import ledger
+from app.quotas import ledger, overrides
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
-from app.quotas.limits import Scope
+from app.quotas.limits import Scope, parse_limit
 from tests.harness import World
-from tests.quotas.accounts import DAY, PRICE, accepted, kid_of, limited
+from tests.quotas.accounts import DAY, PRICE, accepted, kid_of, limited, refused
 from tests.streams import streaming
 
 pytestmark = pytest.mark.anyio
@@ -31,18 +31,45 @@ async def crossings(world: World) -> list[tuple[str, str, int, int]]:
 async def test_each_threshold_is_crossed_once_in_a_window_and_again_in_the_next(world: World) -> None:
     await limited(world, "generations-day=2", scopes=(Scope(kid_of(world.key)),))
     first = await accepted(world)
-    assert await crossings(world) == [("generations-day", DAY, 50, 1)]
+    assert await crossings(world) == [("generations-day", f"{DAY}:2", 50, 1)]
     await world.client.post(f"/v1/requests/{first}/cancel")
     await accepted(world)
     await accepted(world)
     of_today = [
-        ("generations-day", DAY, percent, used) for percent, used in ((50, 1), (80, 2), (95, 2), (100, 2))
+        ("generations-day", f"{DAY}:2", percent, used)
+        for percent, used in ((50, 1), (80, 2), (95, 2), (100, 2))
     ]
     assert await crossings(world) == of_today
     world.clock.advance(86_400)
     await accepted(world)
-    assert (await crossings(world))[4:] == [("generations-day", "2026-09-22", 50, 1)]
+    assert (await crossings(world))[4:] == [("generations-day", "2026-09-22:2", 50, 1)]
     assert (await world.gateway.db.snapshot(verify)).findings == []
+
+
+async def test_a_temporary_override_has_thresholds_of_its_own_and_leaves_those_of_the_limit(
+    world: World,
+) -> None:
+    await limited(world, "generations-day=1")
+    await accepted(world)
+
+    def override(connection: Connection) -> None:
+        limit, now_ms = parse_limit("generations-day=4", Scope()), world.clock.now_ms()
+        owner = Owner(world.tenant_id, "test")
+        overrides.create(connection, owner, limit, until_ms=now_ms + 3_600_000, now_ms=now_ms)
+
+    await world.gateway.db.write(override)
+    for _ in range(3):
+        await accepted(world)
+    found = await crossings(world)
+    assert [one[2:] for one in found if one[1] == f"{DAY}:1"] == [(50, 1), (80, 1), (95, 1), (100, 1)]
+    assert [one[2:] for one in found if one[1] == f"{DAY}:4"] == [(50, 2), (80, 4), (95, 4), (100, 4)]
+    world.clock.advance(3601)
+    await refused(world, "quota_exceeded")
+    await limited(world, "generations-day=5")
+    await accepted(world)
+    assert (await crossings(world))[8:] == [
+        ("generations-day", f"{DAY}:5", percent, 5) for percent in (95, 100)
+    ]
 
 
 async def test_a_balance_is_told_of_again_once_it_was_topped_up(world: World) -> None:
