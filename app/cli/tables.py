@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from app.documents.limits import Limit, limit
+from app.documents.limits import Limit
 from app.kit.clock import iso
 from app.kit.log import flush_log
 from app.kit.text import printable
 from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
-from app.quotas.standing import Standing
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields, for programs.")]
 
@@ -52,11 +51,6 @@ def iso_or_none(at_ms: int | None) -> str | None:
     return None if at_ms is None else iso(at_ms)
 
 
-def iso_or_dash(at_ms: int | None) -> str:
-    """Returns a time in milliseconds since 1970 as ISO 8601, for people; `-` for None."""
-    return "-" if at_ms is None else iso(at_ms)
-
-
 def cells_of(one: Limit) -> tuple[str, str, str, str, str]:
     """Returns limit, held, spent, remaining and reset time for people: in credits, not micro-credits."""
 
@@ -82,11 +76,6 @@ def print_limits(limits: Sequence[Limit]) -> None:
         ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),
         [(one["policy"], *cells_of(one)) for one in limits],
     )
-
-
-def print_standings(standings: Sequence[Standing]) -> None:
-    """Prints a table of limits with their usage."""
-    print_limits([limit(one) for one in standings])
 
 
 def say_if_not_prepaid(metrics: Iterable[str]) -> None:

@@ -154,7 +154,7 @@ class PostgresPlace:
 
     max_group = 32  # PostgreSQL keeps 64 savepoints of a transaction where others look them up quickly
     locks_rows = True
-    next_savepoint = ("RELEASE one; SAVEPOINT one",)
+    next_savepoint: tuple[str, ...] = ("RELEASE one; SAVEPOINT one",)
 
     def __init__(self, server: Postgres) -> None:
         self.engine = server.writing

@@ -176,7 +176,7 @@ class SqlitePlace:
 
     max_group = 256  # latency stops improving well below this number
     locks_rows = False
-    next_savepoint = ("RELEASE one", "SAVEPOINT one")
+    next_savepoint: tuple[str, ...] = ("RELEASE one", "SAVEPOINT one")
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

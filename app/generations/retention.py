@@ -42,12 +42,13 @@ class Retention:
         return None if not self.keep_s or finished_at_ms is None else finished_at_ms + int(self.keep_s * 1000)
 
     async def run_once(self) -> int:
-        """Erases the outputs and callers, and removes the tokens and counts of refusals, that are due.
+        """Erases the outputs and callers that are due.
 
-        Returns the number of all these.
+        Removes the tokens, the counts of refusals, and the hours of usage that are due. Returns the number of
+        all these.
         """
-        gone = await self._outputs() + await self._callers()
-        return gone + await self._tokens() + await self._refusals()
+        gone = await self._outputs() + await self._callers() + await self._tokens()
+        return gone + await self._refusals() + await self._hours()
 
     async def _refusals(self) -> int:
         removed, count = 0, 1

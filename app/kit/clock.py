@@ -143,5 +143,6 @@ def iso(at_ms: int) -> str:
     second of theirs.
     """
     seconds, rest_ms = divmod(at_ms, 1000)
-    moment = datetime.fromtimestamp(min(max(seconds, _FIRST_S), _LAST_S), UTC).replace(microsecond=rest_ms * 1000)
+    moment = datetime.fromtimestamp(min(max(seconds, _FIRST_S), _LAST_S), UTC)
+    moment = moment.replace(microsecond=rest_ms * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

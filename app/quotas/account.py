@@ -360,7 +360,7 @@ def correct_price(
 
     `zone` is the tenant's time zone. The caller must hold the lock on the tenant's row.
     """
-    more = replace(NOTHING, microcredits=more_microcredits)
+    more = NOTHING._replace(microcredits=more_microcredits)
     _move(connection, owner, payer, model_id, day, held=NOTHING, spent=more)
     rollups.count(
         connection,

@@ -6,6 +6,7 @@ import io
 import pytest
 
 from app.auth import tenants
+from app.kit.clock import iso
 from app.quotas import ledger
 from app.quotas.account import Owner
 from app.quotas.ledger import Kind
@@ -140,6 +141,18 @@ async def test_requests_are_listed_by_when_they_were_made(world: World) -> None:
         await world.client.get("/v1/requests?created_after=yesterday"), 400, "invalid_parameter"
     )
     assert problem["errors"][0]["pointer"] == "#/query/created_after"
+
+
+@pytest.mark.parametrize("world_settings", [{"hourly_usage_days": 2, "caller_retention_s": 0.0}])
+async def test_hours_are_forgotten_after_their_time_and_days_are_kept(world: World) -> None:
+    await world.submitted("queued")
+    retention, query = world.gateway.upkeep.retention, f"?from={iso(world.clock.now_ms())[:10]}"
+    day = (await world.get(f"/v1/usage{query}"))["rows"]
+    world.clock.advance(2 * 86_400 - 3600)
+    assert await retention.run_once() == 0
+    world.clock.advance(2 * 3600)
+    assert await retention.run_once() == 1
+    assert (await world.get(f"/v1/usage{query}"))["rows"] == day
 
 
 async def test_what_another_tenant_used_is_not_told(world: World) -> None:
