@@ -7,9 +7,9 @@ fields. So there is one description for the server, the contract and the command
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -46,6 +46,13 @@ class Sent(NamedTuple):
     body: dict[str, Any] | None
 
 
+class Form(NamedTuple):
+    """Another media type that an operation's result can be had in: a file, written in pieces."""
+
+    media_type: str
+    write: Callable[[AdminGateway, Any], AsyncIterator[bytes]]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Operation(Generic[D]):
     """One operation of the admin API.
@@ -53,7 +60,8 @@ class Operation(Generic[D]):
     `command` is the command that does the same, as it is typed after `reelgate`. `document` makes the answer
     of the function's result, whose shape is `shape`. `current` reads, and locks, what a change is of, and
     returns its document: an edit is refused where the document has another tag than the caller read.
-    `reveals` is the member of the answer that is a secret: it is shown once, and is never stored.
+    `reveals` is the member of the answer that is a secret: it is shown once, and is never stored. `forms` are
+    what the parameter `format` can ask for in place of the document, by their names.
     """
 
     name: str
@@ -70,6 +78,7 @@ class Operation(Generic[D]):
     status: int = 200
     current: Callable[[AdminGateway, Connection, Mapping[str, Any]], Mapping[str, Any]] | None = None
     reveals: str | None = None
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
@@ -176,7 +185,7 @@ def _listed(form: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Returns an argument as JSON has it."""
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     if isinstance(value, StrEnum):
         return value.value

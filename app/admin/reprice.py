@@ -1,7 +1,7 @@
 """Correcting what was charged with a wrong version of prices: one act, with an entry for each request."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -37,8 +37,8 @@ class Prices:
 
     model_id: str
     version: str
-    first: date
-    last: date
+    first_day: date
+    last_day: date
     price: str | None = None
     test: bool = False
 
@@ -64,6 +64,7 @@ class Repriced:
 
     corrections: Sequence[Correction]
     has_more: bool
+    dry_run: bool = False
 
     @property
     def change_microcredits(self) -> int:
@@ -71,29 +72,27 @@ class Repriced:
         return sum(one.from_microcredits - one.to_microcredits for one in self.corrections)
 
 
-async def preview(gateway: AdminGateway, prices: Prices) -> Repriced:
-    """Returns what `reprice` would correct, and changes nothing.
-
-    Raises:
-        Problem: INVALID_REPRICING, MODEL_NOT_FOUND.
-
-    """
-    price = _price_of(gateway, prices)
-    return await gateway.db.snapshot(lambda connection: _result(list(_found(connection, prices, price))))
-
-
 async def reprice(
-    gateway: AdminGateway, actor: Actor, prices: Prices, *, reason: str | None = None
+    gateway: AdminGateway,
+    actor: Actor,
+    prices: Prices,
+    *,
+    dry_run: bool = False,
+    reason: str | None = None,
 ) -> Repriced:
-    """Corrects what the requests were charged, by an adjustment for each; a second run changes nothing.
+    """Corrects what requests were charged with a wrong version of a model's prices, an adjustment for each.
 
-    Requests that have not ended or were refunded are left as they are: they were charged nothing (yet).
+    A second run changes nothing. Requests that have not ended or were refunded are left as they are: they
+    were charged nothing (yet). With `dry_run` nothing is changed, and no row is left in the audit log.
 
     Raises:
         Problem: INVALID_REPRICING, MODEL_NOT_FOUND, INVALID_REASON.
 
     """
     price, now_ms = _price_of(gateway, prices), gateway.clock.now_ms()
+    if dry_run:
+        found = await gateway.db.snapshot(lambda connection: list(_found(connection, prices, price)))
+        return replace(_result(found), dry_run=True)
     return await audit.write(gateway, actor, reason, _reprice, prices, price, now_ms)
 
 
@@ -119,9 +118,13 @@ class _Price:
 def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
     errors = []
     fixed = None
-    if prices.last < prices.first:
+    if prices.last_day < prices.first_day:
         errors.append(
-            FieldError("#/to", "range", f"the last day, {prices.last}, is before the first, {prices.first}.")
+            FieldError(
+                "#/last_day",
+                "range",
+                f"the last day, {prices.last_day}, is before the first, {prices.first_day}.",
+            )
         )
     if prices.price is not None:
         try:
@@ -141,7 +144,7 @@ def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
 
 def _found(connection: Connection, prices: Prices, price: _Price) -> Iterator[tuple[str, Generation, int]]:
     """Yields tenant, generation and right price of what was charged wrongly, at most one too many."""
-    from_ms, until_ms = _midnight_ms(prices.first), _midnight_ms(prices.last + timedelta(days=1))
+    from_ms, until_ms = _midnight_ms(prices.first_day), _midnight_ms(prices.last_day + timedelta(days=1))
     left = MAX_REQUESTS + 1
     for tenant in tenants.list_all(connection):
         owner = Owner(tenant.id, prices.mode)
@@ -185,8 +188,8 @@ def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int)
     result = _result(corrected)
     fields = {
         "version": prices.version,
-        "from": str(prices.first),
-        "to": str(prices.last),
+        "from": str(prices.first_day),
+        "to": str(prices.last_day),
         "mode": prices.mode,
     }
     return result, Change(

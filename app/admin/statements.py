@@ -4,24 +4,32 @@ Months are closed when somebody asks for statements, and by a loop. Closing one 
 could see before: its entries are as they were entered, and stay so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Final, get_args
 
 from sqlalchemy import Connection, select
 
+from app.admin import accounts, audit
+from app.admin.accounts import AccountName
+from app.admin.actor import Actor
+from app.admin.audit import Change
+from app.admin.paging import MAX_PAGE, Page, PageSize, cursor_of, page_of, place_in
 from app.admin.session import AdminGateway
+from app.auth import tenants as tenant_rows
 from app.auth.keys import Mode
 from app.db.tables import tenants
-from app.documents.statements import csv_sha256
+from app.documents import statements as documents
 from app.errors import STATEMENT_NOT_FOUND, Problem
 from app.quotas import entries, statements
 from app.quotas.account import Owner
-from app.quotas.entries import Span
+from app.quotas.entries import Line, Span
 from app.quotas.ledger import Kind
 from app.quotas.statements import Draft, Statement
 
+_BATCH: Final = 1_000
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 
@@ -50,14 +58,7 @@ async def close_due(gateway: AdminGateway, owner: Owner) -> int:
 
 async def close_all(gateway: AdminGateway, *, tenant_id: str | None = None) -> int:
     """Closes every month of one tenant, or of all, that has ended; returns how many it closed."""
-    query = (
-        select(tenants.c.id) if tenant_id is None else select(tenants.c.id).where(tenants.c.id == tenant_id)
-    )
-
-    def ids(connection: Connection) -> list[str]:
-        return list(connection.scalars(query.order_by(tenants.c.id)))
-
-    found = await gateway.db.read(ids)
+    found = await gateway.db.read(_tenant_ids, tenant_id)
     return sum([await close_due(gateway, Owner(one, mode)) for one in found for mode in _MODES])
 
 
@@ -85,17 +86,155 @@ async def find(gateway: AdminGateway, owner: Owner, month: str) -> Statement:
     return found
 
 
-async def verify(gateway: AdminGateway, *, tenant_id: str | None = None) -> tuple[int, list[Difference]]:
-    """Recomputes every statement of one tenant, or of all, from the ledger.
+async def csv_of(gateway: AdminGateway, one: Statement) -> AsyncIterator[bytes]:
+    """Yields a statement as CSV, a page of its entries at a time: what it has does not change."""
+    after, balance = None, one.opening_microcredits
+    yield documents.csv_head(one).encode()
+    while found := await gateway.db.read(entries.page, one.owner, span=one.span, after=after, limit=_BATCH):
+        yield documents.csv_body(found, balance).encode()
+        balance += sum(line.microcredits for line in found)
+        after = found[-1].place
+    yield documents.csv_foot(one, balance).encode()
 
-    Returns how many there are, and every difference.
+
+async def pdf_of(gateway: AdminGateway, one: Statement) -> AsyncIterator[bytes]:
+    """Yields a statement as PDF, in one piece."""
+    from app.documents.statement_pdf import MAX_LINES, statement_pdf  # noqa: PLC0415 - few ask for it
+
+    def read(connection: Connection) -> bytes:
+        name = tenant_rows.name_of(connection, one.owner.tenant_id)
+        lines = islice(chain.from_iterable(entries.pages(connection, one.owner, one.span)), MAX_LINES)
+        return statement_pdf(name, one, lines)
+
+    yield await gateway.db.read(read)
+
+
+@dataclass(frozen=True, slots=True)
+class OfTenant:
+    """A statement with the name of its tenant."""
+
+    tenant: str
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A statement with a page of its entries."""
+
+    tenant: str
+    statement: Statement
+    entries: Page[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The number of statements, the differences, and the names of the tenants by their ids."""
+
+    statements: int
+    differences: Sequence[Difference]
+    tenants: Mapping[str, str]
+
+
+async def of_account(
+    gateway: AdminGateway,
+    *,
+    tenant: str,
+    test: bool = False,
+    limit: PageSize = MAX_PAGE,
+    cursor: str | None = None,
+) -> Page[OfTenant]:
+    """Returns the closed months of a tenant's live or test keys, the newest first, in pages.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, INVALID_PARAMETER.
+
     """
+    (before,) = ("9999-99",) if cursor is None else place_in(cursor, str)
+    account = await accounts.find(gateway, AccountName(tenant=tenant, test=test), served=False)
+    found = await listed(gateway, account.owner, before=before, limit=limit + 1)
+    page = page_of(found, limit, lambda one: cursor_of(one.month))
+    return Page([OfTenant(tenant, one) for one in page.entries], page.next_cursor)
+
+
+async def show(
+    gateway: AdminGateway,
+    month: str,
+    *,
+    tenant: str,
+    test: bool = False,
+    limit: PageSize = MAX_PAGE,
+    cursor: str | None = None,
+) -> Shown:
+    """Returns a closed month with its entries, the oldest first, in pages.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, STATEMENT_NOT_FOUND, INVALID_PARAMETER.
+
+    """
+    after = None if cursor is None else place_in(cursor, int, int)
+    account = await accounts.find(gateway, AccountName(tenant=tenant, test=test), served=False)
+    one = await find(gateway, account.owner, month)
+    lines = await gateway.db.read(entries.page, one.owner, span=one.span, after=after, limit=limit + 1)
+    return Shown(tenant, one, page_of(lines, limit, lambda line: cursor_of(*line.place)))
+
+
+async def close(
+    gateway: AdminGateway, actor: Actor, *, tenant: str | None = None, reason: str | None = None
+) -> int:
+    """Closes every month that has ended, of one tenant or of all, and returns how many had not been closed.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    tenant_id = await accounts.tenant_id_of(gateway, tenant)
+    now_ms = gateway.clock.now_ms()
+
+    def record(connection: Connection) -> tuple[int, Change]:
+        found = _tenant_ids(connection, tenant_id)
+        number = sum(
+            statements.number_due(connection, Owner(one, mode), now_ms=now_ms)
+            for one in found
+            for mode in _MODES
+        )
+        return number, Change(
+            action="statements.close",
+            subject_kind="statements",
+            subject_id=tenant or "all",
+            tenant_id=tenant_id,
+            before=None,
+            after={"months": number},
+        )
+
+    # What is due is written down first: closing it has a transaction for each month, so that no submit waits
+    # for all of them, and is done again by whoever asks next, where this process ends before it is through.
+    number = await audit.write(gateway, actor, reason, record)
+    await close_all(gateway, tenant_id=tenant_id)
+    return number
+
+
+async def verify(gateway: AdminGateway, *, tenant: str | None = None) -> Verified:
+    """Recomputes every statement of one tenant, or of all, from the ledger; returns every difference.
+
+    Raises:
+        Problem: TENANT_NOT_FOUND.
+
+    """
+    tenant_id = await accounts.tenant_id_of(gateway, tenant)
 
     def check(connection: Connection) -> tuple[int, list[Difference]]:
         found = [one for one in statements.every(connection) if tenant_id in {None, one.owner.tenant_id}]
         return len(found), list(_differences(connection, found))
 
-    return await gateway.db.snapshot(check)
+    number, differences = await gateway.db.snapshot(check)
+    return Verified(number, differences, await accounts.tenant_names(gateway))
+
+
+def _tenant_ids(connection: Connection, tenant_id: str | None) -> list[str]:
+    query = (
+        select(tenants.c.id) if tenant_id is None else select(tenants.c.id).where(tenants.c.id == tenant_id)
+    )
+    return list(connection.scalars(query.order_by(tenants.c.id)))
 
 
 def _drawn_up(connection: Connection, draft: Draft, *, now_ms: int) -> Statement:
@@ -108,7 +247,7 @@ def _drawn_up(connection: Connection, draft: Draft, *, now_ms: int) -> Statement
         added_microcredits=sums[Kind.TOP_UP][1],
         adjusted_microcredits=sums[Kind.ADJUSTMENT][1],
         closing_microcredits=draft.opening_microcredits + sum(change for _, change in sums.values()),
-        csv_sha256=csv_sha256(draft, entries.pages(connection, draft.owner, draft.span)),
+        csv_sha256=documents.csv_sha256(draft, entries.pages(connection, draft.owner, draft.span)),
         closed_at_ms=now_ms,
     )
 

@@ -18,7 +18,7 @@ GROUPS: Final[Mapping[str, str]] = {
     name: f"app.cli.{name.replace('-', '_')}"
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
-        *("credentials", "models", "usage", "statements"),
+        *("credentials", "models", "usage", "statements", "thresholds"),
         *("admin-keys", "audit", "refusals"),
     )
 }

@@ -1,15 +1,13 @@
 """`reelgate ledger`: changing balances, listing entries, verifying the books and comparing a bill."""
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.admin import reconcile, reprice
+from app.admin import reconcile
 from app.admin.accounts import AccountName
-from app.admin.actor import of_command
 from app.admin.operations import ledger
 from app.admin.reconcile import RULES, Reconciliation
 from app.admin.reprice import Prices
@@ -134,35 +132,40 @@ def reprice_requests(
     as_json: AsJson = False,
 ) -> None:
     """Correct what requests were charged with a wrong version of a model's prices."""
-    prices = Prices(
-        model_id=model, version=version, first=since.date(), last=until.date(), price=price, test=test
+    found = call(
+        ledger.REPRICE,
+        prices=Prices(
+            model_id=model,
+            version=version,
+            first_day=since.date(),
+            last_day=until.date(),
+            price=price,
+            test=test,
+        ),
+        dry_run=dry_run,
+        reason=reason or ("dry run" if dry_run else None),  # which stands nowhere
     )
-    if dry_run:
-        found = with_admin(lambda gateway: reprice.preview(gateway, prices))
-    else:
-        found = with_admin(lambda gateway: reprice.reprice(gateway, of_command(), prices, reason=reason))
     if as_json:
-        corrections = [asdict(one) for one in found.corrections]
-        print_json({"dry_run": dry_run, "corrections": corrections, "has_more": found.has_more})
+        print_json(found)
         return
     print_table(
         ("REQUEST", "TENANT", "WAS CHARGED", "SHOULD BE"),
         [
             (
-                one.request_id,
-                one.tenant,
-                credits_text(one.from_microcredits),
-                credits_text(one.to_microcredits),
+                one["request_id"],
+                one["tenant"],
+                credits_text(one["from_microcredits"]),
+                credits_text(one["to_microcredits"]),
             )
-            for one in found.corrections
+            for one in found["corrections"]
         ],
     )
     verb = "would be corrected" if dry_run else "were corrected"
     say(
-        f"{len(found.corrections)} requests {verb}; balances change by"
-        f" {credits_text(found.change_microcredits)}."
+        f"{len(found['corrections'])} requests {verb}; balances change by"
+        f" {credits_text(found['change_microcredits'])}."
     )
-    if found.has_more:
+    if found["has_more"]:
         say("There are more: run the command again.")
 
 

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -37,6 +38,7 @@ R = TypeVar("R")
 _KNOWN = (DatabaseBusyError, LimitError, OSError, SchemaError, ServerRunningError, SettingsError)
 
 
+_MAX_IN_MEMORY: Final = 2**23
 _log = get_logger("settings")
 
 
@@ -99,6 +101,19 @@ def call(operation: Operation[D], *, whole: bool = False, **arguments: Any) -> D
     )
 
 
+def call_pages(operation: Operation[D], **arguments: Any) -> list[D]:
+    """Returns the document of every page of a list, from the first to the last."""
+    pages: list[Any] = []
+
+    def next_after(page: Any) -> str | None:
+        pages.append(page)
+        cursor: str | None = page["next_cursor"]
+        return cursor
+
+    _read_pages(operation, lambda cursor: {**arguments, "cursor": cursor}, next_after)
+    return pages
+
+
 def call_list(
     operation: Operation[Any], member: str, *, at_most: int = sys.maxsize, **arguments: Any
 ) -> list[Any]:
@@ -115,21 +130,53 @@ def call_list(
         found.extend(page[member])
         return page["next_cursor"] if len(found) < at_most else None
 
+    _read_pages(operation, page_after, next_after)
+    return found
+
+
+def call_file(operation: Operation[Any], form: str, **arguments: Any) -> IO[bytes]:
+    """Returns an operation's result in one of its other forms, such as `csv`, as a temporary file.
+
+    It is whole: where reading it ends early, nothing of it is returned.
+    """
+    file = SpooledTemporaryFile(max_size=_MAX_IN_MEMORY)  # noqa: SIM115 - whoever is given it reads it
+    with plain_errors():
+        remote = elsewhere()
+        if remote is not None:
+            remote.file(operation, arguments, form, file)
+            file.seek(0)
+            return file
+
+    async def work(gateway: AdminSession) -> None:
+        result = await operation.function(gateway, **arguments)
+        async for part in operation.forms[form].write(gateway, result):
+            file.write(part)
+
+    with_admin(work)
+    file.seek(0)
+    return file
+
+
+def _read_pages(
+    operation: Operation[Any],
+    page_after: Callable[[str | None], Mapping[str, Any]],
+    next_after: Callable[[Any], str | None],
+) -> None:
+    """Reads pages until one has no cursor of a next one: `page_after` has the arguments of each."""
     with plain_errors():
         remote = elsewhere()
         if remote is not None:
             cursor = next_after(remote.call(operation, page_after(None)))
             while cursor is not None:
                 cursor = next_after(remote.call(operation, page_after(cursor)))
-            return found
+            return
 
-    async def work(gateway: AdminSession) -> list[Any]:
+    async def work(gateway: AdminSession) -> None:
         cursor = next_after(await _call_here(gateway, operation, page_after(None)))
         while cursor is not None:
             cursor = next_after(await _call_here(gateway, operation, page_after(cursor)))
-        return found
 
-    return with_admin(work)
+    with_admin(work)
 
 
 async def _call_here(gateway: AdminGateway, operation: Operation[D], arguments: Mapping[str, Any]) -> D:

@@ -6,7 +6,7 @@ the cursor or turn the direction of writing: such characters are escaped.
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,7 @@ from app.kit.text import printable
 from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
 
+_PIECE: Final = 65_536
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields, for programs.")]
 
 
@@ -36,6 +37,12 @@ def say(text: str, *, err: bool = False) -> None:
     if err:
         flush_log()
     typer.echo(printable(text), err=err)
+
+
+def print_file(file: IO[bytes]) -> None:
+    """Prints a file as it is."""
+    while part := file.read(_PIECE):
+        typer.echo(part, nl=False)
 
 
 def print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -1,19 +1,18 @@
 """`reelgate usage`: what was held, spent, refunded and refused, with RunComfy's cost and the margin."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from app.admin import accounts, usage
-from app.admin.session import AdminSession
-from app.admin.usage import Asked
+from app.admin.operations import usage as operations
 from app.cli.options import Model, OneTenant, Test
-from app.cli.session import with_admin
-from app.cli.tables import AsJson, print_json, print_table, say
-from app.documents import usage as documents
+from app.cli.session import call_file, call_pages
+from app.cli.tables import AsJson, print_file, print_json, print_table, say
+from app.documents.usage import MEMBERS
 from app.quotas.amounts import credits_text
-from app.quotas.usage import Answer, Group, Key, Step
+from app.quotas.usage import Group, Step
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -44,25 +43,28 @@ def report(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show usage: of one tenant in its time zone, or of all, each in its own."""
-    asked = Asked(
-        mode="test" if test else "live",
-        by=by,
-        first=_day(since),
-        last=_day(until),
-        groups=group_by or (),
-        only={} if model is None else {Group.MODEL: model},
-    )
-    pages, names = with_admin(lambda gateway: _pages(gateway, tenant, asked))
+    asked: dict[str, Any] = {
+        "tenant": tenant,
+        "mode": "test" if test else "live",
+        "by": by,
+        "first_day": _day(since),
+        "last_day": _day(until),
+        "group_by": group_by,
+        "model_id": model,
+    }
     if as_csv:
-        texts = [documents.usage_csv(one, tenants=names) for one in pages]
-        typer.echo(texts[0] + "".join(one.partition("\r\n")[2] for one in texts[1:]), nl=False)
+        print_file(call_file(operations.REPORT, "csv", **asked))
         return
-    told = [documents.usage_of_operators(one, None, names) for one in pages]
-    whole = told[0] | {"rows": [row for one in told for row in one["rows"]]}
+    pages = call_pages(operations.REPORT, **asked)
+    whole: dict[str, Any] = {
+        **pages[0],
+        "rows": [row for one in pages for row in one["rows"]],
+        "next_cursor": None,
+    }
     if as_json:
         print_json(whole)
         return
-    groups = [name for name in documents.MEMBERS.values() if whole["rows"] and name in whole["rows"][0]]
+    groups = [name for name in MEMBERS.values() if whole["rows"] and name in whole["rows"][0]]
     print_table(
         (
             "PERIOD",
@@ -74,32 +76,20 @@ def report(
             "COST",
             "MARGIN",
         ),
-        [_cells(row, groups) for row in [*whole["rows"], {"period": "total"} | whole["total"]]],
+        [_cells(row, groups) for row in [*whole["rows"], {"period": "total", **whole["total"]}]],
     )
     for name in {str(row.get("model_id")) for row in whole["rows"] if row["margin_microcredits"] < 0}:
         if "model_id" in groups:
             say(f"Charged less than RunComfy reported: {name}.")
 
 
-async def _pages(
-    gateway: AdminSession, tenant: str | None, asked: Asked
-) -> tuple[list[Answer], dict[str, str]]:
-    tenant_id = await accounts.tenant_id_of(gateway, tenant)
-    pages: list[Answer] = []
-    after: Key | None = None
-    while not pages or pages[-1].has_more:
-        pages.append(await usage.report(gateway, tenant_id, asked, after=after))
-        after = pages[-1].rows[-1].key if pages[-1].rows else None
-    return pages, dict(await accounts.tenant_names(gateway))
-
-
-def _cells(row: dict[str, object], groups: list[str]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any], groups: list[str]) -> tuple[str, ...]:
     amounts = ("held", "spent", "refunded", "adjusted")
     money = [*(f"{name}_microcredits" for name in amounts), "cost_microusd", "margin_microcredits"]
     return (
         str(row["period"]),
         *(str(row.get(name) or "-") for name in groups),
-        *(credits_text(int(str(row[name]))) for name in money),
+        *(credits_text(int(row[name])) for name in money),
     )
 
 

@@ -1,7 +1,7 @@
 """Usage as it is told to a tenant and to the operator, as JSON and as CSV."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NotRequired, TypedDict
+from typing import Annotated, Any, Final, NotRequired, TypedDict, cast
 
 from app.documents.csv_rows import csv_text
 from app.documents.fields import Moment, iso_or_none
@@ -67,14 +67,47 @@ class Usage(TypedDict):
     next_cursor: str | None
 
 
+class OperatorUsageSums(UsageSums):
+    """What was entered in the ledger, and what the jobs cost."""
+
+    cost_microusd: Annotated[int, keywords("RunComfy's own cost, as its results reported it.")]
+    margin_microcredits: Annotated[
+        int, keywords("Spent, less adjustments and RunComfy's cost; below 0 where that was more.")
+    ]
+
+
+class OperatorUsageRow(OperatorUsageSums, UsageRow):
+    """Sums of one period and group."""
+
+    tenant: NotRequired[str | None]
+
+
+class OperatorUsage(TypedDict):
+    """A page of the usage of one tenant, or of all."""
+
+    time_zone: Annotated[
+        str | None, keywords("The time zone whose days and months these are; null: each tenant's own.")
+    ]
+    time_zone_since: Annotated[
+        Moment | None, keywords("When the time zone was last changed: earlier days are of the one before.")
+    ]
+    by: Annotated[str, keywords(enum=[one.value for one in Step])]
+    first_day: Annotated[str, keywords(format="date")]
+    last_day: Annotated[str, keywords("It is included.", format="date")]
+    group_by: list[str]
+    rows: list[OperatorUsageRow]
+    total: Annotated[OperatorUsageSums, keywords("The sums of all pages.")]
+    next_cursor: str | None
+
+
 def usage(answer: Answer, next_cursor: str | None) -> dict[str, Any]:
     """Returns a tenant's usage."""
     return _usage(answer, next_cursor, _TOLD, {})
 
 
-def usage_of_operators(answer: Answer, next_cursor: str | None, tenants: Mapping[str, str]) -> dict[str, Any]:
+def usage_of_operators(answer: Answer, next_cursor: str | None, tenants: Mapping[str, str]) -> OperatorUsage:
     """Returns usage with RunComfy's cost and the margin; `tenants` are the names of tenants by their ids."""
-    return _usage(answer, next_cursor, COUNTS, tenants)
+    return cast("OperatorUsage", _usage(answer, next_cursor, COUNTS, tenants))
 
 
 def usage_csv(answer: Answer, *, tenants: Mapping[str, str] | None = None) -> str:

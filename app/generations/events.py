@@ -6,7 +6,7 @@ A change of state is also numbered per generation: by its version.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, select, tuple_, update
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
@@ -174,13 +174,34 @@ def after(
     return sorted((*found, *map(_threshold_of, between)), key=lambda one: one.number)
 
 
+ThresholdPlace = tuple[int, int, str, str]
+"""The place of a crossed threshold in the list of all: by its time and number, then by whose it is."""
+
+
+def threshold_place(owner: Owner, one: ThresholdEvent) -> ThresholdPlace:
+    """Returns a crossed threshold's place in the list of all."""
+    return one.at_ms, one.number, owner.tenant_id, owner.mode
+
+
 def thresholds(
-    connection: Connection, *, tenant_id: str | None = None, limit: int
+    connection: Connection,
+    *,
+    tenant_id: str | None = None,
+    before: ThresholdPlace | None = None,
+    limit: int,
 ) -> list[tuple[Owner, ThresholdEvent]]:
-    """Returns the newest crossed thresholds of one tenant, or of all (None), with whose they are."""
-    query = select(threshold_events).order_by(
-        threshold_events.c.at_ms.desc(), threshold_events.c.number.desc()
-    )
+    """Returns the newest crossed thresholds of one tenant, or of all (None), with whose they are.
+
+    With `before`, they are those that were crossed before the one at that place.
+    """
+    table = threshold_events.c
+    place = (table.at_ms, table.number, table.tenant_id, table.mode)
+    query = select(threshold_events).order_by(*(column.desc() for column in place))
+    if before is not None:
+        query = query.where(
+            table.at_ms <= before[0],  # by which an index is searched
+            tuple_(*place) < tuple_(*map(literal, before)),
+        )
     if tenant_id is not None:
         query = query.where(threshold_events.c.tenant_id == tenant_id)
     rows = connection.execute(query.limit(limit))

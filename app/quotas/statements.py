@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, insert, select
 
@@ -63,15 +64,12 @@ def next_draft(connection: Connection, owner: Owner, *, now_ms: int) -> Draft | 
     """
     zone = account.lock_tenant(connection, owner.tenant_id)
     before = last(connection, owner)
+    first = _first_open(connection, owner, before, zone)
+    if first is None:
+        return None
     if before is not None:
         from_ms, earlier_id, opening = before.until_ms, before.last_id, before.closing_microcredits
-        first = _after(before.month)
     else:
-        first_ms = entries.first_at_ms(connection, owner)
-        if first_ms is None:
-            return None
-        local = datetime.fromtimestamp(first_ms / 1000, UTC).astimezone(zone)
-        first = date(local.year, local.month, 1)
         from_ms, earlier_id, opening = _start_ms(first, zone.key), 0, 0
     month = first.isoformat()[:7]
     until_ms = _start_ms(_after(month), zone.key)
@@ -87,6 +85,29 @@ def next_draft(connection: Connection, owner: Owner, *, now_ms: int) -> Draft | 
         last_id=entries.last_id(connection, owner),
         opening_microcredits=opening,
     )
+
+
+def number_due(connection: Connection, owner: Owner, *, now_ms: int) -> int:
+    """Returns how many months of an account have ended and are not closed. Locks the tenant's row."""
+    zone = account.lock_tenant(connection, owner.tenant_id)
+    first = _first_open(connection, owner, last(connection, owner), zone)
+    number = 0
+    while first is not None and _start_ms(first := _after(first.isoformat()[:7]), zone.key) <= now_ms:
+        number += 1
+    return number
+
+
+def _first_open(
+    connection: Connection, owner: Owner, before: Statement | None, zone: ZoneInfo
+) -> date | None:
+    """Returns the first day of the month after the last closed one; None of an account without entries."""
+    if before is not None:
+        return _after(before.month)
+    first_ms = entries.first_at_ms(connection, owner)
+    if first_ms is None:
+        return None
+    local = datetime.fromtimestamp(first_ms / 1000, UTC).astimezone(zone)
+    return date(local.year, local.month, 1)
 
 
 def close(connection: Connection, statement: Statement) -> bool:

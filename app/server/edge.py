@@ -37,6 +37,7 @@ HANDLER_HEADERS: Final = frozenset(
         b"allow",
         b"cache-control",
         b"connection",
+        b"content-disposition",
         b"content-length",
         b"content-range",
         b"content-security-policy",

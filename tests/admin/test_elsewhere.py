@@ -8,6 +8,7 @@ import pytest
 from tests.processes import Commands, Place, free_port, place_for, started
 from tests.sandbox.harness import Running
 
+DAYS = ("--from", "2026-01-01", "--to", "2026-01-31")
 REASON = ("--reason", "the ticket says so")
 
 
@@ -56,6 +57,17 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("credentials", "list"),
         ("requests", "list", "--tenant", "acme", "--json"),
         ("models", "list"),
+        ("usage", "--by", "month", "--group-by", "tenant"),
+        ("usage", "--csv"),
+        ("thresholds", "list"),
+        ("statements", "list", "--tenant", "acme", "--json"),
+        ("statements", "verify"),
+        ("statements", "close", *REASON),
+        (
+            *("ledger", "reprice", "--model", "acme/video", "--version", "1", "--price", "1"),
+            *DAYS,
+            "--dry-run",
+        ),
     ]
     for one in same:
         assert reelgate.run(far, *one) == reelgate.run(served, *one), one
@@ -68,6 +80,7 @@ def test_commands_do_and_print_the_same_on_another_machine(
         ("keys", "create", "--tenant", "acme", "--scope", "all", "--model", "no/such", *REASON),
         ("keys", "narrow", kid, "--scope", "submit", *REASON),
         ("keys", "revoke", "nobodyskid00", *REASON),
+        ("statements", "show", "2026-01", "--tenant", "acme"),
         ("requests", "resolve", "no-such-request", "--charged", *REASON),
     ]
     for one in refused:

@@ -1,5 +1,6 @@
 """Repricing: what was charged wrongly is corrected once, in every balance, with an entry for each."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -29,8 +30,8 @@ def prices(world: World, **more: object) -> Prices:
     given = {
         "model_id": DREAMINA,
         "version": version,
-        "first": TODAY,
-        "last": TODAY,
+        "first_day": TODAY,
+        "last_day": TODAY,
         "price": "0.1",
         "test": True,
     }
@@ -49,12 +50,12 @@ async def test_a_wrong_price_is_corrected_once_in_every_balance_and_named_in_the
     await world.finish(charged)
     await world.finish(await world.submitted("fail"))
     await world.submitted("queued")
-    preview = await reprice.preview(world.gateway, prices(world))
+    preview = await reprice.reprice(world.gateway, ACTOR, prices(world), dry_run=True)
     assert [(one.request_id, one.from_microcredits, one.to_microcredits) for one in preview.corrections] == [
         (charged, PRICE, 100_000)
     ]
     done = await reprice.reprice(world.gateway, ACTOR, prices(world), reason="a wrong list")
-    assert done == preview
+    assert done == replace(preview, dry_run=False)
     again = await reprice.reprice(world.gateway, ACTOR, prices(world))
     assert again.corrections == []
     of_one = (await world.get(f"/v1/ledger?request_id={charged}"))["entries"]
@@ -66,7 +67,7 @@ async def test_a_wrong_price_is_corrected_once_in_every_balance_and_named_in_the
     assert (total["spent_microcredits"], total["adjusted_microcredits"]) == (PRICE, PRICE - 100_000)
     await reprice.reprice(world.gateway, ACTOR, prices(world, price="0.2"))
     assert (await world.gateway.db.snapshot(verify)).findings == []
-    assert (await statements.verify(world.gateway)) == (0, [])
+    assert (await statements.verify(world.gateway)).differences == []
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ async def test_a_wrong_price_is_corrected_once_in_every_balance_and_named_in_the
     [
         ({"price": None}, "is the version of the model's present prices"),
         ({"price": "-1"}, "is less than 0"),
-        ({"first": date(2026, 9, 22)}, "is before the first"),
+        ({"first_day": date(2026, 9, 22)}, "is before the first"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(world: World, more: dict[str, object], said: str) -> None:
     with pytest.raises(Problem) as refused:
-        await reprice.preview(world.gateway, prices(world, **more))
+        await reprice.reprice(world.gateway, ACTOR, prices(world, **more))
     assert refused.value.fault.code == "invalid_repricing"
     assert said in refused.value.errors[0].detail

@@ -23,6 +23,7 @@ from tests.processes import Commands, Ended, Place, in_database, place_for, star
 from tests.rows import add_generation
 from tests.sandbox.harness import Running
 
+MODEL, DAYS = "acme/video", ("--from", "2026-01-01", "--to", "2026-01-31")
 REASON = "the ticket says so"
 READS = {
     *("limits show", "limits overrides"),
@@ -39,6 +40,7 @@ READS = {
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
     *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
     *("credentials list", "models list"),
+    *("usage", "thresholds list", "statements list", "statements show", "statements verify"),
 }
 
 # Arguments that only the output of another command tells.
@@ -48,12 +50,13 @@ LATER: dict[str, Callable[[Ended], tuple[str, ...]]] = {
 
 
 def commands() -> dict[str, Any]:
-    """Every command within a group, by its words."""
+    """Every command of the modules of groups, by its words; one of them is a command by itself."""
     top: Any = typer.main.get_command(cli)
     found: dict[str, Any] = {}
     for name in GROUPS:
         group = top.get_command(None, name)
-        found |= {f"{name} {child}": command for child, command in group.commands.items()}
+        children = getattr(group, "commands", None)
+        found |= {name: group} if children is None else {f"{name} {one}": children[one] for one in children}
     return found
 
 
@@ -123,6 +126,8 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         "limits end-override": (),
         "ledger top-up": ("5", *of_acme),
         "ledger adjust": ("1", *of_acme, "--note", "x"),
+        "ledger reprice": ("--model", MODEL, "--version", "1", *DAYS, "--price", "0.1"),
+        "statements close": (),
         "requests resolve": (unknown, "--charged"),
         "dispatch pause": (),
         "dispatch resume": ("acme",),
@@ -142,7 +147,7 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         assert (found[-1]["actor_kind"], found[-1]["reason"]) == ("command", REASON), name
     assert {row["actor_name"] for row in found} == {pwd.getpwuid(os.geteuid()).pw_name}
     about_one = {"client-tokens show", "requests show", "client-tokens list", "tenants show", "keys show"} | {
-        "limits show"
+        *("limits show", "statements list", "statements show")
     }
     for name in sorted(READS - about_one):
         more = () if name != "ledger reconcile" else _bill(place)
@@ -150,6 +155,8 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
     assert reelgate.run(place, "tenants", "show", "acme").json["time_zone"] == "Europe/Berlin"
     assert reelgate.run(place, "keys", "show", kid).json["name"] == "web"
     reelgate.run(place, "limits", "show", *of_acme)
+    assert reelgate.run(place, "statements", "list", *of_acme, "--json").json == []
+    reelgate.run(place, "statements", "show", "2026-01", *of_acme, expect=1)
     reelgate.run(place, "client-tokens", "list", *of_acme)
     reelgate.run(place, "client-tokens", "show", token_id)
     reelgate.run(place, "requests", "show", unknown)

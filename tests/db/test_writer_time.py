@@ -24,6 +24,7 @@ class Somewhere:
 
     max_group = 8
     locks_rows = True
+    next_savepoint: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.cuts = 0

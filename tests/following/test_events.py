@@ -297,7 +297,7 @@ async def test_a_database_that_fails_half_way_through_a_look_makes_no_event_come
     monkeypatch.setattr(watch, "_PAGE", 2)
     read, failing = events.after, True
 
-    def half_way(connection: Connection, *args: Any, limit: int) -> list[Event]:
+    def half_way(connection: Connection, *args: Any, limit: int) -> list[Any]:
         if failing and args[2] >= 2:
             raise ZeroDivisionError
         return read(connection, *args, limit=limit)

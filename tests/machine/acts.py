@@ -176,7 +176,9 @@ class Driver(Submits):
         await self.step(int(midnight.timestamp()) - self.now_ms // 1000)
 
     async def move_to(self, zone: str) -> None:
-        await self.place.gateway.db.write(tenants.set_time_zone, self.place.tenant_id, zone)
+        await self.place.gateway.db.write(
+            tenants.set_time_zone, self.place.tenant_id, zone, now_ms=self.now_ms
+        )
         self.model.zone = zone
 
     # Money.

@@ -17,7 +17,10 @@ from app.admin.operations import (
     overrides,
     refusals,
     requests,
+    statements,
     tenants,
+    thresholds,
+    usage,
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
@@ -28,6 +31,9 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *overrides.OPERATIONS,
     *requests.OPERATIONS,
     *ledger.OPERATIONS,
+    *usage.OPERATIONS,
+    *statements.OPERATIONS,
+    *thresholds.OPERATIONS,
     *dispatch.OPERATIONS,
     *credentials.OPERATIONS,
     *models.OPERATIONS,

@@ -1,21 +1,23 @@
 """The operations on the ledger."""
 
-from typing import Final
+from typing import Any, Final
 
 from app.admin import ledger as cases
-from app.admin import verify
+from app.admin import reprice, verify
 from app.admin.ledger import Entered
 from app.admin.operation import Operation
 from app.admin.paging import Page
+from app.admin.reprice import Repriced
 from app.admin.session import AdminGateway
 from app.admin.verify import Report
 from app.documents.admin import limits
-from app.documents.admin.ledger import EnteredEntry, EntryPage, VerifiedLedger, listed_entry
+from app.documents.admin.ledger import EnteredEntry, EntryPage, Repricing, VerifiedLedger, listed_entry
 from app.documents.limits import limit
 from app.errors import (
     API_KEY_NOT_FOUND,
     INVALID_ACCOUNT,
     INVALID_LEDGER_ENTRY,
+    INVALID_REPRICING,
     MODEL_NOT_FOUND,
     REFERENCE_CONFLICT,
     REQUEST_NOT_FOUND,
@@ -63,6 +65,23 @@ def _verified(_gateway: AdminGateway, report: Report) -> VerifiedLedger:
         "findings": [
             {"rule": one.rule, "subject": one.subject, "detail": one.detail} for one in report.findings
         ],
+    }
+
+
+def _repriced(_gateway: AdminGateway, found: Repriced) -> Repricing:
+    return {
+        "dry_run": found.dry_run,
+        "corrections": [
+            {
+                "request_id": one.request_id,
+                "tenant": one.tenant,
+                "from_microcredits": one.from_microcredits,
+                "to_microcredits": one.to_microcredits,
+            }
+            for one in found.corrections
+        ],
+        "change_microcredits": found.change_microcredits,
+        "has_more": found.has_more,
     }
 
 
@@ -118,5 +137,19 @@ VERIFY: Final = Operation(
     document=_verified,
     shape=VerifiedLedger,
 )
+REPRICE: Final = Operation(
+    name="reprice_requests",
+    command="ledger reprice",
+    method="POST",
+    path="/admin/v1/ledger/reprice",
+    scope="money",
+    tag="ledger",
+    text="At most 5,000 in one call: a further one goes on where it ended. Without a `price` each is what the"
+    " model's present prices say of its input.",
+    function=reprice.reprice,
+    document=_repriced,
+    shape=Repricing,
+    faults=(INVALID_REPRICING, MODEL_NOT_FOUND),
+)
 
-OPERATIONS: Final = (LIST, TOP_UP, ADJUST, VERIFY)
+OPERATIONS: Final[tuple[Operation[Any], ...]] = (LIST, TOP_UP, ADJUST, VERIFY, REPRICE)

@@ -58,6 +58,8 @@ _TAGS: Final = {
     "limits": "What tenants, keys, end users and models may use.",
     "requests": "Requests of all tenants.",
     "ledger": "Balances, and every change of them.",
+    "usage": "Sums of what was held, spent, refunded and refused, and crossed thresholds.",
+    "statements": "The closed months of tenants.",
     "dispatch": "The queues of requests that are to be sent to RunComfy.",
     "system": "What the gateway consists of, and whether it is well.",
     "admin keys": "The keys of this API.",
@@ -69,18 +71,24 @@ PARAMETERS: Final = {
     "actor": "Only what this actor did.",
     "address": "An address or a network of callers, as it was kept: `203.0.113.7`, `203.0.113.0/24`.",
     "amount": "Credits, such as `12.5`, with up to six decimals.",
+    "by": "How long each period is.",
     "charged": "Whether RunComfy charged for it: its price is spent (true) or given back (false).",
     "code": "Only this error of the catalogue, such as `quota_exceeded`.",
     "created_after": "Only from this moment on.",
     "created_before": "Only before this moment.",
     "cursor": "The `next_cursor` of the page before.",
+    "dry_run": "Whether to return what would be corrected, and change nothing.",
     "end_user": "An end user; in limits, `*` is each without a limit of its own.",
     "ended": "Whether to list those that are over, too.",
     "error_code": "Only requests that ended with this error.",
+    "first_day": "The first day; without it, the first of the month.",
+    "group_by": "Sums for each of these; repeat it for several.",
     "head": "A head that was kept, as a checkpoint or in one line.",
     "kid": "The key's public identifier, which is not the key.",
+    "last_day": "The last day, which is included; without it, today.",
     "lifetime_ms": "In how many milliseconds the key expires; null: never.",
     "limit": "The maximum number of entries on a page.",
+    "outcome": "Only `submitted`, the state that ended it, or `refused`.",
     "override": "Such as `credits-day=50` (in credits), `submits-minute=60/10` or `in-flight=none`.",
     "override_id": "The id of an override.",
     "until": "The moment at which it ends.",
@@ -92,12 +100,14 @@ PARAMETERS: Final = {
     "model_id": "Only this model.",
     "models": "The only models that the key may use; null: all.",
     "modes": "Whose requests: of live keys, of test keys; null: of both.",
+    "month": "A month, such as `2026-11`.",
     "name": "Its name.",
     "new_name": "The new name.",
     "note": "A note for the record, which the tenant sees.",
     "origins": "The web origins whose pages may call, such as `https://app.example`.",
     "overlap_ms": "For how many milliseconds more the old key is valid.",
     "prefix": "The beginning of the key or of its kid.",
+    "price": "What each request should have cost, in credits, such as `12.5`.",
     "price_version": "Only requests with a price of this version.",
     "queueing": "Whether requests that cannot be sent yet are queued; null: the usual.",
     "reason": "Why, for the audit log: 1 to 200 printable characters.",
@@ -113,6 +123,7 @@ PARAMETERS: Final = {
     "upstream_request_id": "RunComfy's id of the job.",
     "used_after": "Only keys that were used at this moment or later.",
     "used_before": "Only keys that were not used since this moment.",
+    "version": "The version of the model's prices that was wrong.",
     "weight": "Its share of dispatches among the tenants that have a queue.",
 }
 """Descriptions of the operations' parameters, by their names."""
@@ -124,6 +135,7 @@ _IDEMPOTENCY: Final = {
     " answer of the first, with `Idempotent-Replayed: true`, and nothing is changed a second time.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH + 2},
 }
+_FILE: Final = {"type": "string", "format": "binary"}
 _DESCRIPTION: Final = (
     "What an operator can do and ask over HTTP, with an admin key. Every change names a `reason`, leaves one"
     " row in the audit log, and is made once for its `Idempotency-Key`. Every edit (`PUT`) names the `ETag`"
@@ -176,7 +188,8 @@ def faults_of(operation: Operation[Any]) -> tuple[Fault, ...]:
 def _operation(one: Operation[Any]) -> dict[str, Any]:
     success: dict[str, Any] = {
         "description": "Created." if one.status == 201 else "Success.",  # noqa: PLR2004 - a status
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{one.shape.__name__}"}}},
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{one.shape.__name__}"}}}
+        | {form.media_type.partition(";")[0]: {"schema": _FILE} for form in one.forms.values()},
     }
     described: dict[str, Any] = {
         "tags": [one.tag],
@@ -217,6 +230,12 @@ def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
         for each in one.parameters
         if each.place != "body"
     ]
+    if one.forms:
+        text = "The media type of the answer; without it, `Accept` decides."
+        schema_of = {"type": "string", "enum": ["json", *one.forms]}
+        parameters.append(
+            {"name": "format", "in": "query", "required": False, "description": text, "schema": schema_of}
+        )
     if one.changes:
         parameters.append(_IDEMPOTENCY)
     if one.compares:

@@ -4,7 +4,7 @@ Whoever has no admin key learns nothing of it: a call with any other key is answ
 address that does not exist, with whatever method.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route, compile_path
 from starlette.types import Scope
 
 from app.admin.calls import Call, fingerprint_of, perform, tag_of
-from app.admin.operation import REASON, Operation
+from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
 from app.api.admin.openapi import build
 from app.api.bodies import json_response, read_object, tags_of
@@ -76,8 +76,11 @@ async def _answer(request: Request) -> Response:
         raise Problem(INSUFFICIENT_ADMIN_SCOPE, detail)
     if operation.changes:
         return await _change(request, gateway, key, operation, of_path)
-    arguments = operation.arguments(_query(request, operation), of_path=of_path)
-    document = operation.document(gateway, await operation.function(gateway, **arguments))
+    members, form = _query(request, operation)
+    result = await operation.function(gateway, **operation.arguments(members, of_path=of_path))
+    if form is not None:
+        return await _file(request, form, operation.forms[form], operation.forms[form].write(gateway, result))
+    document = operation.document(gateway, result)
     if not operation.tagged:
         return json_response(document)
     headers = {"ETag": tag_of(document)}
@@ -134,8 +137,8 @@ def _operation_at(request: Request) -> tuple[Operation[Any], dict[str, str]]:
     raise Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})
 
 
-def _query(request: Request, operation: Operation[Any]) -> dict[str, Any]:
-    """Returns the checked parameters of a query that were sent.
+def _query(request: Request, operation: Operation[Any]) -> tuple[dict[str, Any], str | None]:
+    """Returns the checked parameters of a query that were sent, and the form that is asked for, if any.
 
     Raises:
         Problem: INVALID_PARAMETER.
@@ -143,7 +146,14 @@ def _query(request: Request, operation: Operation[Any]) -> dict[str, Any]:
     """
     sent: QueryParams = request.query_params
     many = {one.name: _is_list(one.form) for one in operation.parameters if one.place == "query"}
-    errors = faults_in(request, {name: Takes(many=several) for name, several in many.items()})
+    of_form = {"format": False} if operation.forms else {}
+    errors = faults_in(request, {name: Takes(many=several) for name, several in (many | of_form).items()})
+    form = None
+    if operation.forms:
+        form = sent.get("format") or _accepted(request, operation)
+        if form not in {None, "json", *operation.forms}:
+            detail = f"must be one of {', '.join(['json', *operation.forms])}"
+            errors.append(FieldError(fragment(("query", "format")), "enum", detail))
     members = {name: sent.getlist(name) if many[name] else sent[name] for name in many if name in sent}
     try:
         checked = operation.model.model_validate(members)
@@ -151,7 +161,28 @@ def _query(request: Request, operation: Operation[Any]) -> dict[str, Any]:
         errors += _errors_of(error, "query", no_deeper=True)
     if errors:
         raise problem_of(list({one.pointer: one for one in reversed(errors)}.values()))
-    return {name: getattr(checked, name) for name in members}
+    return {name: getattr(checked, name) for name in members}, None if form == "json" else form
+
+
+def _accepted(request: Request, operation: Operation[Any]) -> str | None:
+    """Returns the first form whose media type the caller accepts by name."""
+    accepted = request.headers.get("accept", "").lower()
+    types = {name: form.media_type.partition(";")[0] for name, form in operation.forms.items()}
+    return next((name for name, media_type in types.items() if media_type in accepted), None)
+
+
+async def _file(request: Request, name: str, form: Form, parts: AsyncIterator[bytes]) -> Response:
+    """Answers with a file. What fails before its first part is ready is an error like any other."""
+    first = await anext(parts, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for part in parts:
+            yield part
+
+    title = request.scope["path"].removeprefix(f"{ROOT}/v1/").replace("/", "-")
+    headers = {"Content-Disposition": f'attachment; filename="{title}.{name}"'}
+    return StreamingResponse(body(), headers=headers, media_type=form.media_type)
 
 
 def _is_list(form: Any) -> bool:

@@ -1,11 +1,8 @@
 """Handlers of a tenant's statements, as JSON, CSV and PDF."""
 
-from collections.abc import AsyncIterator
-from itertools import chain, islice
 from typing import Annotated, Final, Literal
 
 from fastapi import Query, Request
-from sqlalchemy import Connection
 from starlette.responses import Response, StreamingResponse
 
 from app.admin import statements
@@ -14,18 +11,13 @@ from app.api.cursors import encode_key
 from app.api.deps import CanReadUsage, Open
 from app.api.v1.ledger import place_in
 from app.api.v1.usage import CSV, next_link
-from app.auth import tenants
 from app.documents import statements as documents
-from app.documents.statement_pdf import MAX_LINES, statement_pdf
 from app.errors import INVALID_PARAMETER, FieldError, Problem
-from app.gateway import Gateway
 from app.quotas import entries
 from app.quotas.account import Owner
-from app.quotas.statements import Statement
 
 PDF: Final = "application/pdf"
 _MONTH: Final = "^[0-9]{4}-[0-9]{2}$"
-_PAGE: Final = 1_000
 Format = Literal["json", "csv", "pdf"]
 
 
@@ -61,10 +53,12 @@ async def get_statement(
     month, _, ending = month.partition(".")
     wanted = _format(request, form, ending)
     one = await statements.find(gateway, owner, month)
+    headers = {"Content-Disposition": f'attachment; filename="statement-{one.month}.{wanted}"'}
     if wanted == "csv":
-        return _as_csv(gateway, one)
+        return StreamingResponse(statements.csv_of(gateway, one), headers=headers, media_type=CSV)
     if wanted == "pdf":
-        return await _as_pdf(gateway, one)
+        body = b"".join([part async for part in statements.pdf_of(gateway, one)])
+        return Response(body, headers=headers, media_type=PDF)
     after = None if cursor is None else place_in(cursor)
     found = await gateway.db.read(entries.page, owner, span=one.span, after=after, limit=limit + 1)
     shown = found[:limit]
@@ -83,31 +77,3 @@ def _format(request: Request, form: str | None, ending: str) -> str:
     accepted = request.headers.get("accept", "").lower()
     by_accept = next((one for one, type_ in (("csv", "text/csv"), ("pdf", PDF)) if type_ in accepted), "json")
     return ending or form or by_accept
-
-
-def _as_csv(gateway: Gateway, one: Statement) -> Response:
-    name = f"statement-{one.month}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_chunks(gateway, one), headers=headers, media_type=CSV)
-
-
-async def _chunks(gateway: Gateway, one: Statement) -> AsyncIterator[str]:
-    """Yields a statement as CSV, a page of its entries at a time: what it has does not change."""
-    after, balance = None, one.opening_microcredits
-    yield documents.csv_head(one)
-    while found := await gateway.db.read(entries.page, one.owner, span=one.span, after=after, limit=_PAGE):
-        yield documents.csv_body(found, balance)
-        balance += sum(line.microcredits for line in found)
-        after = found[-1].place
-    yield documents.csv_foot(one, balance)
-
-
-async def _as_pdf(gateway: Gateway, one: Statement) -> Response:
-    def read(connection: Connection) -> bytes:
-        name = tenants.name_of(connection, one.owner.tenant_id)
-        lines = islice(chain.from_iterable(entries.pages(connection, one.owner, one.span)), MAX_LINES)
-        return statement_pdf(name, one, lines)
-
-    name = f"statement-{one.month}.pdf"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(await gateway.db.read(read), headers=headers, media_type=PDF)

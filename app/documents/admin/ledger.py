@@ -83,3 +83,21 @@ def listed_entry(tenant: str, one: Entry) -> ListedEntry:
         "reference": one.reference,
         "note": one.note,
     }
+
+
+class RepricingOfRequest(TypedDict):
+    """What one request was charged, and what it should have been."""
+
+    request_id: str
+    tenant: Annotated[str, keywords("The tenant's name.")]
+    from_microcredits: int
+    to_microcredits: int
+
+
+class Repricing(TypedDict):
+    """The requests that were charged with a wrong version of prices."""
+
+    dry_run: Annotated[bool, keywords("Whether nothing was changed.")]
+    corrections: list[RepricingOfRequest]
+    change_microcredits: Annotated[int, keywords("What all balances together gain; below 0 where they lose.")]
+    has_more: Annotated[bool, keywords("Whether there are more: one call corrects 5,000 at most.")]

@@ -26,7 +26,15 @@ from app.documents.admin.keys import (
     RotatedAdminKey,
     RotatedAPIKey,
 )
-from app.documents.admin.ledger import EnteredEntry, EntryPage, ListedEntry, VerifiedLedger, WrongRow
+from app.documents.admin.ledger import (
+    EnteredEntry,
+    EntryPage,
+    ListedEntry,
+    Repricing,
+    RepricingOfRequest,
+    VerifiedLedger,
+    WrongRow,
+)
 from app.documents.admin.limits import (
     AccountLimits,
     LimitOverride,
@@ -38,7 +46,16 @@ from app.documents.admin.limits import (
 from app.documents.admin.models import PricedModel, PricedModels
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
+from app.documents.admin.statements import (
+    ClosedStatements,
+    TenantStatement,
+    TenantStatementInFull,
+    TenantStatementPage,
+    VerifiedStatements,
+    WrongStatement,
+)
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
+from app.documents.admin.thresholds import CrossedThreshold, CrossedThresholdPage
 from app.documents.client_tokens import (
     Bound,
     ClientToken,
@@ -47,9 +64,11 @@ from app.documents.client_tokens import (
     TokenRefusal,
 )
 from app.documents.fields import Sums, Violation
+from app.documents.ledger import LedgerEntry
 from app.documents.limits import Limit
 from app.documents.problems import Problem, UpstreamWords
 from app.documents.schema import CLOSED, Schema, components, keywords
+from app.documents.usage import OperatorUsage, OperatorUsageRow, OperatorUsageSums
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
     TenantInEffect,
@@ -95,6 +114,20 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     EnteredEntry,
     WrongRow,
     VerifiedLedger,
+    RepricingOfRequest,
+    Repricing,
+    OperatorUsageSums,
+    OperatorUsageRow,
+    OperatorUsage,
+    LedgerEntry,
+    TenantStatement,
+    TenantStatementPage,
+    TenantStatementInFull,
+    ClosedStatements,
+    WrongStatement,
+    VerifiedStatements,
+    CrossedThreshold,
+    CrossedThresholdPage,
     PausedSince,
     PausedDispatch,
     Queue,
