@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from app.api.v1 import events as streams_of_events
 from app.generations import events
-from app.generations.events import Event
 from app.generations.following import watch
 from tests.contract.published import Contract, keep_promises, problem_of
 from tests.harness import SUBMIT, World, open_world, settings_for, until
