@@ -25,6 +25,7 @@ from structlog import BoundLoggerBase
 from app.auth import keys
 from app.auth.admin_keys import kid_in
 from app.db.tables import metadata
+from app.kit import log
 
 _KEY = re.compile(r"rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
 _MINTS = ("/v1/client-tokens", "/playground/token")
@@ -69,13 +70,18 @@ class Canary:
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Hear every line of structlog's and of logging's, however both are set up meanwhile."""
+        """Hear every line of ours, of structlog's and of logging's, however both are set up meanwhile."""
         process, make = BoundLoggerBase._process_event, logging.getLogRecordFactory()
+        write = log._json_line
 
         def processed(logger: BoundLoggerBase, method: str, event: str | None, more: dict[str, Any]) -> Any:
             bound = {**structlog.contextvars.get_contextvars(), **logger._context}
             self.log(logger, method, {**bound, **more, "event": event})
             return process(logger, method, event, more)
+
+        def written(level: str, line: dict[str, Any], logger: str | None = None) -> str:
+            self.log(None, level, dict(line))
+            return write(level, line, logger)
 
         def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
             record = make(*args, **kwargs)
@@ -84,7 +90,10 @@ class Canary:
 
         logging.setLogRecordFactory(made)
         try:
-            with patch.object(BoundLoggerBase, "_process_event", processed):
+            with (
+                patch.object(BoundLoggerBase, "_process_event", processed),
+                patch.object(log, "_json_line", written),
+            ):
                 yield
         finally:
             logging.setLogRecordFactory(make)

@@ -4,8 +4,8 @@ To log neither blocks nor raises, whatever becomes of the line: a thread writes 
 what cannot be made or written is counted. So a line may stand anywhere, also between a paid call and its
 record.
 
-structlog is imported and set up when the first line is written: a short command writes none, and need not
-wait for that.
+Lines for programs (JSON) are made here. structlog makes those for people; it is imported and set up when the
+first one is written: a short command writes none, and need not wait for that.
 """
 
 import atexit
@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -53,7 +54,7 @@ def get_logger(name: str) -> "Logger":
 
 
 class Logger:
-    """A structlog logger, made when it is first used. Its methods raise nothing."""
+    """A logger whose methods raise nothing."""
 
     def __init__(self, component: str) -> None:
         self._component = component
@@ -86,22 +87,41 @@ class Logger:
 
     def _log(self, method: str, event: str, fields: dict[str, Any]) -> None:
         try:
-            if _set_up.as_json and method != "exception" and "exc_info" not in fields:
+            if _set_up.as_json:
+                if method == "exception":
+                    method, fields = "error", {"exc_info": True, **fields}
                 if _LEVELS[method] >= _set_up.level:
-                    _output.write(self._json_line(method, event, fields))
+                    _output.write(
+                        _json_line(method, {"component": self._component, **fields, "event": event})
+                    )
                 return
             _set_up.now()
             getattr(self._logger, method)(event, **fields)
         except Exception:  # noqa: BLE001 - the caller's work does not depend on its log
             _output.lose()
 
-    def _json_line(self, method: str, event: str, fields: dict[str, Any]) -> str:
-        """Returns the line that structlog's processors would make, at a quarter of their cost."""
-        line = {"component": self._component, **fields, "event": event}
-        if trace_id := trace_id_var.get():
-            line.setdefault("trace_id", trace_id)
-        line |= {"level": method, "timestamp": _timestamp()}
-        return redaction.redactor.redact(_as_json(None, method, line))
+
+def _json_line(level: str, line: dict[str, Any], logger: str | None = None) -> str:
+    """Returns the line with what every line has, and with the traceback of its error, if it has one."""
+    if trace_id := trace_id_var.get():
+        line.setdefault("trace_id", trace_id)
+    line |= {"level": level, "timestamp": _timestamp()}
+    if "exc_info" in line and (error := _error_of(line.pop("exc_info"))) is not None:
+        line["exception"] = "".join(traceback.format_exception(error)).removesuffix("\n")
+    if logger is not None:
+        line["logger"] = logger
+    return redaction.redactor.redact(_as_json(line))
+
+
+def _error_of(exc_info: Any) -> BaseException | None:
+    """Returns the error that `exc_info` stands for: itself, that of a triple, or the one being handled."""
+    if isinstance(exc_info, BaseException):
+        return exc_info
+    found: BaseException | None
+    if isinstance(exc_info, tuple):
+        _, found, _ = exc_info
+        return found
+    return sys.exception() if exc_info else None
 
 
 _LEVELS: Final = {name.lower(): level for name, level in logging.getLevelNamesMapping().items()}
@@ -266,8 +286,10 @@ def _writer_to(stream: TextIO | None) -> LogWriter:
 
 def _gap_line(count: int, why: str) -> bytes:
     """Returns the line that stands where others are missing."""
-    shared, renderer = _processors(as_json=_set_up.as_json)
     line: Any = {"component": "log", "event": "Log lines were dropped.", "count": count, "reason": why}
+    if _set_up.as_json:
+        return f"{_json_line('warning', line)}\n".encode()
+    shared, renderer = _processors()
     for process in (*shared, renderer):
         line = process(None, "warning", line)
     return f"{line}\n".encode()
@@ -284,7 +306,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     _set_up.as_json = as_json
     _set_up.level = logging.getLevelNamesMapping()[level]
-    _set_up.pending = lambda: _configure_structlog(level, as_json=as_json)
+    _set_up.pending = None if as_json else lambda: _configure_structlog(level)
     if "structlog" in sys.modules:
         _set_up.now()
 
@@ -340,7 +362,7 @@ class _Formatter(logging.Formatter):
     def _formatter(self) -> logging.Formatter:
         import structlog  # noqa: PLC0415 - see above
 
-        shared, renderer = _processors(as_json=self._as_json)
+        shared, renderer = _processors()
         return structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -348,13 +370,20 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
+        if self._as_json:
+            line: dict[str, Any] = {"event": record.getMessage()}
+            if record.exc_info:
+                line["exc_info"] = record.exc_info
+            if record.stack_info:
+                line["stack_info"] = record.stack_info
+            return _json_line(record.levelname.lower(), line, record.name)
         return self._formatter.format(record)
 
 
-def _configure_structlog(level: str, *, as_json: bool) -> None:
+def _configure_structlog(level: str) -> None:
     import structlog  # noqa: PLC0415 - see above
 
-    shared, renderer = _processors(as_json=as_json)
+    shared, renderer = _processors()
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
@@ -372,8 +401,8 @@ class _Lines:
 _lines: Final = _Lines()
 
 
-def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
-    """What every event goes through, and what makes a line without secrets of it."""
+def _processors() -> tuple[list[Any], Any]:
+    """What every event for people goes through, and what makes a line without secrets of it."""
     import structlog  # noqa: PLC0415 - see above
 
     shared: list[Any] = [
@@ -382,9 +411,6 @@ def _processors(*, as_json: bool) -> tuple[list[Any], Any]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if as_json:
-        shared.append(structlog.processors.format_exc_info)
-        return shared, _redacting(_as_json)
     console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr is not None and sys.stderr.isatty(),
         # The default draws every local variable: slow, and some of them are secrets.
@@ -408,7 +434,7 @@ def _redacting(render: Callable[[Any, str, Any], str]) -> Callable[[Any, str, An
     return line
 
 
-def _as_json(_logger: Any, _method: str, event: Any) -> str:
+def _as_json(event: Any) -> str:
     try:
         return orjson.dumps(event, default=_shown).decode()
     except TypeError:  # such as a text that is no valid Unicode, or a number beyond 64 bits

@@ -151,19 +151,69 @@ def test_a_process_without_standard_error_logs_nothing_and_works(
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"status": 200, "path": '/v1/\u00fc"x'}, {"trace_id": "own", "at": object}]
+    "fields",
+    [
+        {},
+        {"status": 200, "path": '/v1/\u00fc"x'},
+        {"trace_id": "own", "at": object},
+        {"exc_info": True},
+        {"exc_info": False},
+    ],
 )
 def test_a_line_is_as_structlog_would_write_it(lines: Lines, fields: dict[str, Any]) -> None:
+    _have_structlog_write_json()
     token = log.trace_id_var.set("7" * 32)
     try:
-        get_logger("x").warning("It happened.", **fields)
-        log._set_up.now()
-        structlog.get_logger(component="x").warning("It happened.", **fields)
+        raise ValueError("broken on purpose")  # noqa: TRY301 - to be logged
+    except ValueError as error:
+        theirs = structlog.get_logger(component="x")
+        for more in (fields, {"exc_info": error}):
+            get_logger("x").warning("It happened.", **more)
+            theirs.warning("It happened.", **more)
+        get_logger("x").exception("It failed.", **fields)
+        theirs.exception("It failed.", **fields)
+    finally:
+        log.trace_id_var.reset(token)
+    said = [list((one | {"timestamp": ""}).items()) for one in lines()]
+    assert len(said) == 6
+    assert said[::2] == said[1::2]
+
+
+def _have_structlog_write_json() -> None:
+    processors: list[Any] = [
+        log._add_trace_id,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        lambda _logger, _method, event: log._as_json(event),
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: log._lines,
+    )
+
+
+def test_the_quick_line_of_a_component_is_as_any_other(lines: Lines) -> None:
+    token = log.trace_id_var.set("7" * 32)
+    try:
         log.JSONLines("x").info("It happened.", '"status":200', "7" * 32)
         get_logger("x").info("It happened.", status=200)
         get_logger("x").debug("It did not happen.")
     finally:
         log.trace_id_var.reset(token)
-    ours, structlogs, quick, slow = (list((one | {"timestamp": ""}).items()) for one in lines())
-    assert ours == structlogs
+    quick, slow = (list((one | {"timestamp": ""}).items()) for one in lines())
     assert quick == slow
+
+
+def test_a_line_of_a_library_is_as_ours_and_names_its_logger(lines: Lines) -> None:
+    try:
+        raise ValueError("broken on purpose")  # noqa: TRY301 - to be logged
+    except ValueError:
+        logging.getLogger("library").exception("It failed: %s.", "so", stack_info=True)
+    logging.getLogger("library").debug("It did not happen.")
+    (line,) = lines()
+    assert list(line) == ["event", "stack_info", "level", "timestamp", "exception", "logger"]
+    assert (line["event"], line["level"], line["logger"]) == ("It failed: so.", "error", "library")
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("ValueError: broken on purpose")

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -137,15 +136,9 @@ def _abort(state: ServerState) -> None:
 
 @contextmanager
 def _json_log(lines: list[dict[str, Any]]) -> Iterator[None]:
-    before = structlog.get_config()
-    log._configure_structlog("INFO", as_json=True)
-    # structlog has the method of the output already, so the lines are taken behind it.
     writer = SimpleNamespace(write=lambda line: lines.append(json.loads(line)), dropped=0)
-    try:
-        with (
-            patch.object(log._output, "_writer", writer),
-            patch.multiple(log._set_up, pending=None, as_json=True, level=logging.INFO),
-        ):
-            yield
-    finally:
-        structlog.configure(**before)
+    with (
+        patch.object(log._output, "_writer", writer),
+        patch.multiple(log._set_up, pending=None, as_json=True, level=logging.INFO),
+    ):
+        yield
