@@ -24,6 +24,8 @@ from app.generations.queue.backlog import Backlog
 from app.kit.clock import SystemClock, iso
 from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
+from app.quotas import usage
+from app.quotas.amounts import credits_text
 from app.quotas.limits import parse_limit
 from app.upstream import credentials
 from app.upstream.breaker import Condition
@@ -147,6 +149,7 @@ async def _database(settings: Settings) -> list[Check]:
             *await _safely("keys", _keys(settings, db)),
             *await _safely("audit", _audit(db)),
             *await _safely("queue", _following(settings, db)),
+            *await _safely("prices", _prices(db)),
         ]
 
 
@@ -174,6 +177,24 @@ async def _audit(db: Database) -> list[Check]:
         return [Check("audit", "bad", finding)]
     size = 0 if found.head is None else found.head.size
     return [Check("audit", "good", f"{size} entries; the newest {found.entries} and the head agree")]
+
+
+async def _prices(db: Database) -> list[Check]:
+    """Names the models that were charged less than RunComfy reported that their jobs cost."""
+    found = await db.read(usage.below_cost, now_ms=SystemClock().now_ms())
+    if not found:
+        return []
+    named = ", ".join(
+        f"{one.model_id} ({credits_text(one.charged_microcredits)} charged,"
+        f" {credits_text(one.cost_microusd)} USD reported)"
+        for one in found[:_MAX_SHOWN]
+    )
+    more = f" and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
+    finding = (
+        f"charged less than RunComfy's cost in the last {usage.COST_DAYS} days: {named}{more}; see"
+        " docs/models.md#prices and `reelgate ledger reprice`"
+    )
+    return [Check("prices", "note", finding)]
 
 
 async def _following(settings: Settings, db: Database) -> list[Check]:

@@ -5,7 +5,7 @@ Pages are read by a key, so each reads its own rows alone where the grouping is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -173,6 +173,42 @@ def total(connection: Connection, question: Question, zone: tzinfo) -> dict[str,
     source = _source(question, zone)
     row = connection.execute(select(*_sums(source).values())).one()
     return dict(zip(COUNTS, map(int, row), strict=True))
+
+
+class BelowCost(NamedTuple):
+    """A model that was charged less than its jobs cost: what it was charged, and RunComfy's own cost."""
+
+    model_id: str
+    charged_microcredits: int
+    cost_microusd: int
+
+
+COST_DAYS: Final = 7
+"""For how many days back, and today, prices are compared with what jobs cost."""
+
+
+def below_cost(connection: Connection, *, now_ms: int) -> list[BelowCost]:
+    """Returns the models whose live requests were lately charged less than their jobs cost, at $1 a credit.
+
+    What was charged is what was spent, less corrections of prices; other adjustments are of no request.
+    """
+    first = datetime.fromtimestamp(now_ms / 1000, UTC).date() - timedelta(days=COST_DAYS)
+    table = usage_counts.c
+    charged = func.sum(table.spent_microcredits - table.adjusted_microcredits)
+    cost = func.sum(table.cost_microusd)
+    query = (
+        select(table.model_id, charged, cost)
+        .where(
+            table.mode == "live",
+            table.facet == Facet.DAY,
+            table.period >= day_number(first.year, first.month, first.day),
+            table.outcome != "",
+        )
+        .group_by(table.model_id)
+        .having(cost > charged)
+        .order_by((cost - charged).desc(), table.model_id)
+    )
+    return [BelowCost(row[0], int(row[1]), int(row[2])) for row in connection.execute(query)]
 
 
 def _sums(source: Subquery) -> dict[str, ColumnElement[int]]:

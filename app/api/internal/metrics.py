@@ -22,9 +22,11 @@ from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
 from app.kit.log import buffered_bytes, dropped_lines
 from app.kit.secrets import same
+from app.quotas import usage
 from app.upstream.breaker import Condition
 
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+_PRICES_MS: Final = 300_000
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -46,6 +48,7 @@ async def get_metrics(request: Request, gateway: Open) -> Response:
     with suppress(Problem):  # without the database, this process's own numbers are still worth having
         shared = await gateway.db.read(_Shared.read)
     registry.register(_Collector(gateway, request.app.state.refusals, shared))
+    registry.register(await _Prices.read(request, gateway))
     return Response(generate_latest(registry), media_type=_TYPE)
 
 
@@ -67,6 +70,35 @@ class _Shared:
             store.unknown_by_mode(connection),
             head_of(connection),
         )
+
+
+class _Prices:
+    """The metric of models whose price is too low: read every few minutes, since it sums roll-ups."""
+
+    def __init__(self, models: int | None, at_ms: int) -> None:
+        self._models = models
+        self._at_ms = at_ms
+
+    @classmethod
+    async def read(cls, request: Request, gateway: Gateway) -> Self:
+        """Returns the number that was read last, or reads it anew."""
+        now_ms = gateway.clock.now_ms()
+        kept: Self | None = getattr(request.app.state, "prices", None)
+        if kept is None or kept._models is None or now_ms - kept._at_ms >= _PRICES_MS:  # noqa: SLF001 - its own
+            models = None
+            with suppress(Problem):  # without the database there is none
+                models = len(await gateway.db.read(usage.below_cost, now_ms=now_ms))
+            request.app.state.prices = kept = cls(models, now_ms)
+        return kept
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the metric, if the number is known."""
+        if self._models is not None:
+            yield GaugeMetricFamily(
+                "reelgate_models_below_cost",
+                f"Models that were charged less than RunComfy's cost in the last {usage.COST_DAYS} days.",
+                value=self._models,
+            )
 
 
 class _Collector:
