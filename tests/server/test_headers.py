@@ -68,7 +68,6 @@ STRANGE = {
     "Server": "uvicorn",
     "X-Powered-By": "starlette",
     "Location": "https://evil.example",
-    "Content-Disposition": "attachment",
     "X-Runcomfy-Request-Id": "an id of the upstream's",
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Credentials": "true",
