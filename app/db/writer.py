@@ -129,7 +129,7 @@ class Writer:
 
     def _lane_of(self, key: str | None) -> "_Lane":
         if key is None:
-            return min(self._lanes, key=lambda lane: len(lane.waiting))
+            return min(self._lanes, key=_Lane.load)
         return self._lanes[hash(key) % len(self._lanes)]
 
 
@@ -147,6 +147,10 @@ class _Lane:
         self._closed = False
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self.thread.start()
+
+    def load(self) -> int:
+        """Returns how much has no answer yet."""
+        return len(self.waiting) + len(self._under_way)
 
     def put(self, work: _Work) -> None:
         with self._gate:  # nothing may be put here after the end

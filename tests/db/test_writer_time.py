@@ -96,3 +96,15 @@ async def test_what_is_asked_for_after_the_end_has_not_begun() -> None:
     await writer.close()
     with pytest.raises(NotBegunError):
         await writer.run(Slow())
+
+
+async def test_what_has_no_key_goes_where_nothing_is_under_way() -> None:
+    slow = Slow()
+    writer = Writer([Somewhere(), Somewhere()])
+    running = asyncio.ensure_future(writer.run(slow))
+    assert await asyncio.to_thread(slow.begun.wait, PATIENT_S)
+    async with asyncio.timeout(PATIENT_S):
+        assert await writer.run(lambda _: "at once") == "at once"
+    slow.may_end.set()
+    assert await running == "done"
+    await writer.close()
