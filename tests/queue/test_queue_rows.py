@@ -28,6 +28,7 @@ from app.quotas.limits import Payer, Scope, parse_limit
 from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict
 from tests.rows import NOW_MS, PEPPER, PRICE, row_of
+from tests.shared import PATIENT_S
 
 pytestmark = pytest.mark.anyio
 
@@ -164,19 +165,44 @@ async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database)
     await db.write(submit, owner)
     first = await taken(db, await first_turn(db), "first")
     assert isinstance(first, Generation)
-    await db.write(_undo, "another")
+    await db.write(_undo, owner, "another")
     assert (await row_of(db, first.id)).state is State.DISPATCHING
-    await db.write(_undo, "first")
+    await db.write(_undo, owner, "first")
     assert (await row_of(db, first.id)).state is State.ACCEPTED
     second = await taken(db, await first_turn(db), "second")
     assert isinstance(second, Generation)
-    await db.write(_undo, "first")
+    await db.write(_undo, owner, "first")
     assert (await row_of(db, first.id)).state is State.DISPATCHING
     assert await waiting(db) == 0
 
 
-def _undo(connection: Connection, attempt: str) -> None:
-    dequeue.undo(attempt, connection, NOW_MS)
+def _undo(connection: Connection, owner: tuple[str, str], attempt: str) -> None:
+    dequeue.undo(owner[0], attempt, connection, NOW_MS)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_take_whose_commit_is_still_under_way_is_undone_too(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    made = await db.write(submit, owner)
+    flow = await first_turn(db)
+    took = threading.Event()
+
+    def take_slowly(connection: Connection) -> None:
+        arguments = ("live", flow, ANY, TERMS)
+        dequeue.dequeue(connection, *arguments, attempt="first", now_ms=NOW_MS, lease_until_ms=LEASE_MS)
+        took.set()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        until_s = time.monotonic() + PATIENT_S
+        while not (connection.execute(waiting).scalar_one() or undone.done() or time.monotonic() > until_s):
+            pass
+
+    undone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    taking = asyncio.create_task(db.write(take_slowly))
+    assert await asyncio.to_thread(took.wait, PATIENT_S)
+    await db.write(_undo, owner, "first")
+    undone.set_result(None)
+    await taking
+    assert (await row_of(db, made.id)).state is State.ACCEPTED
 
 
 async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) -> None:

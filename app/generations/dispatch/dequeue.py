@@ -104,8 +104,13 @@ def dequeue(
     return with_unsent_input(connection, taken)
 
 
-def undo(attempt: str, connection: Connection, now_ms: int) -> None:
-    """Undoes a dequeue whose result was never received, if it was committed: nothing was sent."""
+def undo(tenant_id: str, attempt: str, connection: Connection, now_ms: int) -> None:
+    """Undoes a dequeue whose result was never received, if it was committed: nothing was sent.
+
+    The tenant's row is locked first, as by the dequeue: one whose commit is still under way, as on a database
+    that waits for its standby, ends before.
+    """
+    account.lock_tenant(connection, tenant_id)
     row = connection.execute(
         select(generations.c.id, generations.c.version).where(
             literal_column(state_is(State.DISPATCHING)), generations.c.attempt == attempt

@@ -184,7 +184,7 @@ class DispatchLoop:
         except (Exception, asyncio.CancelledError):
             # The dequeue may have been committed without our being told: then nobody would send the
             # generation.
-            back = self.dispatcher.until_done(partial(dequeue.undo, attempt))
+            back = self.dispatcher.until_done(partial(dequeue.undo, flow.tenant_id, attempt))
             self.tasks.start(back, name="give-back")
             raise
 
