@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text, update
@@ -151,13 +152,13 @@ async def test_what_was_never_sent_is_closed_and_what_somebody_took_from_the_que
     third = await db.write(submit, owner)
     assert isinstance(await taken(db, await first_turn(db)), Generation)
     for one in (first, second, third):
-        await db.write(_close, one.id)
+        await db.write(_close, one)
     states = [(await row_of(db, one.id)).state for one in (first, second, third)]
     assert states == [State.REJECTED, State.REJECTED, State.DISPATCHING]
 
 
-def _close(connection: Connection, generation_id: str) -> None:
-    close_as_not_sent(generation_id, Outcome(Verdict.NOT_SENT, "x"), connection, NOW_MS)
+def _close(connection: Connection, one: Generation) -> None:
+    close_as_not_sent(one.tenant_id, one.id, Outcome(Verdict.NOT_SENT, "x"), connection, NOW_MS)
 
 
 async def test_a_take_of_which_nobody_heard_is_undone_and_no_other(db: Database) -> None:
@@ -180,29 +181,57 @@ def _undo(connection: Connection, owner: tuple[str, str], attempt: str) -> None:
     dequeue.undo(owner[0], attempt, connection, NOW_MS)
 
 
+class _UnderWay:
+    """A transaction that is committed only once another one waits for it, or is over."""
+
+    def __init__(self) -> None:
+        self.ran, self._over = threading.Event(), threading.Event()
+
+    def run(self, connection: Connection, function: Callable[[Connection], object]) -> None:
+        function(connection)
+        self.ran.set()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not (self._over.is_set() or connection.execute(waiting).scalar_one()):
+            pass
+
+    async def beside(
+        self, db: Database, first: Callable[[Connection], object], then: Awaitable[None]
+    ) -> None:
+        running = asyncio.create_task(db.write(self.run, first))
+        assert await asyncio.to_thread(self.ran.wait, PATIENT_S)
+        await then
+        self._over.set()
+        await running
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_a_take_whose_commit_is_still_under_way_is_undone_too(db: Database) -> None:
     owner = await db.write(add_tenant, "acme")
     made = await db.write(submit, owner)
     flow = await first_turn(db)
-    took = threading.Event()
 
-    def take_slowly(connection: Connection) -> None:
-        arguments = ("live", flow, ANY, TERMS)
-        dequeue.dequeue(connection, *arguments, attempt="first", now_ms=NOW_MS, lease_until_ms=LEASE_MS)
-        took.set()
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        until_s = time.monotonic() + PATIENT_S
-        while not (connection.execute(waiting).scalar_one() or undone.done() or time.monotonic() > until_s):
-            pass
+    def take(connection: Connection) -> None:
+        dequeue.dequeue(
+            connection, "live", flow, ANY, TERMS, attempt="first", now_ms=NOW_MS, lease_until_ms=LEASE_MS
+        )
 
-    undone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    taking = asyncio.create_task(db.write(take_slowly))
-    assert await asyncio.to_thread(took.wait, PATIENT_S)
-    await db.write(_undo, owner, "first")
-    undone.set_result(None)
-    await taking
+    await _UnderWay().beside(db, take, db.write(_undo, owner, "first"))
     assert (await row_of(db, made.id)).state is State.ACCEPTED
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_what_is_given_up_while_its_commit_is_under_way_is_closed(db: Database) -> None:
+    owner = await db.write(add_tenant, "acme")
+    made: list[Generation] = []
+
+    async def close() -> None:
+        await db.write(_close, made[0])
+
+    def add(connection: Connection) -> None:
+        made.append(submit(connection, owner, choices=ANY))
+
+    await _UnderWay().beside(db, add, close())
+    assert (await row_of(db, made[0].id)).state is State.REJECTED
 
 
 async def test_a_count_that_an_older_server_spoilt_mends_itself(db: Database) -> None:

@@ -25,6 +25,7 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
+from app.quotas.account import lock_tenant
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
 from app.upstream.outcomes import (
@@ -115,7 +116,7 @@ class Dispatcher:
         except Problem:
             return None
 
-    async def close_unsent(self, generation_id: str, *, late: bool = False) -> None:
+    async def close_unsent(self, tenant_id: str, generation_id: str, *, late: bool = False) -> None:
         """Rejects a generation that was not sent, if its row exists after all.
 
         With `late` it does so after a while, when a frozen database has completed what it had begun.
@@ -123,7 +124,7 @@ class Dispatcher:
         if late:
             await self.clock.sleep(_LATE_COMMIT_S)
         outcome = Outcome(Verdict.NOT_SENT, "not_recorded_in_time")
-        await self.until_done(partial(close_as_not_sent, generation_id, outcome))
+        await self.until_done(partial(close_as_not_sent, tenant_id, generation_id, outcome))
 
     async def until_done(self, change: Callable[[Connection, int], object]) -> None:
         """Makes a change of the database, retrying for as long as this process lives.
@@ -319,12 +320,16 @@ def reassign_credential(
     )
 
 
-def close_as_not_sent(generation_id: str, outcome: Outcome, connection: Connection, now_ms: int) -> None:
+def close_as_not_sent(
+    tenant_id: str, generation_id: str, outcome: Outcome, connection: Connection, now_ms: int
+) -> None:
     """Rejects a generation that was recorded to be sent at once and never was, and frees its Idempotency-Key.
 
     Its row is then at version 1, or at version 2 where the rescue loop made it unknown. A row that was queued
-    first has a later version and is left alone: whichever replica dequeued it sends it.
+    first has a later version and is left alone: whichever replica dequeued it sends it. The tenant's row is
+    locked first, as by the submit: one whose commit is still under way ends before.
     """
+    lock_tenant(connection, tenant_id)
     for source, version in ((State.DISPATCHING, 1), (State.UNKNOWN, 2)):
         advance(
             connection,

@@ -189,8 +189,9 @@ class Submitter:
             # The commit may have succeeded though we were never told. Nothing was sent, and the caller is
             # told so: the row must not say otherwise, nor keep the Idempotency-Key. A queued row is
             # different: any replica may send it.
-            self.tasks.start(self.dispatcher.close_unsent(intent.generation_id), name="close-unsent")
-            again = self.dispatcher.close_unsent(intent.generation_id, late=True)
+            named = intent.tenant_id, intent.generation_id
+            self.tasks.start(self.dispatcher.close_unsent(*named), name="close-unsent")
+            again = self.dispatcher.close_unsent(*named, late=True)
             self.tasks.start(again, name="close-unsent", cancel_on_drain=True)
             if intent.queueable and isinstance(error, Problem):
                 raise problems.maybe_accepted(intent.generation_id) from error
