@@ -174,4 +174,4 @@ def _end_with_parent(server: Server) -> None:
     # The parent has the other end of our standard input open for as long as it lives.
     while os.read(0, 1024):
         pass
-    server.should_exit = True
+    server.handle_exit(signal.SIGTERM, None)
