@@ -530,11 +530,10 @@ ledger_entries = Table(
     Index("ix_ledger_entries_tenant_id_id", "tenant_id", "id"),
     # Pages of a tenant's entries of one kind, or of all in turn, and the lines of a statement.
     Index("ix_ledger_entries_listed", "tenant_id", "mode", "kind", "at_ms", "id"),
-    Index(
+    PartialIndex(
         "ix_ledger_entries_about",
         "about_id",
-        sqlite_where=text("about_id IS NOT NULL"),
-        postgresql_where=text("about_id IS NOT NULL"),
+        where="about_id IS NOT NULL",
     ),
 )
 
@@ -622,15 +621,14 @@ usage_counts = Table(
     Column("cost_microusd", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # The days of one end user or client token.
-    Index(
+    PartialIndex(
         "ix_usage_counts_subject",
         "tenant_id",
         "mode",
         "facet",
         "subject",
         "period",
-        sqlite_where=text(_OF_A_SUBJECT),
-        postgresql_where=text(_OF_A_SUBJECT),
+        where=_OF_A_SUBJECT,
     ),
     # Usage of all tenants.
     Index("ix_usage_counts_period", "mode", "facet", "period"),
