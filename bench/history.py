@@ -26,12 +26,16 @@ TABLES: Final = (
     "generation_events",
     "ledger_entries",
     "refusals",
+    "usage_counts",
+    "statements",
+    "threshold_events",
 )
 _FIRST_MS: Final = 1_700_000_000_000
 _APART_MS: Final = 6000
 _TENANTS: Final = 2000  # the first of them has half of all rows
 _MODELS: Final = 4
 _TOKENS: Final = 1000  # client tokens, and as many end users; they made a quarter of all generations
+_MONTHS: Final = 24  # that are closed of each tenant
 _NETWORKS: Final = 200  # that the callers are in
 _FIRST_DAY: Final = date(2000, 1, 1)
 _INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
@@ -42,7 +46,8 @@ _OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
 class History:
     """`rows` generations, of which the last `live` are live; a fiftieth of these is being sent or unknown.
 
-    Each has two events and two ledger entries, and there are a tenth as many rows of usage.
+    Each has two events and two ledger entries, and there are a tenth as many rows of quota usage. Usage has a
+    row for each tenant and day, and one for each end user of the largest tenant and day.
     """
 
     rows: int
@@ -144,6 +149,25 @@ class History:
             "refusals": "tenant_id, minute_ms, kid, code, network, mode, count AS SELECT "
             f"{words.tenant(f'n % {_TENANTS}')}, {_FIRST_MS} + n * {10 * _APART_MS},"
             f" {words.kid(f'n % {_TENANTS}')}, 'x', '', 'live', 1 FROM {words.series(self.rows // 10)}",
+            "usage_counts": "tenant_id, mode, facet, period, subject, kid, model_id, outcome,"
+            " spent_microcredits, cost_microusd AS SELECT "
+            f"{words.tenant(f'n % {_TENANTS}')}, 'live', 'day', {words.day_number(f'n / {_TENANTS}')}, '',"
+            f" {words.kid(f'n % {_TENANTS}')}, {words.join('a/', f'n % {_MODELS}')}, 'completed', 250000,"
+            f" 250000 FROM {words.series(self._days * _TENANTS)} UNION ALL SELECT "
+            f"{words.tenant('0')}, 'live', 'end_user', {words.day_number(f'n / {_TOKENS}')},"
+            f" {words.join('user-', f'n % {_TOKENS}')}, {words.kid('0')}, 'a/0', 'completed', 250000, 250000"
+            f" FROM {words.series(self._days * _TOKENS)}",
+            "statements": "tenant_id, mode, month, time_zone, from_ms, until_ms, earlier_id, last_id,"
+            " entries, opening_microcredits, held_microcredits, refunded_microcredits, added_microcredits,"
+            " adjusted_microcredits, closing_microcredits, csv_sha256, closed_at_ms AS SELECT "
+            f"{words.tenant(f'n % {_TENANTS}')}, 'live',"
+            f" substr({words.day(f'n / {_TENANTS} * 31')}, 1, 7), 'UTC', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
+            f" '', 0 FROM {words.series(_MONTHS * _TENANTS)}",
+            "threshold_events": 'tenant_id, mode, kid, model_id, end_user, metric, "window", percent, amount,'
+            " used, at_ms, number AS SELECT "
+            f"{words.tenant(f'n % {_TENANTS}')}, 'live', '', '', '', 'credits-day',"
+            f" {words.day(f'n / {_TENANTS}')}, 50, 1, 1, {made}, 1000000000 + n"
+            f" FROM {words.series(self._days * _TENANTS)}",
             "quota_usage": "tenant_id, mode, kid, model_id, period, held_generations, spent_generations,"
             " held_microcredits, spent_microcredits, added_microcredits AS SELECT "
             f"{words.tenant(f'n % {_TENANTS}')}, 'live', '',"
@@ -200,6 +224,10 @@ class _Words:
 
     def kid(self, number: str) -> str:
         return f"'kid0' || {self.hex(number)}"
+
+    def day_number(self, number: str) -> str:
+        """Returns a day as roll-ups have it: 20000101."""
+        return f"CAST(replace({self.day(number)}, '-', '') AS bigint)"
 
     def day(self, number: str) -> str:
         if self.sqlite:

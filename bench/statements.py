@@ -6,6 +6,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, timedelta
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -18,8 +19,11 @@ from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
 from app.generations.search import Filters, search
 from app.generations.store import Generation
-from app.quotas import account, ledger
+from app.quotas import account, entries, ledger, statements, usage
 from app.quotas.account import Owner
+from app.quotas.entries import Span
+from app.quotas.ledger import Kind
+from app.quotas.usage import Group, Question, Step
 
 HOUR_MS: Final = 3_600_000
 _LISTED = "ix_generations_listed"
@@ -27,7 +31,13 @@ _BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
 _PLACE: Final = re.compile(r"\$(\d+)")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
-_SMALL: Final = ("due", "ANY_subquery", "step")  # subqueries of a statement, which its LIMIT keeps small
+_SMALL: Final = (
+    "due",
+    "ANY_subquery",
+    "step",
+    "of_kind",
+    "of_kinds",
+)  # subqueries of a statement, which its LIMIT keeps small
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 
@@ -102,6 +112,31 @@ def _search(index: str, wanted: Callable[[Draw], dict[str, Any]]) -> Statement:
 
 def _day(draw: Draw, **wanted: Any) -> refusals.Filters:
     return refusals.Filters(from_ms=draw.created_at_ms - 24 * HOUR_MS, before_ms=draw.created_at_ms, **wanted)
+
+
+def _usage(connection: Connection, draw: Draw, *groups: Group, of_all: bool = False, **only: str) -> Any:
+    """Reads the usage of the month of the drawn day."""
+    day = date.fromisoformat(draw.day)
+    question = Question(
+        tenant_id=None if of_all else draw.tenant,
+        mode="live",
+        first=day.replace(day=1),
+        last=(day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1),
+        by=Step.DAY,
+        groups=groups,
+        only={Group(name): value for name, value in only.items()},
+    )
+    return usage.rows(connection, question, UTC, after=None, limit=1001)
+
+
+def _month(draw: Draw) -> Span:
+    """Returns the entries of a statement of the month before the drawn generation."""
+    return Span(
+        from_ms=draw.created_at_ms - 30 * 24 * HOUR_MS,
+        until_ms=draw.created_at_ms,
+        earlier_id=2**50,
+        last_id=2**50,
+    )
 
 
 def _number(connection: Connection, draw: Draw) -> Any:
@@ -282,6 +317,64 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda c, d: ledger.entries(c, generation_id=d.generation, limit=5),
         "uq_ledger_entries_",
         sorts=True,  # two rows
+    ),
+    "entries.page, newest first": Statement(
+        lambda c, d: entries.page(c, d.owner, span=Span(), newest_first=True, limit=21),
+        "ix_ledger_entries_listed",
+        sorts=True,  # a page of each kind
+    ),
+    "entries.page of one kind before a place": Statement(
+        lambda c, d: entries.page(
+            c,
+            d.owner,
+            span=Span(),
+            kinds={Kind.HOLD},
+            after=(d.created_at_ms, 1),
+            newest_first=True,
+            limit=21,
+        ),
+        "ix_ledger_entries_listed",
+        sorts=True,  # as above
+    ),
+    "entries.page of a statement": Statement(
+        lambda c, d: entries.page(c, d.owner, span=_month(d), limit=101),
+        "ix_ledger_entries_listed",
+        sorts=True,  # as above
+    ),
+    "entries.of_request": Statement(
+        lambda c, d: entries.of_request(c, d.owner, d.generation),
+        "uq_ledger_entries_",
+        sorts=True,  # few rows
+    ),
+    "statements.find": Statement(lambda c, d: statements.find(c, d.owner, d.day[:7]), "pk_statements"),
+    "statements.listed": Statement(lambda c, d: statements.listed(c, d.owner, limit=21), "pk_statements"),
+    "usage of a tenant's month": Statement(
+        lambda c, d: _usage(c, d, Group.MODEL),
+        "pk_usage_counts",
+        sorts=True,  # the rows of one month
+    ),
+    "usage of an end user's month": Statement(
+        lambda c, d: _usage(c, d, end_user=d.end_user),
+        "ix_usage_counts_subject",
+        sorts=True,  # as above
+    ),
+    "usage of the month of all tenants": Statement(
+        lambda c, d: _usage(c, d, Group.MODEL, of_all=True),
+        "ix_usage_counts_period",
+        sorts=True,  # as above
+    ),
+    "usage.below_cost": Statement(
+        lambda c, d: usage.below_cost(c, now_ms=d.now_ms),
+        "ix_usage_counts_period",
+        sorts=True,  # the rows of a week
+    ),
+    "events.thresholds": Statement(
+        lambda c, _: events.thresholds(c, limit=101), "ix_threshold_events_at_ms", sorts=True
+    ),
+    "events.thresholds of a tenant": Statement(
+        lambda c, d: events.thresholds(c, tenant_id=d.tenant, before=(d.now_ms, 1, "", ""), limit=101),
+        "ix_threshold_events_of_tenant",
+        sorts=True,  # those of one moment
     ),
     "keys.find": Statement(lambda c, d: keys.find(c, d.kid), "pk_api_keys"),
     "keys.of_tenant": Statement(

@@ -82,8 +82,8 @@ def page(
         if after is not None:
             place, there = tuple_(*columns), tuple_(*after)
             query = query.where(place < there if newest_first else place > there)
-        parts.append(select(query.order_by(*order).limit(limit).subquery()))
-    found = union_all(*parts).subquery()
+        parts.append(select(query.order_by(*order).limit(limit).subquery("of_kind")))
+    found = union_all(*parts).subquery("of_kinds")
     query = (
         select(
             ledger_entries,
@@ -113,6 +113,13 @@ def pages(connection: Connection, owner: Owner, span: Span) -> Iterator[list[Lin
 
 def of_request(connection: Connection, owner: Owner, request_id: str) -> list[Line]:
     """Returns the entries of one request, the oldest first; those that correct its price are among them."""
+    # Two searches, each of which one index fits: for an `or` of both SQLite reads all entries of the tenant.
+    ids = union_all(
+        *(
+            select(ledger_entries.c.id).where(column == request_id)
+            for column in (ledger_entries.c.generation_id, ledger_entries.c.about_id)
+        )
+    )
     query = (
         select(
             ledger_entries,
@@ -123,7 +130,7 @@ def of_request(connection: Connection, owner: Owner, request_id: str) -> list[Li
         )
         .select_from(ledger_entries.join(generations, generations.c.id == _ABOUT))
         .where(
-            (ledger_entries.c.generation_id == request_id) | (ledger_entries.c.about_id == request_id),
+            ledger_entries.c.id.in_(ids),
             ledger_entries.c.tenant_id == owner.tenant_id,
             ledger_entries.c.mode == owner.mode,
         )

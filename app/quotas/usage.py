@@ -250,6 +250,8 @@ def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sig
         query = query.where(table.tenant_id == question.tenant_id)
     for group, value in question.only.items():
         query = query.where(table[_COLUMNS[group]] == value)
+        if group in _FACETS:
+            query = query.where(table.subject != literal_column("''"))  # as the index of subjects says
     return query
 
 
