@@ -142,7 +142,7 @@ def _cost_usd(generation: Generation) -> float | None:
     """
     match generation.charge:
         case Charge.SETTLED:
-            return (generation.price_microcredits or 0) / MICROCREDITS
+            return generation.charged_microcredits / MICROCREDITS
         case Charge.REFUNDED:
             return 0.0
         case _:
@@ -177,6 +177,9 @@ class RequestSummary(Submitted):
     token_id: Annotated[str | None, keywords("The client token that made it, if any.")]
     end_user: Annotated[str | None, keywords("The end user for whom that token was made.")]
     price_microcredits: int | None
+    repriced_microcredits: Annotated[
+        int | None, keywords("What it costs since its price was corrected; null: it was not corrected.")
+    ]
     output_seconds: Annotated[int, keywords("The seconds of output that it ordered, as limits count them.")]
     charge: Annotated[
         Charge | None,
@@ -199,6 +202,7 @@ def summary(generation: Generation, base_url: str) -> RequestSummary:
         "token_id": generation.token_id,
         "end_user": generation.end_user,
         "price_microcredits": generation.price_microcredits,
+        "repriced_microcredits": generation.repriced_microcredits,
         "output_seconds": generation.output_seconds,
         "charge": generation.charge,
         "created_at": iso(generation.created_at_ms),

@@ -60,6 +60,9 @@ async def test_a_wrong_price_is_corrected_once_in_every_balance_and_named_in_the
     assert again.corrections == []
     of_one = (await world.get(f"/v1/ledger?request_id={charged}"))["entries"]
     assert (of_one[0]["kind"], of_one[0]["microcredits"]) == ("adjustment", PRICE - 100_000)
+    record = await world.get(f"/v1/requests/{charged}")
+    assert (record["price_microcredits"], record["repriced_microcredits"]) == (PRICE, 100_000)
+    assert (await world.get(f"/v1/requests/{charged}/result?include_cost=true"))["cost"] == 0.1
     limits = {one["policy"]: one for one in (await world.get("/v1/quota"))["limits"]}
     for policy in ("tenant-credits-total", "key-credits-total"):
         assert limits[policy]["spent"] == 100_000, policy

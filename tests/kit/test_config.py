@@ -19,6 +19,9 @@ def settings(**values: Any) -> Settings:
     ("values", "word"),
     [
         ({"drain_s": 5}, "drain_s"),
+        ({"thresholds": "50,101"}, "whole number from 1 to 100"),
+        ({"thresholds": "50, 8.5"}, "whole number from 1 to 100"),
+        ({"hourly_usage_days": 0}, "greater than or equal to 1"),
         ({"submit_deadline_s": 10}, "less than or equal to 9"),
         ({"unknown_refund_after_s": "inf"}, "ten years"),
         ({"missing_grace_s": "nan"}, "nan|ten years|greater"),

@@ -28,6 +28,9 @@ class AdminRequest(TypedDict):
     upstream_request_id: Annotated[str | None, keywords("RunComfy's id of its job.")]
     idempotency_key: str | None
     price_microcredits: int | None
+    repriced_microcredits: Annotated[
+        int | None, keywords("What it costs since its price was corrected; null: it was not corrected.")
+    ]
     price_version: str | None
     output_seconds: int
     settles_in: Annotated[list[str] | None, keywords("The states in which its price is spent.")]
@@ -85,6 +88,7 @@ def request(one: Generation, tenant: str) -> AdminRequest:
         "upstream_request_id": one.upstream_request_id,
         "idempotency_key": one.idempotency_key,
         "price_microcredits": one.price_microcredits,
+        "repriced_microcredits": one.repriced_microcredits,
         "price_version": one.price_version,
         "output_seconds": one.output_seconds,
         "settles_in": None if one.settles_in is None else one.settles_in.split(","),
