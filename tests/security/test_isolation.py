@@ -45,7 +45,7 @@ TENANT_WIDE = {
     "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
-    *("get_usage", "list_ledger", "list_statements"),  # in tests/quotas/test_usage.py
+    *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
 }
 """Operations of a key without an id in their path; a test below for each."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}
