@@ -17,7 +17,7 @@ from app.admin.audit_log import verify
 from app.db import revision
 from tests.admin.books import engine_of
 
-BEFORE = "0018"
+BEFORE = "0015"
 _COLUMNS = "at_ms, actor_kind, actor_name, action, subject_kind, subject_id, before, after, reason"
 ROWS: list[dict[str, Any]] = [
     {"action": "tenant.create", "before": None, "after": '{"name":"Größe \\u0000"}', "reason": None},
@@ -41,7 +41,7 @@ def engine(database_url: str, tmp_path: Path) -> Iterator[Engine]:
 
 def _move(engine: Engine, to: str) -> None:
     with engine.begin() as connection:
-        move = command.upgrade if to == "0019" else command.downgrade
+        move = command.upgrade if to == "0016" else command.downgrade
         move(revision.alembic_config(connection), to)
 
 
@@ -59,7 +59,7 @@ def test_what_was_written_before_is_chained_and_comes_back(engine: Engine) -> No
             statement = f"INSERT INTO audit_entries ({_COLUMNS}) VALUES ({places})"  # noqa: S608 - constants
             connection.execute(text(statement), {**same, **row})
         older = _older(connection)
-    _move(engine, "0019")
+    _move(engine, "0016")
     with engine.begin() as connection:
         change = Change(
             action="a.b", subject_kind="c", subject_id="d", tenant_id=None, before=None, after={"e": 1}
@@ -93,7 +93,7 @@ def test_what_was_written_before_is_chained_and_comes_back(engine: Engine) -> No
 
 
 def test_an_empty_log_becomes_an_empty_chain(engine: Engine) -> None:
-    _move(engine, "0019")
+    _move(engine, "0016")
     with engine.connect() as connection:
         found = verify(connection)
     assert (found.first_break, found.entries, found.head and found.head.size) == (None, 0, 0)

@@ -7,7 +7,7 @@ Codes of errors are not filled in for older rows: these are found by their state
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
+revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None

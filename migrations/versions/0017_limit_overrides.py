@@ -6,8 +6,8 @@ Rolling: servers of the previous version do not read the table, and decide by th
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
-down_revision = "0019"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
