@@ -21,7 +21,7 @@ K ?=
 N ?= 3
 # Where compiled files are not kept, every process that a test starts compiles the whole application again.
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST = $(BIN)/python -m pytest --forks $(N) $(if $(K),-k '$(K)') $(T)
+PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
 
 QUICK := not (postgresql or process or browser or campaign or deep)
 quick: check     ## Checks, then the tests that need only this process: make quick T=tests/following K=cancel

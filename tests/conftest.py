@@ -28,8 +28,6 @@ from tests.processes import Commands
 from tests.sandbox.harness import TOKEN, ManualClock, Running, running
 from tests.shared import patience, shared_work, thrift
 
-pytest_plugins = ["tests.forks"]
-
 TEMPLATE = "reelgate_template"
 
 # These databases live for one test: nothing has to survive the machine, and nobody tidies them.

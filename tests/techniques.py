@@ -32,7 +32,6 @@ _PROCESS_FILES: Final = {
     "cli/test_private_files",
     "cli/test_start",
     "console/test_example",
-    "contract/test_forks",
     "contract/test_generated_clients",
     "gateway/test_kill",
     "gateway/test_worker",

@@ -20,7 +20,7 @@ from app.kit import log, redaction
 from app.kit.redaction import Redactor
 
 KID = "abcdefABCDEF"
-SECRET = "51kPXYRbgOyqzF2J1q7uUQvpmcbY0gHfwlQMkeF"
+SECRET = "51kPXYRbgOyqzF2J1q7uUQvpmcbY0gHfwlQMkeF"  # one for all of xdist's processes, which compare names
 
 
 @pytest.mark.parametrize("mode", ["live", "test", "client"])
