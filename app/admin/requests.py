@@ -175,7 +175,7 @@ async def resolve(
     if unknown.state is not State.UNKNOWN:
         raise Problem(NOT_UNKNOWN, f"request {request_id} is {unknown.state}, not unknown.")
     if upstream_request_id is None:
-        return await audit.write(gateway, actor, reason, _close, gateway, request_id, charged is True)
+        return await audit.write(gateway, actor, reason, _close, gateway, request_id, charged=charged is True)
     pool = cast("GatewayWithPool", gateway).pool
     await _check_that_runcomfy_knows(pool, unknown.credential, upstream_request_id)
     try:
@@ -206,7 +206,8 @@ def _close(
     connection: Connection,
     gateway: AdminGateway,
     request_id: str,
-    charged: bool,  # noqa: FBT001 - positional
+    *,
+    charged: bool,
 ) -> tuple[ListedRequest, Change]:
     words = "charged" if charged else "did not charge"
     changes = {

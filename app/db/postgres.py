@@ -144,6 +144,7 @@ class Kept:
         with suppress(Exception):  # it may end by itself meanwhile
             connection = self._connection
             if connection is not None:
+                # An open connection has one of the driver; where it has just ended, `suppress` holds.
                 descriptor = connection.connection.driver_connection.pgconn.socket  # type: ignore[union-attr]
                 with socket.socket(fileno=os.dup(descriptor)) as other:
                     other.shutdown(socket.SHUT_RDWR)

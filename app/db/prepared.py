@@ -150,6 +150,7 @@ def _compile(statement: Executable, dialect: Dialect) -> _Compiled:
     # Positions instead of names: then parameters are a tuple, in both drivers.
     make: Any = type(dialect)
     positional = make(paramstyle="numeric_dollar" if dialect.name == "postgresql" else "qmark")
+    # Every statement can be compiled, which the type of what can be executed does not say.
     compiled: Any = statement.compile(dialect=positional)  # type: ignore[attr-defined]
     names: tuple[str, ...] = tuple(compiled.positiontup or ())
     constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
