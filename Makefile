@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev quick test test-all test-deep test-at check check-js lint format types imports install install-dev lock openapi docs bench clean
+.PHONY: help run dev quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -24,8 +24,9 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
 
 QUICK := not (postgresql or process or browser or campaign or deep)
+# The dearest tenth of these tests takes more than half of their time: it is left out where no part is named.
 quick: check     ## Checks, then the tests that need only this process: make quick T=tests/following K=cancel
-	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)'
+	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)$(if $(T)$(K),, and not costly)'
 
 test: check      ## Checks, then every guarantee once, on SQLite and PostgreSQL
 	@$(PYTEST) -m 'not deep'
@@ -43,6 +44,9 @@ test-at: install-dev  ## The tests of `make quick` on another day: make test-at 
 	@$(CC) -shared -fPIC -O2 -o $(VENV)/moved_clock.so tests/moved_clock.c -ldl
 	@MOVED_CLOCK_S=$$(( $$(date -u -d '$(AT)' +%s) - $$(date +%s) )) LD_PRELOAD=$(CURDIR)/$(VENV)/moved_clock.so \
 		$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)'
+
+costs: install-dev  ## Measure anew which tests are too costly for `make quick` (tests/costly.txt)
+	@$(BIN)/python -m tests.costs
 
 check: install-dev  ## Linter, formatter, types, imports: side by side
 	@$(MAKE) --no-print-directory -j4 lint format types imports

@@ -15,11 +15,14 @@ from typing import Final
 import pytest
 from _pytest.mark.expression import Expression
 
+from tests import costs
+
 MARKERS: Final = {
     "postgresql": "needs a PostgreSQL server",
     "process": "starts the reelgate command, or another Python, as a process of its own",
     "browser": "drives a real browser",
     "campaign": "a long search or a crowd: a fault at every event, random histories, a thousand callers",
+    "costly": "takes long (see `make costs`): `make quick` runs it only where a part is named",
     "deep": "only `make test-all` runs it: another test of `make test` holds the same guarantee",
 }
 
@@ -148,10 +151,15 @@ def mark(items: Iterable[pytest.Item]) -> None:
     """Give every test the markers of its techniques."""
     tests = list(items)
     copied = {_function(item) for item in tests if "sqlite" in _values(item)}
+    costly = costs.known()
     surplus = _surplus([item for item in tests if _name(item) in _PRODUCTS])
     for item in tests:
         found = _techniques(item, has_copy=_function(item) in copied)
-        for name in sorted(found | ({"deep"} if item.nodeid in surplus else set())):
+        if item.nodeid in surplus:
+            found.add("deep")
+        if costs.function(item.nodeid) in costly:
+            found.add("costly")
+        for name in sorted(found):
             item.add_marker(name)
 
 

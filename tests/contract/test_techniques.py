@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import techniques
+from tests import costs, techniques
 
 TESTS = Path(__file__).parents[1]
 CAMPAIGN, PROCESS = TESTS / "quotas" / "test_budget.py", TESTS / "gateway" / "test_kill.py"
@@ -58,6 +58,15 @@ def test_every_test_that_is_named_exists() -> None:
         techniques._OF_THE_PLAYGROUND,
     ]
     assert [test for tests in named for test in tests if test not in there] == []
+
+
+def test_every_costly_test_exists() -> None:
+    def is_there(file: str, name: str) -> bool:
+        path = TESTS / file
+        return path.exists() and f"def {name}(" in path.read_text("utf-8")
+
+    parts = [one.split("::") for one in costs.known()]
+    assert [one for one in parts if not is_there(one[0], one[-1])] == []
 
 
 def test_of_all_combinations_each_value_is_kept_and_few_of_them_twice() -> None:

@@ -1,0 +1,67 @@
+"""Which tests take long: writes `costly.txt`, which `make quick` leaves to the longer runs.
+
+    make costs
+
+runs the tests of `make quick` once, one after the other, and measures each by this process's processor
+time, so that other work on the machine counts little. A test function is costly if one of its tests takes
+more than 80 ms, or all of its parameters together more than a second: a tenth of the tests, and more than
+half of the time.
+"""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+COSTLY: Final = Path(__file__).parent / "costly.txt"
+_ONE_S: Final = 0.08
+_TOGETHER_S: Final = 1.0
+_QUICK: Final = "not (postgresql or process or browser or campaign or deep)"
+
+
+class Costs:
+    """A plugin of pytest that adds up what each test function takes."""
+
+    def __init__(self) -> None:
+        self.taken: defaultdict[str, list[float]] = defaultdict(list)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        began = time.process_time()
+        try:
+            return (yield)
+        finally:
+            self.taken[function(item.nodeid)].append(time.process_time() - began)
+
+    def costly(self) -> list[str]:
+        """The ids of the functions that take long."""
+        return sorted(
+            one for one, each in self.taken.items() if max(each) > _ONE_S or sum(each) > _TOGETHER_S
+        )
+
+
+def function(nodeid: str) -> str:
+    """A test's id without its parameters and the folder that all tests are in."""
+    return nodeid.partition("[")[0].removeprefix("tests/")
+
+
+def known() -> frozenset[str]:
+    """What was costly when it was last measured."""
+    return frozenset(COSTLY.read_text("utf-8").split())
+
+
+def main() -> int:
+    costs = Costs()
+    chosen = ["-q", "-p", "no:schemathesis", "-p", "no:xdist", "--hypothesis-profile=dev", "-m", _QUICK]
+    failed = pytest.main(chosen, plugins=[costs])
+    if not failed:
+        COSTLY.write_text("".join(f"{one}\n" for one in costs.costly()), "utf-8")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
