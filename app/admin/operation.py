@@ -3,7 +3,8 @@
 An operation names the function that it calls, and what HTTP needs beside: method, path, scope, and the
 document of its result. Its parameters are those of the function: one that stands in the path is taken from
 there, the others from the query (GET) or from the JSON body. A parameter that is a dataclass is sent as its
-fields. So there is one description for the server, the contract and the commands.
+fields; one of bytes is a file, which is the body, and then the others are in the query. So there is one
+description for the server, the contract and the commands.
 """
 
 import inspect
@@ -35,15 +36,23 @@ class Parameter(NamedTuple):
     name: str
     form: Any
     default: Any
-    place: Literal["path", "query", "body"]
+    place: Literal["path", "query", "body", "file"]
 
 
 class Sent(NamedTuple):
-    """A call as it is sent: its path with the query's members, and its JSON body (None: no body)."""
+    """A call as it is sent: its path with the query's members, and its JSON body or file (None: neither)."""
 
     path: str
     query: list[tuple[str, str]]
     body: dict[str, Any] | None
+    file: bytes | None = None
+
+
+class Upload(NamedTuple):
+    """The media type of an operation's body where that is a file, and the most bytes that it may have."""
+
+    media_type: str
+    max_bytes: int
 
 
 class Form(NamedTuple):
@@ -61,7 +70,8 @@ class Operation(Generic[D]):
     of the function's result, whose shape is `shape`. `current` reads, and locks, what a change is of, and
     returns its document: an edit is refused where the document has another tag than the caller read.
     `reveals` is the member of the answer that is a secret: it is shown once, and is never stored. `forms` are
-    what the parameter `format` can ask for in place of the document, by their names.
+    what the parameter `format` can ask for in place of the document, by their names. With `upload` the body
+    is a file, which is read and not kept: the operation changes nothing.
     """
 
     name: str
@@ -79,11 +89,12 @@ class Operation(Generic[D]):
     current: Callable[[AdminGateway, Connection, Mapping[str, Any]], Mapping[str, Any]] | None = None
     reveals: str | None = None
     forms: Mapping[str, Form] = field(default_factory=dict)
+    upload: Upload | None = None
 
     @property
     def changes(self) -> bool:
         """Whether it is a change: it needs an actor, a reason and an Idempotency-Key."""
-        return self.method != "GET"
+        return self.method != "GET" and self.upload is None
 
     @property
     def edits(self) -> bool:
@@ -124,13 +135,15 @@ class Operation(Generic[D]):
     def _parameter(self, name: str, form: Any, default: Any) -> Parameter:
         if f"{{{name}}}" in self.path:
             return Parameter(name, str, ..., "path")
+        if form is bytes:
+            return Parameter(name, bytes, ..., "file")
         return Parameter(name, _listed(form), default, "body" if self.changes else "query")
 
     @cached_property
     def model(self) -> type[BaseModel]:
         """What checks the members of the body or of the query."""
         members: dict[str, Any] = {
-            one.name: (one.form, one.default) for one in self.parameters if one.place != "path"
+            one.name: (one.form, one.default) for one in self.parameters if one.place in {"query", "body"}
         }
         config = ConfigDict(extra="forbid", strict=self.changes)
         return create_model(self.name, __config__=config, **members)
@@ -157,8 +170,11 @@ class Operation(Generic[D]):
                 values |= {one.name: getattr(value, one.name) for one in fields(value)}
             else:
                 values[name] = value
-        path, query, body = self.path, [], {}
+        path, query, body, file = self.path, [], {}, None
         for one in self.parameters:
+            if one.place == "file":
+                file = values[one.name]
+                continue
             value = _plain(values.get(one.name))
             if one.place == "path":
                 path = path.replace(f"{{{one.name}}}", quote(str(value), safe=""))
@@ -167,7 +183,7 @@ class Operation(Generic[D]):
             elif one.place == "query" and value is not None:
                 several = value if isinstance(value, list) else [value]
                 query += [(one.name, _word(each)) for each in several]
-        return Sent(path, query, body if self.changes else None)
+        return Sent(path, query, body if self.changes else None, file)
 
 
 def _listed(form: Any) -> Any:

@@ -39,12 +39,19 @@ async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
             disconnected.
 
     """
-
-    async def too_large(_size: int) -> None:
-        raise _too_large(f"A body may have at most {cap_bytes:,} bytes.")
-
     _check_type(request)
-    return _object_in(await _read(request, cap_bytes, too_large))
+    return _object_in(await _read_up_to(request, cap_bytes))
+
+
+async def read_file(request: Request, media_type: str, *, cap_bytes: int) -> bytes:
+    """Returns the file in the body, of this media type and in UTF-8.
+
+    Raises:
+        Problem: UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE; HTTP_ERROR where the caller disconnected.
+
+    """
+    _check_type(request, media_type)
+    return await _read_up_to(request, cap_bytes)
 
 
 @asynccontextmanager
@@ -108,17 +115,27 @@ def _object_in(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _check_type(request: Request) -> None:
-    content_type = request.headers.get("content-type", "application/json").lower()
+def _check_type(request: Request, wanted: str = "application/json") -> None:
+    content_type = request.headers.get("content-type", wanted).lower()
     media_type, _, parameters = (part.strip() for part in content_type.partition(";"))
-    if media_type != "application/json":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not application/json.")
+    if media_type != wanted:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not {wanted}.")
     charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
     if charset is not None and charset[1] not in {"utf-8", "utf8"}:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; JSON must be in UTF-8.")
+        noun = "JSON" if wanted == "application/json" else "the file"
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; {noun} must be in UTF-8."
+        )
     coding = request.headers.get("content-encoding", "identity")
     if coding.strip().lower() != "identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
+
+
+async def _read_up_to(request: Request, cap_bytes: int) -> bytes:
+    async def too_large(_size: int) -> None:
+        raise _too_large(f"A body may have at most {cap_bytes:,} bytes.")
+
+    return await _read(request, cap_bytes, too_large)
 
 
 async def _read(

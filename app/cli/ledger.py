@@ -2,20 +2,17 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from app.admin import reconcile
 from app.admin.accounts import AccountName
 from app.admin.operations import ledger
-from app.admin.reconcile import RULES, Reconciliation
 from app.admin.reprice import Prices
-from app.admin.session import AdminSession
 from app.cli.options import Key, Model, OneTenant, Reason, Tenant, Test
-from app.cli.session import call, call_list, with_admin
+from app.cli.session import call, call_list, plain_errors
 from app.cli.tables import AsJson, print_json, print_limits, print_table, say, say_if_not_prepaid
-from app.documents.admin.ledger import EnteredEntry, ListedEntry
+from app.documents.admin.ledger import EnteredEntry, ListedEntry, Reconciliation
 from app.quotas.amounts import credits_text
 from app.quotas.metrics import Metric
 
@@ -203,51 +200,38 @@ def reconcile_bill(
     as_json: AsJson = False,
 ) -> None:
     """Compare RunComfy's bill with the ledger; exit with 1 if they differ."""
-
-    async def work(gateway: AdminSession) -> Reconciliation:
-        with bill.open(encoding="utf-8-sig", newline="") as file:
-            return await reconcile.compare(
-                gateway,
-                file,
-                first_day=since.date(),
-                last_day=until.date(),
-                id_column=id_column,
-                cost_column=cost_column,
-            )
-
-    found = with_admin(work)
+    with plain_errors():
+        content = bill.read_bytes()
+    found = call(
+        ledger.RECONCILE,
+        bill=content,
+        first_day=since.date(),
+        last_day=until.date(),
+        id_column=id_column,
+        cost_column=cost_column,
+    )
     if as_json:
-        print_json(_reconciliation_document(found))
+        print_json(found)
     else:
-        for one in found.differences:
-            say(f"{one.rule}: {one.subject}: {one.detail}")
-        say(
-            f"{found.lines} lines, {found.billed_usd} USD; {found.matched} of them for requests of this"
-            " gateway, for which"
-            f" {credits_text(found.charged_microcredits)} credits were charged,"
-            f" {credits_text(found.refunded_microcredits)} refunded and"
-            f" {credits_text(found.held_microcredits)} are still held."
-        )
-        for rule in sorted({one.rule for one in found.differences}):
-            count = sum(one.rule == rule for one in found.differences)
-            say(f"{rule} ({count}): {RULES[rule]}.")
-        if not found.differences:
-            say("The bill and the ledger agree.")
-    if found.differences:
+        _say_reconciled(found)
+    if found["rules"]:
         raise typer.Exit(1)
 
 
-def _finding_document(one: reconcile.Difference) -> dict[str, Any]:
-    return {"rule": one.rule, "subject": one.subject, "detail": one.detail}
-
-
-def _reconciliation_document(found: Reconciliation) -> dict[str, Any]:
-    return {
-        "lines": found.lines,
-        "billed_usd": str(found.billed_usd),
-        "matched": found.matched,
-        "charged_microcredits": found.charged_microcredits,
-        "refunded_microcredits": found.refunded_microcredits,
-        "held_microcredits": found.held_microcredits,
-        "differences": [_finding_document(one) for one in found.differences],
-    }
+def _say_reconciled(found: Reconciliation) -> None:
+    for each in found["differences"]:
+        say(f"{each['rule']}: {each['subject']}: {each['detail']}")
+    count = sum(one["count"] for one in found["rules"])
+    if count > len(found["differences"]):
+        say(f"These are {len(found['differences'])} of {count} differences.")
+    say(
+        f"{found['lines']} lines, {found['billed_usd']} USD; {found['matched']} of them for requests of this"
+        " gateway, for which"
+        f" {credits_text(found['charged_microcredits'])} credits were charged,"
+        f" {credits_text(found['refunded_microcredits'])} refunded and"
+        f" {credits_text(found['held_microcredits'])} are still held."
+    )
+    for one in found["rules"]:
+        say(f"{one['rule']} ({one['count']}): {one['meaning']}.")
+    if not found["rules"]:
+        say("The bill and the ledger agree.")

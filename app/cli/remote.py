@@ -58,6 +58,8 @@ class Remote:
             headers["Idempotency-Key"] = str(uuid.uuid4())
         if operation.edits:
             headers["If-Match"] = "*"  # as on the server: the last one who sets it wins
+        if operation.upload is not None:
+            headers["Content-Type"] = operation.upload.media_type
         import httpx2  # noqa: PLC0415 - commands on the server do without it
 
         with httpx2.Client(timeout=_TIMEOUT_S) as client:
@@ -66,6 +68,7 @@ class Remote:
                 self.url + sent.path,
                 params=tuple(sent.query),
                 json=sent.body,
+                content=sent.file,
                 headers=headers,
             )
             return self._document(_answer(client, request))

@@ -20,6 +20,7 @@ CONTRACT = Contract(build("0", "http://gateway.test"))
 # What stands for each parameter that an operation cannot do without.
 VALUES: Mapping[str, Any] = {
     "amount": "1",
+    "bill": b"request_id,cost\n",
     "first_day": "2026-11-01",
     "kid": "nobodyskid00",
     "last_day": "2026-11-30",
@@ -86,8 +87,15 @@ class Counter:
             headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
         if operation.edits and if_match is not None:
             headers["If-Match"] = if_match
+        if operation.upload is not None:
+            headers["Content-Type"] = operation.upload.media_type
         answer = await self.world.client.request(
-            operation.method, sent.path, params=tuple(sent.query), json=sent.body, headers=headers
+            operation.method,
+            sent.path,
+            params=tuple(sent.query),
+            json=sent.body,
+            content=sent.file,
+            headers=headers,
         )
         keep_promises(answer)
         published = CONTRACT.document["paths"][operation.path][operation.method.lower()]["responses"]

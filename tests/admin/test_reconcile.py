@@ -278,7 +278,7 @@ class TestReadBill:
             ("request_id\tcost\na\t1\n", "Fields are separated by commas."),
             (
                 "request_id,cost\na\n",
-                "line 2 of the bill has no cost in plain US dollars, such as 0.25: None",
+                "line 2 of the bill has no cost in plain US dollars, such as 0.25: ''",
             ),
             ("cost,request_id\n1\n", "line 2 of the bill has no id"),
             ("request_id,cost\na,1\n ,1\n", "line 3 of the bill has no id"),

@@ -3,19 +3,27 @@
 from typing import Any, Final
 
 from app.admin import ledger as cases
-from app.admin import reprice, verify
+from app.admin import reconcile, reprice, verify
 from app.admin.ledger import Entered
-from app.admin.operation import Operation
+from app.admin.operation import Operation, Upload
 from app.admin.paging import Page
 from app.admin.reprice import Repriced
 from app.admin.session import AdminGateway
 from app.admin.verify import Report
 from app.documents.admin import limits
-from app.documents.admin.ledger import EnteredEntry, EntryPage, Repricing, VerifiedLedger, listed_entry
+from app.documents.admin.ledger import (
+    EnteredEntry,
+    EntryPage,
+    Reconciliation,
+    Repricing,
+    VerifiedLedger,
+    listed_entry,
+)
 from app.documents.limits import limit
 from app.errors import (
     API_KEY_NOT_FOUND,
     INVALID_ACCOUNT,
+    INVALID_BILL,
     INVALID_LEDGER_ENTRY,
     INVALID_REPRICING,
     MODEL_NOT_FOUND,
@@ -85,6 +93,24 @@ def _repriced(_gateway: AdminGateway, found: Repriced) -> Repricing:
     }
 
 
+def _reconciled(_gateway: AdminGateway, found: reconcile.Reconciliation) -> Reconciliation:
+    return {
+        "lines": found.lines,
+        "billed_usd": str(found.billed_usd),
+        "matched": found.matched,
+        "charged_microcredits": found.charged_microcredits,
+        "refunded_microcredits": found.refunded_microcredits,
+        "held_microcredits": found.held_microcredits,
+        "rules": [
+            {"rule": rule, "count": count, "meaning": reconcile.RULES[rule]}
+            for rule, count in sorted(found.counts.items())
+        ],
+        "differences": [
+            {"rule": one.rule, "subject": one.subject, "detail": one.detail} for one in found.differences
+        ],
+    }
+
+
 LIST: Final = Operation(
     name="list_ledger_entries",
     command="ledger list",
@@ -151,5 +177,20 @@ REPRICE: Final = Operation(
     shape=Repricing,
     faults=(INVALID_REPRICING, MODEL_NOT_FOUND),
 )
+RECONCILE: Final = Operation(
+    name="reconcile_bill",
+    command="ledger reconcile",
+    method="POST",
+    path="/admin/v1/ledger/reconciliation",
+    scope="read",
+    tag="ledger",
+    text="The body is the bill: a CSV file with a header. Nothing is changed, and the bill is not kept. A"
+    " larger bill can be compared in parts, with the days of each.",
+    function=reconcile.compare,
+    document=_reconciled,
+    shape=Reconciliation,
+    faults=(INVALID_BILL,),
+    upload=Upload("text/csv", reconcile.MAX_BILL_BYTES),
+)
 
-OPERATIONS: Final[tuple[Operation[Any], ...]] = (LIST, TOP_UP, ADJUST, VERIFY, REPRICE)
+OPERATIONS: Final[tuple[Operation[Any], ...]] = (LIST, TOP_UP, ADJUST, VERIFY, REPRICE, RECONCILE)

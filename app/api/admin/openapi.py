@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from app.admin.operation import Operation
+from app.admin.operation import Operation, Upload
 from app.admin.operations.every import OPERATIONS
 from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
 from app.api.openapi import body_of, header, refusals
@@ -72,8 +72,10 @@ PARAMETERS: Final = {
     "address": "An address or a network of callers, as it was kept: `203.0.113.7`, `203.0.113.0/24`.",
     "amount": "Credits, such as `12.5`, with up to six decimals.",
     "by": "How long each period is.",
+    "bill": "RunComfy's bill, which is the body.",
     "charged": "Whether RunComfy charged for it: its price is spent (true) or given back (false).",
     "code": "Only this error of the catalogue, such as `quota_exceeded`.",
+    "cost_column": "The name of the column with the cost in US dollars.",
     "created_after": "Only from this moment on.",
     "created_before": "Only before this moment.",
     "cursor": "The `next_cursor` of the page before.",
@@ -87,6 +89,7 @@ PARAMETERS: Final = {
     "kid": "The key's public identifier, which is not the key.",
     "last_day": "The last day, which is included; without it, today.",
     "lifetime_ms": "In how many milliseconds the key expires; null: never.",
+    "id_column": "The name of the column with RunComfy's request id.",
     "limit": "The maximum number of entries on a page.",
     "outcome": "Only `submitted`, the state that ended it, or `refused`.",
     "override": "Such as `credits-day=50` (in credits), `submits-minute=60/10` or `in-flight=none`.",
@@ -180,6 +183,8 @@ def build(version: str, base_url: str) -> dict[str, Any]:
 def faults_of(operation: Operation[Any]) -> tuple[Fault, ...]:
     """Returns every error that the operation can be answered with."""
     faults = _KEY + (_CHANGE if operation.changes else ()) + operation.faults
+    if operation.upload is not None:
+        faults += (BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
     if operation.compares:
         faults += (PRECONDITION_FAILED,)
     return faults + ((PRECONDITION_REQUIRED,) if operation.edits else ())
@@ -202,6 +207,8 @@ def _operation(one: Operation[Any]) -> dict[str, Any]:
         described["parameters"] = parameters
     if one.changes:
         described["requestBody"] = body_of(_schema(one.model))
+    elif one.upload is not None:
+        described["requestBody"] = _file_body(one.upload)
     described["responses"] = {str(one.status): success} | refusals(tuple(dict.fromkeys(faults_of(one))))
     if one.tagged:
         tag = {
@@ -217,6 +224,11 @@ def _operation(one: Operation[Any]) -> dict[str, Any]:
     return described
 
 
+def _file_body(upload: Upload) -> dict[str, Any]:
+    text = f"A file in UTF-8, of at most {upload.max_bytes:,} bytes."
+    return {"required": True, "description": text, "content": {upload.media_type: {"schema": _FILE}}}
+
+
 def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
     schema = _schema(one.model)["properties"] if not one.changes else {}
     parameters: list[dict[str, Any]] = [
@@ -228,7 +240,7 @@ def _parameters(one: Operation[Any]) -> list[dict[str, Any]]:
             "schema": {"type": "string"} if each.place == "path" else _without_null(schema[each.name]),
         }
         for each in one.parameters
-        if each.place != "body"
+        if each.place in {"path", "query"}
     ]
     if one.forms:
         text = "The media type of the answer; without it, `Accept` decides."

@@ -20,7 +20,7 @@ from app.admin.calls import Call, fingerprint_of, perform, tag_of
 from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
 from app.api.admin.openapi import build
-from app.api.bodies import json_response, read_object, tags_of
+from app.api.bodies import json_response, read_file, read_object, tags_of
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
 from app.api.problems import ADMIN_KID, PRESENTED_KID
 from app.api.query import Takes, faults_in, problem_of
@@ -77,6 +77,7 @@ async def _answer(request: Request) -> Response:
     if operation.changes:
         return await _change(request, gateway, key, operation, of_path)
     members, form = _query(request, operation)
+    members |= await _uploaded(request, operation)
     result = await operation.function(gateway, **operation.arguments(members, of_path=of_path))
     if form is not None:
         return await _file(request, form, operation.forms[form], operation.forms[form].write(gateway, result))
@@ -169,6 +170,19 @@ def _accepted(request: Request, operation: Operation[Any]) -> str | None:
     accepted = request.headers.get("accept", "").lower()
     types = {name: form.media_type.partition(";")[0] for name, form in operation.forms.items()}
     return next((name for name, media_type in types.items() if media_type in accepted), None)
+
+
+async def _uploaded(request: Request, operation: Operation[Any]) -> dict[str, bytes]:
+    """Returns the file in the body by its parameter's name; nothing where the operation takes none.
+
+    Raises:
+        Problem: UNSUPPORTED_MEDIA_TYPE, BODY_TOO_LARGE.
+
+    """
+    if (upload := operation.upload) is None:
+        return {}
+    (name,) = (one.name for one in operation.parameters if one.place == "file")
+    return {name: await read_file(request, upload.media_type, cap_bytes=upload.max_bytes)}
 
 
 async def _file(request: Request, name: str, form: Form, parts: AsyncIterator[bytes]) -> Response:

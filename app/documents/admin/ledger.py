@@ -101,3 +101,32 @@ class Repricing(TypedDict):
     corrections: list[RepricingOfRequest]
     change_microcredits: Annotated[int, keywords("What all balances together gain; below 0 where they lose.")]
     has_more: Annotated[bool, keywords("Whether there are more: one call corrects 5,000 at most.")]
+
+
+class BillDifference(TypedDict):
+    """A difference of RunComfy's bill and the ledger."""
+
+    rule: str
+    subject: Annotated[str, keywords("The request's id, or RunComfy's where no request has it.")]
+    detail: str
+
+
+class BillRule(TypedDict):
+    """How often one kind of difference was found, and what it means."""
+
+    rule: str
+    count: int
+    meaning: str
+
+
+class Reconciliation(TypedDict):
+    """A bill beside the ledger; without differences they agree."""
+
+    lines: int
+    billed_usd: Annotated[str, keywords("The sum of the bill, in US dollars.")]
+    matched: Annotated[int, keywords("How many lines are for live requests of this gateway.")]
+    charged_microcredits: Annotated[int, keywords("What was charged for these, and so on.")]
+    refunded_microcredits: int
+    held_microcredits: int
+    rules: Annotated[list[BillRule], keywords("All differences, counted.")]
+    differences: Annotated[list[BillDifference], keywords("The differences, 10,000 at most.")]

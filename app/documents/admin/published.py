@@ -27,9 +27,12 @@ from app.documents.admin.keys import (
     RotatedAPIKey,
 )
 from app.documents.admin.ledger import (
+    BillDifference,
+    BillRule,
     EnteredEntry,
     EntryPage,
     ListedEntry,
+    Reconciliation,
     Repricing,
     RepricingOfRequest,
     VerifiedLedger,
@@ -116,6 +119,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     VerifiedLedger,
     RepricingOfRequest,
     Repricing,
+    BillDifference,
+    BillRule,
+    Reconciliation,
     OperatorUsageSums,
     OperatorUsageRow,
     OperatorUsage,
