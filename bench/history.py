@@ -6,7 +6,7 @@ Everything follows from a row's number, so that any row can be addressed without
 # ruff: noqa: S608 - its statements are made of its own constants
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -38,8 +38,8 @@ _TOKENS: Final = 1000  # client tokens, and as many end users; they made a quart
 _MONTHS: Final = 24  # that are closed of each tenant
 _NETWORKS: Final = 200  # that the callers are in
 _FIRST_DAY: Final = date(2000, 1, 1)
-_INPUT: Final = '{"prompt":"' + "a harbour at dawn, the boats rock gently, " * 4 + '"}'
-_OUTPUT: Final = '{"video":"https://example.com/' + "harbour" * 12 + '.mp4"}'
+_INPUT: Final = '{"prompt":"a harbour at dawn"}'
+_OUTPUT: Final = '{"video":"https://example.com/harbour.mp4"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,13 @@ class History:
     """`rows` generations, of which the last `live` are live; a fiftieth of these is being sent or unknown.
 
     Each has two events and two ledger entries, and there are a tenth as many rows of quota usage. Usage has a
-    row for each tenant and day, and one for each end user of the largest tenant and day.
+    row for each tenant and day, and one for each end user of the largest tenant and day, of `days` at least.
+    The older half of the generations has another version of prices than the newer one.
     """
 
     rows: int
     live: int
+    days: int = 10
 
     @property
     def now_ms(self) -> int:
@@ -80,10 +82,12 @@ class History:
             day=(_FIRST_DAY + timedelta(days=chance.randrange(self._days))).isoformat(),
         )
 
-    def fill(self, connection: Connection) -> Iterator[str]:
+    def fill(self, connection: Connection, tables: Collection[str] = TABLES) -> Iterator[str]:
         """Inserts everything, one table at a time; yields each table's name before it is filled."""
         sqlite = connection.dialect.name == "sqlite"
         for table, select in self._selects(_Words(sqlite)).items():
+            if table not in tables:
+                continue
             yield table
             columns, _, rows = select.partition(" AS SELECT ")
             connection.execute(text(f"INSERT INTO {table} ({columns}) SELECT {rows}"))
@@ -127,7 +131,8 @@ class History:
             " next_poll_at_ms, quota_day, settles_in, charge, error_code, caller_address, token_id, end_user"
             " AS SELECT "
             f"{words.id('n')}, {tenant}, {kid}, {kid}, 'live', {words.join('a/', f'n % {_MODELS}')},"
-            f" '{_INPUT}', 250000, '1', {state}, 2, {words.join('c', 'n % 2')},"
+            f" '{_INPUT}', 250000, CASE WHEN n < {self.rows // 2} THEN '0' ELSE '1' END,"
+            f" {state}, 2, {words.join('c', 'n % 2')},"
             f" CASE WHEN n < {self._odd_from} THEN {words.join('upstream-of-it-', words.hex('n'))} END,"
             f" CASE WHEN n < {self._live_from} AND n % 20 > 0 THEN '{_OUTPUT}' END,"
             f" CASE WHEN n % 4 = 1 THEN {words.join('key-', words.hex('n'))} END,"
@@ -186,7 +191,7 @@ class History:
 
     @property
     def _days(self) -> int:
-        return max(10, self.rows // 10 // (_TENANTS * (_MODELS + 1)))
+        return max(self.days, self.rows // 10 // (_TENANTS * (_MODELS + 1)))
 
 
 def _id(number: int) -> str:

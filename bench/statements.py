@@ -208,13 +208,37 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda d: {"tenant_id": d.tenant, "mode": "live", "end_user": d.end_user, "model_id": "none"},
     ),
     "search for what is unknown": _search(
-        "ix_generations_unknown_changed_at_ms", lambda _: {"state": State.UNKNOWN}
+        "ix_generations_by_state or ix_generations_unknown_changed_at_ms",
+        lambda _: {"state": State.UNKNOWN},
     ),
+    "search by a state": _search("ix_generations_by_state", lambda _: {"state": State.FAILED}),
+    "search by a state and a model": _search(
+        "ix_generations_by_state", lambda _: {"state": State.FAILED, "model_id": "none"}
+    ),
+    "search for what is completed": _search("pk_generations", lambda _: {"state": State.COMPLETED}),
+    "search by a model": _search("ix_generations_by_model_id", lambda d: {"model_id": d.model}),
+    "search by a model that is rare": _search("ix_generations_by_model_id", lambda _: {"model_id": "none"}),
+    "search by a price version": _search("ix_generations_by_price_version", lambda _: {"price_version": "1"}),
+    "search by a price version that was in use earlier": _search(
+        "ix_generations_by_price_version", lambda _: {"price_version": "0"}
+    ),
+    "search by a price version that is rare": _search(
+        "ix_generations_by_price_version", lambda _: {"price_version": "none"}
+    ),
+    "search by an end user": _search("ix_generations_by_end_user", lambda d: {"end_user": d.end_user}),
+    "search by an address alone": _search(
+        "ix_generations_by_caller_address", lambda d: {"address": d.address}
+    ),
+    "search by an error that is common": _search(
+        "ix_generations_by_error_code", lambda _: {"error_code": "x"}
+    ),
+    "search by a request": _search("pk_generations", lambda d: {"request_id": d.generation}),
+    "search without a filter": _search("pk_generations", lambda _: {}),
     "search in a time": _search(
         "pk_generations",
-        lambda d: {"model_id": "none", "from_ms": d.created_at_ms, "before_ms": d.created_at_ms + HOUR_MS},
+        lambda d: {"from_ms": d.created_at_ms, "before_ms": d.created_at_ms + HOUR_MS},
     ),
-    "search by a rare state": _search("pk_generations", lambda _: {"state": State.LOST}),
+    "search by a rare state": _search("ix_generations_by_state", lambda _: {"state": State.LOST}),
     "refusals.ranked of a tenant": Statement(
         lambda c, d: refusals.ranked(c, _day(d, tenant_id=d.tenant), limit=20), "pk_refusals", sorts=True
     ),
@@ -385,7 +409,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
 
 def plan_of(connection: Connection, name: str, draw: Draw, *, generic: bool = False) -> str:
     """Returns the plan of a statement; `generic`: the one that PostgreSQL makes without its parameters."""
-    statement, parameters = _captured(connection, name, draw)
+    statement, parameters = captured(connection, name, draw)[STATEMENTS[name].which]
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     elif not generic:
@@ -397,7 +421,8 @@ def plan_of(connection: Connection, name: str, draw: Draw, *, generic: bool = Fa
     return "\n".join(" ".join(str(value) for value in row) for row in rows)
 
 
-def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
+def captured(connection: Connection, name: str, draw: Draw) -> list[tuple[str, Any]]:
+    """Returns what a statement's function runs: SQL and parameters of each statement."""
     statements: list[tuple[str, Any]] = []
 
     def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
@@ -420,7 +445,7 @@ def _captured(connection: Connection, name: str, draw: Draw) -> tuple[str, Any]:
             STATEMENTS[name].run(connection, draw)
     finally:
         event.remove(connection, "before_cursor_execute", keep)
-    return statements[STATEMENTS[name].which]
+    return statements
 
 
 def faults_of(plan: str, name: str, dialect: str) -> list[str]:

@@ -8,20 +8,26 @@ It returns what it found, and where to go on.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from sqlalchemy import ColumnElement, Connection, literal_column, select, tuple_
 
 from app.auth.callers import forms_of
 from app.auth.keys import Mode
-from app.db.states import state_is
-from app.db.tables import HAS_CALLER_ADDRESS, HAS_ERROR_CODE, generations
+from app.db.tables import (
+    HAS_CALLER_ADDRESS,
+    HAS_END_USER,
+    HAS_ERROR_CODE,
+    IS_NOT_COMPLETED,
+    generations,
+)
 from app.generations.lifecycle import State
 from app.generations.store import Generation, generation_of
 from app.kit.ids import first_of, is_id, moment_of
 from app.kit.text import is_storable
 
 STEP: Final = 5000
+_FIRST_ID, _LAST_ID = "", "g"  # below and above every id, in every collation: digits and letters to `f`
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _ROW: Final = generations.c
 _COLUMN_OF: Final = {
@@ -73,34 +79,36 @@ class _Index:
     """An index of generations: the filters whose columns it begins with, and the condition of its rows.
 
     `of_mode`: the mode comes with the tenant or the job. `by_creation`: its rows are ordered by
-    `created_at_ms` and id, else by id alone, which is the same order. `is_small`: there are few, in no order.
+    `created_at_ms` and id, else by id alone, which is the same order. `is_one`: it finds one row.
     """
 
     filters: tuple[str, ...] = ()
     condition: str = ""
     of_mode: bool = False
     by_creation: bool = False
-    is_small: bool = False
+    is_one: bool = False
 
 
 def _of_tenant(name: str, condition: str = "") -> _Index:
     return _Index(("tenant_id", name), condition, of_mode=True, by_creation=True)
 
 
-# The second condition is always true: it tells SQLite which index has the few rows of the first.
-_UNKNOWN: Final = _Index(("state",), f"{state_is(State.UNKNOWN)} AND changed_at_ms > 0", is_small=True)
+_STATE: Final = _Index(("state",), IS_NOT_COMPLETED)
 _INDEXES: Final = (
-    _Index(("request_id",)),
-    _Index(("upstream_request_id",), of_mode=True, is_small=True),
+    _Index(("request_id",), is_one=True),
+    _Index(("upstream_request_id",), of_mode=True, is_one=True),
     _of_tenant("token_id", "token_id IS NOT NULL"),
     _Index(("kid",)),
-    _of_tenant("end_user", "end_user IS NOT NULL"),
+    _of_tenant("end_user", HAS_END_USER),
+    _Index(("end_user",), HAS_END_USER),
     _Index(("address",), HAS_CALLER_ADDRESS),
     _Index(("error_code",), HAS_ERROR_CODE),
     _of_tenant("state"),
     _of_tenant("model_id"),
     _Index(("tenant_id",), of_mode=True, by_creation=True),
-    _UNKNOWN,
+    _STATE,
+    _Index(("model_id",)),
+    _Index(("price_version",)),
     _Index(),
 )
 """All that a search may begin with, the one that narrows most first; the last is the primary key."""
@@ -116,11 +124,11 @@ def search(connection: Connection, wanted: Filters, *, before: str | None = None
     values |= {} if wanted.address is None else {"address": forms_of(wanted.address)}
     applied = {*index.filters, *(("mode",) if index.of_mode else ())}
     rest = {_COLUMN_OF[name]: value for name, value in values.items() if name not in applied}
-    within = _within(index, wanted, before)
+    within = _within(wanted, before)
     ids: list[str] = []
     edge = ""  # the newest of the ids at which a range was left: all ranges are searched to there
-    for where in _ranges(index, values):
-        found, left_at = _searched(connection, index, [*where, *within], rest, limit)
+    for where in _ranges(index, values, within):
+        found, left_at = _searched(connection, index, where, rest, limit)
         ids += found
         edge = max(edge, left_at or "")
     shown = sorted((one for one in ids if one >= edge), reverse=True)
@@ -132,44 +140,51 @@ def search(connection: Connection, wanted: Filters, *, before: str | None = None
 
 def _fits(index: _Index, values: Mapping[str, Any]) -> bool:
     return all(name in values for name in index.filters) and (
-        index is not _UNKNOWN or values["state"] is State.UNKNOWN
+        index is not _STATE or values["state"] is not State.COMPLETED
     )
 
 
-def _ranges(index: _Index, values: Mapping[str, Any]) -> list[_Conditions]:
+class _Within(NamedTuple):
+    """The times that are wanted, and the place to go on, as bounds: from `low` on, and before `high`."""
+
+    low: str
+    high: str
+
+    def by_creation(self) -> _Conditions:
+        place = tuple_(_ROW.created_at_ms, _ROW.id)
+        found: list[ColumnElement[Any]] = []
+        if self.low != _FIRST_ID:
+            found.append(_ROW.created_at_ms >= moment_of(self.low))
+        if self.high != _LAST_ID:
+            found.append(place < tuple_(moment_of(self.high), self.high))
+        return found
+
+
+def _within(wanted: Filters, before: str | None) -> _Within:
+    low = _FIRST_ID if wanted.from_ms is None else first_of(wanted.from_ms)
+    highs = [_LAST_ID if wanted.before_ms is None else first_of(wanted.before_ms)]
+    return _Within(low, min([*highs, *([] if before is None else [before])]))
+
+
+def _ranges(index: _Index, values: Mapping[str, Any], within: _Within) -> list[_Conditions]:
     """Returns the conditions of each range of the index that has to be searched: of each mode and address."""
     modes = [values["mode"]] if "mode" in values else _MODES
-    choices = {name: [values[name]] for name in index.filters if index is not _UNKNOWN}
+    choices = {name: [values[name]] for name in index.filters}
     choices |= {"mode": list(modes)} if index.of_mode else {}
     choices |= {"address": list(values["address"])} if "address" in index.filters else {}
     condition: _Conditions = [literal_column(index.condition)] if index.condition else []
     columns = [_ROW[_COLUMN_OF[name]] for name in choices]
+    if index.by_creation or index.is_one:
+        bounds = within.by_creation()
+        return [
+            [*condition, *bounds, *(column == value for column, value in zip(columns, chosen, strict=True))]
+            for chosen in product(*choices.values())
+        ]
+    place = tuple_(*columns, _ROW.id)
     return [
-        [*condition, *(column == value for column, value in zip(columns, chosen, strict=True))]
+        [*condition, place >= tuple_(*chosen, within.low), place < tuple_(*chosen, within.high)]
         for chosen in product(*choices.values())
     ]
-
-
-def _within(index: _Index, wanted: Filters, before: str | None) -> _Conditions:
-    """Returns the conditions that the times and the place to go on make, in the columns of the index."""
-    found: list[ColumnElement[Any]] = []
-    if wanted.from_ms is not None:
-        found.append(
-            _ROW.created_at_ms >= wanted.from_ms if index.by_creation else _ROW.id >= first_of(wanted.from_ms)
-        )
-    if wanted.before_ms is not None:
-        found.append(
-            _ROW.created_at_ms < wanted.before_ms
-            if index.by_creation
-            else _ROW.id < first_of(wanted.before_ms)
-        )
-    if before is not None:
-        found.append(
-            tuple_(_ROW.created_at_ms, _ROW.id) < tuple_(moment_of(before), before)
-            if index.by_creation
-            else _ROW.id < before
-        )
-    return found
 
 
 def _searched(
@@ -178,16 +193,16 @@ def _searched(
     """Returns the newest ids in a range, and the id at which it was left; None where that was its end."""
     columns = [_ROW.id, *(_ROW[name] for name in rest)]
     rows = select(*columns).where(*where)
-    if index.is_small:
+    if index.is_one:
         ids = sorted(connection.scalars(rows.where(*_met(_ROW, rest)).limit(STEP)), reverse=True)
         return ids[:limit], ids[limit - 1] if len(ids) > limit else None
-    order = [_ROW.created_at_ms.desc()] if index.by_creation else []
-    rows = rows.order_by(*order, _ROW.id.desc())
+    first = [_ROW.created_at_ms] if index.by_creation else [_ROW[_COLUMN_OF[name]] for name in index.filters]
+    rows = rows.order_by(*(column.desc() for column in first), _ROW.id.desc())
     if not rest:
         ids = list(connection.scalars(rows.limit(limit + 1)))
         return ids[:limit], ids[limit - 1] if len(ids) > limit else None
-    step = rows.add_columns(_ROW.created_at_ms).limit(STEP).subquery("step")
-    order = [step.c.created_at_ms.desc()] if index.by_creation else []
+    step = rows.add_columns(*first).limit(STEP).subquery("step")
+    order = [step.c[column.name].desc() for column in first]
     met = select(step.c.id).where(*_met(step.c, rest)).order_by(*order, step.c.id.desc()).limit(limit + 1)
     ids = list(connection.scalars(met))
     if len(ids) > limit:

@@ -84,6 +84,8 @@ async def test_a_rare_request_is_found_in_steps_of_a_bounded_number_of_rows_and_
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, _, _ = await db.write(fill)
+    for state in (State.IN_PROGRESS, State.COMPLETED):
+        await db.write(advance, ids[5], state, reason="x", now_ms=NOW_MS + 99)
     monkeypatch.setattr(searching, "STEP", 4)
     seen: list[str] = []
 
@@ -94,7 +96,7 @@ async def test_a_rare_request_is_found_in_steps_of_a_bounded_number_of_rows_and_
         seen.clear()
         event.listen(connection, "before_cursor_execute", note)
         try:
-            wanted = Filters(state=State.IN_QUEUE, price_version="1")
+            wanted = Filters(state=State.COMPLETED, price_version="1")
             return search(connection, wanted, before=before, limit=5), len(seen)
         finally:
             event.remove(connection, "before_cursor_execute", note)
