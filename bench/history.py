@@ -27,6 +27,7 @@ TABLES: Final = (
     "ledger_entries",
     "refusals",
     "usage_counts",
+    "usage_days",
     "statements",
     "threshold_events",
 )
@@ -162,6 +163,12 @@ class History:
             f"{words.tenant('0')}, 'live', 'end_user', {words.day_number(f'n / {_TOKENS}')},"
             f" {words.join('user-', f'n % {_TOKENS}')}, {words.kid('0')}, 'a/0', 'completed', 250000, 250000"
             f" FROM {words.series(self._days * _TOKENS)}",
+            "usage_days": "mode, period, model_id, outcome, held_generations, held_microcredits,"
+            " spent_generations, spent_microcredits, refunded_generations, refunded_microcredits,"
+            " refused_calls, ended_generations, added_microcredits, adjusted_microcredits, cost_microusd"
+            " AS SELECT mode, period, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
+            " sum(cost_microusd) FROM usage_counts WHERE facet = 'day'"
+            " GROUP BY mode, period, model_id, outcome",
             "statements": "tenant_id, mode, month, time_zone, from_ms, until_ms, earlier_id, last_id,"
             " entries, opening_microcredits, held_microcredits, refunded_microcredits, added_microcredits,"
             " adjusted_microcredits, closing_microcredits, csv_sha256, closed_at_ms AS SELECT "

@@ -37,7 +37,9 @@ _SMALL: Final = (
     "step",
     "of_kind",
     "of_kinds",
-)  # subqueries of a statement, which its LIMIT keeps small
+    "source",
+    "usage_days",
+)  # subqueries of a statement, which stay small, and a table with few rows for each day
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 
@@ -114,7 +116,9 @@ def _day(draw: Draw, **wanted: Any) -> refusals.Filters:
     return refusals.Filters(from_ms=draw.created_at_ms - 24 * HOUR_MS, before_ms=draw.created_at_ms, **wanted)
 
 
-def _usage(connection: Connection, draw: Draw, *groups: Group, of_all: bool = False, **only: str) -> Any:
+def _usage(
+    connection: Connection, draw: Draw, *groups: Group, of_all: bool = False, by: Step = Step.DAY, **only: str
+) -> Any:
     """Reads the usage of the month of the drawn day."""
     day = date.fromisoformat(draw.day)
     question = Question(
@@ -122,9 +126,10 @@ def _usage(connection: Connection, draw: Draw, *groups: Group, of_all: bool = Fa
         mode="live",
         first=day.replace(day=1),
         last=(day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1),
-        by=Step.DAY,
+        by=by,
         groups=groups,
         only={Group(name): value for name, value in only.items()},
+        summed_until=20991231 if of_all else 0,
     )
     return usage.rows(connection, question, UTC, after=None, limit=1001)
 
@@ -384,7 +389,12 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "usage of the month of all tenants": Statement(
         lambda c, d: _usage(c, d, Group.MODEL, of_all=True),
-        "ix_usage_counts_period",
+        "pk_usage_days or usage_days",
+        sorts=True,  # as above
+    ),
+    "usage of the month of all tenants, by tenant": Statement(
+        lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH),
+        "ix_usage_counts_period or pk_usage_counts",
         sorts=True,  # as above
     ),
     "usage.below_cost": Statement(

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
-from app.db.tables import tenants, usage_counts
+from app.db.tables import tenants, usage_counts, usage_days
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
 from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, microusd
+from app.quotas.usage_days import summed_until
 
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
@@ -102,6 +103,31 @@ def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
         ]
         if wrong:
             yield " ".join(str(part) or "*" for part in place), "; ".join(wrong)
+    yield from _wrong_days(connection)
+
+
+def _wrong_days(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yields the days of all tenants together that are not the sums of the tenants' own."""
+    key = ("mode", "period", "model_id", "outcome")
+
+    def sums(query: Select[Any]) -> dict[tuple[Any, ...], list[int]]:
+        return {tuple(row[:4]): [int(one) for one in row[4:]] for row in connection.execute(query)}
+
+    own = usage_counts.c
+    columns = [own[name] for name in key]
+    should = sums(
+        select(*columns, *(func.sum(own[name]) for name in _COMPARED))
+        .where(own.facet == Facet.DAY, own.period <= summed_until(connection), own.outcome != REFUSED)
+        .group_by(*columns)
+    )
+    kept = sums(
+        select(*(usage_days.c[name] for name in (*key, *_COMPARED))).where(
+            usage_days.c.period <= summed_until(connection), usage_days.c.outcome != REFUSED
+        )
+    )
+    for place in sorted(should.keys() | kept.keys()):
+        if should.get(place) != kept.get(place):
+            yield " ".join(["* of all tenants", *map(str, place)]), "is not the sum of the tenants' days"
 
 
 @dataclass(frozen=True, slots=True)

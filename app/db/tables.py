@@ -650,6 +650,25 @@ usage_counts = Table(
     Index("ix_usage_counts_period", "mode", "facet", "period"),
 )
 
+# The days of all tenants together, summed from `usage_counts` once they are over (`app.quotas.usage_days`).
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("mode", String(4), primary_key=True),
+    Column("period", BigInteger, primary_key=True, autoincrement=False),
+    Column("model_id", String(200), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in (
+            *("held_generations", "held_microcredits", "spent_generations", "spent_microcredits"),
+            *("refunded_generations", "refunded_microcredits", "refused_calls", "ended_generations"),
+            *("added_microcredits", "adjusted_microcredits", "cost_microusd"),
+        )
+    ),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
 # The inputs of queueable generations that hold files by value, until they are sent. In `generations` every
 # input is abridged, since its rows are read often, and kept for ever.
 unsent_inputs = Table(

@@ -2,7 +2,7 @@
 
 Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
 generation is. What is kept of who submitted a generation, and how many calls were refused, have retention
-periods of their own, and so has usage by the hour.
+periods of their own, and so has usage by the hour. The days of all tenants together are summed here too.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from app.auth import client_tokens, refusals
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
-from app.quotas import rollups
+from app.quotas import rollups, usage_days
 
 _BATCH = 200
 _STEP = 1000  # rows that one transaction looks at for callers, most of which have one
@@ -44,11 +44,13 @@ class Retention:
     async def run_once(self) -> int:
         """Erases the outputs and callers that are due.
 
-        Removes the tokens, the counts of refusals, and the hours of usage that are due. Returns the number of
-        all these.
+        Removes the tokens, the counts of refusals, and the hours of usage that are due, and sums days of
+        usage. Returns the number of what is gone.
         """
         gone = await self._outputs() + await self._callers() + await self._tokens()
-        return gone + await self._refusals() + await self._hours()
+        gone += await self._refusals()
+        await self._sum_days()
+        return gone + await self._hours()
 
     async def _refusals(self) -> int:
         removed, count = 0, 1
@@ -86,6 +88,11 @@ class Retention:
             count = await self.db.write(rollups.forget_hours, before_ms=before_ms, limit=_BATCH)
             removed += count
         return removed
+
+    async def _sum_days(self) -> None:
+        """Sums the days of all tenants that are due: hours are removed, and days summed up."""
+        while await self.db.write(usage_days.sum_next, now_ms=self.clock.now_ms()):
+            pass
 
     async def _tokens(self) -> int:
         """Removes old client tokens that made no generation, and returns their number.

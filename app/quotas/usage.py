@@ -4,7 +4,7 @@ Pages are read by a key, so each reads its own rows alone where the grouping is 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -23,9 +23,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from app.db.tables import tenants, usage_counts
+from app.db.tables import tenants, usage_counts, usage_days
 from app.quotas.account import zone_of
 from app.quotas.rollups import COUNTS, Facet, day_number
+from app.quotas.usage_days import summed_until
 
 
 class Step(StrEnum):
@@ -66,7 +67,8 @@ class Question:
     """Which usage is asked for.
 
     The days are of the tenants' time zones, the last one included; `tenant_id` is None for all tenants.
-    `only` are values that groups must have. `by` and `facet` are such that the roll-ups have them.
+    `only` are values that groups must have. `by` and `facet` are such that the roll-ups have them. Up to the
+    day `summed_until` the days of all tenants together are kept; 0: none are.
     """
 
     tenant_id: str | None
@@ -76,6 +78,16 @@ class Question:
     by: Step
     groups: tuple[Group, ...] = ()
     only: Mapping[Group, str] = field(default_factory=dict)
+    summed_until: int = 0
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether the days of all tenants together have the answer, as far as they are kept."""
+        return (
+            self.tenant_id is None
+            and self.facet is Facet.DAY
+            and {*self.groups, *self.only} <= {Group.MODEL, Group.OUTCOME}
+        )
 
     @property
     def facet(self) -> Facet:
@@ -131,6 +143,8 @@ def answer(
     connection: Connection, question: Question, zone: Zone, *, after: Key | None, limit: int
 ) -> Answer:
     """Returns a page of the answer to a question; see `rows`."""
+    if question.is_of_all:
+        question = replace(question, summed_until=summed_until(connection))
     found = rows(connection, question, zone.zone, after=after, limit=limit + 1)
     return Answer(
         question=question,
@@ -226,16 +240,40 @@ def _source(question: Question, zone: tzinfo) -> Subquery:
     Grouped by end user or token, what belongs to none is what the days have beyond the rows of the subjects.
     """
     facet = question.facet
+    if question.is_of_all and question.summed_until:
+        return union_all(_of_all(question), _selected(question, zone, facet, facet, 1)).subquery("source")
     own = _selected(question, zone, facet, facet, 1)
     if facet not in _FACETS.values() or any(group in _FACETS for group in question.only):
-        return own.subquery()
+        return own.subquery("source")
     days = _selected(question, zone, Facet.DAY, facet, 1)
-    return union_all(own, days, _selected(question, zone, facet, facet, -1)).subquery()
+    return union_all(own, days, _selected(question, zone, facet, facet, -1)).subquery("source")
+
+
+def _of_all(question: Question) -> Select[Any]:
+    table = usage_days.c
+    none: ColumnElement[str] = literal_column("''")
+    first, last = _bounds(question, UTC)
+    query = select(
+        none.label("tenant_id"),
+        table.period,
+        none.label("subject"),
+        none.label("kid"),
+        table.model_id,
+        table.outcome,
+        *(table[name] for name in COUNTS),
+    ).where(
+        table.mode == question.mode, table.period >= first, table.period <= min(last, question.summed_until)
+    )
+    for group, value in question.only.items():
+        query = query.where(table[_COLUMNS[group]] == value)
+    return query
 
 
 def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sign: int) -> Select[Any]:
     table = usage_counts.c
     first, last = _bounds(question, zone)
+    if question.is_of_all:
+        first = max(first, question.summed_until + 1)
     is_rest = facet is not wanted or sign < 0
     query = select(
         table.tenant_id,

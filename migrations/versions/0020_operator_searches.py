@@ -1,7 +1,7 @@
-"""Adds indexes by which the operator finds requests of all tenants by one filter alone.
+"""Adds indexes for the operator's searches of requests, and the days of all tenants together.
 
-Rolling: servers of the previous version are not concerned. Making the indexes takes some ten seconds for a
-million requests; meanwhile nobody can submit.
+Rolling: servers of the previous version are not concerned. The days are summed by upkeep. Making the indexes
+takes some ten seconds for a million requests; meanwhile nobody can submit.
 """
 
 import sqlalchemy as sa
@@ -12,6 +12,19 @@ down_revision = "0019"
 branch_labels = None
 depends_on = None
 
+_SUMS = (
+    "held_generations",
+    "held_microcredits",
+    "spent_generations",
+    "spent_microcredits",
+    "refunded_generations",
+    "refunded_microcredits",
+    "refused_calls",
+    "ended_generations",
+    "added_microcredits",
+    "adjusted_microcredits",
+    "cost_microusd",
+)
 _CONDITIONS = {
     "model_id": None,
     "price_version": None,
@@ -31,9 +44,22 @@ def upgrade() -> None:
             postgresql_where=where,
         )
     op.create_index("ix_admin_calls_at_ms", "admin_calls", ["at_ms"])
+    op.create_table(
+        "usage_days",
+        sa.Column("mode", sa.String(4), nullable=False),
+        sa.Column("period", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("model_id", sa.String(200), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        *(sa.Column(name, sa.BigInteger, nullable=False) for name in _SUMS),
+        sa.PrimaryKeyConstraint("mode", "period", "model_id", "outcome", name="pk_usage_days"),
+        sa.CheckConstraint("mode IN ('live', 'test')", name="ck_usage_days_mode"),
+    )
+    op.execute("INSERT INTO upkeep_positions (name, position) VALUES ('usage days', '')")
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM upkeep_positions WHERE name = 'usage days'")
+    op.drop_table("usage_days")
     op.drop_index("ix_admin_calls_at_ms", "admin_calls")
     for name in reversed(_CONDITIONS):
         op.drop_index(f"ix_generations_by_{name}", "generations")

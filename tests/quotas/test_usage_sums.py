@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from app.generations import store
 from app.generations.advance import advance, begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
-from app.quotas import ledger, rollups, usage
+from app.quotas import ledger, rollups, usage, usage_days
 from app.quotas.account import Owner, open_account, take
 from app.quotas.amounts import Amounts
 from app.quotas.ledger import Charge, Kind
@@ -36,7 +37,19 @@ from tests.profiles import examples
 ZONES = ("UTC", "Africa/Cairo", "Asia/Kathmandu", "Pacific/Auckland")
 # Just before clocks in Cairo are set back (the end of October 2026) and a month ends; other moments follow.
 BEGIN_MS = int(datetime(2026, 10, 29, 17, 30, tzinfo=UTC).timestamp() * 1000)
-ACTS = ("submit", "submit", "finish", "finish", "fail", "accept", "top-up", "adjust", "reprice", "zone")
+ACTS = (
+    "submit",
+    "submit",
+    "finish",
+    "finish",
+    "fail",
+    "accept",
+    "top-up",
+    "adjust",
+    "reprice",
+    "zone",
+    "sum",
+)
 acts = st.tuples(
     st.sampled_from(ACTS),
     st.sampled_from((0, 1, 14 * 60_000, 47 * 60_000, 5 * 3_600_000, 26 * 3_600_000)),
@@ -72,6 +85,9 @@ def postgres_engine(postgres_server: str) -> Iterator[Engine]:
     administration.dispose()
 
 
+UTC_ZONE = usage.Zone("UTC", UTC)
+
+
 class History:
     """A tenant with two keys, end users and tokens, and what was entered when, in which time zone."""
 
@@ -105,11 +121,18 @@ class History:
                 ledger.add(self.connection, self.owner, scope, Kind.ADJUSTMENT, choice - 9, **more)  # type: ignore[arg-type]
             case "reprice" if self.settled:
                 self._reprice(self.settled[choice % len(self.settled)], choice * 3)
+            case "sum":
+                self.sum_days()
             case "zone":
                 self.zone = ZONES[choice % len(ZONES)]
                 tenants.set_time_zone(self.connection, self.tenant_id, self.zone, now_ms=self.now_ms)
         for number in self.connection.scalars(select(ledger_entries.c.id)):
             self.zones.setdefault(number, (self.now_ms, self.zone))
+
+    def sum_days(self) -> None:
+        """Sums the days of all tenants that are over, as upkeep does."""
+        while usage_days.sum_next(self.connection, now_ms=self.now_ms):
+            pass
 
     def _submit(self, choice: int) -> None:
         kid, model_id = self.kids[choice % 2], ("a/b", "c/d", "e/f")[choice % 3]
@@ -222,7 +245,13 @@ def _agrees(history: History) -> None:
     zone = usage.zone_of_tenant(history.connection, history.tenant_id).zone
     totals = set()
     for step in (Step.DAY, Step.MONTH):
-        for groups in ((), (Group.MODEL, Group.KEY), (Group.KEY, Group.END_USER), (Group.TOKEN,)):
+        for groups in (
+            (),
+            (Group.MODEL,),
+            (Group.MODEL, Group.KEY),
+            (Group.KEY, Group.END_USER),
+            (Group.TOKEN,),
+        ):
             question = Question(
                 tenant_id=history.tenant_id,
                 mode="test",
@@ -241,6 +270,11 @@ def _agrees(history: History) -> None:
                 key: row for key, row in right.items() if row
             }
             totals.add(tuple(usage.total(history.connection, question, zone).values()))
+            if set(groups) <= {Group.MODEL}:  # of all tenants, of whom there is one
+                of_all = replace(question, tenant_id=None)
+                told_of_all = usage.answer(history.connection, of_all, UTC_ZONE, after=None, limit=10_000)
+                assert list(told_of_all.rows) == found
+                totals.add(tuple(told_of_all.total.values()))
     hours = Question(
         tenant_id=history.tenant_id,
         mode="test",
@@ -257,6 +291,9 @@ def _play(engine: Engine, given: list[tuple[str, int, int]]) -> None:
         history = History(connection)
         for one in given:
             history.act(*one)
+        _agrees(history)
+        history.now_ms += 4 * 86_400_000
+        history.sum_days()
         _agrees(history)
         wrong = [
             one for one in verify(connection).findings if "roll-up" in one.rule or "repriced" in one.rule
