@@ -259,6 +259,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds for which entries of the audit log are kept; 0 keeps them for ever.",
     )
+    admin_call_retention_s: Seconds = Field(
+        default=2_592_000.0,
+        ge=86_400,
+        description="Seconds for which the answers of changes over the admin API are kept, by their"
+        " `Idempotency-Key`; a call that is repeated later is carried out anew.",
+    )
     caller_details: Literal["full", "truncated", "none"] = Field(
         default="truncated",
         description="What is kept of who submits a request: full keeps address and `User-Agent`; truncated"

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from pydantic import SecretStr
 
 from app.admin.audit_log import AuditUpkeep
+from app.admin.calls import CallUpkeep
 from app.admin.session import AdminSession
 from app.admin.usage import count_refused
 from app.auth.admin_keys import AdminAuthenticator
@@ -103,12 +104,13 @@ class Upkeep:
     """What happens by time alone.
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
-    the head of the audit log is told.
+    old records of admin calls are removed; the head of the audit log is told.
     """
 
     rescuer: Rescuer
     retention: Retention
     audit: AuditUpkeep
+    admin_calls: CallUpkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +282,9 @@ async def open_gateway(
                 ),
                 audit=AuditUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s
+                ),
+                admin_calls=CallUpkeep(
+                    gateway=AdminSession(settings, clock, db), keep_s=settings.admin_call_retention_s
                 ),
             ),
             large_bodies=_large_bodies(settings),

@@ -59,6 +59,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("statements", partial(statements.close_all, gateway), interval_s=_STATEMENTS_S, clock=clock),
+        Loop("admin-calls", gateway.upkeep.admin_calls.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("audit-retention", gateway.upkeep.audit.prune, interval_s=_RETAIN_S, clock=clock),
     ]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
 from app.admin import audit
 from app.admin.actor import Actor
@@ -83,6 +83,32 @@ async def perform(
             return stored
         raise
     return Answer(operation.document(gateway, result), replayed=False)
+
+
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallUpkeep:
+    """Removes the records of calls that are older than `keep_s` seconds."""
+
+    gateway: AdminGateway
+    keep_s: float
+
+    async def run_once(self) -> int:
+        """Removes what is due, and returns how much that was."""
+        removed, count = 0, _BATCH
+        while count == _BATCH:
+            before_ms = self.gateway.clock.now_ms() - int(self.keep_s * 1000)
+            count = await self.gateway.db.write(_forget, before_ms)
+            removed += count
+        return removed
+
+
+def _forget(connection: Connection, before_ms: int) -> int:
+    key = (admin_calls.c.kid, admin_calls.c.idempotency_key)
+    old = select(*key).where(admin_calls.c.at_ms < before_ms).order_by(admin_calls.c.at_ms).limit(_BATCH)
+    return connection.execute(admin_calls.delete().where(tuple_(*key).in_(old))).rowcount
 
 
 class _TakenError(Exception):

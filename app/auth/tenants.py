@@ -208,13 +208,14 @@ def _is_app_scheme(scheme: str) -> bool:
 
 
 def by_name(connection: Connection, name: str, *, to_change: bool = False) -> Tenant:
-    """Returns the tenant with that name; `to_change` also locks its row until the commit.
+    """Returns the tenant with that name or else that id; `to_change` also locks its row until the commit.
 
     Raises:
         Problem: TENANT_NOT_FOUND.
 
     """
-    query = select(tenants).where(tenants.c.name == name)
+    is_named = tenants.c.name == name
+    query = select(tenants).where(is_named | (tenants.c.id == name)).order_by(is_named.desc()).limit(1)
     if to_change:
         query = query.with_for_update(key_share=True)
     row = connection.execute(query).one_or_none() if is_storable(name) else None

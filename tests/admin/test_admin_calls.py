@@ -50,7 +50,31 @@ async def test_sixteen_calls_with_one_key_make_one_change_with_one_row(counter: 
     assert await counter.world.gateway.db.read(_changes) == [("tenant.create", "admin_key")]
 
 
-async def test_a_key_belongs_to_one_change_of_one_caller_for_ever(counter: Counter) -> None:
+async def test_the_record_of_a_call_is_removed_when_its_retention_is_over(counter: Counter) -> None:
+    gateway, clock = counter.world.gateway, counter.world.clock
+    key = await counter.key("operate")
+    for name in ("acme", "beta"):
+        await counter.done(tenants.CREATE, key=key, idempotency_key=name, name=name)
+        clock.advance(20 * 86_400)
+    assert await gateway.upkeep.admin_calls.run_once() == 1
+    again = await counter.call(tenants.CREATE, key=key, idempotency_key="beta", name="beta")
+    assert again.headers["idempotent-replayed"] == "true"
+    answer = await counter.call(tenants.CREATE, key=key, idempotency_key="acme", name="acme")
+    problem_of(answer, 409, "tenant_exists")  # it is carried out anew
+
+
+async def test_a_tenant_is_found_by_its_id_whatever_it_is_called(counter: Counter) -> None:
+    made = await counter.done(tenants.CREATE, name="acme")
+    await counter.done(tenants.RENAME, name="acme", new_name="beta")
+    problem_of(await counter.call(tenants.SHOW, name="acme"), 404, "tenant_not_found")
+    assert (await counter.done(tenants.SHOW, name=made["id"]))["name"] == "beta"
+    changed = await counter.done(tenants.SET_TIME_ZONE, name=made["id"], time_zone="Asia/Tokyo")
+    assert (changed["name"], changed["time_zone"]) == ("beta", "Asia/Tokyo")
+    await counter.done(tenants.CREATE, name=made["id"])  # a name goes before an id
+    assert (await counter.done(tenants.SHOW, name=made["id"]))["time_zone"] == "UTC"
+
+
+async def test_a_key_belongs_to_one_change_of_one_caller(counter: Counter) -> None:
     key, once = await counter.key("operate"), "one"
     first = await counter.done(tenants.CREATE, key=key, idempotency_key=once, name="acme")
     other = await counter.call(tenants.CREATE, key=key, idempotency_key=once, name="other")
