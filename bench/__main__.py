@@ -14,6 +14,7 @@ from bench import (
     probing,
     queueing,
     resting,
+    shares,
     tokens,
     transactions,
     watching,
@@ -37,6 +38,7 @@ _PARTS = {
     "plans": plans,
     "probing": probing,
     "queueing": queueing,
+    "shares": shares,
     "tokens": tokens,
     "transactions": transactions,
 }

@@ -19,6 +19,7 @@ import uvloop
 from sqlalchemy import Connection
 
 from app.auth import keys, tenants
+from app.auth.callers import NOBODY, Caller
 from app.db import revision
 from app.db.engine import Database, open_database
 from app.generations import store
@@ -67,18 +68,18 @@ def main(given: argparse.Namespace) -> list[str]:
 
 async def _measure(url: str, given: argparse.Namespace) -> None:
     db = open_database(url)
-    of_fifty = [await db.write(_tenant, f"tenant-{number}") for number in range(50)]
+    of_fifty = [await db.write(tenant, f"tenant-{number}") for number in range(50)]
     admission = Admission(db)
-    ids = [await _submit(db, admission, of_fifty[number % 50]) for number in range(_ROWS)]
+    ids = [await submit(db, admission, of_fifty[number % 50]) for number in range(_ROWS)]
 
     async def read() -> None:
         await db.read(store.find, random.choice(ids), None)  # noqa: S311 - not a secret
 
     async def submit_one() -> None:
-        await _submit(db, admission, of_fifty[0])
+        await submit(db, admission, of_fifty[0])
 
     async def submit_fifty() -> None:
-        await _submit(db, admission, random.choice(of_fifty))  # noqa: S311 - not a secret
+        await submit(db, admission, random.choice(of_fifty))  # noqa: S311 - not a secret
 
     kinds = {"read": read, "submit, one tenant": submit_one, "submit, fifty tenants": submit_fifty}
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
@@ -108,15 +109,18 @@ async def _run(work: Callable[[], Awaitable[None]], callers: int, seconds: float
     return (time.process_time() - cpu_s) / count * 1e6, count / (time.perf_counter() - began_s)
 
 
-def _tenant(connection: Connection, name: str) -> tuple[str, str]:
-    tenant = tenants.create(connection, name, now_ms=_NOW_MS)
-    kid, _ = keys.create(connection, tenant.id, mode="test", name="", pepper=_PEPPER, now_ms=_NOW_MS)
+def tenant(connection: Connection, name: str) -> tuple[str, str]:
+    """Makes a tenant with two limits and a key; returns its id and the kid."""
+    made = tenants.create(connection, name, now_ms=_NOW_MS)
+    kid, _ = keys.create(connection, made.id, mode="test", name="", pepper=_PEPPER, now_ms=_NOW_MS)
     for metric, amount in ((Metric.GENERATIONS_DAY, 10**9), (Metric.CREDITS_MONTH, 10**15)):
-        set_limit(connection, Owner(tenant.id, "test"), Limit(Scope(), metric, amount), now_ms=_NOW_MS)
-    return tenant.id, kid
+        set_limit(connection, Owner(made.id, "test"), Limit(Scope(), metric, amount), now_ms=_NOW_MS)
+    return made.id, kid
 
 
-async def _submit(db: Database, admission: Admission, owner: tuple[str, str]) -> str:
+async def submit(
+    db: Database, admission: Admission, owner: tuple[str, str], *, caller: Caller = NOBODY
+) -> str:
     """Runs what a submit does to the database, and returns the generation's id."""
     tenant_id, kid = owner
     intent = SubmitIntent(
@@ -132,6 +136,7 @@ async def _submit(db: Database, admission: Admission, owner: tuple[str, str]) ->
         settles_in="completed",
         trace_id="0" * 32,
         choices=(Choice("default"),),
+        caller=caller,
     )
     recorded = await admission.record(intent, SubmitPolicy(), now_ms=_NOW_MS, lease_until_ms=_NOW_MS + 60_000)
     outcome = Outcome(Verdict.ACCEPTED, "accepted", upstream_request_id=f"job-{intent.generation_id}")
