@@ -42,6 +42,7 @@ _PROCESS_FILES: Final = {
 }
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
+    "contract/test_schemathesis_admin",
     "dispatch/test_any_failure",
     "following/test_watchers",
     "gateway/test_every_event",

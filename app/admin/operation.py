@@ -8,15 +8,16 @@ description for the server, the contract and the commands.
 """
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, create_model
 from sqlalchemy import Connection
 
 from app.admin.session import AdminGateway
@@ -27,6 +28,8 @@ D = TypeVar("D")
 
 REASON: Final = "reason"
 _CREATED: Final = 201
+_DATES: Final = (date, AwareDatetime)
+_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _GIVEN: Final = ("gateway", "actor")  # by whoever calls the function
 
 
@@ -137,7 +140,9 @@ class Operation(Generic[D]):
             return Parameter(name, str, ..., "path")
         if form is bytes:
             return Parameter(name, bytes, ..., "file")
-        return Parameter(name, _listed(form), default, "body" if self.changes else "query")
+        if self.changes:
+            return Parameter(name, _listed(form), default, "body")
+        return Parameter(name, _listed(form, dated=True), default, "query")
 
     @cached_property
     def model(self) -> type[BaseModel]:
@@ -186,15 +191,27 @@ class Operation(Generic[D]):
         return Sent(path, query, body if self.changes else None, file)
 
 
-def _listed(form: Any) -> Any:
-    """Returns a type as JSON has it: a sequence is a list."""
+def _dated(value: Any) -> Any:
+    """Returns a day or moment as it was sent; pydantic would take a number for the seconds since 1970."""
+    if isinstance(value, str) and _DATE.match(value) is None:
+        raise ValueError("must begin with a day, such as 2026-11-30")
+    return value
+
+
+def _listed(form: Any, *, dated: bool = False) -> Any:
+    """Returns a type as it is sent: a sequence is a list and, where `dated`, a day or moment no number.
+
+    In a body, which is checked strictly, that is so in any case.
+    """
     origin, arguments = get_origin(form), get_args(form)
     if origin is Sequence:
         return list[arguments]  # type: ignore[valid-type]  # made of a type that is known when it runs
-    if arguments and any(get_origin(one) is Sequence for one in arguments):
-        made = _listed(arguments[0])
+    if dated and form in _DATES:
+        return Annotated[form, BeforeValidator(_dated)]
+    if arguments and any(get_origin(one) is Sequence or one in _DATES for one in arguments):
+        made = _listed(arguments[0], dated=dated)
         for one in arguments[1:]:
-            made |= _listed(one)
+            made |= _listed(one, dated=dated)
         return made
     return form
 

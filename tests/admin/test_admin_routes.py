@@ -131,6 +131,10 @@ async def test_queries_and_bodies_are_strict(counter: Counter) -> None:
         "#/query/tenat",
         "#/query/limit",
     }
+    for path in ("requests?created_before=0.5", "audit?created_after=1", "usage?first_day=20261101"):
+        answer = await client.get(f"/admin/v1/{path}", headers=headers)
+        (error,) = problem_of(answer, 400, "invalid_parameter")["errors"]
+        assert "such as 2026-11-30" in error["detail"]
     sent = headers | {"Idempotency-Key": "one"}
     answer = await client.post(
         "/admin/v1/tenants", json={"name": 3, "zone": "UTC", "reason": "x"}, headers=sent

@@ -2,27 +2,22 @@
 
 import asyncio
 import json
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from app.auth import keys, tenants
-from app.main import create_server_app
-from app.server.protocol import GuardedProtocol, Limits
-from tests.harness import PEPPER, settings_for
-from tests.sandbox.harness import DEADLINE_S, Running
+from tests.contract.serving import serving
+from tests.harness import PEPPER
+from tests.sandbox.harness import Running
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 20
@@ -54,45 +49,9 @@ def served(
 ) -> Iterator[Served]:
     """A gateway over real HTTP, in a thread, with nothing in the way of many calls."""
     folder = tmp_path_factory.mktemp("schemathesis")
-    (folder / "reelgate.db").write_bytes(sqlite_template.read_bytes())
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    chosen = settings_for(
-        f"sqlite:///{folder / 'reelgate.db'}",
-        folder,
-        sandbox.options.public_url,
-        public_url=url,
-        default_limits=[],
-        reads_per_minute=0,
-        max_wait_s=0,
-    )
-    _, edge = create_server_app(chosen)
-    config = uvicorn.Config(
-        edge,
-        http=partial(GuardedProtocol, Limits.of(chosen)),  # type: ignore[arg-type]  # called like a class
-        lifespan="on",
-        ws="none",
-        loop="asyncio",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    until = time.monotonic() + DEADLINE_S
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    key = asyncio.run(_key(chosen.database))
-    try:
+    with serving(sqlite_template, folder, sandbox.options.public_url) as (url, chosen):
+        key = asyncio.run(_key(chosen.database))
         yield Served(url, key, f"{sandbox.options.public_url}/samples/harbour.jpg")
-    finally:
-        server.should_exit = True
-        thread.join(DEADLINE_S)
-        listener.close()
 
 
 async def _key(url: str) -> str:
