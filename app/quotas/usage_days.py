@@ -33,10 +33,11 @@ def sum_next(connection: Connection, *, now_ms: int) -> bool:
     """
     until = summed_until(connection)
     last = _number(datetime.fromtimestamp(now_ms / 1000, UTC).date() - timedelta(days=_OPEN_DAYS))
-    due = None if until >= last else _first_after(connection, until, last)
-    if due is None:
-        _keep(connection, last)
+    if until >= last:
+        if until > last:
+            _keep(connection, last)
         return False
+    due = _first_after(connection, until, last)
     first = _number(_date(due) - timedelta(days=_AGAIN_DAYS))
     connection.execute(usage_days.delete().where(usage_days.c.period.between(first, due)))
     key = [usage_counts.c[name] for name in _KEY]
@@ -54,8 +55,8 @@ def sum_next(connection: Connection, *, now_ms: int) -> bool:
     return True
 
 
-def _first_after(connection: Connection, until: int, last: int) -> int | None:
-    """Returns the first day after one, as far as the last, of which something was counted."""
+def _first_after(connection: Connection, until: int, last: int) -> int:
+    """Returns the first day after one of which something was counted, or else the last."""
     days = (
         connection.scalar(
             select(func.min(usage_counts.c.period)).where(
@@ -67,7 +68,7 @@ def _first_after(connection: Connection, until: int, last: int) -> int | None:
         )
         for mode in _MODES
     )
-    return min((day for day in days if day is not None), default=None)
+    return min((day for day in days if day is not None), default=last)
 
 
 def _keep(connection: Connection, until: int) -> None:
