@@ -28,7 +28,7 @@ MARKERS: Final = {
 
 _DATABASES: Final = ("sqlite", "postgresql")
 _POSTGRESQL_FIXTURES: Final = {"postgres_server", "postgres_template"}
-_PROCESS_FIXTURES: Final = {"reelgate", "launcher"}
+_PROCESS_FIXTURES: Final = {"reelgate", "launcher", "stack"}
 _PROCESS_FILES: Final = {
     "cli/test_dev",
     "cli/test_light_commands",

@@ -1,0 +1,111 @@
+"""A gateway in a process of its own with its sandbox, behind a relay, for client libraries in any language."""
+
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.auth import keys, tenants
+from app.db.engine import Database
+from tests.clients.relay import Relay, relaying
+from tests.conftest import RealClock
+from tests.harness import PEPPER
+from tests.processes import Place, in_database, place_for, started
+from tests.sandbox.harness import Running, running
+
+ORIGIN = "http://127.0.0.1:5173"
+
+
+@dataclass
+class Stack:
+    """`url` is the relay's. `restart` stops the server as an operator does, and starts it again."""
+
+    place: Place
+    sandbox: Running
+    tenant_id: str
+    key: str
+    relay: Relay = field(init=False)
+    _server: ExitStack = field(default_factory=ExitStack)
+    _process: Any = None
+
+    @property
+    def url(self) -> str:
+        return self.relay.url
+
+    @property
+    def picture(self) -> str:
+        return f"{self.sandbox.options.public_url}/samples/harbour.jpg"
+
+    def start(self) -> None:
+        self._process = self._server.enter_context(started(self.place))
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send(signal.SIGTERM)
+            self._process.wait()
+        self._server.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def input(self, mark: str, directive: str = "canned", **more: Any) -> dict[str, Any]:
+        return {"image_urls": [self.picture], "prompt": f"a boat {mark} [sandbox:{directive}]", **more}
+
+    def received(self, mark: str) -> int:
+        """How many jobs the sandbox was asked for with the mark."""
+        submissions = self.sandbox.ledger()["submissions"]
+        return sum(mark in str(one["input"].get("prompt")) for one in submissions)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    path = folder / "reelgate.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    database_url = f"sqlite:///{path}"
+    with running(folder / "sandbox", RealClock(), concurrency=100, queue_s=0.05, run_s=0.05) as sandbox:
+        place = place_for(
+            folder,
+            database_url,
+            sandbox.options.public_url,
+            POLL_MIN_S="0.1",
+            POLL_MAX_S="0.2",
+            FRESHNESS_S="0.1",
+        )
+        tenant_id, key = _tenant_with_key(database_url)
+        served = Stack(place, sandbox, tenant_id, key)
+        served.start()
+        try:
+            with relaying(place.url, served.restart) as served.relay:
+                yield served
+        finally:
+            served.stop()
+
+
+@pytest.fixture
+def mark(stack: Stack) -> Iterator[str]:
+    """A word by which a test's job is found; the relay passes everything on at first."""
+    stack.relay.fail()
+    yield uuid.uuid4().hex
+    stack.relay.fail()
+
+
+def _tenant_with_key(database_url: str) -> tuple[str, str]:
+    async def make(db: Database) -> tuple[str, str]:
+        now_ms = time.time_ns() // 1_000_000
+        tenant = await db.write(tenants.create, "clients", now_ms=now_ms)
+        await db.write(tenants.set_origins, tenant.id, [ORIGIN])
+        _, key = await db.write(
+            keys.create, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=now_ms, scopes=keys.SCOPES
+        )
+        return tenant.id, key
+
+    made: tuple[str, str] = in_database(database_url, make)
+    return made
