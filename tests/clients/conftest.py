@@ -4,11 +4,12 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.auth import keys, tenants
@@ -57,6 +58,13 @@ class Stack:
 
     def input(self, mark: str, directive: str = "canned", **more: Any) -> dict[str, Any]:
         return {"image_urls": [self.picture], "prompt": f"a boat {mark} [sandbox:{directive}]", **more}
+
+    @contextmanager
+    def own_client(self) -> Iterator[httpx2.Client]:
+        """A plain client of the gateway, beside the relay."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        with httpx2.Client(base_url=self.place.url, headers=headers, trust_env=False) as client:
+            yield client
 
     def received(self, mark: str) -> int:
         """How many jobs the sandbox was asked for with the mark."""

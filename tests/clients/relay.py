@@ -5,8 +5,9 @@ Each connection carries one call, unless its fault is `stale`. A plan is a list 
 
     python -m tests.clients.relay --target http://127.0.0.1:8700 --plan cut-after,drip --only '^POST '
 
-prints one line of JSON with its `url`, and ends when its standard input does. A program in any language drives it over
-HTTP: `PUT /-relay {"plan": ["drop"], "only": "^POST "}` sets a plan, `GET /-relay` tells what was met.
+prints one line of JSON with its `url`, and ends when its standard input does. A program in any language
+drives it over HTTP: `PUT /-relay {"plan": ["drop"], "only": "^POST "}` sets a plan, `GET /-relay` tells what
+was met.
 """
 
 import argparse
@@ -47,7 +48,7 @@ _PROXY_PAGE: Final = (
 
 @dataclass
 class Relay:
-    """`met` has every call (its method and path) with its fault, in order; `restart` is called for that fault."""
+    """`met` has every call (method and path) with its fault, in order; `restart` is called for that fault."""
 
     target: str
     restart: Callable[[], None] | None = None
@@ -144,7 +145,7 @@ class Relay:
                 wanted = json.loads(body)
                 self.fail(*wanted["plan"], only=wanted.get("only", ""))
             except (ValueError, KeyError, TypeError) as error:
-                status, answer = "400 Bad Request", {"error": str(error)}  # type: ignore[dict-item]
+                status, answer = "400 Bad Request", {"error": str(error)}
             else:
                 answer = {"plan": self.plan, "only": self.only, "met": []}
         text = json.dumps(answer).encode()
