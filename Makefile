@@ -87,9 +87,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.lock clients/python/pyproject.toml $(VENV)/.installed
 	@echo "Installing the development tools into $(VENV):"
 	@$(BIN)/python tools/install.py requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable clients/python
 	@touch $@
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

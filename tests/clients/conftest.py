@@ -1,4 +1,4 @@
-"""A gateway in a process of its own with its sandbox, behind a relay, for client libraries in any language."""
+"""A gateway in a process of its own with its sandbox, behind a relay, for client libraries of any language."""
 
 import signal
 import time

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from reelgate_client import Retries
+
 from tests.clients.conftest import Stack
 
 BRISK = Retries(tries=12, first_delay_s=0.01, max_delay_s=0.05)

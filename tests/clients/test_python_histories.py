@@ -1,13 +1,13 @@
-"""The Python library over a network that loses, cuts and delays, and a server that restarts: one job, one charge."""
+"""The Python library over a network that loses, cuts and delays, and a server that restarts: one job each."""
 
 import asyncio
 from pathlib import Path
 
 import httpx2
 import pytest
-
 from reelgate_client import AsyncReelgate, Progress, Reelgate
 from reelgate_client.types import Result
+
 from tests.clients.conftest import Stack
 from tests.clients.histories import BRISK, History, one_job_one_charge
 
@@ -44,7 +44,7 @@ def test_any_history_of_the_network_makes_one_job_one_charge_and_one_result(
         result = asyncio.run(_run_in_a_loop(stack, own, told)) if seed % 2 else _run(stack, own, told)
         assert result["status"] == "succeeded", history
         assert {one.request_id for one in told} == {result["request_id"]}, history
-        assert [one.state for one in told][0] == "accepted"
+        assert told[0].state == "accepted"
         assert told[-1].final
         one_job_one_charge(stack, own, result["request_id"])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from reelgate_client._wire import user_agent
 from reelgate_client.errors import DownloadFailed
 
 _SINGLE = ("video", "image", "audio")
@@ -81,7 +82,7 @@ class Partial:
 
     def headers(self) -> dict[str, str]:
         """Returns the headers that ask for what is missing."""
-        plain = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        plain = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": user_agent()}
         if not self.start or not self.validator:
             return plain
         return {**plain, "Range": f"bytes={self.start}-", "If-Range": self.validator}

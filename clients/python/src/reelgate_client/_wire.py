@@ -13,7 +13,15 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from reelgate_client.errors import NoGateway, ReelgateError, Refused, Unavailable, refusal, runcomfy_refusal
+from reelgate_client.errors import (
+    NoGateway,
+    OutcomeUnknown,
+    ReelgateError,
+    Refused,
+    Unavailable,
+    refusal,
+    runcomfy_refusal,
+)
 
 TRACE = "reelgate-trace-id"
 """The header of every answer of a gateway, by which one is told from other servers."""
@@ -133,7 +141,7 @@ def _document(answer: httpx2.Response) -> dict[str, Any] | None:
 
 
 def _unexpected(answer: httpx2.Response) -> ReelgateError:
-    """Returns what an answer means that is no document: mostly of a proxy in between, or of another server."""
+    """Returns what an answer means that is no document: of a proxy in between, or of another server."""
     status = answer.status_code
     shown = f"HTTP {status}, {answer.headers.get('content-type', 'of no type')}"
     if status in _TRY_LATER:
@@ -178,3 +186,18 @@ def is_ambiguous(error: ReelgateError) -> bool:
     if "retryable" in error.problem:
         return False
     return getattr(error, "maybe_sent", False) or (error.status or 0) >= httpx2.codes.INTERNAL_SERVER_ERROR
+
+
+def is_of_the_first(error: ReelgateError) -> bool:
+    """Whether a refusal of a repeated submit also tells what became of the tries before.
+
+    The gateway looks for an earlier submit with the key before it judges an input, so an input that it refuses was
+    never accepted. Who calls, limits and files it may judge differently from one moment to the next.
+    """
+    if isinstance(error, OutcomeUnknown):
+        return True
+    return (
+        "retryable" in error.problem
+        and error.status in {400, 404, 413, 415, 422}
+        and not error.code.startswith("media_")
+    )

@@ -98,12 +98,18 @@ class Unavailable(Refused):
 
 
 class OutcomeUnknown(ReelgateError):
-    """The answer to a submit is lost for good, and a paid job may exist. Do not submit it again.
+    """The answer to a submit is lost, and a paid job may exist. Do not submit it again without looking.
 
-    Follow `request_id` where there is one. RunComfy itself tells none.
+    Follow `request_id` where the gateway told one. Else a gateway answers the same submit with `idempotency_key`
+    with what became of this one. RunComfy itself knows neither: look there.
+
+    Attributes:
+        idempotency_key: the key of this submit; None where it is of no use.
+
     """
 
     code = "outcome_unknown"
+    idempotency_key: str | None = None
 
 
 class Unreachable(ReelgateError):

@@ -161,17 +161,17 @@ def _fitted(picture: Image, room: Room) -> bytes:
         if size[0] < room.min_width or size[1] < room.min_height:
             raise _refused("It would be smaller than the model takes before it fits: choose another picture.")
         smaller = picture.resize(size)
-        for quality in _QUALITIES:
-            content = _encoded(smaller, quality, has_alpha=has_alpha)
+        for quality in (None,) if has_alpha else _QUALITIES:
+            content = _encoded(smaller, quality)
             if len(content) <= room.size_bytes:
                 return content
         scale *= 0.8
 
 
-def _encoded(picture: Image, quality: int, *, has_alpha: bool) -> bytes:
+def _encoded(picture: Image, quality: int | None) -> bytes:
     written = io.BytesIO()
-    if has_alpha:
-        picture.save(written, "PNG", optimize=True)
+    if quality is None:
+        picture.save(written, "PNG")
     else:
         picture.save(written, "JPEG", quality=quality, optimize=True)
     return written.getvalue()

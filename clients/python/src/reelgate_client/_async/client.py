@@ -22,7 +22,7 @@ from reelgate_client._download import Downloaded, Partial, target_of, url_in
 from reelgate_client._primitives_async import despite_cancellation, in_thread
 from reelgate_client._progress import OnProgress, Progress
 from reelgate_client._retry import Retries
-from reelgate_client._wire import Call, base_of, key_of, moment, params_of, path_of, user_agent
+from reelgate_client._wire import Call, base_of, key_of, moment, params_of, path_of
 from reelgate_client.errors import NoGateway, ReelgateError, RequestCancelled, RequestFailed, WaitTimeout
 from reelgate_client.types import (
     Cancelled,
@@ -266,7 +266,7 @@ class AsyncReelgate:
             return  # what ended the waiting is what the caller is told
 
     async def events(self, request_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
-        """Yields every change of a request once and in order, to the last one, over any number of connections.
+        """Yields every change of a request, once and in order, to the last one, over many connections.
 
         `after` is the `version` of the last event that you know. RunComfy itself has no events.
         """
@@ -408,10 +408,9 @@ class AsyncReelgate:
         url = url_in(source)
         target = target_of(url, None if path is None else Path(path))
         part = await in_thread(Partial, target, url)
-        async with httpx2.AsyncClient(headers={"User-Agent": user_agent()}) as http:
-            return await download(
-                http, url, part, retries=self._calls.retries, sha256=sha256, on_bytes=on_bytes
-            )
+        return await download(
+            self._http, url, part, retries=self._calls.retries, sha256=sha256, on_bytes=on_bytes
+        )
 
     async def _result(
         self, request_id: str, *, include_cost: bool | None = None, retries: Retries | None = None

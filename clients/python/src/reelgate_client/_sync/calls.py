@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,7 +13,16 @@ import httpx2
 
 from reelgate_client._primitives_sync import sleep
 from reelgate_client._retry import Patience, Retries
-from reelgate_client._wire import TRACE, Call, is_ambiguous, may_repeat, refusal_in, user_agent, was_sent
+from reelgate_client._wire import (
+    TRACE,
+    Call,
+    is_ambiguous,
+    is_of_the_first,
+    may_repeat,
+    refusal_in,
+    user_agent,
+    was_sent,
+)
 from reelgate_client.errors import OutcomeUnknown, ReelgateError, Unreachable
 
 _CONNECT_S = 10.0
@@ -43,14 +52,28 @@ class Calls:
         return (self.answer(call, retries=retries)).json()
 
     def answer(self, call: Call, *, retries: Retries | None = None) -> httpx2.Response:
-        """Returns the answer itself, which is complete; it can be a 304."""
+        """Returns the answer itself, which is complete; it can be a 304.
+
+        Raises:
+            OutcomeUnknown: a submit may have been carried out, and no try has told.
+
+        """
         patience = Patience(retries or self.retries, time.monotonic())
+        doubt: ReelgateError | None = None
         while True:
             try:
                 return self.once(call)
             except ReelgateError as error:
-                self._settle(call, error)
-                delay_s = patience.delay_after(error, time.monotonic())
+                if call.is_keyed and is_ambiguous(error):
+                    doubt = error
+                    self._ask_who_it_is()
+                error.retryable = may_repeat(error, call, is_gateway=self.is_gateway is True)
+                try:
+                    delay_s = patience.delay_after(error, time.monotonic())
+                except ReelgateError:
+                    if doubt is None or is_of_the_first(error):
+                        raise
+                    raise self._unknown(call, error) from doubt
             sleep(delay_s)
 
     def once(self, call: Call) -> httpx2.Response:
@@ -107,23 +130,26 @@ class Calls:
         elif self.is_gateway is None and answer.is_success and call.path.startswith("/v1/"):
             self.is_gateway = False
 
-    def _settle(self, call: Call, error: ReelgateError) -> None:
-        """Finds out whether a call that failed can be made again.
-
-        Raises:
-            OutcomeUnknown: a submit may have been carried out, and the server would carry out another one
-            too.
-
-        """
-        if call.is_keyed and self.is_gateway is None and is_ambiguous(error):
-            # Harmless, and repeated until somebody answers: a gateway says that it is one.
+    def _ask_who_it_is(self) -> None:
+        """Finds out whether the server is a gateway, which makes one request of any number of tries."""
+        if self.is_gateway is not None:
+            return
+        with suppress(ReelgateError):  # a refusal tells as well, and without any answer nothing is repeated
             self.answer(Call("GET", "/livez"))
-            self.is_gateway = self.is_gateway is True
-        error.retryable = may_repeat(error, call, is_gateway=self.is_gateway is True)
-        if call.is_keyed and not error.retryable and is_ambiguous(error):
-            detail = f"{error.detail} The submit may have been accepted, and this server does not tell."
-            remedy = "Do not submit it again before you have looked whether it was."
-            raise OutcomeUnknown({"detail": detail, "remedy": remedy}, status=error.status) from error
+        self.is_gateway = self.is_gateway is True
+
+    def _unknown(self, call: Call, error: ReelgateError) -> OutcomeUnknown:
+        document = {
+            "detail": f"{error.detail} The submit may have been accepted all the same.",
+            "remedy": "Look whether it was before you submit it again.",
+        }
+        made = OutcomeUnknown(document, status=error.status)
+        if self.is_gateway:
+            made.idempotency_key = call.headers["Idempotency-Key"]
+            made.remedy = (
+                "Submit it again with the same idempotency_key: it is answered with what became of it."
+            )
+        return made
 
 
 def _unreachable(error: httpx2.TransportError, call: Call) -> Unreachable:

@@ -23,7 +23,7 @@ from reelgate_client._retry import Retries
 from reelgate_client._sync.calls import Calls
 from reelgate_client._sync.downloads import download
 from reelgate_client._sync.following import Follower
-from reelgate_client._wire import Call, base_of, key_of, moment, params_of, path_of, user_agent
+from reelgate_client._wire import Call, base_of, key_of, moment, params_of, path_of
 from reelgate_client.errors import NoGateway, ReelgateError, RequestCancelled, RequestFailed, WaitTimeout
 from reelgate_client.types import (
     Cancelled,
@@ -261,7 +261,7 @@ class Reelgate:
             return  # what ended the waiting is what the caller is told
 
     def events(self, request_id: str, *, after: int = 0) -> Generator[Event]:
-        """Yields every change of a request once and in order, to the last one, over any number of connections.
+        """Yields every change of a request, once and in order, to the last one, over many connections.
 
         `after` is the `version` of the last event that you know. RunComfy itself has no events.
         """
@@ -403,8 +403,7 @@ class Reelgate:
         url = url_in(source)
         target = target_of(url, None if path is None else Path(path))
         part = in_thread(Partial, target, url)
-        with httpx2.Client(headers={"User-Agent": user_agent()}) as http:
-            return download(http, url, part, retries=self._calls.retries, sha256=sha256, on_bytes=on_bytes)
+        return download(self._http, url, part, retries=self._calls.retries, sha256=sha256, on_bytes=on_bytes)
 
     def _result(
         self, request_id: str, *, include_cost: bool | None = None, retries: Retries | None = None

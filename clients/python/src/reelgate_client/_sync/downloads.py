@@ -15,7 +15,6 @@ from reelgate_client._retry import Patience, Retries
 from reelgate_client.errors import DownloadFailed
 
 _SILENCE_S = 60.0
-_PIECE = 1 << 16
 _TRY_LATER = {408, 425, 429, 500, 502, 503, 504}
 _NOT_SATISFIABLE = 416
 
@@ -65,7 +64,7 @@ def _once(
                     retryable=answer.status_code in _TRY_LATER,
                 )
             part.begins(answer.status_code, answer.headers)
-            for data in answer.iter_raw(_PIECE):
+            for data in answer.iter_raw():
                 part.append(data)
                 if on_bytes is not None:
                     on_bytes(part.start, part.size)

@@ -169,8 +169,10 @@ class Follower:
 
     def _held(self) -> Generator[Update]:
         """One status that the gateway holds until it differs, then the record."""
-        wait_s = max(1, int(min(_HELD_S, self._left_s())))
-        headers = {"Prefer": f"wait={wait_s}"} | ({"If-None-Match": self._tag} if self._tag else {})
+        wait_s = int(min(_HELD_S, self._left_s()))
+        headers = {"If-None-Match": self._tag} if self._tag else {}
+        if wait_s:
+            headers["Prefer"] = f"wait={wait_s}"
         timeout_s = wait_s + self._calls.timeout_s
         status = Call(
             "GET",
