@@ -125,6 +125,24 @@ def dev(
 
 
 @cli.command()
+def mcp() -> None:
+    """Serve a gateway's models to an agent, over standard input and output (MCP).
+
+    REELGATE_URL and REELGATE_KEY name the gateway and the key, whose limits are what the agent may spend.
+    """
+    from app.cli.session import fail
+
+    try:
+        from reelgate_client.mcp_server import serve
+    except ImportError as error:
+        fail(f"this needs {error.name}: pip install 'reelgate-client[mcp]', the Python client library.")
+    try:
+        serve()
+    except ValueError as error:
+        fail(str(error))
+
+
+@cli.command()
 def migrate() -> None:
     """Create the database's schema, or bring it up to date."""
     from app.cli.session import plain_errors, settings_or_exit

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own with its sandbox, behind a relay, for client libraries of any language."""
+"""A gateway in a process of its own with its sandbox, behind a relay, for every client library."""
 
 import signal
 import time

@@ -71,9 +71,11 @@ class Relay:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            while await self._call(reader, writer):
-                pass
-        writer.close()
+            try:
+                while await self._call(reader, writer):
+                    pass
+            finally:
+                await _closed(writer)
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Relay one call; whether the connection is kept for another."""
@@ -95,7 +97,7 @@ class Relay:
             await far_writer.drain()
             return await self._answer(fault, far_reader, reader, writer)
         finally:
-            far_writer.close()
+            await _closed(far_writer)
 
     async def _answer(
         self,
@@ -159,6 +161,12 @@ async def _pass_on(far: asyncio.StreamReader, writer: asyncio.StreamWriter, *, i
         await writer.drain()
         if is_dripping:
             await asyncio.sleep(0.0005)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def _closing(head: bytes) -> bytes:

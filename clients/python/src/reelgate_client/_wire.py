@@ -191,8 +191,9 @@ def is_ambiguous(error: ReelgateError) -> bool:
 def is_of_the_first(error: ReelgateError) -> bool:
     """Whether a refusal of a repeated submit also tells what became of the tries before.
 
-    The gateway looks for an earlier submit with the key before it judges an input, so an input that it refuses was
-    never accepted. Who calls, limits and files it may judge differently from one moment to the next.
+    The gateway looks for an earlier submit with the key before it judges an input, so an input that it
+    refuses was never accepted. Who calls, limits and files it may judge differently from one moment to the
+    next.
     """
     if isinstance(error, OutcomeUnknown):
         return True

@@ -100,8 +100,8 @@ class Unavailable(Refused):
 class OutcomeUnknown(ReelgateError):
     """The answer to a submit is lost, and a paid job may exist. Do not submit it again without looking.
 
-    Follow `request_id` where the gateway told one. Else a gateway answers the same submit with `idempotency_key`
-    with what became of this one. RunComfy itself knows neither: look there.
+    Follow `request_id` where the gateway told one. Else a gateway answers the same submit with
+    `idempotency_key` with what became of this one. RunComfy itself knows neither: look there.
 
     Attributes:
         idempotency_key: the key of this submit; None where it is of no use.

@@ -73,9 +73,9 @@ class AsyncHandle:
             self.id, on_progress, timeout_s=timeout_s, cancel_on_abandon=cancel_on_abandon
         )
 
-    def events(self, *, after: int = 0) -> AsyncGenerator[Event]:
+    def events(self, *, after: int = 0, timeout_s: float | None = None) -> AsyncGenerator[Event]:
         """Yields every change once; see `AsyncReelgate.events`."""
-        return self._client.events(self.id, after=after)
+        return self._client.events(self.id, after=after, timeout_s=timeout_s)
 
     async def status(self) -> Status:
         """Returns its status now."""
@@ -224,8 +224,8 @@ class AsyncReelgate:
             on_progress: called for every change, in order, and for every new position in the queue.
             timeout_s: seconds after which the waiting ends with a `WaitTimeout`.
             cancel_on_abandon: whether the request is cancelled when the waiting ends before it does: by a
-                timeout, an exception of `on_progress`, or because this task is cancelled. By default it goes
-                on.
+                timeout, an exception of `on_progress`, or because this task is cancelled. By default it
+                goes on.
 
         Raises:
             RequestFailed: it ended without an output; `RequestCancelled` where it was cancelled or expired.
@@ -265,12 +265,19 @@ class AsyncReelgate:
         except ReelgateError:
             return  # what ended the waiting is what the caller is told
 
-    async def events(self, request_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
-        """Yields every change of a request, once and in order, to the last one, over many connections.
+    async def events(
+        self, request_id: str, *, after: int = 0, timeout_s: float | None = None
+    ) -> AsyncGenerator[Event]:
+        """Yields every change of a request, once and in order, to the last one; reconnects at need.
 
         `after` is the `version` of the last event that you know. RunComfy itself has no events.
+
+        Raises:
+            WaitTimeout: the last event had not come within `timeout_s` seconds.
+
         """
-        follower = AsyncFollower(self._calls, request_id, after=after)
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        follower = AsyncFollower(self._calls, request_id, after=after, until_s=until_s)
         async with aclosing(follower.updates()) as updates:
             async for one in updates:
                 if not self._calls.is_gateway:
