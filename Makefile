@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench clean
+.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -14,6 +14,13 @@ run: install     ## Gateway, sandbox and a demo tenant on this machine
 
 dev: install-dev ## The same, started anew whenever a file in app/ changes
 	@$(BIN)/python -m tools.dev
+
+# NAME: a folder of examples/. REELGATE_URL and REELGATE_KEY name another gateway and key than those of `make run`.
+NAME ?=
+example: install-dev ## An example against the gateway of `make run`: make example NAME=shell
+	@test -x examples/$(or $(NAME),none)/run || { echo "NAME is one of:" $$(cd examples && ls -d */ | tr -d /); exit 1; }
+	@REELGATE_URL="$${REELGATE_URL:-http://127.0.0.1:8700}" PYTHON="$(abspath $(BIN)/python)" \
+		REELGATE_KEY="$${REELGATE_KEY:-$$($(BIN)/reelgate dev --show-key)}" examples/$(NAME)/run
 
 # T: files or folders, K: a part of tests' names, N: how many run side by side: one more than two cores, since some wait.
 T ?=
@@ -103,9 +110,10 @@ lock: install-dev  ## Resolve the locks of Python packages anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		tools/clients/requirements.in -o tools/clients/requirements.lock
 
-openapi: install  ## Write openapi.json and openapi-admin.json
+openapi: install-dev  ## Write openapi.json, openapi-admin.json and the types of the client library
 	@$(BIN)/reelgate openapi --output openapi.json
 	@$(BIN)/reelgate openapi --admin --output openapi-admin.json
+	@$(BIN)/python -m tools.client_types
 
 docs: install-dev ## Write the tables of the docs that are made from the code
 	@$(BIN)/python -m tools.docs

@@ -192,6 +192,8 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
+    if route.text_only:
+        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if route.csv:
         success["content"]["text/csv"] = {"schema": {"type": "string"}}
     if route.pdf:

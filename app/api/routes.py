@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from app.api.internal import health
+from app.api.internal import health, llms
 from app.api.query import strict
 from app.api.v1 import client_tokens, events, ledger, models, quota, refusals, requests, statements, usage
 from app.errors import (
@@ -99,6 +99,8 @@ class Route:
     """The schema of its body, unless that is a model's input schema."""
     streams: bool = False
     """Whether its response is a stream of events, each of the schema `answer`."""
+    text_only: bool = False
+    """Whether its response is a plain text, and no document."""
     csv: bool = False
     """Whether its response can be had as CSV (`format=csv`, or by `Accept`)."""
     pdf: bool = False
@@ -389,6 +391,26 @@ ROUTES = (
         strict=True,
         text="A request that is running, has ended or has an unknown outcome is `not_cancellable`."
         " Repeating the call is harmless.",
+    ),
+    Route(
+        "GET",
+        "/llms.txt",
+        llms.get_llms_txt,
+        "service",
+        "",
+        (INVALID_PARAMETER,),
+        text="A text in the form of llms.txt, made from the catalogue.",
+        text_only=True,
+    ),
+    Route(
+        "GET",
+        "/llms/{model_id:path}",
+        llms.get_llms_txt_of_model,
+        "service",
+        "",
+        (INVALID_PARAMETER, MODEL_NOT_FOUND),
+        text="The text of a model that `/llms.txt` leads to.",
+        text_only=True,
     ),
     Route(
         "GET",

@@ -288,11 +288,11 @@ def _picture(width: int, height: int, kind: str = "JPEG", mode: str = "RGB") -> 
 
 
 RULES = [
-    {"pointer": "#/image_urls/*", "kind": "image", "rule": "file_size_mb<", "value": 0.02},
-    {"pointer": "#/image_urls/*", "kind": "image", "rule": "width_pixels<=", "value": 400},
-    {"pointer": "#/image_urls/*", "kind": "image", "rule": "shortest_side_pixels>=", "value": 20},
-    {"pointer": "#/image_urls/*", "kind": "image", "rule": "width/height<=", "value": 3},
-    {"pointer": "#/video", "kind": "video", "rule": "width_pixels<=", "value": 10},
+    {"pointer": "/image_urls/*", "kind": "image", "rule": "file_size_mb<", "value": 0.02},
+    {"pointer": "/image_urls/*", "kind": "image", "rule": "width_pixels<=", "value": 400},
+    {"pointer": "/image_urls/*", "kind": "image", "rule": "shortest_side_pixels>=", "value": 20},
+    {"pointer": "/image_urls/*", "kind": "image", "rule": "width/height<=", "value": 3},
+    {"pointer": "/video", "kind": "video", "rule": "width_pixels<=", "value": 10},
 ]
 
 

@@ -30,6 +30,7 @@ from reelgate_client._sync import following
 from tests.clients.conftest import Stack
 from tests.clients.histories import BRISK
 from tests.clients.relay import relaying
+from tests.patience import PATIENCE_S
 from tests.processes import bare_environment
 from tests.sandbox.harness import TOKEN
 
@@ -196,6 +197,7 @@ def _command(stack: Stack, folder: Path, *arguments: str) -> "subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
 
 

@@ -188,7 +188,7 @@ def keeping_the_contract(world: World, contract: Contract) -> Iterator[None]:
     assert told == []
 
 
-FILES = ("text/csv; charset=utf-8", "application/pdf")
+FILES = ("text/csv; charset=utf-8", "application/pdf", "text/plain; charset=utf-8")
 """What reports are served as, besides JSON."""
 
 

@@ -116,6 +116,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     await ask("GET", f"/v1/requests/{request_id}/result?include_cost=maybe")
     await ask("GET", f"/v1/models/{DREAMINA}x")
     await ask("GET", "/problems/nothing")
+    await ask("GET", f"/llms/{DREAMINA}x")
     for directive in ("queued,cancel-500", "queued,cancel-hang"):
         asking = ask("POST", f"/v1/requests/{await world.submitted(directive)}/cancel")
         await (world.hung(asking) if "hang" in directive else asking)

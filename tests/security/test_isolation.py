@@ -30,6 +30,7 @@ WITHOUT_OWNER = {
     "submit": "as above",
     "quote": "as above",
     "get_problem": "what errors mean",
+    "get_llms_txt_of_model": "the catalogue, as the contract tells it to everybody",
     "get_statement": "its id is a month: another tenant's are never looked up",
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
@@ -212,7 +213,8 @@ async def test_every_operation_is_swept_or_said_to_have_no_owner(world: World) -
     own = ("submit_", "get_bytedance_")  # a model's own addresses hold nothing of a tenant's
     assert {one for one in wide if not one.startswith(own)} == TENANT_WIDE
     assert len([one for one in found if one.parameters == ["request_id"]]) >= 5
-    assert not [one.id for one in found if one.parameters and not one.needs_key and one.id != "get_problem"]
+    open_to_all = {"get_problem", "get_llms_txt_of_model"}
+    assert not [one.id for one in found if one.parameters and not one.needs_key and one.id not in open_to_all]
 
 
 async def test_anothers_the_other_kinds_and_what_never_was_are_the_same_404(

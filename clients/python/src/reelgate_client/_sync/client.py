@@ -368,7 +368,7 @@ class Reelgate:
         """Returns a local picture as a `data:` URI, to be put into an input: it is sent with the submit.
 
         With `shrink_for`, the id of a model, a picture that is larger than the model's rules allow is made
-        smaller first. `pointer` names the input (`#/image_urls/*`) where a model has several with different
+        smaller first. `pointer` names the input (`/image_urls/*`) where a model has several with different
         rules.
 
         Raises:
