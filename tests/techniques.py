@@ -34,6 +34,12 @@ _PROCESS_FILES: Final = {
     "cli/test_light_commands",
     "cli/test_private_files",
     "cli/test_start",
+    "clients/test_examples",
+    "clients/test_mcp",
+    "clients/test_python_histories",
+    "clients/test_python_live",
+    "clients/test_python_wheel",
+    "clients/test_relay",
     "console/test_example",
     "contract/test_generated_clients",
     "gateway/test_kill",
@@ -128,8 +134,9 @@ _PRODUCTS: Final = {
 """Tests of every combination of several parameters. `make test` takes each value at least once: the n-th of
 one parameter with the n-th of the others, where the shorter begin anew; all other combinations are deep."""
 
-_FETCHING: Final = {"contract/test_generated_clients"}
-"""Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules."""
+_FETCHING: Final = {"clients/test_python_wheel", "contract/test_generated_clients"}
+"""Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, and
+what they show of the library, `clients/test_python_live` of its source."""
 
 _OF_THE_PLAYGROUND: Final = {
     "test_a_complaint_stands_at_its_field",

@@ -289,7 +289,7 @@ def _picture(width: int, height: int, kind: str = "JPEG", mode: str = "RGB") -> 
 
 RULES = [
     {"pointer": "/image_urls/*", "kind": "image", "rule": "file_size_mb<", "value": 0.02},
-    {"pointer": "/image_urls/*", "kind": "image", "rule": "width_pixels<=", "value": 400},
+    {"pointer": "/image_urls/*", "kind": "image", "rule": "width_pixels<=", "value": 200},
     {"pointer": "/image_urls/*", "kind": "image", "rule": "shortest_side_pixels>=", "value": 20},
     {"pointer": "/image_urls/*", "kind": "image", "rule": "width/height<=", "value": 3},
     {"pointer": "/video", "kind": "video", "rule": "width_pixels<=", "value": 10},
@@ -301,7 +301,7 @@ def test_a_picture_is_made_smaller_only_when_asked_and_until_it_fits(
     kind: str, mode: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a picture"
-    path.write_bytes(_picture(600, 300, kind, mode))
+    path.write_bytes(_picture(320, 160, kind, mode))
     served = lambda _: as_gateway(200, {"model_id": MODEL, "media_rules": RULES})  # noqa: E731 - one line
     with answered(served) as client:
         whole = base64.b64decode(client.upload(path).partition(",")[2])
@@ -310,7 +310,7 @@ def test_a_picture_is_made_smaller_only_when_asked_and_until_it_fits(
     small = base64.b64decode(uri.partition(",")[2])
     assert len(small) < 20_000
     with Image.open(io.BytesIO(small)) as opened:
-        assert opened.width <= 400
+        assert opened.width <= 200
         assert opened.width / opened.height == pytest.approx(2, abs=0.05)
         assert Image.MIME[str(opened.format)] == uri[5:].partition(";")[0]
     small_enough = _picture(40, 30)

@@ -115,11 +115,10 @@ class AsyncReelgate:
         retries: Retries | None = None,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
+        address, key = base_of(base_url), key_of(api_key)
         self._own = httpx2.AsyncClient() if http is None else None
         self._http = http or cast("httpx2.AsyncClient", self._own)
-        self._calls = AsyncCalls(
-            base_of(base_url), key_of(api_key), self._http, retries or Retries(), timeout_s
-        )
+        self._calls = AsyncCalls(address, key, self._http, retries or Retries(), timeout_s)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._calls.base_url}>"

@@ -116,9 +116,10 @@ class Reelgate:
         retries: Retries | None = None,
         http: httpx2.Client | None = None,
     ) -> None:
+        address, key = base_of(base_url), key_of(api_key)
         self._own = httpx2.Client() if http is None else None
         self._http = http or cast("httpx2.Client", self._own)
-        self._calls = Calls(base_of(base_url), key_of(api_key), self._http, retries or Retries(), timeout_s)
+        self._calls = Calls(address, key, self._http, retries or Retries(), timeout_s)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._calls.base_url}>"
