@@ -25,7 +25,7 @@ ORIGIN = "http://127.0.0.1:5173"
 
 @dataclass
 class Stack:
-    """`url` is the relay's. `restart` stops the server as an operator does, and starts it again."""
+    """`url` is the relay's. `restart` starts the server anew: it is stopped, and every second time killed."""
 
     place: Place
     sandbox: Running
@@ -34,6 +34,7 @@ class Stack:
     relay: Relay = field(init=False)
     _server: ExitStack = field(default_factory=ExitStack)
     _process: Any = None
+    _restarts: int = 0
 
     @property
     def url(self) -> str:
@@ -53,6 +54,10 @@ class Stack:
         self._server.close()
 
     def restart(self) -> None:
+        self._restarts += 1
+        if self._restarts % 2 == 0:
+            self._process.send(signal.SIGKILL)
+            self._process.wait()
         self.stop()
         self.start()
 

@@ -91,7 +91,8 @@ class Relay:
         self.met.append((line, fault))
         if fault == "refuse":
             return False
-        far_reader, far_writer = await asyncio.open_connection(*_address(self.target))
+        async with self._restarting:  # a gateway that is away just now is waited for, as proxies do
+            far_reader, far_writer = await asyncio.open_connection(*_address(self.target))
         try:
             far_writer.write(_closing(head) + body)
             await far_writer.drain()

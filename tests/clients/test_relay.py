@@ -5,12 +5,13 @@ import pytest
 
 from tests.clients.conftest import Stack
 from tests.harness import SUBMIT
+from tests.patience import PATIENCE_S
 
 
 def _call(stack: Stack, mark: str, **more: str) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {stack.key}", **more}
     return httpx2.post(
-        stack.url + SUBMIT, json=stack.input(mark), headers=headers, trust_env=False, timeout=2
+        stack.url + SUBMIT, json=stack.input(mark), headers=headers, trust_env=False, timeout=PATIENCE_S
     )
 
 

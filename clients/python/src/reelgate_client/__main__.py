@@ -99,6 +99,7 @@ def _make(client: Reelgate, given: argparse.Namespace) -> int:
         print(json.dumps(client.quote(given.model, document), indent=2, ensure_ascii=False))
         return 0
     handle = client.submit(given.model, document, idempotency_key=given.idempotency_key)
+    _tell(f"The request is {handle.id}.")
     return _finish(client, given, handle.id)
 
 

@@ -116,7 +116,7 @@ def refusal_in(answer: httpx2.Response, call: Call, now: datetime) -> ReelgateEr
     document = _document(answer)
     if answer.status_code == httpx2.codes.NOT_MODIFIED:
         return None
-    if answer.is_success and document is not None and "error_code" not in document:
+    if answer.is_success and document is not None and not document.get("error_code"):
         return None
     if document is not None and "code" in document and "retryable" in document:
         error = refusal(answer.status_code, document)
