@@ -70,14 +70,43 @@ types:
 imports:
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
-check-js:        ## Types of the pages' JavaScript, where there is Node.js
+check-js:        ## Types of the pages' JavaScript, and that client.js is what its source makes, where there is Node.js
 	@if command -v npm >/dev/null; then \
-		$(MAKE) --no-print-directory $(TSC) && $(TSC) --project tools/js; \
+		$(MAKE) --no-print-directory $(TSC) && $(TSC) --project tools/js && \
+		$(MAKE) --no-print-directory CHECK=--check clients-js; \
 	else echo "The JavaScript is not type-checked: there is no Node.js (npm) here."; fi
 
 TSC := tools/js/node_modules/.bin/tsc
 $(TSC): tools/js/package-lock.json
 	@npm ci --prefix tools/js --silent
+	@touch $@
+
+TS := clients/typescript
+.PHONY: clients-js test-clients-js pack-clients-js
+clients-js: $(TSC)  ## Write client.js and the types of the API from clients/typescript, openapi.json and the catalogue
+	@rm -rf $(TS)/build
+	@$(TSC) --project $(TS)/tsconfig.core.json --noCheck && node $(TS)/tools/documents.mjs $(TS)/build $(CHECK)
+	@$(TSC) --project $(TS)/tsconfig.core.json
+	@$(TSC) --project $(TS)/tsconfig.core.json --removeComments --declaration false --outDir $(TS)/build/plain
+	@node $(TS)/tools/client.mjs $(TS)/build $(CHECK)
+
+test-clients-js: ## Tests of the TypeScript library and its package, where there is Node.js
+	@if command -v npm >/dev/null; then \
+		$(MAKE) --no-print-directory $(TS)/node_modules/.installed && cd $(TS) && npm test --silent; \
+	else echo "The TypeScript library is NOT tested: there is no Node.js (npm) here."; fi
+
+$(TS)/node_modules/.installed: $(TS)/package-lock.json
+	@npm ci --prefix $(TS) --silent
+	@touch $@
+
+pack-clients-js: $(TS)/node_modules/.installed  ## The TypeScript library as a package, clients/typescript/reelgate-*.tgz
+	@cd $(TS) && rm -rf dist && npm pack --silent
+
+examples/%/node_modules/.installed: examples/%/package-lock.json $(wildcard $(TS)/src/*.ts)
+	@command -v npm >/dev/null || { echo "This example needs Node.js (npm)."; exit 1; }
+	@$(MAKE) --no-print-directory $(TS)/node_modules/.installed
+	@cd $(TS) && rm -rf dist && node_modules/.bin/tsc
+	@npm ci --prefix examples/$* --silent
 	@touch $@
 
 install: $(VENV)/.installed      ## The environment in .venv, with the reelgate command
@@ -110,10 +139,12 @@ lock: install-dev  ## Resolve the locks of Python packages anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 		tools/clients/requirements.in -o tools/clients/requirements.lock
 
-openapi: install-dev  ## Write openapi.json, openapi-admin.json and the types of the client library
+openapi: install-dev  ## Write openapi.json, openapi-admin.json and the types of the client libraries
 	@$(BIN)/reelgate openapi --output openapi.json
 	@$(BIN)/reelgate openapi --admin --output openapi-admin.json
 	@$(BIN)/python -m tools.client_types
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients-js; \
+	else echo "The types in TypeScript are NOT written: there is no Node.js (npm) here."; fi
 
 docs: install-dev ## Write the tables of the docs that are made from the code
 	@$(BIN)/python -m tools.docs

@@ -171,7 +171,7 @@ ON_DEMAND = {"cost"}
 def interface(name: str) -> dict[str, bool]:
     """The members of one of the module's interfaces, and whether each is always there."""
     text = CLIENT_TYPES.read_text("utf-8")
-    found = re.search(rf"^export interface {name} {{\n(.*?)^}}", text, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^export interface {name}(?:<.*>)? {{\n(.*?)^}}", text, re.DOTALL | re.MULTILINE)
     assert found is not None, name
     return {
         member: not optional for member, optional in re.findall(r"^  ([a-z_]+)(\??):", found[1], re.MULTILINE)

@@ -235,7 +235,7 @@ async function quoteNow() {
     const { price: before } = part("form").dataset;
     part("form").dataset.price = price;
     const wait = quote.refusal?.retry_after_s;
-    if (wait <= ASK_AGAIN_S) quoteTimer = setTimeout(requote, wait * 1000, 0);
+    if (wait != null && wait <= ASK_AGAIN_S) quoteTimer = setTimeout(requote, wait * 1000, 0);
     if (before && price && price !== before) announce(`Price: ${credits(Number(price))}`);
   } catch (error) {
     if (signal.aborted) return;

@@ -1,0 +1,627 @@
+// The documents of the API, written from openapi.json by `make clients-js`. Change nothing here.
+
+/** The state of a request, in more detail than RunComfy's status. */
+export type State = "accepted" | "dispatching" | "in_queue" | "in_progress" | "completed" | "failed" | "cancelled" | "rejected" | "expired" | "unknown" | "lost";
+
+export interface Submitted {
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  status_url: string;
+  result_url: string;
+  cancel_url: string;
+}
+
+export interface Status {
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  /** `completed` means finished: the result says whether it succeeded. */
+  status: "cancelled" | "completed" | "in_progress" | "in_queue";
+  /** How many requests are ahead of it; only in `in_queue`. */
+  queue_position?: number;
+  status_url: string;
+  result_url: string;
+}
+
+export interface Cancelled {
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  /** `completed` means finished: the result says whether it succeeded. */
+  status: "cancelled" | "completed" | "in_progress" | "in_queue";
+  outcome: "cancelled" | "not_cancellable";
+}
+
+export interface RequestSummary {
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  status_url: string;
+  result_url: string;
+  cancel_url: string;
+  /** `completed` means finished: the result says whether it succeeded. */
+  status: "cancelled" | "completed" | "in_progress" | "in_queue";
+  state: State;
+  model_id: string;
+  /** The mode of the key that made it. */
+  mode: "live" | "test";
+  /** The API key that made it. */
+  kid: string;
+  /** The client token that made it, if any. */
+  token_id: string | null;
+  /** The end user for whom that token was made. */
+  end_user: string | null;
+  price_microcredits: number | null;
+  /** What it costs since its price was corrected; null: it was not corrected. */
+  repriced_microcredits: number | null;
+  /** The seconds of output that it ordered, as limits count them. */
+  output_seconds: number;
+  /** What became of its price: held while the request is under way, then settled or refunded. */
+  charge: "held" | "settled" | "refunded" | null;
+  created_at: string;
+  changed_at: string;
+  finished_at: string | null;
+}
+
+export interface RequestPage {
+  requests: RequestSummary[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: string | null;
+}
+
+export interface Request {
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  status_url: string;
+  result_url: string;
+  cancel_url: string;
+  /** `completed` means finished: the result says whether it succeeded. */
+  status: "cancelled" | "completed" | "in_progress" | "in_queue";
+  state: State;
+  model_id: string;
+  /** The mode of the key that made it. */
+  mode: "live" | "test";
+  /** The API key that made it. */
+  kid: string;
+  /** The client token that made it, if any. */
+  token_id: string | null;
+  /** The end user for whom that token was made. */
+  end_user: string | null;
+  price_microcredits: number | null;
+  /** What it costs since its price was corrected; null: it was not corrected. */
+  repriced_microcredits: number | null;
+  /** The seconds of output that it ordered, as limits count them. */
+  output_seconds: number;
+  /** What became of its price: held while the request is under way, then settled or refunded. */
+  charge: "held" | "settled" | "refunded" | null;
+  created_at: string;
+  changed_at: string;
+  finished_at: string | null;
+  /** Grows by one with every change of state. */
+  version: number;
+  /** The input that the caller sent. */
+  input: Record<string, unknown>;
+  /** What the gateway knows of the input's files; null: they were not inspected. */
+  media: File[] | null;
+  /** RunComfy's output, with RunComfy's own URLs: any of `image`, `video`, `audio` (a URL) and `images`, `videos` (lists of URLs). */
+  output: Record<string, unknown> | null;
+  /** Why the request failed, in RunComfy's own form: a string, an object or a list. Where Reelgate itself ended it, an object with `code` and `message`. */
+  error: unknown;
+  /** How many requests are ahead of it, here and at RunComfy, as last known. */
+  queue_position: number | null;
+  price_version: string | null;
+  /** When it was sent to RunComfy. */
+  sent_at: string | null;
+  /** When it is cancelled if it has not started. */
+  start_deadline: string | null;
+  /** While it is queued, by how long jobs usually take; null: unknown. */
+  estimated_start_at: string | null;
+  started_at: string | null;
+  /** When the output will be erased. */
+  output_expires_at: string | null;
+  /** When the output was erased. */
+  output_erased_at: string | null;
+  /** When RunComfy was last polled. */
+  checked_at: string | null;
+  idempotency_key: string | null;
+  trace_id: string;
+  events: RecordedEvent[];
+}
+
+export interface RecordedEvent {
+  version: number;
+  /** The event's number among all of the tenant's in this mode: 1, 2, 3 … */
+  number: number;
+  state: State;
+  at: string;
+  reason: string;
+}
+
+/** One model of the catalogue, in RunComfy's shape with additions. */
+export interface Model {
+  model_id: string;
+  display_name: string;
+  /** How RunComfy runs it. */
+  kind: "model" | "workflow" | "inference";
+  /** What it makes of what, such as `image-to-video`. */
+  categories: string[];
+  /** The price that lists show. A quote has the price of an input. */
+  base_price_usd: number;
+  /** What `base_price_usd` buys, such as `second` or `output`. */
+  price_unit: string;
+  /** RunComfy's page of the model. */
+  model_url: string;
+  /** The names of all inputs. */
+  inputs: string[];
+  required_inputs: string[];
+  /** RunComfy's own schema, verbatim. */
+  input_schema: Record<string, unknown>;
+  output_schema: Record<string, unknown> | null;
+  /** The operator's price list, in micro-credits. */
+  pricing: Record<string, unknown>;
+  /** How many seconds of output an input orders. Absent: the model does not declare them, and limits on seconds of output refuse its requests. */
+  output_seconds?: number | Record<string, unknown>;
+  warnings: ModelWarning[];
+  media_rules: MediaRuleNote[];
+  media_inputs: MediaInputNote[];
+}
+
+/** One model in a list, as in RunComfy's. */
+export interface ListedModel {
+  model_id: string;
+  display_name: string;
+  /** How RunComfy runs it. */
+  kind: "model" | "workflow" | "inference";
+  /** What it makes of what, such as `image-to-video`. */
+  categories: string[];
+  /** The price that lists show. A quote has the price of an input. */
+  base_price_usd: number;
+  /** What `base_price_usd` buys, such as `second` or `output`. */
+  price_unit: string;
+  /** RunComfy's page of the model. */
+  model_url: string;
+  /** The names of all inputs. */
+  inputs: string[];
+  required_inputs: string[];
+  /** RunComfy's own schema, verbatim, where `include_schema` asks for it. */
+  input_schema?: Record<string, unknown>;
+  output_schema?: Record<string, unknown> | null;
+  /** The operator's price list, in micro-credits. */
+  pricing: Record<string, unknown>;
+  /** How many seconds of output an input orders. Absent: the model does not declare them, and limits on seconds of output refuse its requests. */
+  output_seconds?: number | Record<string, unknown>;
+  warnings: ModelWarning[];
+  media_rules: MediaRuleNote[];
+  media_inputs: MediaInputNote[];
+}
+
+export interface ModelPage {
+  models: ListedModel[];
+  /** How many models match, on all pages. */
+  total: number;
+  limit: number;
+  offset: number;
+}
+
+export interface ModelWarning {
+  pointer: string;
+  reason: string;
+}
+
+export interface MediaRuleNote {
+  /** A JSON Pointer, in which `*` stands for every element. */
+  pointer: string;
+  kind: string;
+  /** The rule as RunComfy writes it. */
+  rule: string;
+  value: number;
+  message: string;
+  enforced: boolean;
+  /** Why the rule is not enforced. */
+  note: string | null;
+}
+
+export interface MediaInputNote {
+  /** A JSON Pointer, in which `*` stands for every element. */
+  pointer: string;
+  kind: string;
+  /** The accepted media types; empty: all of this kind. */
+  types: string[];
+}
+
+export interface Limit {
+  /** The limit's name, as in `RateLimit-Policy` and `violated-policies`. */
+  policy: string;
+  /** Whose limit it is. */
+  holder: "tenant" | "key" | "end-user" | "token";
+  /** The model that it applies to; null: all models. */
+  model_id: string | null;
+  metric: "submits-minute" | "in-flight" | "generations-day" | "generations-month" | "generations-total" | "credits-day" | "credits-month" | "credits-total" | "output-seconds-day" | "output-seconds-month" | "output-seconds-total" | "reads-minute" | "calls-minute" | "tokens-minute";
+  unit: "calls" | "generations" | "microcredits" | "output-seconds" | "reads" | "requests" | "submits" | "tokens";
+  limit: number;
+  /** Of a rate: how many may come at once, if not `limit`. */
+  burst: number | null;
+  /** Set aside for requests under way; it may be refunded. */
+  held: number;
+  spent: number;
+  /** At least 0. */
+  remaining: number;
+  /** The day, the month, or `total`. */
+  period: string | null;
+  resets_at: string | null;
+  /** Where `limit` is a temporary override's: when that ends. */
+  override_until: string | null;
+  /** In a refusal: how much the refused request needs. */
+  wanted?: number;
+}
+
+/** What the gateway knows of a file of the input. */
+export interface File {
+  /** The file's place in the input. */
+  pointer: string;
+  /** Its media type, by its first bytes; null: unknown. */
+  type: string | null;
+  size_bytes: number | null;
+  /** In pixels, as stored in the file. */
+  width: number | null;
+  height: number | null;
+  errors: FileError[];
+}
+
+export interface FileError {
+  code: string;
+  detail: string;
+}
+
+export interface Violation {
+  /** Where it is wrong: a JSON Pointer (RFC 6901) in fragment form. */
+  pointer: string;
+  code: string;
+  detail: string;
+}
+
+export interface Sums {
+  held_generations: number;
+  spent_generations: number;
+  held_microcredits: number;
+  spent_microcredits: number;
+  held_output_seconds: number;
+  spent_output_seconds: number;
+}
+
+export interface PeriodUsage {
+  holder: "tenant" | "key" | "end-user" | "token";
+  model_id: string | null;
+  /** The day, the month, or `total`. */
+  period: string;
+  held_generations: number;
+  spent_generations: number;
+  held_microcredits: number;
+  spent_microcredits: number;
+  held_output_seconds: number;
+  spent_output_seconds: number;
+  /** Top-ups and adjustments. */
+  added_microcredits: number;
+}
+
+export interface Queue {
+  /** Whether requests that cannot be sent yet are accepted and queued. */
+  queueable: boolean;
+  /** How many of the tenant's requests are queued. */
+  queued?: number;
+  /** How many may be queued. */
+  max_queued?: number;
+  /** The tenant's share of what is sent while other tenants have queued requests. */
+  weight?: number;
+  /** Whether the operator has paused sending. */
+  paused: boolean;
+}
+
+export interface Quota {
+  tenant: string;
+  /** The API key that the limits belong to; of a rotated key, the original one. */
+  kid: string;
+  /** The client token that asks, if any. It is shown only its own limits. */
+  token_id: string | null;
+  /** The end user for whom that token was made. */
+  end_user: string | null;
+  mode: "live" | "test";
+  at: string;
+  /** The time zone in which days and months are counted. */
+  time_zone: string;
+  limits: Limit[];
+  /** The tenant's queue. Only API keys are shown the numbers. */
+  queue: Queue;
+  usage: PeriodUsage[];
+}
+
+export interface QuoteRefusal {
+  code: string;
+  detail: string;
+  retry_after_s: number | null;
+  /** The names of the limits that do not allow it. */
+  "violated-policies": string[];
+}
+
+export interface Quote {
+  model_id: string;
+  price_microcredits: number | null;
+  /** Null: the model does not declare them, or the input is not valid. */
+  output_seconds: number | null;
+  price_version: string;
+  /** Whether a submit of this input would be accepted. */
+  admissible: boolean;
+  /** Whether the request would be queued before it is sent. */
+  would_queue: boolean;
+  errors: Violation[];
+  /** What the gateway knows of the input's files; null: they were not inspected. */
+  media: File[] | null;
+  limits: Limit[];
+  refusal: QuoteRefusal | null;
+}
+
+export interface UsageSums {
+  /** Generations that were submitted, whose price was held. */
+  held_generations: number;
+  held_microcredits: number;
+  /** Generations whose price was settled. */
+  spent_generations: number;
+  spent_microcredits: number;
+  /** Generations whose price was given back. */
+  refunded_generations: number;
+  refunded_microcredits: number;
+  /** Calls that were answered with an error; of no model. */
+  refused_calls: number;
+  /** Generations that came to their final state. */
+  ended_generations: number;
+  /** Top-ups. */
+  added_microcredits: number;
+  /** Adjustments, corrections of prices among them. */
+  adjusted_microcredits: number;
+}
+
+export interface UsageRow {
+  /** Generations that were submitted, whose price was held. */
+  held_generations: number;
+  held_microcredits: number;
+  /** Generations whose price was settled. */
+  spent_generations: number;
+  spent_microcredits: number;
+  /** Generations whose price was given back. */
+  refunded_generations: number;
+  refunded_microcredits: number;
+  /** Calls that were answered with an error; of no model. */
+  refused_calls: number;
+  /** Generations that came to their final state. */
+  ended_generations: number;
+  /** Top-ups. */
+  added_microcredits: number;
+  /** Adjustments, corrections of prices among them. */
+  adjusted_microcredits: number;
+  /** The hour's start, the day or the month, as `by` says. */
+  period: string;
+  model_id?: string | null;
+  /** The first key of its line of rotations. */
+  kid?: string | null;
+  end_user?: string | null;
+  token_id?: string | null;
+  /** `submitted`, the state that ended it, or `refused`. */
+  outcome?: string | null;
+}
+
+export interface Usage {
+  /** The time zone whose days and months these are. */
+  time_zone: string;
+  /** When the time zone was last changed: earlier days are of the one before. */
+  time_zone_since: string | null;
+  by: "hour" | "day" | "month";
+  first_day: string;
+  /** It is included. */
+  last_day: string;
+  group_by: string[];
+  rows: UsageRow[];
+  /** The sums of all pages. */
+  total: UsageSums;
+  next_cursor: string | null;
+}
+
+export interface Bound {
+  /** The only values that are allowed. */
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  /** Of a text or a list: its maximum length. At least 0. */
+  max_length?: number;
+}
+
+export interface ClientTokenTerms {
+  /** Seconds until the token expires. It never outlives its API key. At least 10. At most 3600. Default: `600`. */
+  lifetime_s?: number;
+  /** The only models that the token may use. */
+  models?: string[];
+  /** Bounds of the inputs of `models`. */
+  bounds?: Record<string, Bound>;
+  /** The maximum number of its requests. At least 0. At most 999999999. */
+  max_generations?: number;
+  /** The maximum cost of its requests, in micro-credits. At least 0. At most 999999999000000. */
+  max_microcredits?: number;
+  /** The web origins that may use it; each must be one of the tenant's. */
+  origins?: string[];
+  /** The person for whom it is made: a label of yours. Each has limits of its own. */
+  end_user?: string;
+  /** Which requests it may read: those that it made (`token`), or those of all tokens of its end user (`end_user`). Default: `end_user` if it has an end user, else `token`. */
+  visibility?: "token" | "end_user";
+  /** The only request that it may read; it may do nothing else. */
+  request_id?: string;
+}
+
+export interface ClientToken {
+  /** The token's public identifier, not the token itself. */
+  token_id: string;
+  /** Its own state, or its API key's where that is not active. */
+  state: "active" | "expired" | "revoked" | "disabled";
+  /** The API key that created it. */
+  kid: string;
+  mode: "live" | "test";
+  scopes: ("read" | "submit")[];
+  models: string[] | null;
+  bounds: Record<string, Bound> | null;
+  max_generations: number | null;
+  max_microcredits: number | null;
+  origins: string[] | null;
+  end_user: string | null;
+  visibility: "token" | "end_user" | "request";
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string | null;
+  created_at: string;
+  expires_at: string;
+  revoked_at: string | null;
+  /** When it was last used, to the minute. */
+  last_used_at: string | null;
+  /** How many of its calls were refused. */
+  refusals: number;
+}
+
+export interface MintedClientToken {
+  /** The token itself, `rg_client_…`. It is shown only once. */
+  token: string;
+  /** The token's public identifier, not the token itself. */
+  token_id: string;
+  /** Its own state, or its API key's where that is not active. */
+  state: "active" | "expired" | "revoked" | "disabled";
+  /** The API key that created it. */
+  kid: string;
+  mode: "live" | "test";
+  scopes: ("read" | "submit")[];
+  models: string[] | null;
+  bounds: Record<string, Bound> | null;
+  max_generations: number | null;
+  max_microcredits: number | null;
+  origins: string[] | null;
+  end_user: string | null;
+  visibility: "token" | "end_user" | "request";
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string | null;
+  created_at: string;
+  expires_at: string;
+  revoked_at: string | null;
+  /** When it was last used, to the minute. */
+  last_used_at: string | null;
+  /** How many of its calls were refused. */
+  refusals: number;
+}
+
+export interface ClientTokenPage {
+  client_tokens: ClientToken[];
+  /** The `cursor` of the next page; null on the last page. */
+  next_cursor: string | null;
+}
+
+export interface TokenRefusal {
+  at: string;
+  /** The problem's code. */
+  code: string;
+  detail: string;
+  /** Method and path of the call. */
+  call: string;
+  /** The web page's origin. */
+  origin: string | null;
+  trace_id: string;
+}
+
+export interface ClientTokenInFull {
+  /** The token's public identifier, not the token itself. */
+  token_id: string;
+  /** Its own state, or its API key's where that is not active. */
+  state: "active" | "expired" | "revoked" | "disabled";
+  /** The API key that created it. */
+  kid: string;
+  mode: "live" | "test";
+  scopes: ("read" | "submit")[];
+  models: string[] | null;
+  bounds: Record<string, Bound> | null;
+  max_generations: number | null;
+  max_microcredits: number | null;
+  origins: string[] | null;
+  end_user: string | null;
+  visibility: "token" | "end_user" | "request";
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string | null;
+  created_at: string;
+  expires_at: string;
+  revoked_at: string | null;
+  /** When it was last used, to the minute. */
+  last_used_at: string | null;
+  /** How many of its calls were refused. */
+  refusals: number;
+  /** What it has used; refunded amounts are not counted. */
+  usage: Sums;
+  /** Its newest requests, the newest first. */
+  newest_requests: string[];
+  newest_refusals: TokenRefusal[];
+}
+
+export interface RequestsQuery {
+  /** The maximum number of entries on a page. At least 1. At most 100. Default: `20`. */
+  limit?: number;
+  /** The `next_cursor` of the previous page. At most 200 characters. */
+  cursor?: string;
+  /** Only requests in this state; repeat it for several. At most 11. */
+  state?: State[];
+  /** Only this model. At most 200 characters. */
+  model_id?: string;
+  /** Only what this client token made. */
+  token_id?: string;
+  /** Only entries of this end user. */
+  end_user?: string;
+  /** Only what was made at this moment or later. */
+  created_after?: string;
+  /** Only what was made before this moment. */
+  created_before?: string;
+}
+
+export interface ModelsQuery {
+  /** Only models whose id, name or description has this text. At most 200 characters. Default: `""`. */
+  search?: string;
+  /** Only models of this category, such as `image-to-video`. At most 200 characters. Default: `""`. */
+  category?: string;
+  /** Only what is of this kind. */
+  kind?: "model" | "workflow" | "inference";
+  /** Whether the entries have `input_schema` and `output_schema`. Default: `false`. */
+  include_schema?: boolean;
+  /** The maximum number of entries on a page. At least 1. At most 500. Default: `50`. */
+  limit?: number;
+  /** How many entries to skip. At least 0. At most 1000000. Default: `0`. */
+  offset?: number;
+}
+
+export interface UsageQuery {
+  /** The first day, in the tenant's time zone; by default the first of this month. */
+  from?: string;
+  /** The last day, which is included; by default today. */
+  to?: string;
+  /** How long each period is. */
+  by?: "hour" | "day" | "month";
+  /** Sums for each of these; repeat it for several. At most 6. */
+  group_by?: ("model" | "key" | "end_user" | "token" | "outcome")[];
+  /** Only this model. At most 200 characters. */
+  model_id?: string;
+  /** Only this API key, by its public identifier. */
+  kid?: string;
+  /** Only what this client token made. */
+  token_id?: string;
+  /** Only entries of this end user. */
+  end_user?: string;
+  /** Only what ended so: a state, `submitted` or `refused`. */
+  outcome?: string;
+  /** The maximum number of entries on a page. At least 1. At most 1000. Default: `1000`. */
+  limit?: number;
+  /** The `next_cursor` of the previous page. At most 600 characters. */
+  cursor?: string;
+}
+
+export interface TokensQuery {
+  /** The maximum number of entries on a page. At least 1. At most 100. Default: `20`. */
+  limit?: number;
+  /** The `next_cursor` of the previous page. At most 200 characters. */
+  cursor?: string;
+  /** Only entries of this end user. */
+  end_user?: string;
+}
