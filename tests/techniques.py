@@ -113,6 +113,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
+    "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_a_gateway_that_breaks_its_promise_is_caught",
     "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",
     "test_ten_tenants_share_five_places_as_their_weights_say_though_one_floods",
@@ -134,7 +135,11 @@ _PRODUCTS: Final = {
 """Tests of every combination of several parameters. `make test` takes each value at least once: the n-th of
 one parameter with the n-th of the others, where the shorter begin anew; all other combinations are deep."""
 
-_FETCHING: Final = {"clients/test_python_wheel", "contract/test_generated_clients"}
+_FETCHING: Final = {
+    "clients/test_python_wheel",
+    "clients/test_typescript_examples",
+    "contract/test_generated_clients",
+}
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, and
 what they show of the library, `clients/test_python_live` of its source."""
 
