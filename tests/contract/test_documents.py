@@ -156,11 +156,14 @@ def test_no_committed_file_names_a_package_registry() -> None:
         "tools/js/.npmrc",
         "tools/clients/requirements.lock",
         "tools/clients/.npmrc",
+        "clients/typescript/.npmrc",
     )
     others = ("pyproject.toml", "Dockerfile", "Makefile", "tools/install.py", "tools/js/package.json")
     for name in (*locks, *others, ".pre-commit-config.yaml", ".github/workflows/ci.yml"):
         assert not re.search(r"https?://(?!127\.)|index[-]url|find[-]links", read(name)), name
-    assert '"resolved"' not in read("tools/clients/package-lock.json")  # its addresses are of sponsors
+    for folder in ("tools/clients", "clients/typescript", "examples/vite", "examples/next"):
+        lock = read(f"{folder}/package-lock.json")  # its addresses are of sponsors
+        assert re.findall(r'"resolved": "(?!file:)', lock) == [], folder
 
 
 EXAMPLE = re.compile(r"^# ([A-Z_]+)=(.*)$", re.MULTILINE)
