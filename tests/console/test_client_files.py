@@ -1,6 +1,7 @@
 """The files of the client: small, of this version, and with every name declared."""
 
 import gzip
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -29,6 +30,8 @@ def test_the_module_is_small() -> None:
 def test_the_module_has_the_projects_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f'\nexport const version = "{version}";\n' in MODULE
+    package = json.loads((ROOT / "clients/typescript/package.json").read_text())
+    assert package["version"] == version
 
 
 def test_every_export_is_declared_and_nothing_else() -> None:

@@ -1,11 +1,8 @@
 // The visitor's own files as data: URIs, made to fit into a request together; and what a file is, in words.
 
-import { bytes, el } from "./playground-kit.js";
+import { FileError, fit, ROOM } from "./client-files.js";
+import { bytes } from "./playground-kit.js";
 
-const BODY = 262_144; // what a request may hold, base64 and all
-const ROOM = Math.floor(((BODY - 16_384) * 3) / 4); // for the files of a request together, as files
-const LONGEST = 2048; // pixels of a picture that is made smaller
-const QUALITIES = [0.9, 0.8, 0.68];
 export const NOUN = { image: "picture", video: "video", audio: "sound", any: "file" };
 
 /** The visitor's own files in a form. They share the room; each change makes them fit anew. */
@@ -35,55 +32,27 @@ export class Shelf {
 
 /** The file as a data: URI within so many bytes; a picture is made smaller where need be. */
 async function fitted({ file, types, kind }, most) {
-  const isRight =
-    types.length > 0 ? types.includes(file.type) : kind === "any" || file.type.startsWith(`${kind}/`);
   try {
-    if (isRight && file.size <= most) return { value: await dataUri(file), size: file.size, note: "" };
-    if (file.type.startsWith("image/") && (kind === "image" || kind === "any"))
-      return await smaller(file, most, isRight);
-  } catch {
-    return { fault: `cannot be read as a ${NOUN[kind]}: ${file.name}` };
+    const { value, size, made } = await fit(file, { most, types, kind });
+    return { value, size, note: made ? noteOf(file, size, made) : "" };
+  } catch (error) {
+    return { fault: faultOf(error, file, kind) };
   }
-  const fault = isRight
-    ? `has ${bytes(file.size)}, but a request can hold ${bytes(ROOM)} of files. Give its https address instead`
-    : `is not a ${NOUN[kind]}: ${file.name}`;
-  return { fault };
 }
 
-async function smaller(file, most, isRight) {
-  const bitmap = await createImageBitmap(file);
-  const { width, height } = bitmap;
-  const canvas = el("canvas");
-  for (let scale = Math.min(1, LONGEST / Math.max(width, height)); scale * width > 16; scale *= 0.8) {
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.max(1, Math.round(height * scale));
-    const brush = canvas.getContext("2d");
-    brush.fillStyle = "#fff"; // a JPEG has no transparency
-    brush.fillRect(0, 0, canvas.width, canvas.height);
-    brush.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    for (const quality of QUALITIES) {
-      const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
-      if (!blob || blob.size > most) continue;
-      const why = isRight ? "Made smaller to fit into a request" : "Made a JPEG";
-      const from = `${width}×${height}, ${bytes(file.size)}`;
-      const to = `${canvas.width}×${canvas.height}, ${bytes(blob.size)}`;
-      return {
-        value: await dataUri(blob),
-        size: blob.size,
-        note: `${why}: ${from} → ${to}. An address keeps the original.`,
-      };
-    }
-  }
-  return { fault: "cannot be made small enough" };
+function noteOf(file, size, { why, width, height, from }) {
+  const done = why === "smaller" ? "Made smaller to fit into a request" : "Made a JPEG";
+  const before = `${from.width}×${from.height}, ${bytes(file.size)}`;
+  return `${done}: ${before} → ${width}×${height}, ${bytes(size)}. An address keeps the original.`;
 }
 
-const dataUri = (blob) =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
+function faultOf(error, file, kind) {
+  const reason = error instanceof FileError ? error.reason : "unreadable";
+  if (reason === "type") return `is not a ${NOUN[kind]}: ${file.name}`;
+  if (reason === "unreadable") return `cannot be read as a ${NOUN[kind]}: ${file.name}`;
+  if (file.type.startsWith("image/")) return "cannot be made small enough";
+  return `has ${bytes(file.size)}, but a request can hold ${bytes(ROOM)} of files. Give its https address instead`;
+}
 
 /** What was seen of a file, in a line: "JPEG · 1600×900 · 279 kB". */
 export function factsLine(seen) {

@@ -31,8 +31,9 @@ export class Generation {
   #state: GenerationState = IDLE;
   #subscribers = new Set<() => void>();
   #run?: Promise<Result | undefined>;
-  #watching?: AbortController; // ends the following, not the job
-  #isCancelled = false;
+  #turn = { isCancelled: false }; // what comes of an earlier one is told to nobody
+  #isFinding = false; // the request of a page that was left before it knew the id
+  #here = new AbortController(); // ends the following with the component, and not the job
 
   constructor(
     readonly gate: Reelgate<any>,
@@ -47,78 +48,88 @@ export class Generation {
     return () => this.#subscribers.delete(subscriber);
   };
 
-  /** A component is here: goes on with what was under way. The result ends the following, and never the job. */
+  /** A component is here: goes on with what was under way. When it leaves, the following ends, and never the job. */
   readonly enter = (): (() => void) => {
     const { phase, requestId } = this.#state;
     const kept = this.#kept();
-    if (phase === "running" && requestId) this.#begin((signal) => this.#follow(requestId, signal));
-    else if (phase === "idle" && kept) this.#begin((signal) => this.#resumed(kept, signal));
-    return () => this.#watching?.abort(new Error("The component has gone."));
+    if (this.#here.signal.aborted) this.#here = new AbortController();
+    if (phase === "running" && requestId) this.#begin(() => this.#follow(requestId));
+    else if (phase === "idle" && kept) this.#begin(() => this.#resumed(kept));
+    return () => {
+      this.#here.abort(new Error("The component has gone."));
+      if (this.#isFinding) this.#set(IDLE); // and the next to enter begins anew
+    };
   };
 
   /** Submits, and follows. While a run is under way, this is that run: a second press of a button makes no second job. */
   readonly run = (input: object): Promise<Result | undefined> => {
     const isFree = this.#state.phase === "idle" || this.#state.phase === "ended";
     if (!isFree && this.#run) return this.#run;
-    this.#watching?.abort();
-    this.#isCancelled = false;
     const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join("-");
     this.#keep({ idempotencyKey, at: new Date().toISOString() });
     this.#set({ phase: "submitting" });
-    return this.#begin(async (signal) => {
+    return this.#begin(async (turn) => {
       // Whoever leaves now wants the job all the same: the submit is not given up.
       const submitting = this.gate.submit(this.model, input, { idempotencyKey });
       const { request_id } = await submitting.catch((error) => this.#refused(error));
-      this.#keep({ requestId: request_id });
-      this.#set({ phase: "running", requestId: request_id });
-      if (this.#isCancelled) await this.gate.cancel(request_id);
-      return this.#follow(request_id, signal);
+      if (turn === this.#turn) {
+        this.#keep({ requestId: request_id });
+        this.#set({ phase: "running", requestId: request_id });
+      }
+      if (turn.isCancelled) await this.gate.cancel(request_id);
+      return this.#follow(request_id);
     });
   };
 
   /** Cancels the job, if it has not started; what becomes of it is told by the state. */
   readonly cancel = async (): Promise<void> => {
     const { phase, requestId } = this.#state;
-    this.#isCancelled = phase === "submitting";
+    this.#turn.isCancelled = phase === "submitting";
     if (phase === "running" && requestId) await this.gate.cancel(requestId);
   };
 
   /** Forgets the generation. A job that is under way goes on unseen. */
   readonly reset = (): void => {
-    this.#watching?.abort(new Error("The page has forgotten it."));
+    this.#here.abort(new Error("The page has forgotten it."));
+    this.#here = new AbortController();
+    this.#turn = { isCancelled: false };
     this.#run = undefined;
     this.#keep();
     this.#set(IDLE);
   };
 
-  #begin(work: (signal: AbortSignal) => Promise<Result>): Promise<Result | undefined> {
-    const { signal } = (this.#watching = new AbortController());
-    this.#run = work(signal).then(
+  #begin(work: (turn: { isCancelled: boolean }) => Promise<Result>): Promise<Result | undefined> {
+    const turn = (this.#turn = { isCancelled: false });
+    const end = (more: Partial<GenerationState>) => {
+      if (turn === this.#turn && !this.#here.signal.aborted) this.#set({ ...this.#state, ...more, phase: "ended" });
+    };
+    this.#run = work(turn).then(
       (result) => {
-        if (!signal.aborted) this.#set({ ...this.#state, phase: "ended", result, output: result.output });
+        end({ result, output: result.output });
         return result;
       },
       (error) => {
-        if (signal.aborted) return undefined;
-        const result = error instanceof ReelgateError ? error.result : undefined;
-        this.#set({ ...this.#state, phase: "ended", error, result });
+        end({ error, result: error instanceof ReelgateError ? error.result : undefined });
         return undefined;
       },
     );
     return this.#run;
   }
 
-  #follow(requestId: string, signal: AbortSignal): Promise<Result> {
-    const onUpdate = (update: Update) => this.#set({ ...this.#state, update });
-    return this.gate.follow(requestId, { signal, onUpdate });
+  #follow(requestId: string): Promise<Result> {
+    const turn = this.#turn;
+    const onUpdate = (update: Update) => turn === this.#turn && this.#set({ ...this.#state, update });
+    return this.gate.follow(requestId, { signal: this.#here.signal, onUpdate });
   }
 
-  async #resumed({ requestId, idempotencyKey = "", at }: Kept, signal: AbortSignal): Promise<Result> {
+  async #resumed({ requestId, idempotencyKey = "", at }: Kept): Promise<Result> {
     this.#set({ phase: requestId ? "running" : "submitting", requestId });
-    const id = requestId ?? (await this.#submitted(idempotencyKey, at, signal));
-    if (!requestId) this.#keep({ requestId: id });
+    this.#isFinding = !requestId;
+    const id = requestId ?? (await this.#submitted(idempotencyKey, at, this.#here.signal));
+    this.#isFinding = false;
+    this.#keep({ requestId: id });
     this.#set({ phase: "running", requestId: id });
-    return this.#follow(id, signal).catch((error) => {
+    return this.#follow(id).catch((error) => {
       if (error instanceof ReelgateError && error.status === 404) this.#keep(); // of another user, or erased
       throw error;
     });
@@ -136,6 +147,7 @@ export class Generation {
       }
     }
     this.#keep();
+    this.#isFinding = false;
     const title = "The page was left before the request had arrived: there is no job.";
     throw new ReelgateError({ code: "not_submitted", title, retryable: true });
   }

@@ -1,10 +1,11 @@
-// Puts the compiled core together as one module, app/console/static/client.js, with its types beside it. A module has
+// Puts the compiled core together as one module, app/console/static/client.js, with its types beside it; and what the
+// playground makes pictures smaller with, client-files.js. A module has
 // its imports from the others alone, so that they can stand one after another; what two of them name alike is an
 // error of the syntax. With --check it only says whether the files are as they should be.
 //
 //   node tools/client.mjs BUILD [--check]
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -63,6 +64,7 @@ function declarationsOf(name) {
   return narrow(withoutImports(read(build, `${name}.d.ts`))).replace(/^export declare /gm, "export ");
 }
 
+const FILES_HEAD = "// Built by `make clients-js` from clients/typescript/src/files.ts. Change nothing here.\n";
 const written = (name) => withoutImports(read(source, name)).trim() + "\n";
 const files = {
   "client.js": HEAD + MODULES.map(moduleOf).join(""),
@@ -73,10 +75,12 @@ const files = {
     declarationsOf("client"),
     ...["types.ts", "documents.ts", "models.ts"].map(written),
   ].join("\n"),
+  "client-files.js": FILES_HEAD + narrow(read(plain, "files.js")),
+  "client-files.d.ts": FILES_HEAD + narrow(read(build, "files.d.ts")),
 };
 for (const [name, text] of Object.entries(files)) {
   const file = join(target, name);
-  if (readFileSync(file, "utf8") === text) continue;
+  if (existsSync(file) && readFileSync(file, "utf8") === text) continue;
   if (!check) writeFileSync(file, text);
   else {
     console.error(`app/console/static/${name} is not what clients/typescript makes: run make clients-js.`);
