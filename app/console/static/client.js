@@ -51,12 +51,13 @@ function withoutOutput(result, state) {
   const detail = why && `${title} ${typeof why === "string" ? why : why.message ?? JSON.stringify(why)}`;
   return new ReelgateError({ code, title, detail, request_id }, { result });
 }
+const BEARER = /^[\w.~+/-]+=*$/;
 async function tokenIn(given) {
   const answer = given instanceof Response ? given : undefined;
   if (answer)
     given = jsonIn((await answer.text()).trim());
   const { token, expires_at, status } = typeof given === "string" ? { token: given } : given ?? {};
-  if (answer?.ok !== false && /^[\w.~+/-]+=*$/.test(token ?? ""))
+  if (answer?.ok !== false && BEARER.test(token ?? ""))
     return { token, expires_at };
   throw noToken(given, answer?.status ?? status);
 }
@@ -138,8 +139,9 @@ function passed(ms, signal, online = false) {
 }
 function unlessAborted(promise, signal) {
   return new Promise((resolve, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason));
-    promise.then(resolve, reject);
+    const leave = () => reject(signal.reason);
+    signal?.addEventListener("abort", leave);
+    promise.finally(() => signal?.removeEventListener("abort", leave)).then(resolve, reject);
   });
 }
 class Connection {
@@ -156,6 +158,8 @@ class Connection {
     const isPage = globalThis.document ?? globalThis.WorkerLocation;
     if (apiKey === undefined ? typeof getToken !== "function" : getToken)
       throw new TypeError("Reelgate needs a function getToken, or on a server an apiKey.");
+    if (apiKey !== undefined && !BEARER.test(apiKey))
+      throw new TypeError("The apiKey has a character that none has.");
     if (apiKey !== undefined && isPage && !dangerouslyAllowBrowser)
       throw new TypeError("An apiKey in a page can be read by everybody. Give the page client tokens: getToken.");
     if (!isPage)
@@ -327,11 +331,15 @@ class Follower {
   #due = [];
   #ring = () => { };
   #failure;
+  #wake = () => this.#ring();
   constructor(id, signal) {
     this.id = id;
     this.signal = signal;
     this.last = submitted(id);
-    signal?.addEventListener("abort", () => this.#ring());
+    signal?.addEventListener("abort", this.#wake);
+  }
+  leave() {
+    this.signal?.removeEventListener("abort", this.#wake);
   }
   take(change) {
     const next = change.request_id === this.id ? merged(this.last, change) : this.last;
@@ -409,6 +417,7 @@ class Watch {
       yield* follower.updates();
     }
     finally {
+      follower.leave();
       this.#followers.delete(follower);
       if (!this.#followers.size)
         this.#round.abort();

@@ -1,6 +1,6 @@
 import { lost, ReelgateError, refusalOf } from "./errors.js";
 import { CALL, Patience, unlessAborted, watched } from "./patience.js";
-import { notJson, tokenIn } from "./token.js";
+import { BEARER, notJson, tokenIn } from "./token.js";
 import type { Options } from "./types.js";
 import { version } from "./version.js";
 
@@ -31,6 +31,7 @@ export class Connection {
     const isPage = globalThis.document ?? (globalThis as any).WorkerLocation;
     if (apiKey === undefined ? typeof getToken !== "function" : getToken)
       throw new TypeError("Reelgate needs a function getToken, or on a server an apiKey.");
+    if (apiKey !== undefined && !BEARER.test(apiKey)) throw new TypeError("The apiKey has a character that none has.");
     if (apiKey !== undefined && isPage && !dangerouslyAllowBrowser)
       throw new TypeError("An apiKey in a page can be read by everybody. Give the page client tokens: getToken.");
     if (!isPage) this.#more["User-Agent"] = `reelgate-js/${version}`;

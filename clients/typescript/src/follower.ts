@@ -20,13 +20,18 @@ export class Follower {
   #due: Update[] = [];
   #ring = () => {};
   #failure?: { error: unknown };
+  #wake = () => this.#ring();
 
   constructor(
     readonly id: string,
     readonly signal?: AbortSignal,
   ) {
     this.last = submitted(id);
-    signal?.addEventListener("abort", () => this.#ring());
+    signal?.addEventListener("abort", this.#wake);
+  }
+
+  leave(): void {
+    this.signal?.removeEventListener("abort", this.#wake);
   }
 
   /** Takes a change, if it is of this job; returns whether it is news. */

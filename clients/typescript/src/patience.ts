@@ -70,7 +70,8 @@ export function passed(ms: number, signal?: AbortSignal, online = false): Promis
 
 export function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason));
-    promise.then(resolve, reject);
+    const leave = () => reject(signal!.reason);
+    signal?.addEventListener("abort", leave);
+    promise.finally(() => signal?.removeEventListener("abort", leave)).then(resolve, reject);
   });
 }

@@ -1,12 +1,14 @@
 import { ReelgateError } from "./errors.js";
 
+/** The characters of a key or token, as RFC 6750 has them. */
+export const BEARER = /^[\w.~+/-]+=*$/;
+
 /** The token in what getToken gave. Where there is none, the error says what there is instead. */
 export async function tokenIn(given: any): Promise<{ token: string; expires_at: string }> {
   const answer = given instanceof Response ? given : undefined;
   if (answer) given = jsonIn((await answer.text()).trim());
   const { token, expires_at, status } = typeof given === "string" ? { token: given } : given ?? {};
-  // RFC 6750 has the characters of a token.
-  if (answer?.ok !== false && /^[\w.~+/-]+=*$/.test(token ?? "")) return { token, expires_at };
+  if (answer?.ok !== false && BEARER.test(token ?? "")) return { token, expires_at };
   throw noToken(given, answer?.status ?? status);
 }
 

@@ -30,6 +30,7 @@ export class Watch {
     try {
       yield* follower.updates();
     } finally {
+      follower.leave();
       this.#followers.delete(follower);
       if (!this.#followers.size) this.#round.abort();
     }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { Reelgate, ReelgateError, version } from "reelgate";
 import { scripted } from "./scripted.mjs";
@@ -71,6 +72,23 @@ test("nothing is sent for whoever gave up before the token was there", async () 
   resolve("late");
   await new Promise((done) => setTimeout(done, 10));
   assert.deepEqual(calls, []);
+});
+
+test("a signal that outlives its calls keeps nothing of them", async () => {
+  const { signal } = new AbortController();
+  const events = [{ version: 1, state: "completed", at: "now" }];
+  const { options } = scripted([], async ({ url, method }) => {
+    if (method === "POST") return { json: MADE };
+    if (url.endsWith("/result")) return { json: { status: "succeeded", request_id: "r" } };
+    return { text: `data: ${JSON.stringify({ status: "completed", ...events[0] })}\n\n`, type: "text/event-stream" };
+  });
+  const gate = new Reelgate(options);
+  for (let count = 0; count < 5; count += 1) await gate.run("m", {}, { signal, cancelOnAbort: count % 2 === 0 });
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
+test("a key with a line's end in it is refused at once", () => {
+  assert.throws(() => new Reelgate({ apiKey: "rg_test_x\n", baseUrl: "https://a.example" }), /apiKey/);
 });
 
 test("a list in a query is a parameter for each of its values", async () => {
