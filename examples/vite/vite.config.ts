@@ -14,7 +14,7 @@ function tokens(): Plugin {
   return {
     name: "tokens",
     configureServer(server) {
-      server.middlewares.use("/token", (request, response, next) => void handler(request, response).catch(next));
+      server.middlewares.use("/token", handler);
     },
   };
 }

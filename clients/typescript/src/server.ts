@@ -55,14 +55,22 @@ export interface ExpressResponse {
   end(body: string): unknown;
 }
 
-/** The same for Express, Connect and Node's own server: `app.post("/token", tokenHandler({ terms }))`. */
+/**
+ * The same for Express, Connect and Node's own server: `app.post("/token", tokenHandler({ terms }))`. What `terms` throws
+ * goes to `next`, where there is one.
+ */
 export function tokenHandler<Asked extends ExpressRequest>(
   options: TokenOptions<Asked>,
-): (request: Asked, response: ExpressResponse) => Promise<void> {
-  return async (request, response) => {
-    const { status, document } = await minted(options, request, request.headers["sec-fetch-site"]);
-    response.writeHead(status, headersOf(status));
-    response.end(JSON.stringify(document));
+): (request: Asked, response: ExpressResponse, next?: (error: unknown) => void) => Promise<void> {
+  return async (request, response, next) => {
+    try {
+      const { status, document } = await minted(options, request, request.headers["sec-fetch-site"]);
+      response.writeHead(status, headersOf(status));
+      response.end(JSON.stringify(document));
+    } catch (error) {
+      if (!next) throw error;
+      next(error);
+    }
   };
 }
 

@@ -41,6 +41,10 @@ test("Express is answered alike", async () => {
   await tokenHandler({ ...options, terms: {} })({ headers: {} }, response);
   assert.deepEqual([told.status, JSON.parse(told.body).token], [201, TOKEN.token]);
   assert.equal(told.headers["Content-Type"], "application/json");
+  const broken = new Error("no session");
+  const terms = () => Promise.reject(broken);
+  await tokenHandler({ ...options, terms })({ headers: {} }, response, (error) => (told.error = error));
+  assert.equal(told.error, broken);
 });
 
 test("a server without a key or an address says which is missing", async () => {
