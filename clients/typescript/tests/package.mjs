@@ -10,6 +10,7 @@ import { gzipSync } from "node:zlib";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const MODULES = join(ROOT, "node_modules");
+const EXAMPLES = ["vite/src/App.tsx", "next/app/maker.tsx", "next/app/api/token/route.ts", "next/app/api/webhook/route.ts"];
 const MOST = 8192; // bytes of the core for browsers, as a bundler makes it
 const folder = mkdtempSync(join(tmpdir(), "reelgate-package-"));
 let failures = 0;
@@ -26,6 +27,7 @@ try {
   execFileSync("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], { cwd: ROOT });
   const tarball = join(folder, readdirSync(folder)[0]);
   cpSync(join(ROOT, "tests/consumer"), folder, { recursive: true });
+  for (const file of EXAMPLES) cpSync(join(ROOT, "../../examples", file), join(folder, "examples", file));
   mkdirSync(join(folder, "node_modules"));
   for (const name of ["react", "@types", "@ai-sdk"])
     if (existsSync(join(MODULES, name))) symlinkSync(join(MODULES, name), join(folder, "node_modules", name));
