@@ -14,7 +14,7 @@ from app.db.sqlite import make_private, path_of, write_lock, writer_engine
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD: Final = "0020"
+HEAD: Final = "0021"
 """The newest migration; a test compares it with the folder, so that only migrating has to import Alembic."""
 _VERSION: Final = table("alembic_version", column("version_num"))
 

@@ -36,13 +36,18 @@ UNFINISHED: Final = (State.ACCEPTED, *IN_FLIGHT)
 
 def state_is(state: State) -> str:
     """The SQL condition that the column `state` is this one."""
-    return f"state = '{state}'"
+    return spelled_in("state", (state,))
 
 
 def state_in(states: Collection[State]) -> str:
     """The SQL condition that the column `state` is one of these, in their order."""
-    names = ", ".join(f"'{state}'" for state in states)
-    return f"state IN ({names})"
+    return spelled_in("state", states)
+
+
+def spelled_in(column: str, values: Collection[StrEnum]) -> str:
+    """The SQL condition that a column is one of these, in their order."""
+    names = [f"'{value}'" for value in values]
+    return f"{column} = {names[0]}" if len(names) == 1 else f"{column} IN ({', '.join(names)})"
 
 
 QUEUED_WITH_DEADLINE: Final = f"{state_is(State.ACCEPTED)} AND start_deadline_ms IS NOT NULL"

@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from app.db import webhook_states
 from app.db.states import FOLLOWED, IN_FLIGHT, QUEUED_WITH_DEADLINE, UNFINISHED, State, state_in, state_is
 
 metadata = MetaData(
@@ -35,6 +36,8 @@ metadata = MetaData(
 )
 
 ID_LENGTH = 36
+PREFIXED_ID_LENGTH = 40  # an id behind `ep_`, `dlv_` or `rpl_`
+MESSAGE_ID_LENGTH = 64
 END_USER_LENGTH = 64
 ERROR_CODE_LENGTH = 64
 CALLER_ADDRESS_LENGTH = 45
@@ -99,6 +102,10 @@ tenants = Table(
     # The number of its events in each mode, which is the number of the last one.
     Column("live_events", BigInteger, nullable=False, server_default="0"),
     Column("test_events", BigInteger, nullable=False, server_default="0"),
+    # Its webhook endpoints in each mode: 0, none; else a number that is another one after every change of
+    # who is told of what.
+    Column("live_webhooks", BigInteger, nullable=False, server_default="0"),
+    Column("test_webhooks", BigInteger, nullable=False, server_default="0"),
 )
 
 api_keys = Table(
@@ -251,6 +258,8 @@ generations = Table(
     # network, and what its program calls itself.
     Column("caller_address", String(CALLER_ADDRESS_LENGTH)),
     Column("user_agent", String(USER_AGENT_LENGTH)),
+    # The webhook endpoint that its submit named, which hears of it whatever that endpoint chose to hear.
+    Column("webhook_endpoint_id", String(PREFIXED_ID_LENGTH)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # Pages of a tenant's generations, newest first, also of one state or model, however rare it is.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
@@ -761,6 +770,189 @@ refusals = Table(
     Column("mode", String(4), nullable=False),
     Column("count", BigInteger, nullable=False),
     Index("ix_refusals_minute_ms", "minute_ms"),
+)
+
+# Where messages are sent to: a tenant's endpoints, and the operator's own, whose tenant is empty. One that is
+# deleted keeps its row for the log, without its secrets.
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", String(PREFIXED_ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("url", String(2048), nullable=False),
+    Column("description", String(200), nullable=False, server_default=""),
+    # A JSON list of the types of messages that it hears; NULL: all, also those to come.
+    Column("events", Text),
+    # Whether messages name RunComfy's own links to the output.
+    Column("vendor_links", Boolean(create_constraint=False), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Why it is disabled or gone, and since when.
+    Column("state_reason", String(40)),
+    Column("state_since_ms", BigInteger, nullable=False),
+    # How messages are signed: v1 (HMAC) or v1a (Ed25519). Secrets are sealed (`app.webhooks.secrets`); the
+    # operator's own is in the settings, and its column is empty.
+    Column("signature", String(4), nullable=False),
+    Column("secret", Text, nullable=False),
+    # The secret before the last rotation, with which messages are signed too until a moment.
+    Column("previous_secret", Text),
+    Column("previous_until_ms", BigInteger),
+    # The first failure, and the first answer 410, since the last success; NULL where there is none.
+    Column("failing_since_ms", BigInteger),
+    Column("gone_since_ms", BigInteger),
+    # Nothing is sent to it before: it asked for a pause.
+    Column("held_until_ms", BigInteger, nullable=False, server_default="0"),
+    # Deliveries that were made before are not sent: it was disabled or gone after them.
+    Column("active_from_ms", BigInteger, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    Column("deleted_at_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint("signature IN ('v1', 'v1a')", name="signature"),
+    Index("ix_webhook_endpoints_listed", "tenant_id", "mode", "id"),
+)
+
+# What is told: written in the transaction of what it tells. The body is JSON and never changes.
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    # The `webhook-id`. Of a request's message it is made of the request's id and version, so none has two.
+    Column("id", String(MESSAGE_ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("type", String(40), nullable=False),
+    # NULL where it could not be made in that transaction: then it is made later, with its deliveries.
+    Column("body", Text),
+    # The same with RunComfy's links, where an endpoint chose them; NULL where none did.
+    Column("linked_body", Text),
+    Column("generation_id", String(ID_LENGTH)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # For retention.
+    Index("ix_webhook_messages_created_at_ms", "created_at_ms"),
+    PartialIndex("ix_webhook_messages_owed", "created_at_ms", where=webhook_states.IS_OWED),
+)
+
+# The queue of webhooks, and their log: one row for each message and endpoint, and for each replay of it. Ids
+# are ordered by time. A row is leased by whoever sends it.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(PREFIXED_ID_LENGTH), primary_key=True),
+    Column("message_id", String(MESSAGE_ID_LENGTH), nullable=False),
+    Column("endpoint_id", String(PREFIXED_ID_LENGTH), nullable=False),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("cause", String(8), nullable=False),
+    Column("replay_id", String(PREFIXED_ID_LENGTH)),
+    Column("state", String(16), nullable=False),
+    # How many attempts have begun; the last one, once it has ended, is repeated in the columns below.
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger),
+    Column("last_at_ms", BigInteger),
+    Column("last_status", Integer),
+    Column("last_error", String(40)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # For the claim: the first of each endpoint, whatever waits behind it and for others.
+    PartialIndex(
+        "ix_webhook_deliveries_pending", "endpoint_id", "next_at_ms", where=webhook_states.IS_PENDING
+    ),
+    # Counting what is under way, and finding what was under way on a server that died. Few rows.
+    PartialIndex(
+        "ix_webhook_deliveries_delivering",
+        "endpoint_id",
+        "lease_until_ms",
+        where=webhook_states.IS_DELIVERING,
+    ),
+    # Of one message, also to find out whether an endpoint had it.
+    Index("ix_webhook_deliveries_of_message", "message_id", "endpoint_id"),
+    # Pages of the log, newest first: all, of one endpoint, and what is rare among them.
+    Index("ix_webhook_deliveries_listed", "tenant_id", "mode", "id"),
+    Index("ix_webhook_deliveries_of_endpoint", "endpoint_id", "id"),
+    PartialIndex(
+        "ix_webhook_deliveries_unfinished",
+        "tenant_id",
+        "mode",
+        "id",
+        where=webhook_states.IS_UNFINISHED,
+    ),
+    PartialIndex(
+        "ix_webhook_deliveries_undelivered",
+        "endpoint_id",
+        "id",
+        where=webhook_states.IS_UNDELIVERED,
+    ),
+    PartialIndex(
+        "ix_webhook_deliveries_unusual",
+        "tenant_id",
+        "mode",
+        "type",
+        "id",
+        where=webhook_states.IS_UNUSUAL,
+    ),
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("delivery_id", String(PREFIXED_ID_LENGTH), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("ms", Integer, nullable=False),
+    # The answer's status, or the class of the error where there was no answer.
+    Column("status", Integer),
+    Column("error", String(40)),
+    # The first KiB of the answer's body, as text.
+    Column("answer", Text),
+)
+
+# Replays of a range of an endpoint's deliveries, which proceed in the background.
+webhook_replays = Table(
+    "webhook_replays",
+    metadata,
+    Column("id", String(PREFIXED_ID_LENGTH), primary_key=True),
+    Column("endpoint_id", String(PREFIXED_ID_LENGTH), nullable=False),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    # Of which deliveries: made in this time, only what was not delivered or all, of these types (JSON; NULL:
+    # all).
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("only_undelivered", Boolean(create_constraint=False), nullable=False),
+    Column("types", Text),
+    Column("state", String(16), nullable=False),
+    # How far it has come: the last delivery that was looked at, how many were looked at and how many made.
+    Column("position", String(PREFIXED_ID_LENGTH), nullable=False, server_default=""),
+    Column("seen", BigInteger, nullable=False, server_default="0"),
+    Column("made", BigInteger, nullable=False, server_default="0"),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    Index("ix_webhook_replays_of_endpoint", "endpoint_id", "id"),
+    PartialIndex("ix_webhook_replays_running", "id", where=webhook_states.IS_RUNNING),
+)
+
+# What the operator is told of, as all servers know it: each change of it is one message. The subject is what
+# it is about, such as a credential, and may be empty.
+operator_conditions = Table(
+    "operator_conditions",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("subject", String(80), primary_key=True),
+    Column("is_raised", Boolean(create_constraint=False), nullable=False),
+    # How often it has changed, and when it last did.
+    Column("changes", Integer, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
+    # When a server last saw it: one that does not see it may not clear it before that is a while ago.
+    Column("seen_at_ms", BigInteger, nullable=False),
+    # JSON: numbers about it when it last changed.
+    Column("details", Text, nullable=False),
 )
 
 # How far periodic work has come that goes through a table once.

@@ -55,6 +55,7 @@ class SubmitIntent:
 
     `token` is the client token that the submit was made with, None where it was an API key. `key_space` is
     the namespace in which its Idempotency-Key is unique. `caller` is what is kept of who submitted it.
+    `webhook_endpoint_id` is the webhook endpoint that it named, which hears of every end of it.
     """
 
     generation_id: str
@@ -78,6 +79,7 @@ class SubmitIntent:
     key_space: str = ""
     undeclared: frozenset[Unit] = frozenset()
     caller: Caller = NOBODY
+    webhook_endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for the sake of `generation_of`
@@ -130,6 +132,7 @@ class Generation:
     error_code: str | None
     caller_address: str | None
     user_agent: str | None
+    webhook_endpoint_id: str | None
     starts_at_ms: int | None = None
     """When a queued generation is likely to be sent. It is estimated for the answer and stored in no row."""
 
@@ -342,6 +345,7 @@ def insert(
         "key_space": intent.key_space,
         "caller_address": intent.caller.address,
         "user_agent": intent.caller.user_agent,
+        "webhook_endpoint_id": intent.webhook_endpoint_id,
     }
     inserting(generations, *values).run(connection, values)
     if ticket is not None and input_text != whole:
