@@ -47,6 +47,7 @@ _FROM_FILES = (
     "sandbox_token",
     "database_url",
     "metrics_token",
+    "webhook_key",
 )
 # Variables with the prefix that are not settings: the README and docs/examples use them.
 # `ADMIN_URL` and `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).
@@ -157,6 +158,19 @@ class Settings(BaseSettings):
         default_factory=list,
         description="Former peppers, separated by commas, until the keys that were made with them are"
         " rotated.",
+    )
+    webhook_key: SecretList = Field(
+        default_factory=list,
+        max_length=2,
+        description="The key that seals the secrets of webhook endpoints in the database: at least 32"
+        " characters, except in development. While it is replaced, two, separated by a comma: the first"
+        " seals, both open. Without it no endpoint can be made.",
+    )
+    webhook_endpoints: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="The maximum number of webhook endpoints of a tenant in one mode.",
     )
     upstream_base_url: str = Field(
         default="https://model-api.runcomfy.net", description="RunComfy's Model API, for rg_live_ keys."
@@ -749,6 +763,7 @@ class Settings(BaseSettings):
         return [
             self.current_pepper(),
             *self.older_peppers(),
+            *(one.get_secret_value() for one in self.webhook_key),
             *tokens,
             *(one.token.get_secret_value() for one in self.live_credentials),
             *database_url.secrets_of(self.database),
@@ -780,6 +795,23 @@ class Settings(BaseSettings):
                 " without it no API key is valid."
             )
         return _kept_secret(self.kept_pepper)
+
+    def sealing_keys(self) -> list[str]:
+        """Returns the keys that open secrets of webhook endpoints, the one that seals first; none may be set.
+
+        In development there is always one: if none is set, one that is made once in the data folder.
+
+        Raises:
+            SettingsError: outside development, a key is weak.
+
+        """
+        keys = [one.get_secret_value() for one in self.webhook_key]
+        if not self.development and any(map(weak, keys)):
+            raise SettingsError(
+                f"{PREFIX}WEBHOOK_KEY is weak: use at least {MIN_PEPPER_CHARACTERS} random characters,"
+                " such as `openssl rand -base64 32` prints."
+            )
+        return keys or ([_kept_secret(self.data_dir / "webhook-key")] if self.development else [])
 
     @property
     def kept_pepper(self) -> Path:
@@ -897,7 +929,7 @@ def _kept_secret(path: Path) -> str:
     secret = path.read_text(encoding="utf-8").strip()
     if not secret:
         raise SettingsError(
-            f"{path} is empty; remove it to have a new one made, after which all present keys are invalid."
+            f"{path} is empty; remove it to have a new one made, after which nothing made with it is valid."
         )
     return secret
 

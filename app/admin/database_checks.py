@@ -27,7 +27,7 @@ Level = Literal["good", "note", "bad"]
 _MIN_FREE: Final = 256 * 1024 * 1024
 _READ_FOR_S: Final = 10.0
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_KEPT: Final = ("pepper", "demo-key", "spool.jsonl", "spool.rejected.jsonl")
+_KEPT: Final = ("pepper", "webhook-key", "demo-key", "spool.jsonl", "spool.rejected.jsonl")
 _BESIDE: Final = ("", "-wal", "-shm", "-journal", ".lock", ".server")
 _MAX_NAMED: Final = 5
 _ADVICE: Final = {
@@ -206,9 +206,7 @@ def modes(settings: Settings) -> list[Check]:
     """
     url = settings.database
     paths = [settings.data_dir, settings.data_dir / "sandbox"]
-    paths += [
-        settings.data_dir / name for name in ("pepper", "demo-key", "spool.jsonl", "spool.rejected.jsonl")
-    ]
+    paths += [settings.data_dir / name for name in _KEPT]
     if is_sqlite(url):
         path = path_of(url)
         paths += [path.with_name(path.name + suffix) for suffix in _BESIDE]

@@ -25,6 +25,7 @@ FILE_VARIANTS = {
     "sandbox_token",
     "upstream_credentials",
     "upstream_token",
+    "webhook_key",
 }
 
 
@@ -87,7 +88,8 @@ def test_such_a_setting_is_read_from_its_file(
     }.get(name, "from-a-file")
     path.write_text(f"{kept}\n")
     monkeypatch.setenv(f"{PREFIX}{name.upper()}_FILE", str(path))
-    assert getattr(Settings(_env_file=None), name).get_secret_value() == kept
+    found = getattr(Settings(_env_file=None), name)
+    assert (found[0] if isinstance(found, list) else found).get_secret_value() == kept
 
 
 def test_error_codes_are_unique() -> None:

@@ -148,6 +148,23 @@ def test_no_secret_is_in_what_settings_print() -> None:
 # --- beside a development server
 
 
+def test_keys_that_seal_webhook_secrets_are_strong_in_production_and_made_in_development(
+    tmp_path: Path,
+) -> None:
+    assert settings(data_dir=tmp_path).sealing_keys() == []
+    (made,) = settings(data_dir=tmp_path, environment="development").sealing_keys()
+    assert settings(data_dir=tmp_path, environment="development").sealing_keys() == [made]
+    assert (tmp_path / "webhook-key").stat().st_mode & 0o777 == 0o600
+    new, old = "n3w-" + made[:40], "0ld-" + made[:40]
+    both = settings(data_dir=tmp_path, webhook_key=f"{new}, {old}")
+    assert both.sealing_keys() == [new, old]
+    assert {new, old} <= set(settings(pepper=made, webhook_key=f"{new},{old}").secrets())
+    with pytest.raises(SettingsError, match="WEBHOOK_KEY is weak"):
+        settings(webhook_key="short").sealing_keys()
+    with pytest.raises(ValidationError, match="at most 2 items"):
+        settings(webhook_key="a,b,c")
+
+
 def test_a_command_beside_a_development_server_has_its_pepper(tmp_path: Path) -> None:
     made = settings(data_dir=tmp_path, environment="development").current_pepper()
     beside = settings(data_dir=tmp_path).beside_development()
