@@ -3,6 +3,8 @@
 `docs/settings.md` lists the same fields; a test compares the two.
 """
 
+import base64
+import binascii
 import difflib
 import os
 import re
@@ -48,6 +50,7 @@ _FROM_FILES = (
     "database_url",
     "metrics_token",
     "webhook_key",
+    "operator_webhook_secret",
 )
 # Variables with the prefix that are not settings: the README and docs/examples use them.
 # `ADMIN_URL` and `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).
@@ -500,6 +503,44 @@ class Settings(BaseSettings):
         le=10_000_000,
         description="The maximum number of queued requests of all tenants per mode (live, test).",
     )
+    http_webhook_hosts: CommaList = Field(
+        default_factory=list,
+        description="host:port pairs, separated by commas, to which webhooks may be sent over plain http,"
+        " even in private networks.",
+    )
+    webhook_networks: CommaList = Field(
+        default_factory=list,
+        description="Private networks to which webhooks may be sent over https, such as 10.20.0.0/16 or"
+        " 10.20.0.0/16:8443. Every tenant can then choose any address in them.",
+    )
+    webhooks_at_once: int = Field(
+        default=64,
+        ge=1,
+        le=1000,
+        description="The maximum number of webhooks being sent at a time, on each server.",
+    )
+    webhooks_per_tenant: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        description="The maximum number of webhooks of one tenant being sent at a time, on all servers.",
+    )
+    webhooks_per_endpoint: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="The maximum number of webhooks being sent to one endpoint at a time, on all servers.",
+    )
+    operator_webhook_url: str | None = Field(
+        default=None,
+        description="The operator's own webhook endpoint, which hears of conditions such as a refused"
+        " credential. Its host may be private. See [webhooks](webhooks.md#for-the-operator).",
+    )
+    operator_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="The secret that messages to OPERATOR_WEBHOOK_URL are signed with: `whsec_` and 24 to 64"
+        " bytes in base64.",
+    )
     dispatches_at_once: int = Field(
         default=16,
         ge=1,
@@ -638,12 +679,28 @@ class Settings(BaseSettings):
                 raise ValueError(f"{value!r} is no network: write it like 10.20.0.0/16") from error
         return values
 
-    @field_validator("http_media_hosts")
+    @field_validator("http_media_hosts", "http_webhook_hosts")
     @classmethod
     def _host_and_port(cls, values: list[str]) -> list[str]:
         if wrong := [value for value in values if not _HOST_AND_PORT.fullmatch(value)]:
             raise ValueError(f"{wrong[0]!r} is not host:port")
         return [_netloc(f"http://{value}") for value in values]
+
+    @field_validator("operator_webhook_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+                raise ValueError("must be an absolute http(s) URL without user name and password")
+        return value
+
+    @field_validator("operator_webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            webhook_secret_in(value)
+        return value
 
     @field_validator("public_url", "sandbox_url", "sandbox_public_url", "upstream_base_url")
     @classmethod
@@ -681,6 +738,8 @@ class Settings(BaseSettings):
             raise ValueError("large_bodies_bytes must not be less than max_body_bytes and max_data_uri_bytes")
         if self.has_admin_port and self.admin_port == self.port:
             raise ValueError("admin_port must not be port; leave it unset to serve the admin API there")
+        if (self.operator_webhook_url is None) != (self.operator_webhook_secret is None):
+            raise ValueError("set both operator_webhook_url and operator_webhook_secret, or neither")
         if self.poll_max_s < self.poll_min_s:
             raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
@@ -757,7 +816,13 @@ class Settings(BaseSettings):
             SettingsError: as for `current_pepper`.
 
         """
-        single = (self.upstream_token, self.upstream_credentials, self.sandbox_token, self.metrics_token)
+        single = (
+            self.upstream_token,
+            self.upstream_credentials,
+            self.sandbox_token,
+            self.metrics_token,
+            self.operator_webhook_secret,
+        )
         tokens = [one.get_secret_value() for one in single if one is not None]
         proxy = urlsplit(self.upstream_proxy_url or "").password
         return [
@@ -849,6 +914,23 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
         near = difflib.get_close_matches(name, sorted(names | files), n=1)
         hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
         found.append(f"{variable} is not a setting; it is ignored.{hint}")
+    return found
+
+
+def webhook_secret_in(secret: SecretStr) -> bytes:
+    """Returns the bytes of a webhook secret in its usual form.
+
+    Raises:
+        ValueError: it has another form.
+
+    """
+    prefix, _, text = secret.get_secret_value().strip().partition("_")
+    try:
+        found = base64.b64decode(text, validate=True) if prefix == "whsec" else b""
+    except binascii.Error:
+        found = b""
+    if not 24 <= len(found) <= 64:  # noqa: PLR2004 - Standard Webhooks 1.0.0
+        raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
     return found
 
 

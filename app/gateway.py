@@ -12,6 +12,7 @@ from app.admin.audit_log import AuditUpkeep
 from app.admin.calls import CallUpkeep
 from app.admin.session import AdminSession
 from app.admin.usage import count_refused
+from app.admin.webhook_reach import webhook_reach
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
 from app.auth.origins import Origins
@@ -22,13 +23,14 @@ from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
 from app.client_tokens.rejection_log import RejectionLog
-from app.config import PREFIX, Settings, SettingsError
+from app.config import PREFIX, Settings, SettingsError, webhook_secret_in
 from app.db.engine import Database, is_sqlite
 from app.db.revision import open_checked
 from app.db.sqlite import server_lock
 from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
-from app.generations import store
+from app.egress.urls import parse_url
+from app.generations import events, store
 from app.generations.advance import Patience
 from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.dispatch.loop import DispatchLoop
@@ -59,6 +61,10 @@ from app.quotas.limits import refused_models
 from app.quotas.metrics import Metric
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
+from app.webhooks import operator
+from app.webhooks.claims import Caps
+from app.webhooks.delivery import Deliverer
+from app.webhooks.sender import OwnEndpoint, Sender
 
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
@@ -133,6 +139,7 @@ class Gateway:
     submitter: Submitter
     dispatch_loop: DispatchLoop
     following: Following
+    webhooks: Deliverer
     upkeep: Upkeep
     large_bodies: Room
 
@@ -206,6 +213,7 @@ async def open_gateway(
             lease_s=settings.dispatch_lease_s,
             deadline_s=settings.submit_deadline_s,
         )
+        webhooks = _deliverer(settings, db, clock, tasks)
         if serving:
             if refused := refused_models(catalog.models.values(), policy.default_limits):
                 _log.warning(
@@ -216,7 +224,10 @@ async def open_gateway(
             await pool.begin(db)
             await spool.replay(db, clock)
             dispatch_loop.listen()
+            webhooks.listen()
+            await db.write(operator.configure, settings.operator_webhook_url, now_ms=clock.now_ms())
             await stack.enter_async_context(db.announcements.heard())
+        pollers = tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values())
         yield Gateway(
             settings=settings,
             base_url=settings.base_url,
@@ -263,11 +274,12 @@ async def open_gateway(
             dispatch_loop=dispatch_loop,
             following=Following(
                 tracker=tracker,
-                pollers=tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()),
+                pollers=pollers,
                 watch=watch,
                 canceller=Canceller(tracker, watch, settings.submit_deadline_s),
                 recent=recent,
             ),
+            webhooks=webhooks,
             upkeep=Upkeep(
                 rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
                 retention=Retention(
@@ -289,6 +301,30 @@ async def open_gateway(
             ),
             large_bodies=_large_bodies(settings),
         )
+
+
+def _deliverer(settings: Settings, db: Database, clock: Clock, tasks: Tasks) -> Deliverer:
+    own, operator_reach = None, Reach()
+    if settings.operator_webhook_url is not None and settings.operator_webhook_secret is not None:
+        url, secret = settings.operator_webhook_url, settings.operator_webhook_secret
+        own = OwnEndpoint(url=url, secret=webhook_secret_in(secret))
+        operator_reach = Reach(hosts=frozenset({parse_url(url).authority}))
+    return Deliverer(
+        db=db,
+        clock=clock,
+        tasks=tasks,
+        sender=Sender(
+            egress=Egress(f"reelgate/{version('reelgate')} (webhooks)"),
+            clock=clock,
+            reach=webhook_reach(settings),
+            operator_reach=operator_reach,
+            keys=settings.sealing_keys(),
+            own=own,
+        ),
+        caps=Caps(per_endpoint=settings.webhooks_per_endpoint, per_tenant=settings.webhooks_per_tenant),
+        at_once=settings.webhooks_at_once,
+        append=events.append_stopped,
+    )
 
 
 def reaches_of(settings: Settings) -> dict[str, Reach]:

@@ -7,8 +7,10 @@ from functools import partial
 
 from app.admin import statements
 from app.gateway import Gateway
+from app.generations import messages
 from app.generations.following.poller import TICK_S
 from app.kit.loop import Loop
+from app.webhooks import delivery
 
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0
@@ -17,13 +19,14 @@ _COUNTED_S = 5.0
 _RETAIN_S = 600.0
 _STATEMENTS_S = 3600.0
 _AUDIT_S = 60.0
+_OWED_S = 60.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
     """Returns every loop of this gateway.
 
-    Those for credentials, refusals and the head of the audit log are each process's own, and always run. The
-    others work on shared rows, so any replica may run them.
+    Those for credentials, refusals and the head of the audit log are each process's own, and
+    always run. The others work on shared rows, so any replica may run them.
     """
     clock, settings = gateway.clock, gateway.settings
     own = [
@@ -56,6 +59,15 @@ def loops(gateway: Gateway) -> list[Loop]:
             clock=clock,
             woken=gateway.dispatch_loop.woken,
         ),
+        Loop(
+            "webhooks",
+            gateway.webhooks.run_once,
+            interval_s=delivery.TICK_S,
+            clock=clock,
+            woken=gateway.webhooks.woken,
+            pause_s=gateway.webhooks.pause_s,
+        ),
+        Loop("owed-messages", partial(messages.complete_all, gateway.db), interval_s=_OWED_S, clock=clock),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("statements", partial(statements.close_all, gateway), interval_s=_STATEMENTS_S, clock=clock),
@@ -77,5 +89,6 @@ async def running(gateway: Gateway) -> AsyncIterator[None]:
             yield
         finally:
             gateway.dispatch_loop.close()
+            gateway.webhooks.close()
             for loop in started:
                 loop.stop()

@@ -82,6 +82,7 @@ def _wrong_settings(settings: Settings) -> list[Check]:
     parsers: tuple[tuple[str, list[str], Callable[[str], object]], ...] = (
         ("DEFAULT_LIMITS", settings.default_limits, parse_limit),
         ("MEDIA_NETWORKS", settings.media_networks, parse_network),
+        ("WEBHOOK_NETWORKS", settings.webhook_networks, parse_network),
     )
     for name, values, parse in parsers:
         for value in values:

@@ -28,6 +28,8 @@ from app.quotas.account import Owner
 from app.quotas.entries import Line, Span
 from app.quotas.ledger import Kind
 from app.quotas.statements import Draft, Statement
+from app.webhooks import bodies, kinds, outbox, subscriptions
+from app.webhooks.outbox import Bodies, Message
 
 _BATCH: Final = 1_000
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -53,7 +55,32 @@ async def close_due(gateway: AdminGateway, owner: Owner) -> int:
             return closed
         # Without the lock: the entries that the draft names cannot change, however many they are.
         statement = await gateway.db.snapshot(partial(_drawn_up, draft=draft, now_ms=now_ms))
-        closed += await gateway.db.write(statements.close, statement)
+        closed += await gateway.db.write(_close, statement)
+
+
+def _close(connection: Connection, statement: Statement) -> bool:
+    """Stores a statement, and writes the message that its month is closed."""
+    owner = statement.owner
+    if not statements.close(connection, statement):
+        return False
+    if subscriptions.number_of(connection, owner.tenant_id, owner.mode):
+        data = bodies.statement_closed(
+            mode=owner.mode,
+            month=statement.month,
+            entries=statement.entries,
+            opening_microcredits=statement.opening_microcredits,
+            closing_microcredits=statement.closing_microcredits,
+        )
+        message = Message(
+            id=f"msg_{owner.tenant_id}_{owner.mode}{statement.month}",
+            tenant_id=owner.tenant_id,
+            mode=owner.mode,
+            kind=kinds.Kind.STATEMENT_CLOSED,
+            at_ms=statement.closed_at_ms,
+        )
+        body = bodies.body(kinds.Kind.STATEMENT_CLOSED, data, at_ms=statement.closed_at_ms)
+        outbox.tell(connection, message, lambda _: Bodies(body))
+    return True
 
 
 async def close_all(gateway: AdminGateway, *, tenant_id: str | None = None) -> int:

@@ -183,12 +183,14 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["description"] = (
             f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which"
             " tells the place in the queue and has no id; in the stream of all of a tenant's events also"
-            " `threshold`, whose data is the JSON of `Threshold`; and `problem`, with which a stream ends"
+            " `threshold`, whose data is the JSON of `Threshold`, and `endpoint`, whose data is the JSON of"
+            " `StoppedEndpoint`; and `problem`, with which a stream ends"
             " when its key or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())
         if "/{" not in route.path and route.resumes:  # of all of a tenant's events
-            of_event = {"anyOf": [of_event, {"$ref": "#/components/schemas/Threshold"}]}
+            others = ("Threshold", "StoppedEndpoint")
+            of_event = {"anyOf": [of_event, *({"$ref": f"#/components/schemas/{one}"} for one in others)]}
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}

@@ -40,7 +40,10 @@ class NotHeardError(Exception):
 
 
 class Announcement(NamedTuple):
-    """A generation entered a state. Each member is one word: in a notification a space separates them."""
+    """A generation entered a state, or there are webhooks to be sent.
+
+    Each member is one word: in a notification a space separates them.
+    """
 
     tenant_id: str
     mode: str
@@ -50,17 +53,26 @@ class Announcement(NamedTuple):
     @property
     def subjects(self) -> tuple["Subject", ...]:
         """The subjects that it is announced under."""
+        if self.state == WEBHOOKS:  # nothing that whoever follows requests could read
+            return (WEBHOOKS,)
         return self.generation_id, (self.tenant_id, self.mode), self.state, EVERYTHING
 
 
 Subject = str | tuple[str, str]
 """A generation's id, a tenant and mode, a state, or `EVERYTHING`."""
 EVERYTHING: Final = ""
-"""The subject of all announcements."""
+"""The subject of all announcements that are of generations."""
+WEBHOOKS: Final = "webhooks"
+"""The subject of announcements that there are webhooks to be sent."""
 Run = Callable[[Callable[[Connection], object]], Awaitable[object]]
 """A function that runs another on a connection to the database, outside of any transaction."""
 Listener = Callable[[Announcement | None], None]
 """A function that takes an announcement, or None when some may have been lost."""
+
+
+def webhook_announcement(tenant_id: str, mode: str) -> Announcement:
+    """Returns the announcement that there are webhooks of this tenant and mode to be sent."""
+    return Announcement(tenant_id, mode, "-", WEBHOOKS)
 
 
 def announce(connection: Connection, announcement: Announcement) -> None:

@@ -616,6 +616,20 @@ threshold_events = Table(
     Index("ix_threshold_events_of_tenant", "tenant_id", "at_ms", "number"),
 )
 
+# Webhook endpoints that were disabled, each once: events of the tenant and mode too.
+endpoint_events = Table(
+    "endpoint_events",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("endpoint_id", String(PREFIXED_ID_LENGTH), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
 _OF_A_SUBJECT = "subject <> ''"
 # Roll-ups: the sums of the ledger's entries by when they were entered, so that usage is read in few rows. The
 # `facet` says what a row sums: an hour, a day, or a day of one end user or client token, which is its
@@ -874,13 +888,6 @@ webhook_deliveries = Table(
     # Pages of the log, newest first: all, of one endpoint, and what is rare among them.
     Index("ix_webhook_deliveries_listed", "tenant_id", "mode", "id"),
     Index("ix_webhook_deliveries_of_endpoint", "endpoint_id", "id"),
-    PartialIndex(
-        "ix_webhook_deliveries_unfinished",
-        "tenant_id",
-        "mode",
-        "id",
-        where=webhook_states.IS_UNFINISHED,
-    ),
     PartialIndex(
         "ix_webhook_deliveries_undelivered",
         "endpoint_id",

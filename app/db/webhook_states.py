@@ -53,7 +53,6 @@ UNDELIVERED: Final = (DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 IS_PENDING: Final = spelled_in("state", (DeliveryState.PENDING,))
 IS_DELIVERING: Final = spelled_in("state", (DeliveryState.DELIVERING,))
-IS_UNFINISHED: Final = spelled_in("state", (DeliveryState.PENDING, DeliveryState.DELIVERING))
 IS_UNDELIVERED: Final = spelled_in("state", UNDELIVERED)
 IS_RUNNING: Final = spelled_in("state", (ReplayState.RUNNING,))
 USUAL_TYPE: Final = "request.completed"

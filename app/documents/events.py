@@ -69,6 +69,32 @@ def threshold(one: events.ThresholdEvent) -> Threshold:
     }
 
 
+class StoppedEndpoint(TypedDict):
+    """A webhook endpoint that was disabled, in streams of all of a tenant's events."""
+
+    number: EventNumber
+    at: Moment
+    endpoint_id: str
+    state: Annotated[str, keywords("What it is now.", enum=["disabled", "gone"])]
+    reason: Annotated[
+        str,
+        keywords(
+            "`failing`: for five days; `gone`: it answered 410 twice; `secret_unreadable`: by the gateway."
+        ),
+    ]
+
+
+def endpoint(one: events.EndpointEvent) -> StoppedEndpoint:
+    """Returns a disabled webhook endpoint as event streams send it."""
+    return {
+        "number": one.number,
+        "at": iso(one.at_ms),
+        "endpoint_id": one.endpoint_id,
+        "state": one.state,
+        "reason": one.reason,
+    }
+
+
 class RecordedEvent(TypedDict):
     """One change of a request's state, in the request's own record."""
 

@@ -11,7 +11,7 @@ from app.documents.client_tokens import (
     MintedClientToken,
     TokenRefusal,
 )
-from app.documents.events import Event, RecordedEvent, Threshold
+from app.documents.events import Event, RecordedEvent, StoppedEndpoint, Threshold
 from app.documents.fields import Sums, Violation
 from app.documents.ledger import LedgerEntry, LedgerPage
 from app.documents.limits import Limit
@@ -90,6 +90,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     ClientTokenInFull,
     Event,
     Threshold,
+    StoppedEndpoint,
     Health,
     ProblemKind,
     ProblemKinds,

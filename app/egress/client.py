@@ -143,7 +143,7 @@ class Egress:
         """
         place, candid = reach.read(url), False
         for _ in range(_MAX_REDIRECTS + 1):
-            async with self._answer(place, reach, headers or {}) as fetched:
+            async with self._answer("GET", place, reach, headers or {}) as fetched:
                 if fetched.status not in _REDIRECTS:
                     yield fetched
                     return
@@ -152,12 +152,28 @@ class Egress:
         raise EgressError("too_many_redirects", candid=candid)
 
     @asynccontextmanager
-    async def _answer(self, url: URL, reach: Reach, headers: Mapping[str, str]) -> AsyncIterator[Fetched]:
+    async def post(
+        self, url: str, reach: Reach, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncIterator[Fetched]:
+        """Sends a POST request, and yields the response; a redirect is a response like any other.
+
+        Raises:
+            EgressError: nothing could be sent to the URL, or must not be.
+
+        """
+        sized = {**headers, "Content-Length": str(len(body))}
+        async with self._answer("POST", reach.read(url), reach, sized, body) as fetched:
+            yield fetched
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, url: URL, reach: Reach, headers: Mapping[str, str], content: bytes | None = None
+    ) -> AsyncIterator[Fetched]:
         origin = httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port)
         guard = _Guard(self._resolver, url, reach)
         connection = httpcore2.AsyncHTTPConnection(origin, system_trust(), network_backend=guard)
         request = httpcore2.Request(
-            "GET",
+            method,
             httpcore2.URL(
                 scheme=origin.scheme, host=origin.host, port=origin.port, target=url.target.encode("ascii")
             ),
@@ -171,6 +187,7 @@ class Egress:
                     **headers,
                 }.items()
             ),
+            content=content,
             # A name that ends in a dot is the same name: certificates and SNI have it without.
             extensions={"sni_hostname": url.host.removesuffix(".")},
         )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from app.db.prepared import Prepared
 from app.db.tables import ERROR_CODE_LENGTH, generations
-from app.generations import events, leases, store
+from app.generations import events, leases, messages, store
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import FOLLOWABLE, SOURCES, TERMINAL, State
 from app.generations.queue import rows as queue
@@ -80,8 +80,9 @@ def advance(
     generation is in a state to move from; callers must expect both.
 
     In the same transaction the version grows by one, the event is appended, the tenant's queue length is
-    adjusted where the generation enters or leaves the queue, and a hold that this state ends is settled or
-    refunded: as the generation's `settles_in` says, or as `spent` says where it is not None.
+    adjusted where the generation enters or leaves the queue, a hold that this state ends is settled or
+    refunded, as the generation's `settles_in` says, or as `spent` says where it is not None; and where the
+    tenant has webhook endpoints, the message is written.
 
     `only_from` narrows the states to move from. `up_to_version` is the highest version the row may have.
     `changes` are further columns to set.
@@ -103,14 +104,17 @@ def advance(
     if row is None:
         return None
     generation = store.generation_of(row)
-    events.append(connection, generation, at_ms=now_ms, reason=reason)
+    appended = events.append(connection, generation, at_ms=now_ms, reason=reason)
     if to in _SENDING_IS_OVER:
         store.forget_unsent_input(connection, generation)
     if to is State.ACCEPTED:
         queue.count_return(connection, generation)
     elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued
         queue.count_leaving(connection, generation)
-    return _end_hold(connection, generation, spent=spent, now_ms=now_ms)
+    generation = _end_hold(connection, generation, spent=spent, now_ms=now_ms)
+    if appended.webhooks:
+        messages.tell(connection, generation, number=appended.number, reason=reason, at_ms=now_ms)
+    return generation
 
 
 def _code_of(error: Any) -> str | None:

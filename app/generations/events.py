@@ -1,23 +1,27 @@
-"""Events: changes of generations' states and crossed thresholds, numbered per tenant and mode.
+"""Events: changes of generations' states, crossed thresholds and disabled webhook endpoints, numbered.
+
+The numbers are per tenant and mode.
 
 A change of state is also numbered per generation: by its version.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, select, tuple_, update
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
 from app.db.prepared import Prepared, inserting
-from app.db.tables import generation_events, tenants, threshold_events
+from app.db.tables import endpoint_events, generation_events, tenants, threshold_events
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.thresholds import Crossing
+from app.webhooks.records import Stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,33 +49,78 @@ class ThresholdEvent:
     number: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointEvent:
+    """A webhook endpoint that was disabled; `number` as of `Event`."""
+
+    endpoint_id: str
+    state: str
+    reason: str
+    at_ms: int
+    number: int
+
+
 _INSERT_EVENT = inserting(generation_events, *generation_events.c.keys())
+_OF_MODE = {
+    "live": (tenants.c.live_events, tenants.c.live_webhooks),
+    "test": (tenants.c.test_events, tenants.c.test_webhooks),
+}
 _NEXT_NUMBER = {
-    column.name.removesuffix("_events"): Prepared(
+    mode: Prepared(
         update(tenants)
         .where(tenants.c.id == bindparam("of_tenant"))
         .values({column: column + 1})
-        .returning(column)
+        .returning(column, webhooks)
     )
-    for column in (tenants.c.live_events, tenants.c.test_events)
+    for mode, (column, webhooks) in _OF_MODE.items()
 }
 
 
-def _numbering(column: Column[int]) -> Prepared:
+def _numbering(column: Column[int], webhooks: Column[int]) -> Prepared:
     """Returns the statement that draws a number and inserts its event: one trip, on PostgreSQL alone."""
     drawn = (
         update(tenants)
         .where(tenants.c.id == bindparam("of_tenant"))
         .values({column: column + 1})
-        .returning(column.label("number"))
+        .returning(column.label("number"), webhooks.label("webhooks"))
         .cte("drawn")
     )
     names = [name for name in generation_events.c.keys() if name != "number"]  # noqa: SIM118 - no dict
     given = (bindparam(name, type_=generation_events.c[name].type) for name in names)
-    return Prepared(insert(generation_events).from_select([*names, "number"], select(*given, drawn.c.number)))
+    inserted = insert(generation_events).from_select([*names, "number"], select(*given, drawn.c.number))
+    return Prepared(
+        inserted.returning(generation_events.c.number, select(drawn.c.webhooks).scalar_subquery())
+    )
 
 
-_NUMBER_AND_INSERT = {"live": _numbering(tenants.c.live_events), "test": _numbering(tenants.c.test_events)}
+_NUMBER_AND_INSERT = {mode: _numbering(*columns) for mode, columns in _OF_MODE.items()}
+_ENDPOINTS_BETWEEN = Prepared(
+    select(
+        endpoint_events.c.endpoint_id,
+        endpoint_events.c.state,
+        endpoint_events.c.reason,
+        endpoint_events.c.at_ms,
+        endpoint_events.c.number,
+    )
+    .where(
+        endpoint_events.c.tenant_id == bindparam("tenant"),
+        endpoint_events.c.mode == bindparam("of_mode"),
+        endpoint_events.c.number > bindparam("after"),
+        endpoint_events.c.number < bindparam("before"),
+    )
+    .order_by(endpoint_events.c.number)
+)
+_EVENT = Prepared(
+    select(
+        generation_events.c.state,
+        generation_events.c.at_ms,
+        generation_events.c.reason,
+        generation_events.c.number,
+    ).where(
+        generation_events.c.generation_id == bindparam("of_id"),
+        generation_events.c.version == bindparam("of_version"),
+    )
+)
 _EVENTS_AFTER = (
     select(generation_events)
     .where(
@@ -92,7 +141,14 @@ _THRESHOLDS_BETWEEN = select(threshold_events).where(
 )
 
 
-def append(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> None:
+class Appended(NamedTuple):
+    """The number of an event, and which webhook endpoints its tenant has in its mode: 0 stands for none."""
+
+    number: int
+    webhooks: int
+
+
+def append(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> Appended:
     """Appends an event with the generation's present state, and announces it after the commit.
 
     It updates, and so locks, the tenant's row until the commit: nobody can read an event number while a lower
@@ -109,16 +165,19 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
         "mode": generation.mode,
     }
     if connection.dialect.name == "postgresql":
-        _NUMBER_AND_INSERT[generation.mode].run(connection, event | of_tenant)
+        appended = Appended(*_NUMBER_AND_INSERT[generation.mode].one(connection, event | of_tenant))
     else:
-        (event["number"],) = _NEXT_NUMBER[generation.mode].one(connection, of_tenant)
-        _INSERT_EVENT.run(connection, event)
+        appended = Appended(*_NEXT_NUMBER[generation.mode].one(connection, of_tenant))
+        _INSERT_EVENT.run(connection, event | {"number": appended.number})
     change = Announcement(generation.tenant_id, generation.mode, generation.id, generation.state)
     announce(connection, change)
+    return appended
 
 
-def append_threshold(connection: Connection, owner: Owner, crossing: Crossing, *, at_ms: int) -> bool:
-    """Appends the event of a threshold that a submit crosses, and returns whether it is new.
+def append_threshold(
+    connection: Connection, owner: Owner, crossing: Crossing, *, at_ms: int
+) -> Appended | None:
+    """Appends the event of a threshold that a submit crosses; returns None where it is not new.
 
     It is appended once in each window. The caller holds the lock on the tenant's row, and appends the event
     of the submit after it, with which both are announced.
@@ -136,11 +195,29 @@ def append_threshold(connection: Connection, owner: Owner, crossing: Crossing, *
     }
     found = select(threshold_events.c.number).where(*(threshold_events.c[name] == key[name] for name in key))
     if connection.execute(found).one_or_none() is not None:
-        return False
-    (number,) = _NEXT_NUMBER[owner.mode].one(connection, {"of_tenant": owner.tenant_id})
-    more = {"amount": crossing.amount, "used": crossing.used, "at_ms": at_ms, "number": number}
+        return None
+    appended = Appended(*_NEXT_NUMBER[owner.mode].one(connection, {"of_tenant": owner.tenant_id}))
+    more = {"amount": crossing.amount, "used": crossing.used, "at_ms": at_ms, "number": appended.number}
     connection.execute(threshold_events.insert(), key | more)
-    return True
+    return appended
+
+
+def append_stopped(connection: Connection, stopped: Stopped) -> None:
+    """Appends the event of a webhook endpoint that was disabled, and announces it after the commit."""
+    appended = Appended(*_NEXT_NUMBER[stopped.mode].one(connection, {"of_tenant": stopped.tenant_id}))
+    connection.execute(
+        endpoint_events.insert(),
+        {
+            "tenant_id": stopped.tenant_id,
+            "mode": stopped.mode,
+            "number": appended.number,
+            "endpoint_id": stopped.endpoint_id,
+            "state": stopped.state,
+            "reason": stopped.reason,
+            "at_ms": stopped.at_ms,
+        },
+    )
+    announce(connection, Announcement(stopped.tenant_id, stopped.mode, stopped.endpoint_id, stopped.state))
 
 
 def of_generation(connection: Connection, generation_id: str) -> list[Event]:
@@ -153,25 +230,34 @@ def of_generation(connection: Connection, generation_id: str) -> list[Event]:
     return [_event_of(row) for row in connection.execute(query)]
 
 
-def after(
-    connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int
-) -> list[Event | ThresholdEvent]:
+AnyEvent = Event | ThresholdEvent | EndpointEvent
+"""An event of whatever kind: each kind has a table, and all share the numbers of a tenant and mode."""
+
+
+def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, limit: int) -> list[AnyEvent]:
     """Returns events of a tenant and mode whose number is greater than `number`, in order and without a gap.
 
-    They are at most `limit`, and the thresholds between them: the event of the submit that crossed one has
-    the next number.
+    Those of requests are at most `limit`; the others are what lies between them, and right behind the last
+    one: the event of the submit that crossed a threshold has the next number.
     """
     rows = connection.execute(
         _EVENTS_AFTER, {"tenant": tenant_id, "of_mode": mode, "after": number, "most": limit}
     )
-    found: list[Event | ThresholdEvent] = [_event_of(row) for row in rows]
-    if not found or found[-1].number == number + len(found):
-        return found
-    between = connection.execute(
-        _THRESHOLDS_BETWEEN,
-        {"tenant": tenant_id, "of_mode": mode, "after": number, "before": found[-1].number},
-    )
-    return sorted((*found, *map(_threshold_of, between)), key=lambda one: one.number)
+    found: list[AnyEvent] = [_event_of(row) for row in rows]
+    last = found[-1].number if found else number
+    if last != number + len(found):
+        place = {"tenant": tenant_id, "of_mode": mode, "after": number, "before": last}
+        found += map(_threshold_of, connection.execute(_THRESHOLDS_BETWEEN, place))
+        found += map(_endpoint_event_of, _ENDPOINTS_BETWEEN.all(connection, place))
+        found.sort(key=lambda one: one.number)
+    behind = {"tenant": tenant_id, "of_mode": mode, "after": last, "before": last + limit}
+    for row in _ENDPOINTS_BETWEEN.all(connection, behind):
+        one = _endpoint_event_of(row)
+        if one.number != last + 1:  # what lies between was committed after the first statement
+            break
+        found.append(one)
+        last = one.number
+    return found
 
 
 ThresholdPlace = tuple[int, int, str, str]
@@ -208,6 +294,29 @@ def thresholds(
     return [(Owner(row.tenant_id, row.mode), _threshold_of(row)) for row in rows]
 
 
+def of_version(connection: Connection, generation_id: str, version: int) -> Event | None:
+    """Returns the event that made this version of a generation; None where there is none."""
+    row = _EVENT.one_or_none(connection, {"of_id": generation_id, "of_version": version})
+    if row is None:
+        return None
+    state, at_ms, reason, number = row
+    return Event(
+        generation_id=generation_id,
+        version=version,
+        state=State(state),
+        at_ms=at_ms,
+        reason=reason,
+        number=number,
+    )
+
+
+def threshold_at(connection: Connection, owner: Owner, number: int) -> ThresholdEvent | None:
+    """Returns the crossed threshold with this number; None where that event is another one."""
+    place = {"tenant": owner.tenant_id, "of_mode": owner.mode, "after": number - 1, "before": number + 1}
+    row = connection.execute(_THRESHOLDS_BETWEEN, place).one_or_none()
+    return None if row is None else _threshold_of(row)
+
+
 def last_number(connection: Connection, tenant_id: str, mode: Mode) -> int:
     """Returns the number of the last event of a tenant and mode, which is also the count of its events."""
     column = tenants.c.live_events if mode == "live" else tenants.c.test_events
@@ -223,6 +332,11 @@ def _event_of(row: Row[Any]) -> Event:
         generation_id=row.generation_id,
         number=row.number,
     )
+
+
+def _endpoint_event_of(row: Sequence[Any]) -> EndpointEvent:
+    endpoint_id, state, reason, at_ms, number = row
+    return EndpointEvent(endpoint_id=endpoint_id, state=state, reason=reason, at_ms=at_ms, number=number)
 
 
 def _threshold_of(row: Row[Any]) -> ThresholdEvent:

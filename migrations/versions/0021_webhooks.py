@@ -1,7 +1,7 @@
 """Adds webhooks: endpoints, messages, deliveries with their attempts, replays, and the operator's conditions.
 
-Rolling: a server of the previous version writes no messages and sends none. So create endpoints once every
-server is of this version.
+Rolling: a server of the previous version writes no messages and sends none. So create endpoints only once
+every server is of this version.
 """
 
 import sqlalchemy as sa
@@ -15,7 +15,6 @@ depends_on = None
 _MODE = "mode IN ('live', 'test')"
 _PENDING = "state = 'pending'"
 _DELIVERING = "state = 'delivering'"
-_UNFINISHED = "state IN ('pending', 'delivering')"
 _UNDELIVERED = "state IN ('failed', 'cancelled')"
 _UNUSUAL = "type <> 'request.completed'"
 _RUNNING = "state = 'running'"
@@ -30,6 +29,19 @@ def upgrade() -> None:
     _messages()
     _deliveries()
     _replays()
+    op.create_table(
+        "endpoint_events",
+        sa.Column("tenant_id", sa.String(36), nullable=False),
+        sa.Column("mode", sa.String(4), nullable=False),
+        sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("endpoint_id", sa.String(40), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("reason", sa.String(40), nullable=False),
+        sa.Column("at_ms", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant_id", "mode", "number", name="pk_endpoint_events"),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_endpoint_events_tenant_id"),
+        sa.CheckConstraint(_MODE, name="ck_endpoint_events_mode"),
+    )
     op.create_table(
         "operator_conditions",
         sa.Column("name", sa.String(40), nullable=False),
@@ -122,7 +134,6 @@ def _deliveries() -> None:
     op.create_index("ix_webhook_deliveries_of_endpoint", table, ["endpoint_id", "id"])
     _partial("ix_webhook_deliveries_pending", table, ["endpoint_id", "next_at_ms"], _PENDING)
     _partial("ix_webhook_deliveries_delivering", table, ["endpoint_id", "lease_until_ms"], _DELIVERING)
-    _partial("ix_webhook_deliveries_unfinished", table, ["tenant_id", "mode", "id"], _UNFINISHED)
     _partial("ix_webhook_deliveries_undelivered", table, ["endpoint_id", "id"], _UNDELIVERED)
     _partial("ix_webhook_deliveries_unusual", table, ["tenant_id", "mode", "type", "id"], _UNUSUAL)
     op.create_table(
@@ -170,6 +181,7 @@ def _partial(name: str, table: str, columns: list[str], where: str) -> None:
 def downgrade() -> None:
     for table in (
         "operator_conditions",
+        "endpoint_events",
         "webhook_replays",
         "webhook_attempts",
         "webhook_deliveries",

@@ -246,8 +246,9 @@ def test_a_stream_is_a_text_with_a_schema_of_its_events() -> None:
     assert len(streams) == 3
     for one in streams:
         assert (one["type"], one["contentMediaType"]) == ("string", "text/event-stream")
-        event, threshold = ({"$ref": f"#/components/schemas/{name}"} for name in ("Event", "Threshold"))
-        assert one["contentSchema"]["items"] in (event, {"anyOf": [event, threshold]})
+        names = ("Event", "Threshold", "StoppedEndpoint")
+        event, *others = ({"$ref": f"#/components/schemas/{name}"} for name in names)
+        assert one["contentSchema"]["items"] in (event, {"anyOf": [event, *others]})
 
 
 def test_no_path_ends_with_a_slash_or_differs_from_another_in_a_parameters_name_alone() -> None:

@@ -21,7 +21,7 @@ from app.documents.problems import problem as of_problem
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import events as event_rows
-from app.generations.events import Event, ThresholdEvent
+from app.generations.events import AnyEvent, EndpointEvent, ThresholdEvent
 from app.generations.following.watch import Shared, StreamOwner, View, Watch
 from app.kit.clock import Overdue, Waits
 from app.kit.log import get_logger
@@ -160,8 +160,8 @@ class _Blocks:
     def __init__(self) -> None:
         self._head = _RETRY
 
-    def event(self, event: Event | ThresholdEvent, number: int | None) -> bytes:
-        """Returns a change of state or a crossed threshold, with the id to resume after, if any."""
+    def event(self, event: AnyEvent, number: int | None) -> bytes:
+        """Returns an event of whatever kind, with the id to resume after, if any."""
         head, self._head = self._head, b""
         return head + _block_of(event, number)
 
@@ -176,11 +176,13 @@ def _block(name: str, document: Mapping[str, Any], id_line: bytes = b"") -> byte
 
 
 @lru_cache(maxsize=256)
-def _block_of(event: Event | ThresholdEvent, number: int | None) -> bytes:
+def _block_of(event: AnyEvent, number: int | None) -> bytes:
     """Returns the block of an event, which is written once for all streams that it is in."""
     id_line = b"" if number is None else b"id: %d\n" % number
     if isinstance(event, ThresholdEvent):
         return _block("threshold", documents.threshold(event), id_line)
+    if isinstance(event, EndpointEvent):
+        return _block("endpoint", documents.endpoint(event), id_line)
     return _block("state", documents.event(event), id_line)
 
 

@@ -17,7 +17,7 @@ from app.db.announcements import Subject
 from app.db.engine import Database
 from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
 from app.generations import events as event_rows
-from app.generations.events import Event, ThresholdEvent
+from app.generations.events import AnyEvent, Event
 from app.generations.following.tracker import Tracker
 from app.generations.store import Generation
 from app.kit.clock import Clock, wait_for_event
@@ -58,9 +58,9 @@ class Tail:
     """A tenant's newest events, in order and without a gap. `last` is the number of its last event."""
 
     last: int
-    newest: tuple[Event | ThresholdEvent, ...]
+    newest: tuple[AnyEvent, ...]
 
-    def after(self, number: int) -> tuple[Event | ThresholdEvent, ...] | None:
+    def after(self, number: int) -> tuple[AnyEvent, ...] | None:
         """Returns the events after that number; None where not all of them are kept here."""
         if not self.newest:
             return () if number >= self.last else None
@@ -239,11 +239,11 @@ class Watch:
     @asynccontextmanager
     async def of_tenant(self, tenant_id: str, mode: Mode, bell: asyncio.Event) -> AsyncIterator[Shared[Tail]]:
         """Subscribes to all events of a tenant and mode for the block; every new value rings the bell."""
-        kept: deque[Event | ThresholdEvent] = deque(maxlen=_MAX_KEPT)
+        kept: deque[AnyEvent] = deque(maxlen=_MAX_KEPT)
 
         async def read(before: Tail | None) -> Tail:
             last = before.last if before else await self.db.read(event_rows.last_number, tenant_id, mode)
-            found: list[Event | ThresholdEvent] = []
+            found: list[AnyEvent] = []
             while page := await self.db.read(event_rows.after, tenant_id, mode, last, limit=_PAGE):
                 found += page
                 last = page[-1].number

@@ -17,8 +17,9 @@ from app.auth import client_tokens
 from app.auth.principal import check_token
 from app.db.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
-from app.generations import events, token_limits
+from app.generations import events, messages, token_limits
 from app.generations.advance import begin
+from app.generations.events import ThresholdEvent
 from app.generations.lifecycle import State
 from app.generations.queue import decide
 from app.generations.queue import rows as queue
@@ -60,8 +61,8 @@ def record(
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, QUOTA_EXCEEDED, QUOTA_EXHAUSTED, UPSTREAM_BUSY, DISPATCH_PAUSED,
-            QUEUE_FULL, GATEWAY_QUEUE_FULL, INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN;
-            nothing was taken.
+            QUEUE_FULL, GATEWAY_QUEUE_FULL, INVALID_PARAMETER, INVALID_API_KEY, INVALID_CLIENT_TOKEN,
+            EXPIRED_CLIENT_TOKEN; nothing was taken.
 
     """
     owner = Owner(intent.tenant_id, intent.mode)
@@ -90,7 +91,7 @@ def record(
     crossed = tuple(
         one
         for one in thresholds.crossed(before, after, policy.thresholds)
-        if events.append_threshold(connection, owner, one, at_ms=now_ms)
+        if _is_new(connection, owner, one, now_ms)
     )
     generation = begin(
         connection,
@@ -108,6 +109,17 @@ def record(
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
     standings = after.standings(intent.amounts, undeclared=intent.undeclared)
     return Recorded(generation, is_new=True, standings=tuple(standings), crossed=crossed)
+
+
+def _is_new(connection: Connection, owner: Owner, crossing: Crossing, now_ms: int) -> bool:
+    """Appends the event of a crossed threshold, and writes its message; returns whether it is new."""
+    appended = events.append_threshold(connection, owner, crossing, at_ms=now_ms)
+    if appended is None:
+        return False
+    if appended.webhooks:
+        event = ThresholdEvent(crossing=crossing, at_ms=now_ms, number=appended.number)
+        messages.tell_threshold(connection, owner, event)
+    return True
 
 
 def _check_token(connection: Connection, token_id: str, now_ms: int) -> None:

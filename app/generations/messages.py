@@ -1,0 +1,185 @@
+"""Webhook messages of requests and of crossed thresholds: which there are, their ids and their data.
+
+They are written in the transaction of what they tell. The id of a message is made of what it tells, so what
+is told twice, or completed later, has one id.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from app.db.engine import Database
+from app.errors import Problem
+from app.generations import events, store
+from app.generations.events import ThresholdEvent
+from app.generations.lifecycle import STATUS_NAMES, State
+from app.generations.store import Generation
+from app.kit.clock import iso
+from app.kit.log import get_logger
+from app.quotas.account import Owner
+from app.webhooks import bodies, outbox, owed
+from app.webhooks.kinds import Kind
+from app.webhooks.outbox import Bodies, Message
+from app.webhooks.owed import Owed
+
+_ENDS: Final = {
+    State.COMPLETED: Kind.COMPLETED,
+    State.FAILED: Kind.FAILED,
+    State.REJECTED: Kind.FAILED,
+    State.LOST: Kind.FAILED,
+    State.CANCELLED: Kind.CANCELLED,
+    State.EXPIRED: Kind.CANCELLED,
+    State.UNKNOWN: Kind.UNKNOWN,
+}
+_AFTER_UNKNOWN: Final = frozenset({State.IN_QUEUE, State.REJECTED, State.LOST})
+_FIRST_AFTER_UNKNOWN: Final = 3  # dispatching is version 1 at least, unknown 2
+_ID: Final = "msg_"
+_RESOLVED: Final = "r"
+_BATCH: Final = 200
+_log = get_logger("webhooks")
+
+
+def tell(connection: Connection, generation: Generation, *, number: int, reason: str, at_ms: int) -> None:
+    """Writes the messages of a generation's change to its present state, as far as its tenant hears of it."""
+    for kind, suffix in _kinds(connection, generation):
+        _tell(connection, generation, kind, suffix, number=number, reason=reason, at_ms=at_ms)
+
+
+def _kinds(connection: Connection, generation: Generation) -> list[tuple[Kind, str]]:
+    """Returns the kinds of messages of the present state, each with how its id ends."""
+    kind = _ENDS.get(generation.state)
+    kinds = [] if kind is None else [(kind, "")]
+    if generation.state in _AFTER_UNKNOWN and generation.version >= _FIRST_AFTER_UNKNOWN:
+        before = events.of_version(connection, generation.id, generation.version - 1)
+        if before is not None and before.state is State.UNKNOWN:
+            kinds.append((Kind.RESOLVED, _RESOLVED))
+    return kinds
+
+
+def _tell(
+    connection: Connection,
+    generation: Generation,
+    kind: Kind,
+    suffix: str,
+    *,
+    number: int,
+    reason: str,
+    at_ms: int,
+) -> int:
+    message = Message(
+        id=f"{_ID}{generation.id}_{generation.version}{suffix}",
+        tenant_id=generation.tenant_id,
+        mode=generation.mode,
+        kind=kind,
+        at_ms=at_ms,
+        generation_id=generation.id,
+    )
+
+    def make(linked: bool) -> Bodies:  # noqa: FBT001 - as `outbox.tell` calls it
+        data = request_data(generation, number=number, reason=reason)
+        return Bodies(
+            bodies.body(kind, data, at_ms=at_ms),
+            bodies.with_output(kind, data, generation.output, at_ms=at_ms) if linked else None,
+        )
+
+    return outbox.tell(connection, message, make, named=generation.webhook_endpoint_id)
+
+
+def request_data(generation: Generation, *, number: int, reason: str) -> dict[str, Any]:
+    """Returns the data of a message about a request: ids, states, amounts and our own links."""
+    base = f"/v1/requests/{generation.id}"
+    return {
+        "request_id": generation.id,
+        "event_number": number,
+        "request_version": generation.version,
+        "state": generation.state,
+        "status": STATUS_NAMES[generation.state],
+        "reason": reason,
+        "error_code": generation.error_code,
+        "model_id": generation.model_id,
+        "mode": generation.mode,
+        "kid": generation.kid,
+        "token_id": generation.token_id,
+        "end_user": generation.end_user,
+        "idempotency_key": generation.idempotency_key,
+        "charge": generation.charge,
+        "price_microcredits": generation.price_microcredits,
+        "output_seconds": generation.output_seconds,
+        "created_at": iso(generation.created_at_ms),
+        "finished_at": None if generation.finished_at_ms is None else iso(generation.finished_at_ms),
+        "links": {"request": base, "status": f"{base}/status", "result": f"{base}/result"},
+    }
+
+
+def tell_threshold(connection: Connection, owner: Owner, event: ThresholdEvent) -> int:
+    """Writes the message of a crossed threshold for the endpoints that hear it; returns their number."""
+    message = Message(
+        id=f"{_ID}{owner.tenant_id}_{owner.mode}{event.number}",
+        tenant_id=owner.tenant_id,
+        mode=owner.mode,
+        kind=Kind.THRESHOLD,
+        at_ms=event.at_ms,
+    )
+    return outbox.tell(connection, message, lambda _: _threshold_bodies(owner, event))
+
+
+def _threshold_bodies(owner: Owner, event: ThresholdEvent) -> Bodies:
+    crossing = event.crossing
+    scope = crossing.limit.scope
+    data = {
+        "event_number": event.number,
+        "mode": owner.mode,
+        "policy": crossing.limit.policy,
+        "kid": scope.kid or None,
+        "model_id": scope.model_id or None,
+        "end_user": scope.end_user or None,
+        "period": crossing.window.partition(":")[0],
+        "percent": crossing.percent,
+        "amount": crossing.amount,
+        "used": crossing.used,
+        "links": {"quota": "/v1/quota"},
+    }
+    return Bodies(bodies.body(Kind.THRESHOLD, data, at_ms=event.at_ms))
+
+
+async def complete_all(db: Database) -> int:
+    """Completes the messages that are owed; returns how many. One that cannot be completed stays owed."""
+    completed = 0
+    for one in await db.read(owed.first, limit=_BATCH):
+        try:
+            completed += await db.write_for(one.tenant_id, _complete, one)
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001 - the others are completed all the same
+            _log.exception("A webhook's message that is owed could not be completed.", message_id=one.id)
+    return completed
+
+
+def _complete(connection: Connection, one: Owed) -> bool:
+    """Writes the body and deliveries of an owed message, from the rows of what it tells.
+
+    Returns whether it is told now; False where it was completed meanwhile, is owed again, or nobody hears it.
+    """
+    if not owed.take(connection, one):
+        return False
+    ending = one.id.rpartition("_")[2]
+    if one.generation_id is None:
+        owner = Owner(one.tenant_id, one.mode)
+        crossed = events.threshold_at(connection, owner, int(ending.removeprefix(one.mode)))
+        return crossed is not None and tell_threshold(connection, owner, crossed) > 0
+    version = int(ending.removesuffix(_RESOLVED))
+    generation = store.find(connection, one.generation_id, None)
+    event = events.of_version(connection, one.generation_id, version)
+    if generation is None or event is None:
+        return False
+    heard = _tell(
+        connection,
+        replace(generation, state=event.state, version=version),
+        Kind(one.kind),
+        _RESOLVED if ending.endswith(_RESOLVED) else "",
+        number=event.number,
+        reason=event.reason,
+        at_ms=event.at_ms,
+    )
+    return heard > 0

@@ -1,0 +1,411 @@
+"""Leasing deliveries: whoever has the lease on one sends it, and nobody else does.
+
+What is due is found by endpoint: the first row of each, whatever waits behind it. So neither the million rows
+of one endpoint nor one that answers nobody slows down the search for another one, and an endpoint or tenant
+that has as many deliveries under way as it may is left out of the claim itself.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, bindparam, case, func, insert, literal_column, select, update
+
+from app.auth.keys import Mode
+from app.db.prepared import Prepared
+from app.db.tables import (
+    upkeep_positions,
+    webhook_attempts,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_messages,
+)
+from app.db.upsert import insert_of
+from app.db.webhook_states import (
+    IS_DELIVERING,
+    IS_PENDING,
+    Cause,
+    DeliveryState,
+    EndpointState,
+)
+from app.webhooks.outbox import STOPPED
+from app.webhooks.schedule import MAX_ATTEMPTS
+from app.webhooks.secrets import Scheme
+
+_Leased = tuple["_Head", Sequence[Any]]
+_TURN: Final = "webhooks"
+INTERRUPTED: Final = "interrupted"
+"""The error of an attempt whose server died or was stopped before it knew the outcome."""
+_MAX_CANCELLED: Final = 500
+_MAX_FREED: Final = 200
+_SLOW_MS: Final = 2_000
+_D, _E, _M = webhook_deliveries.c, webhook_endpoints.c, webhook_messages.c
+_PENDING: Final[Any] = literal_column(IS_PENDING)
+_DELIVERING: Final[Any] = literal_column(IS_DELIVERING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """How many deliveries may be under way to one endpoint and for one tenant, on all servers together.
+
+    For a tenant, as many again may be slow: under way for two seconds and more. So its endpoints that hang
+    do not take the room of its others, and it never has more than twice its number.
+    """
+
+    per_endpoint: int
+    per_tenant: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A delivery with the lease on it, and everything that sending it takes.
+
+    `attempt` is the number of the attempt that is to be made. `body` is None where the message has none.
+    """
+
+    id: str
+    message_id: str
+    endpoint_id: str
+    tenant_id: str
+    mode: Mode
+    kind: str
+    cause: Cause
+    attempt: int
+    created_at_ms: int
+    lease_until_ms: int
+    url: str
+    scheme: Scheme
+    secrets: tuple[str, ...] = field(repr=False)
+    body: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The deliveries that were leased, and when the next one is due of those that wait; None: none does.
+
+    What is due already, and waits for room, does not count. `again` says whether there is more to cancel.
+    """
+
+    deliveries: Sequence[Claimed] = ()
+    next_at_ms: int | None = None
+    again: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Head:
+    """An endpoint for which deliveries wait, and when the first of them is due."""
+
+    endpoint_id: str
+    tenant_id: str
+    due_ms: int
+    row: Any
+    room: int = 0
+    wanted: int = 0
+
+
+def claim(
+    connection: Connection, caps: Caps, *, limit: int, now_ms: int, lease_until_ms: int
+) -> Claim | None:
+    """Leases at most `limit` deliveries that are due, and cancels some of those that are not to be sent.
+
+    Where several tenants have deliveries that are due, those with the fewest under way come first, and each
+    of their endpoints in turn. None is returned where another server claims at this moment.
+    """
+    if not _has_turn(connection):
+        return None
+    of_endpoint: Counter[str] = Counter()
+    of_tenant: Counter[str] = Counter()
+    slow: Counter[str] = Counter()
+    under_way = _UNDER_WAY.all(connection, {"slow_ms": lease_until_ms - _SLOW_MS})
+    for endpoint_id, tenant_id, number, of_these_slow in under_way:
+        of_endpoint[endpoint_id] += number
+        of_tenant[tenant_id] += number - of_these_slow
+        slow[tenant_id] += of_these_slow
+    for tenant_id, number in slow.items():
+        of_tenant[tenant_id] += max(0, number - caps.per_tenant)
+    heads = _heads(connection)
+    cancelled = sum(
+        _cancel(connection, head.endpoint_id, now_ms=now_ms) for head in heads if _is_stopped(head.row)
+    )
+    due, next_at_ms = _due(heads, now_ms)
+    for head in due:
+        # One that fails is tried one at a time: a tenant's endpoints that hang must not take all of its room.
+        at_once = caps.per_endpoint if head.row.failing_since_ms is None else 1
+        head.room = at_once - of_endpoint[head.endpoint_id]
+    leased: list[_Leased] = []
+    for head in _in_turns(due, of_tenant, caps, limit):
+        which = {"endpoint": head.endpoint_id, "now": now_ms, "most": head.wanted, "until": lease_until_ms}
+        leased += [(head, row) for row in _LEASE.all(connection, which)]
+    # Made before the endpoint was enabled again: they, and those behind them, are not to be sent.
+    for head, row in [one for one in leased if one[1][-1] < one[0].row.active_from_ms]:
+        _CANCEL_ONE.run(connection, {"of_id": row[0], "now": now_ms, "why": STOPPED})
+        leased.remove((head, row))
+        before_ms = head.row.active_from_ms
+        cancelled += 1 + _cancel(connection, head.endpoint_id, now_ms=now_ms, before_ms=before_ms)
+    return Claim(
+        deliveries=_with_bodies(connection, leased, lease_until_ms=lease_until_ms, now_ms=now_ms),
+        next_at_ms=next_at_ms,
+        again=cancelled > 0,
+    )
+
+
+def _has_turn(connection: Connection) -> bool:
+    """Returns whether no other server is claiming: the caps hold for all servers together.
+
+    Nobody waits for the turn, so that a server that stands still in the middle of it holds up no other
+    thread.
+    """
+    turn = select(upkeep_positions.c.name).where(upkeep_positions.c.name == _TURN)
+    if connection.dialect.name == "sqlite":  # one writer
+        return True
+    if connection.execute(turn.with_for_update(skip_locked=True)).one_or_none() is not None:
+        return True
+    if connection.execute(turn).one_or_none() is not None:
+        return False
+    first = insert_of(connection, upkeep_positions).values(name=_TURN, position="").on_conflict_do_nothing()
+    return bool(connection.execute(first).rowcount)
+
+
+_UNDER_WAY: Final = Prepared(
+    select(
+        _D.endpoint_id,
+        _D.tenant_id,
+        func.count(),
+        func.sum(case((_D.lease_until_ms <= bindparam("slow_ms", type_=_D.lease_until_ms.type), 1), else_=0)),
+    )
+    .where(_DELIVERING)
+    .group_by(_D.endpoint_id, _D.tenant_id)
+)
+
+
+def _pending_in(alias: str) -> Any:
+    return literal_column(f"{alias}.{IS_PENDING}")
+
+
+def _all_heads() -> Any:
+    """Returns the statement that finds the first pending delivery of each endpoint that has one.
+
+    It goes from one endpoint to the next in the index, so it takes as many steps as there are endpoints with
+    deliveries that wait, however many these are.
+    """
+    one, other = webhook_deliveries.alias("first"), webhook_deliveries.alias("other")
+    walked = (
+        select(func.min(one.c.endpoint_id).label("endpoint_id"))
+        .where(_pending_in("first"))
+        .cte("walked", recursive=True)
+    )
+    following = (
+        select(func.min(other.c.endpoint_id))
+        .where(_pending_in("other"), other.c.endpoint_id > walked.c.endpoint_id)
+        .scalar_subquery()
+    )
+    walked = walked.union_all(select(following).where(walked.c.endpoint_id.is_not(None)))
+    due = webhook_deliveries.alias("due")
+    first_due = (
+        select(func.min(due.c.next_at_ms))
+        .where(_pending_in("due"), due.c.endpoint_id == walked.c.endpoint_id)
+        .scalar_subquery()
+    )
+    return (
+        select(walked.c.endpoint_id.label("id"), first_due.label("due_ms"), *_HEAD_COLUMNS)
+        .join_from(walked, webhook_endpoints, _E.id == walked.c.endpoint_id)
+        .where(walked.c.endpoint_id.is_not(None))
+    )
+
+
+_HEAD_COLUMNS: Final = (
+    _E.tenant_id,
+    _E.mode,
+    _E.url,
+    _E.vendor_links,
+    _E.state,
+    _E.signature,
+    _E.secret,
+    _E.previous_secret,
+    _E.previous_until_ms,
+    _E.failing_since_ms,
+    _E.held_until_ms,
+    _E.active_from_ms,
+    _E.deleted_at_ms,
+)
+_HEADS: Final = _all_heads()
+
+
+def _heads(connection: Connection) -> list[_Head]:
+    return [
+        _Head(endpoint_id=row.id, tenant_id=row.tenant_id, due_ms=row.due_ms, row=row)
+        for row in connection.execute(_HEADS)
+    ]
+
+
+def next_due(connection: Connection) -> int | None:
+    """Returns when the next claim may find something to send, cancel or free; None where nothing waits."""
+    moments = [
+        0 if _is_stopped(head.row) else max(head.due_ms, head.row.held_until_ms)
+        for head in _heads(connection)
+        if head.row.state != EndpointState.PAUSED or head.row.deleted_at_ms is not None
+    ]
+    lease = connection.execute(select(func.min(_D.lease_until_ms)).where(_DELIVERING)).scalar_one()
+    return min((one for one in (*moments, lease) if one is not None), default=None)
+
+
+def _due(heads: Sequence[_Head], now_ms: int) -> tuple[list[_Head], int | None]:
+    """Returns the endpoints to which something may be sent now, and when the next one follows."""
+    due, later = [], []
+    for head in heads:
+        if _is_stopped(head.row) or head.row.state == EndpointState.PAUSED:
+            continue
+        at_ms = max(head.due_ms, head.row.held_until_ms)
+        if at_ms <= now_ms:
+            due.append(head)
+        else:
+            later.append(at_ms)
+    return due, min(later, default=None)
+
+
+def _is_stopped(row: Any) -> bool:
+    return row.deleted_at_ms is not None or row.state in {EndpointState.DISABLED, EndpointState.GONE}
+
+
+def _in_turns(due: list[_Head], under_way: Counter[str], caps: Caps, limit: int) -> list[_Head]:
+    """Decides how many deliveries each endpoint gets; returns those that get any.
+
+    One at a time: of the tenant with the fewest under way, the endpoint with the fewest of these, which has
+    waited for the longest.
+    """
+    by_tenant: dict[str, list[_Head]] = defaultdict(list)
+    for head in due:
+        if head.room > 0:
+            by_tenant[head.tenant_id].append(head)
+    left = limit
+    while left > 0 and by_tenant:
+        tenant_id = min(by_tenant, key=lambda one: (under_way[one], by_tenant[one][0].due_ms))
+        if under_way[tenant_id] >= caps.per_tenant:
+            del by_tenant[tenant_id]
+            continue
+        head = min(by_tenant[tenant_id], key=lambda one: (one.wanted, one.due_ms))
+        head.wanted += 1
+        under_way[tenant_id] += 1
+        left -= 1
+        if head.wanted >= head.room:
+            by_tenant[tenant_id].remove(head)
+            if not by_tenant[tenant_id]:
+                del by_tenant[tenant_id]
+    return [head for head in due if head.wanted]
+
+
+def _lease() -> Prepared:
+    first = (
+        select(_D.id)
+        .where(_D.endpoint_id == bindparam("endpoint"), _PENDING, _D.next_at_ms <= bindparam("now"))
+        .order_by(_D.next_at_ms)
+        .limit(bindparam("most"))
+    )
+    return Prepared(
+        update(webhook_deliveries)
+        .where(_D.id.in_(first), _PENDING)
+        .values(
+            state=literal_column(f"'{DeliveryState.DELIVERING}'"),
+            attempts=_D.attempts + 1,
+            lease_until_ms=bindparam("until"),
+        )
+        .returning(
+            _D.id, _D.message_id, _D.tenant_id, _D.mode, _D.type, _D.cause, _D.attempts, _D.created_at_ms
+        )
+    )
+
+
+_LEASE: Final = _lease()
+_CANCEL_ONE: Final = Prepared(
+    update(webhook_deliveries)
+    .where(_D.id == bindparam("of_id"))
+    .values(
+        state=literal_column(f"'{DeliveryState.CANCELLED}'"),
+        last_error=bindparam("why"),
+        finished_at_ms=bindparam("now"),
+        lease_until_ms=None,
+    )
+)
+
+
+_BODIES: Final = select(_M.id, _M.body, _M.linked_body).where(_M.id.in_(bindparam("ids", expanding=True)))
+
+
+def _with_bodies(
+    connection: Connection,
+    leased: Sequence[_Leased],
+    *,
+    lease_until_ms: int,
+    now_ms: int,
+) -> list[Claimed]:
+    if not leased:
+        return []
+    rows = connection.execute(_BODIES, {"ids": [row[1] for _, row in leased]})
+    bodies = {row.id: (row.body, row.linked_body or row.body) for row in rows}
+    claimed = []
+    for head, (delivery_id, message_id, tenant_id, mode, kind, cause, attempt, created_at_ms) in leased:
+        of_endpoint = head.row
+        rotating = (of_endpoint.previous_until_ms or 0) > now_ms and of_endpoint.previous_secret
+        plain, linked = bodies.get(message_id, (None, None))
+        claimed.append(
+            Claimed(
+                id=delivery_id,
+                message_id=message_id,
+                endpoint_id=head.endpoint_id,
+                tenant_id=tenant_id,
+                mode=mode,
+                kind=kind,
+                cause=Cause(cause),
+                attempt=attempt,
+                created_at_ms=created_at_ms,
+                lease_until_ms=lease_until_ms,
+                url=of_endpoint.url,
+                scheme=cast("Scheme", of_endpoint.signature),
+                secrets=(of_endpoint.secret, rotating) if rotating else (of_endpoint.secret,),
+                body=linked if of_endpoint.vendor_links else plain,
+            )
+        )
+    return claimed
+
+
+def _cancel(connection: Connection, endpoint_id: str, *, now_ms: int, before_ms: int | None = None) -> int:
+    """Cancels some of the deliveries that wait for an endpoint, and were made before; returns how many."""
+    some = select(_D.id).where(_D.endpoint_id == endpoint_id, _PENDING).limit(_MAX_CANCELLED)
+    if before_ms is not None:
+        some = some.where(_D.created_at_ms < before_ms)
+    cancelled = (
+        update(webhook_deliveries)
+        .where(_D.id.in_(some), _PENDING)
+        .values(state=DeliveryState.CANCELLED, last_error=STOPPED, finished_at_ms=now_ms)
+    )
+    return connection.execute(cancelled).rowcount
+
+
+def free(connection: Connection, *, now_ms: int) -> int:
+    """Makes deliveries due whose lease has ended, as their server died; returns how many.
+
+    The attempt counts: a delivery that ends its server would else be attempted for ever.
+    """
+    ended = select(_D.id, _D.attempts).where(_DELIVERING, _D.lease_until_ms < now_ms).limit(_MAX_FREED)
+    freed = 0
+    for row in connection.execute(ended).all():
+        is_over = row.attempts >= MAX_ATTEMPTS
+        changed = connection.execute(
+            update(webhook_deliveries)
+            .where(_D.id == row.id, _DELIVERING, _D.attempts == row.attempts)
+            .values(
+                state=DeliveryState.FAILED if is_over else DeliveryState.PENDING,
+                next_at_ms=now_ms,
+                lease_until_ms=None,
+                last_at_ms=now_ms,
+                last_status=None,
+                last_error=INTERRUPTED,
+                finished_at_ms=now_ms if is_over else None,
+            )
+        )
+        if changed.rowcount:
+            attempt = {"delivery_id": row.id, "n": row.attempts, "at_ms": now_ms, "ms": 0}
+            connection.execute(insert(webhook_attempts).values(**attempt, error=INTERRUPTED))
+            freed += 1
+    return freed

@@ -1,0 +1,180 @@
+"""The loop that sends messages: it leases what is due, sends each by itself, and records what came of it.
+
+Any number of servers may run it over one database. What was under way on one that dies becomes due again when
+its lease ends, so a receiver gets every message at least once, under one id.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.db.announcements import WEBHOOKS, Announcement
+from app.db.engine import Database
+from app.db.webhook_states import DeliveryState
+from app.errors import Problem
+from app.kit.clock import Clock
+from app.kit.log import get_logger
+from app.kit.tasks import Tasks
+from app.webhooks import claims, records
+from app.webhooks.claims import Caps, Claimed
+from app.webhooks.records import Append, Recorded
+from app.webhooks.sender import TIMEOUT_S, Sender
+from app.webhooks.verdicts import Attempted
+
+_log = get_logger("webhooks")
+LEASE_S: Final = TIMEOUT_S + 15.0
+"""How long a lease lasts: an attempt, and the time for its record."""
+TICK_S: Final = 1.0
+_TRY_AGAIN_S: Final = 0.5
+_TURN_S: Final = 0.05
+_FREE_MS: Final = 5_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Deliverer:
+    """Sends messages, `at_once` of them at a time."""
+
+    db: Database
+    clock: Clock
+    tasks: Tasks
+    sender: Sender
+    caps: Caps
+    at_once: int
+    append: Append
+    woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    attempts: Counter[str] = field(default_factory=Counter, init=False)
+    """How many attempts this process made, by their outcome: `delivered`, a status, or an error."""
+    stopped: Counter[str] = field(default_factory=Counter, init=False)
+    """How many endpoints this process stopped, by the reason."""
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _closing: bool = field(default=False, init=False)
+    _pause_s: float = field(default=0.0, init=False)
+    _freed_at_ms: int = field(default=0, init=False)
+
+    def listen(self) -> None:
+        """Starts to be woken by messages that this process or another one writes."""
+        self.db.announcements.subscribe(WEBHOOKS, self._on_announcement)
+
+    def close(self) -> None:
+        """Leases nothing more: the server is stopping. What is under way ends, or its lease does."""
+        self._closing = True
+
+    def pause_s(self) -> float:
+        """Returns how long the next tick is away, unless it is woken."""
+        return self._pause_s
+
+    @property
+    def under_way(self) -> int:
+        """The number of messages that are being sent."""
+        return len(self._under_way)
+
+    async def run_once(self) -> int:
+        """Leases what is due, as far as there is room, and starts to send it; returns how many."""
+        woken, self._pause_s = self.woken.is_set(), TICK_S
+        self.woken.clear()
+        room = self.at_once - len(self._under_way)
+        if room <= 0 or self._closing:
+            return 0
+        now_ms = self.clock.now_ms()
+        if not woken:  # reading is cheaper than claiming, where nothing is due
+            due_ms = await self.db.read(claims.next_due)
+            if due_ms is None or due_ms > now_ms:
+                self._rest_until(due_ms, now_ms)
+                return 0
+        if not 0 <= now_ms - self._freed_at_ms < _FREE_MS:
+            self._freed_at_ms = now_ms
+            await self.db.write(claims.free, now_ms=now_ms)
+        claim = await self.db.write(
+            claims.claim,
+            self.caps,
+            limit=room,
+            now_ms=now_ms,
+            lease_until_ms=now_ms + int(LEASE_S * 1000),
+        )
+        if claim is None:
+            self._pause_s = _TURN_S
+            return 0
+        for one in claim.deliveries:
+            task = self.tasks.start(self._send(one), name="webhook")
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        self._rest_until(claim.next_at_ms, now_ms)
+        if claim.again:
+            self._pause_s = _TURN_S
+        return len(claim.deliveries)
+
+    def _rest_until(self, due_ms: int | None, now_ms: int) -> None:
+        if due_ms is not None:
+            self._pause_s = min(TICK_S, max(due_ms - now_ms, 0) / 1000)
+
+    async def _send(self, claimed: Claimed) -> None:
+        attempted = await self.sender.attempt(claimed)
+        outcome = "delivered" if attempted.is_success else attempted.error or str(attempted.status)
+        self.attempts[outcome] += 1
+        recorded = await self._record(claimed, attempted)
+        self.woken.set()  # there is room again
+        if recorded is None:
+            return
+        if recorded.state is None:
+            _log.warning("A webhook's lease ended before its attempt did.", delivery=claimed.id)
+        elif recorded.state is not DeliveryState.DELIVERED:
+            _log.info(
+                "An attempt to deliver a webhook failed.",
+                delivery=claimed.id,
+                endpoint=claimed.endpoint_id,
+                tenant=claimed.tenant_id,
+                attempt=claimed.attempt,
+                outcome=outcome,
+                state=recorded.state,
+            )
+        if recorded.stop is not None:
+            await self._stop(claimed, recorded.stop)
+
+    async def _record(self, claimed: Claimed, attempted: Attempted) -> Recorded | None:
+        """Records an attempt, again and again while the lease lasts; then somebody else has the delivery."""
+        while True:
+            now_ms = self.clock.now_ms()
+            try:
+                return await self.db.write_for(
+                    claimed.tenant_id,
+                    records.record,
+                    claimed,
+                    attempted,
+                    now_ms=now_ms,
+                    spread=random.random(),  # noqa: S311 - spreads load, guards nothing
+                )
+            except Problem as problem:
+                if now_ms >= claimed.lease_until_ms:
+                    _log.error(
+                        "An attempt to deliver a webhook could not be recorded; it will be made again.",
+                        delivery=claimed.id,
+                        reason=problem.detail,
+                    )
+                    return None
+            await self.clock.sleep(_TRY_AGAIN_S)
+
+    async def _stop(self, claimed: Claimed, reason: str) -> None:
+        stopped = await self.db.write_for(
+            claimed.tenant_id,
+            records.stop,
+            claimed.endpoint_id,
+            claimed.tenant_id,
+            reason,
+            append=self.append,
+            tells_operator=self.sender.own is not None,
+            now_ms=self.clock.now_ms(),
+        )
+        if stopped is not None:
+            self.stopped[reason] += 1
+            _log.error(
+                "A webhook endpoint was disabled.",
+                endpoint=stopped.endpoint_id,
+                tenant=stopped.tenant_id,
+                mode=stopped.mode,
+                reason=reason,
+            )
+
+    def _on_announcement(self, _: Announcement | None) -> None:
+        self.woken.set()

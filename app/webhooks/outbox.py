@@ -1,0 +1,168 @@
+"""Writing messages in the transaction of what they tell, each with its deliveries."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.db.announcements import announce, webhook_announcement
+from app.db.prepared import inserting
+from app.db.tables import webhook_deliveries, webhook_messages
+from app.db.webhook_states import Cause, DeliveryState
+from app.kit.ids import new_id
+from app.kit.log import get_logger
+from app.webhooks import subscriptions
+from app.webhooks.kinds import OPERATOR_ENDPOINT, Kind
+from app.webhooks.subscriptions import Subscription
+
+_log = get_logger("webhooks")
+DELIVERY: Final = "dlv_"
+_MESSAGE: Final = ("id", "tenant_id", "mode", "type", "body", "linked_body", "generation_id", "created_at_ms")
+_DELIVERY: Final = (
+    "id",
+    "message_id",
+    "endpoint_id",
+    "tenant_id",
+    "mode",
+    "type",
+    "cause",
+    "replay_id",
+    "state",
+    "attempts",
+    "next_at_ms",
+    "last_error",
+    "created_at_ms",
+    "finished_at_ms",
+)
+_OF_OPERATOR: Final = Subscription(OPERATOR_ENDPOINT, vendor_links=False, sent_to=True)
+STOPPED: Final = "endpoint_stopped"
+"""The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
+
+
+class Bodies(NamedTuple):
+    """The body of a message, and the one with RunComfy's links, for endpoints that chose them."""
+
+    plain: str
+    linked: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message without its body. The id says what it tells: what is told twice has one id."""
+
+    id: str
+    tenant_id: str
+    mode: str
+    kind: Kind
+    at_ms: int
+    generation_id: str | None = None
+
+
+def tell(
+    connection: Connection,
+    message: Message,
+    make: Callable[[bool], Bodies],
+    *,
+    named: str | None = None,
+    but: str | None = None,
+) -> int:
+    """Writes a message for all endpoints that hear it; writes nothing where there are none.
+
+    `make` returns the bodies, with links where it is asked for them. No defect in making them undoes the
+    transaction, because that may be the record of a paid job: then the message is owed, and `owed` finds it.
+
+    Returns the number of deliveries.
+    """
+    try:
+        heard = subscriptions.hearing(
+            connection, message.tenant_id, message.mode, message.kind, named=named, but=but
+        )
+        if not heard:
+            return 0
+        bodies = make(any(one.vendor_links for one in heard))
+    except DBAPIError:
+        raise
+    except Exception:  # noqa: BLE001 - as the docstring says
+        _log.exception(
+            "The body of a webhook's message could not be made; it is owed.", message_id=message.id
+        )
+        _insert(connection, message, None)
+        return 0
+    write(connection, message, bodies, heard)
+    return len(heard)
+
+
+def tell_operator(connection: Connection, message: Message, body: str) -> None:
+    """Writes a message for the operator's own endpoint."""
+    write(connection, message, Bodies(body), [_OF_OPERATOR])
+
+
+def write(connection: Connection, message: Message, bodies: Bodies, endpoints: list[Subscription]) -> None:
+    """Writes a message, with a delivery for each of these endpoints."""
+    _insert(connection, message, bodies)
+    deliver(connection, message, endpoints)
+
+
+def deliver(connection: Connection, message: Message, endpoints: list[Subscription]) -> None:
+    """Writes the deliveries of a message that is written. They are sent once the transaction is committed."""
+    for one in endpoints:
+        delivery = delivery_of(message, one.endpoint_id, now_ms=message.at_ms)
+        if not one.sent_to:
+            delivery |= {
+                "state": DeliveryState.CANCELLED,
+                "last_error": STOPPED,
+                "finished_at_ms": message.at_ms,
+            }
+        inserting(webhook_deliveries, *_DELIVERY).run(connection, delivery)
+    if any(one.sent_to for one in endpoints):
+        wake(connection, message.tenant_id, message.mode)
+
+
+def delivery_of(
+    message: Message,
+    endpoint_id: str,
+    *,
+    now_ms: int,
+    cause: Cause = Cause.EVENT,
+    replay_id: str | None = None,
+) -> dict[str, Any]:
+    """Returns the row of a delivery that is due now."""
+    return {
+        "id": DELIVERY + new_id(now_ms),
+        "message_id": message.id,
+        "endpoint_id": endpoint_id,
+        "tenant_id": message.tenant_id,
+        "mode": message.mode,
+        "type": message.kind,
+        "cause": cause,
+        "replay_id": replay_id,
+        "state": DeliveryState.PENDING,
+        "attempts": 0,
+        "next_at_ms": now_ms,
+        "last_error": None,
+        "created_at_ms": now_ms,
+        "finished_at_ms": None,
+    }
+
+
+def wake(connection: Connection, tenant_id: str, mode: str) -> None:
+    """Lets deliveries that this transaction wrote be sent as soon as it is committed."""
+    announce(connection, webhook_announcement(tenant_id or "-", mode))
+
+
+def _insert(connection: Connection, message: Message, bodies: Bodies | None) -> None:
+    inserting(webhook_messages, *_MESSAGE).run(
+        connection,
+        {
+            "id": message.id,
+            "tenant_id": message.tenant_id,
+            "mode": message.mode,
+            "type": message.kind,
+            "body": None if bodies is None else bodies.plain,
+            "linked_body": None if bodies is None else bodies.linked,
+            "generation_id": message.generation_id,
+            "created_at_ms": message.at_ms,
+        },
+    )
