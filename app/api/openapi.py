@@ -14,6 +14,7 @@ from app.catalog.model import Model
 from app.catalog.schema import standard_json_schema
 from app.documents.published import SCHEMAS
 from app.errors import Fault
+from app.generations.problems import WEBHOOK
 from app.quotas.usage import Step
 
 _BARE = f"[!#-~](?:[ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?"
@@ -39,6 +40,16 @@ _START_DEADLINE = {
     f" seconds from now, at most {MAX_START_DEADLINE_S}, or a date as in HTTP or RFC 3339.",
     "schema": {"type": "string"},
     "examples": {"seconds": {"value": "600"}},
+}
+_WEBHOOK = {
+    "name": WEBHOOK,
+    "in": "header",
+    "required": False,
+    "description": "The id of a webhook endpoint of the tenant and mode. It hears of every end of this"
+    " request, whatever events it chose; other endpoints hear what they chose. An address is refused:"
+    " endpoints are registered, so that each has a secret. It is part of what an Idempotency-Key stands for."
+    " Not for client tokens.",
+    "schema": {"type": "string", "pattern": "^ep_[0-9a-f-]{36}$"},
 }
 _RATE_HEADERS = {
     "RateLimit-Policy": {
@@ -152,7 +163,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for status, answer in generic["responses"].items():
         if status != str(HTTPStatus.UNAUTHORIZED.value):
             answer["headers"] = {**answer.get("headers", {}), **_RATE_HEADERS}
-    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY, _START_DEADLINE]
+    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY, _START_DEADLINE, _WEBHOOK]
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {
             "get": _of_model(model, document["paths"][_SUBMIT_PATH]["get"], "get", "Read"),

@@ -285,6 +285,7 @@ class Request(RequestSummary):
     output_erased_at: Annotated[Moment | None, keywords("When the output was erased.")]
     checked_at: Annotated[Moment | None, keywords("When RunComfy was last polled.")]
     idempotency_key: str | None
+    webhook_endpoint_id: Annotated[str | None, keywords("The webhook endpoint that its submit named.")]
     trace_id: str
     events: list[RecordedEvent]
 
@@ -311,6 +312,7 @@ def record(
         "output_erased_at": iso_or_none(generation.erased_at_ms),
         "checked_at": iso_or_none(generation.polled_at_ms),
         "idempotency_key": generation.idempotency_key,
+        "webhook_endpoint_id": generation.webhook_endpoint_id,
         "trace_id": generation.trace_id,
         "events": [recorded_event(one) for one in events],
     }

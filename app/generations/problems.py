@@ -1,11 +1,12 @@
 """The problems that callers are told when a submit, a poll or a cancel does not end well."""
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from app.errors import (
     CATALOGUE,
     DISPATCH_PAUSED,
+    INVALID_PARAMETER,
     OUTCOME_UNKNOWN,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -24,6 +25,7 @@ from app.generations.store import Generation
 from app.upstream.breaker import Health
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict
 
+WEBHOOK: Final = "Reelgate-Webhook"
 _RETRY_AFTER_S = 5
 _CREDENTIAL_RETRY_AFTER_S = 60
 
@@ -162,3 +164,9 @@ def maybe_accepted(generation_id: str) -> Problem:
 
 def _pointer(path: tuple[str | int, ...]) -> str:
     return "#" + "".join("/" + quote(str(part).replace("~", "~0").replace("/", "~1")) for part in path)
+
+
+def unknown_webhook(why: str) -> Problem:
+    """Returns the refusal of a submit that names a webhook endpoint which it cannot have."""
+    error = FieldError(f"#/header/{WEBHOOK}", "webhook", why)
+    return Problem(INVALID_PARAMETER, f"The {WEBHOOK} {why}.", errors=[error])

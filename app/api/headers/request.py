@@ -1,8 +1,9 @@
 """What a request's headers ask for.
 
 `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header) makes a submit safe to repeat;
-`Reelgate-Start-Deadline` says when a request is to be cancelled that has not started; and `Prefer: wait=N,
-handling=strict` (RFC 7240), or `?wait=N`, says how to answer.
+`Reelgate-Start-Deadline` says when a request is to be cancelled that has not started; `Reelgate-Webhook`
+names the webhook endpoint that hears of a request; and `Prefer: wait=N, handling=strict` (RFC 7240), or
+`?wait=N`, says how to answer.
 """
 
 import asyncio
@@ -22,8 +23,11 @@ from app.auth.principal import Principal, TokenProblem
 from app.errors import INVALID_IDEMPOTENCY_KEY, INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations.following.watch import StreamOwner
+from app.generations.problems import WEBHOOK, unknown_webhook
 from app.generations.store import Generation
 from app.kit.clock import Clock
+from app.kit.ids import is_id
+from app.webhooks.kinds import ENDPOINT
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 MAX_KEY_LENGTH: Final = 255
@@ -39,6 +43,7 @@ class SubmitHeaders(NamedTuple):
 
     idempotency_key: str | None
     start_deadline_ms: int | None
+    webhook_endpoint_id: str | None
 
 
 def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
@@ -49,11 +54,15 @@ def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
 
     Raises:
         Problem: INVALID_IDEMPOTENCY_KEY; INVALID_PARAMETER, where the deadline has another form, or is not
-            between now and `MAX_START_DEADLINE_S` seconds from now.
+            between now and `MAX_START_DEADLINE_S` seconds from now, or the webhook is no endpoint's id.
 
     """
-    deadlines = headers.getlist(START_DEADLINE)
-    return SubmitHeaders(idempotency_key_of(headers), _deadline_ms(deadlines, clock) if deadlines else None)
+    deadlines, webhooks = headers.getlist(START_DEADLINE), headers.getlist(WEBHOOK)
+    return SubmitHeaders(
+        idempotency_key_of(headers),
+        _deadline_ms(deadlines, clock) if deadlines else None,
+        _webhook(webhooks) if webhooks else None,
+    )
 
 
 def idempotency_key_of(headers: Headers) -> str | None:
@@ -65,6 +74,20 @@ def idempotency_key_of(headers: Headers) -> str | None:
     """
     keys = headers.getlist(IDEMPOTENCY_KEY)
     return _key(keys) if keys else None
+
+
+def _webhook(values: list[str]) -> str:
+    if len(values) > 1:
+        raise unknown_webhook("was sent more than once")
+    text = values[0].strip()
+    if "://" in text:
+        raise unknown_webhook(
+            "is an address. Messages are sent only to registered endpoints, since each has a secret to verify"
+            " messages with: register the address by POST /v1/webhooks/endpoints, and name its id"
+        )
+    if not (text.startswith(ENDPOINT) and is_id(text.removeprefix(ENDPOINT))):
+        raise unknown_webhook("is not the id of a webhook endpoint, such as ep_0193…")
+    return text
 
 
 def caller_of(request: Request, gateway: Gateway) -> Caller:

@@ -69,15 +69,16 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     """
     preferences = preferences_of(request, gateway)
     try:
-        idempotency_key, start_deadline_ms = submit_headers_of(request.headers, gateway.clock)
+        asked = submit_headers_of(request.headers, gateway.clock)
         async with model_input(request, gateway, principal, model_id.strip("/")) as body:
             submission = await gateway.submitter.submit(
                 principal,
                 model_id.strip("/"),
                 body,
                 trace_id=trace_id_var.get(),
-                idempotency_key=idempotency_key,
-                start_deadline_ms=start_deadline_ms,
+                idempotency_key=asked.idempotency_key,
+                start_deadline_ms=asked.start_deadline_ms,
+                webhook_endpoint_id=asked.webhook_endpoint_id,
                 caller=caller_of(request, gateway),
             )
         del body  # the answer may be held for a while, and pictures by value are large

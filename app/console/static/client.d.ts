@@ -366,6 +366,8 @@ export interface Request {
   /** When RunComfy was last polled. */
   checked_at: string | null;
   idempotency_key: string | null;
+  /** The webhook endpoint that its submit named. */
+  webhook_endpoint_id: string | null;
   trace_id: string;
   events: RecordedEvent[];
 }

@@ -15,14 +15,20 @@ from app.generations.store import Generation, SubmitIntent
 from app.kit.json import dumps
 
 
-def fingerprint(mode: Mode, model_id: str, body: Mapping[str, Any]) -> str:
+def fingerprint(
+    mode: Mode, model_id: str, body: Mapping[str, Any], webhook_endpoint_id: str | None = None
+) -> str:
     """Returns the SHA-256, in hex, of the method, route, mode, model and canonical JSON of a submit.
+
+    The webhook endpoint that it names, if any, is part of it.
 
     The mode is included so that a live submit is never answered with a sandbox job. Numbers that are equal
     have one form, however they are written: 121, 121.0 and 1.21e2; 0 and -0.0.
     """
     canonical = dumps(_with_plain_numbers(body), sort_keys=True)
     head = f"POST\0/v1/models/{{model_id}}\0{mode}\0{model_id}\0".encode()
+    if webhook_endpoint_id is not None:
+        head += f"webhook\0{webhook_endpoint_id}\0".encode()
     return hashlib.sha256(head + canonical).hexdigest()
 
 
@@ -68,7 +74,8 @@ def find(
     if generation is not None and not _is_same(generation, wanted_fingerprint):
         raise Problem(
             IDEMPOTENCY_MISMATCH,
-            "This Idempotency-Key was used with another model, another input, or a key of the other mode.",
+            "This Idempotency-Key was used with another model, another input, another webhook endpoint, or a"
+            " key of the other mode.",
             # A generation of the other mode must not be visible to this caller.
             extra={"request_id": generation.id} if generation.mode == mode else {},
         )
@@ -83,7 +90,10 @@ def _is_same(generation: Generation, wanted_fingerprint: str) -> bool:
     """
     if generation.fingerprint == wanted_fingerprint:
         return True
-    return fingerprint(generation.mode, generation.model_id, generation.input) == wanted_fingerprint
+    endpoint_id = generation.webhook_endpoint_id
+    return (
+        fingerprint(generation.mode, generation.model_id, generation.input, endpoint_id) == wanted_fingerprint
+    )
 
 
 def find_earlier(connection: Connection, intent: SubmitIntent, idempotency_key: str) -> Generation | None:

@@ -17,7 +17,7 @@ from app.auth import client_tokens
 from app.auth.principal import check_token
 from app.db.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
-from app.generations import events, messages, token_limits
+from app.generations import events, messages, problems, token_limits
 from app.generations.advance import begin
 from app.generations.events import ThresholdEvent
 from app.generations.lifecycle import State
@@ -33,6 +33,7 @@ from app.quotas.limits import Payer
 from app.quotas.problem import QuotaProblem, refusal
 from app.quotas.standing import Standing, violated
 from app.quotas.thresholds import Crossing
+from app.webhooks import subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def record(
     existing = None if key is None else idempotency.find_earlier(connection, intent, key)
     if existing is not None:
         return Recorded(existing, is_new=False)
+    _check_webhook(connection, intent)
     standings = before.standings(intent.amounts, undeclared=intent.undeclared)
     if against := violated(standings, queueable=intent.queueable):
         raise refusal(standings, against)
@@ -109,6 +111,16 @@ def record(
         after = replace(after, in_flight={**before.in_flight, **of_end_user})
     standings = after.standings(intent.amounts, undeclared=intent.undeclared)
     return Recorded(generation, is_new=True, standings=tuple(standings), crossed=crossed)
+
+
+def _check_webhook(connection: Connection, intent: SubmitIntent) -> None:
+    endpoint_id = intent.webhook_endpoint_id
+    if endpoint_id is None:
+        return
+    if not subscriptions.is_endpoint(connection, intent.tenant_id, intent.mode, endpoint_id):
+        raise problems.unknown_webhook(
+            f"is not the id of a webhook endpoint that this tenant has for {intent.mode} keys"
+        )
 
 
 def _is_new(connection: Connection, owner: Owner, crossing: Crossing, now_ms: int) -> bool:

@@ -92,13 +92,15 @@ class Submitter:
         trace_id: str,
         idempotency_key: str | None = None,
         start_deadline_ms: int | None = None,
+        webhook_endpoint_id: str | None = None,
         caller: Caller = NOBODY,
     ) -> Submission:
         """Submits one job, or returns the generation that an earlier submit with the same key made.
 
         Where the principal's generations are queueable, one that cannot be sent at once is accepted and
         queued. One that has not started by `start_deadline_ms` ends as `expired`, or is cancelled at
-        RunComfy. `caller` is what is kept of who submits.
+        RunComfy. `webhook_endpoint_id` is the webhook endpoint that hears of it. `caller` is what is kept of
+        who submits.
 
         Raises:
             Problem: it was refused here (nothing is recorded), or refused or not reached upstream (recorded
@@ -106,7 +108,11 @@ class Submitter:
                 id in `extra`; or the key belongs to a different submit, or to one that is still under way.
 
         """
-        wanted = None if idempotency_key is None else fingerprint(principal.mode, model_id, body)
+        if webhook_endpoint_id is not None and principal.token is not None:
+            raise problems.unknown_webhook("may not be named by a client token: a page has no say in this")
+        wanted = None
+        if idempotency_key is not None:
+            wanted = fingerprint(principal.mode, model_id, body, webhook_endpoint_id)
         key_space = principal.key_space
         if idempotency_key is not None and wanted is not None:
             # Before any other check: a submit that was accepted stays so, whatever the catalogue says by now.
@@ -150,6 +156,7 @@ class Submitter:
             token=principal.token,
             key_space=key_space,
             caller=caller,
+            webhook_endpoint_id=webhook_endpoint_id,
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")

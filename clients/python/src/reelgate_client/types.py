@@ -794,6 +794,8 @@ class Request(TypedDict):
     checked_at: str | None
     """When RunComfy was last polled."""
     idempotency_key: str | None
+    webhook_endpoint_id: str | None
+    """The webhook endpoint that its submit named."""
     trace_id: str
     events: list[RecordedEvent]
 
@@ -930,6 +932,19 @@ class Status(TypedDict):
     """How many requests are ahead of it; only in `in_queue`."""
     status_url: str
     result_url: str
+
+
+class StoppedEndpoint(TypedDict):
+    """The document `StoppedEndpoint` of the contract."""
+
+    number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    at: str
+    endpoint_id: str
+    state: Literal["disabled", "gone"]
+    """What it is now."""
+    reason: str
+    """`failing`: for five days; `gone`: it answered 410 twice; `secret_unreadable`: by the gateway."""
 
 
 class Submitted(TypedDict):
@@ -1118,6 +1133,7 @@ __all__ = [
     "StatementPage",
     "StatementSummary",
     "Status",
+    "StoppedEndpoint",
     "Submitted",
     "Sums",
     "Threshold",
