@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from app.admin.audit_log import AuditUpkeep
 from app.admin.calls import CallUpkeep
+from app.admin.conditions import Examiner
 from app.admin.session import AdminSession
 from app.admin.usage import count_refused
 from app.admin.webhook_reach import webhook_reach
@@ -110,13 +111,15 @@ class Upkeep:
     """What happens by time alone.
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
-    old records of admin calls are removed; the head of the audit log is told.
+    old records of admin calls are removed; the head of the audit log is told, and what the operator should
+    know of.
     """
 
     rescuer: Rescuer
     retention: Retention
     audit: AuditUpkeep
     admin_calls: CallUpkeep
+    conditions: Examiner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +300,11 @@ async def open_gateway(
                 ),
                 admin_calls=CallUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.admin_call_retention_s
+                ),
+                conditions=Examiner(
+                    gateway=AdminSession(settings, clock, db),
+                    pool=pool,
+                    lags_ms=lambda: {one.credential.name: one.lag_ms for one in pollers},
                 ),
             ),
             large_bodies=_large_bodies(settings),

@@ -20,12 +20,13 @@ _RETAIN_S = 600.0
 _STATEMENTS_S = 3600.0
 _AUDIT_S = 60.0
 _OWED_S = 60.0
+_CONDITIONS_S = 15.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
     """Returns every loop of this gateway.
 
-    Those for credentials, refusals and the head of the audit log are each process's own, and
+    Those for credentials, conditions, refusals and the head of the audit log are each process's own, and
     always run. The others work on shared rows, so any replica may run them.
     """
     clock, settings = gateway.clock, gateway.settings
@@ -34,6 +35,7 @@ def loops(gateway: Gateway) -> list[Loop]:
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
         Loop("audit-head", gateway.upkeep.audit.tell_head, interval_s=_AUDIT_S, clock=clock),
+        Loop("conditions", gateway.upkeep.conditions.run_once, interval_s=_CONDITIONS_S, clock=clock),
         Loop("refusals", gateway.access.refusals.run_once, interval_s=_COUNTED_S, clock=clock),
         Loop("rejection_log", gateway.access.rejection_log.run_once, interval_s=_REFUSALS_S, clock=clock),
     ]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select, update
 
-from app.admin import accounts, audit, chain
+from app.admin import accounts, audit, chain, conditions
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.chain import Break, Entry, Head
@@ -141,7 +141,11 @@ async def verified(gateway: AdminGateway, *, head: str | None = None) -> Verifie
     if head is not None and outside is None:
         detail = "this is no head of an audit log: give the three lines that `reelgate audit head` prints."
         refuse(INVALID_PARAMETER, [FieldError("#/query/head", "pattern", detail)])
-    return await gateway.db.snapshot(lambda connection: verify(connection, anchor=outside))
+    found = await gateway.db.snapshot(lambda connection: verify(connection, anchor=outside))
+    await conditions.tell_verified(
+        gateway, conditions.Name.AUDIT_VERIFY_FAILED, int(found.first_break is not None)
+    )
+    return found
 
 
 async def head(gateway: AdminGateway) -> Head:

@@ -24,7 +24,7 @@ from app.db.sqlite import damage_in, path_of
 from app.errors import Problem
 
 Level = Literal["good", "note", "bad"]
-_MIN_FREE: Final = 256 * 1024 * 1024
+MIN_FREE: Final = 256 * 1024 * 1024
 _READ_FOR_S: Final = 10.0
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _KEPT: Final = ("pepper", "webhook-key", "demo-key", "spool.jsonl", "spool.rejected.jsonl")
@@ -152,7 +152,7 @@ async def _file(path: Path) -> list[Check]:
     if found:
         checks.append(Check("file", "bad", f"{path} is damaged ({found}); restore a backup"))
     free = shutil.disk_usage(path.parent).free
-    if free < _MIN_FREE:
+    if free < MIN_FREE:
         checks.append(Check("disk", "note", f"{free // 1_048_576} MiB are left where {path.parent} is"))
     return checks
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
+from app.admin import conditions
 from app.admin.session import AdminGateway
 from app.admin.verify_usage import wrong_roll_ups
 from app.db.tables import generations, ledger_entries, quota_usage
@@ -52,8 +53,13 @@ class Report:
 
 
 async def report(gateway: AdminGateway) -> Report:
-    """Checks everything on one unchanging view of the database, beside running servers; it may take long."""
-    return await gateway.db.snapshot(verify)
+    """Checks everything on one unchanging view of the database, beside running servers; it may take long.
+
+    What it finds is a condition that the operator is told of, and so is that it finds nothing any more.
+    """
+    found = await gateway.db.snapshot(verify)
+    await conditions.tell_verified(gateway, conditions.Name.LEDGER_VERIFY_FAILED, len(found.findings))
+    return found
 
 
 def verify(connection: Connection) -> Report:
