@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from app.admin.verify import verify
+from app.db.tables import threshold_events, webhook_deliveries, webhook_messages
 from app.generations import events, store
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from tests.gateway.campaign import Stage, received
-from tests.gateway.story import MOST, PRICE, SECONDS, TOP_UP, Story
+from tests.gateway.story import ENDPOINTS, MOST, PRICE, SECONDS, TOP_UP, Story
 
 ENDS = {
     "made": State.COMPLETED,
@@ -24,6 +25,16 @@ ENDS = {
     "let_go": State.CANCELLED,
 }
 """How a submit ends that was answered as it should be."""
+TOLD = {
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.REJECTED: "failed",
+    State.LOST: "failed",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "cancelled",
+    State.UNKNOWN: "unknown",
+}
+"""What endpoints are told of a request that enters a state."""
 WAITED = ("waited", "let_go")
 
 
@@ -36,11 +47,13 @@ async def complaints(stage: Stage, stories: list[Story]) -> list[tuple[Story | N
     bodies = received(stage.sandbox)
     for story in stories:
         rows, histories = await stage.gateway.db.read(_rows, story.tenant_id)
+        told = await stage.gateway.db.read(_messages, story.tenant_id)
         quota = await (await stage.client(story)).get("/v1/quota")
         completed = sum(row.state is State.COMPLETED for row in rows)
         of_story = (
             _of_jobs(story, rows, histories, bodies),
             _of_rows(rows, histories),
+            _of_messages(histories, told),
             _of_money(story, quota, completed),
         )
         found.extend((story, complaint) for complaint in chain(*of_story))
@@ -117,6 +130,43 @@ def _of_rows(rows: list[Generation], histories: dict[str, list[Event]]) -> Itera
             yield f"{row.id} costs {row.price_microcredits}"
         if (row.charge == "settled") != (row.state is State.COMPLETED):
             yield f"{row.id} is {row.state} and {row.charge}"
+
+
+def _messages(connection: Connection, tenant_id: str) -> list[tuple[str, str, str]]:
+    """Every delivery: the message's id and type, and the endpoint; of crossed thresholds, no endpoint."""
+    one, its = webhook_deliveries.c, webhook_messages.c
+    query = select(its.id, its.type, one.endpoint_id).join_from(
+        webhook_messages, webhook_deliveries, one.message_id == its.id, isouter=True
+    )
+    found = [tuple(row) for row in connection.execute(query.where(its.tenant_id == tenant_id))]
+    crossed = select(threshold_events.c.number).where(threshold_events.c.tenant_id == tenant_id)
+    numbers = connection.execute(crossed).scalars()
+    return found + [(f"msg_{tenant_id}_test{number}", "quota.threshold", "") for number in numbers]
+
+
+def _of_messages(histories: dict[str, list[Event]], told: list[tuple[str, str, str]]) -> Iterator[str]:
+    """Every end has its message, once for each endpoint, and nothing else has one."""
+    wanted = {
+        (f"msg_{request_id}_{event.version}{suffix}", kind)
+        for request_id, history in histories.items()
+        for before, event in zip([None, *history], history, strict=False)
+        for kind, suffix in _told_of(None if before is None else before.state, event.state)
+    }
+    wanted |= {(message_id, kind) for message_id, kind, endpoint in told if not endpoint}
+    told = [one for one in told if one[2]]
+    if wrong := wanted ^ {(message_id, kind) for message_id, kind, _ in told}:
+        yield f"what has no message, or no cause: {wrong}"
+    if len(told) != ENDPOINTS * len(wanted) or len(set(told)) != len(told):
+        yield f"the endpoints do not each hear of each once: {told}"
+
+
+def _told_of(before: State | None, state: State) -> list[tuple[str, str]]:
+    found = []
+    if state in TOLD:
+        found.append((f"request.{TOLD[state]}", ""))
+    if before is State.UNKNOWN:
+        found.append(("request.resolved", "r"))
+    return found
 
 
 def _of_money(story: Story, quota: dict[str, Any], completed: int) -> Iterator[str]:

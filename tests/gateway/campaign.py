@@ -29,10 +29,21 @@ from app.quotas.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from tests.gateway.events import Events, Fault, counting
-from tests.gateway.story import LEASE_S, MAX_POLLS, MOST, STEERING, TOP_UP, UNKNOWN_S, BriskClock, Story
+from tests.gateway.story import (
+    ENDPOINTS,
+    LEASE_S,
+    MAX_POLLS,
+    MOST,
+    STEERING,
+    TOP_UP,
+    UNKNOWN_S,
+    BriskClock,
+    Story,
+)
 from tests.harness import PEPPER, SUBMIT, settings_for, until, without_loops
 from tests.patience import PATIENCE_S
 from tests.sandbox.harness import TOKEN
+from tests.webhooks.receiver import add_endpoint
 
 
 @dataclass
@@ -279,4 +290,6 @@ def _tenant(connection: Connection, story: Story, now_ms: int) -> tuple[str, str
     for metric, most in ((Metric.GENERATIONS_TOTAL, MOST), (Metric.IN_FLIGHT, story.max_in_flight)):
         set_limit(connection, owner, Limit(Scope(), metric, most), now_ms=now_ms)
     ledger.add(connection, owner, Scope(), Kind.TOP_UP, TOP_UP, now_ms=now_ms)
+    for _ in range(ENDPOINTS):
+        add_endpoint(connection, tenant.id, "https://hook.example.com/")
     return tenant.id, key

@@ -11,6 +11,7 @@ from tests.harness import FakeClock
 START_MS = 1_790_000_000_000
 LEASE_S = 30.0
 UNKNOWN_S = 3600.0
+ENDPOINTS = 1  # of each tenant, which hears everything
 PRICE, SECONDS = 150_000, 5
 MOST = 6  # generations, at once and in all
 TOP_UP = MOST * PRICE

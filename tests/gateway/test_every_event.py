@@ -20,6 +20,7 @@ from app.generations.store import Generation
 from app.quotas import ledger
 from app.quotas.account import Owner
 from app.upstream.outcomes import Outcome, Verdict
+from app.webhooks import outbox
 from tests.gateway.audit import complaints
 from tests.gateway.campaign import Theatre
 from tests.gateway.doomed import Doomed, doomed
@@ -232,6 +233,23 @@ def gives_back_what_was_taken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "record", dies_once)
 
 
+def tells_before_it_is_true(patch: pytest.MonkeyPatch) -> None:
+    """The message of an end is written in a transaction of its own, before that of the state."""
+    tell, commit = outbox.write, advance.advance
+    ahead: list[Any] = []
+
+    def later(connection: Connection, *what: Any) -> None:
+        ahead.append(what)
+
+    def change(connection: Connection, *which: Any, **how: Any) -> Generation | None:
+        while ahead:
+            tell(connection, *ahead.pop())
+        return commit(connection, *which, **how)
+
+    patch.setattr(outbox, "write", later)
+    patch.setattr(advance, "advance", change)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("sabotage", "jobs", "fault", "complaint"),
@@ -239,6 +257,7 @@ def gives_back_what_was_taken(patch: pytest.MonkeyPatch) -> None:
         (never_ends_a_hold, STORIES[0], no_fault, "end-is-not-once"),
         (sends_the_unknown_again, STORIES[1], no_fault, "the upstream received it 3 times"),
         (holds_the_price_in_a_transaction_of_its_own, STORIES[0], outage(sqlite_error), "hold-is-not-once"),
+        (tells_before_it_is_true, STORIES[0], no_fault, "what has no message, or no cause"),
         (sends_twice_what_it_took, QUEUEING, no_fault, "waited: the upstream received it 2 times"),
         (gives_back_what_was_taken, QUEUEING, no_fault, "it left the queue more than once"),
     ],
