@@ -18,6 +18,7 @@ from bench import (
     tokens,
     transactions,
     watching,
+    webhooks,
 )
 from bench.children import RunError, exit_on_sigterm
 from bench.report import document, machine, table
@@ -35,6 +36,7 @@ _PARTS = {
     "resting": resting,
     "following": following,
     "watching": watching,
+    "webhooks": webhooks,
     "plans": plans,
     "probing": probing,
     "queueing": queueing,

@@ -1,0 +1,175 @@
+"""`python -m bench webhooks`: what webhooks add to a request's end, and a claim with a million that wait.
+
+It opens a database in this process, without HTTP, as `transactions` does. The cost of an end is that of the
+transaction which records it, measured in turns: without an endpoint, and with one that hears it.
+"""
+
+# ruff: noqa: S608 - its statements are made of its own constants
+
+import argparse
+import asyncio
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import uvloop
+from sqlalchemy import Connection, insert, text
+
+from app.db import revision
+from app.db.engine import Database, open_database
+from app.db.tables import webhook_endpoints
+from app.generations.advance import advance
+from app.generations.lifecycle import State
+from app.generations.submit.record import Admission
+from app.webhooks import claims, subscriptions
+from app.webhooks.claims import Caps
+from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
+from bench.transactions import _NOW_MS, submit, tenant
+
+_ENDS: Final = 400
+_WAITING: Final = (1_000, 1_000_000)
+_ENDPOINTS: Final = 200
+_OUTPUT: Final = {"video": "https://example.com/" + "harbour" * 12 + ".mp4"}
+_CAPS: Final = Caps(per_endpoint=4, per_tenant=16)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this part of the benchmark."""
+    parser.add_argument(
+        "--database", default="both", help="sqlite, postgresql, a server's URL, or both (both)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="to take medians over (5)")
+    parser.add_argument("--rows", type=int, default=_WAITING[1], help="that wait for the claim")
+
+
+def main(given: argparse.Namespace) -> list[str]:
+    """Measures and prints; returns no faults."""
+    for choice in (SQLITE, FROM_WHEEL) if given.database == "both" else (given.database,):
+        for measure in (_ends, _claims):
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                database_of_its_own(choice, Path(folder)) as url,
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            ):
+                revision.upgrade(url)
+                runner.run(measure(url, given))
+    return []
+
+
+async def _ends(url: str, given: argparse.Namespace) -> None:
+    db = open_database(url)
+    admission = Admission(db)
+    without, with_one = [await db.write(tenant, name) for name in ("without", "with-one")]
+    await db.write(_add_endpoints, with_one[0], 1)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(given.rounds):
+        for name, owner in (("without an endpoint", without), ("with one", with_one)):
+            cpu_s = time.process_time()
+            ids = [await submit(db, admission, owner) for _ in range(_ENDS)]
+            submit_us = (time.process_time() - cpu_s) / _ENDS * 1e6
+            cpu_s = time.process_time()
+            for one in ids:
+                await db.write_for(owner[0], partial(_end, one))
+            end_us = (time.process_time() - cpu_s) / _ENDS * 1e6
+            found.setdefault(name, []).append((submit_us, end_us))
+    for name, rounds in found.items():
+        submit_us, end_us = (median(values) for values in zip(*rounds, strict=True))
+        print(f"{db.dialect:11}{name:22} submit {submit_us:7.0f} µs   end {end_us:7.0f} µs", flush=True)
+    await db.close()
+
+
+def _end(generation_id: str, connection: Connection) -> None:
+    advance(
+        connection,
+        generation_id,
+        State.COMPLETED,
+        reason="upstream_succeeded",
+        now_ms=_NOW_MS,
+        output=_OUTPUT,
+    )
+
+
+async def _claims(url: str, given: argparse.Namespace) -> None:
+    db = open_database(url)
+    tenant_id, _ = await db.write(tenant, "waiting")
+    await db.write(_add_endpoints, tenant_id, _ENDPOINTS)
+    loaded = 0
+    for rows in (_WAITING[0], given.rows):
+        await _load(db, tenant_id, loaded, rows)
+        loaded = rows
+        took: dict[str, list[float]] = {}
+        for _ in range(given.rounds * 3):
+            for name, function in _measured(tenant_id).items():
+                began_s = time.perf_counter()
+                await db.write(function)
+                took.setdefault(name, []).append((time.perf_counter() - began_s) * 1000)
+        line = "   ".join(f"{name} {median(each):.2f} ms" for name, each in took.items())
+        print(f"{db.dialect:11}{rows:>9} waiting for {_ENDPOINTS} endpoints: {line}", flush=True)
+    await db.close()
+
+
+def _measured(tenant_id: str) -> dict[str, Any]:
+    def claim(connection: Connection) -> None:
+        claims.claim(connection, _CAPS, limit=64, now_ms=_NOW_MS, lease_until_ms=_NOW_MS + 35_000)
+        connection.execute(text("UPDATE webhook_deliveries SET state = 'pending' WHERE state = 'delivering'"))
+
+    def page(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "SELECT * FROM webhook_deliveries WHERE tenant_id = :tenant AND mode = 'test'"
+                " ORDER BY id DESC LIMIT 50"
+            ),
+            {"tenant": tenant_id},
+        ).all()
+
+    return {"claim": claim, "next due": claims.next_due, "a page": page}
+
+
+def _add_endpoints(connection: Connection, tenant_id: str, count: int) -> None:
+    for number in range(count):
+        connection.execute(
+            insert(webhook_endpoints).values(
+                id=f"ep_{number:036}",
+                tenant_id=tenant_id,
+                mode="test",
+                url="https://example.com/hook",
+                vendor_links=False,
+                state="enabled",
+                state_since_ms=0,
+                signature="v1",
+                secret="",
+                created_at_ms=0,
+                changed_at_ms=0,
+            )
+        )
+    subscriptions.changed(connection, tenant_id, "test")
+
+
+async def _load(db: Database, tenant_id: str, first: int, until: int) -> None:
+    """Inserts deliveries, each of a message of its own, in pieces that no timeout cuts."""
+    for start in range(first, until, 20_000):
+        end = min(start + 20_000, until)
+        series = (
+            f"WITH RECURSIVE n(i) AS (SELECT {start} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end})"
+            if db.dialect == "sqlite"
+            else f"WITH n(i) AS (SELECT * FROM generate_series({start}, {end - 1}))"
+        )
+        number = "printf('%036d', {})" if db.dialect == "sqlite" else "lpad(({})::text, 36, '0')"
+        one, its = number.format("i"), number.format(f"i % {_ENDPOINTS}")
+        await db.write(
+            _run,
+            "INSERT INTO webhook_deliveries (id, message_id, endpoint_id, tenant_id, mode, type, cause,"
+            f" state, attempts, next_at_ms, created_at_ms) {series} SELECT 'dlv_' || {one}, 'msg_' || {one},"
+            f" 'ep_' || {its}, '{tenant_id}', 'test', 'request.completed', 'event', 'pending', 0,"
+            f" {_NOW_MS} - 1000000 + i, {_NOW_MS}"
+            " FROM n",
+        )
+    if db.dialect != "sqlite":
+        await db.write(_run, "ANALYZE webhook_deliveries")
+
+
+def _run(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement))
