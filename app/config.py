@@ -54,7 +54,7 @@ _FROM_FILES = (
 )
 # Variables with the prefix that are not settings: the README and docs/examples use them.
 # `ADMIN_URL` and `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).
-_OTHER_VARIABLES = frozenset({"KEY", "URL", "ADMIN_URL", "ADMIN_KEY"})
+_OTHER_VARIABLES = frozenset({"KEY", "URL", "ADMIN_URL", "ADMIN_KEY", "LISTEN_SECRET"})
 _QUOTES = frozenset("\"'`")
 _LAYOUT = frozenset("\n\r\t")  # inside a value: of JSON, and of a list
 _OF_TESTS = "TEST_"  # begins the names that only the tests read
@@ -513,6 +513,12 @@ class Settings(BaseSettings):
         description="Private networks to which webhooks may be sent over https, such as 10.20.0.0/16 or"
         " 10.20.0.0/16:8443. Every tenant can then choose any address in them.",
     )
+    webhook_retention_s: Seconds = Field(
+        default=2_592_000,
+        ge=86_400,
+        description="Seconds for which webhooks are kept after they were made: events, deliveries and their"
+        " attempts. What still waits then is not sent.",
+    )
     webhooks_at_once: int = Field(
         default=64,
         ge=1,
@@ -876,7 +882,12 @@ class Settings(BaseSettings):
                 f"{PREFIX}WEBHOOK_KEY is weak: use at least {MIN_PEPPER_CHARACTERS} random characters,"
                 " such as `openssl rand -base64 32` prints."
             )
-        return keys or ([_kept_secret(self.data_dir / "webhook-key")] if self.development else [])
+        return keys or ([_kept_secret(self.kept_webhook_key)] if self.development else [])
+
+    @property
+    def kept_webhook_key(self) -> Path:
+        """The file that holds the key for secrets of webhook endpoints which development makes."""
+        return self.data_dir / "webhook-key"
 
     @property
     def kept_pepper(self) -> Path:

@@ -471,6 +471,73 @@ UPSTREAM_TIMEOUT = Fault(
     remedy="Try again later; a cancel that timed out may still have been carried out.",
 )
 
+# Webhooks, for tenants and operators.
+INVALID_WEBHOOK_ENDPOINT = Fault(
+    "invalid_webhook_endpoint",
+    422,
+    "The webhook endpoint is not valid.",
+    retryable=False,
+    remedy="Correct everything that `errors` lists; nothing was changed.",
+)
+WEBHOOK_ENDPOINT_NOT_FOUND = Fault(
+    "webhook_endpoint_not_found",
+    404,
+    "There is no such webhook endpoint.",
+    retryable=False,
+    remedy="Check the `endpoint_id`, and that the API key is of the tenant and mode that made the endpoint.",
+)
+WEBHOOK_DELIVERY_NOT_FOUND = Fault(
+    "webhook_delivery_not_found",
+    404,
+    "There is no such webhook delivery.",
+    retryable=False,
+    remedy="Check the `delivery_id`; deliveries are removed at the end of their retention period.",
+)
+WEBHOOK_REPLAY_NOT_FOUND = Fault(
+    "webhook_replay_not_found",
+    404,
+    "There is no such replay of webhooks.",
+    retryable=False,
+    remedy="Check the `replay_id`: it is in the answer to the call that began the replay.",
+)
+TOO_MANY_WEBHOOK_ENDPOINTS = Fault(
+    "too_many_webhook_endpoints",
+    409,
+    "The tenant has as many webhook endpoints as it may have.",
+    retryable=False,
+    remedy="Delete an endpoint that is no longer used, or let one take more kinds of event.",
+)
+WEBHOOK_ENDPOINT_STOPPED = Fault(
+    "webhook_endpoint_stopped",
+    409,
+    "Nothing is sent to this webhook endpoint at present.",
+    retryable=False,
+    remedy="Enable the endpoint first; `detail` has its state.",
+)
+ROTATION_OPEN = Fault(
+    "rotation_open",
+    409,
+    "The endpoint's previous secret is still accepted.",
+    retryable=False,
+    remedy="Wait until `previous_secret_ends_at`, revoke the previous secret, or send `force`: that ends it"
+    " at once.",
+)
+REPLAY_RUNNING = Fault(
+    "replay_running",
+    409,
+    "A replay to this endpoint is under way.",
+    retryable=False,
+    remedy="Wait until it has finished, or cancel it; `detail` names it.",
+)
+WEBHOOKS_NOT_CONFIGURED = Fault(
+    "webhooks_not_configured",
+    503,
+    "This gateway has no key to seal the secrets of webhook endpoints with.",
+    retryable=False,
+    remedy="The operator has to set REELGATE_WEBHOOK_KEY, for example to what `openssl rand -base64 32`"
+    " prints.",
+)
+
 # What an operator's command, or the admin API, is refused.
 TENANT_NOT_FOUND = Fault(
     "tenant_not_found",

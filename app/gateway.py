@@ -65,6 +65,8 @@ from app.upstream.credentials import SANDBOX, Credential, Pool
 from app.webhooks import operator
 from app.webhooks.claims import Caps
 from app.webhooks.delivery import Deliverer
+from app.webhooks.replays import Replayer
+from app.webhooks.retention import WebhookRetention
 from app.webhooks.sender import OwnEndpoint, Sender
 
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
@@ -112,11 +114,13 @@ class Upkeep:
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
     old records of admin calls are removed; the head of the audit log is told, and what the operator should
-    know of.
+    know of. Replays of webhooks proceed, and their log is removed after a time.
     """
 
     rescuer: Rescuer
     retention: Retention
+    replays: Replayer
+    webhook_log: WebhookRetention
     audit: AuditUpkeep
     admin_calls: CallUpkeep
     conditions: Examiner
@@ -295,6 +299,8 @@ async def open_gateway(
                     keep_refusals_s=settings.refusal_retention_s,
                     on_erased=recent.clear,
                 ),
+                replays=Replayer(db, clock),
+                webhook_log=WebhookRetention(db, clock, settings.webhook_retention_s),
                 audit=AuditUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s
                 ),

@@ -20,6 +20,7 @@ _RETAIN_S = 600.0
 _STATEMENTS_S = 3600.0
 _AUDIT_S = 60.0
 _OWED_S = 60.0
+_REPLAYS_S = 2.0
 _CONDITIONS_S = 15.0
 
 
@@ -70,6 +71,8 @@ def loops(gateway: Gateway) -> list[Loop]:
             pause_s=gateway.webhooks.pause_s,
         ),
         Loop("owed-messages", partial(messages.complete_all, gateway.db), interval_s=_OWED_S, clock=clock),
+        Loop("webhook-replays", gateway.upkeep.replays.run_once, interval_s=_REPLAYS_S, clock=clock),
+        Loop("webhook-retention", gateway.upkeep.webhook_log.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("statements", partial(statements.close_all, gateway), interval_s=_STATEMENTS_S, clock=clock),

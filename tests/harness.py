@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 MAX_POLLS = 15_000  # some 30 s and more: only a hung test ever sees them all
 PEPPER = "a pepper for tests, long enough to be taken for one"
+WEBHOOK_KEY = "the-key-of-the-tests-0123456789abcdef"
 SUBMIT = f"/v1/models/{DREAMINA}"
 
 
@@ -204,6 +205,7 @@ def settings_for(database_url: str, data_dir: Path, sandbox_url: str, **more: An
         "database_url": database_url,
         "data_dir": data_dir,
         "pepper": PEPPER,
+        "webhook_key": WEBHOOK_KEY,
         "sandbox_url": sandbox_url,
         "http_media_hosts": sandbox_url.removeprefix("http://"),  # for live keys too
         "sandbox_token": TOKEN,

@@ -45,6 +45,7 @@ _PROCESS_FILES: Final = {
     "gateway/test_kill",
     "gateway/test_worker",
     "server/test_failing_log",
+    "webhooks/test_receivers",
 }
 _CAMPAIGN_FILES: Final = {
     "contract/test_schemathesis",
@@ -89,6 +90,7 @@ ON_BOTH: Final = {
     "quotas/test_balances",
     "submit/test_idempotency",
     "submit/test_submit",
+    "webhooks/test_replays",
 }
 """Files of tests with `world` that `make test` runs on PostgreSQL too: they lock, count, number or page.
 

@@ -30,7 +30,12 @@ from app.kit.log import trace_id_var
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_VOLATILE: Final = frozenset({"state", "last_used_at", "in_effect", "standings", "refused_models"})
+_VOLATILE: Final = frozenset(
+    {
+        *("state", "last_used_at", "in_effect", "standings", "refused_models"),
+        *("health", "previous_secret_ends_at", "public_keys", "changed_at"),
+    }
+)
 """Members of a document that change without an edit: they are no part of its entity tag."""
 
 

@@ -17,6 +17,7 @@ from app.catalog.catalog import Catalog, CatalogError, open_catalog
 from app.config import PREFIX, Settings, SettingsError
 from app.db.engine import Database
 from app.db.outage import words_of
+from app.db.webhook_states import EndpointState
 from app.egress.addresses import parse_network
 from app.generations import leases, store
 from app.generations.queue import backlog
@@ -32,11 +33,13 @@ from app.upstream.breaker import Condition
 from app.upstream.client import Upstream
 from app.upstream.credentials import NONEXISTENT_ID, SANDBOX
 from app.upstream.outcomes import Seen, observe_status
+from app.webhooks import backlog as webhooks
 
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _MUCH_TOO_LATE_S = 60
 _MAX_SHOWN = 10  # tenants, models
 _MAX_AUDITED = 100
+_MAX_OPENED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ async def _database(settings: Settings) -> list[Check]:
             *await _safely("audit", _audit(db)),
             *await _safely("queue", _following(settings, db)),
             *await _safely("prices", _prices(db)),
+            *await _safely("webhooks", _webhooks(settings, db)),
         ]
 
 
@@ -196,6 +200,36 @@ async def _prices(db: Database) -> list[Check]:
         " docs/models.md#prices and `reelgate ledger reprice`"
     )
     return [Check("prices", "note", finding)]
+
+
+async def _webhooks(settings: Settings, db: Database) -> list[Check]:
+    """Checks that the secrets of webhook endpoints can be opened, and how sending to them goes."""
+    has_one = settings.webhook_key or settings.kept_webhook_key.exists()
+    keys_ = settings.sealing_keys() if has_one or not settings.development else []  # reading would make one
+    health = await db.read(webhooks.health, keys_, limit=_MAX_OPENED)
+    count = sum(health.endpoints.values())
+    if not count:
+        finding = "no endpoints" if keys_ else "no endpoint can be made: set REELGATE_WEBHOOK_KEY"
+        return [Check("webhooks", "good" if keys_ else "note", finding)]
+    if health.unreadable:
+        named = ", ".join(health.unreadable[:_MAX_SHOWN])
+        finding = (
+            f"no key in REELGATE_WEBHOOK_KEY opens {len(health.unreadable)} endpoints' secrets ({named}): set"
+            " the key that was in use, or rotate them (`reelgate webhooks rotate`)"
+        )
+        return [Check("webhooks", "bad", finding)]
+    now_ms = SystemClock().now_ms()
+    waiting = await db.read(webhooks.waiting)
+    due_ms = waiting[EndpointState.ENABLED].due_ms
+    late_s = 0 if due_ms is None else max(0, now_ms - due_ms) // 1000
+    stopped = health.endpoints[EndpointState.DISABLED] + health.endpoints[EndpointState.GONE]
+    finding = (
+        f"{count} endpoints, {health.failing} of them failing, {stopped} disabled;"
+        f" {sum(one.deliveries for one in waiting.values())} webhooks wait"
+    )
+    if late_s > _MUCH_TOO_LATE_S:
+        return [Check("webhooks", "bad", f"{finding}, one is {late_s} s late: does a server run the loops?")]
+    return [Check("webhooks", "note" if health.failing or stopped else "good", finding)]
 
 
 async def _following(settings: Settings, db: Database) -> list[Check]:

@@ -199,6 +199,15 @@ def tags_of(request: Request) -> frozenset[str]:
     return frozenset(tag.strip().removeprefix("W/") for tag in values.split(",") if tag.strip())
 
 
+def if_match_of(request: Request) -> frozenset[str] | None:
+    """Returns the strong entity tags in `If-Match`, `*` among them; None where the header was not sent."""
+    values = request.headers.getlist("if-match")
+    if not values:
+        return None
+    tags = (tag.strip() for value in values for tag in value.split(","))
+    return frozenset(tag for tag in tags if tag and not tag.startswith("W/"))
+
+
 def tagged_response(
     request: Request, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
 ) -> Response:

@@ -7,7 +7,13 @@ from fastapi import Depends, Request
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
 from app.api.problems import KNOWN_KEY, PRESENTED_KID
-from app.auth.keys import SCOPE_CREATE_TOKENS, SCOPE_READ_USAGE, parse
+from app.auth.keys import (
+    SCOPE_CREATE_TOKENS,
+    SCOPE_READ_USAGE,
+    SCOPE_READ_WEBHOOKS,
+    SCOPE_WRITE_WEBHOOKS,
+    parse,
+)
 from app.auth.principal import KeyProblem, Principal, bearer_of
 from app.errors import INSUFFICIENT_SCOPE, MISSING_API_KEY, Problem
 from app.gateway import Gateway
@@ -97,6 +103,14 @@ async def _can_read_usage(request: Request) -> Principal:
     return await _counted(request, _with_scope(_with_key(await _principal(request)), SCOPE_READ_USAGE))
 
 
+async def _can_read_webhooks(request: Request) -> Principal:
+    return await _counted(request, _with_scope(_with_key(await _principal(request)), SCOPE_READ_WEBHOOKS))
+
+
+async def _can_write_webhooks(request: Request) -> Principal:
+    return await _counted(request, _with_scope(_with_key(await _principal(request)), SCOPE_WRITE_WEBHOOKS))
+
+
 async def _can_read_all(request: Request) -> Principal:
     return _with_key(await _can_read(request))
 
@@ -129,5 +143,9 @@ CanMint = Annotated[Principal, Depends(_can_mint)]
 """A caller with an API key and the scope `tokens:create`, who may create and revoke client tokens."""
 CanReadUsage = Annotated[Principal, Depends(_can_read_usage)]
 """A caller with an API key and the scope `usage:read`: for its tenant's usage, ledger and statements."""
+CanReadWebhooks = Annotated[Principal, Depends(_can_read_webhooks)]
+"""A caller with an API key and the scope `webhooks:read`, who may read its tenant's webhooks of its mode."""
+CanWriteWebhooks = Annotated[Principal, Depends(_can_write_webhooks)]
+"""A caller with an API key and the scope `webhooks:write`, who may change its tenant's webhooks."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.api import openapi_webhooks
 from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH, MAX_START_DEADLINE_S, START_DEADLINE
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
@@ -74,6 +75,13 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "model_id": ("The model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
     "token_id": ("The `token_id` of a client token, which is not the token.", {"type": "string"}),
+    "endpoint_id": ("The id of a webhook endpoint.", {"type": "string"}),
+    "delivery_id": ("The id of a delivery.", {"type": "string"}),
+    "replay_id": ("The id of a replay.", {"type": "string"}),
+    "after_event": ("Only of events after this number; a negative one counts from the last back.", {}),
+    "message_id": ("Only deliveries of the event with this `webhook-id`.", {}),
+    "type": ("Only events of this type, such as `request.completed`; repeat it for several.", {}),
+    "cause": ("Only what was made for this reason; repeat it for several.", {}),
     "end_user": ("Only entries of this end user.", {}),
     "ids": ("The `request_id`s of up to 50 requests, separated by commas.", {"type": "string"}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
@@ -84,7 +92,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "kind": ("Only what is of this kind.", {}),
     "include_schema": ("Whether the entries have `input_schema` and `output_schema`.", {}),
     "cursor": ("The `next_cursor` of the previous page.", {}),
-    "state": ("Only requests in this state; repeat it for several.", {}),
+    "state": ("Only what is in this state; repeat it for several.", {}),
     "kid": ("Only this API key, by its public identifier.", {}),
     "code": ("Only this error of the catalogue, such as `quota_exceeded`.", {}),
     "include_cost": ("Whether to include `cost` in the result, once it is final.", {}),
@@ -107,6 +115,10 @@ _TAGS = (
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
     {"name": "usage", "description": "What was charged, in sums and entry by entry."},
     {"name": "events", "description": "Every change of a request's state as it happens."},
+    {
+        "name": "webhooks",
+        "description": "Addresses that are told of events, and the log of what was sent to them.",
+    },
     {
         "name": "client tokens",
         "description": "Short-lived tokens that web pages hold in place of an API key.",
@@ -169,6 +181,7 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
             "get": _of_model(model, document["paths"][_SUBMIT_PATH]["get"], "get", "Read"),
             "post": _submit_to(model, generic),
         }
+    document["webhooks"] = openapi_webhooks.webhooks(openapi_webhooks.OF_TENANTS)
     return document
 
 
@@ -253,6 +266,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     parameters = []
     if route.tagged:
         parameters.append(header("If-None-Match", "Entity tags that the caller has."))
+    if route.edits:
+        text = "The `ETag` of what you read, or `*` for whatever is there now."
+        parameters.append(header("If-Match", text) | {"required": True})
     if route.waits:
         parameters += [
             {

@@ -11,7 +11,19 @@ from starlette.routing import BaseRoute
 
 from app.api.internal import health, llms
 from app.api.query import strict
-from app.api.v1 import client_tokens, events, ledger, models, quota, refusals, requests, statements, usage
+from app.api.v1 import (
+    client_tokens,
+    events,
+    ledger,
+    models,
+    quota,
+    refusals,
+    requests,
+    statements,
+    usage,
+    webhook_log,
+    webhooks,
+)
 from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
@@ -30,6 +42,7 @@ from app.errors import (
     INVALID_JSON,
     INVALID_PARAMETER,
     INVALID_TOKEN_TERMS,
+    INVALID_WEBHOOK_ENDPOINT,
     LARGE_BODIES_BUSY,
     MEDIA_UNAVAILABLE,
     MEDIA_UNREACHABLE,
@@ -40,15 +53,20 @@ from app.errors import (
     ORIGIN_NOT_ALLOWED,
     OUT_OF_BOUNDS,
     OUTCOME_UNKNOWN,
+    PRECONDITION_FAILED,
+    PRECONDITION_REQUIRED,
     QUEUE_FULL,
     QUOTA_EXCEEDED,
     QUOTA_EXHAUSTED,
+    REPLAY_RUNNING,
     REQUEST_NOT_FOUND,
     RESULT_ERASED,
+    ROTATION_OPEN,
     ROUTE_NOT_FOUND,
     SHUTTING_DOWN,
     STATEMENT_NOT_FOUND,
     TOO_MANY_STREAMS,
+    TOO_MANY_WEBHOOK_ENDPOINTS,
     UNSUPPORTED_MEDIA_TYPE,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -58,6 +76,11 @@ from app.errors import (
     UPSTREAM_UNREACHABLE,
     UPSTREAM_UNSERVED,
     UPSTREAM_UNUSABLE,
+    WEBHOOK_DELIVERY_NOT_FOUND,
+    WEBHOOK_ENDPOINT_NOT_FOUND,
+    WEBHOOK_ENDPOINT_STOPPED,
+    WEBHOOK_REPLAY_NOT_FOUND,
+    WEBHOOKS_NOT_CONFIGURED,
     Fault,
 )
 
@@ -73,6 +96,7 @@ _KEY = (
     DATABASE_UNAVAILABLE,
     INTERNAL_ERROR,
 )
+_JSON = (INVALID_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 _BODY = (INVALID_JSON, MODEL_NOT_ALLOWED, MODEL_NOT_FOUND, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 
 
@@ -105,6 +129,8 @@ class Route:
     """Whether its response can be had as CSV (`format=csv`, or by `Accept`)."""
     pdf: bool = False
     """Whether its response can be had as PDF."""
+    edits: bool = False
+    """Whether it replaces something that the caller must have read (`If-Match`)."""
     resumes: bool = True
     """Whether its stream can be resumed after an event, by `Last-Event-ID`."""
 
@@ -242,6 +268,214 @@ ROUTES = (
         "ClientTokenInFull",
         (*_KEY, CLIENT_TOKEN_NOT_FOUND),
         text="Requests that it made are not affected. Revoking its API key revokes it as well.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints",
+        webhooks.create_webhook_endpoint,
+        "webhooks",
+        "WebhookEndpointWithSecret",
+        (
+            *_KEY,
+            *_JSON,
+            INVALID_WEBHOOK_ENDPOINT,
+            TOO_MANY_WEBHOOK_ENDPOINTS,
+            WEBHOOKS_NOT_CONFIGURED,
+        ),
+        status=201,
+        body="NewWebhookEndpoint",
+        text="It is told of events in the mode of this key from now on, in messages that are signed as"
+        " Standard Webhooks have it. Whether its address is a public one is judged whenever something is"
+        " sent. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/endpoints",
+        webhooks.list_webhook_endpoints,
+        "webhooks",
+        "WebhookEndpointPage",
+        _KEY,
+        text="It needs the scope `webhooks:read`. The `Link` header has the address of the next page.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/endpoints/{endpoint_id}",
+        webhooks.get_webhook_endpoint,
+        "webhooks",
+        "WebhookEndpoint",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND),
+        tagged=True,
+        text="`public_keys` are what messages are verified with where they are signed by Ed25519. It needs"
+        " the scope `webhooks:read`.",
+    ),
+    Route(
+        "PUT",
+        "/v1/webhooks/endpoints/{endpoint_id}",
+        webhooks.edit_webhook_endpoint,
+        "webhooks",
+        "WebhookEndpoint",
+        (
+            *_KEY,
+            *_JSON,
+            INVALID_WEBHOOK_ENDPOINT,
+            WEBHOOK_ENDPOINT_NOT_FOUND,
+            PRECONDITION_FAILED,
+            PRECONDITION_REQUIRED,
+        ),
+        body="WebhookEndpointTerms",
+        edits=True,
+        text="All of it is replaced: a member that is left out has its default then. What waits is sent to"
+        " the new URL. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/pause",
+        webhooks.pause_webhook_endpoint,
+        "webhooks",
+        "WebhookEndpoint",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_ENDPOINT_STOPPED),
+        text="Repeating it is harmless. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/enable",
+        webhooks.enable_webhook_endpoint,
+        "webhooks",
+        "WebhookEndpoint",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND),
+        text="What waited while it was paused is sent. What it missed while it was disabled or gone is not"
+        " sent by itself: a replay does that. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/delete",
+        webhooks.delete_webhook_endpoint,
+        "webhooks",
+        "DeletedWebhookEndpoint",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND),
+        text="Its deliveries stay in the log for their time. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/rotate",
+        webhooks.rotate_webhook_secret,
+        "webhooks",
+        "WebhookEndpointWithSecret",
+        (
+            *_KEY,
+            *_JSON,
+            INVALID_WEBHOOK_ENDPOINT,
+            WEBHOOK_ENDPOINT_NOT_FOUND,
+            ROTATION_OPEN,
+            WEBHOOKS_NOT_CONFIGURED,
+        ),
+        body="WebhookRotation",
+        text="The new secret is shown only once. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/revoke-previous",
+        webhooks.revoke_previous_webhook_secret,
+        "webhooks",
+        "WebhookEndpoint",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND),
+        text="Repeating it is harmless. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/test",
+        webhooks.test_webhook_endpoint,
+        "webhooks",
+        "WebhookDelivery",
+        (*_KEY, WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_ENDPOINT_STOPPED),
+        status=201,
+        text="An event of the type `webhook.test`, which no other endpoint is told of. The record of its"
+        " delivery says what became of it. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/endpoints/{endpoint_id}/replays",
+        webhook_log.replay_webhooks,
+        "webhooks",
+        "WebhookReplay",
+        (
+            *_KEY,
+            *_JSON,
+            INVALID_WEBHOOK_ENDPOINT,
+            WEBHOOK_ENDPOINT_NOT_FOUND,
+            WEBHOOK_ENDPOINT_STOPPED,
+            REPLAY_RUNNING,
+        ),
+        status=201,
+        body="NewWebhookReplay",
+        text="Each event once, with the id and the bytes that it had. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/messages",
+        webhook_log.list_webhook_messages,
+        "webhooks",
+        "WebhookMessages",
+        _KEY,
+        text="The oldest first: of events after the number `after_event`; without it, of those that come"
+        " after this call. A negative number counts from the last event back. `reelgate webhooks listen`"
+        " forwards them to a program in development. It needs the scope `webhooks:read`.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/deliveries",
+        webhook_log.list_webhook_deliveries,
+        "webhooks",
+        "WebhookDeliveryPage",
+        _KEY,
+        text="A page may have fewer entries than asked for, even none, while more follow: see `next_cursor`."
+        " It needs the scope `webhooks:read`. The `Link` header has the address of the next page.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/deliveries/{delivery_id}",
+        webhook_log.get_webhook_delivery,
+        "webhooks",
+        "WebhookDeliveryInFull",
+        (*_KEY, WEBHOOK_DELIVERY_NOT_FOUND),
+        text="It needs the scope `webhooks:read`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/deliveries/{delivery_id}/resend",
+        webhook_log.resend_webhook_delivery,
+        "webhooks",
+        "WebhookDelivery",
+        (*_KEY, WEBHOOK_DELIVERY_NOT_FOUND, WEBHOOK_ENDPOINT_NOT_FOUND, WEBHOOK_ENDPOINT_STOPPED),
+        status=201,
+        text="The answer is a new delivery. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/replays",
+        webhook_log.list_webhook_replays,
+        "webhooks",
+        "WebhookReplayPage",
+        _KEY,
+        text="It needs the scope `webhooks:read`. The `Link` header has the address of the next page.",
+    ),
+    Route(
+        "GET",
+        "/v1/webhooks/replays/{replay_id}",
+        webhook_log.get_webhook_replay,
+        "webhooks",
+        "WebhookReplay",
+        (*_KEY, WEBHOOK_REPLAY_NOT_FOUND),
+        text="It needs the scope `webhooks:read`.",
+    ),
+    Route(
+        "POST",
+        "/v1/webhooks/replays/{replay_id}/cancel",
+        webhook_log.cancel_webhook_replay,
+        "webhooks",
+        "WebhookReplay",
+        (*_KEY, WEBHOOK_REPLAY_NOT_FOUND),
+        text="Repeating it is harmless. It needs the scope `webhooks:write`.",
     ),
     Route(
         "GET",

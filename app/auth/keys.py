@@ -23,7 +23,15 @@ Mode = Literal["live", "test"]
 DEFAULT_SCOPES = ("submit", "read")
 SCOPE_CREATE_TOKENS = "tokens:create"
 SCOPE_READ_USAGE = "usage:read"
-SCOPES = (*DEFAULT_SCOPES, SCOPE_CREATE_TOKENS, SCOPE_READ_USAGE)
+SCOPE_READ_WEBHOOKS = "webhooks:read"
+SCOPE_WRITE_WEBHOOKS = "webhooks:write"
+SCOPES = (
+    *DEFAULT_SCOPES,
+    SCOPE_CREATE_TOKENS,
+    SCOPE_READ_USAGE,
+    SCOPE_READ_WEBHOOKS,
+    SCOPE_WRITE_WEBHOOKS,
+)
 
 KID_LENGTH = 12
 SECRET_LENGTH = 33  # 33 * log2(62) = 196 bits

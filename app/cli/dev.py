@@ -15,7 +15,7 @@ import typer
 
 from app.admin import keys, tenants
 from app.admin.actor import of_command
-from app.auth.keys import SCOPE_CREATE_TOKENS, SCOPES, parse
+from app.auth.keys import SCOPES, parse
 from app.cli.servers import serve
 from app.cli.session import development_by_default, executable, fail, plain_errors, settings_or_exit
 from app.config import Settings
@@ -108,7 +108,7 @@ async def _demo_key(settings: Settings) -> str:
             key = path.read_text(encoding="utf-8").strip()
             with suppress(Problem):
                 principal = await gateway.access.authenticator.authenticate(key)
-                if SCOPE_CREATE_TOKENS in principal.scopes:  # a key without it is older than client tokens
+                if principal.scopes >= set(SCOPES):  # else it is older than some of them
                     return key
         await _make_demo_tenant(gateway)
         made = await keys.create(

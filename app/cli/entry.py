@@ -19,7 +19,7 @@ GROUPS: Final[Mapping[str, str]] = {
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
         *("credentials", "models", "usage", "statements", "thresholds"),
-        *("admin-keys", "audit", "refusals"),
+        *("webhooks", "admin-keys", "audit", "refusals"),
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""

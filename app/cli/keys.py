@@ -34,7 +34,8 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="submit, read, tokens:create or usage:read; may be repeated. Default: the first two."
+            help="submit, read, tokens:create, usage:read, webhooks:read or webhooks:write; may be repeated."
+            " Default: the first two."
         ),
     ] = None,
     model: Annotated[

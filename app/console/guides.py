@@ -17,7 +17,16 @@ ROOT: Final = Path(__file__).parents[2]
 """The project's folder; an installation that leaves the documents out has no guides."""
 
 SHOWN: Final = {
-    "For whoever calls the API": ("api", "errors", "clients", "browsers", "models", "sandbox"),
+    "For whoever calls the API": (
+        "api",
+        "webhooks",
+        "webhook-receivers",
+        "errors",
+        "clients",
+        "browsers",
+        "models",
+        "sandbox",
+    ),
     "For whoever runs it": (
         "readme",
         "operating",

@@ -136,7 +136,6 @@ class EndpointData(TypedDict):
     """An endpoint to which nothing is sent any more."""
 
     endpoint_id: str
-    tenant_id: str
     mode: Mode
     url: str
     state: Literal["disabled", "gone"]
@@ -151,6 +150,38 @@ class EndpointMessage(TypedDict):
     timestamp: Moment
     version: Version
     data: EndpointData
+
+
+class TenantEndpointData(EndpointData):
+    """An endpoint of a tenant to which nothing is sent any more."""
+
+    tenant_id: str
+
+
+class TenantEndpointMessage(TypedDict):
+    """`endpoint.disabled`, for the operator."""
+
+    type: Literal["endpoint.disabled"]
+    timestamp: Moment
+    version: Version
+    data: TenantEndpointData
+
+
+class TestData(TypedDict):
+    """The endpoint that a test was sent to."""
+
+    endpoint_id: str
+    mode: Mode
+    links: EndpointLinks
+
+
+class TestMessage(TypedDict):
+    """`webhook.test`: for the endpoint alone whose owner asked for it."""
+
+    type: Literal["webhook.test"]
+    timestamp: Moment
+    version: Version
+    data: TestData
 
 
 class ConditionData(TypedDict):

@@ -5,14 +5,15 @@ is told twice, or completed later, has one id.
 """
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from app.auth.keys import Mode
 from app.db.engine import Database
 from app.errors import Problem
 from app.generations import events, store
-from app.generations.events import ThresholdEvent
+from app.generations.events import Event, ThresholdEvent
 from app.generations.lifecycle import STATUS_NAMES, State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -183,3 +184,36 @@ def _complete(connection: Connection, one: Owed) -> bool:
         at_ms=event.at_ms,
     )
     return heard > 0
+
+
+class Told(NamedTuple):
+    """A message as any endpoint that hears everything would have it, whether there is one or not."""
+
+    id: str
+    kind: Kind
+    number: int
+    body: str
+
+
+def told(
+    connection: Connection, tenant_id: str, mode: Mode, *, after: int, limit: int
+) -> tuple[list[Told], int]:
+    """Returns the messages of a tenant's events after a number, the oldest first, of `limit` events at most.
+
+    Also returns the number of the last event that was looked at: not every event has a message. An amount is
+    the present one, not that of the moment of the event.
+    """
+    found: list[Told] = []
+    for one in events.after(connection, tenant_id, mode, after, limit=limit):
+        after = one.number
+        if isinstance(one, ThresholdEvent):
+            owner = Owner(tenant_id, mode)
+            message_id = f"{_ID}{tenant_id}_{mode}{one.number}"
+            found.append(Told(message_id, Kind.THRESHOLD, one.number, _threshold_bodies(owner, one).plain))
+        elif isinstance(one, Event) and (now := store.find(connection, one.generation_id, None)) is not None:
+            then = replace(now, state=one.state, version=one.version)
+            for kind, suffix in _kinds(connection, then):
+                data = request_data(then, number=one.number, reason=one.reason)
+                body = bodies.body(kind, data, at_ms=one.at_ms)
+                found.append(Told(f"{_ID}{now.id}_{one.version}{suffix}", kind, one.number, body))
+    return found, after

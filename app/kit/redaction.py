@@ -14,6 +14,7 @@ _MIN_CHARACTERS: Final = 8
 _HIDDEN: Final = "[redacted]"
 # The kid stays visible: it names the key and gives no access. What follows it is hidden, even if mistyped.
 _KEY = re.compile(r"(rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_)[^\s\"'<>\\,;:&?#(){}\[\]]+")
+_WEBHOOK_SECRET = re.compile(r"\b(whsec_)[A-Za-z0-9+/=_-]{16,}")
 _SCHEME = re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 # None of the next patterns matches past the next `://`, so each part of the text is read once or twice.
 _USER = re.compile(r"(://)[^\s/:\"'<>\\]*:[^\s/\"'<>\\]*@")
@@ -41,8 +42,10 @@ class Redactor:
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def finds_secret(self, text: str) -> bool:
-        """Returns whether the text has a remembered secret, an API key or a client token in it."""
-        return any(form in text for form in self._forms) or _KEY.search(text) is not None
+        """Returns whether the text has a remembered secret, a key, a token or a webhook secret in it."""
+        return any(form in text for form in self._forms) or any(
+            form.search(text) is not None for form in (_KEY, _WEBHOOK_SECRET)
+        )
 
     def hide_keys(self, text: str) -> str:
         """Returns the text with what follows the kids of keys and the ids of client tokens hidden."""
@@ -55,6 +58,8 @@ class Redactor:
                 text = text.replace(form, _HIDDEN)
         if "rg_" in text:
             text = _KEY.sub(r"\1" + _HIDDEN, text)
+        if "whsec_" in text:
+            text = _WEBHOOK_SECRET.sub(r"\1" + _HIDDEN, text)
         lowered = text.lower()
         if "bearer" in lowered or "basic" in lowered:
             text = _SCHEME.sub(r"\1\2" + _HIDDEN, text)

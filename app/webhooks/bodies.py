@@ -29,13 +29,10 @@ def with_output(kind: Kind, data: Mapping[str, Any], output: Any, *, at_ms: int)
     return body(kind, {**data, "output": None}, at_ms=at_ms)
 
 
-def endpoint_disabled(
-    *, endpoint_id: str, tenant_id: str, mode: str, url: str, state: str, reason: str
-) -> dict[str, Any]:
+def endpoint_disabled(*, endpoint_id: str, mode: str, url: str, state: str, reason: str) -> dict[str, Any]:
     """Returns the data of `endpoint.disabled`."""
     return {
         "endpoint_id": endpoint_id,
-        "tenant_id": tenant_id,
         "mode": mode,
         "url": url,
         "state": state,

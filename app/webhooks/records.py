@@ -221,7 +221,6 @@ def stop(
 def _tell(connection: Connection, stopped: Stopped, message_id: str, *, tells_operator: bool) -> None:
     data = bodies.endpoint_disabled(
         endpoint_id=stopped.endpoint_id,
-        tenant_id=stopped.tenant_id,
         mode=stopped.mode,
         url=stopped.url,
         state=stopped.state,
@@ -244,4 +243,6 @@ def _tell(connection: Connection, stopped: Stopped, message_id: str, *, tells_op
             kind=Kind.ENDPOINT_DISABLED,
             at_ms=stopped.at_ms,
         )
-        outbox.tell_operator(connection, of_operator, body)
+        of_whom = {**data, "tenant_id": stopped.tenant_id}  # which tenants themselves are never told
+        whole = bodies.body(Kind.ENDPOINT_DISABLED, of_whom, at_ms=stopped.at_ms)
+        outbox.tell_operator(connection, of_operator, whole)

@@ -50,7 +50,7 @@ def seal(plain: bytes, keys: Sequence[str], *, bound_to: str) -> str:
 
     nonce = os.urandom(_NONCE_BYTES)
     sealed = AESGCM(_derived(keys[0])).encrypt(nonce, plain, bound_to.encode())
-    return f"{_FORM}.{key_id(keys[0])}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
+    return f"{prefix_of(keys)}{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
 
 def open(sealed: str, keys: Sequence[str], *, bound_to: str) -> bytes:  # noqa: A001 - read as `secrets.open`
@@ -75,9 +75,9 @@ def open(sealed: str, keys: Sequence[str], *, bound_to: str) -> bytes:  # noqa: 
         raise Unreadable("It was changed, or it belongs to another endpoint.") from error
 
 
-def is_current(sealed: str, keys: Sequence[str]) -> bool:
-    """Returns whether a secret is sealed with the first of the operator's keys."""
-    return bool(keys) and sealed.startswith(f"{_FORM}.{key_id(keys[0])}.")
+def prefix_of(keys: Sequence[str]) -> str:
+    """Returns what every secret begins with that is sealed with the first of the operator's keys."""
+    return f"{_FORM}.{key_id(keys[0])}."
 
 
 def key_id(key: str) -> str:

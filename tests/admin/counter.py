@@ -21,6 +21,8 @@ CONTRACT = Contract(build("0", "http://gateway.test"))
 VALUES: Mapping[str, Any] = {
     "amount": "1",
     "bill": b"request_id,cost\n",
+    "delivery_id": "dlv_00000000-0000-7000-8000-000000000000",
+    "endpoint_id": "ep_00000000-0000-7000-8000-000000000000",
     "first_day": "2026-11-01",
     "kid": "nobodyskid00",
     "last_day": "2026-11-30",
@@ -40,11 +42,14 @@ VALUES: Mapping[str, Any] = {
     "override_id": "00000000-0000-7000-8000-000000000000",
     "queueing": True,
     "reason": REASON,
+    "replay_id": "rpl_00000000-0000-7000-8000-000000000000",
     "request_id": "no-such-request",
     "scopes": ["read"],
+    "since": "2020-01-01T00:00:00Z",
     "tenant": "nobody",
     "time_zone": "Europe/Berlin",
     "token_id": "nobodystoken",
+    "url": "https://hooks.example/",
     "version": "2026-10",
     "until": "2030-01-01T00:00:00Z",
 }

@@ -26,6 +26,8 @@ from app.admin import (
     overrides,
     requests,
     tenants,
+    webhook_endpoints,
+    webhook_log,
 )
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
@@ -74,6 +76,22 @@ class Office:
         until = datetime.fromtimestamp(self.gateway.clock.now_ms() / 1000 + 60, UTC)
         made = await overrides.create(self.gateway, ACTOR, self.of, "in-flight=9", until, reason=REASON)
         self.override_id = made.override.id
+
+    async def webhook(self) -> object:
+        made = await webhook_endpoints.create(
+            self.gateway, ACTOR, "acme", mode="test", url="https://hooks.example/", reason=REASON
+        )
+        self.endpoint_id = made.endpoint.id
+        return made
+
+    async def tested(self) -> None:
+        made = await webhook_endpoints.send_test(self.gateway, ACTOR, self.endpoint_id, reason=REASON)
+        self.delivery_id = made.delivery.id
+
+    async def replay(self) -> None:
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        made = await webhook_log.replay(self.gateway, ACTOR, self.endpoint_id, since=since, reason=REASON)
+        self.replay_id = made.replay.id
 
     async def furnish(self) -> None:
         await self.gateway.db.write(lambda at: at.execute(text("UPDATE tenants SET name = 'acme'")) and None)
@@ -134,6 +152,32 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     ),
     "dispatch.pause": lambda at: dispatch.pause(at.gateway, ACTOR, modes=["live"], reason=REASON),
     "dispatch.resume": lambda at: dispatch.resume(at.gateway, ACTOR, modes=["live"], reason=REASON),
+    "webhook_endpoints.create": lambda at: at.webhook(),
+    "webhook_endpoints.edit": lambda at: webhook_endpoints.edit(
+        at.gateway, ACTOR, at.endpoint_id, url="https://hooks.example/2", reason=REASON
+    ),
+    "webhook_endpoints.pause": lambda at: webhook_endpoints.pause(
+        at.gateway, ACTOR, at.endpoint_id, reason=REASON
+    ),
+    "webhook_endpoints.enable": lambda at: webhook_endpoints.enable(
+        at.gateway, ACTOR, at.endpoint_id, reason=REASON
+    ),
+    "webhook_endpoints.rotate": lambda at: webhook_endpoints.rotate(
+        at.gateway, ACTOR, at.endpoint_id, reason=REASON
+    ),
+    "webhook_endpoints.revoke_previous": lambda at: webhook_endpoints.revoke_previous(
+        at.gateway, ACTOR, at.endpoint_id, reason=REASON
+    ),
+    "webhook_endpoints.send_test": lambda at: at.tested(),
+    "webhook_log.resend": lambda at: webhook_log.resend(at.gateway, ACTOR, at.delivery_id, reason=REASON),
+    "webhook_log.replay": lambda at: at.replay(),
+    "webhook_log.cancel_replay": lambda at: webhook_log.cancel_replay(
+        at.gateway, ACTOR, at.replay_id, reason=REASON
+    ),
+    "webhook_endpoints.reseal": lambda at: webhook_endpoints.reseal(at.gateway, ACTOR, reason=REASON),
+    "webhook_endpoints.delete": lambda at: webhook_endpoints.delete(
+        at.gateway, ACTOR, at.endpoint_id, reason=REASON
+    ),
 }
 
 
@@ -168,8 +212,8 @@ def test_nothing_of_the_package_writes_but_by_the_audit_log() -> None:
         and isinstance(node.value, ast.Attribute)
         and node.value.attr == "db"
     }
-    # A month is closed by time alone, whoever is the first to ask for it.
-    assert writing == {"audit", "statements"}
+    # A month is closed, an old record of a call removed and a condition raised by time alone.
+    assert writing == {"audit", "statements", "calls", "conditions"}
     commands = Path(app.admin.__file__ or "").parents[1] / "cli"
     assert [path.name for path in commands.glob("*.py") if "db.write" in path.read_text()] == []
 
@@ -182,18 +226,19 @@ async def test_each_leaves_one_row_that_says_who_what_and_why(world: World) -> N
     secrets = [world.key]
     for number, (name, act) in enumerate(WRITES.items(), 1):
         made = await act(office)
-        secrets += [one for one in (getattr(made, "key", None),) if one]
+        secrets += [one for one in (getattr(made, "key", None), getattr(made, "secret", None)) if one]
         found = await read(rows)
         assert len(found) == number, f"{name} left {len(found) - number + 1} rows"
         row = found[-1]
         assert (row["actor_kind"], row["actor_name"], row["reason"]) == ("command", "olga", REASON), name
         assert row["at_ms"] == world.clock.now_ms()
         # A tenant's own change names the tenant; that of all keys of a mode is nobody's.
-        of_nobody = name in {"dispatch.pause", "dispatch.resume"} or name.startswith("admin_keys.")
+        of_all = {"dispatch.pause", "dispatch.resume", "webhook_endpoints.reseal"}
+        of_nobody = name in of_all or name.startswith("admin_keys.")
         assert (row["tenant_id"] is None) == of_nobody, name
         assert row["before"] != row["after"], name
     kept = json.dumps(await read(rows))
-    assert len(secrets) == 5
+    assert len(secrets) == 7
     assert not [one for one in secrets if one in kept or one.rpartition("_")[2] in kept]
 
 

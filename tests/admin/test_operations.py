@@ -25,12 +25,12 @@ from tools.docs import commands
 
 ROOT = Path(__file__).parents[2]
 # Commands about a process of this machine or its files: nobody can call them from another one.
-OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi"}
+OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "mcp", "webhooks listen"}
 # Modules of `app.admin` whose public functions are not use cases, or have no route.
 NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks"}
 # What a tenant asks for itself, at addresses of its own, and the upkeep loop's part.
 OF_TENANTS = {"usage.report", "statements.listed", "statements.find", "statements.close_due"}
-OF_LOOPS = {"statements.close_all"}
+OF_LOOPS = {"statements.close_all", "conditions.tell_verified"}
 CONTRACT: dict[str, Any] = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 
@@ -106,7 +106,7 @@ def test_the_committed_contract_is_that_of_the_code_and_valid() -> None:
     assert [str(error.message) for error in OpenAPIV31SpecValidator(committed).iter_errors()] == []
     declared = {one["name"] for one in committed["tags"]}
     assert declared == {one.tag for one in OPERATIONS}
-    used = json.dumps([committed["paths"], committed["components"]["schemas"]])
+    used = json.dumps([committed["paths"], committed["webhooks"], committed["components"]["schemas"]])
     assert [one for one in committed["components"]["schemas"] if f'/schemas/{one}"' not in used] == []
 
 

@@ -225,9 +225,11 @@ async def test_each_route_demands_its_scope(world: World) -> None:
             needed = "tokens:create"
         if path.startswith(("/v1/usage", "/v1/ledger", "/v1/statements")):
             needed = "usage:read"
-        lacking = holders["read" if method == "POST" else "submit"]
+        if path.startswith("/v1/webhooks"):
+            needed = f"webhooks:{'read' if method == 'GET' else 'write'}"
+        lacking = holders["submit" if method == "GET" else "read"]
         answer = await world.client.request(
-            method, path.replace("0" * 36, request_id), headers=lacking, json={} if method == "POST" else None
+            method, path.replace("0" * 36, request_id), headers=lacking, json=None if method == "GET" else {}
         )
         assert f"`{needed}`" in problem_of(answer, 403, "insufficient_scope")["detail"]
     assert world.sandbox.ledger()["calls"] == calls

@@ -4,7 +4,6 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ import typer.main
 from sqlalchemy import Connection, select
 
 from app.admin import actor
+from app.auth.keys import SCOPES
 from app.cli.entry import GROUPS, cli
 from app.db.engine import Database
 from app.db.tables import audit_entries
 from app.generations.advance import advance
 from app.generations.lifecycle import State
-from tests.processes import Commands, Ended, Place, in_database, place_for, started
+from tests.harness import WEBHOOK_KEY
+from tests.processes import Commands, Place, in_database, place_for, started
 from tests.rows import add_generation
 from tests.sandbox.harness import Running
 
@@ -41,12 +42,25 @@ READS = {
     *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
     *("credentials list", "models list"),
     *("usage", "thresholds list", "statements list", "statements show", "statements verify"),
+    *("webhooks list", "webhooks show", "webhooks deliveries", "webhooks delivery", "webhooks replays"),
+    *("webhooks show-replay", "webhooks listen"),
 }
 
 # Arguments that only the output of another command tells.
-LATER: dict[str, Callable[[Ended], tuple[str, ...]]] = {
-    "limits end-override": lambda listed: (listed.json[0]["override_id"],)
+LATER: dict[str, tuple[str, str]] = {
+    "limits end-override": ("limits overrides", "override_id"),
+    "webhooks edit": ("webhooks list", "endpoint_id"),
+    "webhooks pause": ("webhooks list", "endpoint_id"),
+    "webhooks enable": ("webhooks list", "endpoint_id"),
+    "webhooks rotate": ("webhooks list", "endpoint_id"),
+    "webhooks revoke-previous": ("webhooks list", "endpoint_id"),
+    "webhooks test": ("webhooks list", "endpoint_id"),
+    "webhooks resend": ("webhooks deliveries", "delivery_id"),
+    "webhooks replay": ("webhooks list", "endpoint_id"),
+    "webhooks cancel-replay": ("webhooks replays", "replay_id"),
+    "webhooks delete": ("webhooks list", "endpoint_id"),
 }
+"""The command that lists it, and the member of the first entry."""
 
 
 def commands() -> dict[str, Any]:
@@ -84,7 +98,7 @@ def test_every_command_that_changes_something_takes_a_reason() -> None:
 def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
     tmp_path: Path, sqlite_url: str, sandbox: Running, reelgate: Commands
 ) -> None:
-    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url)
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, WEBHOOK_KEY=WEBHOOK_KEY)
     reelgate.run(place, "tenants", "create", "acme", "--reason", REASON)
     owner = reelgate.run(place, "tenants", "list", "--json").json[0]["id"]
     scopes = ("--scope", "submit", "--scope", "read", "--scope", "tokens:create")
@@ -134,12 +148,26 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         "admin-keys create": ("olga", "--scope", "operate"),
         "admin-keys rotate": (admin_kid,),
         "admin-keys revoke": (admin_kid,),
+        "webhooks create": ("https://hooks.example/", *of_acme, "--test"),
+        "webhooks edit": ("--description", "orders"),
+        "webhooks pause": (),
+        "webhooks enable": (),
+        "webhooks rotate": ("--grace-hours", "1"),
+        "webhooks revoke-previous": (),
+        "webhooks test": (),
+        "webhooks resend": (),
+        "webhooks replay": ("--since", "2020-01-01"),
+        "webhooks cancel-replay": (),
+        "webhooks reseal": (),
+        "webhooks delete": (),
     }
     assert set(writes) | {"tenants create", "keys create"} == set(commands()) - READS
     count = 4
     for name, arguments in writes.items():
-        listed = reelgate.run(place, "limits", "overrides", "--json")
-        more = LATER[name](listed) if name in LATER else arguments
+        more = arguments
+        if name in LATER:
+            command, member = LATER[name]
+            more = (reelgate.run(place, *command.split(), "--json").json[0][member], *arguments)
         reelgate.run(place, *name.split(), *more, "--reason", REASON)
         count += 1
         found = rows(sqlite_url)
@@ -147,7 +175,8 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         assert (found[-1]["actor_kind"], found[-1]["reason"]) == ("command", REASON), name
     assert {row["actor_name"] for row in found} == {pwd.getpwuid(os.geteuid()).pw_name}
     about_one = {"client-tokens show", "requests show", "client-tokens list", "tenants show", "keys show"} | {
-        *("limits show", "statements list", "statements show")
+        *("limits show", "statements list", "statements show"),
+        *("webhooks show", "webhooks delivery", "webhooks show-replay", "webhooks listen"),
     }
     for name in sorted(READS - about_one):
         more = () if name != "ledger reconcile" else _bill(place)
@@ -185,7 +214,7 @@ def test_every_fault_of_a_command_is_named(
     refused = reelgate.run(place, "keys", "create", "--tenant", "acme", *wrong, expect=1)
     assert refused.err.splitlines() == [
         "reelgate: a key's name is at most 100 printable characters.",
-        "reelgate: there is no scope 'everything'; there are submit, read, tokens:create, usage:read.",
+        f"reelgate: there is no scope 'everything'; there are {', '.join(SCOPES)}.",
         "reelgate: the catalogue has no model 'no/such'.",
         "reelgate: the catalogue has no model 'nor/this'.",
     ]

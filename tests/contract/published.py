@@ -63,11 +63,7 @@ _OPEN = {
 }  # RunComfy's shape with additions, some of them a model file's own
 _PATTERNS = {
     route: re.compile(
-        route.path.replace("{model_id:path}", ".*")
-        .replace("{request_id}", "[^/]+")
-        .replace("{token_id}", "[^/]+")
-        .replace("{month}", "[^/]+")
-        .replace("{slug}", "[^/]+"),
+        re.sub(r"{\w+}", "[^/]+", route.path.replace("{model_id:path}", ".*")),
         re.DOTALL,
     )
     for route in ROUTES

@@ -6,14 +6,19 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
+from app.admin import webhook_terms
 from app.api.routes import ROUTES
+from app.db.tables import webhook_endpoints
+from app.errors import WEBHOOKS_NOT_CONFIGURED, Problem
 from app.generations import store
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
 from app.generations.store import erase
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
+from app.webhooks import endpoints
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
 from tests.sandbox.harness import DREAMINA
@@ -87,7 +92,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     reader = world.with_key(await world.another_key(scopes=["read"]))
     submitter = world.with_key(await world.another_key(scopes=["submit"]))
     live = world.with_key(await world.another_key(mode="live"))
-    for route in ROUTES:
+    for route in (one for one in ROUTES if one.tag != "webhooks"):
         path = PATHS[route.operation_id]
         own, foreign = (
             path.replace("{request_id}", one).replace("{token_id}", token_id)
@@ -106,6 +111,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
             await ask(route.method, foreign)
     await _submits(ask, live)
     await _client_tokens(ask)
+    await _webhooks(ask, monkeypatch)
     for path in (
         "/v1/models?limit=0",
         "/v1/client-tokens?limit=0",
@@ -135,6 +141,65 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     # Whatever is published was met, but for a database that is away, and an own fault, at each operation.
     assert {one for one in published - ask.seen if one[1] not in {500, 503}} == set()
     assert {500, 502, 503, 504} <= {status for _, status in ask.seen}
+
+
+async def _webhooks(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of their routes: with what it takes, with what it does not, and for nobody."""
+    root, hook = "/v1/webhooks/endpoints", {"url": "https://hooks.example/"}
+    made = (await ask("POST", root, json=hook)).json()
+    path = f"{root}/{made['endpoint_id']}"
+    delivery = (await ask("POST", f"{path}/test")).json()
+    replay = (await ask("POST", f"{path}/replays", json={"since": "2020-01-01T00:00:00Z"})).json()
+    ids = {
+        name: one[name]
+        for name, one in (("endpoint_id", made), ("delivery_id", delivery), ("replay_id", replay))
+    }
+    never = {name: one[:-12] + "0" * 12 for name, one in ids.items()}
+    tag = (await ask("GET", path)).headers["etag"]
+    await ask("GET", path, headers={"If-None-Match": tag})
+    await ask("PUT", path, json=hook)
+    await ask("PUT", path, json=hook, headers={"If-Match": '"other"'})
+    await ask("POST", f"{path}/rotate", json={})
+    other = ask.world.with_key(await ask.world.another_key(scopes=["submit"]))
+    for route in sorted(
+        (one for one in ROUTES if one.tag == "webhooks"), key=lambda one: "/delete" in one.path
+    ):
+        body = {"NewWebhookReplay": {"since": "2020-01-01T00:00:00Z"}, "WebhookRotation": {}}.get(
+            route.body, hook
+        )
+        sent = {"json": body} if route.body else {}
+        match = {"If-Match": "*"} if route.edits else {}
+        for of, more in ((never, match), (ids, {"Authorization": ""}), (ids, other)):
+            await ask(route.method, route.path.format(**of), headers=more, **sent)
+        await ask(route.method, f"{route.path.format(**ids)}?nothing=1", headers=match, **sent)
+        if route.body:
+            address = route.path.format(**ids)
+            await ask(route.method, address, headers=match, json={"what": 1})
+            await ask(
+                route.method,
+                address,
+                headers=match,
+                content=b"x" * (ask.world.gateway.settings.max_body_bytes + 1),
+            )
+            await ask(route.method, address, headers=match | {"Content-Type": "text/plain"}, content=b"{}")
+        if "/delete" not in route.path:
+            await ask(route.method, route.path.format(**ids), headers=match, **sent)
+    stopped = update(webhook_endpoints).values(state="disabled")
+    await ask.world.gateway.db.write(lambda connection: connection.execute(stopped) and None)
+    for act in ("pause", "test"):
+        await ask("POST", f"{path}/{act}")
+    await ask("POST", f"/v1/webhooks/deliveries/{ids['delivery_id']}/resend")
+    with monkeypatch.context() as patch:
+        patch.setattr(endpoints, "count", lambda *_: 1_000_000)
+        await ask("POST", root, json=hook)
+        patch.setattr(webhook_terms, "sealing_keys", _no_keys)
+        await ask("POST", root, json=hook)
+        await ask("POST", f"{path}/rotate", json={})
+    await ask("POST", f"{path}/delete")
+
+
+def _no_keys(_: Any) -> list[str]:
+    raise Problem(WEBHOOKS_NOT_CONFIGURED, "REELGATE_WEBHOOK_KEY is not set.")
 
 
 async def _statements(ask: Watched) -> None:

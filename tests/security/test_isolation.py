@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import httpx2
 import pytest
 
+from app.api.routes import ROUTES
 from app.kit.ids import new_id
 from tests.contract.published import OURS, keep_promises, problem_of
 from tests.harness import SUBMIT, World, until
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.anyio
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 STREAM = "text/event-stream"
+OF_WEBHOOKS = [one for one in ROUTES if one.tag == "webhooks"]
 WITHOUT_OWNER = {
     "get_model": "the catalogue, narrowed by a key's own list",
     "submit": "as above",
@@ -34,7 +36,7 @@ WITHOUT_OWNER = {
     "get_statement": "its id is a month: another tenant's are never looked up",
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
-}
+} | {one.operation_id: "swept in tests/webhooks/test_whose.py" for one in OF_WEBHOOKS if "{" in one.path}
 """Operations with an id in their path that is nobody's in particular, or no request's."""
 TENANT_WIDE = {
     "list_models",
@@ -47,6 +49,7 @@ TENANT_WIDE = {
     "create_client_token",
     "list_client_tokens",
     *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
+    *(one.operation_id for one in OF_WEBHOOKS if "{" not in one.path),  # in tests/webhooks/test_whose.py
 }
 """Operations of a key without an id in their path; a test below for each."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}

@@ -67,6 +67,9 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{slug}": "invalid-json",
         "{token_id}": "A" * 12,
         "{month}": "2020-01",
+        "{endpoint_id}": f"ep_{new_id(0)}",
+        "{delivery_id}": f"dlv_{new_id(0)}",
+        "{replay_id}": f"rpl_{new_id(0)}",
     }
     found = []
     for path, operations in (await contract(world))["paths"].items():
@@ -326,7 +329,7 @@ async def test_api5_broken_function_level_authorization(world: World) -> None:
     reads, submits = [world.with_key(await world.another_key(scopes=[scope])) for scope in ("read", "submit")]
     calls = world.sandbox.ledger()["calls"]
     for method, path in await places(world, request_id):
-        lacking = reads if method == "POST" else submits
+        lacking = submits if method == "GET" else reads
         problem_of(await ask(world, (method, path), headers=lacking), 403, "insufficient_scope")
     assert world.sandbox.ledger()["calls"] == calls
     for headers in ({"Authorization": ""}, world.with_key(world.key), world.with_key(TOKEN)):
@@ -449,8 +452,9 @@ async def test_api8_security_misconfiguration(world: World, monkeypatch: pytest.
         answer = await world.client.get(path)
         problem_of(answer, 404, "route_not_found")
         _told_nothing(answer)
-    for path in {path for _, path in await places(world, keyed=False)}:
-        for method in ("TRACE", "PUT", "DELETE", "PATCH"):
+    there = await places(world, keyed=False)
+    for path in {path for _, path in there}:
+        for method in {"TRACE", "PUT", "DELETE", "PATCH"} - {one for one, at in there if at == path}:
             answer = await world.client.request(method, path)
             problem_of(answer, 405, "method_not_allowed")
             _told_nothing(answer)

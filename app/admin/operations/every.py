@@ -21,6 +21,7 @@ from app.admin.operations import (
     tenants,
     thresholds,
     usage,
+    webhooks,
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
@@ -34,6 +35,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     *usage.OPERATIONS,
     *statements.OPERATIONS,
     *thresholds.OPERATIONS,
+    *webhooks.OPERATIONS,
     *dispatch.OPERATIONS,
     *credentials.OPERATIONS,
     *models.OPERATIONS,

@@ -20,7 +20,7 @@ from app.admin.calls import Call, fingerprint_of, perform, tag_of
 from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
 from app.api.admin.openapi import build
-from app.api.bodies import json_response, read_file, read_object, tags_of
+from app.api.bodies import if_match_of, json_response, read_file, read_object, tags_of
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
 from app.api.problems import ADMIN_KID, PRESENTED_KID
 from app.api.query import Takes, faults_in, problem_of
@@ -216,7 +216,7 @@ async def _change(
     if idempotency_key is None:
         detail = f"A change needs the header `{IDEMPOTENCY_KEY}`."
         raise Problem(MISSING_IDEMPOTENCY_KEY, detail)
-    tags = _if_match(request)
+    tags = if_match_of(request)
     if tags is None and operation.edits:
         raise Problem(PRECONDITION_REQUIRED, "An edit needs the header `If-Match`.")
     body = await read_object(request, cap_bytes=gateway.settings.max_body_bytes)
@@ -264,12 +264,3 @@ def _errors_of(error: ValidationError, *before: str, no_deeper: bool = False) ->
         )
         for one in found
     ]
-
-
-def _if_match(request: Request) -> frozenset[str] | None:
-    """Returns the strong entity tags in `If-Match`, `*` among them; None where the header was not sent."""
-    values = request.headers.getlist("if-match")
-    if not values:
-        return None
-    tags = (tag.strip() for value in values for tag in value.split(","))
-    return frozenset(tag for tag in tags if tag and not tag.startswith("W/"))

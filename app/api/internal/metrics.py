@@ -14,6 +14,8 @@ from starlette.responses import Response
 from app.admin.audit_log import head_of
 from app.admin.chain import Head
 from app.api.deps import Open
+from app.api.internal import webhook_metrics
+from app.api.internal.webhook_metrics import WebhookNumbers
 from app.auth.keys import Mode
 from app.errors import INVALID_API_KEY, MISSING_API_KEY, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
@@ -60,6 +62,7 @@ class _Shared:
     paused: dict[Mode, int]
     unknown: dict[Mode, tuple[int, int]]
     audit_head: Head | None
+    webhooks: WebhookNumbers
 
     @classmethod
     def read(cls, connection: Connection) -> Self:
@@ -69,6 +72,7 @@ class _Shared:
             backlog.paused(connection),
             store.unknown_by_mode(connection),
             head_of(connection),
+            WebhookNumbers.read(connection),
         )
 
 
@@ -174,6 +178,7 @@ class _Collector:
             of_tenants.add_metric(list(total), count)
         yield of_tenants
         yield _of_thresholds(gateway.submitter.thresholds_crossed)
+        yield from webhook_metrics.of_process(gateway.webhooks)
         yield CounterMetricFamily(
             "reelgate_log_lines_dropped",
             "Lines of the log that were lost: it could not be written, or not as fast.",
@@ -193,6 +198,7 @@ class _Collector:
                     value=head.size,
                 )
             yield from _of_queues(self._shared.backlogs, self._shared.paused, now_ms)
+            yield from self._shared.webhooks.collect(now_ms)
 
 
 def _of_thresholds(crossed: Mapping[int, int]) -> Metric:

@@ -59,6 +59,17 @@ from app.documents.admin.statements import (
 )
 from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
 from app.documents.admin.thresholds import CrossedThreshold, CrossedThresholdPage
+from app.documents.admin.webhooks import (
+    ResealedSecrets,
+    TenantWebhookDelivery,
+    TenantWebhookDeliveryInFull,
+    TenantWebhookDeliveryPage,
+    TenantWebhookEndpoint,
+    TenantWebhookEndpointPage,
+    TenantWebhookEndpointWithSecret,
+    TenantWebhookReplay,
+    TenantWebhookReplayPage,
+)
 from app.documents.client_tokens import (
     Bound,
     ClientToken,
@@ -72,6 +83,15 @@ from app.documents.limits import Limit
 from app.documents.problems import Problem, UpstreamWords
 from app.documents.schema import CLOSED, Schema, components, keywords
 from app.documents.usage import OperatorUsage, OperatorUsageRow, OperatorUsageSums
+from app.documents.webhook_deliveries import WebhookAttempt
+from app.documents.webhook_endpoints import WebhookHealth
+from app.documents.webhooks import (
+    ConditionData,
+    ConditionMessage,
+    EndpointLinks,
+    TenantEndpointData,
+    TenantEndpointMessage,
+)
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
     TenantInEffect,
@@ -134,6 +154,22 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     VerifiedStatements,
     CrossedThreshold,
     CrossedThresholdPage,
+    WebhookHealth,
+    TenantWebhookEndpoint,
+    TenantWebhookEndpointWithSecret,
+    TenantWebhookEndpointPage,
+    WebhookAttempt,
+    TenantWebhookDelivery,
+    TenantWebhookDeliveryInFull,
+    TenantWebhookDeliveryPage,
+    TenantWebhookReplay,
+    TenantWebhookReplayPage,
+    ResealedSecrets,
+    EndpointLinks,
+    TenantEndpointData,
+    TenantEndpointMessage,
+    ConditionData,
+    ConditionMessage,
     PausedSince,
     PausedDispatch,
     Queue,

@@ -565,7 +565,7 @@ export interface RequestsQuery {
   limit?: number;
   /** The `next_cursor` of the previous page. At most 200 characters. */
   cursor?: string;
-  /** Only requests in this state; repeat it for several. At most 11. */
+  /** Only what is in this state; repeat it for several. At most 11. */
   state?: State[];
   /** Only this model. At most 200 characters. */
   model_id?: string;

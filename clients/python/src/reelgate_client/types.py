@@ -66,6 +66,15 @@ ErrorCode = Literal[
     "shutting_down",
     "outcome_unknown",
     "upstream_timeout",
+    "invalid_webhook_endpoint",
+    "webhook_endpoint_not_found",
+    "webhook_delivery_not_found",
+    "webhook_replay_not_found",
+    "too_many_webhook_endpoints",
+    "webhook_endpoint_stopped",
+    "rotation_open",
+    "replay_running",
+    "webhooks_not_configured",
     "tenant_not_found",
     "tenant_exists",
     "invalid_tenant",
@@ -230,6 +239,41 @@ class ClientTokenTerms(TypedDict):
     """
     request_id: NotRequired[str]
     """The only request that it may read; it may do nothing else."""
+
+
+class DeletedWebhookEndpoint(TypedDict):
+    """The document `DeletedWebhookEndpoint` of the contract."""
+
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+
+
+class EndpointData(TypedDict):
+    """The document `EndpointData` of the contract."""
+
+    endpoint_id: str
+    mode: Literal["live", "test"]
+    url: str
+    state: Literal["disabled", "gone"]
+    reason: Literal["failing", "gone", "secret_unreadable"]
+    links: EndpointLinks
+
+
+class EndpointLinks(TypedDict):
+    """The document `EndpointLinks` of the contract."""
+
+    endpoint: str
+    """Relative to the gateway's address."""
+
+
+class EndpointMessage(TypedDict):
+    """The document `EndpointMessage` of the contract."""
+
+    type: Literal["endpoint.disabled"]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: EndpointData
 
 
 class Event(TypedDict):
@@ -492,6 +536,36 @@ class ModelWarning(TypedDict):
     reason: str
 
 
+class NewWebhookEndpoint(TypedDict):
+    """The document `NewWebhookEndpoint` of the contract."""
+
+    url: NotRequired[str]
+    """Where events are sent to, by POST: an https:// URL."""
+    description: NotRequired[str]
+    """A note for its owner."""
+    events: NotRequired[list[str] | None]
+    """The types of events that are sent to it; null: all, also those that a later version adds. If
+    empty, only events of requests whose submit names the endpoint (`Reelgate-Webhook`).
+    """
+    vendor_links: NotRequired[bool]
+    """Whether events name RunComfy's own links to outputs."""
+    signature: NotRequired[Literal["v1", "v1a"]]
+    """How its messages are signed."""
+
+
+class NewWebhookReplay(TypedDict):
+    """The document `NewWebhookReplay` of the contract."""
+
+    since: NotRequired[str]
+    """Deliveries that were made at this moment or later."""
+    until: NotRequired[str | None]
+    """And before this moment; null: until now."""
+    only_failed: NotRequired[bool]
+    """Only events that were not delivered. False: all, also once more."""
+    events: NotRequired[list[str] | None]
+    """Only events of these types."""
+
+
 class PeriodUsage(TypedDict):
     """The document `PeriodUsage` of the contract."""
 
@@ -515,7 +589,7 @@ Problem = TypedDict(
         "type": "str",
         "title": "str",
         "status": "int",
-        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'media_unavailable', 'idempotency_mismatch', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
+        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'media_unavailable', 'idempotency_mismatch', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
         "retryable": "bool",
         "remedy": "str",
         "error_code": "NotRequired[int]",
@@ -591,6 +665,15 @@ class ProblemKind(TypedDict):
         "shutting_down",
         "outcome_unknown",
         "upstream_timeout",
+        "invalid_webhook_endpoint",
+        "webhook_endpoint_not_found",
+        "webhook_delivery_not_found",
+        "webhook_replay_not_found",
+        "too_many_webhook_endpoints",
+        "webhook_endpoint_stopped",
+        "rotation_open",
+        "replay_running",
+        "webhooks_not_configured",
         "tenant_not_found",
         "tenant_exists",
         "invalid_tenant",
@@ -670,6 +753,13 @@ class Quota(TypedDict):
     queue: Queue
     """The tenant's queue. Only API keys are shown the numbers."""
     usage: list[PeriodUsage]
+
+
+class QuotaLinks(TypedDict):
+    """The document `QuotaLinks` of the contract."""
+
+    quota: str
+    """Relative to the gateway's address."""
 
 
 class Quote(TypedDict):
@@ -800,6 +890,64 @@ class Request(TypedDict):
     events: list[RecordedEvent]
 
 
+class RequestData(TypedDict):
+    """The document `RequestData` of the contract."""
+
+    request_id: str
+    """The gateway's id of the request, a UUIDv7."""
+    event_number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    request_version: int
+    """The request's version since this event: 1, 2, 3 …"""
+    state: State
+    status: Literal["cancelled", "completed", "in_progress", "in_queue"]
+    """The status as RunComfy names it."""
+    reason: str
+    error_code: str | None
+    """The code of the error that it ended with, if it has one."""
+    model_id: str
+    mode: Literal["live", "test"]
+    kid: str
+    """The API key that made it."""
+    token_id: str | None
+    end_user: str | None
+    idempotency_key: str | None
+    charge: Literal["held", "settled", "refunded"] | None
+    """What became of its price: held, settled or refunded."""
+    price_microcredits: int | None
+    output_seconds: int
+    created_at: str
+    finished_at: str | None
+    links: RequestLinks
+    output: NotRequired[dict[str, Any] | None]
+    """RunComfy's output with RunComfy's own links, for endpoints that chose `vendor_links`; null: none,
+    or too large for a message.
+    """
+
+
+class RequestLinks(TypedDict):
+    """The document `RequestLinks` of the contract."""
+
+    request: str
+    """Relative to the gateway's address."""
+    status: str
+    """Relative to the gateway's address."""
+    result: str
+    """Relative to the gateway's address."""
+
+
+class RequestMessage(TypedDict):
+    """The document `RequestMessage` of the contract."""
+
+    type: Literal[
+        "request.completed", "request.failed", "request.cancelled", "request.unknown", "request.resolved"
+    ]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: RequestData
+
+
 class RequestPage(TypedDict):
     """The document `RequestPage` of the contract."""
 
@@ -860,6 +1008,17 @@ class Result(TypedDict):
     """What the tenant pays, in US dollars, once that is final."""
 
 
+class StatementData(TypedDict):
+    """The document `StatementData` of the contract."""
+
+    mode: Literal["live", "test"]
+    month: str
+    entries: int
+    opening_microcredits: int
+    closing_microcredits: int
+    links: StatementLinks
+
+
 class StatementInFull(TypedDict):
     """The document `StatementInFull` of the contract."""
 
@@ -886,6 +1045,23 @@ class StatementInFull(TypedDict):
     closed_at: str
     entries: list[LedgerEntry]
     next_cursor: str | None
+
+
+class StatementLinks(TypedDict):
+    """The document `StatementLinks` of the contract."""
+
+    statement: str
+    """Relative to the gateway's address."""
+
+
+class StatementMessage(TypedDict):
+    """The document `StatementMessage` of the contract."""
+
+    type: Literal["statement.closed"]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: StatementData
 
 
 class StatementPage(TypedDict):
@@ -968,6 +1144,24 @@ class Sums(TypedDict):
     spent_output_seconds: int
 
 
+class TestData(TypedDict):
+    """The document `TestData` of the contract."""
+
+    endpoint_id: str
+    mode: Literal["live", "test"]
+    links: EndpointLinks
+
+
+class TestMessage(TypedDict):
+    """The document `TestMessage` of the contract."""
+
+    type: Literal["webhook.test"]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: TestData
+
+
 class Threshold(TypedDict):
     """The document `Threshold` of the contract."""
 
@@ -987,6 +1181,37 @@ class Threshold(TypedDict):
     """Of credits: in micro-credits. Of a balance: with what was paid in."""
     used: int
     """What is held and spent."""
+
+
+class ThresholdData(TypedDict):
+    """The document `ThresholdData` of the contract."""
+
+    event_number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    mode: Literal["live", "test"]
+    policy: str
+    """The limit's name, such as `key-credits-day`."""
+    kid: str | None
+    model_id: str | None
+    end_user: str | None
+    period: str
+    """The day, the month, or `total`."""
+    percent: int
+    amount: int
+    """Of credits: in micro-credits."""
+    used: int
+    """What is held and spent."""
+    links: QuotaLinks
+
+
+class ThresholdMessage(TypedDict):
+    """The document `ThresholdMessage` of the contract."""
+
+    type: Literal["quota.threshold"]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: ThresholdData
 
 
 class TokenRefusal(TypedDict):
@@ -1090,6 +1315,245 @@ class Violation(TypedDict):
     detail: str
 
 
+class WebhookAttempt(TypedDict):
+    """The document `WebhookAttempt` of the contract."""
+
+    number: int
+    """1, 2, 3 …"""
+    at: str
+    took_ms: int
+    status: int | None
+    """The status of the answer; null: there was none."""
+    error: str | None
+    """Why it failed; null: it has succeeded."""
+    answer: str | None
+    """The first KiB of the answer's body."""
+
+
+class WebhookDelivery(TypedDict):
+    """The document `WebhookDelivery` of the contract."""
+
+    delivery_id: str
+    """The id of a delivery, which begins with `dlv_`."""
+    message_id: str
+    """The event's `webhook-id`: the same in every delivery of the event."""
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+    mode: Literal["live", "test"]
+    type: str
+    """The type of event, such as `request.completed`."""
+    cause: Literal["event", "replay", "test"]
+    """Why it was made."""
+    replay_id: str | None
+    """The replay that made it."""
+    state: Literal["pending", "delivering", "delivered", "failed", "cancelled"]
+    """`failed`: its last attempt failed, there are no more. `cancelled`: it was not sent."""
+    attempts: int
+    """How many attempts have begun."""
+    last_status: int | None
+    """The status of the answer; null: there was none."""
+    last_error: str | None
+    """Why it failed; null: it has succeeded."""
+    last_attempt_at: str | None
+    next_attempt_at: str | None
+    """While it is `pending`: when it is tried at the earliest."""
+    created_at: str
+    finished_at: str | None
+
+
+class WebhookDeliveryInFull(TypedDict):
+    """The document `WebhookDeliveryInFull` of the contract."""
+
+    delivery_id: str
+    """The id of a delivery, which begins with `dlv_`."""
+    message_id: str
+    """The event's `webhook-id`: the same in every delivery of the event."""
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+    mode: Literal["live", "test"]
+    type: str
+    """The type of event, such as `request.completed`."""
+    cause: Literal["event", "replay", "test"]
+    """Why it was made."""
+    replay_id: str | None
+    """The replay that made it."""
+    state: Literal["pending", "delivering", "delivered", "failed", "cancelled"]
+    """`failed`: its last attempt failed, there are no more. `cancelled`: it was not sent."""
+    attempts: int
+    """How many attempts have begun."""
+    last_status: int | None
+    """The status of the answer; null: there was none."""
+    last_error: str | None
+    """Why it failed; null: it has succeeded."""
+    last_attempt_at: str | None
+    next_attempt_at: str | None
+    """While it is `pending`: when it is tried at the earliest."""
+    created_at: str
+    finished_at: str | None
+    request_id: str | None
+    """The request that the event is about."""
+    attempt_log: list[WebhookAttempt]
+    payload: dict[str, Any] | None
+    """The event; null: it has been erased."""
+
+
+class WebhookDeliveryPage(TypedDict):
+    """The document `WebhookDeliveryPage` of the contract."""
+
+    deliveries: list[WebhookDelivery]
+    next_cursor: str | None
+
+
+class WebhookEndpoint(TypedDict):
+    """The document `WebhookEndpoint` of the contract."""
+
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+    mode: Literal["live", "test"]
+    url: str
+    description: str
+    events: list[str] | None
+    """The types of events that are sent to it; null: all, also those that a later version adds. If
+    empty, only events of requests whose submit names the endpoint (`Reelgate-Webhook`).
+    """
+    vendor_links: bool
+    """Whether it is told RunComfy's own links to outputs."""
+    state: Literal["enabled", "paused", "disabled", "gone"]
+    """`paused` by its owner, `disabled` after days of failures, `gone` after it answered 410 twice."""
+    health: WebhookHealth
+    signature: Literal["v1", "v1a"]
+    """`v1`: HMAC-SHA256 with a shared secret; `v1a`: Ed25519."""
+    public_keys: list[str]
+    """Of `v1a`: `whpk_…`, the present one first, then the previous one while it counts."""
+    previous_secret_ends_at: str | None
+    """Until when messages are signed with the secret before the last rotation too; null: not."""
+    created_at: str
+    changed_at: str
+
+
+class WebhookEndpointPage(TypedDict):
+    """The document `WebhookEndpointPage` of the contract."""
+
+    endpoints: list[WebhookEndpoint]
+    next_cursor: str | None
+
+
+class WebhookEndpointTerms(TypedDict):
+    """The document `WebhookEndpointTerms` of the contract."""
+
+    url: NotRequired[str]
+    """Where events are sent to, by POST: an https:// URL."""
+    description: NotRequired[str]
+    """A note for its owner."""
+    events: NotRequired[list[str] | None]
+    """The types of events that are sent to it; null: all, also those that a later version adds. If
+    empty, only events of requests whose submit names the endpoint (`Reelgate-Webhook`).
+    """
+    vendor_links: NotRequired[bool]
+    """Whether events name RunComfy's own links to outputs."""
+
+
+class WebhookEndpointWithSecret(TypedDict):
+    """The document `WebhookEndpointWithSecret` of the contract."""
+
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+    mode: Literal["live", "test"]
+    url: str
+    description: str
+    events: list[str] | None
+    """The types of events that are sent to it; null: all, also those that a later version adds. If
+    empty, only events of requests whose submit names the endpoint (`Reelgate-Webhook`).
+    """
+    vendor_links: bool
+    """Whether it is told RunComfy's own links to outputs."""
+    state: Literal["enabled", "paused", "disabled", "gone"]
+    """`paused` by its owner, `disabled` after days of failures, `gone` after it answered 410 twice."""
+    health: WebhookHealth
+    signature: Literal["v1", "v1a"]
+    """`v1`: HMAC-SHA256 with a shared secret; `v1a`: Ed25519."""
+    public_keys: list[str]
+    """Of `v1a`: `whpk_…`, the present one first, then the previous one while it counts."""
+    previous_secret_ends_at: str | None
+    """Until when messages are signed with the secret before the last rotation too; null: not."""
+    created_at: str
+    changed_at: str
+    secret: str | None
+    """What its receiver verifies with: `whsec_…` of `v1`. It is shown once: null where this repeats an
+    earlier answer. With `v1a` there is no shared secret, and it is null: see `public_keys`.
+    """
+
+
+class WebhookHealth(TypedDict):
+    """The document `WebhookHealth` of the contract."""
+
+    failing_since: str | None
+    """The first failure since the last success; null: the last one succeeded."""
+    state_since: str
+    state_reason: str | None
+    """Why it is `disabled` or `gone`."""
+
+
+class WebhookMessage(TypedDict):
+    """The document `WebhookMessage` of the contract."""
+
+    message_id: str
+    """Its `webhook-id`."""
+    type: str
+    event_number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    payload: dict[str, Any]
+    """The body that is sent."""
+
+
+class WebhookMessages(TypedDict):
+    """The document `WebhookMessages` of the contract."""
+
+    messages: list[WebhookMessage]
+    last_event_number: int
+    """`after_event` of the next call: every event up to it was looked at."""
+
+
+class WebhookReplay(TypedDict):
+    """The document `WebhookReplay` of the contract."""
+
+    replay_id: str
+    """The id of a replay, which begins with `rpl_`."""
+    endpoint_id: str
+    """The id of a webhook endpoint, which begins with `ep_`."""
+    mode: Literal["live", "test"]
+    since: str
+    until: str
+    only_failed: bool
+    """Whether it is of events alone that were not delivered."""
+    events: list[str] | None
+    """The types of events; null: all."""
+    state: Literal["running", "finished", "cancelled"]
+    deliveries_seen: int
+    """How many deliveries of the time it has looked at."""
+    deliveries_made: int
+    """How many it has made; each has this `replay_id`."""
+    created_at: str
+    changed_at: str
+    finished_at: str | None
+
+
+class WebhookReplayPage(TypedDict):
+    """The document `WebhookReplayPage` of the contract."""
+
+    replays: list[WebhookReplay]
+    next_cursor: str | None
+
+
+class WebhookRotation(TypedDict):
+    """The document `WebhookRotation` of the contract."""
+
+    grace_s: NotRequired[int]
+    """For how many seconds messages are signed with the old secret too, behind the new one."""
+    force: NotRequired[bool]
+    """Whether to end the grace of the rotation before, if that is open."""
+
+
 __all__ = [
     "Bound",
     "Cancelled",
@@ -1097,6 +1561,10 @@ __all__ = [
     "ClientTokenInFull",
     "ClientTokenPage",
     "ClientTokenTerms",
+    "DeletedWebhookEndpoint",
+    "EndpointData",
+    "EndpointLinks",
+    "EndpointMessage",
     "ErrorCode",
     "Event",
     "File",
@@ -1113,34 +1581,61 @@ __all__ = [
     "ModelCategories",
     "ModelPage",
     "ModelWarning",
+    "NewWebhookEndpoint",
+    "NewWebhookReplay",
     "PeriodUsage",
     "Problem",
     "ProblemKind",
     "ProblemKinds",
     "Queue",
     "Quota",
+    "QuotaLinks",
     "Quote",
     "QuoteRefusal",
     "RecordedEvent",
     "RefusalCounts",
     "RefusedCalls",
     "Request",
+    "RequestData",
+    "RequestLinks",
+    "RequestMessage",
     "RequestPage",
     "RequestSummary",
     "Result",
     "State",
+    "StatementData",
     "StatementInFull",
+    "StatementLinks",
+    "StatementMessage",
     "StatementPage",
     "StatementSummary",
     "Status",
     "StoppedEndpoint",
     "Submitted",
     "Sums",
+    "TestData",
+    "TestMessage",
     "Threshold",
+    "ThresholdData",
+    "ThresholdMessage",
     "TokenRefusal",
     "UpstreamWords",
     "Usage",
     "UsageRow",
     "UsageSums",
     "Violation",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookDeliveryInFull",
+    "WebhookDeliveryPage",
+    "WebhookEndpoint",
+    "WebhookEndpointPage",
+    "WebhookEndpointTerms",
+    "WebhookEndpointWithSecret",
+    "WebhookHealth",
+    "WebhookMessage",
+    "WebhookMessages",
+    "WebhookReplay",
+    "WebhookReplayPage",
+    "WebhookRotation",
 ]

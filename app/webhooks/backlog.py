@@ -1,0 +1,77 @@
+"""What waits to be sent, and how endpoints are, for metrics and the doctor. Bounded, however much waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, literal_column, select
+
+from app.db.tables import webhook_deliveries, webhook_endpoints
+from app.db.webhook_states import IS_PENDING, EndpointState
+from app.webhooks import secrets
+from app.webhooks.kinds import OPERATOR
+
+MAX_COUNTED: Final = 10_000
+_D: Final = webhook_deliveries.c
+_E: Final = webhook_endpoints.c
+_OF_TENANTS: Final = (_E.tenant_id != OPERATOR, _E.deleted_at_ms.is_(None))
+_PENDING: Final[Any] = literal_column(IS_PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for endpoints in one state: how many, and since when the first has been due (None: none)."""
+
+    deliveries: int
+    due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How many endpoints there are by state, how many of them fail, and whose secret nobody can open."""
+
+    endpoints: dict[EndpointState, int]
+    failing: int
+    unreadable: Sequence[str]
+
+
+def waiting(connection: Connection) -> dict[EndpointState, Waiting]:
+    """Returns what waits, by the state of its endpoint; at most `MAX_COUNTED` are counted in all."""
+    first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
+    due = select(_E.state, func.min(first)).where(_E.deleted_at_ms.is_(None)).group_by(_E.state)
+    some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
+    counted = (
+        select(_E.state, func.count())
+        .join(some, some.c.endpoint_id == _E.id)
+        .where(_E.deleted_at_ms.is_(None))
+        .group_by(_E.state)
+    )
+    due_ms = dict(tuple(row) for row in connection.execute(due))
+    counts = dict(tuple(row) for row in connection.execute(counted))
+    return {state: Waiting(counts.get(state, 0), due_ms.get(state)) for state in EndpointState}
+
+
+def states(connection: Connection) -> dict[EndpointState, int]:
+    """Returns how many endpoints there are in each state."""
+    query = select(_E.state, func.count()).where(*_OF_TENANTS).group_by(_E.state)
+    counted = {EndpointState(state): number for state, number in connection.execute(query)}
+    return {state: counted.get(state, 0) for state in EndpointState}
+
+
+def health(connection: Connection, keys: Sequence[str], *, limit: int) -> Health:
+    """Returns how endpoints are. Of the newest `limit`, it tries whether their secrets can be opened."""
+    failing = select(func.count()).where(_E.failing_since_ms.is_not(None), *_OF_TENANTS)
+    newest = select(_E.id, _E.secret).where(*_OF_TENANTS).order_by(_E.id.desc()).limit(limit)
+    return Health(
+        endpoints=states(connection),
+        failing=connection.execute(failing).scalar_one(),
+        unreadable=[one.id for one in connection.execute(newest) if not _opens(one.secret, keys, one.id)],
+    )
+
+
+def _opens(sealed: str, keys: Sequence[str], endpoint_id: str) -> bool:
+    try:
+        secrets.open(sealed, keys, bound_to=endpoint_id)
+    except secrets.Unreadable:
+        return False
+    return True
