@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench clean
+.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench release clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -151,6 +151,9 @@ docs: install-dev ## Write the tables of the docs that are made from the code
 
 bench: install-dev  ## Measure status and submit beside a bare FastAPI route
 	@$(BIN)/python -m bench
+
+release: install-dev  ## Build wheel and sdist of this commit, and check what a release needs; it publishes nothing
+	@$(BIN)/python -m tools.release
 
 clean:           ## Remove the environment (not the data)
 	@rm -rf $(VENV)

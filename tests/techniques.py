@@ -42,6 +42,7 @@ _PROCESS_FILES: Final = {
     "clients/test_relay",
     "console/test_example",
     "contract/test_generated_clients",
+    "contract/test_wheel",
     "gateway/test_kill",
     "gateway/test_worker",
     "server/test_failing_log",
@@ -141,6 +142,7 @@ _FETCHING: Final = {
     "clients/test_python_wheel",
     "clients/test_typescript_examples",
     "contract/test_generated_clients",
+    "contract/test_wheel",
 }
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, and
 what they show of the library, `clients/test_python_live` of its source."""

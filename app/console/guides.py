@@ -10,11 +10,13 @@ from posixpath import relpath
 from string import Template
 from typing import TYPE_CHECKING, Final
 
+from app import shipped
+
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-ROOT: Final = Path(__file__).parents[2]
-"""The project's folder; an installation that leaves the documents out has no guides."""
+ROOT: Final = shipped.root()
+"""The folder of the documents; an installation that leaves them out has no guides."""
 
 SHOWN: Final = {
     "For whoever calls the API": (
@@ -30,6 +32,7 @@ SHOWN: Final = {
     "For whoever runs it": (
         "readme",
         "operating",
+        "upgrading",
         "audit",
         "settings",
         "queueing",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Engine, column, create_engine, inspect, select, table
 from sqlalchemy.pool import NullPool
 
-import app
+from app import shipped
 from app.db.engine import Database, is_sqlite, open_database, sync_url
 from app.db.postgres import CONNECT
 from app.db.sqlite import make_private, path_of, write_lock, writer_engine
@@ -24,8 +24,8 @@ class SchemaError(Exception):
 
 
 def migrations_folder() -> Path:
-    """Returns the `migrations/` folder beside the package."""
-    return Path(app.__path__[0]).resolve().parent / "migrations"
+    """Returns the folder of this code's migrations."""
+    return shipped.root() / "migrations"
 
 
 def head() -> str:
