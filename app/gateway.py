@@ -26,6 +26,7 @@ from app.client_tokens.mint import Minter
 from app.client_tokens.rejection_log import RejectionLog
 from app.config import PREFIX, Settings, SettingsError, webhook_secret_in
 from app.db.engine import Database, is_sqlite
+from app.db.processes import Heartbeat, Role
 from app.db.revision import open_checked
 from app.db.sqlite import server_lock
 from app.egress.addresses import parse_network
@@ -114,7 +115,8 @@ class Upkeep:
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
     old records of admin calls are removed; the head of the audit log is told, and what the operator should
-    know of. Replays of webhooks proceed, and their log is removed after a time.
+    know of. Replays of webhooks proceed, and their log is removed after a time. This process
+    shows that it is alive.
     """
 
     rescuer: Rescuer
@@ -124,6 +126,7 @@ class Upkeep:
     audit: AuditUpkeep
     admin_calls: CallUpkeep
     conditions: Examiner
+    heartbeat: Heartbeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +156,13 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, *, clock: Clock | None = None, serving: bool = False
+    settings: Settings, *, clock: Clock | None = None, serving: bool = False, role: Role = "server"
 ) -> AsyncIterator[Gateway]:
     """Opens a gateway; leaving the block waits for its tasks, for at most `drain_s` seconds.
 
     `serving` is for servers: it takes the lock that makes a server the only one on an SQLite file, reads what
-    earlier runs stored (durations, credentials' health, the spool), and listens for announcements.
+    earlier runs stored (durations, credentials' health, the spool), and listens for announcements. Its `role`
+    is what operators see of it.
 
     Raises:
         SettingsError: the pepper is missing or weak.
@@ -312,6 +316,7 @@ async def open_gateway(
                     pool=pool,
                     lags_ms=lambda: {one.credential.name: one.lag_ms for one in pollers},
                 ),
+                heartbeat=Heartbeat(db, clock, role),
             ),
             large_bodies=_large_bodies(settings),
         )

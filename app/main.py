@@ -30,6 +30,7 @@ from app.api.routes import PROBES, add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
 from app.console.pages import add_pages
+from app.db.processes import Role
 from app.errors import Problem
 from app.gateway import open_gateway
 from app.kit.clock import Clock
@@ -46,7 +47,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_gateway(settings, clock=clock, serving=True) as gateway:
+        role: Role = "worker" if probes_only else "server"
+        async with open_gateway(settings, clock=clock, serving=True, role=role) as gateway:
             app.state.gateway = gateway
             async with running(gateway):
                 yield

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from app.admin import statements
+from app.db.processes import BEAT_S
+from app.errors import Problem
 from app.gateway import Gateway
 from app.generations import messages
 from app.generations.following.poller import TICK_S
@@ -27,11 +29,12 @@ _CONDITIONS_S = 15.0
 def loops(gateway: Gateway) -> list[Loop]:
     """Returns every loop of this gateway.
 
-    Those for credentials, conditions, refusals and the head of the audit log are each process's own, and
+    Those for the heartbeat, credentials, conditions, refusals and the head of the audit log are each process's own, and
     always run. The others work on shared rows, so any replica may run them.
     """
     clock, settings = gateway.clock, gateway.settings
     own = [
+        Loop("heartbeat", gateway.upkeep.heartbeat.run_once, interval_s=BEAT_S, clock=clock),
         Loop(
             "credentials", partial(gateway.pool.run_once, gateway.db), interval_s=_CREDENTIALS_S, clock=clock
         ),
@@ -83,7 +86,10 @@ def loops(gateway: Gateway) -> list[Loop]:
 
 @asynccontextmanager
 async def running(gateway: Gateway) -> AsyncIterator[None]:
-    """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish."""
+    """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish.
+
+    Afterwards this process is no longer among those that run.
+    """
     started = loops(gateway)
     for poller in gateway.following.pollers:
         poller.listen()
@@ -97,3 +103,5 @@ async def running(gateway: Gateway) -> AsyncIterator[None]:
             gateway.webhooks.close()
             for loop in started:
                 loop.stop()
+    with suppress(Problem):  # it counts as running for a minute then
+        await gateway.upkeep.heartbeat.leave()

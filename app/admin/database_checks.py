@@ -66,13 +66,10 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
         _check_presence(path_of(url))
     db = open_database(url, pool=2)
     try:
-        found = await db.read(revision.current)
-        if found != revision.head():
-            needed = revision.head()
-            raise UnusableError(
-                f"{kind}: schema {found or 'nothing'}, needed {needed}; run `reelgate migrate`"
-            )
+        await db.read(revision.check)
         yield db
+    except revision.SchemaError as error:
+        raise UnusableError(f"{kind}: {str(error).removesuffix('.')}") from error
     except Problem as problem:
         raise UnusableError(f"{kind}: {cause_of(problem, url)}") from problem
     finally:

@@ -19,7 +19,7 @@ GROUPS: Final[Mapping[str, str]] = {
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
         *("credentials", "models", "usage", "statements", "thresholds"),
-        *("webhooks", "admin-keys", "audit", "refusals"),
+        *("webhooks", "admin-keys", "audit", "refusals", "processes"),
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
@@ -144,8 +144,9 @@ def mcp() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Create the database's schema, or bring it up to date."""
+    """Create the database's schema, or bring it up to date, on PostgreSQL beside running servers."""
     from app.cli.session import plain_errors, settings_or_exit
+    from app.cli.tables import say
     from app.db import revision
     from app.db.engine import is_sqlite
     from app.db.sqlite import server_lock
@@ -153,7 +154,7 @@ def migrate() -> None:
     settings = settings_or_exit()
     with plain_errors():
         lock = server_lock(settings.database) if is_sqlite(settings.database) else None
-        before, after = revision.upgrade(settings.database)
+        before, after = revision.upgrade(settings.database, lambda told: say(told, err=True))
         if lock is not None:
             lock.release()
     if before == after:

@@ -124,7 +124,7 @@ async def _work(settings: Settings) -> None:
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-    async with open_gateway(settings, serving=True) as gateway:
+    async with open_gateway(settings, serving=True, role="worker") as gateway:
         await gateway.db.check_writes()
         async with running(gateway):
             _settle_memory()

@@ -970,6 +970,33 @@ upkeep_positions = Table(
     Column("position", String(ID_LENGTH), nullable=False),
 )
 
+# One row: the oldest migration that a server must know to use this schema.
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, default=1),
+    Column("revision", String(32), nullable=False),
+    CheckConstraint("id = 1", name="one"),
+)
+
+# The servers and workers that run; each renews its row.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("role", String(10), nullable=False),
+    Column("host", String(100), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(40), nullable=False),
+    # The newest migration that it knows.
+    Column("schema", String(32), nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    # When it read its settings last, and why the last reload changed nothing.
+    Column("settings_at_ms", BigInteger, nullable=False),
+    Column("settings_fault", String(500)),
+)
+
 # One row, which is written to find out whether the database takes writes (`app.db.probe`).
 write_probes = Table(
     "write_probes",

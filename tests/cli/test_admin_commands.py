@@ -39,7 +39,7 @@ READS = {
         "requests list",
     ),
     *("requests show", "dispatch status", "limits list", "ledger list", "ledger verify", "ledger reconcile"),
-    *("audit list", "audit export", "audit verify", "audit head", "refusals list"),
+    *("audit list", "audit export", "audit verify", "audit head", "refusals list", "processes list"),
     *("credentials list", "models list"),
     *("usage", "thresholds list", "statements list", "statements show", "statements verify"),
     *("webhooks list", "webhooks show", "webhooks deliveries", "webhooks delivery", "webhooks replays"),

@@ -26,6 +26,7 @@ def furnished(tmp_path: Path, sqlite_template: Path) -> Path:
     (tmp_path / "future.db").write_bytes(good)
     with sqlite3.connect(tmp_path / "future.db") as future:
         future.execute("UPDATE alembic_version SET version_num = '9999'")
+        future.execute("UPDATE schema_floor SET revision = '9999'")
         (root,) = future.execute("SELECT rootpage FROM sqlite_master WHERE name = 'generations'").fetchone()
     future.close()
     start = (root - 1) * 4096
@@ -39,9 +40,9 @@ SETUPS: dict[str, tuple[dict[str, str | None], int, tuple[str, ...]]] = {
     "an empty file": (
         {"DATABASE_URL": "sqlite:///{folder}/empty.db"},
         1,
-        ("schema nothing", "reelgate migrate"),
+        ("schema is at nothing", "reelgate migrate"),
     ),
-    "another schema": ({"DATABASE_URL": "sqlite:///{folder}/future.db"}, 1, ("schema 9999",)),
+    "another schema": ({"DATABASE_URL": "sqlite:///{folder}/future.db"}, 1, ("schema is at 9999",)),
     "no database": ({"DATABASE_URL": "sqlite:///{folder}/garbage.db"}, 1, ("not a database",)),
     "a folder": ({"DATABASE_URL": "sqlite:///{folder}/folder.db"}, 1, ("is a folder",)),
     "a damaged file": ({"DATABASE_URL": "sqlite:///{folder}/damaged.db"}, 1, ("damaged", "restore a backup")),

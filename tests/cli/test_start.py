@@ -106,6 +106,7 @@ def furnished(tmp_path: Path, sqlite_template: Path) -> Path:
     (tmp_path / "future.db").write_bytes(sqlite_template.read_bytes())
     future = sqlite3.connect(tmp_path / "future.db")
     future.execute("UPDATE alembic_version SET version_num = '9999'")
+    future.execute("UPDATE schema_floor SET revision = '9999'")
     future.commit()
     future.close()
     return tmp_path

@@ -47,6 +47,7 @@ from app.documents.admin.limits import (
     SetLimit,
 )
 from app.documents.admin.models import PricedModel, PricedModels
+from app.documents.admin.processes import RunningProcess, RunningProcesses
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
 from app.documents.admin.statements import (
@@ -180,6 +181,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     PricedModels,
     Finding,
     Findings,
+    RunningProcess,
+    RunningProcesses,
     Violation,
     Limit,
     UpstreamWords,

@@ -1,0 +1,226 @@
+"""The version before and this one on one PostgreSQL, under load: schemas move on, servers are replaced."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import httpx2
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, select
+
+from app.db import revision
+from app.db.engine import sync_url
+from app.db.tables import schema_floor
+from tests.harness import SUBMIT
+from tests.patience import PATIENCE_S
+from tests.processes import Place, eventually, free_port, place_for
+from tests.sandbox.harness import Running
+
+pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[2]
+GIT = shutil.which("git") or "git"
+SUBMITS_A_SECOND = int(os.environ.get("REELGATE_TEST_SUBMITS_A_SECOND", "100"))
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[str]:
+    """An empty database, which the version before migrates."""
+    from tests.conftest import _administer, _named  # noqa: PLC0415 - of this fixture alone
+
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(postgres_server, f'CREATE DATABASE "{name}"')
+    yield _named(postgres_server, name)
+    _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """The code of the version before: of the newest tag, or of before the newest migration."""
+    if git("rev-parse", "--is-shallow-repository") != "false":
+        pytest.skip("SKIPPED: NO UPGRADE WAS TRIED. This is no git repository with its history and tags.")
+    found = git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^")
+    if not found:
+        script = ScriptDirectory(str(revision.migrations_folder()))
+        newest = Path(script.get_revision(revision.HEAD).path).relative_to(ROOT)
+        added = git("log", "-1", "--diff-filter=A", "--format=%H", "--", str(newest))
+        found = f"{added}^" if added else "HEAD"
+    done = subprocess.run((GIT, "archive", found), cwd=ROOT, capture_output=True, check=True)
+    folder = tmp_path / "older"
+    with tarfile.open(fileobj=BytesIO(done.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run((GIT, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def command(code: Path, place: Place, *arguments: str, expect: int = 0) -> str:
+    """What a command of a version prints on standard output."""
+    done = subprocess.run(
+        (sys.executable, "-m", "app.cli.entry", *arguments),
+        cwd=code,
+        env=place.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def serving(code: Path, place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    log = (place.folder / f"{uuid.uuid4().hex}.log").open("wb")
+    server = subprocess.Popen(
+        (sys.executable, "-m", "app.cli.entry", "serve"),
+        cwd=code,
+        env=place.environment,
+        stdout=log,
+        stderr=log,
+    )
+    log.close()
+
+    def is_ready() -> bool:
+        assert server.poll() is None, Path(str(log.name)).read_text()
+        return ready(place) == 200
+
+    try:
+        eventually(is_ready)
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+
+
+def ready(place: Place) -> int:
+    """What the server answers when it is asked whether it is ready; 0: nothing."""
+    try:
+        return httpx2.get(f"{place.url}/readyz", trust_env=False).status_code
+    except httpx2.HTTPError:
+        return 0
+
+
+@dataclass
+class Load:
+    """Callers who submit all the time, at a rate, to the servers that are in use."""
+
+    places: list[Place]
+    key: str
+    body: dict[str, object]
+    ids: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._keep_submitting(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def _keep_submitting(self, stop: asyncio.Event) -> None:
+        began = time.monotonic()
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        async with (
+            httpx2.AsyncClient(limits=limits, timeout=PATIENCE_S, trust_env=False) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            count = 0
+            while not stop.is_set():
+                group.create_task(self._submit(client, count))
+                count += 1
+                await asyncio.sleep(max(0.0, began + count / SUBMITS_A_SECOND - time.monotonic()))
+
+    async def _submit(self, client: httpx2.AsyncClient, number: int) -> None:
+        key = f"key-{number}"
+        headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": key}
+        place = self.places[number % len(self.places)]
+        try:
+            answer = await client.post(f"{place.url}{SUBMIT}", json=self.body, headers=headers)
+        except httpx2.HTTPError as error:
+            self.faults.append(repr(error))
+            return
+        if answer.status_code == 200:
+            self.ids[key] = answer.json()["request_id"]
+        else:
+            self.faults.append(f"{answer.status_code}: {answer.text[:300]}")
+
+
+async def test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_notices(
+    older: Path, database_url: str, tmp_path: Path, sandbox: Running
+) -> None:
+    more = {"DEFAULT_LIMITS": "submits-minute=100000", "DRAIN_DELAY_S": "1", "METRICS_TOKEN": "of-this-test"}
+    (tmp_path / "work").mkdir()
+    one = place_for(tmp_path / "work", database_url, sandbox.options.public_url, **more)
+    other = one.but(PORT=str(free_port()))
+    sandbox.tidy()
+    before = len(sandbox.ledger()["submissions"])
+    assert "The schema went from nothing" in command(older, one, "migrate")
+    command(older, one, "tenants", "create", "acme")
+    key = command(older, one, "keys", "create", "--tenant", "acme", "--test", "--quiet").strip()
+    body: dict[str, object] = {
+        "image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"],
+        "prompt": "an upgrade [sandbox:canned]",
+    }
+    load = Load([one, other], key, body)
+
+    async def replace(running: subprocess.Popen[bytes], code: Path, place: Place) -> None:
+        running.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(eventually, lambda: ready(place) == 503)
+        load.places.remove(place)  # as a proxy does that asks for its readiness
+        assert await asyncio.to_thread(running.wait, PATIENCE_S) == 0
+        next_one = await asyncio.to_thread(open_servers.enter_context, serving(code, place))
+        servers[place.url] = next_one
+        load.places.append(place)
+        enough = len(load.ids) + SUBMITS_A_SECOND // 2
+        await asyncio.to_thread(eventually, lambda: len(load.ids) > enough)
+
+    servers: dict[str, subprocess.Popen[bytes]] = {}
+    with ExitStack() as open_servers:
+        for place in (one, other):
+            servers[place.url] = open_servers.enter_context(serving(older, place))
+        async with load.under_way():
+            await asyncio.to_thread(eventually, lambda: len(load.ids) > SUBMITS_A_SECOND)
+            await asyncio.to_thread(command, ROOT, one, "migrate")
+            for place in (one, other):
+                await replace(servers[place.url], ROOT, place)
+            if goes_back(older, database_url):
+                for place in (one, other):
+                    await replace(servers[place.url], older, place)
+                for place in (one, other):
+                    await replace(servers[place.url], ROOT, place)
+        for server in servers.values():
+            server.send_signal(signal.SIGTERM)
+        for server in servers.values():
+            assert server.wait(PATIENCE_S) == 0
+    assert load.faults == []
+    made = sandbox.ledger()["submissions"][before:]
+    assert len(made) == len(load.ids) == len(set(load.ids.values())), "nothing is lost, doubled or invented"
+    command(ROOT, one, "ledger", "verify")
+    command(ROOT, one, "audit", "verify")
+
+
+def goes_back(older: Path, database_url: str) -> bool:
+    """Whether the version before may run on the schema: nothing that it needs was taken away."""
+    engine = create_engine(sync_url(database_url))
+    with engine.connect() as connection:
+        floor = connection.execute(select(schema_floor.c.revision)).scalar_one()
+    engine.dispose()
+    return bool(list((older / "migrations" / "versions").glob(f"{floor}_*.py")))
