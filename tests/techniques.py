@@ -98,6 +98,7 @@ ON_BOTH: Final = {
 Tests that ask for a database without the gateway run on both, but for those of the files below."""
 
 _DEEP_ON_POSTGRESQL: Final = {
+    "admin/test_backup",
     "admin/test_disabling",
     "cli/test_admin_commands",
     "cli/test_commands",

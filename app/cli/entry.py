@@ -164,6 +164,48 @@ def migrate() -> None:
 
 
 @cli.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where the backup's own folder is made.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Make a backup beside a running server: database, spool, and a manifest."""
+    from app.cli import backups
+
+    backups.backup(folder, as_json=as_json)
+
+
+@cli.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A backup.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Set the SQLite file aside that is there.")
+    ] = False,
+) -> None:
+    """Restore a backup, while no server runs, and pause dispatch."""
+    from app.cli import backups
+
+    backups.restore(folder, replace=replace)
+
+
+@cli.command()
+def recover(
+    files: Annotated[
+        list[Path], typer.Argument(help="Logs and spools since the backup, also compressed; - reads input.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; say what would be done.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """After a restore: attach the jobs that logs and spools name; exit with 1 if some were left."""
+    from app.cli import backups
+
+    if backups.recover(files, dry_run=dry_run, reason=reason, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@cli.command()
 def openapi(
     output: Annotated[Path | None, typer.Option(help="A file to write instead of standard output.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="The document of the admin API.")] = False,

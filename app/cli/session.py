@@ -265,7 +265,7 @@ def plain_errors() -> Iterator[None]:
     except DBAPIError as error:
         fail(f"the database reports an error: {' '.join(str(error.orig).split())}")
     except Exception as error:
-        if not _is_of_catalogue(error):
+        if not (_is_of_catalogue(error) or _is_of_backups(error)):
             raise
         fail(str(error))
 
@@ -275,6 +275,13 @@ def _is_of_catalogue(error: Exception) -> bool:
     from app.catalog.catalog import CatalogError  # noqa: PLC0415 - whoever raised it has imported it
 
     return isinstance(error, CatalogError)
+
+
+def _is_of_backups(error: Exception) -> bool:
+    """Returns whether the error is a `BackupError`."""
+    from app.admin.backup import BackupError  # noqa: PLC0415 - as above
+
+    return isinstance(error, BackupError)
 
 
 def fail(message: str) -> NoReturn:

@@ -33,6 +33,7 @@ SHOWN: Final = {
         "readme",
         "operating",
         "upgrading",
+        "backups",
         "audit",
         "settings",
         "queueing",

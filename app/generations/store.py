@@ -642,6 +642,21 @@ def add_evidence(connection: Connection, generation_id: str, kept: Mapping[str, 
     )
 
 
+TERMS: Final = (
+    "tenant_id",
+    "kid",
+    "root_kid",
+    "credential",
+    "price_microcredits",
+    "price_version",
+    "output_seconds",
+    "settles_in",
+    "idempotency_key",
+    "fingerprint",
+    "token_id",
+    "end_user",
+)
+"""What is logged of a generation whose job was made, besides its id, model and mode."""
 _FIELDS = frozenset(field.name for field in fields(Generation))
 _COLUMNS = tuple(generations.c.keys())
 _UNUSED = tuple(name for name in _COLUMNS if _TEXTS.get(name, name) not in _FIELDS)

@@ -222,6 +222,7 @@ class Dispatcher:
                     generation=generation.id,
                     verdict=outcome.verdict,
                     upstream_request_id=outcome.upstream_request_id,
+                    terms=_terms(generation),
                 )
                 spooled = spooled or self._spool(generation, outcome)
                 await self.clock.sleep(pause_s)
@@ -260,6 +261,7 @@ def _report(recorded: Generation, outcome: Outcome) -> None:
         verdict=outcome.verdict,
         reason=outcome.reason,
         upstream_request_id=outcome.upstream_request_id,
+        terms=None if outcome.upstream_request_id is None else _terms(recorded),
     )
     if recorded.state is State.UNKNOWN:
         _log.warning(
@@ -277,6 +279,14 @@ def _report(recorded: Generation, outcome: Outcome) -> None:
             reason=outcome.reason,
             code=outcome.words.code,
         )
+
+
+def _terms(generation: Generation) -> dict[str, Any]:
+    """Returns what the row is made again of, should the database be restored from an older copy.
+
+    `app.admin.recover` reads it from the log. Neither the input nor a secret is in it.
+    """
+    return {name: getattr(generation, name) for name in store.TERMS}
 
 
 def _out_of_time(deadline: float) -> bool:

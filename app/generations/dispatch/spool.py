@@ -69,7 +69,9 @@ class Spool:
                 if await _attach(db, clock, generation_id, upstream_request_id):
                     attached += 1
                     _log.warning(
-                        "RunComfy's id of a job was attached from the spool.", generation=generation_id
+                        "RunComfy's id of a job was attached from the spool.",
+                        generation=generation_id,
+                        upstream_request_id=upstream_request_id,
                     )
                 elif not await db.read(_has, generation_id, upstream_request_id):
                     self.reject(generation_id, upstream_request_id)
