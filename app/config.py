@@ -1,20 +1,20 @@
-"""Settings, which are read once: from the environment, from `.env`, or from files that `…_FILE` names.
+"""Settings, which are read when a process starts: from the environment, `.env`, or files.
+
+A variable of the environment wins over `.env`, that over the file that a `…_FILE` names, and that over the
+settings file (`app.settings_file`).
 
 `docs/settings.md` lists the same fields; a test compares the two.
 """
 
 import base64
 import binascii
-import difflib
 import os
 import re
-from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,7 +29,16 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app import database_url
+from app import database_url, settings_file
+from app.setting_texts import (
+    MIN_PEPPER_CHARACTERS,
+    check_proxy,
+    fault_of_text,
+    has_good_port,
+    netloc,
+    reachable,
+    weak,
+)
 
 PREFIX = "REELGATE_"
 _PERCENTAGES = range(1, 101)
@@ -37,11 +46,12 @@ _TEN_YEARS_S = 315_360_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _BRACKETS = re.compile(r"\[[^\[\]]+\]")
-MIN_PEPPER_CHARACTERS = 32  # 192 bits where it is base64 (`openssl rand -base64 32` gives 44)
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - gives access to the sandbox alone
 
 
-_FROM_FILES = (
+RELOADED = frozenset({"upstream_token", "upstream_credentials", "default_limits", "log_level"})
+"""The settings that a running process takes over from a reload."""
+FROM_FILES = (
     "pepper",
     "upstream_token",
     "upstream_credentials",
@@ -52,12 +62,6 @@ _FROM_FILES = (
     "webhook_key",
     "operator_webhook_secret",
 )
-# Variables with the prefix that are not settings: the README and docs/examples use them.
-# `ADMIN_URL` and `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).
-_OTHER_VARIABLES = frozenset({"KEY", "URL", "ADMIN_URL", "ADMIN_KEY", "LISTEN_SECRET"})
-_QUOTES = frozenset("\"'`")
-_LAYOUT = frozenset("\n\r\t")  # inside a value: of JSON, and of a list
-_OF_TESTS = "TEST_"  # begins the names that only the tests read
 
 
 class SettingsError(ValueError):
@@ -616,22 +620,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in _FROM_FILES:
+    def _read_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        in_file = settings_file.values()
+        for name in FROM_FILES:
             path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")
             if path and not values.get(name):
-                try:
-                    values[name] = Path(path).read_text(encoding="utf-8").strip()
-                except (OSError, UnicodeError) as error:
-                    raise ValueError(f"{PREFIX}{name.upper()}_FILE: {error}") from error
-                if not values[name]:
-                    raise ValueError(f"{PREFIX}{name.upper()}_FILE: {path} is empty")
-        return values
+                values[name] = _secret_in(path, f"{PREFIX}{name.upper()}_FILE")
+            path = in_file.get(f"{name}_file")
+            if path and name not in in_file and not values.get(name):
+                values[name] = _secret_in(str(path), f"{name}_file in {settings_file.path()}")
+        return {name: value for name, value in in_file.items() if name in cls.model_fields} | values
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_it_was_meant(cls, value: Any) -> Any:
-        if isinstance(value, str) and (fault := _fault_of_text(value)):
+        if isinstance(value, str) and (fault := fault_of_text(value)):
             raise ValueError(fault)
         return value
 
@@ -658,7 +661,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _check_proxy(value.get_secret_value())
+            check_proxy(value.get_secret_value())
         return value
 
     @field_validator("upstream_token", "sandbox_token", "metrics_token")
@@ -690,7 +693,7 @@ class Settings(BaseSettings):
     def _host_and_port(cls, values: list[str]) -> list[str]:
         if wrong := [value for value in values if not _HOST_AND_PORT.fullmatch(value)]:
             raise ValueError(f"{wrong[0]!r} is not host:port")
-        return [_netloc(f"http://{value}") for value in values]
+        return [netloc(f"http://{value}") for value in values]
 
     @field_validator("operator_webhook_url")
     @classmethod
@@ -717,7 +720,7 @@ class Settings(BaseSettings):
         odd = re.search(r"[\s?#]", value) or parts.scheme not in {"http", "https"}
         if odd or not parts.hostname:
             raise ValueError("must be an absolute http(s) URL without query or fragment")
-        if not _has_good_port(value):
+        if not has_good_port(value):
             raise ValueError("has a port that is not valid")
         return value.rstrip("/")
 
@@ -791,12 +794,12 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The base of the gateway's URLs in answers, without a slash at its end."""
-        return self.public_url or f"http://{_reachable(self.host)}:{self.port}"
+        return self.public_url or f"http://{reachable(self.host)}:{self.port}"
 
     @property
     def sandbox_base_url(self) -> str:
         """The base of the URLs at which the gateway reaches the sandbox."""
-        return self.sandbox_url or f"http://{_reachable(self.sandbox_host)}:{self.sandbox_port}"
+        return self.sandbox_url or f"http://{reachable(self.sandbox_host)}:{self.sandbox_port}"
 
     @property
     def sandbox_public_base_url(self) -> str:
@@ -813,7 +816,7 @@ class Settings(BaseSettings):
     @property
     def sandbox_media_hosts(self) -> frozenset[str]:
         """The `host:port` of the sandbox, as the gateway and as callers reach it."""
-        return frozenset({_netloc(self.sandbox_base_url), _netloc(self.sandbox_public_base_url)})
+        return frozenset({netloc(self.sandbox_base_url), netloc(self.sandbox_public_base_url)})
 
     def secrets(self) -> list[str]:
         """Returns every secret of the settings, for the log to hide.
@@ -907,27 +910,6 @@ class Settings(BaseSettings):
         return self.model_copy(update={"environment": "development"})
 
 
-def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
-    """Returns a sentence for each `REELGATE_…` variable, of the environment or `.env`, that is no setting."""
-    names = {name.upper() for name in Settings.model_fields}
-    files = {f"{name.upper()}_FILE" for name in _FROM_FILES}
-    path = Path(".env")
-    in_file = dotenv_values(path, interpolate=False) if path.is_file() else {}  # a FIFO can be read only once
-    found = []
-    for variable in dict.fromkeys((*environ, *in_file)):
-        name = variable.upper().removeprefix(PREFIX)
-        if name == variable.upper() or name in names | _OTHER_VARIABLES or name.startswith(_OF_TESTS):
-            continue
-        if name in files:
-            if variable not in environ:
-                found.append(f"{variable} must be set in the environment, not in .env; it is ignored.")
-            continue
-        near = difflib.get_close_matches(name, sorted(names | files), n=1)
-        hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
-        found.append(f"{variable} is not a setting; it is ignored.{hint}")
-    return found
-
-
 def webhook_secret_in(secret: SecretStr) -> bytes:
     """Returns the bytes of a webhook secret in its usual form.
 
@@ -970,47 +952,14 @@ def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:
     return found
 
 
-def _check_proxy(url: str) -> None:
-    """Checks the URL of a proxy.
-
-    Raises:
-        ValueError: it is not valid; the message repeats none of it, for it may hold a password.
-
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or re.search(r"\s", url):
-        raise ValueError(
-            "must be http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ where it asks for one"
-        )
-    if not _has_good_port(url) or not parts.hostname:
-        raise ValueError(
-            "needs a host, and a port that is valid; a password has its / ? # @ as %2F %3F %23 %40"
-        )
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must end after the port; a password is written with its / ? # @ as %2F %3F %23 %40")
-
-
-def weak(secret: str) -> bool:
-    """Returns whether a secret is too short, or has too few different characters, to be random."""
-    return len(secret) < MIN_PEPPER_CHARACTERS or len(set(secret)) < MIN_PEPPER_CHARACTERS // 3
-
-
-def _fault_of_text(value: str) -> str | None:
-    """Returns what a value has that cannot be seen, or that whoever wrote it did not mean to be a part of it.
-
-    `docker --env-file`, for one, keeps quotes and blanks that a shell and `.env` take away.
-    """
-    if len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES:
-        return f"has quotes ({value[0]}) around it, which are a part of the value here: write it without them"
-    if value.endswith("\r"):
-        return "ends with a carriage return: save the file that sets it with Unix line ends"
-    if value != value.strip():
-        return "begins or ends with a blank or a line break: remove it"
-    for position, character in enumerate(value, 1):
-        if not character.isprintable() and character not in _LAYOUT:
-            code = f"U+{ord(character):04X}"
-            return f"has a character that cannot be seen, {code}, at position {position}: type the value anew"
-    return None
+def _secret_in(path: str, where: str) -> str:
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    if not secret:
+        raise ValueError(f"{where}: {path} is empty")
+    return secret
 
 
 def _kept_secret(path: Path) -> str:
@@ -1025,26 +974,3 @@ def _kept_secret(path: Path) -> str:
             f"{path} is empty; remove it to have a new one made, after which nothing made with it is valid."
         )
     return secret
-
-
-def _reachable(host: str) -> str:
-    """Returns a host as a URL has it; for a server that listens on all addresses, this machine's."""
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not listened on
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
-
-
-def _netloc(url: str) -> str:
-    """Returns the `host:port` of a URL in lower case, as checks of media URLs compare it."""
-    parts = urlsplit(url)
-    if not parts.hostname or not _has_good_port(url) or parts.username:
-        raise ValueError(f"{url.removeprefix('http://')!r} is not host:port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _has_good_port(url: str) -> bool:
-    try:
-        return urlsplit(url).port != 0
-    except ValueError:
-        return False

@@ -1,8 +1,8 @@
 """The gateway's objects, and the one way to open them, for HTTP, CLI, worker and tests alike."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from ipaddress import ip_network
 
@@ -100,13 +100,23 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What brings live generations up to date, and tells their subscribers."""
+    """What brings live generations up to date, and tells their subscribers.
+
+    A reload may add pollers; who runs their loops is told by `on_poller`.
+    """
 
     tracker: Tracker
-    pollers: tuple[Poller, ...]
+    pollers: list[Poller]
     watch: Watch
     canceller: Canceller
     recent: RecentRows
+    on_poller: list[Callable[[Poller], None]] = field(default_factory=list)
+
+    def add(self, poller: Poller) -> None:
+        """Adds a poller, and has its loop run."""
+        self.pollers.append(poller)
+        for tell in self.on_poller:
+            tell(poller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +139,12 @@ class Upkeep:
     heartbeat: Heartbeat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Gateway:
     """Everything that a request, a command or a loop works with.
 
-    `base_url` is the base of its URLs in answers, without a slash at its end. `large_bodies` is the memory,
-    in bytes, for bodies that hold files by value.
+    A reload replaces `settings`, and nothing else. `base_url` is the base of its URLs in answers, without a
+    slash at its end. `large_bodies` is the memory, in bytes, for bodies that hold files by value.
     """
 
     settings: Settings
@@ -187,7 +197,8 @@ async def open_gateway(
         stack.push_async_callback(rejection_log.close)
         refusals = Refusals(db, clock, also=count_refused)
         stack.push_async_callback(refusals.close)
-        pool = Pool(clock, await _open_credentials(settings, stack))
+        pool = Pool(clock, [_sandbox(settings), *live_credentials(settings)])
+        stack.callback(pool.close)
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
@@ -238,7 +249,7 @@ async def open_gateway(
             webhooks.listen()
             await db.write(operator.configure, settings.operator_webhook_url, now_ms=clock.now_ms())
             await stack.enter_async_context(db.announcements.heard())
-        pollers = tuple(Poller(tracker, one, settings.polls_at_once) for one in pool.all.values())
+        pollers = [Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()]
         yield Gateway(
             settings=settings,
             base_url=settings.base_url,
@@ -410,31 +421,32 @@ def _user_agent(settings: Settings) -> str:
     return settings.media_user_agent or f"reelgate/{version('reelgate')}{contact}"
 
 
-async def _open_credentials(settings: Settings, stack: AsyncExitStack) -> list[Credential]:
-    """Returns the sandbox's credential and, where they are configured, RunComfy's."""
-    opened = [
-        Credential(
-            SANDBOX,
-            "test",
-            await _upstream(settings, stack, settings.sandbox_base_url, settings.sandbox_token),
-            guarded=False,
-        )
-    ]
+def _sandbox(settings: Settings) -> Credential:
+    upstream = _upstream(settings, settings.sandbox_base_url, settings.sandbox_token)
+    return Credential(SANDBOX, "test", upstream, guarded=False)
+
+
+def live_credentials(settings: Settings, present: Iterable[Credential] = ()) -> list[Credential]:
+    """Returns RunComfy's credentials, as configured; those with a token of `present` keep its client."""
+    found = []
     for one in settings.live_credentials:
-        upstream = await _upstream(
-            settings, stack, settings.upstream_base_url, one.token, settings.upstream_proxy_url
+        token = one.token.get_secret_value()
+        kept = next(
+            (each for each in present if each.name == one.name and each.upstream.has_token(token)), None
         )
-        opened.append(Credential(one.name, "live", upstream, weight=one.weight, concurrency=one.concurrency))
-    return opened
+        upstream = (
+            _upstream(settings, settings.upstream_base_url, one.token, settings.upstream_proxy_url)
+            if kept is None
+            else kept.upstream
+        )
+        found.append(Credential(one.name, "live", upstream, weight=one.weight, concurrency=one.concurrency))
+    return found
 
 
-async def _upstream(
-    settings: Settings, stack: AsyncExitStack, base_url: str, token: SecretStr, proxy: str | None = None
-) -> Upstream:
-    upstream = Upstream(
+def _upstream(settings: Settings, base_url: str, token: SecretStr, proxy: str | None = None) -> Upstream:
+    return Upstream(
         base_url=base_url,
         token=token.get_secret_value(),
         read_deadline_s=settings.read_deadline_s,
         proxy=proxy,
     )
-    return await stack.enter_async_context(upstream)

@@ -10,7 +10,8 @@ from app.db.processes import BEAT_S
 from app.errors import Problem
 from app.gateway import Gateway
 from app.generations import messages
-from app.generations.following.poller import TICK_S
+from app.generations.following.poller import TICK_S, Poller
+from app.kit.clock import Clock
 from app.kit.loop import Loop
 from app.webhooks import delivery
 
@@ -47,17 +48,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         return own
     return [
         *own,
-        *(
-            Loop(
-                f"poll-{poller.credential.name}",
-                poller.run_once,
-                interval_s=TICK_S,
-                clock=clock,
-                woken=poller.woken,
-                pause_s=poller.pause_s,
-            )
-            for poller in gateway.following.pollers
-        ),
+        *(_loop_of(poller, clock) for poller in gateway.following.pollers),
         Loop(
             "dispatch",
             gateway.dispatch_loop.run_once,
@@ -84,6 +75,17 @@ def loops(gateway: Gateway) -> list[Loop]:
     ]
 
 
+def _loop_of(poller: Poller, clock: Clock) -> Loop:
+    return Loop(
+        f"poll-{poller.credential.name}",
+        poller.run_once,
+        interval_s=TICK_S,
+        clock=clock,
+        woken=poller.woken,
+        pause_s=poller.pause_s,
+    )
+
+
 @asynccontextmanager
 async def running(gateway: Gateway) -> AsyncIterator[None]:
     """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish.
@@ -94,11 +96,23 @@ async def running(gateway: Gateway) -> AsyncIterator[None]:
     for poller in gateway.following.pollers:
         poller.listen()
     async with asyncio.TaskGroup() as group:
-        for loop in started:
+
+        def start(loop: Loop) -> None:
             group.create_task(loop.run(), name=f"loop-{loop.name}")
+
+        def start_polling(poller: Poller) -> None:
+            poller.listen()
+            if gateway.settings.run_loops:
+                started.append(_loop_of(poller, gateway.clock))
+                start(started[-1])
+
+        for loop in started:
+            start(loop)
+        gateway.following.on_poller.append(start_polling)
         try:
             yield
         finally:
+            gateway.following.on_poller.clear()
             gateway.dispatch_loop.close()
             gateway.webhooks.close()
             for loop in started:

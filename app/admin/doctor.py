@@ -61,6 +61,15 @@ async def examine(gateway: Configured | AdminGateway) -> list[Check]:
     ]
 
 
+def of_settings(settings: Settings) -> list[Check]:
+    """Checks what a server makes of its settings when it starts, without a database or a network."""
+    return [
+        _check("pepper", lambda: _pepper(settings)),
+        _check("catalogue", lambda: _describe(open_catalog(settings))),
+        *_wrong_settings(settings),
+    ]
+
+
 def _check(name: str, examine_one: Callable[[], tuple[Level, str]]) -> Check:
     try:
         level, finding = examine_one()

@@ -19,7 +19,7 @@ GROUPS: Final[Mapping[str, str]] = {
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
         *("credentials", "models", "usage", "statements", "thresholds"),
-        *("webhooks", "admin-keys", "audit", "refusals", "processes"),
+        *("webhooks", "admin-keys", "audit", "refusals", "processes", "config"),
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
@@ -94,6 +94,14 @@ def worker() -> None:
     from app.cli.session import settings_or_exit
 
     servers.work(settings_or_exit(server=True))
+
+
+@cli.command()
+def reload() -> None:
+    """Have servers and workers of this machine take over changed credentials, limits and log level."""
+    from app.cli import reload as reloading
+
+    reloading.reload()
 
 
 @cli.command()

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
 from app.db.engine import is_sqlite
-from app.gateway import open_gateway
+from app.gateway import Gateway, open_gateway
 from app.kit.log import get_logger
 from app.main import create_admin_app, create_server_app
+from app.reloading import reload
 from app.server.fast_protocol import FastProtocol
 from app.server.fast_reads import FastReads
 from app.server.ports import Ports
@@ -31,6 +32,15 @@ _AT_WORK = "The worker has started."
 _log = get_logger("worker")
 
 
+def _reload_on_hangup(gateway: Gateway) -> None:
+    """Has the settings reloaded whenever the process gets SIGHUP."""
+
+    def begin() -> None:
+        gateway.tasks.start(reload(gateway), name="reload")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+
+
 def _settle_memory() -> None:
     """Exempts from garbage collection what lives as long as the process, and collects more rarely."""
     gc.collect()
@@ -41,6 +51,7 @@ def _settle_memory() -> None:
 def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
     """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
     log_for_server(settings)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes early has nothing to reload
     with plain_errors():
         asyncio.run(_try_to_open(settings))
     with plain_errors():
@@ -61,6 +72,7 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
 
     def started() -> None:
         _settle_memory()
+        _reload_on_hangup(app.state.gateway)
         on_start()
 
     def on_leave() -> None:
@@ -104,6 +116,7 @@ def work(settings: Settings) -> None:
     log_for_server(settings)
     if is_sqlite(settings.database):
         fail("workers need PostgreSQL: on SQLite the server itself runs the background loops.")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as above
     settings = settings.model_copy(update={"run_loops": True})
     with plain_errors():
         if settings.worker_port is None:
@@ -128,6 +141,7 @@ async def _work(settings: Settings) -> None:
         await gateway.db.check_writes()
         async with running(gateway):
             _settle_memory()
+            _reload_on_hangup(gateway)
             _log.info(_AT_WORK, credentials=sorted(gateway.pool.all))
             await stopping.wait()
         await gateway.tasks.drain(settings.drain_s)

@@ -19,7 +19,7 @@ from app.admin.session import AdminGateway, AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
 from app.cli.remote import elsewhere
 from app.cli.tables import say
-from app.config import PREFIX, Settings, SettingsError, misspelt_variables
+from app.config import PREFIX, Settings, SettingsError
 from app.db.outage import DatabaseBusyError
 from app.db.revision import SchemaError
 from app.db.sqlite import ServerRunningError
@@ -28,6 +28,7 @@ from app.kit.log import configure_logging, get_logger, log_stray_errors
 from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
 from app.quotas.limits import LimitError
+from app.variables import misspelt
 
 if TYPE_CHECKING:
     from app.gateway import Gateway
@@ -66,7 +67,7 @@ def settings_or_exit(*, server: bool = False) -> Settings:
     given = {"environment": "development", "pepper": settings.pepper or SecretStr("")}
     redactor.remember(settings.model_copy(update=given).secrets())
     if not server:
-        for sentence in misspelt_variables(os.environ):
+        for sentence in misspelt(os.environ):
             say(f"reelgate: {sentence}", err=True)
     return settings
 
@@ -79,7 +80,7 @@ def log_for_server(settings: Settings, *, child: bool = False) -> None:
     chosen = settings.log_format or ("console" if settings.development else "json")
     configure_logging(level=settings.log_level, as_json=chosen == "json")
     log_stray_errors()
-    for sentence in () if child else misspelt_variables(os.environ):
+    for sentence in () if child else misspelt(os.environ):
         _log.warning("A variable is not a setting.", finding=sentence)
 
 

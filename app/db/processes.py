@@ -27,7 +27,7 @@ _log = get_logger("processes")
 class Process:
     """A server or worker. `schema` is the newest migration that it knows.
 
-    `settings_at_ms` is when it read its settings last; `settings_fault`, why the last reload changed nothing.
+    `settings_at_ms` is when it read its settings last; `settings_fault`, why that changed nothing.
     """
 
     id: str
@@ -79,8 +79,7 @@ class Heartbeat:
 
     async def note_settings(self, fault: str | None) -> None:
         """Tells of a reload of the settings: that it was made or, with a fault, why nothing was changed."""
-        if fault is None:
-            self._row["settings_at_ms"] = self._clock.now_ms()
+        self._row["settings_at_ms"] = self._clock.now_ms()
         self._row["settings_fault"] = fault and fault[:500]
         await self.run_once()
 

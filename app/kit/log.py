@@ -311,6 +311,14 @@ def configure_logging(*, level: str, as_json: bool) -> None:
         _set_up.now()
 
 
+def set_level(level: str) -> None:
+    """Sets the lowest severity that is logged from now on."""
+    logging.getLogger().setLevel(level)
+    _set_up.level = logging.getLevelNamesMapping()[level]
+    if not _set_up.as_json:
+        _configure_structlog(level)
+
+
 def log_stray_errors() -> None:
     """Sends warnings, and errors that nothing caught, to the log of this process too.
 

@@ -6,6 +6,7 @@ from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
 from app.egress.tls import system_trust
+from app.kit.secrets import same
 from app.upstream.answer import Answer
 from app.upstream.connection import ConnectError, Connection, Route
 from app.upstream.outcomes import Exchange, Sent
@@ -45,8 +46,16 @@ class Upstream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections that nobody uses; calls under way go on."""
         self._for_submits.close()
         self._for_reads.close()
+
+    def has_token(self, token: str) -> bool:
+        """Returns whether it uses this credential."""
+        return same(self._token, token)
 
     def redact(self, text: str) -> str:
         """Returns the text without our credential, in case RunComfy repeated it."""

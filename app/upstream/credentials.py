@@ -74,6 +74,8 @@ class Credential:
     capacity: Capacity | None = None
     credit: int = field(default=0, repr=False)
     """Its credit in the weighted round-robin."""
+    retired: bool = False
+    """Whether the operator has removed it: its jobs are followed, and it gets no more."""
 
     def room(self, now_ms: int) -> int | None:
         """Returns how many jobs it may have in flight now, as configured or as learnt, whichever is less.
@@ -110,11 +112,15 @@ class Pool:
 
     def has(self, mode: str) -> bool:
         """Returns whether there is any credential for this mode."""
-        return any(one.mode == mode for one in self._all.values())
+        return any(one.mode == mode and not one.retired for one in self._all.values())
 
     def usable(self, mode: str) -> list[Credential]:
         """Returns the credentials of this mode that may be used for submits now."""
-        return [one for one in self._all.values() if one.mode == mode and one.health.may_submit]
+        return [
+            one
+            for one in self._all.values()
+            if one.mode == mode and not one.retired and one.health.may_submit
+        ]
 
     def by_weight(self, mode: str) -> list[Credential]:
         """Returns the credentials that may be used now, the next in turn first.
@@ -153,7 +159,7 @@ class Pool:
     def next_usable(self, mode: str) -> tuple[Health, int]:
         """Returns the health of the credential that may be used again first, and the seconds until then."""
         now_ms = self._clock.now_ms()
-        waiting = [one.health for one in self._all.values() if one.mode == mode]
+        waiting = [one.health for one in self._all.values() if one.mode == mode and not one.retired]
         return min(((one, one.retry_after_s(now_ms)) for one in waiting), key=lambda pair: pair[1])
 
     def record_submit(self, credential: Credential, outcome: Outcome, *, now_ms: int) -> None:
@@ -255,6 +261,32 @@ class Pool:
             known = await db.read(capacities)
             for one in self._all.values():
                 one.capacity = known.get(one.name)
+
+    def replace(self, mode: str, credentials: Iterable[Credential]) -> list[Credential]:
+        """Takes these credentials over in place of those of a mode, and returns the ones that are new.
+
+        One of a known name keeps its learnt capacity. Its health begins anew where its client is another
+        one: it may have been replaced because it was refused. Those that are not among them are retired.
+        """
+        coming = {one.name: one for one in credentials}
+        for one in self._all.values():
+            if one.mode != mode:
+                continue
+            given = coming.pop(one.name, None)
+            one.retired = given is None
+            if given is None:
+                continue
+            one.weight, one.concurrency = given.weight, given.concurrency
+            if given.upstream is not one.upstream:
+                one.upstream.close()
+                one.upstream, one.health = given.upstream, _WELL
+        self._all = {**self._all, **coming}
+        return list(coming.values())
+
+    def close(self) -> None:
+        """Closes the clients' connections."""
+        for one in self._all.values():
+            one.upstream.close()
 
     async def begin(self, db: Database) -> None:
         """Reads the health that replicas stored earlier, and inserts the rows of new credentials."""

@@ -31,9 +31,9 @@ async def desk(db: Database) -> Desk:
 async def row_of(desk: Desk, state: State) -> Generation:
     key = await desk.gateway.db.read(keys.find, desk.kid)
     assert key is not None
-    lease = {} if state is State.ACCEPTED else {"lease_until_ms": NOW_MS}
+    lease = None if state is State.ACCEPTED else NOW_MS
     owner = (key.tenant_id, desk.kid)
-    return await desk.gateway.db.write(add_generation, state, owner=owner, **lease)
+    return await desk.gateway.db.write(add_generation, state, owner=owner, lease_until_ms=lease)
 
 
 def line_of(row: Generation, upstream_request_id: str, generation_id: str = "", **terms: Any) -> str:
@@ -106,11 +106,9 @@ async def test_a_request_that_the_copy_lacks_is_made_again_with_its_price_and_ke
 async def test_a_job_whose_request_has_ended_or_has_another_job_or_key_is_left_and_said(desk: Desk) -> None:
     rejected = await row_of(desk, State.DISPATCHING)
     other = await row_of(desk, State.DISPATCHING)
-    for one, state, more in (
-        (rejected, State.REJECTED, {}),
-        (other, State.IN_QUEUE, {"upstream_request_id": "a"}),
-    ):
-        await desk.gateway.db.write(advance, one.id, state, reason="x", now_ms=NOW_MS, **more)
+    write = desk.gateway.db.write
+    await write(advance, rejected.id, State.REJECTED, reason="x", now_ms=NOW_MS)
+    await write(advance, other.id, State.IN_QUEUE, reason="x", now_ms=NOW_MS, upstream_request_id="a")
     lines = [
         line_of(rejected, "job-3"),
         line_of(other, "job-4"),

@@ -90,7 +90,7 @@ def test_every_promise_names_what_shows_it(name: str) -> None:
 
 @pytest.mark.parametrize("page", [one for one in PAGES if one.name not in HISTORY], ids=page_id)
 def test_every_setting_that_a_page_names_is_one(page: Path) -> None:
-    known = {name.upper() for name in Settings.model_fields} | {"KEY", "URL"}
+    known = {name.upper() for name in Settings.model_fields} | {"KEY", "URL", "CONFIG"}
     known |= {f"{name}_FILE" for name in known}
     named = {name for name in _SETTING.findall(page.read_text("utf-8")) if not name.startswith("TEST_")}
     assert named - known == set()

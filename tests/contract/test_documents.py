@@ -24,6 +24,7 @@ FILE_VARIANTS = {
     "pepper",
     "sandbox_token",
     "upstream_credentials",
+    "upstream_proxy",
     "upstream_token",
     "webhook_key",
 }
@@ -61,7 +62,7 @@ def test_a_made_part_is_written_anew_where_it_has_changed_and_the_rest_of_the_pa
     spoilt = page.replace("| `REELGATE_PORT` | `8700` |", "| `REELGATE_PORT` | `1` |")
     assert spoilt != page
     assert docs.renewed(spoilt) == page
-    elsewhere = page.replace("Every setting", "Each setting")
+    elsewhere = page.replace("A setting is set", "Settings are set")
     assert docs.renewed(elsewhere) == elsewhere
 
 
@@ -84,6 +85,7 @@ def test_such_a_setting_is_read_from_its_file(
     path = tmp_path / "secret"
     kept = {
         "database_url": "sqlite:///from/a/file",
+        "upstream_proxy": "http://proxy.example:3128",
         "upstream_credentials": '[{"name":"one","token":"t"}]',
     }.get(name, "from-a-file")
     path.write_text(f"{kept}\n")

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
-from app.config import Settings, SettingsError, misspelt_variables
+from app.config import Settings, SettingsError
 from app.db.engine import sync_url
+from app.variables import misspelt
 
 
 def settings(**values: Any) -> Settings:
@@ -219,11 +220,11 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_misspelt_variable_is_named_with_the_nearest_setting(
     variable: str, sentence: str, in_folder: Path
 ) -> None:
-    (found,) = misspelt_variables({variable: "1"})
+    (found,) = misspelt({variable: "1"})
     assert found.startswith(f"{variable} {sentence}")
     (in_folder / ".env").write_text(f"{variable}=1\n")
-    assert misspelt_variables({}) == [found]
-    assert misspelt_variables({variable: "1"}) == [found], "once, wherever it stands"
+    assert misspelt({}) == [found]
+    assert misspelt({variable: "1"}) == [found], "once, wherever it stands"
 
 
 @pytest.mark.usefixtures("in_folder")
@@ -232,11 +233,11 @@ def test_no_variable_that_something_of_ours_reads_is_called_misspelt() -> None:
     known += ["REELGATE_PEPPER_FILE", "REELGATE_KEY", "REELGATE_URL", "REELGATE_TEST_POSTGRES_URL"]
     known += ["REELGATE_ADMIN_URL", "REELGATE_ADMIN_KEY"]
     known += ["reelgate_port", "PATH", "REELGATE", "MY_REELGATE_PORT"]
-    assert misspelt_variables(dict.fromkeys(known, "1")) == []
+    assert misspelt(dict.fromkeys(known, "1")) == []
 
 
 def test_the_file_of_a_secret_is_not_read_from_dotenv_and_said_to_be_so(in_folder: Path) -> None:
     (in_folder / ".env").write_text("REELGATE_PEPPER_FILE=/run/secrets/pepper\n")
-    (found,) = misspelt_variables({})
+    (found,) = misspelt({})
     assert found == "REELGATE_PEPPER_FILE must be set in the environment, not in .env; it is ignored."
-    assert misspelt_variables({"REELGATE_PEPPER_FILE": "/run/secrets/pepper"}) == []
+    assert misspelt({"REELGATE_PEPPER_FILE": "/run/secrets/pepper"}) == []

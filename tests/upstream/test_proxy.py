@@ -4,14 +4,13 @@ import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from app.admin.doctor import Configured, examine
 from app.config import Settings
-from app.gateway import _open_credentials
+from app.gateway import _sandbox, live_credentials
 from app.upstream import client
 from app.upstream.client import Upstream
 from app.upstream.outcomes import Sent, Verdict, judge_submit
@@ -142,9 +141,9 @@ def _settings(folder: Path, vendor: RunComfy, proxy: str | None) -> Settings:
 async def test_live_credentials_use_the_proxy_and_the_sandbox_does_not(
     vendor: RunComfy, proxy: Proxy, tmp_path: Path
 ) -> None:
-    async with AsyncExitStack() as stack:
-        opened = await _open_credentials(_settings(tmp_path, vendor, proxy.url), stack)
-        for one in opened:
+    settings = _settings(tmp_path, vendor, proxy.url)
+    for one in (_sandbox(settings), *live_credentials(settings)):
+        async with one.upstream:
             await one.upstream.status("x")
     assert [head.split()[1] for head in proxy.heads] == [vendor.url.removeprefix("https://")]
 

@@ -28,9 +28,11 @@ from app.upstream import credentials
 from app.upstream.credentials import Choice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SubmitPolicy:
     """The operator's settings for limits, charges and queues.
+
+    A gateway has one of these, in which a reload sets `default_limits`.
 
     `default_limits` apply to every tenant without a limit of its own for that metric. `settles_in` lists,
     separated by commas, the states in which a hold is settled. An unknown generation counts as in flight for
