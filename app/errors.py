@@ -204,6 +204,14 @@ REQUEST_NOT_FOUND = Fault(
     " test) in which it was made, or with a client token that may read it.",
     error_code=NO_REQUEST,
 )
+REQUEST_ARCHIVED = Fault(
+    "request_archived",
+    410,
+    "The request was archived.",
+    retryable=False,
+    remedy="Ask the operator for the file that `detail` names: the gateway itself has the request no more."
+    " Its Idempotency-Key stays used; use another one to make another job.",
+)
 CLIENT_TOKEN_NOT_FOUND = Fault(
     "client_token_not_found",
     404,

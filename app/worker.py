@@ -30,8 +30,8 @@ _CONDITIONS_S = 15.0
 def loops(gateway: Gateway) -> list[Loop]:
     """Returns every loop of this gateway.
 
-    Those for the heartbeat, credentials, conditions, refusals and the head of the audit log are each process's
-    own, and always run. The others work on shared rows, so any replica may run them.
+    Those for the heartbeat, credentials, conditions, refusals and the head of the audit log are each
+    process's own, and always run. The others work on shared rows, so any replica may run them.
     """
     clock, settings = gateway.clock, gateway.settings
     own = [

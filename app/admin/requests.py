@@ -28,8 +28,8 @@ from app.errors import (
     FieldError,
     Problem,
 )
+from app.generations import archived, store
 from app.generations import events as event_rows
-from app.generations import store
 from app.generations.advance import advance
 from app.generations.events import Event
 from app.generations.lifecycle import State
@@ -135,7 +135,7 @@ async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
     """Returns everything that is stored about a request.
 
     Raises:
-        Problem: REQUEST_NOT_FOUND.
+        Problem: REQUEST_NOT_FOUND, REQUEST_ARCHIVED.
 
     """
     found = await _find(gateway, request_id)
@@ -249,6 +249,10 @@ def _fields_of(state: State, upstream_request_id: str | None, charge: str | None
 
 async def _find(gateway: AdminGateway, request_id: str) -> Generation:
     found = await gateway.db.read(store.find, request_id, None)
+    if found is None and is_id(request_id):
+        gone = await gateway.db.read(archived.find, request_id)
+        if gone is not None:
+            raise gone.problem()
     if found is None:
         raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}.")
     return found

@@ -22,7 +22,7 @@ from app.auth import tenants as tenant_rows
 from app.auth.keys import Mode
 from app.db.tables import tenants
 from app.documents import statements as documents
-from app.errors import STATEMENT_NOT_FOUND, Problem
+from app.errors import REQUEST_ARCHIVED, STATEMENT_NOT_FOUND, Problem
 from app.quotas import entries, statements
 from app.quotas.account import Owner
 from app.quotas.entries import Line, Span
@@ -195,12 +195,13 @@ async def show(
     """Returns a closed month with its entries, the oldest first, in pages.
 
     Raises:
-        Problem: TENANT_NOT_FOUND, STATEMENT_NOT_FOUND, INVALID_PARAMETER.
+        Problem: TENANT_NOT_FOUND, STATEMENT_NOT_FOUND, INVALID_PARAMETER, REQUEST_ARCHIVED.
 
     """
     after = None if cursor is None else place_in(cursor, int, int)
     account = await accounts.find(gateway, AccountName(tenant=tenant, test=test), served=False)
     one = await find(gateway, account.owner, month)
+    await check_entries(gateway, one)
     lines = await gateway.db.read(entries.page, one.owner, span=one.span, after=after, limit=limit + 1)
     return Shown(tenant, one, page_of(lines, limit, lambda line: cursor_of(*line.place)))
 
@@ -266,6 +267,8 @@ def _tenant_ids(connection: Connection, tenant_id: str | None) -> list[str]:
 
 def _drawn_up(connection: Connection, draft: Draft, *, now_ms: int) -> Statement:
     sums = entries.sums(connection, draft.owner, draft.span)
+    gone = statements.archived(connection, draft.owner, from_month=draft.month, until_month=draft.month)
+    sums = {kind: (sums[kind][0] + gone[kind][0], sums[kind][1] + gone[kind][1]) for kind in Kind}
     return Statement(
         **{name: getattr(draft, name) for name in Draft.__dataclass_fields__},
         entries=sum(number for number, _ in sums.values()),
@@ -274,9 +277,31 @@ def _drawn_up(connection: Connection, draft: Draft, *, now_ms: int) -> Statement
         added_microcredits=sums[Kind.TOP_UP][1],
         adjusted_microcredits=sums[Kind.ADJUSTMENT][1],
         closing_microcredits=draft.opening_microcredits + sum(change for _, change in sums.values()),
-        csv_sha256=documents.csv_sha256(draft, entries.pages(connection, draft.owner, draft.span)),
+        csv_sha256=_csv_sha256(connection, draft, is_whole=not any(number for number, _ in gone.values())),
         closed_at_ms=now_ms,
     )
+
+
+def _csv_sha256(connection: Connection, draft: Draft, *, is_whole: bool) -> str:
+    """Returns the hash of a statement as CSV; where entries were archived, the hash that was stored."""
+    if isinstance(draft, Statement) and not is_whole:
+        return draft.csv_sha256
+    return documents.csv_sha256(draft, entries.pages(connection, draft.owner, draft.span))
+
+
+async def check_entries(gateway: AdminGateway, one: Statement) -> None:
+    """Checks that a statement's entries are here.
+
+    Raises:
+        Problem: REQUEST_ARCHIVED, some of them were archived. Its sums stay.
+
+    """
+    gone = await gateway.db.read(statements.archived, one.owner, from_month=one.month, until_month=one.month)
+    if any(number for number, _ in gone.values()):
+        raise Problem(
+            REQUEST_ARCHIVED,
+            f"Entries of {one.month} were archived with their requests; the statement's sums and hash stay.",
+        )
 
 
 _SUMS: Final = (
@@ -319,6 +344,7 @@ def _breaks(earlier: Statement | None, one: Statement) -> Iterator[str]:
 def _left_out(connection: Connection, one: Statement) -> Iterator[str]:
     """Yields where an entry up to a statement's end is in none, as one entered for a past month."""
     sums = entries.sums(connection, one.owner, Span(until_ms=one.until_ms, last_id=one.last_id))
-    balance = sum(change for _, change in sums.values())
+    gone = statements.archived(connection, one.owner, until_month=one.month)
+    balance = sum(change for _, change in (*sums.values(), *gone.values()))
     if balance != one.closing_microcredits:
         yield f"closing_microcredits is {one.closing_microcredits}, all entries until then are {balance}"

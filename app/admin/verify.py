@@ -5,7 +5,7 @@ what ledger entries a generation must have follows from its events.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select, text
 from app.admin import conditions
 from app.admin.session import AdminGateway
 from app.admin.verify_usage import wrong_roll_ups
-from app.db.tables import generations, ledger_entries, quota_usage
+from app.db.tables import archived_charges, generations, ledger_entries, quota_usage
 from app.generations import store
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
 from app.kit.clock import iso
@@ -90,8 +90,10 @@ def verify(connection: Connection) -> Report:
 
 def _sum_of_prices(connection: Connection, charge: Charge) -> int:
     price = func.coalesce(generations.c.repriced_microcredits, generations.c.price_microcredits)
-    total = select(func.sum(price)).where(generations.c.charge == charge)
-    return int(connection.scalar(total) or 0)
+    total = int(connection.scalar(select(func.sum(price)).where(generations.c.charge == charge)) or 0)
+    if charge is Charge.SETTLED:
+        total += int(connection.scalar(select(func.sum(archived_charges.c.microcredits))) or 0)
+    return total
 
 
 def _names(words: Iterable[StrEnum]) -> str:
@@ -132,6 +134,14 @@ _NUMBERED = (
 )
 
 
+_COUNTED = (
+    "SELECT tenant_id, sum(events) AS events, max(last) AS last FROM"
+    " (SELECT tenant_id, mode, count(DISTINCT number) AS events, max(number) AS last"
+    f" FROM ({_NUMBERED}) n GROUP BY tenant_id, mode"
+    " UNION ALL SELECT tenant_id, mode, events, last_event_number FROM archive_batches) c"
+)
+
+
 # Each selects a subject and a detail. `charge` is NULL in rows that are older than the ledger.
 _RULES: Final = {
     "history-has-gaps": """
@@ -157,10 +167,8 @@ _RULES: Final = {
         || coalesce(l.events, 0) || ' up to ' || coalesce(l.last, 0) || ' and '
         || coalesce(s.events, 0) || ' up to ' || coalesce(s.last, 0)
         FROM tenants t
-        LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
-        FROM ({_NUMBERED}) e WHERE mode = 'live' GROUP BY tenant_id) l ON l.tenant_id = t.id
-        LEFT JOIN (SELECT tenant_id, count(DISTINCT number) AS events, max(number) AS last
-        FROM ({_NUMBERED}) e WHERE mode = 'test' GROUP BY tenant_id) s ON s.tenant_id = t.id
+        LEFT JOIN ({_COUNTED} WHERE mode = 'live' GROUP BY tenant_id) l ON l.tenant_id = t.id
+        LEFT JOIN ({_COUNTED} WHERE mode = 'test' GROUP BY tenant_id) s ON s.tenant_id = t.id
         WHERE coalesce(l.events, 0) <> t.live_events OR coalesce(l.last, 0) <> t.live_events
         OR coalesce(s.events, 0) <> t.test_events OR coalesce(s.last, 0) <> t.test_events""",
     "times-are-not-its-events": f"""
@@ -394,13 +402,26 @@ def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
         table.root_kid.is_not(None),
         table.quota_day.is_not(None),
     )
-    for tenant_id, mode, kid, model_id, end_user, day, charge, *amounts in connection.execute(counted):
+
+    def add(charge: str, group: Sequence[str | None], amounts: Iterable[int]) -> None:
+        tenant_id, mode, kid, model_id, end_user, day = (one or "" for one in group)
         first = 0 if charge == Charge.HELD else len(NAMES)
-        for scope in scopes_of(kid, model_id, end_user or ""):
+        for scope in scopes_of(kid, model_id, end_user):
             for period in periods_of_day(day):
                 row = sums[tenant_id, mode, *scope[:3], period]
                 for at, amount in enumerate(amounts, first):
                     row[at] += int(amount)
+
+    for *of_account, charge, amounts in ((*row[:7], row[7:]) for row in connection.execute(counted)):
+        add(charge, of_account, amounts)
+    archived = archived_charges.c
+    gone = select(
+        *(archived.tenant_id, archived.mode, archived.kid, archived.model_id, archived.end_user),
+        archived.quota_day,
+        *(archived[name] for name in NAMES),
+    )
+    for row in connection.execute(gone):
+        add(Charge.SETTLED, row[:6], row[6:])
     entry = ledger_entries.c
     scope_columns = (entry.tenant_id, entry.mode, entry.kid, entry.model_id)
     added = select(*scope_columns, func.sum(entry.microcredits)).group_by(*scope_columns)

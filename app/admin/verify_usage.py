@@ -5,14 +5,14 @@ changed. Over all time, the sums are compared in any case.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select, text
 
-from app.db.tables import tenants, usage_counts, usage_days
+from app.db.tables import archived_usage, tenants, usage_counts, usage_days
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
 from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, microusd
@@ -37,15 +37,17 @@ _ENTRIES: Final = f"""
         CASE l.kind WHEN '{Kind.HOLD}' THEN -l.microcredits WHEN '{Kind.SETTLE}' THEN g.price_microcredits
         ELSE l.microcredits END AS amount
         FROM ledger_entries l LEFT JOIN generations g ON g.id = coalesce(l.generation_id, l.about_id)
+        /* of a batch */
     ) AS entry
     GROUP BY tenant_id, mode, quarter, kid, model_id, end_user, token_id, outcome, kind"""  # noqa: S608 - our words
 _ENDED: Final = f"""
     SELECT tenant_id, mode, finished_at_ms / {_QUARTER_MS} AS quarter, coalesce(root_kid, kid) AS kid,
     model_id, coalesce(end_user, '') AS end_user, coalesce(token_id, '') AS token_id, state AS outcome,
     upstream_cost_usd, count(*) AS ended
-    FROM generations WHERE finished_at_ms IS NOT NULL AND charge IS NOT NULL
+    FROM generations g WHERE finished_at_ms IS NOT NULL AND charge IS NOT NULL /* and of a batch */
     GROUP BY tenant_id, mode, finished_at_ms / {_QUARTER_MS}, coalesce(root_kid, kid), model_id,
     coalesce(end_user, ''), coalesce(token_id, ''), state, upstream_cost_usd"""  # noqa: S608 - our words
+_OF_A_BATCH: Final = "EXISTS (SELECT 1 FROM archived_requests a WHERE a.id = g.id AND a.batch_id = :batch_id)"
 _NAMES: Final = {Kind.HOLD: "held", Kind.SETTLE: "spent", Kind.REFUND: "refunded"}
 
 
@@ -93,7 +95,10 @@ def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
         if row.outcome != REFUSED:
             kept.add(place, counts)
     right = _Collected(since, kept.first_hours)
-    _add_expected(connection, right)
+    add_expected(connection, right.add)
+    for row in connection.execute(select(archived_usage)):
+        counts = {name: int(getattr(row, name)) for name in _COMPARED}
+        right.add(Place(*(getattr(row, name) for name in Place._fields)), counts)
     for place in sorted(kept.sums.keys() | right.sums.keys()):
         now, should = kept.sums.get(place, {}), right.sums.get(place, {})
         wrong = [
@@ -165,7 +170,16 @@ def _first_hours(connection: Connection) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in found}
 
 
-def _add_expected(connection: Connection, right: _Collected) -> None:
+def add_expected(
+    connection: Connection,
+    collect: Callable[[Place, Mapping[str, int]], None],
+    *,
+    batch_id: str | None = None,
+) -> None:
+    """Passes on what the ledger and the generations add to each row of the roll-ups.
+
+    That is of all of them or, with a `batch_id`, of the generations that are being archived in this batch.
+    """
     zones = {
         row.id: zone_of(row.time_zone)
         for row in connection.execute(select(tenants.c.id, tenants.c.time_zone))
@@ -180,15 +194,20 @@ def _add_expected(connection: Connection, right: _Collected) -> None:
         found += [(facet, bucket.day, subject) for facet, subject in subjects if subject]
         for facet, period, subject in found:
             scope = (row.kid or "", row.model_id or "", row.outcome or "")
-            right.add(Place(row.tenant_id, row.mode, facet, period, subject, *scope), counts)
+            collect(Place(row.tenant_id, row.mode, facet, period, subject, *scope), counts)
 
-    for row in connection.execute(text(_ENTRIES)):
+    entries, ended, parameters = _ENTRIES, _ENDED, {}
+    if batch_id is not None:
+        entries = entries.replace("/* of a batch */", f"WHERE {_OF_A_BATCH}")
+        ended = ended.replace("/* and of a batch */", f"AND {_OF_A_BATCH}")
+        parameters = {"batch_id": batch_id}
+    for row in connection.execute(text(entries), parameters):
         amount = int(row.amount or 0)
         if (name := _NAMES.get(row.kind)) is not None:
             add(row, {f"{name}_generations": row.entries, f"{name}_microcredits": amount})
         else:
             is_payment = row.kind == Kind.TOP_UP
             add(row, {"added_microcredits" if is_payment else "adjusted_microcredits": amount})
-    for row in connection.execute(text(_ENDED)):
+    for row in connection.execute(text(ended), parameters):
         cost_microusd = row.ended * microusd(row.upstream_cost_usd)
         add(row, {"ended_generations": row.ended, "cost_microusd": cost_microusd})

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -169,6 +170,21 @@ def migrate() -> None:
         typer.echo(f"The schema is at {after}; there is nothing to do.")
     else:
         typer.echo(f"The schema went from {before or 'nothing'} to {after}.")
+
+
+@cli.command()
+def archive(
+    folder: Annotated[Path, typer.Argument(help="Where the files are written.")],
+    before: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="A day (UTC): what ended before it.")
+    ],
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Requests for each file.")] = 500,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+) -> None:
+    """Move finished requests, their events and closed entries to files, beside running servers."""
+    from app.cli import archive as archiving
+
+    archiving.archive(folder, before=before.date(), batch=batch, reason=reason)
 
 
 @cli.command()

@@ -34,6 +34,7 @@ SHOWN: Final = {
         "operating",
         "upgrading",
         "backups",
+        "growth",
         "audit",
         "settings",
         "queueing",

@@ -692,6 +692,80 @@ usage_days = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
+# What is kept of archived generations: a batch is one file of those of an account. `archived_requests` has
+# their ids, and the Idempotency-Keys that are never free again. The other three have the sums of what was
+# removed, by which the books are verified: what was charged by day, the roll-ups, and the entries by closed
+# month and kind.
+archive_batches = Table(
+    "archive_batches",
+    metadata,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("file", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("last_event_number", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+archived_requests = Table(
+    "archived_requests",
+    metadata,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("batch_id", String(ID_LENGTH), ForeignKey("archive_batches.id"), nullable=False),
+    Column("key_space", String(80), nullable=False),
+    Column("idempotency_key", String(255)),
+    PartialIndex(
+        "ix_archived_requests_keys",
+        "tenant_id",
+        "key_space",
+        "idempotency_key",
+        where="idempotency_key IS NOT NULL",
+    ),
+    Index("ix_archived_requests_batch_id", "batch_id"),
+)
+archived_charges = Table(
+    "archived_charges",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    Column("end_user", String(END_USER_LENGTH), primary_key=True),
+    Column("quota_day", String(10), primary_key=True),
+    Column("generations", BigInteger, nullable=False),
+    Column("microcredits", BigInteger, nullable=False),
+    Column("output_seconds", BigInteger, nullable=False),
+)
+archived_usage = Table(
+    "archived_usage",
+    metadata,
+    *(
+        Column(one.name, one.type, primary_key=True, autoincrement=False)
+        for one in usage_counts.columns
+        if one.primary_key
+    ),
+    *(
+        Column(one.name, BigInteger, nullable=False, server_default="0")
+        for one in usage_counts.columns
+        if not one.primary_key
+    ),
+)
+archived_months = Table(
+    "archived_months",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("entries", BigInteger, nullable=False),
+    Column("microcredits", BigInteger, nullable=False),
+)
+
 # The inputs of queueable generations that hold files by value, until they are sent. In `generations` every
 # input is abridged, since its rows are read often, and kept for ever.
 unsent_inputs = Table(

@@ -10,12 +10,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
-from app.db.tables import statements
+from app.db.tables import archived_months, statements
 from app.quotas import account, entries
 from app.quotas.account import Owner, zone_of
 from app.quotas.entries import Span
+from app.quotas.ledger import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,25 @@ def every(connection: Connection) -> Sequence[Statement]:
     """Returns all statements, by account and month."""
     query = select(statements).order_by(*statements.primary_key.columns)
     return [_statement(row) for row in connection.execute(query)]
+
+
+def archived(
+    connection: Connection, owner: Owner, *, from_month: str = "", until_month: str
+) -> dict[Kind, tuple[int, int]]:
+    """Returns the number and the sum of the entries that were archived, of these closed months, by kind."""
+    month = archived_months.c
+    query = (
+        select(month.kind, func.sum(month.entries), func.sum(month.microcredits))
+        .where(
+            month.tenant_id == owner.tenant_id,
+            month.mode == owner.mode,
+            month.month >= from_month,
+            month.month <= until_month,
+        )
+        .group_by(month.kind)
+    )
+    found = {Kind(kind): (int(number), int(change)) for kind, number, change in connection.execute(query)}
+    return {kind: found.get(kind, (0, 0)) for kind in Kind}
 
 
 def _after(month: str) -> date:

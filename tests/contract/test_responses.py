@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import update
 
-from app.admin import webhook_terms
+from app.admin import archive, webhook_terms
+from app.admin.actor import of_command
 from app.api.routes import ROUTES
 from app.db.tables import webhook_endpoints
 from app.errors import WEBHOOKS_NOT_CONFIGURED, Problem
@@ -84,7 +87,7 @@ async def test_every_state_of_a_job_is_answered_as_published(ask: Watched) -> No
 
 
 async def test_every_operation_answers_its_success_and_its_problems_as_published(
-    ask: Watched, monkeypatch: pytest.MonkeyPatch
+    ask: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = ask.world
     request_id = await world.submitted("queued")
@@ -129,6 +132,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     await _quotas(ask, request_id)
     await _statements(ask)
     await _streams(ask, request_id, monkeypatch)
+    await _archived(ask, tmp_path)
     world.app.state.draining = True
     await ask("GET", "/readyz")
     await _broken(ask, request_id, monkeypatch)
@@ -209,6 +213,24 @@ async def _statements(ask: Watched) -> None:
     (*_, first) = (await ask("GET", "/v1/statements")).json()["statements"]
     for ending in ("", ".csv", ".pdf"):
         await ask("GET", f"/v1/statements/{first['month']}{ending}")
+
+
+async def _archived(ask: Watched, folder: Path) -> None:
+    """What answers for a request, its key and its month once it was archived."""
+    world = ask.world
+    body, headers = world.body("canned"), {"Idempotency-Key": "of an archived one"}
+    made = (await ask("POST", SUBMIT, json=body, headers=headers)).json()["request_id"]
+    await world.finish(made)
+    month = datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC)
+    world.clock.advance(120 * 86_400)
+    before = (month + timedelta(days=60)).date()
+    assert await archive.archive(world.gateway, of_command(), folder, before=before) > 0
+    for path in ("", "/status", "/result", "/events"):
+        await ask("GET", f"/v1/requests/{made}{path}")
+    await ask("POST", f"/v1/requests/{made}/cancel")
+    await ask("GET", f"/v1/requests/events?ids={made}")
+    await ask("POST", SUBMIT, json=body, headers=headers)
+    await ask("GET", f"/v1/statements/{month:%Y-%m}")
 
 
 async def _submits(ask: Watched, live: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from app.errors import (
     INVALID_CHANGE,
     NOT_ATTACHABLE,
     NOT_UNKNOWN,
+    REQUEST_ARCHIVED,
     REQUEST_NOT_FOUND,
     TENANT_NOT_FOUND,
     UPSTREAM_UNUSABLE,
@@ -66,7 +67,10 @@ SHOW: Final = Operation(
     function=cases.show,
     document=_in_full,
     shape=AdminRequestInFull,
-    faults=(REQUEST_NOT_FOUND,),
+    faults=(
+        REQUEST_NOT_FOUND,
+        REQUEST_ARCHIVED,
+    ),
 )
 RESOLVE: Final = Operation(
     name="resolve_request",
@@ -79,7 +83,14 @@ RESOLVE: Final = Operation(
     function=cases.resolve,
     document=_document,
     shape=AdminRequest,
-    faults=(REQUEST_NOT_FOUND, NOT_UNKNOWN, INVALID_CHANGE, NOT_ATTACHABLE, UPSTREAM_UNUSABLE),
+    faults=(
+        REQUEST_NOT_FOUND,
+        REQUEST_ARCHIVED,
+        NOT_UNKNOWN,
+        INVALID_CHANGE,
+        NOT_ATTACHABLE,
+        UPSTREAM_UNUSABLE,
+    ),
 )
 
 OPERATIONS: Final = (LIST, SHOW, RESOLVE)

@@ -16,7 +16,7 @@ from app.documents.admin.statements import (
     tenant_statement,
 )
 from app.documents.ledger import entry
-from app.errors import STATEMENT_NOT_FOUND, TENANT_NOT_FOUND
+from app.errors import REQUEST_ARCHIVED, STATEMENT_NOT_FOUND, TENANT_NOT_FOUND
 
 
 def _page(_gateway: AdminGateway, page: Page[OfTenant]) -> TenantStatementPage:
@@ -99,7 +99,7 @@ SHOW: Final = Operation(
     function=cases.show,
     document=_in_full,
     shape=TenantStatementInFull,
-    faults=(TENANT_NOT_FOUND, STATEMENT_NOT_FOUND),
+    faults=(TENANT_NOT_FOUND, STATEMENT_NOT_FOUND, REQUEST_ARCHIVED),
     forms={"csv": Form("text/csv; charset=utf-8", _csv), "pdf": Form("application/pdf", _pdf)},
 )
 CLOSE: Final = Operation(

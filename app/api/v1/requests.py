@@ -22,8 +22,8 @@ from app.errors import (
     Problem,
 )
 from app.gateway import Gateway
+from app.generations import archived, store, visibility
 from app.generations import events as event_rows
-from app.generations import store, visibility
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -170,12 +170,14 @@ async def own(gateway: Gateway, principal: Principal, request_id: str) -> Genera
 
     Raises:
         Problem: REQUEST_NOT_FOUND, in the same words where there is none, where it is another tenant's or of
-            the other mode, and where the client token does not see it.
+            the other mode, and where the client token does not see it. REQUEST_ARCHIVED, for API keys.
 
     """
     generation = None
     if is_id(request_id):
         generation = await gateway.following.tracker.find(request_id, principal.tenant_id)
+        if generation is None:
+            await _check_archived(gateway, principal, request_id)
     return _visible(principal, generation)
 
 
@@ -183,13 +185,15 @@ async def own_all(gateway: Gateway, principal: Principal, request_ids: Sequence[
     """Returns the tenant's generations with these ids, if all are visible to the principal.
 
     Raises:
-        Problem: REQUEST_NOT_FOUND, as `own`; it names the request.
+        Problem: REQUEST_NOT_FOUND or REQUEST_ARCHIVED, as `own`; it names the request.
 
     """
     wanted = [one for one in request_ids if is_id(one)]
     rows = await gateway.db.read(store.find_all, wanted, principal.tenant_id)
     found = []
     for request_id in request_ids:
+        if is_id(request_id) and request_id not in rows:
+            await _check_archived(gateway, principal, request_id)
         try:
             found.append(_visible(principal, rows.get(request_id)))
         except Problem as problem:
@@ -197,6 +201,20 @@ async def own_all(gateway: Gateway, principal: Principal, request_ids: Sequence[
                 problem.extra["request_id"] = request_id
             raise
     return found
+
+
+async def _check_archived(gateway: Gateway, principal: Principal, request_id: str) -> None:
+    """Checks that a request which is not there was not archived.
+
+    Raises:
+        Problem: REQUEST_ARCHIVED; to client tokens it is as if there were none.
+
+    """
+    if principal.token is not None:
+        return
+    gone = await gateway.db.read(archived.find, request_id)
+    if gone is not None and (gone.tenant_id, gone.mode) == (principal.tenant_id, principal.mode):
+        raise gone.problem()
 
 
 def _visible(principal: Principal, generation: Generation | None) -> Generation:

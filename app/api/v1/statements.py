@@ -53,6 +53,7 @@ async def get_statement(
     month, _, ending = month.partition(".")
     wanted = _format(request, form, ending)
     one = await statements.find(gateway, owner, month)
+    await statements.check_entries(gateway, one)
     headers = {"Content-Disposition": f'attachment; filename="statement-{one.month}.{wanted}"'}
     if wanted == "csv":
         return StreamingResponse(statements.csv_of(gateway, one), headers=headers, media_type=CSV)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
 from app.errors import IDEMPOTENCY_MISMATCH, Problem
-from app.generations import store, visibility
+from app.generations import archived, store, visibility
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import dumps
 
@@ -61,10 +61,14 @@ def find(
 
     Raises:
         Problem: IDEMPOTENCY_MISMATCH, the earlier submit was a different one, or its generation is not
-            visible to this token.
+            visible to this token. REQUEST_ARCHIVED, its generation was archived: the key is not free again.
 
     """
     generation = store.find_by_key(connection, tenant_id, idempotency_key, key_space=key_space)
+    if generation is None:
+        gone = archived.find_by_key(connection, tenant_id, idempotency_key, key_space=key_space)
+        if gone is not None:
+            raise gone.problem("This Idempotency-Key was used: the request")
     if generation is not None and not visibility.can_see(token, generation):
         raise Problem(
             IDEMPOTENCY_MISMATCH,
