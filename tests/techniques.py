@@ -44,6 +44,7 @@ _PROCESS_FILES: Final = {
     "contract/test_generated_clients",
     "contract/test_wheel",
     "gateway/test_kill",
+    "gateway/test_upgrade",
     "gateway/test_worker",
     "server/test_failing_log",
     "webhooks/test_receivers",
@@ -124,6 +125,7 @@ _LONG: Final = {
     "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
+    "test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_notices",
 }
 """Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""

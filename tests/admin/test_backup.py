@@ -123,6 +123,10 @@ def test_a_backup_that_does_not_fit_or_is_not_whole_is_refused_and_changes_nothi
     assert "PEPPER is not the pepper of the backup's keys" in refused(str(backup), "--replace", PEPPER=other)
     assert "names postgresql" in refused(str(backup), DATABASE_URL="postgresql://u@127.0.0.1:1/x")
     with started(place):
+        done = reelgate.run(place, "archive", "old", "--before", "2020-01-01", "--reason", "a trial").out
+        assert done == "0 requests that had ended before 2020-01-01 were archived in old.\n"
+        [server] = reelgate.run(place, "processes", "list", "--json").json
+        assert (server["role"], server["settings_fault"]) == ("server", None)
         assert "another server is running" in refused(str(backup), "--replace")
     manifest = backup / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"schema": "0', '"schema": "9'))
