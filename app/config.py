@@ -570,6 +570,13 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None, description="The bearer token for /metrics. Without it there are no metrics."
     )
+    metrics_tenants: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="For how many tenants /metrics has numbers of their own: those with the longest queues,"
+        " and with the most refusals. By default none, since each tenant is a label.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest severity that is logged."
     )

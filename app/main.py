@@ -50,7 +50,8 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
         role: Role = "worker" if probes_only else "server"
         async with open_gateway(settings, clock=clock, serving=True, role=role) as gateway:
             app.state.gateway = gateway
-            async with running(gateway):
+            async with running(gateway) as loops:
+                app.state.loops = loops
                 yield
             # uvicorn has waited for connections; the rest of the drain time is for tasks that have none.
             spent_s = time.monotonic() - getattr(app.state, "stopping_since", time.monotonic())

@@ -87,8 +87,8 @@ def _loop_of(poller: Poller, clock: Clock) -> Loop:
 
 
 @asynccontextmanager
-async def running(gateway: Gateway) -> AsyncIterator[None]:
-    """Runs every loop for as long as the block lasts; leaving it lets the ticks under way finish.
+async def running(gateway: Gateway) -> AsyncIterator[list[Loop]]:
+    """Runs every loop, and yields them all; leaving the block lets the ticks under way finish.
 
     Afterwards this process is no longer among those that run.
     """
@@ -110,7 +110,7 @@ async def running(gateway: Gateway) -> AsyncIterator[None]:
             start(loop)
         gateway.following.on_poller.append(start_polling)
         try:
-            yield
+            yield started
         finally:
             gateway.following.on_poller.clear()
             gateway.dispatch_loop.close()

@@ -12,6 +12,7 @@ from typing import Any
 import typer.main
 
 from app.admin.operations.every import OPERATIONS
+from app.api.internal.families import FAMILIES, TENANTS_ONLY
 from app.cli.entry import cli
 from app.config import PREFIX, Settings
 from app.errors import CATALOGUE
@@ -76,6 +77,17 @@ def operations() -> str:
     return "\n".join(rows)
 
 
+def metrics() -> str:
+    """Returns the table of all metrics: name, kind, labels, whose numbers they are, meaning."""
+    rows = ["| Metric | Kind | Labels | From | |", "|---|---|---|---|---|"]
+    rows += [
+        f"| `{one.published}`{' (*)' if one in TENANTS_ONLY else ''} | {one.kind} "
+        f"| {', '.join(f'`{label}`' for label in one.labels)} | {one.source} | {one.text} |"
+        for one in FAMILIES
+    ]
+    return "\n".join(rows)
+
+
 def printing_options() -> str:
     """Returns the list of the commands that have an output for programs."""
     return (
@@ -108,7 +120,8 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (settings, errors, error_codes, states, operations, printing_options)
+    part.__name__: part
+    for part in (settings, errors, error_codes, states, operations, metrics, printing_options)
 }
 
 

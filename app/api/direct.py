@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.api.deps import caller_of_read, caller_of_submit, gateway_of
 from app.api.problems import answer_problem
@@ -23,7 +23,7 @@ from app.auth.principal import Principal
 from app.errors import Problem
 
 
-class _Direct(NamedTuple):
+class Direct(NamedTuple):
     """A route as the table of routes has it: its method and path, its dependency and its handler."""
 
     method: str
@@ -33,22 +33,23 @@ class _Direct(NamedTuple):
 
 
 _ALL: Final = (
-    _Direct("GET", "/v1/requests/{request_id}/status", caller_of_read, get_status),
-    _Direct("GET", "/v1/requests/{request_id}/result", caller_of_read, get_result),
-    _Direct("POST", "/v1/models/{model_id:path}", caller_of_submit, submit),
+    Direct("GET", "/v1/requests/{request_id}/status", caller_of_read, get_status),
+    Direct("GET", "/v1/requests/{request_id}/result", caller_of_read, get_result),
+    Direct("POST", "/v1/models/{model_id:path}", caller_of_submit, submit),
 )
 _PATTERNS: Final = tuple((compile_path(one.path)[0], one) for one in _ALL)
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
     """A call of a direct route, which answers as the application would."""
 
     app: FastAPI
-    route: _Direct
+    route: Direct
     parts: dict[str, str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the call, whatever becomes of it."""
         request = Request({**scope, "app": self.app, "path_params": self.parts}, receive)
         try:
             gateway, principal = await gateway_of(request), await self.route.caller(request)
@@ -63,10 +64,10 @@ def has_direct(app: FastAPI) -> bool:
     return {one.path for one in _ALL} <= {getattr(route, "path", "") for route in app.router.routes}
 
 
-def direct(app: FastAPI, scope: Scope) -> ASGIApp | None:
+def direct(app: FastAPI, scope: Scope) -> Call | None:
     """Returns what answers a call that needs nothing of FastAPI; None for other calls."""
     if not scope["query_string"]:
         for pattern, one in _PATTERNS:
             if one.method == scope["method"] and (matched := pattern.match(scope["path"])):
-                return _Call(app, one, matched.groupdict())
+                return Call(app, one, matched.groupdict())
     return None

@@ -35,6 +35,7 @@ SHOWN: Final = {
         "upgrading",
         "backups",
         "growth",
+        "metrics",
         "audit",
         "settings",
         "queueing",

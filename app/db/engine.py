@@ -4,12 +4,15 @@ They run a synchronous function of a `Connection`, in a thread; it cannot await,
 network call. PostgreSQL may require that the function runs again, so it must change nothing but the database.
 """
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
+from app.db.counts import COUNTED
 from app.db.outage import OUTAGES, NotBegunError, outage_of, words_of
 from app.db.postgres import POOL_TIMEOUT_S, Postgres, PostgresPlace, driver_url, is_pooled
 from app.db.postgres_reader import PostgresReader
@@ -21,6 +24,7 @@ from app.db.sqlite_reader import SqliteReader
 from app.db.writer import Writer
 from app.errors import Problem
 from app.kit.log import get_logger
+from app.kit.meters import Labels, Meter, Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +50,11 @@ class NotBegunProblem(Problem):
 
 
 class Database:
-    """An open database. `open_database` opens it, `close` closes it."""
+    """An open database. `open_database` opens it, `close` closes it.
+
+    `times` are how long callers waited, by `read` and `write`; `failures` what was not served, by that and
+    the reason; `entered` what this process's transactions counted (`db.counts`).
+    """
 
     def __init__(self, dialect: str, readers: Readers, writer: Writer, announcements: Announcements) -> None:
         self.dialect = dialect  # `sqlite` or `postgresql`
@@ -54,6 +62,10 @@ class Database:
         self._readers = readers
         self._writer = writer
         self._probe = WriteProbe(self.write)
+        self.times = Meter()
+        self.failures: Tally = Counter()
+        self.entered: Tally = Counter()
+        self._of_reads, self._of_writes = self.times.of("read"), self.times.of("write")
 
     async def write(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
@@ -84,17 +96,21 @@ class Database:
         return await self._write(tenant_id, lambda connection: function(connection, *args, **kwargs))
 
     async def _write(self, key: str | None, function: Callable[[Connection], R]) -> R:
-        def call(connection: Connection) -> tuple[R, list[Announcement]]:
+        def call(connection: Connection) -> tuple[R, list[Announcement], list[Labels]]:
             announced: list[Announcement] = []
-            connection.info[ANNOUNCED] = announced
-            return function(connection), announced
+            counted: list[Labels] = []
+            connection.info[ANNOUNCED], connection.info[COUNTED] = announced, counted
+            return function(connection), announced, counted
 
+        began_s = time.perf_counter()
         try:
-            result, announced = await self._writer.run(call, key)
+            result, announced, counted = await self._writer.run(call, key)
         except NotBegunError as error:
-            raise self._unavailable(error, NotBegunProblem) from error
+            raise self._unavailable(error, NotBegunProblem, what="write") from error
         except OUTAGES as error:
-            raise self._unavailable(error) from error
+            raise self._unavailable(error, what="write") from error
+        self._of_writes.note(time.perf_counter() - began_s)
+        self.entered.update(counted)
         self._probe.committed()
         self.announcements.publish(announced)
         done: R = result
@@ -146,10 +162,12 @@ class Database:
         return await self._read(call, bounded=False)
 
     async def _read(self, function: Callable[[Connection], R], *, bounded: bool = True) -> R:
+        began_s = time.perf_counter()
         try:
             result: R = await self._readers.run(function, bounded=bounded)
         except OUTAGES as error:
             raise self._unavailable(error) from error
+        self._of_reads.note(time.perf_counter() - began_s)
         return result
 
     async def close(self) -> None:
@@ -159,7 +177,9 @@ class Database:
         await self._readers.close()
         await self._writer.close()
 
-    def _unavailable(self, error: Exception, kind: type[Problem] = Problem) -> Exception:
+    def _unavailable(
+        self, error: Exception, kind: type[Problem] = Problem, *, what: str = "read"
+    ) -> Exception:
         """Returns the problem for an outage; an error that is our own fault is returned as it is.
 
         Such errors are a violated constraint or a wrong statement.
@@ -168,6 +188,7 @@ class Database:
         if outage is None:
             return error
         self._probe.failed(outage)
+        self.failures[what, outage.reason] += 1
         cause = getattr(error, "orig", None) or error.__cause__ or error
         _log.error(
             "The database is not available.",

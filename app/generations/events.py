@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, sele
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
+from app.db.counts import count
 from app.db.prepared import Prepared, inserting
 from app.db.tables import endpoint_events, generation_events, tenants, threshold_events
 from app.generations.lifecycle import State
@@ -170,6 +171,7 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
         appended = Appended(*_NEXT_NUMBER[generation.mode].one(connection, of_tenant))
         _INSERT_EVENT.run(connection, event | {"number": appended.number})
     change = Announcement(generation.tenant_id, generation.mode, generation.id, generation.state)
+    count(connection, (generation.mode, generation.model_id, generation.state.value))
     announce(connection, change)
     return appended
 

@@ -22,7 +22,8 @@ class Loop:
     `interval_s` is the pause between ticks. Up to a tenth of it is taken off at random, so that replicas do
     not tick together. Where there is a `pause_s`, it says after each tick that went well how long the pause
     before the next one is. Setting the event `woken`, if there is one, ends the pause at once; whoever passes
-    an event must also clear it.
+    an event must also clear it. `failures` counts the ticks that ended with an error, and `went_well_ms` is
+    when the last other one ended.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class Loop:
         self.name = name
         self.run_once = run_once
         self.interval_s = interval_s
+        self.failures = 0
+        self.went_well_ms = clock.now_ms()
         self._clock = clock
         self._pause_s = pause_s or (lambda: interval_s)
         self._stopping = False
@@ -51,9 +54,11 @@ class Loop:
                 count = await self.run_once()
             except Exception:  # noqa: BLE001 - a loop goes on after any error of a tick
                 failures += 1
+                self.failures += 1
                 _log.exception("A loop's tick failed.", loop=self.name, failures=failures)
             else:
                 failures = 0
+                self.went_well_ms = self._clock.now_ms()
                 if count:
                     _log.debug("A loop's tick did some work.", loop=self.name, count=count)
             backoff_s = self.interval_s * min(2**failures, _MAX_BACKOFF)

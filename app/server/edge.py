@@ -25,11 +25,13 @@ from app.api.cors import (
     note_origin,
 )
 from app.api.direct import direct, has_direct
+from app.api.headers.request import UNTIMED
 from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.kit.log import Aside, get_logger, trace_id_of, trace_id_var
+from app.kit.meters import CallMeter
 
 HANDLER_HEADERS: Final = frozenset(
     {
@@ -81,6 +83,10 @@ LEFT: Final = "The client left before it was answered."
 _OVERRIDABLE: Final = HANDLER_HEADERS & {name for name, _ in SECURITY_HEADERS}
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
+OK: Final = "ok"
+"""What calls without an error are counted under, in place of an error's code."""
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_NO_ROUTE: Final = "none"
 _QUIET: Final = frozenset({"/livez", "/readyz"})
 _log = get_logger("http")
 
@@ -88,7 +94,8 @@ _log = get_logger("http")
 class Edge:
     """Wraps the whole application. `base_url` is used in the problem documents that it writes itself.
 
-    It counts the errors that callers were answered with, by code, in `app.state.refusals`.
+    It counts the errors that callers were answered with, by code, in `app.state.refusals`, and all calls in
+    `app.state.calls`.
     """
 
     def __init__(self, app: FastAPI, base_url: str) -> None:
@@ -101,6 +108,8 @@ class Edge:
         if not hasattr(app.state, "refusals"):  # or it has the state of an application with an edge
             app.state.draining = False
             app.state.refusals = Counter()
+            app.state.calls = CallMeter()
+        self.calls: CallMeter = app.state.calls
 
     def count_refusal(self, code: str) -> None:
         """Counts an answer with an error of the catalogue."""
@@ -127,17 +136,18 @@ class Edge:
         started_s = time.perf_counter()
         if origin is not None:
             note_origin(scope, origin)
-        status = 0
+        status = size = 0
         complete = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status, complete
+            nonlocal status, size, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 cors_headers = () if origin is None else await answer_headers(self._app.state.gateway, scope)
                 marked = self.final_headers(message.get("headers", ()), trace_id, cors_headers)
                 message["headers"] = cross_origin_headers(marked) if scope["path"] in PUBLIC else marked
             elif message["type"] == "http.response.body":
+                size += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
             await send(message)
 
@@ -151,12 +161,21 @@ class Edge:
             elif not complete:
                 raise  # half a response was sent: only closing the connection shows that it is incomplete
         finally:
-            self._report(scope, sent, status, duration_s=time.perf_counter() - started_s)
+            self._report(scope, sent, status, size, duration_s=time.perf_counter() - started_s)
             trace_id_var.reset(token)
 
-    def _report(self, scope: Scope, sent: Scope, status: int, *, duration_s: float) -> None:
-        """Writes a request's line of the access log, and counts its error. `sent` is what the client sent."""
+    def _report(self, scope: Scope, sent: Scope, status: int, size: int, *, duration_s: float) -> None:
+        """Writes a request's line of the access log, and counts it. `sent` is what the client sent.
+
+        `size` is that of the body in bytes; of an answer to HEAD, none was sent.
+        """
         state = scope["state"]
+        with Aside("counting a call"):
+            self.calls.note(
+                labels_of(sent["method"], _route_of(scope), status, state.get(CODE, OK)),
+                None if UNTIMED in state else duration_s,
+                trace_id_var.get(),
+            )
         if (code := state.get(CODE)) is not None:
             self.count_refusal(code)
             with Aside("counting a refusal"):
@@ -168,6 +187,7 @@ class Edge:
                 "path": scope["path"],
                 "status": status,
                 "duration_ms": round(duration_s * 1000, 2),
+                "bytes": 0 if sent["method"] == "HEAD" else size,
                 **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
                 **_caller(state),
             }
@@ -197,8 +217,10 @@ class Edge:
         elif scope["method"] == "OPTIONS":
             await self._answer_options(scope, receive, send)
         else:
-            app = (direct(self._app, scope) if self._has_direct else None) or self._app
-            await app(scope, receive, send)
+            found = direct(self._app, scope) if self._has_direct else None
+            if found is not None:
+                scope["route"] = found.route
+            await (found or self._app)(scope, receive, send)
 
     async def _answer_preflight(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -250,6 +272,16 @@ def _head_alone(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b""})
 
     return send_head
+
+
+def labels_of(method: str, route: str, status: int, code: str) -> tuple[str, str, str, str]:
+    """Returns what a call is counted under: few values of each, whatever callers send."""
+    return method if method in _METHODS else "other", route, str(status), code
+
+
+def _route_of(scope: Scope) -> str:
+    """Returns the template of the route that answered, `none` where there is none."""
+    return getattr(scope.get("route"), "path", "") or _NO_ROUTE
 
 
 def _caller(state: Mapping[str, Any]) -> dict[str, str]:

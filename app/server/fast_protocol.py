@@ -111,9 +111,9 @@ class FastProtocol(GuardedProtocol):
         found = self._reads.answer(asked, recent, self.server_state.default_headers)
         if found is None:
             return False
-        answer, trace_id = found
+        answer, trace_id, size = found
         self._deadline = math.inf
         self.transport.write(answer)
         HttpToolsProtocol.on_response_complete(self)  # counts it, and begins the time of being idle
-        self._reads.log(asked, trace_id)
+        self._reads.log(asked, trace_id, size)
         return True

@@ -25,10 +25,11 @@ from app.generations.visibility import is_visible
 from app.kit.ids import is_id
 from app.kit.json import dumps
 from app.kit.log import JSONLines, trace_id_of
+from app.kit.meters import Times
 from app.kit.redaction import redactor
 from app.quotas.calls import CallLimiter
 from app.quotas.limits import Scope
-from app.server.edge import ANSWERED, LEFT, TRACE_HEADER, Edge
+from app.server.edge import ANSWERED, LEFT, OK, TRACE_HEADER, Edge, labels_of
 from app.server.request_head import READ, Headers
 
 _BEGIN: Final = b"GET /v1/requests/"
@@ -36,6 +37,7 @@ _ID_ENDS: Final = len(_BEGIN) + 36
 _MAX_HEAD: Final = 4096  # bytes: the most that the parser is given at once
 _END: Final = b"\r\n\r\n"
 _MAX_HEADS: Final = 10_000
+_ROUTE: Final = "/v1/requests/{request_id}/"
 _KINDS: Final = frozenset({"status", "result"})
 _TRACEPARENT: Final = b"traceparent"
 _TRACE: Final = re.compile(rb"\r\ntraceparent: ([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\r\n")
@@ -46,10 +48,11 @@ _DECISIVE: Final = READ - {b"host", b"authorization", b"accept", b"connection", 
 class Head:
     """The bytes of plain reads around the id: which answer they ask for, and with which key or token."""
 
-    __slots__ = ("caller", "handle", "kind", "limit", "principal")
+    __slots__ = ("caller", "handle", "kind", "limit", "principal", "times")
 
-    def __init__(self, kind: str, handle: bytes) -> None:
+    def __init__(self, kind: str, handle: bytes, times: Times) -> None:
         self.kind = kind
+        self.times = times
         self.handle = handle
         self.principal: Principal | None = None  # who called last
         self.caller = ""  # the same, as members of the line in the log
@@ -125,7 +128,8 @@ class FastReads:
         if is_plain and key:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            self._heads[name] = Head(kind, handle_of(key))
+            labels = labels_of("GET", f"{_ROUTE}{kind}", 200, OK)
+            self._heads[name] = Head(kind, handle_of(key), self._edge.calls.timed.of(*labels))
 
     # --- deciding
 
@@ -147,8 +151,8 @@ class FastReads:
             head.principal = principal
         return Asked(data, traceparent, id_in(data), head, principal, started_s)
 
-    def answer(self, asked: Asked, recent: Recent, dated: Headers) -> tuple[bytes, str] | None:
-        """Counts the call, and returns the whole response and its trace id.
+    def answer(self, asked: Asked, recent: Recent, dated: Headers) -> tuple[bytes, str, int] | None:
+        """Counts the call, and returns the whole response, its trace id, and the size of its body.
 
         `dated` are the headers that the server sends with every response.
         """
@@ -159,7 +163,8 @@ class FastReads:
             lines = [b"HTTP/1.1 200 OK", *(name + b": " + value for name, value in dated)]
             self._dated, self._first_lines = dated, b"\r\n".join([*lines, b""])
         trace_id = trace_id_of(asked.traceparent)
-        return b"".join((self._first_lines, parts[0], trace_id.encode(), parts[1])), trace_id
+        answer = b"".join((self._first_lines, parts[0], trace_id.encode(), parts[1]))
+        return answer, trace_id, len(parts[1]) - len(_END)
 
     def _is_right(self, asked: Asked, recent: Recent) -> bool:
         """Counts the call; returns False where it has to be refused, or RunComfy has to be asked first."""
@@ -222,20 +227,22 @@ class FastReads:
 
     # --- the log
 
-    def log(self, asked: Asked, trace_id: str) -> None:
-        """Writes the line of the access log of a request that was answered."""
-        self._log(ANSWERED, asked, trace_id)
+    def log(self, asked: Asked, trace_id: str, size: int) -> None:
+        """Writes the line of the access log of a request that was answered, and counts it."""
+        self._log(ANSWERED, asked, trace_id, size)
 
     def log_left(self, asked: Asked) -> None:
         """Writes the line of a request whose client left before it was answered."""
-        self._log(LEFT, asked, trace_id_of(asked.traceparent))
+        self._log(LEFT, asked, trace_id_of(asked.traceparent), 0)
 
-    def _log(self, event: str, asked: Asked, trace_id: str) -> None:
-        duration_ms = round((time.perf_counter() - asked.started_s) * 1000, 2)
+    def _log(self, event: str, asked: Asked, trace_id: str, size: int) -> None:
+        took_s = time.perf_counter() - asked.started_s
+        asked.head.times.note(took_s, trace_id)
+        duration_ms = round(took_s * 1000, 2)
         self._lines.info(
             event,
             f'"method":"GET","path":"/v1/requests/{asked.generation_id}/{asked.head.kind}","status":200,'
-            f'"duration_ms":{duration_ms},{asked.head.caller}',
+            f'"duration_ms":{duration_ms},"bytes":{size},{asked.head.caller}',
             trace_id,
         )
 

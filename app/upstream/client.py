@@ -1,18 +1,26 @@
 """The HTTP client for RunComfy. It reports evidence and judges nothing."""
 
 import asyncio
+import time
+from collections import Counter
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
 from app.egress.tls import system_trust
 from app.kit.secrets import same
+from app.kit.log import Aside, trace_id_var
+from app.kit.meters import Meter, Tally
 from app.upstream.answer import Answer
 from app.upstream.connection import ConnectError, Connection, Route
 from app.upstream.outcomes import Exchange, Sent
 from app.upstream.stock import Ahead, Kept
 
 SUBMIT_CAP_BYTES: Final = 65_536  # the answer to a submit has four short fields
+_SKEW_EVERY_S: Final = 60.0
+_NO_STATUS: Final = 600  # from here on
 RESULT_CAP_BYTES: Final = 4_194_304  # lists of URLs; a thousand are 200 KiB
 
 
@@ -22,6 +30,10 @@ class Upstream:
     `base_url` has no slash at its end. A deadline is the seconds for a whole call, however slowly its bytes
     come. `proxy` is the URL of an HTTP proxy to reach it through; the environment's is never used. Redirects
     are not followed, and cookies not kept.
+
+    `times` are how long calls took, by what was asked; `statuses` counts their answers by that and the
+    status. `skew_s` is how far this machine's clock is ahead of the server's, by a recent answer; None where
+    none said.
     """
 
     def __init__(
@@ -41,6 +53,10 @@ class Upstream:
         route = Route(to, trust, None if proxy is None else urlsplit(proxy))
         self._for_submits = Ahead(route.open)
         self._for_reads = Kept(route.open)  # callers limit how many reads there are at a time
+        self.times = Meter()
+        self.statuses: Tally = Counter()
+        self.skew_s: float | None = None
+        self._skew_at_s = float("-inf")
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,12 +83,15 @@ class Upstream:
 
     async def submit(self, model_id: str, body: bytes, *, deadline_s: float) -> Exchange:
         """Sends a job with a POST, once. It is never retried here."""
-        return await _exchange(
+        began_s = time.perf_counter()
+        exchange = await _exchange(
             self._for_submits,
             self._request("POST", f"/v1/models/{model_id}", body, "Content-Type: application/json\r\n"),
             deadline_s=deadline_s,
             cap_bytes=SUBMIT_CAP_BYTES,
         )
+        self._note("submit", exchange, began_s)
+        return exchange
 
     async def status(self, upstream_request_id: str) -> Exchange:
         """Gets a job's status."""
@@ -88,16 +107,37 @@ class Upstream:
 
     async def _read(self, upstream_request_id: str, what: str, *, method: str = "GET") -> Exchange:
         path = f"/v1/requests/{quote(upstream_request_id, safe='')}/{what}"
-        return await _exchange(
+        began_s = time.perf_counter()
+        exchange = await _exchange(
             self._for_reads,
             self._request(method, path),
             deadline_s=self._read_deadline_s,
             cap_bytes=RESULT_CAP_BYTES,
         )
+        self._note(what.partition("?")[0], exchange, began_s)
+        return exchange
+
+    def _note(self, what: str, exchange: Exchange, began_s: float) -> None:
+        """Counts a call; now and then it compares the clocks."""
+        with Aside("counting a call to RunComfy"):
+            now_s = time.perf_counter()
+            self.times.of(what).note(now_s - began_s, trace_id_var.get())
+            self.statuses[what, _label_of(exchange.status)] += 1
+            date = exchange.headers.get("date")
+            if date is not None and now_s - self._skew_at_s >= _SKEW_EVERY_S:
+                self._skew_at_s = now_s
+                self.skew_s = time.time() - parsedate_to_datetime(date).timestamp()
 
     def _request(self, method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
         length = f"Content-Length: {len(body)}\r\n" if method == "POST" else ""
         return f"{method} {self._prefix}{path}{self._headers}{headers}{length}\r\n".encode() + body
+
+
+def _label_of(status: int | None) -> str:
+    """Returns a status as the value of a label, of which there are few."""
+    if status is None:
+        return "none"
+    return str(status) if HTTPStatus.CONTINUE <= status < _NO_STATUS else "other"
 
 
 async def _exchange(stock: Ahead | Kept, request: bytes, *, deadline_s: float, cap_bytes: int) -> Exchange:

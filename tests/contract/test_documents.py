@@ -49,6 +49,7 @@ def test_every_part_that_can_be_made_stands_on_one_page() -> None:
     assert sorted(found) == [
         ("error_codes", "errors.md"),
         ("errors", "errors.md"),
+        ("metrics", "metrics.md"),
         ("operations", "administration.md"),
         ("printing_options", "operating.md"),
         ("settings", "settings.md"),

@@ -47,6 +47,7 @@ def told(answer: tuple[bytes, list[bytes], bytes]) -> tuple[bytes, list[bytes], 
 async def outcome(ways: Ways, way: str, request: bytes) -> list[Any]:
     """All that can be told of a request that is sent twice: the answers, the lines, what was counted."""
     gateway, refusals = ways.world.gateway, ways.world.app.state.refusals
+    calls_before = ways.world.app.state.calls.totals()
     ways.lines.clear()
     refusals.clear()
     gateway.access.reads._tats_us.clear()
@@ -59,7 +60,8 @@ async def outcome(ways: Ways, way: str, request: bytes) -> list[Any]:
                 break
         await until(lambda: len(ways.lines) >= len(answers))
     lines = [{name: one[name] for name in one if name not in VARYING} for one in ways.lines]
-    counted = [gateway.access.reads._tats_us, gateway.access.calls._tats_us, refusals]
+    calls = ways.world.app.state.calls.totals() - calls_before
+    counted = [gateway.access.reads._tats_us, gateway.access.calls._tats_us, refusals, calls]
     return [answers, lines, [list(one) for one in ways.lines], [dict(one) for one in counted]]
 
 

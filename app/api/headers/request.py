@@ -35,6 +35,8 @@ REPLAYED: Final = {"Idempotent-Replayed": "true"}
 START_DEADLINE: Final = "Reelgate-Start-Deadline"
 MAX_START_DEADLINE_S: Final = 30 * 86_400
 APPLIED: Final = "Preference-Applied"
+UNTIMED: Final = "untimed"
+"""The name, in a request's state, of whether its answer was held for as long as its caller asked."""
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -234,6 +236,7 @@ async def wait_for(
     watch, owner = gateway.following.watch, stream_owner_of(principal)
     if not wait_s or generation.terminal or done(generation) or watch.full(owner):
         return generation
+    request.scope.setdefault("state", {})[UNTIMED] = True
     bell = asyncio.Event()
     leaving = asyncio.ensure_future(left(request))
     leaving.add_done_callback(lambda _: bell.set())

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from sqlalchemy import Connection
 
+from app.api.internal import families
 from app.db.webhook_states import EndpointState
 from app.webhooks import backlog
 from app.webhooks.backlog import Waiting
@@ -30,19 +31,8 @@ class WebhookNumbers:
 
     def collect(self, now_ms: int) -> Iterator[Metric]:
         """Yields their metrics."""
-        endpoints = GaugeMetricFamily(
-            "reelgate_webhook_endpoints", "Webhook endpoints of all tenants.", labels=["state"]
-        )
-        deliveries = GaugeMetricFamily(
-            "reelgate_webhooks_waiting",
-            f"Webhooks that wait, by the state of their endpoint; at most {backlog.MAX_COUNTED} are counted.",
-            labels=["state"],
-        )
-        late = GaugeMetricFamily(
-            "reelgate_webhooks_late_seconds",
-            "For how long the first of them has been due.",
-            labels=["state"],
-        )
+        endpoints, deliveries = families.WEBHOOK_ENDPOINTS.new(), families.WEBHOOKS_WAITING.new()
+        late = families.WEBHOOKS_LATE.new()
         for state in EndpointState:
             one = self.waiting[state]
             endpoints.add_metric([state], self.endpoints[state])
@@ -53,28 +43,18 @@ class WebhookNumbers:
 
 def of_process(deliverer: Deliverer) -> Iterator[Metric]:
     """Yields the metrics of what this process sent."""
-    attempts = CounterMetricFamily(
-        "reelgate_webhook_attempts",
-        "Attempts to send webhooks: `delivered`, a class of status, or a class of error.",
-        labels=["outcome"],
-    )
+    attempts = families.WEBHOOK_ATTEMPTS.new()
     by_class: Counter[str] = Counter()
     for outcome, count in deliverer.attempts.items():
         by_class[_class_of(outcome)] += count
     for name, count in sorted(by_class.items()):
         attempts.add_metric([name], count)
     yield attempts
-    stopped = CounterMetricFamily(
-        "reelgate_webhook_endpoints_stopped",
-        "Webhook endpoints that were disabled, by the reason.",
-        labels=["reason"],
-    )
+    stopped = families.WEBHOOKS_STOPPED.new()
     for reason, count in sorted(deliverer.stopped.items()):
         stopped.add_metric([reason], count)
     yield stopped
-    yield GaugeMetricFamily(
-        "reelgate_webhooks_under_way", "Webhooks that are being sent.", value=deliverer.under_way
-    )
+    yield families.WEBHOOKS_UNDER_WAY.of(deliverer.under_way)
 
 
 def _class_of(outcome: str) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.deps import CanReadAll, CanSee, Open
-from app.api.headers.request import stream_owner_of
+from app.api.headers.request import UNTIMED, stream_owner_of
 from app.api.v1.requests import own, own_all
 from app.auth.principal import Principal
 from app.documents import events as documents
@@ -64,6 +64,7 @@ class EventStream(StreamingResponse):
             Problem: TOO_MANY_STREAMS, SHUTTING_DOWN, before anything was sent.
 
         """
+        scope.setdefault("state", {})[UNTIMED] = True
         with self._watch.place(self._watcher):
             # Closed here: left to garbage collection, a stream that nobody reads would be watched on.
             async with aclosing(self._messages):

@@ -5,8 +5,9 @@ Between the two transactions no database connection is held.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
+from app.kit.meters import Tally
 from app.quotas.account import lock_tenant
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
@@ -54,13 +56,14 @@ _LATE_COMMIT_S = 15.0  # longer than a frozen database takes to complete what it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Sends generations that are `dispatching`."""
+    """Sends generations that are `dispatching`. `verdicts` counts the outcomes, by mode and verdict."""
 
     db: Database
     clock: Clock
     pool: Pool
     policy: SubmitPolicy
     spool: Spool
+    verdicts: Tally = field(default_factory=Counter, init=False)
 
     async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
         """Sends a generation before `deadline` (event loop time), and returns it with its outcome recorded.
@@ -91,6 +94,7 @@ class Dispatcher:
         for one in full:
             with Aside("the capacity of a credential"):
                 await self.pool.record_capacity(self.db, one, partial(self._others, recorded, one.name))
+        self.verdicts[recorded.mode, outcome.verdict.value] += 1
         _report(recorded, outcome)
         return recorded
 
