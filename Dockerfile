@@ -27,6 +27,13 @@ ENV PATH=/opt/reelgate/.venv/bin:$PATH \
     REELGATE_SANDBOX_HOST=0.0.0.0 \
     REELGATE_WORKER_PORT=8702 \
     REELGATE_DATA_DIR=/var/lib/reelgate
+LABEL org.opencontainers.image.title="Reelgate" \
+      org.opencontainers.image.description="A gateway in front of RunComfy's asynchronous media generation API." \
+      org.opencontainers.image.licenses="Apache-2.0"
+# --build-arg VERSION=… REVISION=…: what it was built from.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 USER reelgate
 WORKDIR /var/lib/reelgate
 VOLUME /var/lib/reelgate

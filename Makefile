@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs bench release clean
+.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs sbom bench release clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -148,6 +148,9 @@ openapi: install-dev  ## Write openapi.json, openapi-admin.json and the types of
 
 docs: install-dev ## Write the tables of the docs that are made from the code
 	@$(BIN)/python -m tools.docs
+
+sbom: install    ## List every package of the image, as CycloneDX: make sbom > sbom.json
+	@$(BIN)/python -m tools.sbom
 
 bench: install-dev  ## Measure status and submit beside a bare FastAPI route
 	@$(BIN)/python -m bench

@@ -46,6 +46,9 @@ _PROCESS_FILES: Final = {
     "gateway/test_kill",
     "gateway/test_upgrade",
     "gateway/test_worker",
+    "operations/test_alerts",
+    "operations/test_image",
+    "operations/test_units",
     "server/test_failing_log",
     "webhooks/test_receivers",
 }
@@ -123,6 +126,7 @@ _LONG: Final = {
     "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",
     "test_ten_tenants_share_five_places_as_their_weights_say_though_one_floods",
     "test_any_history_makes_one_job_of_a_submit_and_leaves_right_books",
+    "test_every_command_of_the_runbooks_runs",
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
     "test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_notices",
@@ -149,6 +153,15 @@ _FETCHING: Final = {
 }
 """Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, and
 what they show of the library, `clients/test_python_live` of its source."""
+
+_REAL_TOOLS: Final = {
+    "operations/test_chart",
+    "operations/test_collector",
+    "operations/test_prometheus",
+    "operations/test_proxies",
+    "operations/test_rolling_restarts",
+}
+"""Files that run whole programs of others for seconds: proxies, Prometheus, Helm."""
 
 _OF_THE_PLAYGROUND: Final = {
     "test_a_complaint_stands_at_its_field",
@@ -260,7 +273,7 @@ def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool
     if named.get("part", 0) != 0:  # of a campaign that is split
         return True
     function = _name(item)
-    if function in _LONG or file in _FETCHING:
+    if function in _LONG or file in _FETCHING | _REAL_TOOLS:
         return True
     if "browser" in fixtures:
         is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())
