@@ -577,6 +577,21 @@ class Settings(BaseSettings):
         description="For how many tenants /metrics has numbers of their own: those with the longest queues,"
         " and with the most refusals. By default none, since each tenant is a label.",
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="The address of an OTLP receiver, such as http://127.0.0.1:4318, which is sent"
+        " [traces](traces.md). Without it there are none. Needs the extra `otel`.",
+    )
+    otlp_headers: SecretStr | None = Field(
+        default=None,
+        description="Headers for that receiver, such as its token: NAME=VALUE, separated by commas.",
+    )
+    traces_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Which part of all traces is recorded, where the caller does not decide: 1 for all.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest severity that is logged."
     )
@@ -676,6 +691,22 @@ class Settings(BaseSettings):
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
             raise ValueError("may contain only printable ASCII characters without spaces")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _receiver(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc
+        ):
+            raise ValueError("is not an address such as http://127.0.0.1:4318")
+        return value
+
+    @field_validator("otlp_headers")
+    @classmethod
+    def _pairs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _pairs_in(value)
         return value
 
     @field_validator("cors_headers")
@@ -846,10 +877,16 @@ class Settings(BaseSettings):
             *self.older_peppers(),
             *(one.get_secret_value() for one in self.webhook_key),
             *tokens,
+            *self.otlp_header_pairs.values(),
             *(one.token.get_secret_value() for one in self.live_credentials),
             *database_url.secrets_of(self.database),
             *({proxy, unquote(proxy)} if proxy else ()),
         ]
+
+    @property
+    def otlp_header_pairs(self) -> dict[str, str]:
+        """The headers for the receiver of traces."""
+        return {} if self.otlp_headers is None else _pairs_in(self.otlp_headers)
 
     def older_peppers(self) -> list[str]:
         """Returns the peppers that are being rotated out."""
@@ -932,6 +969,14 @@ def webhook_secret_in(secret: SecretStr) -> bytes:
     if not 24 <= len(found) <= 64:  # noqa: PLR2004 - Standard Webhooks 1.0.0
         raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
     return found
+
+
+def _pairs_in(value: SecretStr) -> dict[str, str]:
+    """Returns headers that are written NAME=VALUE, separated by commas."""
+    pairs = [one.strip().partition("=") for one in value.get_secret_value().split(",")]
+    if wrong := [name for name, sign, text in pairs if not (_HEADER_NAME.fullmatch(name) and sign and text)]:
+        raise ValueError(f"entry {[one[0] for one in pairs].index(wrong[0]) + 1} is not NAME=VALUE")
+    return {name: text for name, _, text in pairs}
 
 
 def _credentials_in(secret: SecretStr) -> list[CredentialSettings]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import uvloop
@@ -18,6 +19,7 @@ from app.config import Settings
 from app.db.engine import is_sqlite
 from app.gateway import Gateway, open_gateway
 from app.kit.log import get_logger
+from app.kit.traces import TracingError, is_on, start_tracing
 from app.main import create_admin_app, create_server_app
 from app.reloading import reload
 from app.server.fast_protocol import FastProtocol
@@ -25,6 +27,7 @@ from app.server.fast_reads import FastReads
 from app.server.ports import Ports
 from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
+from app.server.tracing import Traced
 from app.upstream.credentials import SANDBOX
 from app.worker import running
 
@@ -52,6 +55,7 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
     log_for_server(settings)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes early has nothing to reload
+    _trace(settings, "server")
     with plain_errors():
         asyncio.run(_try_to_open(settings))
     with plain_errors():
@@ -69,6 +73,8 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
         admin_port = settings.admin_port or 0
         served = Ports(edge, create_admin_app(app), admin_port)
         sockets = [bound(settings.host, port), bound(settings.admin_address, admin_port)]
+    if is_on():
+        served = Traced(served)
 
     def started() -> None:
         _settle_memory()
@@ -108,6 +114,21 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
     )
 
 
+def _trace(settings: Settings, role: str) -> None:
+    """Sends traces, where the operator has named a receiver."""
+    if settings.otlp_endpoint is not None:
+        try:
+            start_tracing(
+                endpoint=settings.otlp_endpoint,
+                headers=settings.otlp_header_pairs,
+                ratio=settings.traces_ratio,
+                role=role,
+                version=version("reelgate"),
+            )
+        except TracingError as error:
+            fail(f"{error} Or unset REELGATE_OTLP_ENDPOINT.")
+
+
 def work(settings: Settings) -> None:
     """Runs the background loops until a signal, and answers probes alone, if it has a port for them.
 
@@ -118,6 +139,7 @@ def work(settings: Settings) -> None:
         fail("workers need PostgreSQL: on SQLite the server itself runs the background loops.")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as above
     settings = settings.model_copy(update={"run_loops": True})
+    _trace(settings, "worker")
     with plain_errors():
         if settings.worker_port is None:
             uvloop.run(_work(settings))

@@ -39,6 +39,7 @@ SHOWN: Final = {
         "runbooks",
         "metrics",
         "logs",
+        "traces",
         "capacity",
         "audit",
         "settings",

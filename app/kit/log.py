@@ -42,10 +42,18 @@ def new_trace_id() -> str:
 
 def trace_id_of(traceparent: str | None) -> str:
     """Returns the trace id of a `traceparent` header, or a new one where that is missing or malformed."""
+    return trace_id_in(traceparent) or new_trace_id()
+
+
+def trace_id_in(traceparent: str | None) -> str | None:
+    """Returns the trace id of a `traceparent` header; None where that is missing or malformed."""
     match = _TRACEPARENT.match(traceparent) if traceparent else None
-    if match is None or match[1] == _NO_TRACE:
-        return new_trace_id()
-    return match[1]
+    return None if match is None or match[1] == _NO_TRACE else match[1]
+
+
+def show_spans(span_id: Callable[[], str] | None) -> None:
+    """Has every line name the present span, whose id the function returns; None for none."""
+    _set_up.span_id = span_id
 
 
 def get_logger(name: str) -> "Logger":
@@ -105,6 +113,8 @@ def _json_line(level: str, line: dict[str, Any], logger: str | None = None) -> s
     """Returns the line with what every line has, and with the traceback of its error, if it has one."""
     if trace_id := trace_id_var.get():
         line.setdefault("trace_id", trace_id)
+    if _set_up.span_id is not None and (span_id := _set_up.span_id()):
+        line.setdefault("span_id", span_id)
     line |= {"level": level, "timestamp": _timestamp()}
     if "exc_info" in line and (error := _error_of(line.pop("exc_info"))) is not None:
         line["exception"] = "".join(traceback.format_exception(error)).removesuffix("\n")
@@ -189,6 +199,7 @@ class _SetUp:
         self.pending: Callable[[], None] | None = None
         self.as_json = False
         self.level = logging.INFO
+        self.span_id: Callable[[], str] | None = None
 
     def now(self) -> None:
         """Do it."""

@@ -85,7 +85,8 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
 OK: Final = "ok"
 """What calls without an error are counted under, in place of an error's code."""
-_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""The methods that metrics and traces name; others are `other`."""
 _NO_ROUTE: Final = "none"
 _QUIET: Final = frozenset({"/livez", "/readyz"})
 _log = get_logger("http")
@@ -172,7 +173,7 @@ class Edge:
         state = scope["state"]
         with Aside("counting a call"):
             self.calls.note(
-                labels_of(sent["method"], _route_of(scope), status, state.get(CODE, OK)),
+                labels_of(sent["method"], route_of(scope), status, state.get(CODE, OK)),
                 None if UNTIMED in state else duration_s,
                 trace_id_var.get(),
             )
@@ -276,10 +277,10 @@ def _head_alone(send: Send) -> Send:
 
 def labels_of(method: str, route: str, status: int, code: str) -> tuple[str, str, str, str]:
     """Returns what a call is counted under: few values of each, whatever callers send."""
-    return method if method in _METHODS else "other", route, str(status), code
+    return method if method in METHODS else "other", route, str(status), code
 
 
-def _route_of(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """Returns the template of the route that answered, `none` where there is none."""
     return getattr(scope.get("route"), "path", "") or _NO_ROUTE
 

@@ -27,6 +27,7 @@ from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
 from app.kit.meters import Tally
+from app.kit.traces import Span
 from app.quotas.account import lock_tenant
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
@@ -89,7 +90,8 @@ class Dispatcher:
                 break
             generation, credential = moved, self.pool.all[moved.credential]
             left = [one for one in left if one is not credential]
-        recorded = await self.record(generation, credential.upstream, outcome, exchange)
+        with Span("outcome", request=generation.id, verdict=outcome.verdict.value):
+            recorded = await self.record(generation, credential.upstream, outcome, exchange)
         # After the record: nothing that waits stands between a paid call and it.
         for one in full:
             with Aside("the capacity of a credential"):
@@ -163,7 +165,9 @@ class Dispatcher:
         upstream = credential.upstream
         tries = 1
         while True:
-            exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
+            with Span("runcomfy submit", request=generation.id, attempt=tries) as span:
+                exchange = await upstream.submit(generation.model_id, body, deadline_s=deadline - loop.time())
+                span.note(status=exchange.status)
             outcome = self._judge(exchange, upstream)
             pause_s: float | None = None
             with Aside("whether a submit is sent again"):

@@ -26,6 +26,7 @@ from app.generations.queue.fair import Flow
 from app.generations.store import Generation
 from app.kit.log import Aside, get_logger
 from app.kit.tasks import Tasks
+from app.kit.traces import Link, Span
 from app.upstream.credentials import Choice
 
 _log = get_logger("queue")
@@ -210,11 +211,14 @@ class DispatchLoop:
 
     def _send(self, dequeued: Generation) -> None:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        work = self.dispatcher.dispatch(dequeued, dequeued.input_text.encode(), deadline=deadline)
-        task = self.tasks.start(work, name="dispatch")
+        task = self.tasks.start(self._dispatch(dequeued, deadline), name="dispatch")
         self._under_way[dequeued.mode].add(task)
         self._sending[dequeued.credential] += 1
         task.add_done_callback(partial(self._sent, dequeued))
+
+    async def _dispatch(self, dequeued: Generation, deadline: float) -> Generation:
+        with Span("dispatch", link=Link(dequeued.trace_id, dequeued.id), request=dequeued.id):
+            return await self.dispatcher.dispatch(dequeued, dequeued.input_text.encode(), deadline=deadline)
 
     def _sent(self, dequeued: Generation, task: "asyncio.Task[Generation]") -> None:
         self._under_way[dequeued.mode].discard(task)

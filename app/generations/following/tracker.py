@@ -22,6 +22,7 @@ from app.generations.store import Generation
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger
 from app.kit.tasks import Tasks
+from app.kit.traces import Link, Span
 from app.upstream.credentials import Credential, Pool
 from app.upstream.outcomes import (
     INCONCLUSIVE,
@@ -208,9 +209,17 @@ class Tracker:
         The caller leased it, or is forced to poll beside whoever leases it. With `in_passing`, a poll that
         changed no state is recorded through the buffer and returns None.
         """
+        submitted = Link(generation.trace_id, generation.id)
+        with Span("poll", link=submitted, request=generation.id, model=generation.model_id) as span:
+            return await self._poll_within(span, generation, credential, buffered=buffered)
+
+    async def _poll_within(
+        self, span: Span, generation: Generation, credential: Credential, *, buffered: bool
+    ) -> Generation | None:
         try:
             observation, retry_after_s = await self._observe(generation, credential)
             _report(generation, observation)
+            span.note(seen=observation.seen.value)
             now_ms = self.clock.now_ms()
             if buffered:
                 record = poll_record_of(

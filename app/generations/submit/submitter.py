@@ -38,6 +38,7 @@ from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
+from app.kit.traces import Span
 from app.quotas.account import Owner
 from app.quotas.amounts import ordered, undeclared
 from app.quotas.limits import Payer
@@ -129,7 +130,8 @@ class Submitter:
                 return _replay(earlier)
         model = self.model(principal, model_id)
         deadline = asyncio.get_running_loop().time() + self.deadline_s
-        inspection = await self.inspector.admit(principal, model, body)
+        with Span("probe", model=model.model_id):
+            inspection = await self.inspector.admit(principal, model, body)
         body = inspection.body
         queueable = self.queueable(principal)
         choices = self.credentials(principal, queueable=queueable)
@@ -184,10 +186,23 @@ class Submitter:
         self, intent: SubmitIntent, now_ms: int, recorded: asyncio.Event, deadline: float
     ) -> Recorded:
         """Runs tx 1, the sending and tx 2 in one task, so that no row is left without its submit."""
+        with Span(
+            "submit",
+            of_request=intent.generation_id,
+            request=intent.generation_id,
+            model=intent.model_id,
+            mode=intent.mode,
+        ):
+            return await self._record_and_send_within(intent, now_ms, recorded, deadline)
+
+    async def _record_and_send_within(
+        self, intent: SubmitIntent, now_ms: int, recorded: asyncio.Event, deadline: float
+    ) -> Recorded:
         try:
-            written = await self.admission.record(
-                intent, self.policy, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
-            )
+            with Span("record"):
+                written = await self.admission.record(
+                    intent, self.policy, now_ms=now_ms, lease_until_ms=now_ms + int(self.lease_s * 1000)
+                )
         except (Problem, asyncio.CancelledError) as error:
             if isinstance(error, NotBegunProblem) or (
                 isinstance(error, Problem) and error.fault is not DATABASE_UNAVAILABLE
