@@ -60,6 +60,7 @@ CONNECTIONS = tuple(f"{OURS}/upstream/{name}.py" for name in ("answer", "connect
 CORE = {
     *("Dispatcher.dispatch", "Dispatcher._send", "Dispatcher._judge", "Dispatcher.record"),
     *("Aside.__init__", "Aside.__enter__", "Aside.__exit__"),
+    *("Span.__init__", "Span.__enter__", "Span.__exit__", "Span.note"),  # each holds its own in an Aside
     *("Logger.info", "Logger.warning", "Logger.error", "Logger.exception", "Logger._log", "_Output.lose"),
 }
 

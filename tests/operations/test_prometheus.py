@@ -1,0 +1,179 @@
+"""A real Prometheus with the shipped rules, at a real gateway with real faults: alerts fire, and end."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.harness import SUBMIT
+from tests.operations.tools import DEPLOY, tool
+from tests.patience import PATIENCE_S
+from tests.processes import Commands, Place, eventually, free_port, place_for, started
+from tests.sandbox.harness import TOKEN, Running
+
+METRICS_TOKEN = "the-token-of-the-metrics"
+PICTURE = "/samples/harbour.jpg"
+
+
+def hurried(text: str) -> str:
+    """The rules with seconds in place of minutes: what they ask is the same, and the test is short."""
+    text = re.sub(r"interval: 15s", "interval: 1s", text)
+    text = re.sub(r"for: \w+", "for: 1s", text)
+    text = re.sub(r"offset \w+", "offset 5s", text)
+    return re.sub(r"\[\w+\]", "[5s]", text)
+
+
+@contextmanager
+def prometheus(folder: Path, targets: list[str]) -> Iterator[Callable[[], set[str]]]:
+    """Prometheus with the shipped files; yields what says which alerts fire."""
+    shipped = DEPLOY / "prometheus"
+    (folder / "rules.yml").write_text(hurried((shipped / "rules.yml").read_text("utf-8")))
+    (folder / "token").write_text(METRICS_TOKEN)
+    text = (shipped / "prometheus.yml").read_text("utf-8").replace("15s", "1s")
+    text = text.replace("/etc/prometheus/reelgate.token", str(folder / "token"))
+    text = re.sub(r"alerting:\n.*\n", "", text)
+    text, replaced = re.subn(r"targets: \[.*\]", f"targets: {json.dumps(targets)}", text)
+    assert replaced == 1
+    (folder / "prometheus.yml").write_text(text)
+    port = free_port()
+    options = (
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/tsdb",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
+    )
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([tool("prometheus"), *options], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+
+    def asked(path: str) -> Any:
+        answer = httpx2.get(f"{url}/api/v1/{path}", trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def firing() -> set[str]:
+        return {one["labels"]["alertname"] for one in asked("alerts")["alerts"] if one["state"] == "firing"}
+
+    def is_there() -> bool:
+        with suppress(httpx2.HTTPError, AssertionError):  # it is starting
+            return len([one for one in asked("targets")["activeTargets"] if one["health"] == "up"]) > 0
+        return False
+
+    try:
+        eventually(is_there)
+        yield firing
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+
+
+def settings(live: Running) -> dict[str, str]:
+    return {
+        "METRICS_TOKEN": METRICS_TOKEN,
+        "UPSTREAM_TOKEN": TOKEN,
+        "UPSTREAM_BASE_URL": live.options.public_url,
+        "POLL_MIN_S": "0.25",
+        "SUBMIT_DEADLINE_S": "2",
+    }
+
+
+def submit(place: Place, key: str, live: Running, directive: str) -> httpx2.Response:
+    body = {"image_urls": [live.options.public_url + PICTURE], "prompt": f"a boat [sandbox:{directive}]"}
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx2.post(place.url + SUBMIT, json=body, headers=headers, trust_env=False, timeout=PATIENCE_S)
+
+
+def test_alerts_fire_at_real_faults_and_end_with_them(
+    sqlite_url: str, tmp_path: Path, sandbox: Running, live_sandbox: Running, reelgate: Commands
+) -> None:
+    live = live_sandbox
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, **settings(live))
+    place.settings["HTTP_MEDIA_HOSTS"] = live.options.public_url.removeprefix("http://")
+    reelgate.run(place, "tenants", "create", "acme")
+    key = reelgate.run(place, "keys", "create", "--tenant", "acme", "--json").json["key"]
+    targets = [place.url.removeprefix("http://")]
+    with started(place) as server, prometheus(tmp_path, targets) as firing:
+        assert submit(place, key, live, "queued").status_code == 200
+        assert firing() == set()
+
+        # Unknown: RunComfy's answer to a submit is no answer.
+        request_id = submit(place, key, live, "html,canned").json()["request_id"]
+        eventually(lambda: "ReelgateUnknownRequests" in firing())
+        reelgate.run(place, "requests", "resolve", request_id, "--not-charged", "--reason", "a test")
+        eventually(lambda: "ReelgateUnknownRequests" not in firing())
+
+        # The gateway is away, and comes back.
+        server.send(signal.SIGTERM)
+        assert server.wait() == 0
+        eventually(lambda: "ReelgateDown" in firing())
+        away = place.but(UPSTREAM_BASE_URL="http://127.0.0.1:9")  # where nobody listens
+        with started(away) as other:
+            eventually(lambda: "ReelgateDown" not in firing())
+            # RunComfy is away: the job that was queued is polled in vain.
+            eventually(lambda: "ReelgateUpstreamDown" in firing())
+            other.send(signal.SIGTERM)
+            assert other.wait() == 0
+        # A credential that RunComfy refuses.
+        wrong = place.but(UPSTREAM_TOKEN="revoked-at-runcomfy")
+        with started(wrong) as other:
+            eventually(lambda: "ReelgateUpstreamDown" not in firing())
+            submit(wrong, key, live, "canned")
+            eventually(lambda: "ReelgateCredentialRefused" in firing())
+            other.send(signal.SIGTERM)
+            assert other.wait() == 0
+        with started(place):
+            eventually(lambda: firing() <= {"ReelgateCredentialPaused"})
+            eventually(lambda: firing() == set())
+            reelgate.run(place, "ledger", "verify")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few megabytes, where this machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder],  # noqa: S607 - of the system
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"NO SMALL DISK can be mounted here, so none is filled: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=False)  # noqa: S607 - of the system
+
+
+def test_a_full_disk_is_told_before_and_after_and_is_over_when_there_is_room(
+    small_disk: Path, sqlite_template: Path, tmp_path: Path, sandbox: Running, reelgate: Commands
+) -> None:
+    (small_disk / "reelgate.db").write_bytes(sqlite_template.read_bytes())
+    url = f"sqlite:///{small_disk}/reelgate.db"
+    place = place_for(tmp_path, url, sandbox.options.public_url, METRICS_TOKEN=METRICS_TOKEN)
+    place.settings["DATA_DIR"] = str(small_disk)
+    reelgate.run(place, "tenants", "create", "acme")
+    key = reelgate.run(place, "keys", "create", "--test", "--tenant", "acme", "--json").json["key"]
+    with started(place), prometheus(tmp_path, [place.url.removeprefix("http://")]) as firing:
+        assert submit(place, key, sandbox, "canned").status_code == 200
+        ballast = small_disk / "ballast"
+        with suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+
+        def is_refused() -> bool:
+            return submit(place, key, sandbox, "canned").status_code == 503
+
+        eventually(is_refused)
+        eventually(lambda: {"ReelgateDiskFilling", "ReelgateDiskFull"} <= firing())
+        ballast.unlink()
+        eventually(lambda: submit(place, key, sandbox, "canned").status_code == 200)
+        eventually(lambda: not {"ReelgateDiskFilling", "ReelgateDiskFull"} & firing())
+        reelgate.run(place, "ledger", "verify")
