@@ -123,9 +123,9 @@ def test_alerts_fire_at_real_faults_and_end_with_them(
         # A credential that RunComfy refuses.
         wrong = place.but(UPSTREAM_TOKEN="revoked-at-runcomfy")
         with started(wrong) as other:
-            eventually(lambda: "ReelgateUpstreamDown" not in firing())
             submit(wrong, key, live, "canned")
             eventually(lambda: "ReelgateCredentialRefused" in firing())
+            eventually(lambda: "ReelgateUpstreamDown" not in firing())
             other.send(signal.SIGTERM)
             assert other.wait() == 0
         with started(place):

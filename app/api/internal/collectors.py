@@ -31,6 +31,7 @@ from app.upstream.breaker import Condition
 
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _BOUNDS: Final = (*(f"{one:g}" for one in SECONDS), "+Inf")
+_REFUSALS: Final = frozenset({"http_400", "http_401", "http_402", "http_403"})
 _VERSION: Final = version("reelgate")
 
 
@@ -104,6 +105,7 @@ class OfProcess:
 
     def _of_credentials(self) -> Iterator[Metric]:
         condition, failures = families.CONDITION.new(), families.FAILURES.new()
+        refused = families.REFUSED.new()
         capacity, skew = families.CAPACITY.new(), families.CLOCK_SKEW.new()
         statuses: Tally = Tally()
         times: dict[Labels, Times] = {}
@@ -112,6 +114,8 @@ class OfProcess:
                 is_it = credential.health.condition(self._now_ms) is one
                 condition.add_metric([name, one], float(is_it))
             failures.add_metric([name], credential.health.failures)
+            is_refused = not credential.health.may_submit and credential.health.reason in _REFUSALS
+            refused.add_metric([name], float(is_refused))
             if (room := credential.room(self._now_ms)) is not None:
                 capacity.add_metric([name], room)
             upstream = credential.upstream
@@ -119,7 +123,7 @@ class OfProcess:
                 skew.add_metric([name], upstream.skew_s)
             statuses.update({(name, *labels): count for labels, count in upstream.statuses.items()})
             times |= {(name, *labels): one for labels, one in upstream.times.all.items()}
-        yield from (condition, failures, capacity, skew)
+        yield from (condition, refused, failures, capacity, skew)
         yield _counted(families.UPSTREAM_CALLS, statuses.items())
         yield _timed(families.UPSTREAM_TIMES, times)
 

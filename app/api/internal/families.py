@@ -173,6 +173,12 @@ CONDITION: Final = Family(
     "1 for the present condition: closed (in use), open (not used) or half_open (being tried).",
     ("credential", "condition"),
 )
+REFUSED: Final = Family(
+    "reelgate_credential_refused",
+    "gauge",
+    "1 while a credential is paused because RunComfy refuses it: its token, its rights or its balance.",
+    ("credential",),
+)
 FAILURES: Final = Family(
     "reelgate_credential_failures", "gauge", "Consecutive calls without an answer.", ("credential",)
 )
