@@ -87,7 +87,9 @@ def test_promtool_accepts_the_rules_and_their_tests_hold() -> None:
 def test_an_alert_that_does_not_fire_is_noticed(tmp_path: Path) -> None:
     promtool = tool("promtool")
     (tmp_path / "rules.yml").write_text(RULES.read_text("utf-8").replace('"live"}) > 0', '"live"}) > 99'))
-    (tmp_path / "rules_test.yml").write_text(RULES.with_name("rules_test.yml").read_text("utf-8"))
+    tests = yaml.safe_load(RULES.with_name("rules_test.yml").read_text("utf-8"))
+    tests["tests"] = [one for one in tests["tests"] if one["name"] == "ReelgateUnknownRequests"]
+    (tmp_path / "rules_test.yml").write_text(json.dumps(tests))
     with pytest.raises(AssertionError, match="ReelgateUnknownRequests"):
         said(promtool, "test", "rules", "rules_test.yml", cwd=tmp_path)
 
