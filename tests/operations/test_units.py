@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.config import PREFIX, Settings
-from tests.operations.tools import DEPLOY, said, tool
+from tests.operations.tools import DEPLOY, ROOT, said, tool
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 MAX_EXPOSURE = 2.0  # of 10; above 2 something was loosened
@@ -51,3 +51,21 @@ def test_the_example_of_the_environment_has_settings_that_exist() -> None:
     text = (DEPLOY / "systemd" / "reelgate.env.example").read_text("utf-8")
     names = re.findall(rf"^(?:# )?{PREFIX}(\w+)=", text, re.MULTILINE)
     assert {name.lower() for name in names} <= Settings.model_fields.keys()
+
+
+def test_every_file_of_deploy_that_a_page_names_is_there() -> None:
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    named = {
+        path for page in pages for path in re.findall(r"\bdeploy/([\w./@*-]*[\w@*])", page.read_text("utf-8"))
+    }
+    assert len(named) > 8
+    assert [path for path in sorted(named) if not list(DEPLOY.glob(path))] == []
+
+
+def test_what_the_steps_of_debian_copy_is_what_we_ship() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+    for pattern in re.findall(r"/opt/reelgate/(deploy/\S+)", page):
+        assert list(ROOT.glob(pattern)), pattern
+    units = re.findall(r"systemctl (?:start|enable --now) (.+)", page)
+    for name in {one.split("@")[0] for line in units for one in line.split()}:
+        assert list((DEPLOY / "systemd").glob(f"{name.removesuffix('.timer')}*")), name
