@@ -10,9 +10,9 @@ from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
 from app.egress.tls import system_trust
-from app.kit.secrets import same
 from app.kit.log import Aside, trace_id_var
 from app.kit.meters import Meter, Tally
+from app.kit.secrets import same
 from app.upstream.answer import Answer
 from app.upstream.connection import ConnectError, Connection, Route
 from app.upstream.outcomes import Exchange, Sent
