@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js lint format types imports install install-dev lock openapi docs sbom bench release clean
+.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js vendor lint format types imports install install-dev lock openapi docs sbom bench release clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -108,6 +108,9 @@ examples/%/node_modules/.installed: examples/%/package-lock.json $(wildcard $(TS
 	@cd $(TS) && rm -rf dist && node_modules/.bin/tsc
 	@npm ci --prefix examples/$* --silent
 	@touch $@
+
+vendor:          ## The one bundle of others' scripts that the console and the portal use; needs Node.js
+	@npm ci --prefix tools/pages --silent && node tools/pages/build.mjs
 
 install: $(VENV)/.installed      ## The environment in .venv, with the reelgate command
 install-dev: $(VENV)/.installed-dev

@@ -133,6 +133,26 @@ class Settings(BaseSettings):
         description="A port of its own for the admin API, which PORT does not serve then. Unset, PORT serves"
         " it too.",
     )
+    console: bool = Field(
+        default=False,
+        description="Whether the admin API's port also serves the operators' console, /console. See"
+        " [the console](console.md).",
+    )
+    portal: bool = Field(
+        default=False,
+        description="Whether PORT also serves the portal for people of tenants, /portal. See"
+        " [the console](console.md#the-portal).",
+    )
+    session_idle_s: Seconds = Field(
+        default=1800,
+        ge=60,
+        description="How many seconds after the last call a session of the console or the portal ends.",
+    )
+    session_s: Seconds = Field(
+        default=43_200,
+        ge=60,
+        description="How many seconds after the sign-in a session of the console or the portal ends.",
+    )
     public_url: str | None = Field(
         default=None,
         description="The address at which callers reach the gateway: the base of every URL in its answers."
@@ -787,6 +807,8 @@ class Settings(BaseSettings):
             raise ValueError("admin_port must not be port; leave it unset to serve the admin API there")
         if (self.operator_webhook_url is None) != (self.operator_webhook_secret is None):
             raise ValueError("set both operator_webhook_url and operator_webhook_secret, or neither")
+        if self.console and not self.admin_api:
+            raise ValueError("console needs admin_api: its pages stand over the admin API")
         if self.poll_max_s < self.poll_min_s:
             raise ValueError("poll_max_s must not be less than poll_min_s")
         return self

@@ -573,7 +573,8 @@ API_KEY_NOT_FOUND = Fault(
     404,
     "There is no such API key.",
     retryable=False,
-    remedy="Check the kid, which is the key's public identifier: `reelgate keys list` shows all keys.",
+    remedy="Check the kid, which is the key's public identifier: `reelgate keys list` shows"
+    " all keys, GET /v1/keys those of one tenant.",
 )
 API_KEY_NOT_ACTIVE = Fault(
     "api_key_not_active",
@@ -581,6 +582,13 @@ API_KEY_NOT_ACTIVE = Fault(
     "This API key is no longer active.",
     retryable=False,
     remedy="Create a new key: a key that was revoked or rotated, or that has expired, cannot be rotated.",
+)
+INVALID_ACCOUNT_CHANGE = Fault(
+    "invalid_account_change",
+    422,
+    "The account cannot be changed like this.",
+    retryable=False,
+    remedy="Correct everything that `errors` lists; nothing was changed.",
 )
 INVALID_API_KEY_TERMS = Fault(
     "invalid_api_key_terms",
@@ -692,6 +700,35 @@ MISSING_ADMIN_KEY = Fault(
     retryable=False,
     remedy="Send `Authorization: Bearer rg_admin_…`. The first admin key is made on the server, by `reelgate"
     " admin-keys create`.",
+)
+SESSION_ENDED = Fault(
+    "session_ended",
+    401,
+    "The session has ended.",
+    retryable=False,
+    remedy="Sign in again: the console takes an admin key, the portal a link or an API key.",
+)
+INVALID_PORTAL_LINK = Fault(
+    "invalid_portal_link",
+    401,
+    "The link to the portal is not valid.",
+    retryable=False,
+    remedy="Ask for another one: a link works once, within a minute. Or sign in with an API key.",
+)
+PORTAL_DISABLED = Fault(
+    "portal_disabled",
+    409,
+    "This gateway serves no portal.",
+    retryable=False,
+    remedy="Whoever operates the gateway turns it on with `REELGATE_PORTAL=true`.",
+)
+FOREIGN_PAGE = Fault(
+    "foreign_page",
+    403,
+    "A session is only for the gateway's own pages.",
+    retryable=False,
+    remedy="Programs send a key in the `Authorization` header. A page's own calls need the headers that"
+    " browsers send by themselves, and changes also `Reelgate-Page: 1`.",
 )
 INVALID_ADMIN_KEY = Fault(
     "invalid_admin_key",

@@ -20,6 +20,7 @@ from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
 from app.auth.refusals import Refusals
+from app.auth.sessions import Sessions
 from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
@@ -83,11 +84,13 @@ class Access:
 
     `callers` tells from where a call came, and `refusals` counts the calls that were refused.
 
+    `sessions` are those of the console and the portal.
     `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
 
     authenticator: Authenticator
     admin: AdminAuthenticator
+    sessions: Sessions
     permits: Permits
     origins: Origins
     reads: CallLimiter
@@ -202,6 +205,8 @@ async def open_gateway(
         spool = Spool(settings.data_dir / "spool.jsonl")
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
+        peppers = {pepper_id(one): one for one in (pepper, *settings.older_peppers())}
+        sessions = Sessions(db, clock, tasks, peppers, idle_ms=int(settings.session_idle_s * 1000))
         policy = policy_of(settings)
         positions = Positions(db, clock, Durations(), policy)
         tracker = Tracker(
@@ -260,10 +265,9 @@ async def open_gateway(
             policy=policy,
             access=Access(
                 authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
-                admin=AdminAuthenticator(
-                    db, clock, tasks, {pepper_id(one): one for one in (pepper, *settings.older_peppers())}
-                ),
-                permits=Permits(db, clock, tasks),
+                admin=AdminAuthenticator(db, clock, tasks, peppers),
+                sessions=sessions,
+                permits=Permits(db, clock, tasks, sessions),
                 origins=Origins(db, clock),
                 reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
                 calls=CallLimiter(clock, Metric.CALLS_MINUTE, settings.token_calls_per_minute),

@@ -19,6 +19,7 @@ from app.api.admin.routes import add_admin_routes
 from app.api.bodies import json_response
 from app.api.internal.metrics import get_metrics
 from app.api.internal.playground import create_playground_token, list_playground_samples
+from app.api.internal.sign_ins import add_console_session, add_portal_session
 from app.api.problems import (
     answer_exception,
     answer_http_exception,
@@ -30,6 +31,7 @@ from app.api.routes import PROBES, add_routes
 from app.catalog.catalog import Catalog
 from app.config import Settings
 from app.console.pages import add_pages
+from app.console.sites import add_console, add_portal
 from app.db.processes import Role
 from app.errors import Problem
 from app.gateway import open_gateway
@@ -67,6 +69,12 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
     add_routes(app)
     if settings.admin_api and settings.admin_port is None:
         add_admin_routes(app)
+        if settings.console:
+            add_console_session(app)
+            add_console(app, settings)
+    if settings.portal:
+        add_portal_session(app)
+        add_portal(app, settings)
     app.router.routes.append(Route("/openapi.json", strict(_answer_openapi), methods=["GET"]))
     if settings.playground_kid is not None:
         app.add_api_route(
@@ -96,11 +104,14 @@ def _bare_app(**more: Any) -> FastAPI:
     return app
 
 
-def create_admin_app(app: FastAPI) -> Edge:
+def create_admin_app(app: FastAPI, settings: Settings) -> Edge:
     """Returns the admin API for a port of its own, beside an application whose gateway it shares."""
     beside = _bare_app()
     beside.state = app.state
     add_admin_routes(beside)
+    if settings.console:
+        add_console_session(beside)
+        add_console(beside, settings, is_home=True)
     add_routes(beside, PROBES)
     return Edge(beside, app.state.base_url)
 

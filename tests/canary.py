@@ -30,8 +30,8 @@ from app.kit import log
 _KEY = re.compile(r"rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")
 _MINTS = ("/v1/client-tokens", "/playground/token")
 _MINTED = re.compile(r'^\{"token":"rg_client_[0-9A-Za-z_]+"')
-# The admin API shows a key that it has made, once.
-_MAKES_KEYS = re.compile(r"/admin/v1/(admin-)?keys(/[0-9A-Za-z]{12}/rotate)?")
+# Whoever makes a key is shown it, once.
+_MAKES_KEYS = re.compile(r"(/admin)?/v1/(admin-)?keys(/[0-9A-Za-z]{12}/rotate)?")
 _MADE = re.compile(r'"key":"rg_(live|test|admin)_[0-9A-Za-z_]+"')
 _MIN = 8
 _AROUND = 100  # characters that a finding shows to either side

@@ -13,11 +13,11 @@ class Actor:
     """Who makes a change.
 
     The kind `command` is a user who runs `reelgate`, by the name of their account, `admin_key` a caller of
-    the admin API, by the kid of their key, and `gateway` what the gateway does by itself, by the name of the
-    work.
+    the admin API, by the kid of their key, `api_key` somebody of a tenant, by the kid of theirs, and
+    `gateway` what the gateway does by itself, by the name of the work.
     """
 
-    kind: Literal["command", "admin_key", "gateway"]
+    kind: Literal["command", "admin_key", "api_key", "gateway"]
     name: str
 
 

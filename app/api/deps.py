@@ -6,9 +6,11 @@ from fastapi import Depends, Request
 
 from app.api.cors import admit
 from app.api.headers.rate_limit import rate_headers_of
-from app.api.problems import KNOWN_KEY, PRESENTED_KID
+from app.api.pages import refuse_foreign_page, session_text
+from app.api.problems import KNOWN_KEY, PRESENTED_KID, SESSION
 from app.auth.keys import (
     SCOPE_CREATE_TOKENS,
+    SCOPE_MANAGE,
     SCOPE_READ_USAGE,
     SCOPE_READ_WEBHOOKS,
     SCOPE_WRITE_WEBHOOKS,
@@ -33,9 +35,11 @@ async def gateway_of(request: Request) -> Gateway:
 
 async def _principal(request: Request) -> Principal:
     key = bearer_of(request.headers.get("authorization", ""))
-    if not key:
-        raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     gateway = await gateway_of(request)
+    if not key:
+        if (text := session_text(request, gateway.settings, "portal")) is not None:
+            return await _in_portal(request, gateway, text)
+        raise Problem(MISSING_API_KEY, "There is no `Authorization: Bearer …` header.")
     state = request.scope.setdefault("state", {})
     try:
         principal = await gateway.access.authenticator.authenticate(key)
@@ -48,6 +52,15 @@ async def _principal(request: Request) -> Principal:
     if (origin := state.get("origin")) is not None:
         admit(request.scope, origin, principal, gateway.base_url)
     state["principal"] = principal  # who may be told what by the headers of the answer, and by a problem
+    return principal
+
+
+async def _in_portal(request: Request, gateway: Gateway, text: str) -> Principal:
+    """Returns the principal of a session of the portal: whoever sends a key is judged by that alone."""
+    refuse_foreign_page(request, gateway.base_url)
+    _, principal = await gateway.access.sessions.of_portal(text)
+    state = request.scope.setdefault("state", {})
+    state["principal"], state[SESSION] = principal, principal.session_id
     return principal
 
 
@@ -111,6 +124,10 @@ async def _can_write_webhooks(request: Request) -> Principal:
     return await _counted(request, _with_scope(_with_key(await _principal(request)), SCOPE_WRITE_WEBHOOKS))
 
 
+async def _can_manage(request: Request) -> Principal:
+    return await _counted(request, _with_key(_with_scope(await _principal(request), SCOPE_MANAGE)))
+
+
 async def _can_read_all(request: Request) -> Principal:
     return _with_key(await _can_read(request))
 
@@ -147,5 +164,7 @@ CanReadWebhooks = Annotated[Principal, Depends(_can_read_webhooks)]
 """A caller with an API key and the scope `webhooks:read`, who may read its tenant's webhooks of its mode."""
 CanWriteWebhooks = Annotated[Principal, Depends(_can_write_webhooks)]
 """A caller with an API key and the scope `webhooks:write`, who may change its tenant's webhooks."""
+CanManage = Annotated[Principal, Depends(_can_manage)]
+"""A caller with an API key and the scope `account:manage`: for its tenant's keys, origins and links."""
 Open = Annotated[Gateway, Depends(gateway_of)]
 """The gateway."""

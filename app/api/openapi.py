@@ -123,6 +123,10 @@ _TAGS = (
         "name": "client tokens",
         "description": "Short-lived tokens that web pages hold in place of an API key.",
     },
+    {
+        "name": "account",
+        "description": "What a tenant's own people manage: keys, origins, links to the portal.",
+    },
     {"name": "requests", "description": "What became of the requests that were submitted."},
     {"name": "service", "description": "Health and the catalogue of errors; no key is needed."},
 )

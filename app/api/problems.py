@@ -28,6 +28,7 @@ from app.errors import (
     INVALID_CLIENT_TOKEN,
     METHOD_NOT_ALLOWED,
     ROUTE_NOT_FOUND,
+    SESSION_ENDED,
     Fault,
     FieldError,
     Problem,
@@ -45,6 +46,8 @@ PRESENTED_KID: Final = "presented_kid"
 """The same, of the kid of a key or token that was refused: whoever presented it need not have it."""
 ADMIN_KID: Final = "admin_kid"
 """The same, of the kid of the admin key that called."""
+SESSION: Final = "session"
+"""The same, of the id of the session that called, of the console or the portal."""
 KNOWN_KEY: Final = "known_key"
 """The same, of a key that has ended, where its secret was right."""
 _MAX_DETAIL: Final = 500
@@ -52,7 +55,13 @@ _MAX_CALL: Final = 300
 _MAX_NAMED: Final = 5  # violations of an input that a recorded refusal names
 _MAX_S: Final = 0.5
 # RFC 6750's word for them
-_BAD_TOKENS: Final = (INVALID_API_KEY, INVALID_CLIENT_TOKEN, EXPIRED_CLIENT_TOKEN, INVALID_ADMIN_KEY)
+_BAD_TOKENS: Final = (
+    INVALID_API_KEY,
+    INVALID_CLIENT_TOKEN,
+    EXPIRED_CLIENT_TOKEN,
+    INVALID_ADMIN_KEY,
+    SESSION_ENDED,
+)
 
 
 def response(

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from app.api.internal import health, llms
 from app.api.query import strict
 from app.api.v1 import (
+    account,
     client_tokens,
     events,
     ledger,
@@ -25,6 +26,8 @@ from app.api.v1 import (
     webhooks,
 )
 from app.errors import (
+    API_KEY_NOT_ACTIVE,
+    API_KEY_NOT_FOUND,
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
     DATABASE_UNAVAILABLE,
@@ -35,6 +38,7 @@ from app.errors import (
     IDEMPOTENCY_MISMATCH,
     INSUFFICIENT_SCOPE,
     INTERNAL_ERROR,
+    INVALID_ACCOUNT_CHANGE,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
     INVALID_IDEMPOTENCY_KEY,
@@ -53,6 +57,7 @@ from app.errors import (
     ORIGIN_NOT_ALLOWED,
     OUT_OF_BOUNDS,
     OUTCOME_UNKNOWN,
+    PORTAL_DISABLED,
     PRECONDITION_FAILED,
     PRECONDITION_REQUIRED,
     QUEUE_FULL,
@@ -98,6 +103,7 @@ _KEY = (
     INTERNAL_ERROR,
 )
 _JSON = (INVALID_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+_ACCOUNT = (INVALID_JSON, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_ACCOUNT_CHANGE)
 _BODY = (INVALID_JSON, MODEL_NOT_ALLOWED, MODEL_NOT_FOUND, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
 
 
@@ -478,6 +484,87 @@ ROUTES = (
         "WebhookReplay",
         (*_KEY, WEBHOOK_REPLAY_NOT_FOUND),
         text="Repeating it is harmless. It needs the scope `webhooks:write`.",
+    ),
+    Route(
+        "GET",
+        "/v1/keys",
+        account.list_keys,
+        "account",
+        "APIKeyPage",
+        _KEY,
+        text="Needs the scope `account:manage`. Those that have ended are listed too.",
+    ),
+    Route(
+        "POST",
+        "/v1/keys",
+        account.create_key,
+        "account",
+        "CreatedAPIKey",
+        (*_KEY, *_ACCOUNT),
+        status=201,
+        body="NewAPIKey",
+        text="The answer has the key itself, which is stored nowhere: if it was lost, revoke the key and"
+        " create another. The new key has no scope and no model that this one lacks.",
+    ),
+    Route(
+        "POST",
+        "/v1/keys/{kid}/narrow",
+        account.narrow_key,
+        "account",
+        "APIKey",
+        (*_KEY, *_ACCOUNT, API_KEY_NOT_FOUND),
+        body="NarrowedAPIKey",
+        text="Scopes and models can only be taken away, and the key can only expire earlier.",
+    ),
+    Route(
+        "POST",
+        "/v1/keys/{kid}/rotate",
+        account.rotate_key,
+        "account",
+        "RotatedAPIKey",
+        (*_KEY, *_ACCOUNT, API_KEY_NOT_FOUND, API_KEY_NOT_ACTIVE),
+        status=201,
+        body="RotationOfKey",
+        text="The new key shares the limits of the old one. Only a key that can do no more than this one.",
+    ),
+    Route(
+        "POST",
+        "/v1/keys/{kid}/revoke",
+        account.revoke_key,
+        "account",
+        "APIKey",
+        (*_KEY, API_KEY_NOT_FOUND),
+        text="Its client tokens and its sessions of the portal end with it; requests that it made go on.",
+    ),
+    Route(
+        "GET",
+        "/v1/origins",
+        account.get_origins,
+        "account",
+        "WebOrigins",
+        _KEY,
+        text="They are the tenant's, for both modes.",
+    ),
+    Route(
+        "POST",
+        "/v1/origins",
+        account.set_origins,
+        "account",
+        "WebOrigins",
+        (*_KEY, *_ACCOUNT),
+        body="WebOrigins",
+        text="An empty list removes all.",
+    ),
+    Route(
+        "POST",
+        "/v1/portal-links",
+        account.create_portal_link,
+        "account",
+        "PortalLink",
+        (*_KEY, *_ACCOUNT, PORTAL_DISABLED),
+        status=201,
+        body="PortalLinkTerms",
+        text="For a backend that sends people of the tenant on to the portal: redirect to `url` at once.",
     ),
     Route(
         "GET",

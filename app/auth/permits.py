@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from app.auth import client_tokens, keys
+from app.auth import client_tokens, keys, sessions
 from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal, check_key, check_token
+from app.auth.sessions import Sessions
 from app.db.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
 from app.kit.clock import Clock
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Permit:
-    """The right of one key or client token to be answered; once it has ended, `problem` says why."""
+    """The right of one key, client token or session to be answered; `problem` says why it has ended."""
 
     principal: Principal
     began_ms: int
@@ -46,8 +47,9 @@ class Permit:
 class Permits:
     """The permits of all streams and held answers of this process."""
 
-    def __init__(self, db: Database, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, db: Database, clock: Clock, tasks: Tasks, open_sessions: Sessions) -> None:
         self._db = db
+        self._sessions = open_sessions
         self._clock = clock
         self._tasks = tasks
         self._held: dict[tuple[str, str], Permit] = {}
@@ -61,7 +63,7 @@ class Permits:
     @contextmanager
     def held(self, principal: Principal, bell: asyncio.Event) -> Iterator[Permit]:
         """Gives a permit for the block, within which its end rings the bell."""
-        name = (principal.kid, "" if principal.token is None else principal.token.token_id)
+        name = (principal.kid, principal.session_id or (principal.token.token_id if principal.token else ""))
         permit = self._held.get(name)
         if permit is None or permit.problem is not None:
             permit = self._held[name] = Permit(principal, self._clock.now_ms())
@@ -102,23 +104,41 @@ class Permits:
         await asyncio.shield(self._sweep)
 
     async def _read_all(self) -> None:
-        """Ends the permits whose key or token has ended; where the database does not answer, none."""
+        """Ends the permits whose key, token or session has ended; none where the database does not answer."""
         held = list(self._held.values())
-        by_kid = {one.principal.kid: one for one in held if one.principal.token is None}
-        by_token = {one.principal.token.token_id: one for one in held if one.principal.token is not None}
         try:
-            for kids in _parts(by_kid):
-                found = await self._db.read(keys.find_all, kids)
-                for kid in kids:
-                    _judge(by_kid[kid], check_key, found.get(kid), self._clock.now_ms())
-            for token_ids in _parts(by_token):
-                tokens = await self._db.read(client_tokens.find_all, token_ids)
-                for token_id in token_ids:
-                    _judge(by_token[token_id], _check_token, tokens.get(token_id), self._clock.now_ms())
+            await self._judge_keys([one for one in held if one.principal.token is None])
+            await self._judge_tokens([one for one in held if one.principal.token is not None])
+            await self._judge_sessions([one for one in held if one.principal.session_id is not None])
         except Problem:
             _log.warning("The keys of open streams could not be read; trying again.")
         except Exception:  # noqa: BLE001 - no fault of one sweep may end the streams, or all later sweeps
             _log.exception("The keys of open streams could not be read; trying again.")
+
+    async def _judge_keys(self, held: Iterable[Permit]) -> None:
+        """Judges by their keys; several permits may be of one: a session of the portal acts as its key."""
+        by_kid: dict[str, list[Permit]] = {}
+        for one in held:
+            by_kid.setdefault(one.principal.kid, []).append(one)
+        for kids in _parts(by_kid):
+            found = await self._db.read(keys.find_all, kids)
+            for kid in kids:
+                for one in by_kid[kid]:
+                    _judge(one, check_key, found.get(kid), self._clock.now_ms())
+
+    async def _judge_tokens(self, held: Iterable[Permit]) -> None:
+        by_id = {one.principal.token.token_id: one for one in held if one.principal.token is not None}
+        for token_ids in _parts(by_id):
+            found = await self._db.read(client_tokens.find_all, token_ids)
+            for token_id in token_ids:
+                _judge(by_id[token_id], _check_token, found.get(token_id), self._clock.now_ms())
+
+    async def _judge_sessions(self, held: Iterable[Permit]) -> None:
+        by_id = {one.principal.session_id: one for one in held if one.principal.session_id is not None}
+        for session_ids in _parts(by_id):
+            found = await self._db.read(sessions.find_all, session_ids)
+            for session_id in session_ids:
+                _judge(by_id[session_id], self._sessions.check, found.get(session_id), self._clock.now_ms())
 
 
 def _judge(permit: Permit, check: Callable[[T, int], object], row: T, now_ms: int) -> None:

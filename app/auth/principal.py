@@ -41,6 +41,7 @@ class Principal:
     are checked, None leaves it to the settings; `origins` are the web origins whose pages may call with the
     key; `queueing` says whether its requests may be queued, None leaves it to the settings. For a client
     token, `token` is its record, and all other fields are its key's, narrowed by the token's terms.
+    `session_id` is of somebody in the portal, who acts as the key (`auth.sessions`).
     """
 
     tenant_id: str
@@ -54,6 +55,7 @@ class Principal:
     origins: frozenset[str]
     queueing: bool | None = None
     token: ClientToken | None = None
+    session_id: str | None = None
 
     @property
     def known(self) -> KnownKey:
@@ -163,7 +165,7 @@ class Authenticator:
         key = await self._db.read(keys.find, presented.kid)
         key = check_key(key if self._is_right(presented, key) else None, now_ms)
         self._record_use(keys.mark_used, key.kid, key.last_used_at_ms, _USED_EVERY_MS, now_ms)
-        return _principal_of(key)
+        return principal_of(key)
 
     async def _of_token(self, presented: PresentedKey, now_ms: int) -> Principal:
         found = await self._db.read(client_tokens.find, presented.kid)
@@ -178,7 +180,7 @@ class Authenticator:
         self._record_use(
             client_tokens.mark_used, token.token_id, token.last_used_at_ms, _TOKEN_USED_EVERY_MS, now_ms
         )
-        return _narrowed(_principal_of(parent), token)
+        return _narrowed(principal_of(parent), token)
 
     def _is_right(self, presented: PresentedKey, row: APIKey | ClientToken | None) -> bool:
         """Returns whether the secret is the row's; for an unknown kid it takes as long as for a known one."""
@@ -254,7 +256,8 @@ def _known(key: APIKey) -> KnownKey:
     return KnownKey(key.tenant_id, key.tenant_name, key.kid, key.mode)
 
 
-def _principal_of(key: APIKey) -> Principal:
+def principal_of(key: APIKey) -> Principal:
+    """Returns the principal of a key that is valid."""
     return Principal(
         tenant_id=key.tenant_id,
         tenant_name=key.tenant_name,

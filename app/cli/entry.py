@@ -20,7 +20,7 @@ GROUPS: Final[Mapping[str, str]] = {
     for name in (
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
         *("credentials", "models", "usage", "statements", "thresholds"),
-        *("webhooks", "admin-keys", "audit", "refusals", "processes", "config"),
+        *("webhooks", "admin-keys", "audit", "refusals", "processes", "config", "portal-links", "overview"),
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""

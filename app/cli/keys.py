@@ -34,8 +34,8 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="submit, read, tokens:create, usage:read, webhooks:read or webhooks:write; may be repeated."
-            " Default: the first two."
+            help="submit, read, tokens:create, usage:read, webhooks:read, webhooks:write or account:manage;"
+            " may be repeated. Default: the first two."
         ),
     ] = None,
     model: Annotated[

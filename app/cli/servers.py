@@ -71,7 +71,7 @@ def _serve(settings: Settings, port: int, *, on_start: Callable[[], None], probe
     sockets = None
     if settings.has_admin_port and not probes_only:
         admin_port = settings.admin_port or 0
-        served = Ports(edge, create_admin_app(app), admin_port)
+        served = Ports(edge, create_admin_app(app, settings), admin_port)
         sockets = [bound(settings.host, port), bound(settings.admin_address, admin_port)]
     if is_on():
         served = Traced(served)

@@ -41,6 +41,7 @@ SHOWN: Final = {
         "logs",
         "traces",
         "capacity",
+        "console",
         "audit",
         "settings",
         "queueing",

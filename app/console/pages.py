@@ -52,13 +52,14 @@ def _vendor_folder() -> Path:
     return Path(spec.origin).parent / "static"
 
 
-def _headers(policy: str) -> dict[str, str]:
+def headers_of(policy: str) -> dict[str, str]:
+    """Returns the headers of a page under a policy."""
     return {**_PAGE_HEADERS, "Content-Security-Policy": policy}
 
 
 def _page(name: str, policy: str) -> Route:
     async def answer(_request: Request) -> Response:
-        return FileResponse(_STATIC / f"{name}.html", headers=_headers(policy))
+        return FileResponse(_STATIC / f"{name}.html", headers=headers_of(policy))
 
     return Route(f"/{name}", answer, methods=["GET"])
 
@@ -70,7 +71,8 @@ def _home(guides: Guides, *, has_playground: bool) -> Route:
         if "text/html" not in request.headers.get("accept", ""):
             raise HTTPException(404)
         return HTMLResponse(
-            home(guides, has_playground=has_playground), headers={**_headers(_GUIDE_POLICY), "Vary": "Accept"}
+            home(guides, has_playground=has_playground),
+            headers={**headers_of(_GUIDE_POLICY), "Vary": "Accept"},
         )
 
     return Route("/", answer, methods=["GET"])
@@ -85,7 +87,7 @@ def _guides(guides: Guides) -> Route:
             raise HTTPException(404)
         if name not in pages:
             pages[name] = guides.html(name)
-        return HTMLResponse(pages[name], headers=_headers(_GUIDE_POLICY))
+        return HTMLResponse(pages[name], headers=headers_of(_GUIDE_POLICY))
 
     return Route("/guides/{name:path}", answer, methods=["GET"])
 

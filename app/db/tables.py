@@ -830,6 +830,36 @@ admin_keys = Table(
     Column("last_used_at_ms", BigInteger),
 )
 
+# People who signed in to the console or the portal. Each acts as a key: an admin key, or a tenant's API key.
+# A row is removed when its session ends. `scopes`: those that it was narrowed to, as JSON.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String(12), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("pepper_id", String(8), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("kid", String(16), nullable=False),
+    Column("scopes", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('console', 'portal')", name="kind"),
+    Index("ix_sessions_expires_at_ms", "expires_at_ms"),
+)
+
+# Links that open the portal, once, as a tenant's API key. A row is removed when its link is used.
+portal_links = Table(
+    "portal_links",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("kid", String(16), ForeignKey("api_keys.kid"), nullable=False),
+    Column("scopes", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Index("ix_portal_links_expires_at_ms", "expires_at_ms"),
+)
+
 # The changes that were made through the admin API, by the Idempotency-Keys of their calls. A row is written
 # in the transaction of its change; its answer holds no secret.
 admin_calls = Table(

@@ -2,6 +2,13 @@
 
 from typing import Annotated, Any, Final
 
+from app.documents.account import (
+    NarrowedAPIKey,
+    NewAPIKey,
+    RotationOfKey,
+    WebOrigins,
+)
+from app.documents.admin.keys import APIKey, APIKeyPage, CreatedAPIKey, RotatedAPIKey
 from app.documents.client_tokens import (
     Bound,
     ClientToken,
@@ -24,6 +31,7 @@ from app.documents.models import (
     ModelPage,
     ModelWarning,
 )
+from app.documents.portal import PortalLink, PortalLinkTerms
 from app.documents.problems import Problem, ProblemKind, ProblemKinds, UpstreamWords
 from app.documents.quota import PeriodUsage, Queue, Quota, Quote, QuoteRefusal
 from app.documents.refusals import RefusalCounts, RefusedCalls
@@ -156,6 +164,16 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     EndpointMessage,
     TestData,
     TestMessage,
+    APIKey,
+    APIKeyPage,
+    CreatedAPIKey,
+    RotatedAPIKey,
+    Annotated[NewAPIKey, CLOSED],
+    Annotated[NarrowedAPIKey, CLOSED],
+    Annotated[RotationOfKey, CLOSED],
+    WebOrigins,
+    Annotated[PortalLinkTerms, CLOSED],
+    PortalLink,
     Event,
     Threshold,
     StoppedEndpoint,

@@ -152,6 +152,11 @@ def _row(question: Question, row: Row, names: Sequence[str], tenants: Mapping[st
     return told | _sums(row.counts, names)
 
 
+def operator_sums(counts: Mapping[str, int]) -> OperatorUsageSums:
+    """Returns sums with RunComfy's cost and the margin."""
+    return cast("OperatorUsageSums", _sums(counts, COUNTS))
+
+
 def _sums(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
     told = {name: counts[name] for name in names}
     if "cost_microusd" in told:

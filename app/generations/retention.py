@@ -8,7 +8,7 @@ periods of their own, and so has usage by the hour. The days of all tenants toge
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.auth import client_tokens, refusals
+from app.auth import client_tokens, refusals, sessions
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
@@ -44,13 +44,21 @@ class Retention:
     async def run_once(self) -> int:
         """Erases the outputs and callers that are due.
 
-        Removes the tokens, the counts of refusals, and the hours of usage that are due, and sums days of
-        usage. Returns the number of what is gone.
+        Removes the tokens, the counts of refusals, the hours of usage and the sessions that are due, and sums
+        days of usage. Returns the number of what is gone.
         """
         gone = await self._outputs() + await self._callers() + await self._tokens()
         gone += await self._refusals()
         await self._sum_days()
-        return gone + await self._hours()
+        return gone + await self._hours() + await self._sessions()
+
+    async def _sessions(self) -> int:
+        """Removes sessions and links of which nobody signed out or made use."""
+        removed, count = 0, _BATCH
+        while count >= _BATCH:
+            count = await self.db.write(sessions.forget, now_ms=self.clock.now_ms(), limit=_BATCH)
+            removed += count
+        return removed
 
     async def _refusals(self) -> int:
         removed, count = 0, 1

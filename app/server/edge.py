@@ -26,7 +26,7 @@ from app.api.cors import (
 )
 from app.api.direct import direct, has_direct
 from app.api.headers.request import UNTIMED
-from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, internal_error, response
+from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, SESSION, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
@@ -56,6 +56,7 @@ HANDLER_HEADERS: Final = frozenset(
         b"reelgate-media-warnings",
         b"reelgate-stale",
         b"retry-after",
+        b"set-cookie",  # of the console and the portal
         b"vary",
         b"www-authenticate",
         b"x-accel-buffering",
@@ -287,7 +288,7 @@ def route_of(scope: Scope) -> str:
 
 def _caller(state: Mapping[str, Any]) -> dict[str, str]:
     """Returns who called, as far as that is known, and the code of the error that was the answer, if any."""
-    named = {name: state[name] for name in (CODE, PRESENTED_KID, ADMIN_KID) if name in state}
+    named = {name: state[name] for name in (CODE, PRESENTED_KID, ADMIN_KID, SESSION) if name in state}
     principal: Principal | None = state.get("principal")
     if principal is not None:
         named |= {"tenant": principal.tenant_id, "kid": principal.kid}

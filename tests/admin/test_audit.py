@@ -25,6 +25,7 @@ from app.admin import (
     limits,
     overrides,
     requests,
+    sign_ins,
     tenants,
     webhook_endpoints,
     webhook_log,
@@ -104,6 +105,11 @@ class Office:
         self.admin_kid = key.split("_")[2]
 
 
+@pytest.fixture
+def world_settings() -> dict[str, Any]:
+    return {"portal": True}
+
+
 # Each use case that writes, in an order in which each finds what it needs.
 WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "tenants.create": lambda at: tenants.create(at.gateway, ACTOR, "Other", reason=REASON),
@@ -141,6 +147,7 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "limits.unset_limits": lambda at: limits.unset_limits(
         at.gateway, ACTOR, at.of, ["in-flight", "credits-day"], reason=REASON
     ),
+    "sign_ins.create_link": lambda at: sign_ins.create_link(at.gateway, ACTOR, at.kid, reason=REASON),
     "overrides.create": lambda at: at.override(),
     "overrides.end": lambda at: overrides.end(at.gateway, ACTOR, at.override_id, reason=REASON),
     "ledger.top_up": lambda at: ledger.top_up(

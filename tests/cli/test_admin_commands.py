@@ -50,7 +50,7 @@ READS = {
         "config check",
     ),
     *("credentials list", "models list"),
-    *("usage", "thresholds list", "statements list", "statements show", "statements verify"),
+    *("usage", "overview", "thresholds list", "statements list", "statements show", "statements verify"),
     *("webhooks list", "webhooks show", "webhooks deliveries", "webhooks delivery", "webhooks replays"),
     *("webhooks show-replay", "webhooks listen"),
 }
@@ -107,7 +107,8 @@ def test_every_command_that_changes_something_takes_a_reason() -> None:
 def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
     tmp_path: Path, sqlite_url: str, sandbox: Running, reelgate: Commands
 ) -> None:
-    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, WEBHOOK_KEY=WEBHOOK_KEY)
+    more = {"WEBHOOK_KEY": WEBHOOK_KEY, "PORTAL": "true"}
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, **more)
     reelgate.run(place, "tenants", "create", "acme", "--reason", REASON)
     owner = reelgate.run(place, "tenants", "list", "--json").json[0]["id"]
     scopes = ("--scope", "submit", "--scope", "read", "--scope", "tokens:create")
@@ -143,6 +144,7 @@ def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
         "keys narrow": (kid, "--name", "web"),
         "keys revoke": (spare,),
         "client-tokens revoke": (token_id,),
+        "portal-links create": (kid,),
         "limits set": ("in-flight=5", *of_acme),
         "limits unset": ("in-flight", *of_acme),
         "limits override": ("in-flight=9", *of_acme, "--hours", "1"),

@@ -95,11 +95,12 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     reader = world.with_key(await world.another_key(scopes=["read"]))
     submitter = world.with_key(await world.another_key(scopes=["submit"]))
     live = world.with_key(await world.another_key(mode="live"))
+    spare = (await world.another_key()).split("_")[2]
     for route in (one for one in ROUTES if one.tag != "webhooks"):
         path = PATHS[route.operation_id]
         own, foreign = (
-            path.replace("{request_id}", one).replace("{token_id}", token_id)
-            for one, token_id in ((request_id, made["token_id"]), (MISSING, "A" * 12))
+            path.replace("{request_id}", one).replace("{token_id}", token_id).replace("{kid}", kid)
+            for one, token_id, kid in ((request_id, made["token_id"], spare), (MISSING, "A" * 12, "A" * 12))
         )
         takes_input = route.method == "POST" and path.endswith(DREAMINA)
         body = {"json": world.body("canned") if takes_input else {}} if route.method == "POST" else {}
@@ -110,11 +111,12 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
             await ask(route.method, own, headers={"Authorization": ""})
             await ask(route.method, own, headers={"Authorization": "Bearer rg_test_x"})
             await ask(route.method, own, headers=submitter if route.method == "GET" else reader, **body)
-        if "_id}" in path:
-            await ask(route.method, foreign)
+        if "_id}" in path or "{kid}" in path:
+            await ask(route.method, foreign, **body)
     await _submits(ask, live)
     await _client_tokens(ask)
     await _webhooks(ask, monkeypatch)
+    await _account(ask)
     for path in (
         "/v1/models?limit=0",
         "/v1/client-tokens?limit=0",
@@ -273,6 +275,27 @@ async def _client_tokens(ask: Watched) -> None:
     await ask("POST", f"/v1/client-tokens/{made['token_id']}/revoke")
 
 
+async def _account(ask: Watched) -> None:
+    """Keys, origins and links: what is refused of them, and what the sweep cannot reach by itself."""
+    world = ask.world
+    kid = (await world.another_key()).split("_")[2]
+    for route in ROUTES:
+        if route.tag != "account" or not route.body:
+            continue
+        path = PATHS[route.operation_id].replace("{kid}", kid)
+        await ask("POST", path, content=b"{")
+        await ask("POST", path, content=b"{" + b" " * 300_000 + b"}")
+        await ask("POST", path, content=b"{}", headers={"Content-Type": "text/plain"})
+        await ask("POST", path, json={"other": 1})
+    await ask("POST", PATHS["set_origins"], json={"origins": []})
+    for name in ("revoke_key", "rotate_key"):
+        await ask("POST", PATHS[name].replace("{kid}", kid), json={})
+    settings = world.gateway.settings
+    object.__setattr__(world.gateway, "settings", settings.model_copy(update={"portal": True}))
+    await ask("POST", PATHS["create_portal_link"], json={})
+    object.__setattr__(world.gateway, "settings", settings)
+
+
 async def _quotas(ask: Watched, request_id: str) -> None:
     """Bodies that a quote refuses, then every refusal by a limit."""
     world = ask.world
@@ -291,7 +314,7 @@ async def _quotas(ask: Watched, request_id: str) -> None:
     for route in ROUTES:
         if route.needs_key:
             path = PATHS[route.operation_id].replace("{request_id}", request_id)
-            await ask(route.method, path.replace("{token_id}", "A" * 12))
+            await ask(route.method, path.replace("{token_id}", "A" * 12).replace("{kid}", "A" * 12))
     world.gateway.access.reads._per_minute = 0
 
 

@@ -36,6 +36,7 @@ WITHOUT_OWNER = {
     "get_statement": "its id is a month: another tenant's are never looked up",
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
+    **dict.fromkeys(("narrow_key", "rotate_key", "revoke_key"), "swept in tests/sessions/test_account.py"),
 } | {one.operation_id: "swept in tests/webhooks/test_whose.py" for one in OF_WEBHOOKS if "{" in one.path}
 """Operations with an id in their path that is nobody's in particular, or no request's."""
 TENANT_WIDE = {
@@ -48,6 +49,7 @@ TENANT_WIDE = {
     "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
+    *("list_keys", "create_key", "get_origins", "set_origins", "create_portal_link"),  # in tests/sessions
     *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
     *(one.operation_id for one in OF_WEBHOOKS if "{" not in one.path),  # in tests/webhooks/test_whose.py
 }

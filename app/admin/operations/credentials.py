@@ -13,10 +13,11 @@ from app.upstream.breaker import Condition
 
 
 def _document(_gateway: AdminGateway, found: Sequence[CredentialStatus]) -> Credentials:
-    return {"credentials": [_credential(one) for one in found]}
+    return {"credentials": [credential_document(one) for one in found]}
 
 
-def _credential(one: CredentialStatus) -> Credential:
+def credential_document(one: CredentialStatus) -> Credential:
+    """Returns the document of a credential."""
     condition = one.health.condition(one.now_ms)
     return {
         "name": one.name,

@@ -20,11 +20,12 @@ def _document(_gateway: AdminGateway, one: Dispatch) -> PausedDispatch:
 def _queues(_gateway: AdminGateway, found: DispatchStatus) -> Queues:
     return {
         "paused_since": _paused_since(found.paused_since_ms),
-        "queues": [_queue(one, found.share(one)) for one in found.queues],
+        "queues": [queue_document(one, found.share(one)) for one in found.queues],
     }
 
 
-def _queue(one: Backlog, share: float) -> Queue:
+def queue_document(one: Backlog, share: float) -> Queue:
+    """Returns the document of a queue."""
     return {
         "tenant": one.tenant,
         "mode": one.mode,

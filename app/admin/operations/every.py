@@ -15,6 +15,8 @@ from app.admin.operations import (
     limits,
     models,
     overrides,
+    overview,
+    portal_links,
     processes,
     refusals,
     requests,
@@ -26,9 +28,11 @@ from app.admin.operations import (
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
+    *overview.OPERATIONS,
     *tenants.OPERATIONS,
     *keys.OPERATIONS,
     *client_tokens.OPERATIONS,
+    *portal_links.OPERATIONS,
     *limits.OPERATIONS,
     *overrides.OPERATIONS,
     *requests.OPERATIONS,

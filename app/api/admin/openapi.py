@@ -55,6 +55,7 @@ _CHANGE: Final = (
 _TAGS: Final = {
     "tenants": "The customers, whose data and limits are separate.",
     "API keys": "The keys of tenants.",
+    "portal": "Links that open the portal for people of a tenant.",
     "client tokens": "Short-lived tokens that web pages hold in place of an API key.",
     "limits": "What tenants, keys, end users and models may use.",
     "requests": "Requests of all tenants.",

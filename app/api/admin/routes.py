@@ -22,7 +22,8 @@ from app.admin.operations.every import OPERATIONS
 from app.api.admin.openapi import build
 from app.api.bodies import if_match_of, json_response, read_file, read_object, tags_of
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
-from app.api.problems import ADMIN_KID, PRESENTED_KID
+from app.api.pages import refuse_foreign_page, session_text
+from app.api.problems import ADMIN_KID, PRESENTED_KID, SESSION
 from app.api.query import Takes, faults_in, problem_of
 from app.auth.admin_keys import AdminKey, kid_in
 from app.catalog.findings import fragment
@@ -91,29 +92,39 @@ async def _answer(request: Request) -> Response:
 
 
 async def _authenticated(request: Request, gateway: Gateway) -> AdminKey:
-    """Returns the admin key of a call.
+    """Returns the admin key of a call: the one that was sent, or that of the console's session.
 
     Raises:
         HTTPException: 404, where any other key was sent.
-        Problem: MISSING_ADMIN_KEY, INVALID_ADMIN_KEY, TOO_MANY_ATTEMPTS, DATABASE_UNAVAILABLE.
+        Problem: MISSING_ADMIN_KEY, INVALID_ADMIN_KEY, TOO_MANY_ATTEMPTS, SESSION_ENDED, FOREIGN_PAGE,
+            DATABASE_UNAVAILABLE.
 
     """
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     text = text.strip()
+    if not scheme and (presented := session_text(request, gateway.settings, "console")) is not None:
+        refuse_foreign_page(request, gateway.base_url)
+        session, key = await gateway.access.sessions.of_console(presented)
+        request.scope["state"] |= {ADMIN_KID: key.kid, SESSION: session.session_id}
+        return key
     if scheme.lower() != "bearer" or not text:
         raise Problem(MISSING_ADMIN_KEY, "There is no `Authorization: Bearer rg_admin_…` header.")
     if not text.startswith(_KEY_PREFIX):
         raise HTTPException(404)
-    peer = request.client.host if request.client is not None else None
-    network = gateway.access.callers.network(peer, request.scope["headers"])
     try:
-        key = await gateway.access.admin.authenticate(text, network or peer or "")
+        key = await gateway.access.admin.authenticate(text, network_of_call(request, gateway))
     except Problem:
         if (kid := kid_in(text)) is not None:
             request.scope["state"][PRESENTED_KID] = kid
         raise
     request.scope["state"][ADMIN_KID] = key.kid
     return key
+
+
+def network_of_call(request: Request, gateway: Gateway) -> str:
+    """Returns from where a call comes, as far as that is known: wrong admin keys are counted by it."""
+    peer = request.client.host if request.client is not None else None
+    return gateway.access.callers.network(peer, request.scope["headers"]) or peer or ""
 
 
 def _operation_at(request: Request) -> tuple[Operation[Any], dict[str, str]]:

@@ -14,7 +14,10 @@ Number = Annotated[int, keywords("The entry's number: 1, 2, 3 …")]
 class AuditActor(TypedDict):
     """Who made a change."""
 
-    kind: Annotated[str, keywords("`command`, `admin_key`, or `gateway` for what it does by itself.")]
+    kind: Annotated[
+        str,
+        keywords("`command`, `admin_key`, `api_key` (a tenant's), or `gateway` for what it does by itself."),
+    ]
     name: Annotated[str, keywords("The account that ran the command, the kid of the key, or the work.")]
 
 

@@ -47,6 +47,7 @@ from app.documents.admin.limits import (
     SetLimit,
 )
 from app.documents.admin.models import PricedModel, PricedModels
+from app.documents.admin.overview import NeededDecision, Overview, UsageOfHour
 from app.documents.admin.processes import RunningProcess, RunningProcesses
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
@@ -81,6 +82,7 @@ from app.documents.client_tokens import (
 from app.documents.fields import Sums, Violation
 from app.documents.ledger import LedgerEntry
 from app.documents.limits import Limit
+from app.documents.portal import PortalLink
 from app.documents.problems import Problem, UpstreamWords
 from app.documents.schema import CLOSED, Schema, components, keywords
 from app.documents.usage import OperatorUsage, OperatorUsageRow, OperatorUsageSums
@@ -95,6 +97,9 @@ from app.documents.webhooks import (
 )
 
 _PUBLISHED: Final[tuple[Any, ...]] = (
+    NeededDecision,
+    UsageOfHour,
+    Overview,
     TenantInEffect,
     Tenant,
     TenantPage,
@@ -102,6 +107,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     APIKeyPage,
     CreatedAPIKey,
     RotatedAPIKey,
+    PortalLink,
     Annotated[Bound, CLOSED, keywords(minProperties=1)],
     ClientToken,
     ClientTokenPage,

@@ -81,6 +81,7 @@ ErrorCode = Literal[
     "invalid_tenant",
     "api_key_not_found",
     "api_key_not_active",
+    "invalid_account_change",
     "invalid_api_key_terms",
     "invalid_account",
     "invalid_limit",
@@ -96,6 +97,10 @@ ErrorCode = Literal[
     "invalid_bill",
     "invalid_reason",
     "missing_admin_key",
+    "session_ended",
+    "invalid_portal_link",
+    "portal_disabled",
+    "foreign_page",
     "invalid_admin_key",
     "insufficient_admin_scope",
     "too_many_attempts",
@@ -123,6 +128,48 @@ State = Literal[
     "lost",
 ]
 """The state of a request, in more detail than RunComfy's status."""
+
+
+class APIKey(TypedDict):
+    """The document `APIKey` of the contract."""
+
+    kid: str
+    """The key's public identifier, which is not the key."""
+    tenant: str
+    """Its tenant's name."""
+    mode: Literal["live", "test"]
+    name: str
+    state: Literal["active", "revoked", "expired", "disabled"]
+    last_four: str
+    scopes: list[
+        Literal[
+            "submit",
+            "read",
+            "tokens:create",
+            "usage:read",
+            "webhooks:read",
+            "webhooks:write",
+            "account:manage",
+        ]
+    ]
+    models: list[str] | None
+    """The only models that it may use; null: all."""
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    rotated_to: str | None
+    """The kid of the key that replaces it."""
+    last_used_at: str | None
+    """When it was last used, to the hour."""
+    queueing: bool | None
+    """Whether its requests may be queued; null: as its tenant's."""
+
+
+class APIKeyPage(TypedDict):
+    """The document `APIKeyPage` of the contract."""
+
+    keys: list[APIKey]
+    next_cursor: str | None
 
 
 class Bound(TypedDict):
@@ -240,6 +287,43 @@ class ClientTokenTerms(TypedDict):
     """
     request_id: NotRequired[str]
     """The only request that it may read; it may do nothing else."""
+
+
+class CreatedAPIKey(TypedDict):
+    """The document `CreatedAPIKey` of the contract."""
+
+    kid: str
+    """The key's public identifier, which is not the key."""
+    tenant: str
+    """Its tenant's name."""
+    mode: Literal["live", "test"]
+    name: str
+    state: Literal["active", "revoked", "expired", "disabled"]
+    last_four: str
+    scopes: list[
+        Literal[
+            "submit",
+            "read",
+            "tokens:create",
+            "usage:read",
+            "webhooks:read",
+            "webhooks:write",
+            "account:manage",
+        ]
+    ]
+    models: list[str] | None
+    """The only models that it may use; null: all."""
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    rotated_to: str | None
+    """The kid of the key that replaces it."""
+    last_used_at: str | None
+    """When it was last used, to the hour."""
+    queueing: bool | None
+    """Whether its requests may be queued; null: as its tenant's."""
+    key: str | None
+    """The key itself. It is shown once: null where this repeats the answer of an earlier call."""
 
 
 class DeletedWebhookEndpoint(TypedDict):
@@ -537,6 +621,55 @@ class ModelWarning(TypedDict):
     reason: str
 
 
+class NarrowedAPIKey(TypedDict):
+    """The document `NarrowedAPIKey` of the contract."""
+
+    name: NotRequired[str | None]
+    scopes: NotRequired[
+        list[
+            Literal[
+                "submit",
+                "read",
+                "tokens:create",
+                "usage:read",
+                "webhooks:read",
+                "webhooks:write",
+                "account:manage",
+            ]
+        ]
+        | None
+    ]
+    """Some of those that it has."""
+    models: NotRequired[list[str] | None]
+    """Some of those that it may use."""
+    lifetime_s: NotRequired[int | None]
+    """Seconds from now until it expires, earlier than before."""
+
+
+class NewAPIKey(TypedDict):
+    """The document `NewAPIKey` of the contract."""
+
+    name: NotRequired[str]
+    scopes: NotRequired[
+        list[
+            Literal[
+                "submit",
+                "read",
+                "tokens:create",
+                "usage:read",
+                "webhooks:read",
+                "webhooks:write",
+                "account:manage",
+            ]
+        ]
+    ]
+    """None that this key lacks."""
+    models: NotRequired[list[str] | None]
+    """The only models that it may use; null: those of this key."""
+    lifetime_s: NotRequired[int | None]
+    """Seconds from now until the key expires; null: never."""
+
+
 class NewWebhookEndpoint(TypedDict):
     """The document `NewWebhookEndpoint` of the contract."""
 
@@ -584,13 +717,45 @@ class PeriodUsage(TypedDict):
     """Top-ups and adjustments."""
 
 
+class PortalLink(TypedDict):
+    """The document `PortalLink` of the contract."""
+
+    url: str | None
+    """The link. It is shown once: null where this repeats the answer of an earlier call."""
+    expires_at: str
+    kid: str
+    """The API key that whoever opens it acts as."""
+    tenant: str
+    scopes: list[str]
+
+
+class PortalLinkTerms(TypedDict):
+    """The document `PortalLinkTerms` of the contract."""
+
+    scopes: NotRequired[
+        list[
+            Literal[
+                "submit",
+                "read",
+                "tokens:create",
+                "usage:read",
+                "webhooks:read",
+                "webhooks:write",
+                "account:manage",
+            ]
+        ]
+        | None
+    ]
+    """Fewer scopes than the key's; left out or null: all of them."""
+
+
 Problem = TypedDict(
     "Problem",
     {
         "type": "str",
         "title": "str",
         "status": "int",
-        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'media_unavailable', 'idempotency_mismatch', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
+        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'media_unavailable', 'idempotency_mismatch', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
         "retryable": "bool",
         "remedy": "str",
         "error_code": "NotRequired[int]",
@@ -681,6 +846,7 @@ class ProblemKind(TypedDict):
         "invalid_tenant",
         "api_key_not_found",
         "api_key_not_active",
+        "invalid_account_change",
         "invalid_api_key_terms",
         "invalid_account",
         "invalid_limit",
@@ -696,6 +862,10 @@ class ProblemKind(TypedDict):
         "invalid_bill",
         "invalid_reason",
         "missing_admin_key",
+        "session_ended",
+        "invalid_portal_link",
+        "portal_disabled",
+        "foreign_page",
         "invalid_admin_key",
         "insufficient_admin_scope",
         "too_many_attempts",
@@ -1010,6 +1180,53 @@ class Result(TypedDict):
     """What the tenant pays, in US dollars, once that is final."""
 
 
+class RotatedAPIKey(TypedDict):
+    """The document `RotatedAPIKey` of the contract."""
+
+    kid: str
+    """The key's public identifier, which is not the key."""
+    tenant: str
+    """Its tenant's name."""
+    mode: Literal["live", "test"]
+    name: str
+    state: Literal["active", "revoked", "expired", "disabled"]
+    last_four: str
+    scopes: list[
+        Literal[
+            "submit",
+            "read",
+            "tokens:create",
+            "usage:read",
+            "webhooks:read",
+            "webhooks:write",
+            "account:manage",
+        ]
+    ]
+    models: list[str] | None
+    """The only models that it may use; null: all."""
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    rotated_to: str | None
+    """The kid of the key that replaces it."""
+    last_used_at: str | None
+    """When it was last used, to the hour."""
+    queueing: bool | None
+    """Whether its requests may be queued; null: as its tenant's."""
+    key: str | None
+    """The key itself. It is shown once: null where this repeats the answer of an earlier call."""
+    replaces: str
+    """The kid of the key that it replaces."""
+    old_key_ends_at: str
+
+
+class RotationOfKey(TypedDict):
+    """The document `RotationOfKey` of the contract."""
+
+    overlap_s: NotRequired[int]
+    """Seconds."""
+
+
 class StatementData(TypedDict):
     """The document `StatementData` of the contract."""
 
@@ -1317,6 +1534,13 @@ class Violation(TypedDict):
     detail: str
 
 
+class WebOrigins(TypedDict):
+    """The document `WebOrigins` of the contract."""
+
+    origins: list[str]
+    """Such as `https://app.example.com`."""
+
+
 class WebhookAttempt(TypedDict):
     """The document `WebhookAttempt` of the contract."""
 
@@ -1557,12 +1781,15 @@ class WebhookRotation(TypedDict):
 
 
 __all__ = [
+    "APIKey",
+    "APIKeyPage",
     "Bound",
     "Cancelled",
     "ClientToken",
     "ClientTokenInFull",
     "ClientTokenPage",
     "ClientTokenTerms",
+    "CreatedAPIKey",
     "DeletedWebhookEndpoint",
     "EndpointData",
     "EndpointLinks",
@@ -1583,9 +1810,13 @@ __all__ = [
     "ModelCategories",
     "ModelPage",
     "ModelWarning",
+    "NarrowedAPIKey",
+    "NewAPIKey",
     "NewWebhookEndpoint",
     "NewWebhookReplay",
     "PeriodUsage",
+    "PortalLink",
+    "PortalLinkTerms",
     "Problem",
     "ProblemKind",
     "ProblemKinds",
@@ -1604,6 +1835,8 @@ __all__ = [
     "RequestPage",
     "RequestSummary",
     "Result",
+    "RotatedAPIKey",
+    "RotationOfKey",
     "State",
     "StatementData",
     "StatementInFull",
@@ -1626,6 +1859,7 @@ __all__ = [
     "UsageRow",
     "UsageSums",
     "Violation",
+    "WebOrigins",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookDeliveryInFull",

@@ -1,0 +1,79 @@
+"""Serves the console of operators and the portal of tenants: two pages, one set of scripts.
+
+The pages hold no data. Their scripts come from this origin alone, as files beside this module, and call the
+admin API and `/v1`.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.config import Settings
+from app.console.pages import headers_of
+
+FILES: Final = Path(__file__).parent / "static" / "sites"
+# Outputs are shown from whatever https host they are at; everything else is this origin's.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data: https: {sandbox}; media-src 'self' https: {sandbox}; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+}
+
+
+def add_console(app: Starlette, settings: Settings, *, is_home: bool = False) -> None:
+    """Mounts the console; with `is_home`, it is what stands at `/` too."""
+    _add(app, settings, "console")
+    if is_home:
+        app.router.routes.append(Route("/", _page("console", settings), methods=["GET"]))
+
+
+def add_portal(app: Starlette, settings: Settings) -> None:
+    """Mounts the portal."""
+    _add(app, settings, "portal")
+
+
+def _page(name: str, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
+    parts = urlsplit(settings.sandbox_public_base_url)  # where the outputs of test keys are
+    headers = headers_of(_POLICY.format(sandbox=f"{parts.scheme}://{parts.netloc}"))
+    content = (FILES / f"{name}.html").read_bytes()
+
+    async def answer(_request: Request) -> Response:
+        return Response(content, headers=headers, media_type=_TYPES[".html"])
+
+    return answer
+
+
+def _add(app: Starlette, settings: Settings, name: str) -> None:
+    files = {one.name: _answer(one) for one in sorted(FILES.iterdir()) if one.suffix in _TYPES}
+
+    async def answer_file(request: Request) -> Response:
+        found = files.get(request.path_params["file"])
+        if found is None:
+            raise HTTPException(404)
+        content, headers, media_type = found
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=media_type)
+
+    app.router.routes.append(Route(f"/{name}", _page(name, settings), methods=["GET"]))
+    app.router.routes.append(Route(f"/{name}/files/{{file}}", answer_file, methods=["GET"]))
+
+
+def _answer(file: Path) -> tuple[bytes, dict[str, str], str]:
+    content = file.read_bytes()
+    tag = hashlib.sha256(content).hexdigest()[:32]
+    return content, {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}, _TYPES[file.suffix]

@@ -1,0 +1,130 @@
+// At a glance: what needs a decision, and what is happening now. One call, every five seconds.
+
+import { html, useState } from "./vendor.js";
+import { call } from "./calls.js";
+import { Chart } from "./chart.js";
+import { Card, Page, Shown, State, Table, Tile, Time, useCall } from "./kit.js";
+import { ModePick } from "./parts.js";
+import { away, count, credits, span, to } from "./state.js";
+
+const FIRST = 5;
+const minute = (period) => new Date(period).toISOString().slice(11, 16);
+
+/** How each kind of decision is told, and where it is made. */
+const TOLD = {
+  unknown_requests: (one, mode) => [
+    `${count(one.count)} ${one.count === 1 ? "request is" : "requests are"} unknown`,
+    "Find each job at RunComfy and resolve it: its price is held until then.",
+    to("requests", { state: "unknown", mode }),
+    "bad",
+  ],
+  credential_paused: (one) => [`Credential ${one.subject} is paused`, `${count(one.count)} of its jobs are live.`, to("credentials"), "bad"],
+  credential_removed: (one) => [`Credential ${one.subject} was removed`, `Nobody can follow ${count(one.count)} of its jobs.`, to("credentials"), "bad"],
+  polls_late: (one) => [`Polls of ${one.subject} are late`, "Results reach callers later than they should.", to("credentials"), "bad"],
+  dispatch_paused: (one, mode) => ["Dispatch is paused", `${count(one.count)} requests wait.`, to("queue", { mode }), "warn"],
+  queue_waits: (one, mode) => [`${one.subject} waits`, `${count(one.count)} queued, the oldest since ${away(one.since)}.`, to("queue", { mode }), "warn"],
+  price_below_cost: (one) => [`${one.subject} makes a loss`, `${credits(one.count)} credits below RunComfy's cost in a week.`, to("models"), "warn"],
+  flood_of_refusals: (one) => [`${one.subject || "Somebody without a key"} is flooding us`, `${count(one.count)} refusals in an hour.`, to("tenants", { refused: "1" }), "warn"],
+  limit_reached: (one) => [`${one.subject} reached a limit`, `${count(one.count)} used up within a day.`, to(["tenants", one.subject]), "warn"],
+};
+
+export function Now({ place }) {
+  const mode = place.query.mode ?? "live";
+  const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { every: 5000 });
+  return html`<${Page}
+    title="Now"
+    lead=${now.data ? html`As of <${Time} at=${now.data.at} />, every five seconds` : "What is happening, and what needs a decision"}
+    actions=${html`<${ModePick} query=${place.query} />`}
+  >
+    <${Shown} of=${now} rows=${6}>${(data) => html`<${Glance} data=${data} mode=${mode} />`}<//>
+  <//>`;
+}
+
+function Glance({ data, mode }) {
+  const { today } = data;
+  const inFlight = data.credentials.reduce((sum, one) => sum + one.live, 0);
+  const queued = data.queues.reduce((sum, one) => sum + one.queued, 0);
+  const lag = Math.max(0, ...data.credentials.map((one) => (one.next_poll_at ? Date.parse(data.at) - Date.parse(one.next_poll_at) : 0)));
+  return html`
+    <${Decisions} all=${data.decisions} mode=${mode} />
+    <div class="tiles">
+      <${Tile} name="Submitted today" value=${count(today.held_generations)} hint="UTC" href=${to("requests", { mode })} />
+      <${Tile} name="Refused today" value=${count(today.refused_calls)} href=${to("tenants", { refused: "1" })} />
+      <${Tile} name="In flight" value=${count(inFlight)} href=${to("credentials")} />
+      <${Tile} name="Queued" value=${count(queued)} hint=${data.dispatch_paused_since ? "dispatch is paused" : ""} tone=${data.dispatch_paused_since ? "warn" : ""} href=${to("queue", { mode })} />
+      <${Tile} name="Unknown" value=${count(data.unknown)} hint=${data.unknown_since ? `since ${away(data.unknown_since)}` : ""} tone=${data.unknown ? "bad" : ""} href=${to("requests", { state: "unknown", mode })} />
+      <${Tile} name="Poll lag" value=${span(lag)} tone=${lag > 60000 ? "bad" : ""} href=${to("credentials")} />
+      <${Tile} name="Spent today" value=${credits(today.spent_microcredits)} hint="credits" href=${to("usage", { mode })} />
+      <${Tile} name="Margin today" value=${credits(today.margin_microcredits)} hint="credits, after RunComfy's cost" tone=${today.margin_microcredits < 0 ? "bad" : ""} href=${to("usage", { mode, show: "margin" })} />
+    </div>
+    <${Hours} hours=${data.hours} at=${data.at} />
+    <div class="cards wide">
+      <div class="stack"><${Card} title="In flight by credential" kind="flush">
+        ${data.credentials.length
+          ? html`<${Table} caption="Credentials" keyOf=${(one) => one.name} rows=${data.credentials} columns=${[
+              ["Credential", (one) => one.name],
+              ["State", (one) => html`<${State} of=${one.configured ? one.condition : "removed"} />`],
+              ["Live", (one) => `${count(one.live)}${one.concurrency ? ` of ${one.concurrency}` : ""}`, "right"],
+              ["Next poll", (one) => html`<${Time} at=${one.next_poll_at} rel=${true} />`, "tight"],
+            ]} />`
+          : html`<p class="empty">No credential of this mode is configured.</p>`}
+      <//>
+      <${Card} title="Queue by tenant" kind="flush">
+        ${data.queues.length
+          ? html`<${Table} caption="Queues" keyOf=${(one) => one.tenant} rows=${data.queues} open=${(one) => to(["tenants", one.tenant])} columns=${[
+              ["Tenant", (one) => one.tenant],
+              ["Queued", (one) => count(one.queued), "right"],
+              ["Oldest", (one) => html`<${Time} at=${one.oldest_at} rel=${true} />`, "tight"],
+              ["In flight", (one) => count(one.in_flight), "right"],
+              ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
+            ]} />`
+          : html`<p class="empty">Nobody waits.</p>`}
+      <//></div>
+      <${Card} title="Refused in the last hour" kind="flush">
+        ${data.refused.length
+          ? html`<${Table} caption="Refusals" keyOf=${(one) => `${one.kid} ${one.code} ${one.network}`} rows=${data.refused} columns=${[
+              ["Who", (one) => one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no key"],
+              ["Error", (one) => html`<code>${one.code}</code>`],
+              ["Calls", (one) => count(one.count), "right"],
+              ["A minute", (one) => count(one.max_per_minute), "right"],
+            ]} />`
+          : html`<p class="empty">No call was refused.</p>`}
+      <//>
+    </div>
+  `;
+}
+
+function Decisions({ all, mode }) {
+  const [shows, setShows] = useState(FIRST);
+  if (!all.length) return html`<p class="calm">Nothing needs a decision.</p>`;
+  return html`<section aria-label="What needs a decision" class="decisions">
+    ${all.slice(0, shows).map((one) => {
+      const [title, text, href, tone] = (TOLD[one.kind] ?? (() => [one.kind, one.subject, to(""), "warn"]))(one, mode === "live" ? "" : mode);
+      return html`<a class=${`decision ${tone}`} href=${href}
+        ><strong>${title}</strong><span class="hint">${text}${one.since ? html` <${Time} at=${one.since} rel=${true} />` : ""}</span><span class="go">Look</span></a
+      >`;
+    })}
+    ${all.length > shows && html`<button class="button small" onClick=${() => setShows(all.length)}>${all.length - shows} more</button>`}
+  </section>`;
+}
+
+/** The last 24 hours, with those in which nothing happened. */
+function Hours({ hours, at }) {
+  const HOUR = 3_600_000;
+  const last = Math.floor(Date.parse(at) / HOUR) * HOUR;
+  const by = new Map(hours.map((one) => [Date.parse(one.period), one]));
+  const times = Array.from({ length: 24 }, (_, place) => last - (23 - place) * HOUR);
+  const of = (name) => times.map((time) => by.get(time)?.[name] ?? 0);
+  return html`<${Card} title="The last 24 hours" more="by hour, UTC">
+    <${Chart}
+      title="Submits and refusals by hour"
+      labels=${times.map(minute)}
+      series=${[
+        { name: "submitted", values: of("held_generations") },
+        { name: "refused", values: of("refused_calls") },
+      ]}
+      format=${count}
+      height=${180}
+    />
+  <//>`;
+}

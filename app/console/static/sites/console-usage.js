@@ -1,0 +1,49 @@
+// Usage of all tenants or of one, by any grouping, with RunComfy's cost and the margin.
+
+import { html } from "./vendor.js";
+import { address, call } from "./calls.js";
+import { Card, Page, Pages, Shown, useCall } from "./kit.js";
+import { Filter, ModePick } from "./parts.js";
+import { refine } from "./state.js";
+import { MEASURES, OF_OPERATORS, OUTCOMES, UsageView } from "./usage-view.js";
+
+const GROUPS = [["", "nothing"], ["tenant", "tenant"], ["model", "model"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
+const MEMBERS = { tenant: "tenant", model: "model_id", key: "kid", end_user: "end_user", token: "token_id", outcome: "outcome" };
+const ALL = { ...MEASURES, ...OF_OPERATORS };
+
+export function Usage({ place }) {
+  const { query } = place;
+  const groups = (query.group ?? "tenant").split(",").filter((one) => one && one !== "none");
+  const asked = {
+    mode: query.mode ?? "live",
+    by: query.by ?? "day",
+    first_day: query.from,
+    last_day: query.until,
+    tenant: query.tenant,
+    model_id: query.model_id,
+    outcome: query.outcome,
+    end_user: query.end_user,
+    group_by: groups,
+  };
+  const found = useCall((signal) => call("admin/v1/usage", { query: { ...asked, limit: 1000, cursor: query.cursor }, signal }), [asked, query.cursor]);
+  return html`<${Page}
+    title="Usage"
+    lead=${found.data ? `${found.data.first_day} to ${found.data.last_day}, ${found.data.time_zone ? `days of ${found.data.time_zone}` : "each tenant's own days"}` : "From the ledger's sums"}
+    actions=${html`<${ModePick} query=${query} /><a class="button small" href=${address("admin/v1/usage", { ...asked, format: "csv" })} download>All rows as CSV</a>`}
+  >
+    <div class="filters" role="search">
+      <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
+      <${Filter} query=${query} name="until" label="Last day" type="date" />
+      <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
+      <${Filter} query=${query} name="group" label="For each" kind="select" options=${[["", "tenant"], ["none", "nothing"], ...GROUPS.slice(2)]} />
+      <${Filter} query=${query} name="show" label="Plotted" kind="select" options=${[["", "Spent"], ...Object.entries(ALL).filter(([key]) => key !== "spent").map(([key, [title]]) => [key, title])]} />
+      <${Filter} query=${query} name="tenant" label="Tenant" search=${true} />
+      <${Filter} query=${query} name="model_id" label="Model" />
+      <${Filter} query=${query} name="outcome" label="Outcome" kind="select" options=${[["", "all"], ...OUTCOMES.map((one) => [one, one])]} />
+    </div>
+    <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.rows.length} empty=${html`<p>Nothing was counted in these days.</p>`}>
+      ${(data) => html`<${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${ALL} show=${query.show ?? "spent"} name="usage" />
+        ${data.next_cursor && html`<${Card} kind="flush"><p class="empty">There are more rows than are on screen; all are in the CSV above.</p><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} /><//>`}`}
+    <//>
+  <//>`;
+}

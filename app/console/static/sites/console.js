@@ -1,0 +1,37 @@
+// The operators' console: which pages there are. Each is a module of its own.
+
+import { html } from "./vendor.js";
+import { KeyForm, start } from "./frame.js";
+import { Audit } from "./console-audit.js";
+import { Credentials } from "./console-credentials.js";
+import { Models } from "./console-models.js";
+import { Now } from "./console-now.js";
+import { Queue } from "./console-queue.js";
+import { Requests } from "./console-requests.js";
+import { System } from "./console-system.js";
+import { Tenants } from "./console-tenants.js";
+import { Usage } from "./console-usage.js";
+
+start({
+  name: "console",
+  title: "Console",
+  pages: [
+    { path: "", title: "Now", Page: Now },
+    { path: "requests", title: "Requests", Page: Requests },
+    { path: "tenants", title: "Tenants", Page: Tenants },
+    { path: "usage", title: "Usage", Page: Usage },
+    { path: "queue", title: "Queue", Page: Queue },
+    { path: "models", title: "Models and prices", Page: Models },
+    { path: "credentials", title: "Credentials", Page: Credentials },
+    { path: "audit", title: "Audit", Page: Audit },
+    { path: "system", title: "System", Page: System },
+  ],
+  links: [["Admin API", "admin/openapi.json"]],
+  Form: ({ onDone }) => html`<${KeyForm}
+    name="console"
+    label="Admin key"
+    hint="rg_admin_… It is exchanged once for a session, and kept nowhere."
+    onDone=${onDone}
+  />`,
+  Who: ({ me }) => html`<span class="who"><strong>${me.name}</strong> · ${me.scopes.join(", ")}</span>`,
+});

@@ -1,0 +1,373 @@
+// What pages are made of: calls with their states, tables, bars, dialogs, secrets.
+
+import { html, useEffect, useRef, useState } from "./vendor.js";
+import { TAG } from "./calls.js";
+import { away, credits, count, go, span, to, useSession, when } from "./state.js";
+
+// --- calls
+
+const REST_MS = 30 * 60_000;
+let touched = Date.now();
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = Date.now()), true);
+
+/**
+ * What a call gives, as it is now: `data`, `error`, and whether it is `loading`. `every` (ms) repeats it while
+ * somebody looks at the page; a page that nobody touches for half an hour rests, so that its session can end.
+ */
+export function useCall(ask, parts, { every = 0 } = {}) {
+  const [state, setState] = useState({ data: undefined, error: undefined, loading: true });
+  const again = useRef(() => {});
+  const key = JSON.stringify(parts);
+  useEffect(() => {
+    const given = { over: false, stop: new AbortController(), timer: 0 };
+    const load = async (keeps) => {
+      clearTimeout(given.timer);
+      if (!keeps) setState((before) => ({ data: undefined, error: undefined, loading: true, was: before.data }));
+      else setState((before) => ({ ...before, loading: true }));
+      try {
+        const data = await ask(given.stop.signal);
+        if (!given.over) setState({ data, error: undefined, loading: false });
+      } catch (error) {
+        if (given.over || error.name === "AbortError") return;
+        setState((before) => ({ data: keeps ? before.data : undefined, error, loading: false }));
+      }
+      if (every && !given.over) given.timer = setTimeout(repeat, every);
+    };
+    const repeat = () => {
+      if (document.hidden || Date.now() - touched > REST_MS) given.timer = setTimeout(repeat, every);
+      else load(true);
+    };
+    again.current = () => load(true);
+    load(false);
+    return () => {
+      given.over = true;
+      given.stop.abort();
+      clearTimeout(given.timer);
+    };
+  }, [key, every]);
+  return { ...state, reload: () => again.current() };
+}
+
+/** The states of a call: loading, an error with what to do, nothing found, or its children. */
+export function Shown({ of, empty, isEmpty = () => false, rows = 4, children }) {
+  if (of.data === undefined && of.error) return html`<${Trouble} error=${of.error} again=${of.reload} />`;
+  if (of.data === undefined) return html`<${Skeleton} rows=${rows} />`;
+  return html`
+    ${of.error && html`<${Trouble} error=${of.error} again=${of.reload} stale=${true} />`}
+    ${isEmpty(of.data) ? html`<div class="empty">${empty}</div>` : children(of.data)}
+  `;
+}
+
+export const Skeleton = ({ rows }) => html`<div class="skeleton" role="status" aria-label="Loading">
+  ${Array.from({ length: rows }, () => html`<i></i>`)}
+</div>`;
+
+/** An error as its problem document has it: what is wrong, where, and what to do. */
+export function Trouble({ error, again, stale = false }) {
+  const problem = error.problem ?? { title: "This page has a fault.", detail: String(error) };
+  return html`<div class="notice bad" role="alert">
+    <div>
+      <strong>${problem.title}</strong> ${problem.detail && problem.detail !== problem.title ? problem.detail : ""}
+      ${problem.errors?.length > 0 &&
+      html`<ul>
+        ${problem.errors.map((one) => html`<li><code>${one.pointer}</code> ${one.detail}</li>`)}
+      </ul>`}
+      ${problem.remedy && html`<p class="hint">${problem.remedy}</p>`}
+      ${stale && html`<p class="hint">What is shown below is older.</p>`}
+      ${problem.trace_id && html`<p class="hint">Trace <code>${problem.trace_id}</code></p>`}
+      ${again && html`<button class="button small" onClick=${again}>Try again</button>`}
+    </div>
+  </div>`;
+}
+
+// --- texts
+
+export const Pill = ({ tone = "", children }) => html`<span class=${`pill ${tone}`}>${children}</span>`;
+const TONES = {
+  ...{ completed: "good", active: "good", closed: "good", good: "good", delivered: "good" },
+  ...{ failed: "bad", rejected: "bad", lost: "bad", revoked: "bad", open: "bad", bad: "bad", exhausted: "bad" },
+  ...{ unknown: "warn", half_open: "warn", expired: "warn", note: "warn", disabled: "warn", paused: "warn" },
+  ...{ in_progress: "busy", dispatching: "busy", in_queue: "busy", accepted: "busy" },
+};
+export const State = ({ of }) => html`<${Pill} tone=${TONES[of] ?? ""}>${String(of).replaceAll("_", " ")}<//>`;
+
+/** A moment, with how long ago it is; the whole moment is its title. */
+export const Time = ({ at, rel = false }) =>
+  at ? html`<time datetime=${at} title=${rel ? when(at) : away(at)}>${rel ? away(at) : when(at)}</time>` : "–";
+
+export const Mono = ({ children }) => html`<code>${children}</code>`;
+
+/** Names and values; those without a value are left out. */
+export const Facts = ({ of }) => html`<dl class="facts">
+  ${of
+    .filter(([, value]) => value !== null && value !== undefined && value !== "")
+    .map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
+</dl>`;
+
+/** JSON for people, whatever stands in it: it is shown as text. */
+export const Json = ({ of }) => html`<pre class="json" tabindex="0">${JSON.stringify(of, null, 2)}</pre>`;
+
+export function Copy({ text, label = "Copy" }) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    await copyText(text);
+    setDone(true);
+    setTimeout(() => setDone(false), 2000);
+  };
+  return html`<button type="button" class="button small" onClick=${copy}>${done ? "Copied" : label}</button>`;
+}
+
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.value = text;
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+// --- tables
+
+/**
+ * A table whose rows can be opened: by a click, by J, K and Enter. `columns` are `[title, cell, class]`; the
+ * first cell of a row is its link, if there is an `open` that gives the address of a row.
+ */
+export function Table({ columns, rows, keyOf, open, chosen, caption }) {
+  const body = useRef(null);
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
+    <table>
+      <caption class="sr-only">${caption}</caption>
+      <thead><tr>${columns.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title}</th>`)}</tr></thead>
+      <tbody ref=${body}>
+        ${rows.map((row) => {
+          const key = keyOf(row);
+          return html`<tr
+            key=${key}
+            class=${chosen === key ? "chosen" : ""}
+            onClick=${(event) => {
+              if (open && !event.target.closest("a, button, input") && !String(getSelection())) go(open(row));
+            }}
+          >
+            ${columns.map(
+              ([, cell, kind], place) => html`<td class=${kind ?? ""}>
+                ${place === 0 && open
+                  ? html`<a class="opens" data-row href=${open(row)} aria-current=${chosen === key ? "true" : null}>${cell(row)}</a>`
+                  : cell(row)}
+              </td>`,
+            )}
+          </tr>`;
+        })}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** The way to the next page of a list, and back to its beginning. */
+export const Pages = ({ next, cursor, onGo }) =>
+  (next || cursor) &&
+  html`<nav class="pages" aria-label="Pages">
+    ${cursor && html`<button class="button small" onClick=${() => onGo("")}>First page</button>`}
+    ${next && html`<button class="button small" onClick=${() => onGo(next)}>Next page</button>`}
+  </nav>`;
+
+// --- limits
+
+const OF_CREDITS = "microcredits";
+export const amountOf = (unit, value) => (unit === OF_CREDITS || unit === "credits" ? credits(value) : count(value));
+
+/** A limit as a bar: what is spent, what is held, what remains, and when that changes. */
+export function LimitBar({ of }) {
+  const whole = Math.max(of.limit, of.spent + of.held, 1);
+  const used = of.limit - of.remaining;
+  const part = of.limit > 0 ? used / of.limit : 1;
+  const tone = part >= 1 ? "full" : part >= 0.8 ? "near" : "";
+  const show = (value) => (String(of.metric).startsWith("credits") ? credits(value) : count(value));
+  return html`<li class="limit">
+    <div class="limit-head">
+      <strong>${of.metric}</strong>
+      <span class="hint">${[of.holder, of.model_id, of.period].filter(Boolean).join(" · ")}</span>
+      <span class="number">${show(of.remaining)} of ${show(of.limit)} left</span>
+    </div>
+    <div
+      class=${`meter ${tone}`}
+      role="img"
+      aria-label=${`${show(of.spent)} spent, ${show(of.held)} held, of ${show(of.limit)}`}
+    >
+      <i class="spent" style=${{ width: `${(of.spent / whole) * 100}%` }}></i>
+      <i class="held" style=${{ width: `${(of.held / whole) * 100}%` }}></i>
+    </div>
+    <p class="hint">
+      ${show(of.spent)} spent${of.held > 0 ? `, ${show(of.held)} held` : ""}${of.resets_at && Date.parse(of.resets_at) > Date.now() + 1000
+        ? html` · back <${Time} at=${of.resets_at} rel=${true} />`
+        : ""}${of.override_until ? html` · override until <${Time} at=${of.override_until} />` : ""}
+    </p>
+  </li>`;
+}
+
+// --- dialogs
+
+/** A dialog that is open while it is drawn; Esc closes it. */
+export function Dialog({ title, onClose, children }) {
+  const box = useRef(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    box.current.showModal();
+    return () => before?.focus?.();
+  }, []);
+  return html`<dialog ref=${box} aria-label=${title} onClose=${onClose} onCancel=${onClose}>
+    <h2>${title}</h2>
+    ${children}
+  </dialog>`;
+}
+
+/**
+ * A form for a change. `fields` are `{name, label, kind, value, hint, options}`; `onDo` gets their values by name and returns
+ * a promise. With `needsReason` it asks why, for the audit log.
+ */
+export function ChangeDialog({ title, text, fields = [], needsReason = true, verb, danger = false, onDo, onClose }) {
+  const [values, setValues] = useState(Object.fromEntries(fields.map((one) => [one.name, one.value ?? ""])));
+  const [reason, setReason] = useState("");
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const send = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      const keeps = await onDo({ ...values, reason });
+      if (keeps !== "stay") onClose();
+    } catch (found) {
+      setError(found);
+      setBusy(false);
+    }
+  };
+  return html`<${Dialog} title=${title} onClose=${onClose}>
+    <form onSubmit=${send}>
+      ${text && html`<p>${text}</p>`}
+      ${fields.map((one) => html`<${Field} ...${one} value=${values[one.name]} onChange=${(value) => setValues((all) => ({ ...all, [one.name]: value }))} />`)}
+      ${needsReason &&
+      html`<${Field} label="Reason" hint="It stands in the audit log." value=${reason} onChange=${setReason} required=${true} maxlength="200" />`}
+      ${error && html`<${Trouble} error=${error} />`}
+      <div class="actions">
+        <button class=${`button solid ${danger ? "danger" : ""}`} disabled=${busy}>${busy ? "…" : verb}</button>
+        <button type="button" class="button" onClick=${onClose}>Cancel</button>
+      </div>
+    </form>
+  <//>`;
+}
+
+let ids = 0;
+/** A labelled input: `kind` is text, number, password, select, checks or area. */
+export function Field({ label, hint, kind = "text", value, onChange, options = [], ...more }) {
+  const [id] = useState(() => `f${(ids += 1)}`);
+  const change = (event) => onChange(event.target.value);
+  if (kind === "checks") {
+    const given = Array.isArray(value) ? value : [];
+    return html`<fieldset class="field">
+      <legend>${label}</legend>
+      ${options.map(
+        (one) => html`<label class="check"
+          ><input
+            type="checkbox"
+            checked=${given.includes(one)}
+            onChange=${(event) =>
+              onChange(event.target.checked ? [...given, one] : given.filter((other) => other !== one))}
+          />
+          ${one}</label
+        >`,
+      )}
+      ${hint && html`<p class="hint">${hint}</p>`}
+    </fieldset>`;
+  }
+  const input =
+    kind === "select"
+      ? html`<select id=${id} value=${value} onChange=${change} ...${more}>
+          ${options.map((one) => {
+            const [name, text] = Array.isArray(one) ? one : [one, one];
+            return html`<option value=${name} selected=${name === value}>${text}</option>`;
+          })}
+        </select>`
+      : kind === "area"
+        ? html`<textarea id=${id} value=${value} onInput=${change} rows="4" ...${more}></textarea>`
+        : html`<input id=${id} type=${kind} value=${value} onInput=${change} autocomplete="off" ...${more} />`;
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${input} ${hint && html`<p class="hint">${hint}</p>`}
+  </div>`;
+}
+
+/** A secret that is shown once: it can be copied, and goes only when somebody says that they have it. */
+export function SecretDialog({ title, text, secret, onClose }) {
+  const [has, setHas] = useState(false);
+  return html`<${Dialog} title=${title} onClose=${has ? onClose : () => {}}>
+    <p>${text}</p>
+    <p class="secret"><code>${secret ?? "This call repeated an earlier one, whose answer alone had the secret."}</code></p>
+    ${secret && html`<${Copy} text=${secret} />`}
+    <label class="check"
+      ><input type="checkbox" checked=${has} onChange=${(event) => setHas(event.target.checked)} /> I have kept it: it
+      is stored nowhere and cannot be shown again.</label
+    >
+    <div class="actions"><button class="button solid" disabled=${!has} onClick=${onClose}>Done</button></div>
+  <//>`;
+}
+
+// --- pages
+
+/** The head of a page: its title, what can be done, and below it the content. */
+export const Page = ({ title, lead, actions, children }) => html`<section class="page" aria-labelledby="title">
+  <header class="page-head">
+    <div>
+      <h1 id="title" tabindex="-1">${title}</h1>
+      ${lead && html`<p class="lead">${lead}</p>`}
+    </div>
+    <div class="actions">${actions}</div>
+  </header>
+  ${children}
+</section>`;
+
+export const Card = ({ title, more, children, kind = "" }) => html`<section class=${`card ${kind}`}>
+  ${title && html`<h2>${title}<span class="more">${more}</span></h2>`}
+  ${children}
+</section>`;
+
+/** A number with its name; `href` leads to where it comes from. */
+export const Tile = ({ name, value, hint, href, tone = "" }) => html`<a class=${`tile ${tone}`} href=${href ?? null}>
+  <span class="tile-name">${name}</span>
+  <strong class="number">${value}</strong>
+  <span class="hint">${hint ?? ""}</span>
+</a>`;
+
+/** A button that opens a dialog, where the session may do it. */
+export function Act({ label, scope, danger = false, children }) {
+  const [open, setOpen] = useState(false);
+  const { can } = useSession();
+  if (scope && !can(scope)) return null;
+  return html`<button class=${`button small ${danger ? "danger" : ""}`} onClick=${() => setOpen(true)}>${label}</button>
+    ${open && children(() => setOpen(false))}`;
+}
+
+/** Saves a text as a file. */
+export function save(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Rows as CSV; a cell that a spreadsheet would take for a formula gets an apostrophe. */
+export const csvOf = (rows) =>
+  rows
+    .map((row) =>
+      row
+        .map((cell) => {
+          const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : String(cell ?? "");
+          return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+        })
+        .join(","),
+    )
+    .join("\r\n") + "\r\n";
+
+export const tagOf = (document) => document[TAG] ?? "*";
+export { away, span, to };

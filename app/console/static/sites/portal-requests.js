@@ -1,0 +1,111 @@
+// The tenant's requests with their videos, live by one stream of events.
+
+import { html, useEffect, useRef } from "./vendor.js";
+import { address, call } from "./calls.js";
+import { Card, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, useCall } from "./kit.js";
+import { Filter, Media, Timeline } from "./parts.js";
+import { credits, refine, span, to } from "./state.js";
+
+const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
+const ENDED = new Set(["completed", "failed", "cancelled", "rejected", "expired", "lost"]);
+const moment = (text) => (text ? new Date(text).toISOString() : "");
+const REST_MS = 1000;
+
+/** Calls `work` after each change of the tenant's requests, at most once a second. */
+function useChanges(work) {
+  const last = useRef(work);
+  last.current = work;
+  useEffect(() => {
+    const stream = new EventSource(address("v1/events"));
+    let timer = 0;
+    const note = () => {
+      timer ||= setTimeout(() => {
+        timer = 0;
+        last.current();
+      }, REST_MS);
+    };
+    stream.onmessage = note;
+    for (const one of ["state", "event", "request"]) stream.addEventListener(one, note);
+    return () => {
+      clearTimeout(timer);
+      stream.close();
+    };
+  }, []);
+}
+
+export function Requests({ place }) {
+  const { query } = place;
+  const asked = { state: query.state, model_id: query.model_id, end_user: query.end_user, created_after: moment(query.from), created_before: moment(query.until) };
+  const found = useCall((signal) => call("v1/requests", { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor]);
+  const opened = useCall((signal) => (query.open ? call(`v1/requests/${encodeURIComponent(query.open)}`, { signal }) : Promise.resolve(null)), [query.open]);
+  useChanges(() => {
+    if (!query.cursor) found.reload();
+    if (query.open && !ENDED.has(opened.data?.state)) opened.reload();
+  });
+  return html`<${Page} title="Requests" lead=${query.cursor ? "An earlier page" : "Live, newest first"}>
+    <div class="filters" role="search">
+      <form class="grow" onSubmit=${(event) => {
+        event.preventDefault();
+        refine({ open: new FormData(event.target).get("id").trim() });
+      }}><label>Request id<input name="id" type="search" data-search placeholder="Search  /, then Enter" autocomplete="off" /></label></form>
+      <${Filter} query=${query} name="state" label="State" kind="select" first=${true} options=${[["", "all"], ...STATES.map((one) => [one, one.replaceAll("_", " ")])]} />
+      <${Filter} query=${query} name="model_id" label="Model" />
+      <${Filter} query=${query} name="end_user" label="End user" />
+      <${Filter} query=${query} name="from" label="From" type="datetime-local" />
+      <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
+    </div>
+    <div class="split">
+      <${Card} kind="flush">
+        <${Shown} of=${found} rows=${10} isEmpty=${(data) => !data.requests.length && !query.cursor} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`}>
+          ${(data) => html`<${Table}
+              caption="Requests"
+              rows=${data.requests}
+              keyOf=${(one) => one.request_id}
+              chosen=${query.open}
+              open=${(one) => to("requests", { ...query, open: one.request_id })}
+              columns=${[
+                ["Created", (one) => html`<${Time} at=${one.created_at} />`, "tight"],
+                ["State", (one) => html`<${State} of=${one.state} />`],
+                ["Model", (one) => one.model_id],
+                ["Credits", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right"],
+                ["Charge", (one) => one.charge ?? ""],
+                ["Took", (one) => (one.finished_at ? span(Date.parse(one.finished_at) - Date.parse(one.created_at)) : ""), "right"],
+                ["End user", (one) => one.end_user ?? ""],
+              ]}
+            /><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor, open: "" }, false)} />`}
+        <//>
+      <//>
+      ${query.open && html`<${Panel} key=${query.open} id=${query.open} found=${opened} close=${to("requests", { ...query, open: "" })} />`}
+    </div>
+  <//>`;
+}
+
+const Panel = ({ id, found, close }) => html`<aside class="panel" aria-label="The request">
+  <div class="panel-head">
+    <div><h2>Request</h2><code>${id}</code></div>
+    <${Copy} text=${id} />
+    <a class="button small" data-close href=${close}>Close</a>
+  </div>
+  <${Shown} of=${found} rows=${8} isEmpty=${(one) => one === null}>
+    ${(one) => html`
+      <div class="actions"><${State} of=${one.state} />
+        ${!ENDED.has(one.state) && html`<button class="button small" onClick=${() => call(`v1/requests/${id}/cancel`, { body: {} }).then(found.reload, found.reload)}>Cancel</button>`}</div>
+      ${one.error && html`<div class="notice bad"><strong>It failed.</strong><${Json} of=${one.error} /></div>`}
+      <${Media} output=${one.output} />
+      <section><h3>Timeline</h3><${Timeline} events=${one.events} /></section>
+      <${Facts} of=${[
+        ["Model", one.model_id],
+        ["Price", one.price_microcredits === null ? "" : `${credits(one.price_microcredits)} credits`],
+        ["Corrected to", one.repriced_microcredits !== null && one.repriced_microcredits !== undefined ? `${credits(one.repriced_microcredits)} credits` : ""],
+        ["Charge", one.charge],
+        ["End user", one.end_user],
+        ["Key", html`<code>${one.kid}</code>`],
+        ["Client token", one.token_id && html`<code>${one.token_id}</code>`],
+        ["Created", html`<${Time} at=${one.created_at} />`],
+        ["Finished", one.finished_at && html`<${Time} at=${one.finished_at} />`],
+      ]} />
+      ${one.input !== undefined && html`<section><h3>Input</h3><${Json} of=${one.input} /></section>`}
+      ${one.output && html`<section><h3>Output</h3><${Json} of=${one.output} /></section>`}
+    `}
+  <//>
+</aside>`;
