@@ -122,6 +122,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 
 _LONG: Final = {
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
+    "test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often",
     "test_a_gateway_that_breaks_its_promise_is_caught",
     "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",
     "test_ten_tenants_share_five_places_as_their_weights_say_though_one_floods",

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-_EXACT: Final = frozenset({"docs", "guides", "metrics", "playground"})
+_EXACT: Final = frozenset({"console", "docs", "guides", "metrics", "playground", "portal"})
 """First segments of paths that are taken as they are: no client calls them, and proxies may have rules.
 
 A slash too many would also lead the relative links of a page astray.

@@ -57,9 +57,9 @@ def headers_of(policy: str) -> dict[str, str]:
     return {**_PAGE_HEADERS, "Content-Security-Policy": policy}
 
 
-def _page(name: str, policy: str) -> Route:
+def _page(name: str, policy: str, *, file: str = "") -> Route:
     async def answer(_request: Request) -> Response:
-        return FileResponse(_STATIC / f"{name}.html", headers=headers_of(policy))
+        return FileResponse(_STATIC / f"{file or name}.html", headers=headers_of(policy))
 
     return Route(f"/{name}", answer, methods=["GET"])
 
@@ -129,8 +129,9 @@ def add_pages(app: Starlette, settings: Settings) -> None:
     routes.append(Mount("/docs/files", StaticFiles(directory=_STATIC)))
     routes.append(Mount("/docs/vendor", StaticFiles(directory=_vendor_folder())))
     routes.extend(_module(path) for path in _MODULES)
-    if settings.playground_kid is not None:
+    playgrounds = {"playground": settings.playground_kid is not None, "portal-playground": settings.portal}
+    if any(playgrounds.values()):
         parts = urlsplit(settings.sandbox_public_base_url)
         policy = _PLAYGROUND_POLICY.format(sandbox=f" {parts.scheme}://{parts.netloc}")
-        routes.append(_page("playground", policy))
+        routes.extend(_page(name, policy, file="playground") for name, is_on in playgrounds.items() if is_on)
         routes.append(Mount("/playground/files", StaticFiles(directory=_STATIC)))

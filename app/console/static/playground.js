@@ -74,12 +74,17 @@ let quoted = []; // what the last quote complained of
 let intent = null; // what was submitted last, and the job of it
 let clicked = -Infinity; // when
 
+// The portal has the same page. There the token is made with the session of whoever is signed in.
+const OF_PORTAL = location.pathname.endsWith("/portal-playground");
+
 /** The page's own token: who it is for is a number that this browser keeps. */
 async function getToken() {
-  const answer = await fetch(new URL("../token", import.meta.url), {
+  const answer = await fetch(OF_PORTAL ? `${BASE}/v1/client-tokens` : new URL("../token", import.meta.url), {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ session: session() }),
+    headers: { "Content-Type": "application/json", "Reelgate-Page": "1" },
+    body: JSON.stringify(
+      OF_PORTAL ? { lifetime_s: 600, end_user: `playground-${session()}` } : { session: session() },
+    ),
   });
   if (!answer.ok)
     throw new ReelgateError(

@@ -77,14 +77,13 @@ function All({ query }) {
   `;
 }
 
-const DAY_MS = 86_400_000;
 
 function Refused({ query }) {
   const asked = { tenant: query.tenant, code: query.code, limit: MAX };
   const moment = (text) => (text ? new Date(text).toISOString() : "");
   const [from, until] = [moment(query.from), moment(query.until)];
   const found = useCall(
-    (signal) => call("admin/v1/refusals", { query: { ...asked, created_after: from || new Date((until ? Date.parse(until) : Date.now()) - DAY_MS).toISOString(), created_before: until }, signal }),
+    (signal) => call("admin/v1/refusals", { query: { ...asked, created_after: from, created_before: until }, signal }),
     [asked, from, until],
     { every: until ? 0 : 10_000 },
   );

@@ -138,7 +138,7 @@ export function Table({ columns, rows, keyOf, open, chosen, caption }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table>
       <caption class="sr-only">${caption}</caption>
-      <thead><tr>${columns.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title}</th>`)}</tr></thead>
+      <thead><tr>${columns.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title || html`<span class="sr-only">More</span>`}</th>`)}</tr></thead>
       <tbody ref=${body}>
         ${rows.map((row) => {
           const key = keyOf(row);
@@ -315,7 +315,7 @@ export function SecretDialog({ title, text, secret, onClose }) {
 // --- pages
 
 /** The head of a page: its title, what can be done, and below it the content. */
-export const Page = ({ title, lead, actions, children }) => html`<section class="page" aria-labelledby="title">
+export const Page = ({ title, lead, actions, children }) => html`<div class="page">
   <header class="page-head">
     <div>
       <h1 id="title" tabindex="-1">${title}</h1>
@@ -324,7 +324,7 @@ export const Page = ({ title, lead, actions, children }) => html`<section class=
     <div class="actions">${actions}</div>
   </header>
   ${children}
-</section>`;
+</div>`;
 
 export const Card = ({ title, more, children, kind = "" }) => html`<section class=${`card ${kind}`}>
   ${title && html`<h2>${title}<span class="more">${more}</span></h2>`}

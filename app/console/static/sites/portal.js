@@ -31,8 +31,8 @@ start({
     { path: "statements", title: "Statements", Page: Statements },
   ],
   links: [
-    ["Playground", "portal/playground"],
-    ["Guides", "docs/guides"],
+    ["Playground", "portal-playground"],
+    ["Guides", "guides/api"],
     ["API reference", "docs"],
   ],
   Form: ({ onDone }) => html`<${KeyForm}
