@@ -1,6 +1,7 @@
 """The project's own documents as web pages: Markdown files, rendered when somebody first asks for one."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -143,20 +144,29 @@ class Guides:
         return relpath(name, Path(name_of(file)).parent.as_posix()) + mark + anchor
 
 
-def home(guides: Guides, *, has_playground: bool) -> str:
-    """Returns the page at the gateway's root, which leads to all others."""
-    playground = (
-        '<a class="door" href="playground"><strong>Playground</strong>Make a video in this browser.</a>'
-        if has_playground
-        else ""
+_DOORS: Final = {
+    "playground": ("Playground", "Make a video in this browser."),
+    "portal": ("Portal", "Your requests, usage, keys and statements."),
+    "console": ("Console", "For whoever operates this gateway."),
+    "docs": ("API reference", "Every route, to read and to try."),
+    "openapi.json": ("Contract", "The same as OpenAPI, for tools."),
+    "docs/guides": ("Guides", "Search all of them."),
+}
+"""The pages that a gateway may have, each with the words on its door of the home page."""
+
+
+def home(guides: Guides, pages: Collection[str] = ()) -> str:
+    """Returns the page at the gateway's root, which leads to all others; `pages` are those that it has."""
+    shown = {*pages, "docs", "openapi.json", *(["docs/guides"] if guides.files else [])}
+    doors = "".join(
+        f'<a class="door" href="{name}"><strong>{title}</strong>{text}</a>'
+        for name, (title, text) in _DOORS.items()
+        if name in shown
     )
     groups = "".join(_group(title, names, guides) for title, names in SHOWN.items())
     body = (
         "<h1>Reelgate</h1><p>A gateway in front of RunComfy's media generation API.</p>"
-        f'<nav class="doors" aria-label="Main">{playground}'
-        '<a class="door" href="docs"><strong>API reference</strong>Every route, to read and to try.</a>'
-        '<a class="door" href="openapi.json"><strong>Contract</strong>The same as OpenAPI, for tools.</a>'
-        f"</nav>{groups}"
+        f'<nav class="doors" aria-label="Main">{doors}</nav>{groups}'
     )
     return page("Reelgate", body, "./")
 
@@ -180,4 +190,9 @@ def _name_headings(tokens: "list[Token]") -> None:
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             words = "".join(one.content for one in inline.children or [])
-            token.attrs["id"] = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+            token.attrs["id"] = anchor_of(words)
+
+
+def anchor_of(words: str) -> str:
+    """Returns the `id` of a heading with these words."""
+    return re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")

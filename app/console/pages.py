@@ -4,6 +4,7 @@ No page names an address from the root, so that they also work where a proxy ser
 """
 
 import hashlib
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from app.config import Settings
-from app.console.guides import ROOT, Guides, home
+from app.console.guides import ROOT, Guides, home, page
+from app.console.search import MAX_QUERY, Index
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -29,6 +31,7 @@ _GUIDE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
+_SEARCH_POLICY = _GUIDE_POLICY.replace("form-action 'none'", "form-action 'self'")
 # The playground shows and saves images and videos from any https host, and runs only its own scripts.
 _PLAYGROUND_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:{sandbox};"
@@ -64,14 +67,14 @@ def _page(name: str, policy: str, *, file: str = "") -> Route:
     return Route(f"/{name}", answer, methods=["GET"])
 
 
-def _home(guides: Guides, *, has_playground: bool) -> Route:
+def _home(guides: Guides, shown: Collection[str]) -> Route:
     """Returns the route of `/`: a page for whoever asks for HTML; for other clients there is nothing."""
 
     async def answer(request: Request) -> Response:
         if "text/html" not in request.headers.get("accept", ""):
             raise HTTPException(404)
         return HTMLResponse(
-            home(guides, has_playground=has_playground),
+            home(guides, shown),
             headers={**headers_of(_GUIDE_POLICY), "Vary": "Accept"},
         )
 
@@ -90,6 +93,16 @@ def _guides(guides: Guides) -> Route:
         return HTMLResponse(pages[name], headers=headers_of(_GUIDE_POLICY))
 
     return Route("/guides/{name:path}", answer, methods=["GET"])
+
+
+def _search(guides: Guides) -> Route:
+    index = Index(guides)
+
+    def answer(request: Request) -> Response:  # reads all guides, once: in a thread
+        query = request.query_params.get("q", "")[:MAX_QUERY]
+        return HTMLResponse(page("Guides", index.html(query), "../"), headers=headers_of(_SEARCH_POLICY))
+
+    return Route("/docs/guides", answer, methods=["GET"])
 
 
 def _picture(file: Path) -> Route:
@@ -122,7 +135,13 @@ def add_pages(app: Starlette, settings: Settings) -> None:
     """Mounts the pages on the application; the playground only where the settings have one."""
     routes = app.router.routes
     guides = Guides.found()
-    routes.append(_home(guides, has_playground=settings.playground_kid is not None))
+    has = {
+        "playground": settings.playground_kid is not None,
+        "portal": settings.portal,
+        "console": settings.console and settings.admin_port is None,
+    }
+    routes.append(_home(guides, [name for name, is_on in has.items() if is_on]))
+    routes.append(_search(guides))
     routes.extend(_picture(file) for file in sorted((ROOT / "docs").glob("*.svg")))
     routes.append(_guides(guides))
     routes.append(_page("docs", _POLICY))

@@ -97,7 +97,7 @@ async def test_only_the_documents_are_served(world: World, name: str) -> None:
 
 
 async def test_an_installation_without_documents_has_a_home_page_without_guides() -> None:
-    text = home(Guides({}), has_playground=False)
+    text = home(Guides({}))
     assert "guides/" not in text
     assert 'href="playground"' not in text
     assert 'href="docs"' in text
@@ -127,3 +127,19 @@ async def test_the_pages_work_below_a_path_in_a_browser(world: World, browser: B
             await page.goto(f"http://{HOST}:{port}/video{path}")
             await page.locator(shown).first.wait_for()
         assert failed == []
+
+
+async def test_the_guides_are_searched_by_words_and_a_strangers_text_stays_a_text(world: World) -> None:
+    answer = await world.client.get("/docs/guides", params={"q": "idempotency key replayed"}, headers=HTML)
+    assert "form-action 'self'" in answer.headers["content-security-policy"]
+    links = re.findall(r'<li><a href="\.\./guides/([^"#]+)#([^"]+)"', answer.text)
+    assert links
+    for name, anchor in links:
+        page = await world.client.get(f"/guides/{name}", headers=HTML)
+        assert f'id="{anchor}"' in page.text, f"{name}#{anchor}"
+    hostile = await world.client.get(
+        "/docs/guides", params={"q": '"><script>alert(1)</script>'}, headers=HTML
+    )
+    assert "<script" not in hostile.text
+    assert "0 sections" in hostile.text
+    assert "<li>" not in (await world.client.get("/docs/guides", headers=HTML)).text

@@ -32,7 +32,7 @@ start({
   ],
   links: [
     ["Playground", "portal-playground"],
-    ["Guides", "guides/api"],
+    ["Guides", "docs/guides"],
     ["API reference", "docs"],
   ],
   Form: ({ onDone }) => html`<${KeyForm}
