@@ -1,4 +1,4 @@
-// At a glance: what needs a decision, and what is happening now. One call, every five seconds.
+// At a glance: what needs a decision, and what is happening now. One call, every ten seconds.
 
 import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
@@ -30,10 +30,10 @@ const TOLD = {
 
 export function Now({ place }) {
   const mode = place.query.mode ?? "live";
-  const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { every: 5000 });
+  const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { every: 10_000 });
   return html`<${Page}
     title="Now"
-    lead=${now.data ? html`As of <${Time} at=${now.data.at} />, every five seconds` : "What is happening, and what needs a decision"}
+    lead=${now.data ? html`As of <${Time} at=${now.data.at} />, every ten seconds` : "What is happening, and what needs a decision"}
     actions=${html`<${ModePick} query=${place.query} />`}
   >
     <${Shown} of=${now} rows=${6}>${(data) => html`<${Glance} data=${data} mode=${mode} />`}<//>

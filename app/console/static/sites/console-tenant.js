@@ -230,7 +230,7 @@ function Tokens({ name, query }) {
 }
 
 function Ledger({ name, query }) {
-  const entries = useCall((signal) => call("admin/v1/ledger", { query: { tenant: name, limit: 100, cursor: query.cursor }, signal }), [name, query.cursor, query.seen]);
+  const entries = useCall((signal) => call("admin/v1/ledger", { query: { tenant: name, limit: 50, cursor: query.cursor }, signal }), [name, query.cursor, query.seen]);
   return html`<${Card} title="Every change of its balances, newest first" kind="flush">
     <${Shown} of=${entries} isEmpty=${(data) => !data.entries.length} empty=${EMPTY("Nothing was entered.")}>
       ${(data) => html`<${Table} caption="Ledger" rows=${data.entries} keyOf=${(one) => one.entry} columns=${[

@@ -8,6 +8,7 @@ import { count, go, refine, to } from "./state.js";
 import { Tenant } from "./console-tenant.js";
 
 const MAX = 100;
+const PAGE = 50;
 
 export function Tenants({ place }) {
   if (place.parts[1]) return html`<${Tenant} key=${place.parts[1]} name=${place.parts[1]} query=${place.query} />`;
@@ -37,7 +38,7 @@ export function Tenants({ place }) {
 }
 
 function All({ query }) {
-  const found = useCall((signal) => call("admin/v1/tenants", { query: { limit: MAX, cursor: query.cursor }, signal }), [query.cursor]);
+  const found = useCall((signal) => call("admin/v1/tenants", { query: { limit: PAGE, cursor: query.cursor }, signal }), [query.cursor]);
   const wanted = (query.q ?? "").toLowerCase();
   return html`
     <div class="filters" role="search">

@@ -1,11 +1,12 @@
 // Usage as a plot and a table, by any grouping, with the sum of what is on screen: for operators and tenants.
 
-import { html } from "./vendor.js";
+import { html, useState } from "./vendor.js";
 import { Chart } from "./chart.js";
 import { Card, csvOf, save, Table } from "./kit.js";
 import { count, credits } from "./state.js";
 
 const MOST = 7;
+const ROWS = 100; // drawn at first: a thousand take a browser as long as the call took
 export const OUTCOMES = ["submitted", "completed", "failed", "cancelled", "rejected", "expired", "lost", "refused"];
 /** What can be shown of a row: its name, the member, whether it is money. */
 export const MEASURES = {
@@ -21,6 +22,7 @@ export const OF_OPERATORS = { cost: ["RunComfy's cost", "cost_microusd", true], 
 
 /** `groups` are the members by which the rows are grouped; `measures` those that the table has. */
 export function UsageView({ data, groups, measures, show, name }) {
+  const [all, setAll] = useState(false);
   const [title, member, isMoney] = measures[show] ?? measures.spent;
   const labels = [...new Set(data.rows.map((one) => one.period))].sort();
   const nameOf = (row) => groups.map((one) => row[one] ?? "none").join(" · ") || title;
@@ -50,7 +52,7 @@ export function UsageView({ data, groups, measures, show, name }) {
     <${Card} title="The same as numbers" kind="flush" more=${html`<button class="button small" onClick=${download}>CSV of what is on screen</button>`}>
       <${Table}
         caption="Usage"
-        rows=${[...data.rows, null]}
+        rows=${[...(all ? data.rows : data.rows.slice(0, ROWS)), null]}
         keyOf=${(row) => (row ? `${row.period} ${nameOf(row)}` : "sum")}
         columns=${[
           ["Period", (row) => (row ? short(row.period, data.by) : html`<strong>Sum</strong>`), "tight"],
@@ -58,6 +60,7 @@ export function UsageView({ data, groups, measures, show, name }) {
           ...shown.map((one) => [one[0], (row) => (row ? cell(one, row) : html`<strong>${cell(one, { [one[1]]: total(one[1]) })}</strong>`), "right"]),
         ]}
       />
+      ${!all && data.rows.length > ROWS && html`<p class="pages"><button class="button small" onClick=${() => setAll(true)}>Show all ${count(data.rows.length)} rows</button><span class="hint">The sum is of all of them.</span></p>`}
     <//>
   `;
 }
