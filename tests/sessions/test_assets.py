@@ -57,3 +57,28 @@ async def test_the_pages_let_nothing_in_but_this_origins_scripts(world: World) -
             again = await Tab(world).call("GET", f"/{page}/files/{name}", If_None_Match=found.headers["etag"])
             assert again.status_code == 304
     assert (await Tab(world).call("GET", "/console/files/..%2f..%2fpages.py")).status_code == 404
+
+
+def test_the_pages_call_what_the_contracts_publish_and_nothing_else() -> None:
+    """Whatever a page can do, a program can: each address in a script is an operation of a contract."""
+    root = FILES.parents[3]
+    known = [
+        re.compile(re.sub(r"{[^}]*}", "[^/]+", path.lstrip("/")))
+        for name in ("openapi.json", "openapi-admin.json")
+        for path in json.loads((root / name).read_text())["paths"]
+    ]
+    asked = set()
+    for file in FILES.glob("*.js"):
+        text = file.read_text()
+        base = re.search(r"const path = `(admin/v1/[^`]+)`", text)
+        for found in re.findall(r"""["`]((?:admin/)?v1/[^"`]+|\$\{path\}/[^"`]+)["`]""", text):
+            whole = found.replace("${path}", base[1] if base else "")
+            asked.add(re.sub(r"\$\{[^}]*\}", "x", whole))
+    assert len(asked) > 40
+    fitting = {one for one in asked if any(form.fullmatch(one) for form in known)}
+    # An address whose last part is chosen by what it does: enable or disable, narrow or revoke.
+    assert {one.rpartition("/")[0] for one in asked - fitting} <= {
+        "admin/v1/tenants/x",
+        "admin/v1/dispatch",
+        "v1/keys/x",
+    }
