@@ -10,7 +10,6 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from app.api.cors import is_own
 from app.config import Settings
@@ -18,6 +17,8 @@ from app.errors import FOREIGN_PAGE, Problem
 
 Page = Literal["console", "portal"]
 PAGE_HEADER: Final = "reelgate-page"
+COOKIE: Final = "cookie"
+"""The name, in a request's state, of the cookie that its answer sets. No handler can send one otherwise."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -70,13 +71,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def set_session(response: Response, page: Page, text: str) -> None:
-    """Gives the browser a session. No script can read it, and it goes to this origin alone."""
-    response.headers["Set-Cookie"] = f"{cookie_name(page)}={text}; Path=/; Secure; HttpOnly; SameSite=Strict"
+def set_session(request: Request, page: Page, text: str) -> None:
+    """Has the answer give the browser a session. No script can read it, and it goes to this origin alone."""
+    request.scope["state"][COOKIE] = f"{cookie_name(page)}={text}; Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
-def clear_session(response: Response, page: Page) -> None:
-    """Has the browser forget a session."""
-    response.headers["Set-Cookie"] = (
+def clear_session(request: Request, page: Page) -> None:
+    """Has the answer make the browser forget a session."""
+    request.scope["state"][COOKIE] = (
         f"{cookie_name(page)}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"
     )

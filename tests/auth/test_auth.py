@@ -225,6 +225,8 @@ async def test_each_route_demands_its_scope(world: World) -> None:
             needed = "tokens:create"
         if path.startswith(("/v1/usage", "/v1/ledger", "/v1/statements")):
             needed = "usage:read"
+        if path.startswith(("/v1/keys", "/v1/origins", "/v1/portal-links")):
+            needed = "account:manage"
         if path.startswith("/v1/webhooks"):
             needed = f"webhooks:{'read' if method == 'GET' else 'write'}"
         lacking = holders["submit" if method == "GET" else "read"]

@@ -68,14 +68,14 @@ def _add(app: FastAPI, one: "_Console | _Portal") -> None:
         opened = await one.opened(request, gateway, body)
         await _end_former(request, gateway, one)
         response = json_response({"session_id": opened.session.session_id}, status_code=201)
-        set_session(response, one.page, opened.text)
+        set_session(request, one.page, opened.text)
         return response
 
     async def sign_out(request: Request) -> Response:
         gateway: Gateway = request.app.state.gateway
         text = _presented(request, gateway, one.page)
         response = Response(status_code=204)
-        clear_session(response, one.page)
+        clear_session(request, one.page)
         try:
             session = await one.session(gateway, text)
         except Problem as problem:
