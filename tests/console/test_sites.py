@@ -20,6 +20,7 @@ OPERATORS = [
     *("tenants/acme?tab=tokens", "tenants/acme?tab=ledger", "tenants/acme?tab=statements"),
     *("tenants/acme?tab=settings", "tenants?tab=refused", "usage?mode=test", "queue?mode=test"),
     *("models?mode=test", "credentials", "audit", "audit?open=1", "system"),
+    *("webhooks", "webhooks?tab=endpoints", "webhooks?tab=replays"),
 ]
 PERSONS = ["", "requests", "requests?open={request_id}", "usage", "keys", "statements"]
 MOST_CALLS = 4

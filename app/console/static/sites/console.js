@@ -11,6 +11,7 @@ import { Requests } from "./console-requests.js";
 import { System } from "./console-system.js";
 import { Tenants } from "./console-tenants.js";
 import { Usage } from "./console-usage.js";
+import { OperatorsWebhooks } from "./webhooks.js";
 
 start({
   name: "console",
@@ -23,6 +24,7 @@ start({
     { path: "queue", title: "Queue", Page: Queue },
     { path: "models", title: "Models and prices", Page: Models },
     { path: "credentials", title: "Credentials", Page: Credentials },
+    { path: "webhooks", title: "Webhooks", Page: OperatorsWebhooks },
     { path: "audit", title: "Audit", Page: Audit },
     { path: "system", title: "System", Page: System },
   ],

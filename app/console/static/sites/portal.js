@@ -8,6 +8,7 @@ import { Keys } from "./portal-keys.js";
 import { Requests } from "./portal-requests.js";
 import { Statements } from "./portal-statements.js";
 import { Usage } from "./portal-usage.js";
+import { TenantsWebhooks } from "./webhooks.js";
 
 const LINK = "#link=";
 
@@ -27,6 +28,7 @@ start({
     { path: "", title: "Overview", Page: Account },
     { path: "requests", title: "Requests", Page: Requests },
     { path: "usage", title: "Usage", Page: Usage },
+    { path: "webhooks", title: "Webhooks", Page: TenantsWebhooks },
     { path: "keys", title: "Keys and origins", Page: Keys },
     { path: "statements", title: "Statements", Page: Statements },
   ],

@@ -1,0 +1,174 @@
+// Webhooks: endpoints, the log of deliveries with their attempts, sending again and replays. For both pages:
+// operators see all tenants, by the admin API; a person their own, by /v1.
+
+import { html, useState } from "./vendor.js";
+import { call } from "./calls.js";
+import { Act, Card, ChangeDialog, Copy, Facts, Json, Page, Pages, SecretDialog, Shown, State, Table, Time, useCall } from "./kit.js";
+import { Filter, ModePick, Tabs } from "./parts.js";
+import { count, refine, span, to, useSession } from "./state.js";
+
+const TABS = [["deliveries", "Deliveries"], ["endpoints", "Endpoints"], ["replays", "Replays"]];
+const STATES = ["pending", "delivering", "delivered", "failed", "cancelled"];
+
+/** Where each audience finds things, and what it must say with a change. */
+const OF_OPERATORS = { endpoints: "admin/v1/webhook-endpoints", deliveries: "admin/v1/webhook-deliveries", replays: "admin/v1/webhook-replays", reason: true, scope: "operate" };
+const OF_TENANTS = { endpoints: "v1/webhooks/endpoints", deliveries: "v1/webhooks/deliveries", replays: "v1/webhooks/replays", reason: false, scope: "webhooks:write" };
+
+export const OperatorsWebhooks = ({ place }) => html`<${Webhooks} query=${place.query} at=${OF_OPERATORS} />`;
+export function TenantsWebhooks({ place }) {
+  const { can } = useSession();
+  if (can("webhooks:read")) return html`<${Webhooks} query=${place.query} at=${OF_TENANTS} />`;
+  return html`<${Page} title="Webhooks"><div class="notice warn"><strong>Not for this session.</strong> Webhooks need a key or link with the scope <code>webhooks:read</code>.</div><//>`;
+}
+
+function Webhooks({ query, at }) {
+  const tab = query.tab ?? "deliveries";
+  const Tab = { deliveries: Deliveries, endpoints: Endpoints, replays: Replays }[tab] ?? Deliveries;
+  return html`<${Page} title="Webhooks" lead="What was sent to whom, and whether it arrived" actions=${at.reason && html`<${ModePick} query=${query} />`}>
+    <${Tabs} query=${query} tabs=${TABS} />
+    <${Tab} key=${tab} query=${query} at=${at} />
+  <//>`;
+}
+
+const said = (at, body, reason) => (at.reason ? { ...body, reason } : body);
+const ofMode = (at, query) => (at.reason ? { mode: query.mode ?? "live", tenant: query.tenant } : {});
+
+function Deliveries({ query, at }) {
+  const asked = { ...ofMode(at, query), state: query.state, type: query.type, request_id: query.request_id, endpoint_id: query.endpoint_id, replay_id: query.replay_id };
+  const found = useCall((signal) => call(at.deliveries, { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor], { every: query.cursor ? 0 : 10_000 });
+  return html`
+    <div class="filters" role="search">
+      <${Filter} query=${query} name="request_id" label="Request id" search=${true} grow=${true} placeholder="Search  /" />
+      ${at.reason && html`<${Filter} query=${query} name="tenant" label="Tenant" />`}
+      <${Filter} query=${query} name="state" label="State" kind="select" first=${true} options=${[["", "all"], ...STATES.map((one) => [one, one])]} />
+      <${Filter} query=${query} name="type" label="Event" />
+      <${Filter} query=${query} name="endpoint_id" label="Endpoint" />
+    </div>
+    <div class="split">
+      <${Card} kind="flush">
+        <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.deliveries.length && !query.cursor} empty=${html`<p>Nothing was sent that matches.</p>`}>
+          ${(data) => html`<${Table}
+              caption="Deliveries"
+              rows=${data.deliveries}
+              keyOf=${(one) => one.delivery_id}
+              chosen=${query.open}
+              open=${(one) => to("webhooks", { ...query, open: one.delivery_id })}
+              columns=${[
+                ["Made", (one) => html`<${Time} at=${one.created_at} />`, "tight"],
+                ...(at.reason ? [["Tenant", (one) => one.tenant ?? ""]] : []),
+                ["Event", (one) => html`<code>${one.type}</code>`],
+                ["State", (one) => html`<${State} of=${one.state} />`],
+                ["Cause", (one) => one.cause],
+                ["Attempts", (one) => count(one.attempts), "right"],
+                ["Answer", (one) => one.last_status ?? one.last_error ?? ""],
+                ["Next", (one) => html`<${Time} at=${one.next_attempt_at} rel=${true} />`, "tight"],
+              ]}
+            /><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor, open: "" }, false)} />`}
+        <//>
+      <//>
+      ${query.open && html`<${Delivery} key=${query.open} id=${query.open} at=${at} close=${to("webhooks", { ...query, open: "" })} onChange=${found.reload} />`}
+    </div>
+  `;
+}
+
+function Delivery({ id, at, close, onChange }) {
+  const found = useCall((signal) => call(`${at.deliveries}/${encodeURIComponent(id)}`, { signal }), [id], { every: 10_000 });
+  return html`<aside class="panel" aria-label="The delivery">
+    <div class="panel-head"><div><h2>Delivery</h2><code>${id}</code></div><${Copy} text=${id} /><a class="button small" data-close href=${close}>Close</a></div>
+    <${Shown} of=${found} rows=${6}>
+      ${(one) => html`
+        <div class="actions"><${State} of=${one.state} />
+          <${Act} label="Send again" scope=${at.scope}>${(shut) => html`<${ChangeDialog} title="Send this event again" text="A new delivery of the same event, to the same endpoint." needsReason=${at.reason} verb="Send" onClose=${shut}
+            onDo=${async ({ reason }) => {
+              await call(`${at.deliveries}/${id}/resend`, { body: said(at, {}, reason) });
+              onChange();
+            }} />`}<//></div>
+        <${Facts} of=${[["Event", one.type], ["Request", one.request_id && html`<a href=${to("requests", { open: one.request_id })}>${one.request_id}</a>`], ["Message", html`<code>${one.message_id}</code>`], ["Endpoint", html`<code>${one.endpoint_id}</code>`], ["Cause", one.cause], ["Replay", one.replay_id], ["Made", html`<${Time} at=${one.created_at} />`], ["Ended", one.finished_at && html`<${Time} at=${one.finished_at} />`], ["Next attempt", one.next_attempt_at && html`<${Time} at=${one.next_attempt_at} rel=${true} />`]]} />
+        <section><h3>Attempts</h3>
+          ${one.attempt_log.length
+            ? html`<${Table} caption="Attempts" rows=${one.attempt_log} keyOf=${(each) => each.number} columns=${[
+                ["No.", (each) => each.number, "right"],
+                ["At", (each) => html`<${Time} at=${each.at} />`, "tight"],
+                ["Took", (each) => span(each.took_ms), "right"],
+                ["Answer", (each) => html`${each.status ?? ""} ${each.error ? html`<code>${each.error}</code>` : ""}`],
+              ]} />`
+            : html`<p class="hint">It was not tried yet.</p>`}
+          ${one.attempt_log.filter((each) => each.answer).slice(-1).map((each) => html`<h3>The last answer</h3><pre class="json" tabindex="0">${each.answer}</pre>`)}</section>
+        ${one.payload && html`<section><h3>Body</h3><${Json} of=${one.payload} /></section>`}
+      `}
+    <//>
+  </aside>`;
+}
+
+const EVENTS_HINT = "Types of events with spaces between, such as request.completed; empty: all.";
+const eventsIn = (text) => (text.trim() ? text.trim().split(/[\s,]+/) : null);
+
+function Endpoints({ query, at }) {
+  const [secret, setSecret] = useState(null);
+  const { can } = useSession();
+  const asked = { ...ofMode(at, query), limit: 50, cursor: query.cursor };
+  const found = useCall((signal) => call(at.endpoints, { query: asked, signal }), [asked], { every: 30_000 });
+  const change = async (one, verb, body, reason) => {
+    const after = await call(`${at.endpoints}/${one.endpoint_id}/${verb}`, { body: said(at, body, reason) });
+    if (verb === "rotate") setSecret(after);
+    found.reload();
+  };
+  const fields = [
+    ...(at.reason ? [{ name: "tenant", label: "Tenant", value: query.tenant ?? "", required: true }] : []),
+    { name: "url", label: "Address", hint: "An https address that answers with a 2xx.", required: true },
+    { name: "description", label: "Note" },
+    { name: "events", label: "Events", hint: EVENTS_HINT },
+    { name: "signature", label: "Signature", kind: "select", value: "v1", options: [["v1", "v1: a shared secret"], ["v1a", "v1a: a public key"]] },
+  ];
+  return html`<${Card} title="Endpoints" kind="flush" more=${html`<${Act} label="New endpoint" scope=${at.scope}>
+      ${(shut) => html`<${ChangeDialog} title="New endpoint" verb="Create" needsReason=${at.reason} fields=${fields} onClose=${shut}
+        onDo=${async ({ tenant, url, description, events, signature, reason }) => {
+          const body = { url, description, events: eventsIn(events), signature, ...(at.reason ? { tenant, mode: query.mode ?? "live" } : {}) };
+          setSecret(await call(at.endpoints, { body: said(at, body, reason) }));
+          found.reload();
+        }} />`}
+    <//>`}>
+    <${Shown} of=${found} isEmpty=${(data) => !data.endpoints.length} empty=${html`<p>There is no endpoint.</p>`}>
+      ${(data) => html`<${Table} caption="Endpoints" rows=${data.endpoints} keyOf=${(one) => one.endpoint_id} open=${(one) => to("webhooks", { mode: query.mode, endpoint_id: one.endpoint_id })} columns=${[
+        ["Address", (one) => one.url],
+        ...(at.reason ? [["Tenant", (one) => one.tenant]] : []),
+        ["State", (one) => html`<${State} of=${one.state} />`],
+        ["Health", (one) => (one.health.failing_since ? html`failing since <${Time} at=${one.health.failing_since} />` : one.health.state_reason ?? "well")],
+        ["Events", (one) => (one.events === null ? "all" : one.events.join(", ") || "only named ones")],
+        ["Note", (one) => one.description],
+        ["", (one) => can(at.scope) && html`<div class="actions">
+          <${Act} label="Test">${(shut) => html`<${ChangeDialog} title="Send a test event" verb="Send" needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, "test", {}, reason)} />`}<//>
+          <${Act} label=${one.state === "enabled" ? "Pause" : "Enable"}>${(shut) => html`<${ChangeDialog} title=${one.state === "enabled" ? "Pause this endpoint" : "Enable this endpoint"} text=${one.state === "enabled" ? "Nothing is sent to it." : "What failed meanwhile is not sent by itself: replay it."} verb=${one.state === "enabled" ? "Pause" : "Enable"} needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, one.state === "enabled" ? "pause" : "enable", {}, reason)} />`}<//>
+          <${Act} label="Replay">${(shut) => html`<${ChangeDialog} title="Replay events" text="New deliveries of events of a time; each event keeps its id." verb="Replay" needsReason=${at.reason} onClose=${shut}
+            fields=${[{ name: "since", label: "Since", kind: "datetime-local", required: true }, { name: "until", label: "Until", kind: "datetime-local", hint: "Empty: until now." }, { name: "which", label: "Which", kind: "select", value: "failed", options: [["failed", "those that were not delivered"], ["all", "all, also once more"]] }]}
+            onDo=${({ since, until, which, reason }) => change(one, "replays", { since: new Date(since).toISOString(), until: until ? new Date(until).toISOString() : null, only_failed: which === "failed" }, reason)} />`}<//>
+          <${Act} label="Rotate">${(shut) => html`<${ChangeDialog} title="Rotate its secret" text="Messages are signed with both for a while." verb="Rotate" needsReason=${at.reason} onClose=${shut} fields=${[{ name: "hours", label: "Hours that both count", kind: "number", value: "24", min: "0", step: "any" }]}
+            onDo=${({ hours, reason }) => change(one, "rotate", { grace_s: Math.round(Number(hours) * 3600) }, reason)} />`}<//>
+          <${Act} label="Delete" danger=${true}>${(shut) => html`<${ChangeDialog} title="Delete this endpoint" text=${one.url} verb="Delete" danger=${true} needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, "delete", {}, reason)} />`}<//>
+        </div>`, "right"],
+      ]} /><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} />`}
+    <//>
+    ${secret?.secret && html`<${SecretDialog} title="The secret" text="Whoever receives the events checks their signatures with it." secret=${secret.secret} onClose=${() => setSecret(null)} />`}
+  <//>`;
+}
+
+function Replays({ query, at }) {
+  const found = useCall((signal) => call(at.replays, { query: { tenant: at.reason ? query.tenant : "", limit: 50, cursor: query.cursor }, signal }), [query.tenant, query.cursor], { every: 10_000 });
+  return html`<${Card} title="Replays" kind="flush">
+    <${Shown} of=${found} isEmpty=${(data) => !data.replays.length} empty=${html`<p>Nothing was replayed.</p>`}>
+      ${(data) => html`<${Table} caption="Replays" rows=${data.replays} keyOf=${(one) => one.replay_id} open=${(one) => to("webhooks", { mode: query.mode, replay_id: one.replay_id })} columns=${[
+        ["Began", (one) => html`<${Time} at=${one.created_at} />`, "tight"],
+        ...(at.reason ? [["Tenant", (one) => one.tenant]] : []),
+        ["State", (one) => html`<${State} of=${one.state} />`],
+        ["Of", (one) => html`<${Time} at=${one.since} /> to <${Time} at=${one.until} />`, "tight"],
+        ["Which", (one) => (one.only_failed ? "not delivered" : "all")],
+        ["Looked at", (one) => count(one.deliveries_seen), "right"],
+        ["Made", (one) => count(one.deliveries_made), "right"],
+        ["", (one) => one.state === "running" && html`<${Act} label="Cancel" scope=${at.scope}>${(shut) => html`<${ChangeDialog} title="Cancel this replay" verb="Cancel it" needsReason=${at.reason} onClose=${shut} onDo=${async ({ reason }) => {
+          await call(`${at.replays}/${one.replay_id}/cancel`, { body: said(at, {}, reason) });
+          found.reload();
+        }} />`}<//>`, "right"],
+      ]} /><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} />`}
+    <//>
+  <//>`;
+}
