@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, func, select, text
 
+from app.db.deferral import write_deferred
 from app.db.tables import archived_usage, tenants, usage_counts, usage_days
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
@@ -84,6 +85,7 @@ class _Since:
 
 def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yields the key of each row of roll-ups that is not the sum of the ledger, and what is wrong with it."""
+    write_deferred(connection)
     since = {
         row.id: _Since.of(row.time_zone_since_ms)
         for row in connection.execute(select(tenants.c.id, tenants.c.time_zone_since_ms))

@@ -3,7 +3,8 @@
 Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with
 the same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one
 transaction, each in a SAVEPOINT of its own: an error rolls back its own function alone, and every caller is
-answered only after the COMMIT.
+answered only after the COMMIT. What functions have deferred (`app.db.deferral`) is written right before it,
+once for all of them.
 
 Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is
 its own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a
@@ -23,6 +24,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from app.db.deferral import Deferral
 from app.db.outage import LOCKED, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
 from app.db.prepared import execute
 
@@ -204,8 +206,10 @@ class _Lane:
         """Runs the functions and commits; returns those whose turn has not come."""
         left = deque(group)
         is_first = True
+        deferral: Deferral | None = None
         try:
             with self.place.transaction() as connection:
+                deferral = Deferral(connection)
                 while left:
                     work = left.popleft()
                     if self._is_avoided(work) or not work.may_run():
@@ -213,13 +217,17 @@ class _Lane:
                     if len(group) == 1:
                         work.result = work.function(connection)
                     else:
-                        self._run_in_savepoint(connection, work, is_first=is_first)
+                        self._run_in_savepoint(connection, deferral, work, is_first=is_first)
                         is_first = False
                     if connection.info.pop(_LAST, False) and self.place.locks_rows:
                         break
+                deferral.finish(connection)
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             began = [work for work in group if work not in left]
-            if _is_worth_repeating(error) and tries < _MAX_TRIES:
+            # What could not be written together may be the fault of one alone.
+            is_shared = len(began) > 1 and deferral is not None and deferral.is_writing
+            repeats = _is_worth_repeating(error) or (is_shared and outage_of(error) is None)
+            if repeats and tries < _MAX_TRIES:
                 for work in began:  # one by one, so that they hold up nobody else
                     work.result = work.error = None
                     self._commit_together([work], tries + 1)
@@ -229,16 +237,20 @@ class _Lane:
             return []
         return list(left)
 
-    def _run_in_savepoint(self, connection: Connection, work: _Work, *, is_first: bool) -> None:
+    def _run_in_savepoint(
+        self, connection: Connection, deferral: Deferral, work: _Work, *, is_first: bool
+    ) -> None:
         # Never one inside another: what a change costs grows with their depth, on both databases.
         for command in ("SAVEPOINT one",) if is_first else self.place.next_savepoint:
             execute(connection, command)
+        mark = deferral.mark()
         try:
             work.result = work.function(connection)
         except BaseException as error:
             if self.place.is_lost(error):
                 raise
             execute(connection, "ROLLBACK TO SAVEPOINT one")
+            deferral.go_back(mark)
             self._failed(work, error)
 
     def _failed(self, work: _Work, error: BaseException) -> None:

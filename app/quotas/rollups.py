@@ -1,4 +1,4 @@
-"""Roll-ups: what the ledger says of each hour and each day, summed in the transaction that enters it.
+"""Roll-ups: what the ledger says of each hour and each day, summed in its transaction.
 
 An amount is counted where and when it is entered: a hold when its generation was made, its settle or refund
 when that was entered, however much later. So the sums of any hours or days are those of the ledger's entries
@@ -6,18 +6,21 @@ in them. Hours and days are those of the time zone that the tenant has at that m
 in one hour and one day; a later change of the time zone moves none.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
-from itertools import count as count_from
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, delete, select, tuple_
 
 from app.db import prepared
+from app.db.deferral import write_deferred, write_later
 from app.db.tables import usage_counts
 from app.quotas.limits import Payer
+
+_K = TypeVar("_K")
 
 
 class Facet(StrEnum):
@@ -47,6 +50,11 @@ COUNTS: Final = (
     "cost_microusd",
 )
 """The names of everything that is summed."""
+_DAY, _HOUR, _END_USER, _TOKEN = (one.value for one in (Facet.DAY, Facet.HOUR, Facet.END_USER, Facet.TOKEN))
+_Key = tuple[str, str, str, int, str, str, str, str]
+_OfWhom = tuple[str, str, str, str, str, str, str, int, int]
+_Change = tuple[_OfWhom, dict[str, int]]
+"""What is added, to the sums of whom, by whom, of what, and when."""
 _KEY: Final = ("tenant_id", "mode", "facet", "period", "subject", "kid", "model_id", "outcome")
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
@@ -93,44 +101,93 @@ def count(
     at_ms: int,
     **counts: int,
 ) -> None:
-    """Adds to the sums of the hour and the day of a moment, in one statement.
+    """Adds to the sums of the hour and the day of a moment, before the transaction's COMMIT.
 
-    `counts` are amounts by their names in `COUNTS`. The caller holds the lock on the tenant's row.
+    `counts` are amounts by their names in `COUNTS`. The caller holds the lock on the tenant's row. Whoever
+    reads the sums in a transaction that may have changed them calls `app.db.deferral.write_deferred` first.
     """
     changes = {name: amount for name, amount in counts.items() if amount}
-    if not changes:
-        return
-    bucket = bucket_of(at_ms, zone)
-    rows = [
-        (Facet.HOUR.value, bucket.hour_ms, ""),
-        (Facet.DAY.value, bucket.day, ""),
-    ]
-    if payer.end_user:
-        rows.append((Facet.END_USER.value, bucket.day, payer.end_user))
-    if payer.token_id:
-        rows.append((Facet.TOKEN.value, bucket.day, payer.token_id))
-    values = (payer.kid, model_id, str(outcome), *changes.values())
-    prepared.execute(
-        connection,
-        _statement(tuple(changes), len(rows), connection.dialect.name == "sqlite"),
-        tuple(one for row in rows for one in (tenant_id, mode, *row, *values)),
-    )
+    if changes:
+        of_whom = (tenant_id, mode, payer.kid, payer.end_user, payer.token_id, model_id, str(outcome))
+        write_later(connection, _add, ((*of_whom, *bucket_of(at_ms, zone)), changes))
+
+
+def _add(connection: Connection, changes: Sequence[_Change]) -> None:
+    """Adds changes to the sums: each row once, in the order of keys, as every transaction does."""
+    of_whom: dict[_OfWhom, dict[str, int]] = {}
+    for one, counts in changes:
+        _merge(of_whom, one, counts)
+    sums: dict[_Key, dict[str, int]] = {}
+    for one, counts in of_whom.items():
+        for key in _keys_of(one):
+            _merge(sums, key, counts)
+    _write(connection, sums)
+
+
+def _write(connection: Connection, sums: Mapping[_Key, Mapping[str, int]]) -> None:
+    named = {name for row in sums.values() for name in row}
+    if unknown := named.difference(COUNTS):
+        raise ValueError(f"not summed: {', '.join(sorted(unknown))}")
+    names = tuple(name for name in COUNTS if name in named)
+    rows = [(*key, *(row.get(name, 0) for name in names)) for key, row in sorted(sums.items())]
+    if connection.dialect.name == "sqlite":  # where a statement costs next to nothing beside its rows
+        sql = _statement(names)
+        for row in rows:
+            prepared.execute(connection, sql, row)
+    else:
+        prepared.execute(connection, _statement_of_arrays(names), tuple(map(_array, zip(*rows, strict=True))))
+
+
+def _array(values: tuple[str | int, ...]) -> str:
+    """Returns an array as PostgreSQL reads it."""
+    if isinstance(values[0], int):
+        return f"{{{','.join(map(str, values))}}}"
+    text = '","'.join(values)
+    if "\\" in text or text.count('"') != 2 * len(values) - 2:
+        text = '","'.join(one.replace("\\", "\\\\").replace('"', '\\"') for one in values)
+    return f'{{"{text}"}}'
+
+
+def _merge(sums: dict[_K, dict[str, int]], key: _K, counts: Mapping[str, int]) -> None:
+    row = sums.get(key)
+    if row is None:
+        sums[key] = dict(counts)
+    else:
+        for name, amount in counts.items():
+            row[name] = row.get(name, 0) + amount
+
+
+def _keys_of(of_whom: _OfWhom) -> Iterator[_Key]:
+    tenant_id, mode, kid, end_user, token_id, model_id, outcome, hour_ms, day = of_whom
+    yield tenant_id, mode, _DAY, day, "", kid, model_id, outcome
+    yield tenant_id, mode, _HOUR, hour_ms, "", kid, model_id, outcome
+    if end_user:
+        yield tenant_id, mode, _END_USER, day, end_user, kid, model_id, outcome
+    if token_id:
+        yield tenant_id, mode, _TOKEN, day, token_id, kid, model_id, outcome
 
 
 @lru_cache(maxsize=64)
-def _statement(names: tuple[str, ...], rows: int, is_sqlite: bool) -> str:  # noqa: FBT001 - a key of the cache
-    """Returns the statement that adds counts of these names to so many rows, with a place for each value.
+def _statement(names: tuple[str, ...]) -> str:
+    columns = (*_KEY, *names)
+    return _upsert(names, f"VALUES ({', '.join('?' for _ in columns)})")
+
+
+@lru_cache(maxsize=64)
+def _statement_of_arrays(names: tuple[str, ...]) -> str:
+    types = ["bigint" if name == "period" or name in COUNTS else "text" for name in (*_KEY, *names)]
+    arrays = ", ".join(f"${number}::{one}[]" for number, one in enumerate(types, start=1))
+    return _upsert(names, f"SELECT * FROM unnest({arrays})")  # noqa: S608 - our names
+
+
+def _upsert(names: tuple[str, ...], source: str) -> str:
+    """Returns the statement that adds counts of these names to rows.
 
     It is text, since SQLAlchemy has no upsert that is the same for both databases.
     """
-    if unknown := set(names) - set(COUNTS):
-        raise ValueError(f"not summed: {', '.join(sorted(unknown))}")
-    columns = (*_KEY, *names)
-    marks = ("?" if is_sqlite else f"${number}" for number in count_from(1))
-    each = ", ".join(f"({', '.join(next(marks) for _ in columns)})" for _ in range(rows))
     sums = ", ".join(f"{name} = usage_counts.{name} + excluded.{name}" for name in names)
     return (
-        f"INSERT INTO usage_counts ({', '.join(columns)}) VALUES {each}"  # noqa: S608 - our names
+        f"INSERT INTO usage_counts ({', '.join((*_KEY, *names))}) {source}"
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {sums}"
     )
 
@@ -149,6 +206,7 @@ def forget_hours(connection: Connection, *, before_ms: int, limit: int) -> int:
 
     Their days stay. Returns the number of rows.
     """
+    write_deferred(connection)
     key = tuple(usage_counts.c[name] for name in _KEY)
     old = (
         select(*key)

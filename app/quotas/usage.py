@@ -23,6 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from app.db.deferral import write_deferred
 from app.db.tables import tenants, usage_counts, usage_days
 from app.quotas.account import zone_of
 from app.quotas.rollups import COUNTS, Facet, day_number
@@ -163,6 +164,7 @@ def rows(
 
     A row of which nothing was counted is left out. `zone` says when the days of hours begin and end.
     """
+    write_deferred(connection)
     source = _source(question, zone)
     columns = [_period_of(question, source), *(source.c[_COLUMNS[group]] for group in question.groups)]
     sums = _sums(source)
@@ -184,6 +186,7 @@ def rows(
 
 def total(connection: Connection, question: Question, zone: tzinfo) -> dict[str, int]:
     """Returns the sums of all that is asked for, whatever it is grouped by."""
+    write_deferred(connection)
     source = _source(question, zone)
     row = connection.execute(select(*_sums(source).values())).one()
     return dict(zip(COUNTS, map(int, row), strict=True))
@@ -206,6 +209,7 @@ def below_cost(connection: Connection, *, now_ms: int) -> list[BelowCost]:
 
     What was charged is what was spent, less corrections of prices; other adjustments are of no request.
     """
+    write_deferred(connection)
     first = datetime.fromtimestamp(now_ms / 1000, UTC).date() - timedelta(days=COST_DAYS)
     table = usage_counts.c
     charged = func.sum(table.spent_microcredits - table.adjusted_microcredits)

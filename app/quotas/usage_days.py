@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, update
 
+from app.db.deferral import write_deferred
 from app.db.tables import upkeep_positions, usage_counts, usage_days
 from app.quotas.rollups import COUNTS, Facet, day_number
 
@@ -37,6 +38,7 @@ def sum_next(connection: Connection, *, now_ms: int) -> bool:
         if until > last:
             _keep(connection, last)
         return False
+    write_deferred(connection)
     due = _first_after(connection, until, last)
     first = _number(_date(due) - timedelta(days=_AGAIN_DAYS))
     connection.execute(usage_days.delete().where(usage_days.c.period.between(first, due)))
