@@ -1,41 +1,36 @@
 """`python -m bench shares`: what roll-ups, and what is kept of callers, cost in a submit.
 
-A submit's two transactions are run as they are, and the processor's time of their parts is taken inside them,
-so that part and whole are measured in the same moment. On PostgreSQL that is the time of the lane and of the
-server's process behind it. What callers cost is what inserting the row takes more with one than without. A
-submit writes nothing to the audit log: that is checked.
+A submit is everything that the gateway does for it: HTTP, validation, both transactions and the call of a
+stand-in for RunComfy. A server runs as it is, but for clocks around the parts (`bench.timed`), and the
+processor's time of parts and whole is taken in the same rounds. On PostgreSQL that is the time of the gateway
+and of the server's processes behind its connections. What callers cost is what inserting the row takes more
+with one than without. A submit writes nothing to the audit log: that is checked.
 """
 
 import argparse
-import asyncio
+import base64
+import json
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
-from unittest.mock import patch
+from typing import Final
 
-import uvloop
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import func, select, text
 
-from app.auth.callers import NOBODY, Caller
-from app.db import revision
-from app.db.engine import Database, open_database
 from app.db.tables import audit_entries
-from app.generations import store
-from app.generations.submit.record import Admission
-from app.quotas import rollups
-from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
-from bench.transactions import submit, tenant
+from bench.children import HOST, Child, Children, RunError, free_port, split_cores
+from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own, reading
+from bench.gateway import SUBMIT, prepare, submit_body
+from bench.load import Order
+from bench.rounds import measured
+from bench.standin import COUNT_PATH
+from bench.timed import of_process
 
-_TENANTS: Final = 20
-_SUBMITS: Final = 100  # of one round, at once
-_WARM: Final = 10
+_AT_ONCE: Final = (1, 64)
 _MAX_SHARE: Final = 0.03
-_CALLER: Final = Caller("203.0.113.0/24", "python-httpx/2.0")
+_WITH, _WITHOUT = b"with\n", b"without\n"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--database", default="both", help="sqlite, postgresql, a server's URL, or both (both)"
     )
-    parser.add_argument("--rounds", type=int, default=40, help="of a hundred submits, with and without (40)")
+    parser.add_argument("--rounds", type=int, default=10, help="with callers, and as many without (10)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each round (1)")
 
 
 def main(given: argparse.Namespace) -> list[str]:
@@ -51,12 +47,11 @@ def main(given: argparse.Namespace) -> list[str]:
     faults = []
     for choice in (SQLITE, FROM_WHEEL) if given.database == "both" else (given.database,):
         with (
-            tempfile.TemporaryDirectory() as folder,
-            database_of_its_own(choice, Path(folder)) as url,
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            tempfile.TemporaryDirectory(prefix="reelgate-bench-") as name,
+            database_of_its_own(choice, Path(name)) as url,
+            Children() as children,
         ):
-            revision.upgrade(url)
-            faults += runner.run(_measure(url, given.rounds))
+            faults += _measure(children, Path(name), url, given)
     return faults
 
 
@@ -69,74 +64,92 @@ class _Round:
     insert: float
 
 
-async def _measure(url: str, rounds: int) -> list[str]:
-    db = open_database(url)
-    owners = [await db.write(tenant, f"tenant-{number}") for number in range(_TENANTS)]
-    admission = Admission(db)
-    audited = await db.read(_audited)
-    found: dict[Caller, list[_Round]] = {NOBODY: [], _CALLER: []}
-    for _ in range(rounds + _WARM):
-        for caller, taken in found.items():
-            taken.append(await _round(db, admission, owners, caller))
-    one, other = (taken[_WARM:] for taken in (found[_CALLER], found[NOBODY]))
-    whole, roll_ups = median(each.whole for each in one), median(each.roll_ups for each in one)
-    callers = median(each.insert for each in one) - median(each.insert for each in other)
-    print(f"{db.dialect}: a submit takes {whole:.0f} µs of the processor, of which")
-    for name, part in (("roll-ups", roll_ups), ("callers", callers), ("both", roll_ups + callers)):
-        print(f"    {name:10}{part:8.1f} µs{part / whole:8.1%}", flush=True)
+def _measure(children: Children, folder: Path, url: str, given: argparse.Namespace) -> list[str]:
+    dialect = url.partition(":")[0]
+    served, other = split_cores(pin=True)
+    upstream_port, port = free_port(), free_port()
+    load = children.add(Child("load", ["bench.load"], folder=folder, cores=other, talks=True))
+    upstream = Child("standin", ["bench.standin", str(upstream_port)], folder=folder, cores=other)
+    children.add(upstream).wait_until_it_answers(upstream_port, COUNT_PATH)
+    site = prepare(folder, url, upstream_port, RUN_LOOPS="false", PORT=str(port))
+    server = children.add(
+        Child("timed", ["bench.timed"], folder=folder, cores=served, environment=site.environment, talks=True)
+    )
+    server.wait_until_it_answers(port, "/readyz")
+    request = _request(site.key)
+
+    def one(at_once: int, seconds: float, *, with_callers: bool) -> _Round:
+        pids = _backends(url)
+        _ask(server, _WITH if with_callers else _WITHOUT)
+        before = sum(map(of_process, pids))
+        tally = measured(load, Order(port, [request], "request_id", at_once, seconds))
+        taken = _ask(server, _WITHOUT)
+        if tally.errors or not tally.requests:
+            raise RunError(f"{tally.requests} answers, {tally.errors} errors. {tally.first_error}")
+        whole = taken["process"] + sum(map(of_process, pids)) - before
+        return _Round(*(one / tally.requests / 1e3 for one in (whole, taken["roll_ups"], taken["insert"])))
+
+    one(max(_AT_ONCE), given.seconds, with_callers=True)
+    audited = _audited(url)
     faults = []
-    if (roll_ups + callers) / whole > _MAX_SHARE:
-        faults.append(f"{db.dialect}: roll-ups and callers cost more than {_MAX_SHARE:.0%} of a submit")
-    if await db.read(_audited) != audited:
-        faults.append(f"{db.dialect}: a submit wrote to the audit log")
-    await db.close()
+    for at_once in _AT_ONCE:
+        found: dict[bool, list[_Round]] = {True: [], False: []}
+        for _ in range(given.rounds):
+            for with_callers, rounds in found.items():
+                rounds.append(one(at_once, given.seconds, with_callers=with_callers))
+        if (share := _told(f"{dialect}, {at_once} at once", found[True], found[False])) > _MAX_SHARE:
+            faults.append(
+                f"{dialect}: of {at_once} submits at once, roll-ups and callers cost {share:.1%}"
+                f" instead of {_MAX_SHARE:.0%}"
+            )
+    if _audited(url) != audited:
+        faults.append(f"{dialect}: a submit wrote to the audit log")
     return faults
 
 
-async def _round(db: Database, admission: Admission, owners: list[tuple[str, str]], caller: Caller) -> _Round:
-    pids = [] if db.dialect == "sqlite" else await db.read(_processes)
-    taken = {"count": 0, "insert": 0}
-    with _timed(rollups, "count", taken), _timed(store, "insert", taken):
-        began = time.process_time_ns() + sum(map(_of_process, pids))
-        await asyncio.gather(
-            *(submit(db, admission, owners[one % _TENANTS], caller=caller) for one in range(_SUBMITS))
+def _told(title: str, rounds: Sequence[_Round], without: Sequence[_Round]) -> float:
+    """Prints what the parts cost, and returns their share of a submit."""
+    whole, roll_ups = median(each.whole for each in rounds), median(each.roll_ups for each in rounds)
+    callers = median(each.insert for each in rounds) - median(each.insert for each in without)
+    print(f"{title}: a submit takes {whole:.0f} µs of the processor, of which")
+    for name, part in (("roll-ups", roll_ups), ("callers", callers), ("both", roll_ups + callers)):
+        print(f"    {name:10}{part:8.1f} µs{part / whole:8.1%}", flush=True)
+    return (roll_ups + callers) / whole
+
+
+def _request(key: str) -> str:
+    body = submit_body("a harbour at dawn, the boats rock gently, slow camera move to the left")
+    head = (
+        f"POST {SUBMIT} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {key}\r\n"
+        "User-Agent: python-httpx/2.0\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return base64.b64encode(head.encode() + body).decode()
+
+
+def _ask(server: Child, line: bytes) -> dict[str, int]:
+    """Sets whether callers are kept; returns the nanoseconds since the last time, by part."""
+    if server.process.stdin is None or server.process.stdout is None:
+        raise RunError("the server was started without pipes")
+    server.process.stdin.write(line)
+    server.process.stdin.flush()
+    taken: dict[str, int] = json.loads(server.process.stdout.readline())
+    return taken
+
+
+def _backends(url: str) -> list[int]:
+    """Returns the processes of PostgreSQL behind the gateway's connections."""
+    if url.startswith("sqlite"):
+        return []
+    with reading(url) as connection:
+        query = (
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
         )
-        whole = time.process_time_ns() + sum(map(_of_process, pids)) - began
-    return _Round(*(one / _SUBMITS / 1e3 for one in (whole, taken["count"], taken["insert"])))
+        return list(connection.scalars(text(query)))
 
 
-@contextmanager
-def _timed(module: Any, name: str, taken: dict[str, int]) -> Iterator[None]:
-    """Adds to `taken` the nanoseconds of processor of a module's function of a connection."""
-    function: Callable[..., Any] = getattr(module, name)
-
-    def timed(connection: Connection, *args: Any, **kwargs: Any) -> Any:
-        began = _of_thread(connection)
-        try:
-            return function(connection, *args, **kwargs)
-        finally:
-            taken[name] += _of_thread(connection) - began
-
-    with patch.object(module, name, timed):
-        yield
-
-
-def _of_thread(connection: Connection) -> int:
-    """Returns the nanoseconds of this thread and of the database's process behind its connection."""
-    if connection.dialect.name == "sqlite":
-        return time.thread_time_ns()
-    driver: Any = connection.connection.driver_connection
-    return time.thread_time_ns() + _of_process(driver.info.backend_pid)
-
-
-def _of_process(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
-
-
-def _processes(connection: Connection) -> list[int]:
-    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-    return list(connection.scalars(text(query)))
-
-
-def _audited(connection: Connection) -> int:
-    return connection.scalar(select(func.count()).select_from(audit_entries)) or 0
+def _audited(url: str) -> int:
+    with reading(url) as connection:
+        return connection.scalar(select(func.count()).select_from(audit_entries)) or 0

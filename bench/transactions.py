@@ -19,7 +19,6 @@ import uvloop
 from sqlalchemy import Connection
 
 from app.auth import keys, tenants
-from app.auth.callers import NOBODY, Caller
 from app.db import revision
 from app.db.engine import Database, open_database
 from app.generations import store
@@ -118,9 +117,7 @@ def tenant(connection: Connection, name: str) -> tuple[str, str]:
     return made.id, kid
 
 
-async def submit(
-    db: Database, admission: Admission, owner: tuple[str, str], *, caller: Caller = NOBODY
-) -> str:
+async def submit(db: Database, admission: Admission, owner: tuple[str, str]) -> str:
     """Runs what a submit does to the database, and returns the generation's id."""
     tenant_id, kid = owner
     intent = SubmitIntent(
@@ -136,7 +133,6 @@ async def submit(
         settles_in="completed",
         trace_id="0" * 32,
         choices=(Choice("default"),),
-        caller=caller,
     )
     recorded = await admission.record(intent, SubmitPolicy(), now_ms=_NOW_MS, lease_until_ms=_NOW_MS + 60_000)
     outcome = Outcome(Verdict.ACCEPTED, "accepted", upstream_request_id=f"job-{intent.generation_id}")

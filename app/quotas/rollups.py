@@ -11,6 +11,8 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
+from itertools import count as count_from
 from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, delete, select, tuple_
@@ -51,6 +53,7 @@ COUNTS: Final = (
 )
 """The names of everything that is summed."""
 _DAY, _HOUR, _END_USER, _TOKEN = (one.value for one in (Facet.DAY, Facet.HOUR, Facet.END_USER, Facet.TOKEN))
+_SIZES: Final = (16, 8, 4, 2, 1)  # rows of a statement: few numbers, so that all stay prepared
 _Key = tuple[str, str, str, int, str, str, str, str]
 _OfWhom = tuple[str, str, str, str, str, str, str, int, int]
 _Change = tuple[_OfWhom, dict[str, int]]
@@ -130,22 +133,12 @@ def _write(connection: Connection, sums: Mapping[_Key, Mapping[str, int]]) -> No
         raise ValueError(f"not summed: {', '.join(sorted(unknown))}")
     names = tuple(name for name in COUNTS if name in named)
     rows = [(*key, *(row.get(name, 0) for name in names)) for key, row in sorted(sums.items())]
-    if connection.dialect.name == "sqlite":  # where a statement costs next to nothing beside its rows
-        sql = _statement(names)
-        for row in rows:
-            prepared.execute(connection, sql, row)
-    else:
-        prepared.execute(connection, _statement_of_arrays(names), tuple(map(_array, zip(*rows, strict=True))))
-
-
-def _array(values: tuple[str | int, ...]) -> str:
-    """Returns an array as PostgreSQL reads it."""
-    if isinstance(values[0], int):
-        return f"{{{','.join(map(str, values))}}}"
-    text = '","'.join(values)
-    if "\\" in text or text.count('"') != 2 * len(values) - 2:
-        text = '","'.join(one.replace("\\", "\\\\").replace('"', '\\"') for one in values)
-    return f'{{"{text}"}}'
+    is_sqlite, at = connection.dialect.name == "sqlite", 0
+    for size in _SIZES:
+        while len(rows) - at >= size:
+            some = chain.from_iterable(rows[at : at + size])
+            prepared.execute(connection, _statement(names, size, is_sqlite), tuple(some))
+            at += size
 
 
 def _merge(sums: dict[_K, dict[str, int]], key: _K, counts: Mapping[str, int]) -> None:
@@ -167,27 +160,18 @@ def _keys_of(of_whom: _OfWhom) -> Iterator[_Key]:
         yield tenant_id, mode, _TOKEN, day, token_id, kid, model_id, outcome
 
 
-@lru_cache(maxsize=64)
-def _statement(names: tuple[str, ...]) -> str:
-    columns = (*_KEY, *names)
-    return _upsert(names, f"VALUES ({', '.join('?' for _ in columns)})")
-
-
-@lru_cache(maxsize=64)
-def _statement_of_arrays(names: tuple[str, ...]) -> str:
-    types = ["bigint" if name == "period" or name in COUNTS else "text" for name in (*_KEY, *names)]
-    arrays = ", ".join(f"${number}::{one}[]" for number, one in enumerate(types, start=1))
-    return _upsert(names, f"SELECT * FROM unnest({arrays})")  # noqa: S608 - our names
-
-
-def _upsert(names: tuple[str, ...], source: str) -> str:
-    """Returns the statement that adds counts of these names to rows.
+@lru_cache(maxsize=128)
+def _statement(names: tuple[str, ...], rows: int, is_sqlite: bool) -> str:  # noqa: FBT001 - a key of the cache
+    """Returns the statement that adds counts of these names to so many rows, with a place for each value.
 
     It is text, since SQLAlchemy has no upsert that is the same for both databases.
     """
+    columns = (*_KEY, *names)
+    marks = ("?" if is_sqlite else f"${number}" for number in count_from(1))
+    each = ", ".join(f"({', '.join(next(marks) for _ in columns)})" for _ in range(rows))
     sums = ", ".join(f"{name} = usage_counts.{name} + excluded.{name}" for name in names)
     return (
-        f"INSERT INTO usage_counts ({', '.join((*_KEY, *names))}) {source}"
+        f"INSERT INTO usage_counts ({', '.join(columns)}) VALUES {each}"  # noqa: S608 - our names
         f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {sums}"
     )
 
