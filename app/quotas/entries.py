@@ -4,7 +4,8 @@ An index has the entries of each kind in order of time. A page of several kinds 
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tuple_, union_all
@@ -77,12 +78,14 @@ def page(
     columns = (ledger_entries.c.at_ms, ledger_entries.c.id)
     order = [one.desc() if newest_first else one for one in columns]
     parts = []
-    for kind in sorted(kinds):
-        query = _of(owner, span, kind, ledger_entries.c.id, ledger_entries.c.at_ms)
+    for kind, rest in product(sorted(kinds), _ranges(span, after, newest_first=newest_first)):
+        query = _of(owner, rest, kind, ledger_entries.c.id, ledger_entries.c.at_ms)
         if after is not None:
             place, there = tuple_(*columns), tuple_(*after)
             query = query.where(place < there if newest_first else place > there)
         parts.append(select(query.order_by(*order).limit(limit).subquery("of_kind")))
+    if not parts:
+        return []
     found = union_all(*parts).subquery("of_kinds")
     query = (
         select(
@@ -144,8 +147,8 @@ def sums(connection: Connection, owner: Owner, span: Span) -> dict[Kind, tuple[i
     found = {}
     for kind in Kind:
         columns = (func.count(), func.coalesce(func.sum(ledger_entries.c.microcredits), 0))
-        number, change = connection.execute(_of(owner, span, kind, *columns)).one()
-        found[kind] = (int(number), int(change))
+        rows = [connection.execute(_of(owner, one, kind, *columns)).one() for one in _ranges(span)]
+        found[kind] = (sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows))
     return found
 
 
@@ -164,22 +167,45 @@ def first_at_ms(connection: Connection, owner: Owner) -> int | None:
     return found[0].at_ms if found else None
 
 
-def _of(owner: Owner, span: Span, kind: Kind, *columns: ColumnElement[Any]) -> Select[Any]:
+def _ranges(span: Span, after: Place | None = None, *, newest_first: bool = False) -> list[Span]:
+    """Returns a span as ranges of time that an index has, without what lies before a place.
+
+    A statement's entries are those of its own time, and those of the time before that were late. Both have
+    bounds of their own: else each page would read all entries from the beginning on.
+    """
+    parts = [span]
+    if span.from_ms is not None and span.earlier_id is not None:
+        late = replace(span, from_ms=span.from_ms - _LATE_MS, until_ms=span.from_ms)
+        parts = [late, replace(span, earlier_id=None)]
+    if after is None:
+        return parts
+    found = []
+    for one in parts:
+        from_ms, until_ms = one.from_ms, one.until_ms
+        if newest_first:
+            until_ms = after[0] + 1 if until_ms is None else min(until_ms, after[0] + 1)
+        else:
+            from_ms = after[0] if from_ms is None else max(from_ms, after[0])
+        if from_ms is None or until_ms is None or from_ms < until_ms:
+            found.append(replace(one, from_ms=from_ms, until_ms=until_ms))
+    return found
+
+
+def _of(owner: Owner, part: Span, kind: Kind, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Returns the query of one kind of a range of time."""
     entry = ledger_entries.c
     query = select(*columns).where(
         entry.tenant_id == owner.tenant_id, entry.mode == owner.mode, entry.kind == kind
     )
-    if span.until_ms is not None:
-        query = query.where(entry.at_ms < span.until_ms)
-    if span.last_id is not None:
-        query = query.where(entry.id <= span.last_id)
-    if span.from_ms is None:
-        return query
-    if span.earlier_id is None:
-        return query.where(entry.at_ms >= span.from_ms)
-    return query.where(
-        entry.at_ms >= span.from_ms - _LATE_MS, (entry.at_ms >= span.from_ms) | (entry.id > span.earlier_id)
-    )
+    if part.from_ms is not None:
+        query = query.where(entry.at_ms >= part.from_ms)
+    if part.until_ms is not None:
+        query = query.where(entry.at_ms < part.until_ms)
+    if part.last_id is not None:
+        query = query.where(entry.id <= part.last_id)
+    if part.earlier_id is not None:
+        query = query.where(entry.id > part.earlier_id)
+    return query
 
 
 def _line(row: Row[Any]) -> Line:
