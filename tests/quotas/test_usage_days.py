@@ -10,8 +10,10 @@ from app.db.engine import Database
 from app.db.tables import usage_days
 from app.quotas import rollups, usage
 from app.quotas.limits import Payer
+from app.quotas.rollups import bucket_of
 from app.quotas.usage import Group, Question, Step, Zone
 from app.quotas.usage_days import sum_next, summed_until
+from tests.harness import World
 from tests.rows import NOW_MS, add_owner
 
 pytestmark = pytest.mark.anyio
@@ -86,3 +88,16 @@ async def test_a_day_that_is_not_the_sum_of_the_tenants_days_is_named(db: Databa
         assert len(wrong()) == 1
 
     await db.write(check)
+
+
+async def test_upkeep_sums_each_day_of_all_tenants_once_it_is_over(world: World) -> None:
+    await world.submitted("queued")
+    day = bucket_of(world.clock.now_ms(), UTC).day
+    retention, read = world.gateway.upkeep.retention, world.gateway.db.read
+    await retention.run_once()
+    assert await read(summed_until) < day
+    world.clock.advance(4 * DAY_MS / 1000)
+    await retention.run_once()
+    assert await read(summed_until) >= day
+    held = select(usage_days.c.held_generations).where(usage_days.c.period == day)
+    assert await read(lambda connection: connection.scalars(held).all()) == [1]
