@@ -66,6 +66,8 @@ async def _key(url: str) -> str:
 
 
 schema = schemathesis.openapi.from_dict(json.loads((ROOT / "openapi-admin.json").read_text()))
+# Calls at the edges of every parameter are seven eighths of the time. What is drawn breaks schemas too.
+schema.config.phases.coverage.enabled = False
 
 
 @pytest.mark.filterwarnings(
