@@ -107,8 +107,8 @@ def test_every_command_that_changes_something_takes_a_reason() -> None:
 def test_each_leaves_one_row_with_the_name_of_whoever_ran_it(
     tmp_path: Path, sqlite_url: str, sandbox: Running, reelgate: Commands
 ) -> None:
-    more = {"WEBHOOK_KEY": WEBHOOK_KEY, "PORTAL": "true"}
-    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, **more)
+    pages = {"WEBHOOK_KEY": WEBHOOK_KEY, "PORTAL": "true"}
+    place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, **pages)
     reelgate.run(place, "tenants", "create", "acme", "--reason", REASON)
     owner = reelgate.run(place, "tenants", "list", "--json").json[0]["id"]
     scopes = ("--scope", "submit", "--scope", "read", "--scope", "tokens:create")

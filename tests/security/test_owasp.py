@@ -66,6 +66,7 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{model_id}": DREAMINA,
         "{slug}": "invalid-json",
         "{token_id}": "A" * 12,
+        "{kid}": "A" * 12,
         "{month}": "2020-01",
         "{endpoint_id}": f"ep_{new_id(0)}",
         "{delivery_id}": f"dlv_{new_id(0)}",
@@ -196,7 +197,8 @@ async def test_api3_broken_object_property_level_authorization_no_internal_field
     ids = {one["request_id"] for mark in marks for one in world.received(mark)}
     assert len(ids) == 2
     for answer in answers:
-        assert not internal & set(_names(answer.json())), answer.request.url
+        is_plain = "llms" in answer.request.url.path  # text, which has no names; its words are searched below
+        assert is_plain or not internal & set(_names(answer.json())), answer.request.url
         for secret in {TOKEN, PEPPER, world.key, world.tenant_id} | ids:
             assert secret not in f"{answer.headers}{answer.text}", answer.request.url
 
@@ -494,6 +496,8 @@ UNDOCUMENTED = {
     ("GET", "/metrics"): "the operator's, closed without a token of its own",
     ("GET", "/docs"): "the reference page",
     ("HEAD", "/docs"): "as above",
+    ("GET", "/docs/guides"): "the list of guides, and the search in them",
+    ("HEAD", "/docs/guides"): "as above",
     ("*", "/docs/files"): "the page's own files",
     ("*", "/docs/vendor"): "Swagger UI's files",
     ("GET", "/client.js"): "the module for pages",
@@ -535,7 +539,14 @@ async def test_api9_improper_inventory_management(world: World) -> None:
     own = itertools.product(("GET", "POST"), world.gateway.catalog.models)
     models = {(method, f"/v1/models/{model_id}") for method, model_id in own}
     assert listed - served == models
-    assert {path.split("/")[1] for _, path in listed} == {"v1", "livez", "readyz", "problems"}
+    assert {path.split("/")[1] for _, path in listed} == {
+        "v1",
+        "livez",
+        "readyz",
+        "problems",
+        "llms",
+        "llms.txt",
+    }
     assert document["info"]["version"] == world.app.version
 
 
