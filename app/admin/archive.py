@@ -12,6 +12,7 @@ import asyncio
 import gzip
 import hashlib
 import os
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,23 +155,31 @@ async def _forget_hours(gateway: AdminGateway) -> None:
 
 
 def _write(folder: Path, owner: Owner, content: _Content) -> Batch:
-    """Writes the file of a batch whole, so that it is on the disk."""
-    name = f"{owner.tenant_id}-{owner.mode}/{content.requests[0]['id']}.jsonl.gz"
+    """Writes the file of a batch whole, so that it is on the disk.
+
+    Its name has a part of its hash, so an archive that runs at the same time cannot replace it by another.
+    """
+    packed = gzip.compress(content.text, mtime=0)
+    sha256 = hashlib.sha256(packed).hexdigest()
+    name = f"{owner.tenant_id}-{owner.mode}/{content.requests[0]['id']}-{sha256[:16]}.jsonl.gz"
     path = folder / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    packed = gzip.compress(content.text, mtime=0)
-    coming = path.with_name(f".{path.name}")
-    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(packed)
-        file.flush()
-        os.fsync(file.fileno())
-    coming.rename(path)
+    coming = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(packed)
+            file.flush()
+            os.fsync(file.fileno())
+        coming.rename(path)
+    except BaseException:
+        coming.unlink(missing_ok=True)
+        raise
     sync(path.parent)
     sync(folder)
     return Batch(
         file=name,
-        sha256=hashlib.sha256(packed).hexdigest(),
+        sha256=sha256,
         requests=len(content.requests),
         events=len(content.events),
         entries=len(content.entries),
