@@ -21,7 +21,7 @@ from app.admin.audit import Change
 from app.admin.session import AdminGateway
 from app.auth import client_tokens
 from app.db.tables import api_keys
-from app.generations import store
+from app.generations import archived, store
 from app.generations.advance import advance, begin
 from app.generations.lifecycle import State
 from app.generations.queue import decide
@@ -157,6 +157,9 @@ def _check(connection: Connection, job: Job, row: Generation | None) -> None:
         if row.state not in {State.ACCEPTED, State.DISPATCHING, State.UNKNOWN}:
             raise _LeftError(f"its request has ended as {row.state}")
         return
+    gone = archived.find(connection, job.generation_id)
+    if gone is not None:
+        raise _LeftError(f"its request had ended, and was archived in {gone.file}")
     if job.terms is None or job.model_id is None or job.mode is None:
         raise _LeftError("there is no such request, and the line does not say what it was")
     key = select(api_keys.c.tenant_id).where(api_keys.c.kid == job.terms["kid"], api_keys.c.mode == job.mode)

@@ -1,4 +1,4 @@
-"""Archiving beside another archive: each row that leaves is in the file that its batch names."""
+"""Archiving beside another archive, and beside old logs: each row is in its file; no job is paid twice."""
 
 import asyncio
 import gzip
@@ -12,12 +12,17 @@ import pytest
 from sqlalchemy import select
 
 from app.admin import archive as cases
+from app.admin import recover
 from app.admin.actor import of_command
+from app.admin.recover import Fate
+from app.admin.verify import verify
 from app.db.engine import Database
 from app.db.tables import archive_batches
+from app.generations import store
 from app.generations.lifecycle import State
 from tests.admin.desk import Desk, open_desk
 from tests.admin.test_archive import BEFORE, LATER_MS, ended
+from tests.admin.test_recover import line_of
 from tests.harness import FakeClock
 from tests.rows import NOW_MS
 
@@ -62,3 +67,16 @@ async def test_an_archive_never_overwrites_the_file_of_another_that_runs_at_the_
     monkeypatch.setattr(cases, "_write", write_after_another)
     assert await archive(desk, tmp_path, batch=2) == 0
     assert await archived_in(desk, tmp_path) == sorted(made)
+
+
+async def test_a_line_of_the_log_about_an_archived_request_makes_it_not_again(
+    desk: Desk, tmp_path: Path
+) -> None:
+    old = await ended(desk, State.COMPLETED, NOW_MS)
+    assert await archive(desk, tmp_path, batch=2) == 1
+    line = line_of(old, f"job-{old.id}")
+    for dry_run in (True, False):
+        [one] = await recover.recover(desk.gateway, of_command(), recover.jobs_in([line]), dry_run=dry_run)
+        assert (one.fate, one.why.partition(", ")[0]) == (Fate.LEFT, "its request had ended")
+    assert await desk.gateway.db.read(store.find, old.id, None) is None
+    assert (await desk.gateway.db.snapshot(verify)).findings == []
