@@ -237,7 +237,8 @@ def _intent(connection: Connection, job: Job) -> SubmitIntent:
         choices=(),
         idempotency_key=terms["idempotency_key"],
         fingerprint=terms["fingerprint"],
-        key_space=token[0].key_space(root_kid) if token else "",
+        # Kept for the token's callers also where it is gone: they make no second job, and hinder nobody else.
+        key_space="" if token_id is None else client_tokens.key_space_of(terms["end_user"], root_kid),
     )
 
 

@@ -193,7 +193,9 @@ _RULES: Final = {
     "idempotency-key-is-another-callers": """
         SELECT id, 'is kept in ' || coalesce(nullif(key_space, ''), 'its tenant') FROM generations
         WHERE key_space <> CASE WHEN token_id IS NULL THEN ''
-        WHEN end_user IS NULL THEN 'key:' || coalesce(root_kid, kid) ELSE 'user:' || end_user END""",
+        WHEN end_user IS NULL THEN 'key:' || coalesce(root_kid, kid) ELSE 'user:' || end_user END
+        AND NOT (token_id IS NULL AND EXISTS (SELECT 1 FROM generation_events e
+        WHERE e.generation_id = generations.id AND e.reason = 'recovered'))""",
     "idempotency-key-is-half": """
         SELECT id, 'has one of key and fingerprint' FROM generations
         WHERE (idempotency_key IS NULL) <> (fingerprint IS NULL)""",

@@ -25,6 +25,11 @@ END_USER = r"[A-Za-z0-9._~@:+=|-]{1,64}"
 MAX_REFUSALS_KEPT = 50
 
 
+def key_space_of(end_user: str | None, root_kid: str) -> str:
+    """Returns the namespace of Idempotency-Keys of tokens with this end user, made by this API key."""
+    return f"key:{root_kid}" if end_user is None else f"user:{end_user}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTerms:
     """What a token allows.
@@ -83,7 +88,7 @@ class ClientToken:
         It is the token's end user or, where it names none, its API key: a page that continues with a new
         token of the same key then makes no second job, but is told that the first one was not its own.
         """
-        return f"key:{root_kid}" if self.end_user is None else f"user:{self.end_user}"
+        return key_space_of(self.end_user, root_kid)
 
     def state(self, now_ms: int) -> str:
         """Returns `active`, `revoked`, `expired` (the token or its key is) or `disabled` (its tenant is)."""

@@ -138,6 +138,29 @@ async def test_a_token_that_was_made_since_is_left_out_of_the_request(desk: Desk
     await books_are_right(desk)
 
 
+async def test_the_key_of_a_request_whose_token_is_gone_stays_in_the_namespace_of_that_token(
+    desk: Desk,
+) -> None:
+    row = await row_of(desk, State.DISPATCHING)
+    used = {"idempotency_key": "1", "fingerprint": "f" * 64}
+    callers: list[dict[str, str | None]] = [
+        {"token_id": "ct-of-later", "end_user": "ann"},
+        {"token_id": "ct-of-ben", "end_user": "ben"},
+        {"token_id": "ct-of-nobody", "end_user": None},
+        {"token_id": None, "end_user": None},
+    ]
+    lost = [new_id(NOW_MS + number) for number in range(4)]
+    lines = [
+        line_of(row, f"job-{number}", lost[number], **used, **caller) for number, caller in enumerate(callers)
+    ]
+    assert await recovered(desk, *lines) == [(Fate.MADE_AGAIN, "")] * 4
+    for made, space in zip(lost, ("user:ann", "user:ben", f"key:{desk.kid}", ""), strict=True):
+        by_key = await desk.gateway.db.read(store.find_by_key, row.tenant_id, "1", key_space=space)
+        assert by_key is not None
+        assert by_key.id == made
+    await books_are_right(desk)
+
+
 def test_only_lines_with_both_ids_are_jobs() -> None:
     good = {"generation": new_id(1), "upstream_request_id": "x-1"}
     lines = [
