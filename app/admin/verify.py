@@ -120,6 +120,14 @@ def _entries(kind: Kind) -> str:
     return f"(SELECT count(*) FROM ledger_entries l WHERE l.generation_id = g.id AND l.kind = '{kind}')"
 
 
+def _was_recovered(row: str) -> str:
+    """After a restore its request was made again, later than its token allowed, or without a lost token."""
+    return (
+        "EXISTS (SELECT 1 FROM generation_events e"
+        f" WHERE e.generation_id = {row}.id AND e.reason = 'recovered')"
+    )
+
+
 def _amount_is_not(kind: Kind, amount: str) -> str:
     return (
         "SELECT g.id, 'is ' || l.microcredits || ', its price ' || g.price_microcredits"
@@ -190,12 +198,11 @@ _RULES: Final = {
         SELECT min(id), count(*) || ' requests share ' || idempotency_key FROM generations
         WHERE idempotency_key IS NOT NULL GROUP BY tenant_id, key_space, idempotency_key
         HAVING count(*) > 1""",
-    "idempotency-key-is-another-callers": """
+    "idempotency-key-is-another-callers": f"""
         SELECT id, 'is kept in ' || coalesce(nullif(key_space, ''), 'its tenant') FROM generations
         WHERE key_space <> CASE WHEN token_id IS NULL THEN ''
         WHEN end_user IS NULL THEN 'key:' || coalesce(root_kid, kid) ELSE 'user:' || end_user END
-        AND NOT (token_id IS NULL AND EXISTS (SELECT 1 FROM generation_events e
-        WHERE e.generation_id = generations.id AND e.reason = 'recovered'))""",
+        AND NOT (token_id IS NULL AND {_was_recovered("generations")})""",
     "idempotency-key-is-half": """
         SELECT id, 'has one of key and fingerprint' FROM generations
         WHERE (idempotency_key IS NULL) <> (fingerprint IS NULL)""",
@@ -203,12 +210,13 @@ _RULES: Final = {
         SELECT g.id, 'made by key ' || g.kid FROM generations g LEFT JOIN api_keys k ON k.kid = g.kid
         WHERE k.kid IS NULL OR k.tenant_id <> g.tenant_id OR k.mode <> g.mode
         OR (g.charge IS NOT NULL AND g.root_kid <> coalesce(k.root_kid, k.kid))""",
-    "client-token-is-not-its-makers": """
+    "client-token-is-not-its-makers": f"""
         SELECT g.id, 'made with token ' || g.token_id FROM generations g
         LEFT JOIN client_tokens t ON t.token_id = g.token_id WHERE g.token_id IS NOT NULL
         AND (t.token_id IS NULL OR t.kid <> g.kid OR t.tenant_id <> g.tenant_id OR t.mode <> g.mode
         OR coalesce(t.end_user, '') <> coalesce(g.end_user, '') OR t.visibility = 'request'
-        OR g.created_at_ms < t.created_at_ms OR g.created_at_ms >= t.expires_at_ms
+        OR g.created_at_ms < t.created_at_ms
+        OR (g.created_at_ms >= t.expires_at_ms AND NOT {_was_recovered("g")})
         OR (t.models IS NOT NULL AND t.models NOT LIKE '%"' || g.model_id || '"%'))
         UNION ALL SELECT id, 'is for ' || end_user || ' and of no client token' FROM generations
         WHERE end_user IS NOT NULL AND token_id IS NULL""",

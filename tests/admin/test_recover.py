@@ -9,7 +9,7 @@ from app.admin import recover as cases
 from app.admin.actor import of_command
 from app.admin.recover import Fate, Job
 from app.admin.verify import verify
-from app.auth import keys
+from app.auth import client_tokens, keys
 from app.db.engine import Database
 from app.generations import store
 from app.generations.advance import advance
@@ -18,7 +18,7 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.ids import new_id
 from tests.admin.desk import Desk, open_desk
-from tests.rows import NOW_MS, add_generation
+from tests.rows import NOW_MS, PEPPER, add_generation
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +158,22 @@ async def test_the_key_of_a_request_whose_token_is_gone_stays_in_the_namespace_o
         by_key = await desk.gateway.db.read(store.find_by_key, row.tenant_id, "1", key_space=space)
         assert by_key is not None
         assert by_key.id == made
+    await books_are_right(desk)
+
+
+async def test_a_request_that_is_made_again_after_its_token_expired_keeps_the_token(desk: Desk) -> None:
+    key = await desk.gateway.db.read(keys.find, desk.kid)
+    assert key is not None
+    token, _ = await desk.gateway.db.write(
+        client_tokens.create, key, client_tokens.TokenTerms(end_user="ann"), pepper=PEPPER, now_ms=NOW_MS
+    )
+    lost_id = new_id(NOW_MS + 1)
+    line = line_of(
+        await row_of(desk, State.DISPATCHING), "job-8", lost_id, token_id=token.token_id, end_user="ann"
+    )
+    assert await recovered(desk, line) == [(Fate.MADE_AGAIN, "")]
+    again = await found(desk, lost_id)
+    assert (again.token_id, again.end_user) == (token.token_id, "ann")
     await books_are_right(desk)
 
 
