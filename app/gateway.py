@@ -1,5 +1,6 @@
 """The gateway's objects, and the one way to open them, for HTTP, CLI, worker and tests alike."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -146,8 +147,9 @@ class Upkeep:
 class Gateway:
     """Everything that a request, a command or a loop works with.
 
-    A reload replaces `settings`, and nothing else. `base_url` is the base of its URLs in answers, without a
-    slash at its end. `large_bodies` is the memory, in bytes, for bodies that hold files by value.
+    A reload replaces `settings`, and nothing else; `reloading` is held meanwhile. `base_url` is the base of
+    its URLs in answers, without a slash at its end. `large_bodies` is the memory, in bytes, for bodies that
+    hold files by value.
     """
 
     settings: Settings
@@ -165,6 +167,7 @@ class Gateway:
     webhooks: Deliverer
     upkeep: Upkeep
     large_bodies: Room
+    reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @asynccontextmanager

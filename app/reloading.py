@@ -27,6 +27,11 @@ async def reload(gateway: Gateway, read: Callable[[], Settings] = Settings) -> s
 
     What else has changed in them is logged: it needs a restart.
     """
+    async with gateway.reloading:  # one that was read earlier must not come later
+        return await _reload(gateway, read)
+
+
+async def _reload(gateway: Gateway, read: Callable[[], Settings]) -> str | None:
     try:
         settings = read()
         changed = await _take_over(gateway, settings)

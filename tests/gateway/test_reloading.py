@@ -1,7 +1,9 @@
 """Settings that a running gateway takes over, as a whole or not at all."""
 
+import asyncio
 import logging
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from app.db import processes
 from app.db.processes import Process
 from app.kit import log
 from app.reloading import reload
+from app.upstream import credentials as credential_rows
 from app.upstream.breaker import Health
 from tests.harness import SUBMIT, World
 from tests.processes import Commands, eventually, place_for, started
@@ -95,6 +98,29 @@ async def test_the_level_of_the_log_follows(world: World) -> None:
         assert log._set_up.level == logging.getLogger().level == logging.ERROR
     finally:
         log.set_level(logging.getLevelName(before))
+
+
+async def test_of_two_reloads_at_once_what_was_read_last_holds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is held while it stores a new credential: the second waits for it."""
+    save, held, go = credential_rows.save, threading.Event(), threading.Event()
+
+    def save_slowly(*arguments: Any, **more: Any) -> None:
+        held.set()
+        assert go.wait(20)
+        save(*arguments, **more)
+
+    monkeypatch.setattr(credential_rows, "save", save_slowly)
+    first = asyncio.create_task(to(world, **credentials(("two", TOKEN)), default_limits=[]))
+    assert await asyncio.to_thread(held.wait, 20)
+    second = asyncio.create_task(to(world, default_limits=["generations-total=1"], upstream_credentials=None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    go.set()
+    assert {*await asyncio.gather(first, second)} == {None}
+    assert len(world.gateway.policy.default_limits) == 1
+    assert world.gateway.pool.usable("live") == []
 
 
 @pytest.mark.parametrize(
