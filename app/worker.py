@@ -90,8 +90,14 @@ def _loop_of(poller: Poller, clock: Clock) -> Loop:
 async def running(gateway: Gateway) -> AsyncIterator[list[Loop]]:
     """Runs every loop, and yields them all; leaving the block lets the ticks under way finish.
 
-    Afterwards this process is no longer among those that run.
+    This process is among those that run from before its loops begin until they have ended.
+
+    Raises:
+        SchemaError: a migration has just taken away what it needs.
+        Problem: DATABASE_UNAVAILABLE.
+
     """
+    await gateway.upkeep.heartbeat.begin()
     started = loops(gateway)
     for poller in gateway.following.pollers:
         poller.listen()

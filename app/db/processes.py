@@ -51,7 +51,7 @@ _COLUMNS: Final = tuple(processes.c[name] for name in Process.__slots__)
 
 
 class Heartbeat:
-    """The row of this process. `run_once` renews it; `leave` removes it."""
+    """The row of this process. `begin` inserts it, `run_once` renews it, `leave` removes it."""
 
     def __init__(self, db: Database, clock: Clock, role: Role) -> None:
         self._db = db
@@ -69,10 +69,20 @@ class Heartbeat:
             "settings_fault": None,
         }
 
+    async def begin(self) -> None:
+        """Inserts the row: from then on no migration takes away what this process needs.
+
+        Raises:
+            SchemaError: one already has, since the database was opened.
+            Problem: DATABASE_UNAVAILABLE.
+
+        """
+        await self._db.write(_beat, self._row, now_ms=self._clock.now_ms())
+
     async def run_once(self) -> int:
         """Renews the row; logs an error where the schema has become one that this version cannot use."""
         try:
-            await self._db.write(_beat, self._row, now_ms=self._clock.now_ms())
+            await self.begin()
         except revision.SchemaError as error:
             _log.error("Replace this process: the schema has gone on without it.", error=str(error))
         return 0
