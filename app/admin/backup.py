@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -203,12 +203,17 @@ def _dump(url: str, target: Path) -> None:
 
 def _spooled(data_dir: Path) -> list[str]:
     """Returns the lines of the spool, also of one that a server is about to replay."""
-    found: list[str] = []
-    spool = data_dir / SPOOL
-    for path in (spool, *sorted(data_dir.glob("spool.*.replaying"))):
-        if path.is_file():
-            found += [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return found
+    lines = _lines(data_dir / SPOOL)  # first: it may be renamed to one of the others meanwhile
+    for path in sorted(data_dir.glob("spool.*.replaying")):
+        lines += _lines(path)
+    return lines
+
+
+def _lines(path: Path) -> list[str]:
+    """Returns the lines of a file; none where a server has just replayed and removed it."""
+    with suppress(FileNotFoundError):
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return []
 
 
 def write_private(path: Path, text: str) -> None:
