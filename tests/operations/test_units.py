@@ -47,6 +47,14 @@ def test_a_unit_sets_settings_that_exist_and_waits_longer_than_they_drain(unit: 
         assert float(patience) > drains + 10
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_gives_no_program_a_secret_as_an_argument_which_every_user_can_read(unit: Path) -> None:
+    secrets = re.compile(rf"\${PREFIX}\w*|\$\{{{PREFIX}")
+    lines = re.findall(r"^Exec\w+=.*$", unit.read_text("utf-8"), re.MULTILINE)
+    assert lines
+    assert [line for line in lines if secrets.search(line)] == []
+
+
 def test_the_example_of_the_environment_has_settings_that_exist() -> None:
     text = (DEPLOY / "systemd" / "reelgate.env.example").read_text("utf-8")
     names = re.findall(rf"^(?:# )?{PREFIX}(\w+)=", text, re.MULTILINE)
