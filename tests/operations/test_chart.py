@@ -114,6 +114,17 @@ def test_sqlite_is_one_replica_on_its_own_volume_that_is_replaced_whole(helm: An
     assert found["REELGATE_RUN_LOOPS"] == "true"
 
 
+def test_every_secret_setting_comes_by_reference_and_is_refused_in_values(helm: Any) -> None:
+    fields = Settings.model_fields.items()
+    secret = {name.upper() for name, field in fields if "SecretStr" in repr(field.annotation)}
+    assert "PEPPER" in secret
+    (server, _) = of_kind(helm(**SECRET), "Deployment")
+    found = environment(server["spec"]["template"]["spec"]["containers"][0])
+    assert {name.removeprefix(PREFIX) for name, value in found.items() if "secretKeyRef" in value} == secret
+    for name in secret:
+        assert "error" in helm(**SECRET, settings={name: "in the clear"}), name
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -30,10 +30,10 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 - name: REELGATE_PEPPER
   valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: pepper}}
-- name: REELGATE_UPSTREAM_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: upstream-token, optional: true}}
-- name: REELGATE_METRICS_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: metrics-token, optional: true}}
+{{- range list "upstream-token" "upstream-credentials" "upstream-proxy" "metrics-token" "previous-peppers" "webhook-key" "operator-webhook-secret" "otlp-headers" "sandbox-token" }}
+- name: REELGATE_{{ . | upper | replace "-" "_" }}
+  valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: {{ . }}, optional: true}}
+{{- end }}
 {{- if eq .Values.database.kind "postgresql" }}
 - name: REELGATE_DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: database-url}}
