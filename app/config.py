@@ -720,6 +720,9 @@ class Settings(BaseSettings):
             urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).netloc
         ):
             raise ValueError("is not an address such as http://127.0.0.1:4318")
+        if value is not None and ("@" in urlsplit(value).netloc or "?" in value or "#" in value):
+            # it is shown, by `reelgate config show` among others
+            raise ValueError(f"must have no password and no query: use {PREFIX}OTLP_HEADERS")
         return value
 
     @field_validator("otlp_headers")

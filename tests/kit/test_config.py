@@ -49,6 +49,8 @@ def settings(**values: Any) -> Settings:
         ({"http_media_hosts": "a b/c@d"}, "host:port"),
         ({"upstream_token": "t\u00f6ken"}, "ASCII"),
         ({"otlp_endpoint": "127.0.0.1:4318"}, "http://127.0.0.1:4318"),
+        ({"otlp_endpoint": "https://user:hunter2@collector:4318"}, "REELGATE_OTLP_HEADERS"),
+        ({"otlp_endpoint": "https://collector:4318/?token=hunter2"}, "REELGATE_OTLP_HEADERS"),
         ({"otlp_headers": "authorization=x,b"}, "entry 2 is not NAME=VALUE"),
         ({"metrics_tenants": -1}, "greater"),
         ({"traces_ratio": 1.5}, "less than or equal to 1"),
