@@ -20,6 +20,7 @@ from app.kit.log import Aside, get_logger, new_trace_id, trace_id_var
 Value = str | int | float | bool
 _log = get_logger("traces")
 _SAMPLED: Final = 1
+_TRACE_ID: Final = 32  # characters
 _LAST_BITS: Final = 2**64  # of a trace id, by which it is sampled, as OpenTelemetry's own sampler does
 _END_S: Final = 2.0
 _next_ids: ContextVar[tuple[int, int]] = ContextVar("next_ids", default=(0, 0))
@@ -55,7 +56,8 @@ def is_on() -> bool:
 
 def is_sampled(trace_id: str) -> bool:
     """Returns whether a trace with this id is recorded, where its caller did not decide it."""
-    return _now is not None and int(trace_id[16:], 16) < _now.bound
+    # A request that was made again from a log may have no trace.
+    return _now is not None and len(trace_id) == _TRACE_ID and int(trace_id[16:], 16) < _now.bound
 
 
 class Span:

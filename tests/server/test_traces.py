@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.testing import capture_logs
 
 from app.kit import log, traces
+from app.kit.ids import new_id
 from app.server.edge import Edge
 from app.server.tracing import Traced
 from tests.harness import SUBMIT, World
@@ -133,6 +134,13 @@ async def test_no_attribute_has_a_prompt_a_url_or_a_key(
     assert len(kept.spans) > 15
     for what in (secret, "http://", "https://", world.key, world.key.rpartition("_")[2], "Bearer"):
         assert what not in told
+
+
+@pytest.mark.usefixtures("kept")
+async def test_work_for_a_request_without_a_trace_has_no_span_and_logs_no_error() -> None:
+    with capture_logs() as lines, traces.Span("poll", link=traces.Link("", new_id(1))) as span:
+        span.note(seen="completed")
+    assert lines == []
 
 
 async def test_log_lines_within_a_span_name_it(world: World, client: httpx2.AsyncClient, kept: Kept) -> None:
