@@ -226,7 +226,7 @@ def test_nothing_of_the_package_writes_but_by_the_audit_log() -> None:
         and isinstance(node.value, ast.Attribute)
         and node.value.attr == "db"
     }
-    # A month is closed, an old record of a call or hour of usage removed and a condition raised by time alone.
+    # Time alone closes a month, removes an old call or hour of usage, and raises a condition.
     assert writing == {"archive", "audit", "statements", "calls", "conditions"}
     commands = Path(app.admin.__file__ or "").parents[1] / "cli"
     assert [path.name for path in commands.glob("*.py") if "db.write" in path.read_text()] == []
