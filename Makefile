@@ -134,7 +134,7 @@ $(VENV)/.installed-dev: requirements-dev.lock clients/python/pyproject.toml $(VE
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --upgrade \
-	--extra otel --extra sandbox --extra postgres --group build
+	--extra oidc --extra otel --extra sandbox --extra postgres --group build
 
 lock: install-dev  ## Resolve the locks of Python packages anew
 	@$(LOCK) pyproject.toml -o requirements.lock

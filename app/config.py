@@ -35,6 +35,7 @@ from app.setting_texts import (
     check_proxy,
     fault_of_text,
     has_good_port,
+    is_this_machine,
     netloc,
     reachable,
     weak,
@@ -45,6 +46,7 @@ _PERCENTAGES = range(1, 101)
 _TEN_YEARS_S = 315_360_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+_ADMIN_SCOPES = ("read", "operate", "money", "root")  # as `auth.admin_keys` has them
 _BRACKETS = re.compile(r"\[[^\[\]]+\]")
 DEMO_SANDBOX_TOKEN = "sandbox-demo-token"  # noqa: S105 - gives access to the sandbox alone
 
@@ -61,6 +63,7 @@ FROM_FILES = (
     "metrics_token",
     "webhook_key",
     "operator_webhook_secret",
+    "oidc_client_secret",
 )
 
 
@@ -142,6 +145,38 @@ class Settings(BaseSettings):
         default=False,
         description="Whether PORT also serves the portal for people of tenants, /portal. See"
         " [the console](console.md#the-portal).",
+    )
+    console_url: str | None = Field(
+        default=None,
+        description="The address at which browsers reach the console, without /console: OpenID Connect sends"
+        " them back there. Default: PUBLIC_URL, or http://localhost:ADMIN_PORT where that is set.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="The issuer of the OpenID provider by which operators sign in to the console, exactly as"
+        " its discovery document has it. See [signing in by OpenID"
+        " Connect](console.md#signing-in-by-openid-connect).",
+    )
+    oidc_client_id: str | None = Field(
+        default=None, min_length=1, description="The id under which the provider knows the console."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None, description="The secret of that client. Unset, it is a public client."
+    )
+    oidc_scopes: CommaList = Field(
+        default_factory=lambda: ["profile", "email"],
+        description="The scopes that the provider is asked for beside openid, separated by commas.",
+    )
+    oidc_roles_claim: str = Field(
+        default="groups",
+        min_length=1,
+        description="The claim of the ID token that says what somebody is: a text or a list of texts, by its"
+        " name, or by a path with dots such as realm_access.roles.",
+    )
+    oidc_roles: CommaList = Field(
+        default_factory=list,
+        description="Who may do what: VALUE=SCOPE, separated by commas, where VALUE is one of the claim's and"
+        " SCOPE is read, operate, money or root. Whoever has none of them does not get in.",
     )
     session_idle_s: Seconds = Field(
         default=1800,
@@ -772,7 +807,7 @@ class Settings(BaseSettings):
             webhook_secret_in(value)
         return value
 
-    @field_validator("public_url", "sandbox_url", "sandbox_public_url", "upstream_base_url")
+    @field_validator("public_url", "console_url", "sandbox_url", "sandbox_public_url", "upstream_base_url")
     @classmethod
     def _base_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -784,6 +819,34 @@ class Settings(BaseSettings):
         if not has_good_port(value):
             raise ValueError("has a port that is not valid")
         return value.rstrip("/")
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if re.search(r"[\s?#@]", value) or not parts.hostname or not has_good_port(value):
+            raise ValueError("must be an absolute https URL without user, query or fragment")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_this_machine(parts.hostname)):
+            raise ValueError("must be https; plain http is for a provider on this machine")
+        return value  # with its last slash, if it has one: it is compared as it is
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _oauth_scopes(cls, values: list[str]) -> list[str]:
+        if wrong := [one for one in values if not re.fullmatch(r"[!#-\[\]-~]+", one)]:
+            raise ValueError(f"{wrong[0]!r} is not a scope")
+        return values
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _roles(cls, values: list[str]) -> list[str]:
+        for one in values:
+            name, _, scope = one.rpartition("=")
+            if not name.strip() or scope.strip() not in _ADMIN_SCOPES:
+                raise ValueError(f"{one!r} is not VALUE=SCOPE with one of {', '.join(_ADMIN_SCOPES)}")
+        return values
 
     @field_validator("thresholds")
     @classmethod
@@ -815,6 +878,34 @@ class Settings(BaseSettings):
         if self.poll_max_s < self.poll_min_s:
             raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
+
+    @model_validator(mode="after")
+    def _someone_gets_in(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        if not self.console:
+            raise ValueError("oidc_issuer needs console: it is the console that people sign in to")
+        if self.oidc_client_id is None:
+            raise ValueError("oidc_issuer needs oidc_client_id")
+        if not self.oidc_roles:
+            raise ValueError("oidc_issuer needs oidc_roles: without roles nobody could get in")
+        return self
+
+    @property
+    def roles_of_oidc(self) -> dict[str, frozenset[str]]:
+        """The admin scopes that each value of the roles' claim gives."""
+        found: dict[str, frozenset[str]] = {}
+        for one in self.oidc_roles:
+            name, _, scope = one.rpartition("=")
+            found[name.strip()] = found.get(name.strip(), frozenset()) | {scope.strip()}
+        return found
+
+    @property
+    def console_base_url(self) -> str:
+        """The address at which browsers reach the console, without /console."""
+        if self.console_url is not None:
+            return self.console_url
+        return f"http://localhost:{self.admin_port}" if self.has_admin_port else self.base_url
 
     @property
     def live_credentials(self) -> list[CredentialSettings]:
@@ -894,6 +985,7 @@ class Settings(BaseSettings):
             self.sandbox_token,
             self.metrics_token,
             self.operator_webhook_secret,
+            self.oidc_client_secret,
         )
         tokens = [one.get_secret_value() for one in single if one is not None]
         proxy = urlsplit(self.upstream_proxy_url or "").password

@@ -706,7 +706,37 @@ SESSION_ENDED = Fault(
     401,
     "The session has ended.",
     retryable=False,
-    remedy="Sign in again: the console takes an admin key, the portal a link or an API key.",
+    remedy="Sign in again: the console takes an admin key or OpenID Connect, the portal a link or an API"
+    " key.",
+)
+SIGN_IN_ENDED = Fault(
+    "sign_in_ended",
+    400,
+    "This sign-in is not under way.",
+    retryable=False,
+    remedy="Begin again on the console's page: a sign-in is for one browser, one use and ten minutes.",
+)
+SIGN_IN_REFUSED = Fault(
+    "sign_in_refused",
+    403,
+    "The sign-in was refused.",
+    retryable=False,
+    remedy="`detail` says what was wrong with the provider's answer. Sign in again; if that does not"
+    " help, whoever operates the gateway compares its settings with the provider's.",
+)
+NO_OPERATOR_ROLE = Fault(
+    "no_operator_role",
+    403,
+    "You are known, but have no role here.",
+    retryable=False,
+    remedy="Ask whoever manages roles at your provider for one that REELGATE_OIDC_ROLES maps to a scope.",
+)
+OIDC_UNAVAILABLE = Fault(
+    "oidc_unavailable",
+    503,
+    "The OpenID provider is of no use at the moment.",
+    retryable=True,
+    remedy="Try again in a moment, or sign in with an admin key. The gateway's log has the cause.",
 )
 INVALID_PORTAL_LINK = Fault(
     "invalid_portal_link",

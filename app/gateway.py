@@ -1,11 +1,12 @@
 """The gateway's objects, and the one way to open them, for HTTP, CLI, worker and tests alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from app.admin.usage import count_refused
 from app.admin.webhook_reach import webhook_reach
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
+from app.auth.oidc.terms import Terms
 from app.auth.origins import Origins
 from app.auth.permits import Permits
 from app.auth.principal import Authenticator
@@ -33,6 +35,7 @@ from app.db.revision import open_checked
 from app.db.sqlite import server_lock
 from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
+from app.egress.tls import system_trust
 from app.egress.urls import parse_url
 from app.generations import events, store
 from app.generations.advance import Patience
@@ -72,6 +75,9 @@ from app.webhooks.replays import Replayer
 from app.webhooks.retention import WebhookRetention
 from app.webhooks.sender import OwnEndpoint, Sender
 
+if TYPE_CHECKING:  # its library is an extra
+    from app.auth.oidc.sign_in import SignIns
+
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
 _DAY_S = 86_400
@@ -85,13 +91,15 @@ class Access:
 
     `callers` tells from where a call came, and `refusals` counts the calls that were refused.
 
-    `sessions` are those of the console and the portal.
+    `sessions` are those of the console and the portal; `oidc` begins those of people who sign in by OpenID
+    Connect, where the settings name a provider.
     `reads` limits the calls with an API key that are not submits, `calls` all calls with a client token.
     """
 
     authenticator: Authenticator
     admin: AdminAuthenticator
     sessions: Sessions
+    oidc: "SignIns | None"
     permits: Permits
     origins: Origins
     reads: CallLimiter
@@ -209,7 +217,14 @@ async def open_gateway(
         tasks = Tasks()
         stack.push_async_callback(tasks.drain, settings.drain_s)
         peppers = {pepper_id(one): one for one in (pepper, *settings.older_peppers())}
-        sessions = Sessions(db, clock, tasks, peppers, idle_ms=int(settings.session_idle_s * 1000))
+        oidc = await _open_oidc(settings, clock, db, stack)
+        sessions = Sessions(
+            db,
+            clock,
+            tasks,
+            _peppers_of_sessions(peppers, Terms.of(settings)),
+            idle_ms=int(settings.session_idle_s * 1000),
+        )
         policy = policy_of(settings)
         positions = Positions(db, clock, Durations(), policy)
         tracker = Tracker(
@@ -270,6 +285,7 @@ async def open_gateway(
                 authenticator=Authenticator.with_peppers(db, clock, tasks, pepper, settings.older_peppers()),
                 admin=AdminAuthenticator(db, clock, tasks, peppers),
                 sessions=sessions,
+                oidc=oidc,
                 permits=Permits(db, clock, tasks, sessions),
                 origins=Origins(db, clock),
                 reads=CallLimiter(clock, Metric.READS_MINUTE, settings.reads_per_minute),
@@ -362,6 +378,35 @@ def _deliverer(settings: Settings, db: Database, clock: Clock, tasks: Tasks) -> 
         at_once=settings.webhooks_at_once,
         append=events.append_stopped,
     )
+
+
+async def _open_oidc(
+    settings: Settings, clock: Clock, db: Database, stack: AsyncExitStack
+) -> "SignIns | None":
+    """Returns what operators sign in with by OpenID Connect; None where the settings name no provider.
+
+    Raises:
+        SettingsError: the extra that it needs is not installed.
+
+    """
+    if (terms := Terms.of(settings)) is None:
+        return None
+    try:
+        from app.auth.oidc.provider import Provider  # noqa: PLC0415 - the library is an extra
+        from app.auth.oidc.sign_in import SignIns  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{PREFIX}OIDC_ISSUER needs the extra `oidc`: install reelgate[oidc] ({error.name} is missing)."
+        ) from error
+    provider = Provider(terms, clock, system_trust())
+    stack.push_async_callback(provider.close)
+    return SignIns(db, clock, terms, provider, settings.current_pepper())
+
+
+def _peppers_of_sessions(peppers: Mapping[str, str], terms: Terms | None) -> dict[str, str]:
+    """Returns the peppers of sessions, by id; of people's sessions, those of the present terms alone."""
+    of_people = [] if terms is None else [terms.pepper(one) for one in peppers.values()]
+    return {**peppers, **{pepper_id(one): one for one in of_people}}
 
 
 def reaches_of(settings: Settings) -> dict[str, Reach]:

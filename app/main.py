@@ -18,6 +18,7 @@ from app.api.admin.openapi import build as build_admin
 from app.api.admin.routes import add_admin_routes
 from app.api.bodies import json_response
 from app.api.internal.metrics import get_metrics
+from app.api.internal.oidc import add_oidc
 from app.api.internal.playground import create_playground_token, list_playground_samples
 from app.api.internal.sign_ins import add_console_session, add_portal_session
 from app.api.problems import (
@@ -71,6 +72,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, probes_only: b
         add_admin_routes(app)
         if settings.console:
             add_console_session(app)
+            _add_oidc(app, settings)
             add_console(app, settings)
     if settings.portal:
         add_portal_session(app)
@@ -111,9 +113,15 @@ def create_admin_app(app: FastAPI, settings: Settings) -> Edge:
     add_admin_routes(beside)
     if settings.console:
         add_console_session(beside)
+        _add_oidc(beside, settings)
         add_console(beside, settings, is_home=True)
     add_routes(beside, PROBES)
     return Edge(beside, app.state.base_url)
+
+
+def _add_oidc(app: FastAPI, settings: Settings) -> None:
+    if settings.oidc_issuer is not None:
+        add_oidc(app)
 
 
 def create_server_app(

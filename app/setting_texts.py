@@ -1,6 +1,7 @@
 """What texts of settings must be: addresses, proxies, secrets. Pure; no message repeats a secret."""
 
 import re
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -79,3 +80,11 @@ def has_good_port(url: str) -> bool:
         return urlsplit(url).port != 0
     except ValueError:
         return False
+
+
+def is_this_machine(host: str) -> bool:
+    """Returns whether a host is this machine: a loopback address, or localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -34,7 +34,7 @@ from tests.sandbox.harness import TOKEN
 
 R = TypeVar("R")
 
-SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN"}
+SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN", "OIDC_CLIENT_SECRET"}
 _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
 
 

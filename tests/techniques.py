@@ -50,6 +50,7 @@ _PROCESS_FILES: Final = {
     "operations/test_image",
     "operations/test_units",
     "server/test_failing_log",
+    "sessions/test_oidc_provider",
     "webhooks/test_receivers",
 }
 _CAMPAIGN_FILES: Final = {
@@ -151,9 +152,11 @@ _FETCHING: Final = {
     "clients/test_typescript_examples",
     "contract/test_generated_clients",
     "contract/test_wheel",
+    "sessions/test_oidc_provider",
 }
-"""Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, and
-what they show of the library, `clients/test_python_live` of its source."""
+"""Files that install packages; what they show of the contract, `contract/test_openapi` asks as rules, what
+they show of the library, `clients/test_python_live` of its source, and what they show of signing in,
+`sessions/test_oidc`."""
 
 _REAL_TOOLS: Final = {
     "operations/test_chart",

@@ -3,7 +3,10 @@
 import os
 import pwd
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from app.auth.admin_keys import AdminKey
 
 MAX_NAME: Final = 100
 
@@ -13,12 +16,18 @@ class Actor:
     """Who makes a change.
 
     The kind `command` is a user who runs `reelgate`, by the name of their account, `admin_key` a caller of
-    the admin API, by the kid of their key, `api_key` somebody of a tenant, by the kid of theirs, and
+    the admin API, by the kid of their key, `person` somebody who signed in to the console by OpenID Connect,
+    by what the provider calls them, `api_key` somebody of a tenant, by the kid of theirs, and
     `gateway` what the gateway does by itself, by the name of the work.
     """
 
-    kind: Literal["command", "admin_key", "api_key", "gateway"]
+    kind: Literal["command", "admin_key", "person", "api_key", "gateway"]
     name: str
+
+
+def of_admin_key(key: "AdminKey") -> Actor:
+    """Returns who acts with an admin key, or with the record of a person."""
+    return Actor("person", key.name) if key.is_person else Actor("admin_key", key.kid)
 
 
 def of_command() -> Actor:

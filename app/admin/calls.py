@@ -41,9 +41,13 @@ _VOLATILE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A change that an admin key asks for. `tags` are the entity tags in `If-Match`; None: none was sent."""
+    """A change that somebody asks for. `kid` is that of their admin key, or of a person's record.
+
+    `tags` are the entity tags in `If-Match`; None: none was sent.
+    """
 
     kid: str
+    actor: Actor
     idempotency_key: str
     fingerprint: str
     tags: frozenset[str] | None
@@ -81,7 +85,7 @@ async def perform(
         return stored
     recording = _RecordingGateway(gateway, operation, arguments, call)
     try:
-        result = await operation.function(recording, Actor("admin_key", call.kid), **arguments)
+        result = await operation.function(recording, call.actor, **arguments)
     except (Problem, _TakenError):
         # A call with the same key may have been first, and this one found things as that left them.
         if (stored := await gateway.db.read(_stored, call)) is not None:

@@ -4,19 +4,20 @@ Every sign-in, sign-out and link is in the audit log, as the key's that the sess
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sqlalchemy import Connection
 
 from app.admin import audit
-from app.admin.actor import Actor
+from app.admin.actor import Actor, of_admin_key
 from app.admin.audit import Change
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
-from app.auth import keys, sessions
+from app.auth import admin_keys, keys, sessions
 from app.auth.admin_keys import AdminKey
 from app.auth.keys import APIKey
+from app.auth.oidc.person import Person, enter
 from app.auth.principal import check_key
 from app.auth.sessions import Kind, Opened, Session
 from app.config import Settings
@@ -48,6 +49,28 @@ async def sign_in_operator(gateway: AdminGateway, key: AdminKey) -> Opened:
         return _opened(connection, gateway, "console", key.kid, scopes=None, tenant_id=None)
 
     return await audit.write(gateway, Actor("admin_key", key.kid), _REASONS["console"], change)
+
+
+async def sign_in_person(gateway: AdminGateway, person: Person, *, pepper: str) -> Opened:
+    """Opens a session of the console for somebody who signed in by OpenID Connect, with their roles' scopes.
+
+    `pepper` is that of their terms (`auth.oidc.terms`).
+
+    Raises:
+        Problem: SIGN_IN_REFUSED, DATABASE_UNAVAILABLE.
+
+    """
+    now_ms = gateway.clock.now_ms()
+
+    def change(connection: Connection) -> tuple[Opened, Change]:
+        key = enter(connection, person, now_ms=now_ms)
+        opened, changed = _opened(
+            connection, gateway, "console", key.kid, scopes=person.scopes, tenant_id=None, pepper=pepper
+        )
+        who = {"kid": key.kid, "issuer": person.issuer, "subject": person.subject}
+        return opened, replace(changed, after={**(changed.after or {}), **who})
+
+    return await audit.write(gateway, Actor("person", person.name), _REASONS["console"] + " by OIDC", change)
 
 
 async def sign_in_with_key(gateway: AdminGateway, kid: str) -> Opened:
@@ -96,8 +119,14 @@ async def sign_out(gateway: AdminGateway, session: Session) -> None:
         tenant_id = None if key is None else key.tenant_id
         return None, _changed("end", session, tenant_id, _fields_of(session), None)
 
-    actor = Actor("admin_key" if session.kind == "console" else "api_key", session.kid)
-    await audit.write(gateway, actor, "signed out", change)
+    await audit.write(gateway, await _actor_of(gateway, session), "signed out", change)
+
+
+async def _actor_of(gateway: AdminGateway, session: Session) -> Actor:
+    if session.kind == "portal":
+        return Actor("api_key", session.kid)
+    key = await gateway.db.read(admin_keys.find, session.kid)
+    return Actor("admin_key", session.kid) if key is None else of_admin_key(key)
 
 
 async def create_link(
@@ -164,13 +193,14 @@ def _opened(
     *,
     scopes: frozenset[str] | None,
     tenant_id: str | None,
+    pepper: str | None = None,
 ) -> tuple[Opened, Change]:
     opened = sessions.open_session(
         connection,
         kind,
         kid,
         scopes=scopes,
-        pepper=gateway.settings.current_pepper(),
+        pepper=pepper or gateway.settings.current_pepper(),
         now_ms=gateway.clock.now_ms(),
         lifetime_ms=int(gateway.settings.session_s * 1000),
     )

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.cors import is_own
 from app.config import Settings
@@ -17,8 +18,11 @@ from app.errors import FOREIGN_PAGE, Problem
 
 Page = Literal["console", "portal"]
 PAGE_HEADER: Final = "reelgate-page"
-COOKIE: Final = "cookie"
-"""The name, in a request's state, of the cookie that its answer sets. No handler can send one otherwise."""
+OWN_HEADERS: Final = "own_headers"
+"""The name, in a request's state, of cookies that its answer sets, and of where it leads.
+
+No handler can send either otherwise.
+"""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -73,11 +77,24 @@ def _is_loopback(host: str) -> bool:
 
 def set_session(request: Request, page: Page, text: str) -> None:
     """Has the answer give the browser a session. No script can read it, and it goes to this origin alone."""
-    request.scope["state"][COOKIE] = f"{cookie_name(page)}={text}; Path=/; Secure; HttpOnly; SameSite=Strict"
+    set_cookie(request, f"{cookie_name(page)}={text}; Path=/; Secure; HttpOnly; SameSite=Strict")
 
 
 def clear_session(request: Request, page: Page) -> None:
     """Has the answer make the browser forget a session."""
-    request.scope["state"][COOKIE] = (
-        f"{cookie_name(page)}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"
-    )
+    set_cookie(request, f"{cookie_name(page)}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+
+
+def set_cookie(request: Request, cookie: str) -> None:
+    """Has the answer set a cookie."""
+    _add(request, b"set-cookie", cookie)
+
+
+def lead(request: Request, address: str) -> Response:
+    """Returns an answer that leads the browser to an address of ours, which is relative."""
+    _add(request, b"location", address)
+    return Response(status_code=303)
+
+
+def _add(request: Request, name: bytes, value: str) -> None:
+    request.scope["state"].setdefault(OWN_HEADERS, []).append((name, value.encode()))

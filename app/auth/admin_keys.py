@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from app.auth.keys import KID_LENGTH, SECRET_LENGTH, generate, state_of
 from app.db.engine import Database
 from app.db.tables import admin_keys
+from app.db.upsert import insert_of
 from app.errors import (
     ADMIN_KEY_NOT_ACTIVE,
     ADMIN_KEY_NOT_FOUND,
@@ -42,6 +43,8 @@ _IMPLIED: Final[Mapping[str, frozenset[str]]] = {
 _SHAPE: Final = re.compile(
     rf"rg_admin_([0-9A-Za-z]{{{KID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})\Z"
 )
+PERSON: Final = "oidc"
+"""What the record of a person has in place of a pepper's id: there is no key to it."""
 _USED_EVERY_MS: Final = 60_000  # "last used" is this coarse: one write a minute for each key
 _MAX_FAILED: Final = 20
 _FAILED_WITHIN_MS: Final = 60_000
@@ -68,6 +71,11 @@ class AdminKey:
     def state(self, now_ms: int) -> str:
         """Returns `active`, `revoked` or `expired`."""
         return state_of(self.revoked_at_ms, self.expires_at_ms, None, now_ms=now_ms)
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is the record of a person who signs in by OpenID Connect, and of no key."""
+        return self.pepper_id == PERSON
 
     def may(self, scope: AdminScope) -> bool:
         """Returns whether the key has the scope, or one that implies it."""
@@ -106,6 +114,20 @@ def create(
     return kid, key
 
 
+def put_person(
+    connection: Connection, kid: str, *, name: str, scopes: Sequence[str], digest: str, now_ms: int
+) -> AdminKey:
+    """Makes the record of a person, or brings it up to date, and returns it."""
+    told = {"name": name, "scopes": to_column(scopes), "last_used_at_ms": now_ms}
+    made = {"digest": digest, "pepper_id": PERSON, "last_four": "", "created_at_ms": now_ms}
+    connection.execute(
+        insert_of(connection, admin_keys)
+        .values(kid=kid, **told, **made)
+        .on_conflict_do_update(index_elements=[admin_keys.c.kid], set_=told)
+    )
+    return to_change(connection, kid)
+
+
 def rotate(
     connection: Connection, kid: str, *, overlap_ms: int, pepper: str, now_ms: int
 ) -> tuple[str, str, int]:
@@ -118,6 +140,8 @@ def rotate(
 
     """
     old = to_change(connection, kid)
+    if old.is_person:
+        raise Problem(ADMIN_KEY_NOT_ACTIVE, f"{kid!r} is a person, to whom there is no key.")
     state = "rotated" if old.rotated_to else old.state(now_ms)
     if state != "active":
         raise Problem(ADMIN_KEY_NOT_ACTIVE, f"admin key {kid!r} is {state} already.")
@@ -213,7 +237,7 @@ class AdminAuthenticator:
         key = None if kid is None else await self._db.read(find, kid)
         pepper = self._peppers.get(key.pepper_id, self._dummy_pepper) if key else self._dummy_pepper
         is_right = same(keyed_digest(pepper, text), key.digest if key else "0" * 64)
-        if key is None or not is_right:
+        if key is None or key.is_person or not is_right:
             raise self._failure(address, "This gateway does not know this admin key.", now_ms)
         if (state := key.state(now_ms)) != "active":
             raise self._failure(address, f"This admin key is {state}.", now_ms)

@@ -1,9 +1,10 @@
 """Sessions of people in the console and the portal, and the links that open the portal.
 
 A session acts as the key that it was opened with: as an admin key in the console, as a tenant's API key in
-the portal. It ends with that key, after it was idle, at its end, or when its owner signs out. What the
-browser holds is a random text; what is stored is its digest under the server's pepper. Nothing is remembered
-between two calls, so that the end of a session acts at once on every replica.
+the portal. A person who signs in by OpenID Connect has a record among the admin keys (`auth.oidc.person`). It
+ends with that key, after it was idle, at its end, or when its owner signs out. What the browser holds is a
+random text; what is stored is its digest under the server's pepper. Nothing is remembered between two calls,
+so that the end of a session acts at once on every replica.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,11 +14,12 @@ from typing import Final, Literal, cast
 from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from app.auth import admin_keys, keys
-from app.auth.admin_keys import AdminKey
+from app.auth.admin_keys import PERSON, AdminKey
 from app.auth.keys import APIKey
 from app.auth.principal import Principal, check_key, principal_of
 from app.db.engine import Database
 from app.db.tables import portal_links, sessions
+from app.db.upsert import insert_of
 from app.errors import INVALID_PORTAL_LINK, SESSION_ENDED, Problem
 from app.kit.clock import Clock
 from app.kit.json import from_column, to_column
@@ -109,6 +111,29 @@ def find_all(connection: Connection, session_ids: Collection[str]) -> dict[str, 
     """Returns the sessions with these ids, by id."""
     rows = connection.execute(select(sessions).where(sessions.c.session_id.in_(session_ids)))
     return {row.session_id: _session(row) for row in rows}
+
+
+def note_used(connection: Connection, digest: str, *, expires_at_ms: int) -> bool:
+    """Notes that a sign-in was used, until it could not be used anyway; returns whether it was not yet.
+
+    The note is the row of a session of nobody's, which no text opens.
+    """
+    noted = connection.execute(
+        insert_of(connection, sessions)
+        .values(
+            session_id=random_text(_ID_LENGTH),
+            digest=digest,
+            pepper_id=PERSON,
+            kind="console",
+            kid="",
+            created_at_ms=expires_at_ms,
+            seen_at_ms=expires_at_ms,
+            expires_at_ms=expires_at_ms,
+        )
+        .on_conflict_do_nothing(index_elements=[sessions.c.digest])
+        .returning(sessions.c.session_id)
+    )
+    return noted.first() is not None
 
 
 def end(connection: Connection, session_id: str) -> None:
@@ -208,7 +233,7 @@ class Sessions:
             key = admin_keys.find(connection, session.kid)
             if key is None or key.state(now_ms) != "active":
                 raise Problem(SESSION_ENDED, "The admin key of this session has ended.")
-            return session, key
+            return session, key if session.scopes is None else replace(key, scopes=session.scopes)
 
         session, key = await self._db.read(read)
         self._note_seen(session, now_ms)

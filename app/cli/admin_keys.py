@@ -52,7 +52,7 @@ def list_admin_keys(as_json: AsJson = False) -> None:
         [
             (
                 key["kid"],
-                f"rg_admin_…{key['last_four']}",
+                f"rg_admin_…{key['last_four']}" if key["last_four"] else "person",
                 key["state"],
                 " ".join(key["scopes"]),
                 key["created_at"],

@@ -26,7 +26,7 @@ from app.api.cors import (
 )
 from app.api.direct import direct, has_direct
 from app.api.headers.request import UNTIMED
-from app.api.pages import COOKIE
+from app.api.pages import OWN_HEADERS
 from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, SESSION, internal_error, response
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
@@ -147,8 +147,7 @@ class Edge:
                 status = message["status"]
                 cors_headers = () if origin is None else await answer_headers(self._app.state.gateway, scope)
                 marked = self.final_headers(message.get("headers", ()), trace_id, cors_headers)
-                if (cookie := scope["state"].get(COOKIE)) is not None:
-                    marked.append((b"set-cookie", cookie.encode()))
+                marked.extend(scope["state"].get(OWN_HEADERS, ()))
                 message["headers"] = cross_origin_headers(marked) if scope["path"] in PUBLIC else marked
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))

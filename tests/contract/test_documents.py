@@ -162,11 +162,12 @@ def test_no_committed_file_names_a_package_registry() -> None:
         "tools/clients/requirements.lock",
         "tools/clients/.npmrc",
         "clients/typescript/.npmrc",
+        "tools/oidc/.npmrc",
     )
     others = ("pyproject.toml", "Dockerfile", "Makefile", "tools/install.py", "tools/js/package.json")
     for name in (*locks, *others, ".pre-commit-config.yaml", ".github/workflows/ci.yml"):
         assert not re.search(r"https?://(?!127\.)|index[-]url|find[-]links", read(name)), name
-    for folder in ("tools/clients", "clients/typescript", "examples/vite", "examples/next"):
+    for folder in ("tools/clients", "tools/oidc", "clients/typescript", "examples/vite", "examples/next"):
         lock = read(f"{folder}/package-lock.json")  # its addresses are of sponsors
         assert re.findall(r'"resolved": "(?!file:)', lock) == [], folder
 

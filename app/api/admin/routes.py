@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route, compile_path
 from starlette.types import Scope
 
+from app.admin.actor import of_admin_key
 from app.admin.calls import Call, fingerprint_of, perform, tag_of
 from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
@@ -234,6 +235,7 @@ async def _change(
     members = _members(operation, body)
     call = Call(
         kid=key.kid,
+        actor=of_admin_key(key),
         idempotency_key=idempotency_key,
         fingerprint=fingerprint_of(operation, request.scope["path"], body),
         tags=tags,

@@ -58,12 +58,12 @@ def _add(app: FastAPI, one: "_Console | _Portal") -> None:
         except Problem as problem:
             if problem.fault is not SESSION_ENDED:
                 raise
-            return json_response({"session_id": None})
+            return json_response({"session_id": None, **one.ways(gateway)})
         return json_response(told)
 
     async def sign_in(request: Request) -> Response:
         gateway: Gateway = request.app.state.gateway
-        _refuse_foreign_sign_in(request, gateway)
+        refuse_foreign_sign_in(request, gateway)
         body = await read_object(request, cap_bytes=_MAX_BYTES)
         opened = await one.opened(request, gateway, body)
         await _end_former(request, gateway, one)
@@ -104,7 +104,7 @@ def _presented(request: Request, gateway: Gateway, page: Page) -> str:
     return text
 
 
-def _refuse_foreign_sign_in(request: Request, gateway: Gateway) -> None:
+def refuse_foreign_sign_in(request: Request, gateway: Gateway) -> None:
     """Refuses a sign-in by another page: nobody is to find themselves signed in as somebody else.
 
     Raises:
@@ -115,6 +115,11 @@ def _refuse_foreign_sign_in(request: Request, gateway: Gateway) -> None:
     if origin is None or not is_of_this(request, origin, gateway.base_url):
         raise Problem(FOREIGN_PAGE, "Only this gateway's own page can sign in.")
     refuse_foreign_page(request, gateway.base_url)
+
+
+async def end_former_console(request: Request, gateway: Gateway) -> None:
+    """Ends the session of the console that the browser had before, if any."""
+    await _end_former(request, gateway, _Console())
 
 
 async def _end_former(request: Request, gateway: Gateway, one: "_Console | _Portal") -> None:
@@ -155,6 +160,9 @@ class _Console:
     async def session(self, gateway: Gateway, text: str) -> Session:
         return (await gateway.access.sessions.of_console(text))[0]
 
+    def ways(self, gateway: Gateway) -> dict[str, Any]:
+        return {} if gateway.access.oidc is None else {"oidc": True}
+
     async def told(self, request: Request, gateway: Gateway, text: str) -> dict[str, Any]:
         session, key = await gateway.access.sessions.of_console(text)
         request.scope["state"] |= {ADMIN_KID: key.kid, SESSION: session.session_id}
@@ -182,6 +190,9 @@ class _Portal:
 
     async def session(self, gateway: Gateway, text: str) -> Session:
         return (await gateway.access.sessions.of_portal(text))[0]
+
+    def ways(self, _gateway: Gateway) -> dict[str, Any]:
+        return {}
 
     async def told(self, request: Request, gateway: Gateway, text: str) -> dict[str, Any]:
         session, principal = await gateway.access.sessions.of_portal(text)

@@ -16,9 +16,17 @@ class AuditActor(TypedDict):
 
     kind: Annotated[
         str,
-        keywords("`command`, `admin_key`, `api_key` (a tenant's), or `gateway` for what it does by itself."),
+        keywords(
+            "`command`, `admin_key`, `person` (who signed in to the console by OpenID Connect), `api_key` (a"
+            " tenant's), or `gateway` for what it does by itself."
+        ),
     ]
-    name: Annotated[str, keywords("The account that ran the command, the kid of the key, or the work.")]
+    name: Annotated[
+        str,
+        keywords(
+            "The account that ran the command, the kid of the key, what the person is called, or the work."
+        ),
+    ]
 
 
 class AuditSubject(TypedDict):

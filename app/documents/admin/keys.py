@@ -82,12 +82,14 @@ def api_key_page(entries: Sequence[keys.APIKey], next_cursor: str | None, now_ms
 
 
 class AdminKey(TypedDict):
-    """An admin key's record, without the key."""
+    """An admin key's record, without the key; or a person's, to whom there is none."""
 
     kid: Kid
     name: str
     state: Annotated[str, keywords(enum=["active", "revoked", "expired"])]
-    last_four: str
+    last_four: Annotated[
+        str, keywords("The end of the key; empty for a person who signs in by OpenID Connect.")
+    ]
     scopes: list[Annotated[str, keywords(enum=list(ADMIN_SCOPES))]]
     created_at: Moment
     expires_at: Moment | None

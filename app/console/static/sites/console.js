@@ -1,7 +1,8 @@
 // The operators' console: which pages there are. Each is a module of its own.
 
 import { html } from "./vendor.js";
-import { KeyForm, start } from "./frame.js";
+import { OperatorForm, told } from "./console-sign-in.js";
+import { start } from "./frame.js";
 import { Audit } from "./console-audit.js";
 import { Credentials } from "./console-credentials.js";
 import { Models } from "./console-models.js";
@@ -29,11 +30,7 @@ start({
     { path: "system", title: "System", Page: System },
   ],
   links: [["Admin API", "admin/openapi.json"]],
-  Form: ({ onDone }) => html`<${KeyForm}
-    name="console"
-    label="Admin key"
-    hint="rg_admin_… It is exchanged once for a session, and kept nowhere."
-    onDone=${onDone}
-  />`,
+  enter: told,
+  Form: OperatorForm,
   Who: ({ me }) => html`<span class="who"><strong>${me.name}</strong> · ${me.scopes.join(", ")}</span>`,
 });
