@@ -23,7 +23,7 @@ from app.db.sqlite import SqlitePlace, path_of
 from app.db.sqlite_reader import SqliteReader
 from app.db.writer import Writer
 from app.errors import Problem
-from app.kit.log import get_logger
+from app.kit.log import Aside, get_logger
 from app.kit.meters import Labels, Meter, Tally
 
 P = ParamSpec("P")
@@ -109,8 +109,9 @@ class Database:
             raise self._unavailable(error, NotBegunProblem, what="write") from error
         except OUTAGES as error:
             raise self._unavailable(error, what="write") from error
-        self._of_writes.note(time.perf_counter() - began_s)
-        self.entered.update(counted)
+        with Aside("counting a write"):
+            self._of_writes.note(time.perf_counter() - began_s)
+            self.entered.update(counted)
         self._probe.committed()
         self.announcements.publish(announced)
         done: R = result
@@ -167,7 +168,8 @@ class Database:
             result: R = await self._readers.run(function, bounded=bounded)
         except OUTAGES as error:
             raise self._unavailable(error) from error
-        self._of_reads.note(time.perf_counter() - began_s)
+        with Aside("counting a read"):
+            self._of_reads.note(time.perf_counter() - began_s)
         return result
 
     async def close(self) -> None:
