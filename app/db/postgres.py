@@ -37,7 +37,8 @@ _POOLED: Final = "reelgate.pooled"
 OWN_PID: Final = "SELECT pg_backend_pid()"
 _MIN_BETWEEN_DROPS_S: Final = 1.0
 _READS_ONLY: Final = "SET default_transaction_read_only = on"
-_FAILED: Final = 3  # libpq's number of a transaction in which a statement has failed
+_IDLE: Final = 0  # libpq's numbers: of no transaction
+_FAILED: Final = 3  # and of one in which a statement has failed
 
 
 def driver_url(url: str) -> str:
@@ -206,9 +207,17 @@ class PostgresPlace:
         return connection
 
     def _roll_back(self, connection: Connection) -> None:
+        """Ends the transaction, or the connection with it.
+
+        After a COMMIT that raised, SQLAlchemy takes the transaction for over and sends no ROLLBACK. Where the
+        server knows nothing of that COMMIT, the transaction would keep its locks, and the next one join it.
+        """
         try:
             connection.rollback()
+            is_over = _status(connection) == _IDLE
         except SQLAlchemyError:
+            is_over = False
+        if not is_over:
             self._kept.drop()
 
 
@@ -244,10 +253,15 @@ def _engine(url: str, *of_a_session: str) -> Engine:
 
 def _check_not_failed(connection: Connection) -> None:
     """Refuses a COMMIT that would roll back, and say nothing."""
-    driver: Any = connection.connection.driver_connection
-    if driver.info.transaction_status == _FAILED:
+    if _status(connection) == _FAILED:
         error = ValueError("a statement had failed, and its error was not raised")
         raise InternalError("COMMIT", None, error)
+
+
+def _status(connection: Connection) -> int:
+    driver: Any = connection.connection.driver_connection
+    status: int = driver.info.transaction_status
+    return status
 
 
 def _begin(connection: Connection) -> None:

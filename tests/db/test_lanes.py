@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy.engine.default import DefaultDialect
 
 from app.db import writer
 from app.db.engine import Database, NotBegunProblem, open_database
@@ -303,3 +304,25 @@ async def test_a_tenant_whose_row_somebody_keeps_holds_up_no_other_for_long(
     await db.write_for(names[0], _count_one, names[0], [])
     assert await db.read(_counts) == {**dict.fromkeys(names, 1), "shared": 0}
     await db.close()
+
+
+@on_postgres
+async def test_a_commit_that_fails_before_the_server_hears_of_it_leaves_no_transaction_open(
+    one_lane: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kid = await one_lane.write(add_counter)
+
+    def fail(_dialect: DefaultDialect, _connection: Any) -> NoReturn:
+        raise RuntimeError("a defect, and not the server's answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultDialect, "do_commit", fail)
+        with pytest.raises(RuntimeError):
+            await one_lane.write(set_text, kid, "never")
+    other = open_database(database_url, pool=1)
+    try:
+        await other.write(set_text, kid, "other")  # it waits for nobody's lock
+    finally:
+        await other.close()
+    await one_lane.write(add_counter)
+    assert await one_lane.read(text_of, kid) == "other", "the next transaction commits what is its own"
