@@ -1,6 +1,6 @@
 """A server that dies at any event of a delivery: what it did not record is sent again, under the same id."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,7 @@ from app.webhooks import outbox
 from app.webhooks.delivery import LEASE_S
 from app.webhooks.kinds import Kind
 from app.webhooks.outbox import Bodies, Message
-from tests.gateway.events import Events, counting, no_fault, sqlite_error
+from tests.gateway.events import Events, counting, no_fault, postgres_error, sqlite_error
 from tests.harness import World, open_world, settings_for, until
 from tests.sandbox.harness import Running
 from tests.webhooks.receiver import KEY, Receiver, attempts, deliver, deliveries, endpoint
@@ -29,6 +29,7 @@ class Dying(Events):
     """From the event at `at` on, nothing of what a server does to the database happens any more."""
 
     is_dead = False
+    error: Callable[[], Exception] = staticmethod(sqlite_error)
 
     def meet(self, kind: str, name: str) -> None:
         if name.startswith("ROLLBACK"):  # which the database does by itself when a server is gone
@@ -39,8 +40,6 @@ class Dying(Events):
         if self.on and self.is_dead:
             error = self.error()
             raise OperationalError(name, None, error) if kind == "statement" else error
-
-    error = staticmethod(sqlite_error)
 
 
 @asynccontextmanager
@@ -55,11 +54,12 @@ def tell(connection: Connection, tenant_id: str, number: int, at_ms: int) -> Non
     outbox.tell(connection, message, lambda _: Bodies(f'{{"number":{number}}}'))
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_death_at_any_event_of_a_delivery_loses_nothing_and_makes_no_second_id(
     database_url: str, tmp_path: Path, sandbox: Running, receiver: Receiver
 ) -> None:
     events = Dying(no_fault)
+    if database_url.startswith("postgresql"):
+        events.error = postgres_error
     with capture_logs(), counting(events):
         async with a_world(database_url, tmp_path, sandbox, receiver) as world:
             made = [await endpoint(world, receiver, path) for path in ("/well", "/late")]
