@@ -1,13 +1,15 @@
 """`python -m bench webhooks`: what webhooks add to a request's end, and a claim with a million that wait.
 
 It opens a database in this process, without HTTP, as `transactions` does. The cost of an end is that of the
-transaction which records it, measured in turns: without an endpoint, and with one that hears it.
+transaction which records it, measured in turns: without an endpoint, and with one that hears it. Then ten
+endpoints are sent to, of which three are bad (`bench.deliveries`).
 """
 
 # ruff: noqa: S608 - its statements are made of its own constants
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
 from functools import partial
@@ -26,6 +28,8 @@ from app.generations.lifecycle import State
 from app.generations.submit.record import Admission
 from app.webhooks import claims, subscriptions
 from app.webhooks.claims import Caps
+from bench import deliveries
+from bench.children import Child, Children, free_port
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
 from bench.transactions import _NOW_MS, submit, tenant
 
@@ -42,13 +46,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--database", default="both", help="sqlite, postgresql, a server's URL, or both (both)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="to take medians over (5)")
+    parser.add_argument("--rate", type=float, default=50, help="events a second for ten endpoints (50)")
+    parser.add_argument("--seconds", type=float, default=20, help="for how long (20)")
+    parser.add_argument("--only", choices=["ends", "claims", "deliveries"], help="this part alone")
     parser.add_argument("--rows", type=int, default=_WAITING[1], help="that wait for the claim")
 
 
 def main(given: argparse.Namespace) -> list[str]:
     """Measures and prints; returns no faults."""
     for choice in (SQLITE, FROM_WHEEL) if given.database == "both" else (given.database,):
-        for measure in (_ends, _claims):
+        parts = {"ends": _ends, "claims": _claims, "deliveries": _deliveries}
+        for name, measure in parts.items():
+            if given.only not in {None, name}:
+                continue
             with (
                 tempfile.TemporaryDirectory() as folder,
                 database_of_its_own(choice, Path(folder)) as url,
@@ -90,6 +100,20 @@ def _end(generation_id: str, connection: Connection) -> None:
         now_ms=_NOW_MS,
         output=_OUTPUT,
     )
+
+
+async def _deliveries(url: str, given: argparse.Namespace) -> None:
+    db = open_database(url)
+    tenant_id, _ = await db.write(tenant, "hearing")
+    await db.write(_add_endpoints, tenant_id, deliveries.ENDPOINTS)
+    await db.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder, Children() as children:
+        cores = frozenset(os.sched_getaffinity(0))
+        child = Child("receivers", ["bench.receivers", str(port)], folder=Path(folder), cores=cores)
+        children.add(child).wait_until_it_answers(port, "/ready")
+        line = await deliveries.measure(url, tenant_id, port, rate=given.rate, seconds=given.seconds)
+    print(f"{line}; load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 async def _claims(url: str, given: argparse.Namespace) -> None:

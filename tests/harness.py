@@ -51,7 +51,7 @@ class FakeClock:
         await future
 
     def advance(self, delay_s: float) -> None:
-        self._now_ms += int(delay_s * 1000)
+        self._now_ms += round(delay_s * 1000)
         due = [future for at_ms, future in self._sleepers if at_ms <= self._now_ms]
         self._sleepers = [entry for entry in self._sleepers if entry[0] > self._now_ms]
         for future in due:

@@ -1,5 +1,8 @@
 """The loop that sends messages: it leases what is due, sends each by itself, and records what came of it.
 
+What ended is recorded in the transaction that leases what takes its place: one commit to wait for, however
+many attempts ended since the last one.
+
 Any number of servers may run it over one database. What was under way on one that dies becomes due again when
 its lease ends, so a receiver gets every message at least once, under one id.
 """
@@ -7,8 +10,11 @@ its lease ends, so a receiver gets every message at least once, under one id.
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from sqlalchemy import Connection
 
 from app.db.announcements import WEBHOOKS, Announcement
 from app.db.engine import Database
@@ -18,7 +24,7 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
 from app.webhooks import claims, records
-from app.webhooks.claims import Caps, Claimed
+from app.webhooks.claims import Caps, Claim, Claimed
 from app.webhooks.records import Append, Recorded
 from app.webhooks.sender import TIMEOUT_S, Sender
 from app.webhooks.verdicts import Attempted
@@ -30,6 +36,19 @@ TICK_S: Final = 1.0
 _TRY_AGAIN_S: Final = 0.5
 _TURN_S: Final = 0.05
 _FREE_MS: Final = 5_000
+
+
+@dataclass(slots=True, eq=False)
+class _Ended:
+    """An attempt that ended. `recorded` is None where it could not be recorded with others."""
+
+    claimed: Claimed
+    attempted: Attempted
+    recorded: "asyncio.Future[Recorded | None]"
+
+    def tell(self, recorded: Recorded | None) -> None:
+        if not self.recorded.done():
+            self.recorded.set_result(recorded)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +68,9 @@ class Deliverer:
     stopped: Counter[str] = field(default_factory=Counter, init=False)
     """How many endpoints this process stopped, by the reason."""
     _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _ended: list[_Ended] = field(default_factory=list, init=False)
+    _settling: asyncio.Task[None] | None = field(default=None, init=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _closing: bool = field(default=False, init=False)
     _pause_s: float = field(default=0.0, init=False)
     _freed_at_ms: int = field(default=0, init=False)
@@ -86,24 +108,52 @@ class Deliverer:
         if not 0 <= now_ms - self._freed_at_ms < _FREE_MS:
             self._freed_at_ms = now_ms
             await self.db.write(claims.free, now_ms=now_ms)
-        claim = await self.db.write(
-            claims.claim,
-            self.caps,
-            limit=room,
-            now_ms=now_ms,
-            lease_until_ms=now_ms + int(LEASE_S * 1000),
-        )
-        if claim is None:
-            self._pause_s = _TURN_S
-            return 0
-        for one in claim.deliveries:
-            task = self.tasks.start(self._send(one), name="webhook")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-        self._rest_until(claim.next_at_ms, now_ms)
-        if claim.again:
-            self._pause_s = _TURN_S
-        return len(claim.deliveries)
+        return await self._step()
+
+    async def _step(self) -> int:
+        """Records what has ended, leases what is due and starts to send it; returns how many.
+
+        There is one step at a time: what ends meanwhile is recorded by the next one.
+        """
+        async with self._turn:
+            ended, self._ended = self._ended, []
+            now_ms = self.clock.now_ms()
+            room = 0 if self._closing else self.at_once - len(self._under_way) + len(ended)
+            try:
+                recorded, claim = await self.db.write(
+                    _record_and_claim,
+                    [(one.claimed, one.attempted) for one in ended],
+                    self.caps,
+                    limit=room,
+                    now_ms=now_ms,
+                )
+            except BaseException:
+                for one in ended:
+                    one.tell(None)
+                raise
+            for one, its in zip(ended, recorded, strict=True):
+                one.tell(its)
+            if claim is None:
+                self._pause_s = _TURN_S
+                return 0
+            for each in claim.deliveries:
+                task = self.tasks.start(self._send(each), name="webhook")
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            self._rest_until(claim.next_at_ms, now_ms)
+            if claim.again:
+                self._pause_s = _TURN_S
+            return len(claim.deliveries)
+
+    async def _settle(self) -> None:
+        """Records what has ended, until nothing has that is not recorded."""
+        while self._ended:
+            try:
+                await self._step()
+            except Exception as error:  # noqa: BLE001 - each is recorded by itself then
+                _log.warning("Attempts to deliver webhooks could not be recorded together.", exc_info=error)
+        if self._pause_s <= _TURN_S:  # there is more to do that this step could not
+            self.woken.set()
 
     def _rest_until(self, due_ms: int | None, now_ms: int) -> None:
         if due_ms is not None:
@@ -113,8 +163,7 @@ class Deliverer:
         attempted = await self.sender.attempt(claimed)
         outcome = "delivered" if attempted.is_success else attempted.error or str(attempted.status)
         self.attempts[outcome] += 1
-        recorded = await self._record(claimed, attempted)
-        self.woken.set()  # there is room again
+        recorded = await self._recorded(claimed, attempted)
         if recorded is None:
             return
         if recorded.state is None:
@@ -131,6 +180,18 @@ class Deliverer:
             )
         if recorded.stop is not None:
             await self._stop(claimed, recorded.stop)
+
+    async def _recorded(self, claimed: Claimed, attempted: Attempted) -> Recorded | None:
+        """Has an attempt recorded, together with what else has ended, or else by itself."""
+        ended = _Ended(claimed, attempted, asyncio.get_running_loop().create_future())
+        self._ended.append(ended)
+        if self._settling is None or self._settling.done():
+            self._settling = self.tasks.start(self._settle(), name="webhooks")
+        recorded = await ended.recorded
+        if recorded is None:
+            recorded = await self._record(claimed, attempted)
+            self.woken.set()  # there is room again
+        return recorded
 
     async def _record(self, claimed: Claimed, attempted: Attempted) -> Recorded | None:
         """Records an attempt, again and again while the lease lasts; then somebody else has the delivery."""
@@ -178,3 +239,18 @@ class Deliverer:
 
     def _on_announcement(self, _: Announcement | None) -> None:
         self.woken.set()
+
+
+def _record_and_claim(
+    connection: Connection,
+    ended: Sequence[tuple[Claimed, Attempted]],
+    caps: Caps,
+    *,
+    limit: int,
+    now_ms: int,
+) -> tuple[list[Recorded], Claim | None]:
+    recorded = records.record_all(connection, ended, now_ms=now_ms)
+    if limit <= 0:
+        return recorded, Claim()
+    lease_until_ms = now_ms + int(LEASE_S * 1000)
+    return recorded, claims.claim(connection, caps, limit=limit, now_ms=now_ms, lease_until_ms=lease_until_ms)

@@ -1,6 +1,7 @@
 """Recording what came of an attempt, and stopping an endpoint that failed for too long."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -120,6 +121,21 @@ def record(
     }
     inserting(webhook_attempts, *attempt).run(connection, attempt)
     return Recorded(state=state, stop=_judge(connection, claimed, attempted, now_ms))
+
+
+def record_all(
+    connection: Connection, ended: Sequence[tuple[Claimed, Attempted]], *, now_ms: int
+) -> list[Recorded]:
+    """Records attempts that ended together, as `record` does each; returns what they changed, in their order.
+
+    Endpoints are locked in the order of their ids, on every server.
+    """
+    order = sorted(range(len(ended)), key=lambda number: ended[number][0].endpoint_id)
+    recorded = {
+        number: record(connection, *ended[number], now_ms=now_ms, spread=random.random())  # noqa: S311 - spreads load, guards nothing
+        for number in order
+    }
+    return [recorded[number] for number in range(len(ended))]
 
 
 def _judge(connection: Connection, claimed: Claimed, attempted: Attempted, now_ms: int) -> str | None:
