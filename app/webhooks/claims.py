@@ -135,8 +135,10 @@ def claim(
         head.room = at_once - of_endpoint[head.endpoint_id]
     leased: list[_Leased] = []
     for head in _in_turns(due, of_tenant, caps, limit):
-        which = {"endpoint": head.endpoint_id, "now": now_ms, "most": head.wanted, "until": lease_until_ms}
-        leased += [(head, row) for row in _LEASE.all(connection, which)]
+        which = {"endpoint": head.endpoint_id, "now": now_ms, "most": head.wanted}
+        for (delivery_id,) in _FIRST.all(connection, which):
+            lease = {"of_id": delivery_id, "until": lease_until_ms}
+            leased += [(head, row) for row in _LEASE.all(connection, lease)]
     # Made before the endpoint was enabled again: they, and those behind them, are not to be sent.
     for head, row in [one for one in leased if one[1][-1] < one[0].row.active_from_ms]:
         _CANCEL_ONE.run(connection, {"of_id": row[0], "now": now_ms, "why": STOPPED})
@@ -295,28 +297,23 @@ def _in_turns(due: list[_Head], under_way: Counter[str], caps: Caps, limit: int)
     return [head for head in due if head.wanted]
 
 
-def _lease() -> Prepared:
-    first = (
-        select(_D.id)
-        .where(_D.endpoint_id == bindparam("endpoint"), _PENDING, _D.next_at_ms <= bindparam("now"))
-        .order_by(_D.next_at_ms)
-        .limit(bindparam("most"))
+# Two statements: of one with both, PostgreSQL may read all rows that wait, where it has no statistics yet.
+_FIRST: Final = Prepared(
+    select(_D.id)
+    .where(_D.endpoint_id == bindparam("endpoint"), _PENDING, _D.next_at_ms <= bindparam("now"))
+    .order_by(_D.next_at_ms)
+    .limit(bindparam("most"))
+)
+_LEASE: Final = Prepared(
+    update(webhook_deliveries)
+    .where(_D.id == bindparam("of_id"), _PENDING)
+    .values(
+        state=literal_column(f"'{DeliveryState.DELIVERING}'"),
+        attempts=_D.attempts + 1,
+        lease_until_ms=bindparam("until"),
     )
-    return Prepared(
-        update(webhook_deliveries)
-        .where(_D.id.in_(first), _PENDING)
-        .values(
-            state=literal_column(f"'{DeliveryState.DELIVERING}'"),
-            attempts=_D.attempts + 1,
-            lease_until_ms=bindparam("until"),
-        )
-        .returning(
-            _D.id, _D.message_id, _D.tenant_id, _D.mode, _D.type, _D.cause, _D.attempts, _D.created_at_ms
-        )
-    )
-
-
-_LEASE: Final = _lease()
+    .returning(_D.id, _D.message_id, _D.tenant_id, _D.mode, _D.type, _D.cause, _D.attempts, _D.created_at_ms)
+)
 _CANCEL_ONE: Final = Prepared(
     update(webhook_deliveries)
     .where(_D.id == bindparam("of_id"))
