@@ -72,7 +72,7 @@ def _close(connection: Connection, statement: Statement) -> bool:
             closing_microcredits=statement.closing_microcredits,
         )
         message = Message(
-            id=f"msg_{owner.tenant_id}_{owner.mode}{statement.month}",
+            id=outbox.message_id("statement", owner.tenant_id, owner.mode, statement.month),
             tenant_id=owner.tenant_id,
             mode=owner.mode,
             kind=kinds.Kind.STATEMENT_CLOSED,

@@ -35,7 +35,6 @@ _ENDS: Final = {
 }
 _AFTER_UNKNOWN: Final = frozenset({State.IN_QUEUE, State.REJECTED, State.LOST})
 _FIRST_AFTER_UNKNOWN: Final = 3  # dispatching is version 1 at least, unknown 2
-_ID: Final = "msg_"
 _RESOLVED: Final = "r"
 _BATCH: Final = 200
 _log = get_logger("webhooks")
@@ -69,7 +68,7 @@ def _tell(
     at_ms: int,
 ) -> int:
     message = Message(
-        id=f"{_ID}{generation.id}_{generation.version}{suffix}",
+        id=f"{outbox.MESSAGE}{generation.id}_{generation.version}{suffix}",
         tenant_id=generation.tenant_id,
         mode=generation.mode,
         kind=kind,
@@ -116,13 +115,18 @@ def request_data(generation: Generation, *, number: int, reason: str) -> dict[st
 def tell_threshold(connection: Connection, owner: Owner, event: ThresholdEvent) -> int:
     """Writes the message of a crossed threshold for the endpoints that hear it; returns their number."""
     message = Message(
-        id=f"{_ID}{owner.tenant_id}_{owner.mode}{event.number}",
+        id=threshold_id(owner.tenant_id, owner.mode, event.number),
         tenant_id=owner.tenant_id,
         mode=owner.mode,
         kind=Kind.THRESHOLD,
         at_ms=event.at_ms,
     )
     return outbox.tell(connection, message, lambda _: _threshold_bodies(owner, event))
+
+
+def threshold_id(tenant_id: str, mode: str, number: int) -> str:
+    """Returns the id of the message of a crossed threshold; its number ends it, for one that is owed."""
+    return f"{outbox.message_id('threshold', tenant_id, mode, str(number))}_{number}"
 
 
 def _threshold_bodies(owner: Owner, event: ThresholdEvent) -> Bodies:
@@ -167,7 +171,7 @@ def _complete(connection: Connection, one: Owed) -> bool:
     ending = one.id.rpartition("_")[2]
     if one.generation_id is None:
         owner = Owner(one.tenant_id, one.mode)
-        crossed = events.threshold_at(connection, owner, int(ending.removeprefix(one.mode)))
+        crossed = events.threshold_at(connection, owner, int(ending))
         return crossed is not None and tell_threshold(connection, owner, crossed) > 0
     version = int(ending.removesuffix(_RESOLVED))
     generation = store.find(connection, one.generation_id, None)
@@ -208,12 +212,12 @@ def told(
         after = one.number
         if isinstance(one, ThresholdEvent):
             owner = Owner(tenant_id, mode)
-            message_id = f"{_ID}{tenant_id}_{mode}{one.number}"
+            message_id = threshold_id(tenant_id, mode, one.number)
             found.append(Told(message_id, Kind.THRESHOLD, one.number, _threshold_bodies(owner, one).plain))
         elif isinstance(one, Event) and (now := store.find(connection, one.generation_id, None)) is not None:
             then = replace(now, state=one.state, version=one.version)
             for kind, suffix in _kinds(connection, then):
                 data = request_data(then, number=one.number, reason=one.reason)
                 body = bodies.body(kind, data, at_ms=one.at_ms)
-                found.append(Told(f"{_ID}{now.id}_{one.version}{suffix}", kind, one.number, body))
+                found.append(Told(f"{outbox.MESSAGE}{now.id}_{one.version}{suffix}", kind, one.number, body))
     return found, after

@@ -1,5 +1,6 @@
 """Writing messages in the transaction of what they tell, each with its deliveries."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ from app.webhooks.subscriptions import Subscription
 
 _log = get_logger("webhooks")
 DELIVERY: Final = "dlv_"
+MESSAGE: Final = "msg_"
 _MESSAGE: Final = ("id", "tenant_id", "mode", "type", "body", "linked_body", "generation_id", "created_at_ms")
 _DELIVERY: Final = (
     "id",
@@ -39,6 +41,12 @@ _DELIVERY: Final = (
 _OF_OPERATOR: Final = Subscription(OPERATOR_ENDPOINT, vendor_links=False, sent_to=True)
 STOPPED: Final = "endpoint_stopped"
 """The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
+
+
+def message_id(*parts: str) -> str:
+    """Returns the id of the message that these parts stand for: the same for the same ones, and opaque."""
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"{MESSAGE}{digest[:32]}"
 
 
 class Bodies(NamedTuple):

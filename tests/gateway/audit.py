@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from app.admin.verify import verify
 from app.db.tables import threshold_events, webhook_deliveries, webhook_messages
-from app.generations import events, store
+from app.generations import events, messages, store
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -141,7 +141,9 @@ def _messages(connection: Connection, tenant_id: str) -> list[tuple[str, str, st
     found = [tuple(row) for row in connection.execute(query.where(its.tenant_id == tenant_id))]
     crossed = select(threshold_events.c.number).where(threshold_events.c.tenant_id == tenant_id)
     numbers = connection.execute(crossed).scalars()
-    return found + [(f"msg_{tenant_id}_test{number}", "quota.threshold", "") for number in numbers]
+    return found + [
+        (messages.threshold_id(tenant_id, "test", number), "quota.threshold", "") for number in numbers
+    ]
 
 
 def _of_messages(histories: dict[str, list[Event]], told: list[tuple[str, str, str]]) -> Iterator[str]:

@@ -109,6 +109,9 @@ async def test_a_crossed_threshold_is_told_also_when_its_body_was_owed(
     await deliver(world)
     told = [one.document["data"] for one in receiver.received]
     assert {one["percent"] for one in told} == {50, 80, 95, 100}
+    ids = {one.id for one in receiver.received}
+    assert len(ids) == 4
+    assert not any(world.tenant_id in one for one in ids), "an id says nothing to its receiver"
     assert {one["policy"] for one in told} == {"tenant-generations-total"}
 
 
