@@ -51,6 +51,7 @@ _PROCESS_FILES: Final = {
     "operations/test_units",
     "server/test_failing_log",
     "sessions/test_oidc_provider",
+    "webhooks/test_kill",
     "webhooks/test_receivers",
 }
 _CAMPAIGN_FILES: Final = {
