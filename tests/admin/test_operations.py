@@ -37,7 +37,8 @@ OF_TENANTS |= {"statements.check_entries"}
 OF_LOOPS = {"statements.close_all", "conditions.tell_verified"}
 # Of the gateway's own pages, at addresses that no program has.
 OF_PAGES = {
-    f"sign_ins.{name}" for name in ("sign_in_operator", "sign_in_with_key", "sign_in_with_link", "sign_out")
+    f"sign_ins.{name}"
+    for name in ("sign_in_operator", "sign_in_with_key", "sign_in_with_link", "sign_in_person", "sign_out")
 }
 CONTRACT: dict[str, Any] = json.loads((ROOT / "openapi-admin.json").read_text("utf-8"))
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
