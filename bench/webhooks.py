@@ -31,6 +31,7 @@ from app.webhooks.claims import Caps
 from bench import deliveries
 from bench.children import Child, Children, free_port
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
+from bench.receivers import BAD
 from bench.transactions import _NOW_MS, submit, tenant
 
 _ENDS: Final = 400
@@ -112,8 +113,14 @@ async def _deliveries(url: str, given: argparse.Namespace) -> None:
         cores = frozenset(os.sched_getaffinity(0))
         child = Child("receivers", ["bench.receivers", str(port)], folder=Path(folder), cores=cores)
         children.add(child).wait_until_it_answers(port, "/ready")
-        line = await deliveries.measure(url, tenant_id, port, rate=given.rate, seconds=given.seconds)
-    print(f"{line}; load {os.getloadavg()[0]:.1f}", flush=True)
+        found = await deliveries.measure(url, tenant_id, port, rate=given.rate, seconds=given.seconds)
+    print(
+        f"{url.partition(':')[0]:11}{given.rate:.0f} events a second for {deliveries.ENDPOINTS} endpoints,"
+        f" {len(BAD)} of them bad: of {found.first_attempts} first attempts at the others"
+        f" p50 {found.p50_ms:.0f} ms, p99 {found.p99_ms:.0f} ms; {found.per_second:.0f} attempts a second,"
+        f" {found.cpu_ms:.2f} ms of processor time each; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
 
 
 async def _claims(url: str, given: argparse.Namespace) -> None:

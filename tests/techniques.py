@@ -119,6 +119,8 @@ _DEEP_ON_POSTGRESQL: Final = {
     "queue/test_fair_over_time",
     "quotas/test_budget",
     "upstream/test_credentials",
+    "webhooks/test_any_failure",
+    "webhooks/test_kill",
 }
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
@@ -133,6 +135,8 @@ _LONG: Final = {
     "test_any_history_of_a_queue_leaves_right_rows_and_books",
     "test_an_outage_of_ten_minutes_loses_doubles_and_reorders_nothing",
     "test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_notices",
+    "test_seven_of_ten_endpoints_hear_long_before_the_one_that_hangs_is_given_up",
+    "test_the_library_for_javascript_accepts_every_delivery_also_while_a_secret_is_rotated",
 }
 """Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""
