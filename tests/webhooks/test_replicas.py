@@ -13,7 +13,7 @@ from app.webhooks.kinds import Kind
 from app.webhooks.outbox import Bodies, Message
 from tests.harness import World, open_world, settings_for, until
 from tests.sandbox.harness import Running
-from tests.webhooks.receiver import KEY, Receiver, attempts, deliveries, endpoint, reply
+from tests.webhooks.receiver import KEY, Answer, Receiver, attempts, deliveries, endpoint, reply
 
 pytestmark = [
     pytest.mark.anyio,
@@ -62,9 +62,12 @@ async def test_two_servers_send_each_message_once_and_keep_within_what_is_allowe
         writer.write(reply(200))
         await writer.drain()
 
+    def answering(path: str) -> Answer:
+        return lambda _, writer: take(path, writer)
+
     one, _ = replicas
     for path in PATHS:
-        receiver.always[path] = lambda _, writer, path=path: take(path, writer)
+        receiver.always[path] = answering(path)
         await endpoint(one, receiver, path)
     for number in range(EVENTS):
         await one.gateway.db.write(tell, one.tenant_id, number, one.clock.now_ms())
