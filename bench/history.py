@@ -30,6 +30,8 @@ TABLES: Final = (
     "usage_days",
     "statements",
     "threshold_events",
+    "webhook_endpoints",
+    "webhook_deliveries",
 )
 _FIRST_MS: Final = 1_700_000_000_000
 _APART_MS: Final = 6000
@@ -180,6 +182,14 @@ class History:
             f"{words.tenant(f'n % {_TENANTS}')}, 'live', '', '', '', 'credits-day',"
             f" {words.day(f'n / {_TENANTS}')}, 50, 1, 1, {made}, 1000000000 + n"
             f" FROM {words.series(self._days * _TENANTS)}",
+            "webhook_endpoints": "id, tenant_id, mode, url, vendor_links, state, state_since_ms, signature,"
+            f" secret, created_at_ms, changed_at_ms AS SELECT {words.join('ep_', 'n')}, {words.tenant('n')},"
+            f" 'live', '', false, 'enabled', 0, 'v1', '', 0, 0 FROM {words.series(_TENANTS)}",
+            "webhook_deliveries": "id, message_id, endpoint_id, tenant_id, mode, type, cause, state,"
+            f" next_at_ms, created_at_ms AS SELECT {words.join('dlv_', 'n')}, {words.join('msg_', 'n')},"
+            f" {words.join('ep_', f'n % {_TENANTS}')}, {words.tenant(f'n % {_TENANTS}')}, 'live',"
+            " 'request.completed', 'event', CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'delivered' END,"
+            f" {made}, {made} FROM {words.series(self.rows)}",
             "quota_usage": "tenant_id, mode, kid, model_id, period, held_generations, spent_generations,"
             " held_microcredits, spent_microcredits, added_microcredits AS SELECT "
             f"{words.tenant(f'n % {_TENANTS}')}, 'live', '',"

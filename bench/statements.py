@@ -24,6 +24,7 @@ from app.quotas.account import Owner
 from app.quotas.entries import Span
 from app.quotas.ledger import Kind
 from app.quotas.usage import Group, Question, Step
+from app.webhooks import claims
 
 HOUR_MS: Final = 3_600_000
 _LISTED = "ix_generations_listed"
@@ -33,6 +34,7 @@ _PLACE: Final = re.compile(r"\$(\d+)")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
 _SMALL: Final = (
     "due",
+    "walked",
     "ANY_subquery",
     "step",
     "of_kind",
@@ -409,6 +411,25 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda c, d: events.thresholds(c, tenant_id=d.tenant, before=(d.now_ms, 1, "", ""), limit=101),
         "ix_threshold_events_of_tenant",
         sorts=True,  # those of one moment
+    ),
+    "webhooks.claims: what is under way": Statement(
+        lambda c, _: claims._UNDER_WAY.all(c, {"slow_ms": 0}),  # noqa: SLF001
+        "ix_webhook_deliveries_delivering",
+        sorts=True,  # few
+    ),
+    "webhooks.claims: the first of each endpoint": Statement(
+        lambda c, _: claims.next_due(c), "ix_webhook_deliveries_pending", sorts=True
+    ),
+    "webhooks.claims: the first of an endpoint": Statement(
+        lambda c, d: claims._FIRST.all(c, {"endpoint": "ep_0", "now": d.now_ms, "most": 4}),  # noqa: SLF001
+        "ix_webhook_deliveries_pending",
+    ),
+    "webhooks.claims: a lease": Statement(
+        lambda c, d: claims._LEASE.all(c, {"of_id": "dlv_0", "until": d.now_ms}),  # noqa: SLF001
+        "pk_webhook_deliveries",
+    ),
+    "webhooks.claims: leases that ended": Statement(
+        lambda c, d: claims.free(c, now_ms=d.now_ms), "ix_webhook_deliveries_delivering"
     ),
     "keys.find": Statement(lambda c, d: keys.find(c, d.kid), "pk_api_keys"),
     "keys.of_tenant": Statement(
