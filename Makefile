@@ -41,8 +41,8 @@ test: check      ## Checks, then every guarantee once, on SQLite and PostgreSQL
 test-all: check  ## Checks, then every test there is
 	@$(PYTEST)
 
-test-deep: install-dev  ## What `test-all` has beyond `test`
-	@$(PYTEST) -m deep
+test-deep: install-dev  ## What CI runs beyond `test`: the rest of `test-all` but for what takes longest
+	@$(PYTEST) -m 'deep and not rare'
 
 # AT is in UTC. Days on which a suite likes to fail: 2026-12-31 23:50 (also a month's end), 2028-02-29 12:00,
 # and the changes of Europe's clocks, 2027-03-28 00:55 and 2026-10-25 00:55. Needs a C compiler.

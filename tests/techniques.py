@@ -24,6 +24,7 @@ MARKERS: Final = {
     "campaign": "a long search or a crowd: a fault at every event, random histories, a thousand callers",
     "costly": "takes long (see `make costs`): `make quick` runs it only where a part is named",
     "deep": "only `make test-all` runs it: another test of `make test` holds the same guarantee",
+    "rare": "deep, and too long for each run of CI: only `make test-all` runs it, before a release",
 }
 
 _DATABASES: Final = ("sqlite", "postgresql")
@@ -141,6 +142,14 @@ _LONG: Final = {
 """Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""
 
+_RARE_FILES: Final = {"operations/test_prometheus", "operations/test_rolling_restarts"}
+_RARE: Final = {
+    "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
+    "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
+    "test_any_history_of_the_network_makes_one_job_one_charge_and_one_result",
+}
+"""Of the deep tests, those that take a minute of processor or install a large application."""
+
 _PRODUCTS: Final = {
     "test_a_header_as_long_as_the_limit_is_read_and_a_longer_one_is_named",
     "test_however_a_server_does_ranges_the_facts_are_the_same",
@@ -201,6 +210,8 @@ def mark(items: Iterable[pytest.Item]) -> None:
             found.add("deep")
         if costs.function(item.nodeid) in costly:
             found.add("costly")
+        if "deep" in found and _is_rare(item):
+            found.add("rare")
         for name in sorted(found):
             item.add_marker(name)
 
@@ -275,6 +286,10 @@ def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
     if _is_deep(item, file, fixtures, has_copy=has_copy and "postgresql" in values):
         found.add("deep")
     return found
+
+
+def _is_rare(item: pytest.Item) -> bool:
+    return _name(item) in _RARE or f"{item.path.parent.name}/{Path(item.path).stem}" in _RARE_FILES
 
 
 def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool) -> bool:

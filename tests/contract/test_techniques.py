@@ -43,7 +43,12 @@ def test_a_file_whose_tests_differ_is_always_collected() -> None:
 
 
 def test_every_file_that_is_named_exists() -> None:
-    named = [*techniques._OF_FILES.values(), techniques.ON_BOTH, techniques._DEEP_ON_POSTGRESQL]
+    named = [
+        *techniques._OF_FILES.values(),
+        techniques.ON_BOTH,
+        techniques._DEEP_ON_POSTGRESQL,
+        techniques._RARE_FILES,
+    ]
     missing = [file for files in named for file in files if not (TESTS / f"{file}.py").exists()]
     assert missing == []
 
@@ -55,6 +60,7 @@ def test_every_test_that_is_named_exists() -> None:
         *techniques._OF_TESTS.values(),
         techniques._PRODUCTS,
         techniques._LONG,
+        techniques._RARE,
         techniques._OF_THE_PLAYGROUND,
     ]
     assert [test for tests in named for test in tests if test not in there] == []
