@@ -102,7 +102,10 @@ async def test_every_address_is_found_with_doubled_and_trailing_slashes(world: W
         for other in spelled(place):
             answer = await world.client.request(route.method, f"http://gateway.test{other}", **body)
             assert answer.status_code == plain.status_code, (other, answer.text)
-            assert answer.json().get("code") == plain.json().get("code"), other
+            if plain.headers["content-type"].startswith("text/"):
+                assert answer.text == plain.text, other
+            else:
+                assert answer.json().get("code") == plain.json().get("code"), other
 
 
 async def test_a_model_id_keeps_the_slashes_inside_it(world: World) -> None:

@@ -16,6 +16,7 @@ MODEL = SUBMIT.removeprefix("/v1/models/")
 INTERNAL = (("GET", "/metrics"), ("GET", "/openapi.json"))
 MAY_BE_EMPTY = {"search", "category"}  # of forms whose fields are left blank
 TAKES: dict[str, Any] = {
+    "cause": "event",
     "group_by": "model",
     "kind": "hold",
     "limit": "5",

@@ -48,6 +48,12 @@ class Places:
     def redact(self, text: str) -> str:
         return text
 
+    def expect_submit(self) -> None:
+        """No connection is opened ahead of a submit: there is none."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     @property
     def running(self) -> int:
         return sum(ends_ms > self.clock.now_ms() for ends_ms in self._ends_ms.values())
