@@ -207,6 +207,8 @@ class Egress:
                     if body is not None:
                         await body.aclose()
                     await connection.aclose()
+            with suppress(Exception):
+                await guard.close()
 
 
 async def _stream(response: httpcore2.Response) -> AsyncGenerator[bytes, None]:
@@ -264,6 +266,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         self._url = url
         self._reach = reach
         self._inner = httpcore2.AnyIOBackend()
+        self._opened: httpcore2.AsyncNetworkStream | None = None
         self.candid = False  # whether it connected to an address about which callers may be told
 
     async def connect_tcp(
@@ -293,8 +296,14 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         stream = await first_stream(connect, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)
         if stream is None:
             raise EgressError("unreachable")
+        self._opened = stream
         self.candid = self._url.authority in self._reach.hosts or all(map(is_public, addresses))
         return stream
+
+    async def close(self) -> None:
+        """Closes the connection, also one whose TLS handshake was given up, which the library leaves open."""
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def connect_unix_socket(
         self,

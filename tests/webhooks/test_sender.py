@@ -21,6 +21,7 @@ from app.webhooks.sender import TIMEOUT_S, Sender
 from app.webhooks.verdicts import retry_after_ms
 from tests.harness import FakeClock
 from tests.loops import skipped
+from tests.patience import PATIENCE_S
 from tests.webhooks.receiver import KEY, Receiver, at_any_time, reply
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +141,25 @@ async def test_a_receiver_that_speaks_no_tls_gets_nothing(sender: Sender, receiv
     assert tried.status is None
     assert tried.error is not None
     assert receiver.received == [], "it speaks no TLS"
+
+
+async def test_a_connection_is_closed_whose_tls_handshake_was_given_up(sender: Sender) -> None:
+    heard, closed = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set()
+        await reader.read()  # until the other end closes
+        closed.set()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        reaching = replace(sender, reach=Reach(hosts=frozenset({place})))
+        work = reaching.attempt(replace(CLAIMED, url=f"https://{place}/"))
+        assert (await skipped(work, TIMEOUT_S, once=heard.is_set)).status is None
+        async with asyncio.timeout(PATIENCE_S):
+            await closed.wait()
 
 
 async def test_a_receiver_that_hangs_is_given_up_in_time(sender: Sender, receiver: Receiver) -> None:
