@@ -146,7 +146,6 @@ _RARE_FILES: Final = {"operations/test_prometheus", "operations/test_rolling_res
 _RARE: Final = {
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
-    "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",
     "test_any_history_of_the_network_makes_one_job_one_charge_and_one_result",
 }
 """Of the deep tests, those that take a minute of processor or install a large application."""

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from app.auth import keys, tenants
 from app.db.engine import Database
 from app.gateway import Gateway
+from app.generations import messages
 from app.main import create_server_app
 from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
@@ -212,6 +213,7 @@ class Stage:
                 await client.repeat()
         for client in clients:
             await client.end_all()
+        await messages.complete_all(self.gateway.db)  # as its loop does
 
 
 @dataclass(frozen=True)
