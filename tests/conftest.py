@@ -159,7 +159,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One stand-in for RunComfy, over real HTTP; wide enough that no job waits for another."""
-    with running(tmp_path_factory.mktemp("sandbox"), concurrency=1000, hang_limit_s=5.0) as served:
+    with running(tmp_path_factory.mktemp("sandbox"), concurrency=1_000_000, hang_limit_s=5.0) as served:
         served.warm_up()
         yield served
 
@@ -167,7 +167,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def live_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A second stand-in, in the place of the real RunComfy that live keys reach."""
-    with running(tmp_path_factory.mktemp("live"), concurrency=1000, hang_limit_s=5.0) as served:
+    with running(tmp_path_factory.mktemp("live"), concurrency=1_000_000, hang_limit_s=5.0) as served:
         served.warm_up()
         yield served
 

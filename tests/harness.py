@@ -134,12 +134,12 @@ class World:
     async def finish(self, request_id: str) -> dict[str, Any]:
         """The result once the sandbox is through with the job."""
         self.sandbox.clock.now += self.sandbox.options.queue_s + self.sandbox.options.run_s
-        for _ in range(MAX_POLLS):
+        for _ in range(MAX_POLLS // 3):
             result = await self.result(request_id)
             if result["status"] not in {"in_queue", "in_progress"}:
                 return result
             await asyncio.sleep(0.01)
-        raise AssertionError(result)
+        raise AssertionError(result, self.sandbox.ledger())
 
     def received(self, mark: str | None = None) -> list[dict[str, Any]]:
         """What the sandbox received with the mark, by default the last one: every full body of a submit."""

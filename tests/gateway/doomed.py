@@ -22,6 +22,8 @@ from tests.gateway.story import Story
 from tests.patience import PATIENCE_S
 from tests.processes import bare_environment
 
+FAILED = 70  # the exit code of a story that raised
+
 
 @dataclass
 class Doomed:
@@ -33,16 +35,17 @@ class Doomed:
         """Tell each story in a process of its own, which dies at the story's event."""
         for story in stories:
             chosen = {"path": str(story.path), "jobs": story.jobs, "at": story.at, "now_ms": story.now_ms}
-            code = self._order({"theatre": vars(theatre), "story": chosen})
+            code, why = self._order({"theatre": vars(theatre), "story": chosen})
             story.read()
-            assert code == (-signal.SIGKILL if story.fault else 0), (code, story.events)
+            assert code == (-signal.SIGKILL if story.fault else 0), (code, why, story.events)
 
-    def _order(self, order: dict[str, Any]) -> int:
+    def _order(self, order: dict[str, Any]) -> tuple[int, str]:
         assert self.launcher.stdin is not None
         assert self.launcher.stdout is not None
         self.launcher.stdin.write(json.dumps(order) + "\n")
         self.launcher.stdin.flush()
-        return int(self.launcher.stdout.readline())
+        code, why = json.loads(self.launcher.stdout.readline())
+        return code, why
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def doomed() -> Iterator[Doomed]:
 
 
 def take_orders() -> None:
-    """The launcher's whole life: an order a line, a fork for each, its exit code as the answer."""
+    """The launcher's whole life: an order a line, a fork for each; its exit code and why are the answer."""
     configure_logging(level="CRITICAL", as_json=False)
     for line in sys.stdin:
         order = json.loads(line)
@@ -68,18 +71,25 @@ def take_orders() -> None:
         story = Story(Path(chosen["path"]), tuple(chosen["jobs"]), chosen["at"], now_ms=chosen["now_ms"])
         play = partial(_play, Theatre(**order["theatre"]), story)
         if story.at is None:  # nobody dies, and what this warms is inherited
-            play()
+            code, why = _here(play)
             gc.freeze()  # what no fork touches, no fork copies
-            code = 0
         else:
-            code = _in_a_fork(play)
-        print(code, flush=True)  # noqa: T201 - the answer
+            code, why = _in_a_fork(play), ""
+        print(json.dumps([code, why]), flush=True)  # noqa: T201 - the answer
+
+
+def _here(play: "partial[None]") -> tuple[int, str]:
+    try:
+        play()
+    except Exception:  # noqa: BLE001 - whatever went wrong, the next order is another test's
+        return FAILED, traceback.format_exc()
+    return 0, ""
 
 
 def _in_a_fork(play: "partial[None]") -> int:
     pid = os.fork()
     if pid == 0:
-        code = 70
+        code = FAILED
         try:
             play()
             code = 0

@@ -20,7 +20,7 @@ STEERING = {
     "made": "canned,queue=0,run=0",
     "cancelled": "queued",
     "refused": "reject=422",
-    "unclear": "malformed,canned",  # a job is made upstream, and the answer cannot be read
+    "unclear": "malformed,canned,queue=0,run=0",  # a job is made upstream, and the answer cannot be read
     "ahead": "queued",  # it has the only place
     "waited": "canned,queue=0,run=0",
     "let_go": "queued",
