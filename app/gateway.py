@@ -28,7 +28,7 @@ from app.catalog.catalog import Catalog, open_catalog
 from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
 from app.client_tokens.rejection_log import RejectionLog
-from app.config import PREFIX, Settings, SettingsError, webhook_secret_in
+from app.config import Settings, SettingsError
 from app.db.engine import Database, is_sqlite
 from app.db.processes import Heartbeat, Role
 from app.db.revision import open_checked
@@ -66,6 +66,8 @@ from app.media.probe import Prober
 from app.quotas.calls import CallLimiter
 from app.quotas.limits import refused_models
 from app.quotas.metrics import Metric
+from app.settings.values import PREFIX
+from app.settings.webhooks import webhook_secret_in
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 from app.webhooks import operator

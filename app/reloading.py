@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from app.config import PREFIX, RELOADED, Settings, SettingsError
+from app.config import RELOADED, Settings, SettingsError
 from app.db.processes import Heartbeat
 from app.errors import Problem
 from app.gateway import Gateway, live_credentials
@@ -16,6 +16,7 @@ from app.generations.queue.decide import policy_of
 from app.kit.log import get_logger, set_level
 from app.kit.redaction import redactor
 from app.quotas.limits import LimitError
+from app.settings.values import PREFIX
 from app.upstream import credentials
 
 _log = get_logger("settings")

@@ -8,7 +8,8 @@ from typing import Final
 from dotenv import dotenv_values
 
 from app import settings_file
-from app.config import FROM_FILES, PREFIX, Settings
+from app.config import FROM_FILES, Settings
+from app.settings.values import PREFIX
 
 # Variables with the prefix that are not settings: the README and docs/examples use them. `ADMIN_URL` and
 # `ADMIN_KEY` make a command work on another machine (`app.cli.remote`).

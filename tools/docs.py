@@ -14,9 +14,10 @@ import typer.main
 from app.admin.operations.every import OPERATIONS
 from app.api.internal.families import FAMILIES, TENANTS_ONLY
 from app.cli.entry import cli
-from app.config import PREFIX, Settings
+from app.config import Settings
 from app.errors import CATALOGUE
 from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, TERMINAL, State
+from app.settings.values import PREFIX
 
 DOCS = Path(__file__).parents[1] / "docs"
 _PART = re.compile(r"(<!-- made by make docs: (\w+) -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)

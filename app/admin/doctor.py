@@ -14,7 +14,7 @@ from app.admin.database_checks import Check, Level, UnusableError
 from app.admin.session import AdminGateway
 from app.auth import keys
 from app.catalog.catalog import Catalog, CatalogError, open_catalog
-from app.config import PREFIX, Settings, SettingsError
+from app.config import Settings, SettingsError
 from app.db.engine import Database
 from app.db.outage import words_of
 from app.db.webhook_states import EndpointState
@@ -28,6 +28,7 @@ from app.kit.secrets import pepper_id
 from app.quotas import usage
 from app.quotas.amounts import credits_text
 from app.quotas.limits import parse_limit
+from app.settings.values import PREFIX
 from app.upstream import credentials
 from app.upstream.breaker import Condition
 from app.upstream.client import Upstream

@@ -14,13 +14,14 @@ from app.admin import dispatch
 from app.admin.actor import Actor
 from app.admin.backup import DUMP, NO_PROGRAMS, SPOOL, SQLITE_FILE, BackupError, Manifest, read_manifest, sync
 from app.admin.session import open_admin
-from app.config import PREFIX, Settings, SettingsError
+from app.config import Settings, SettingsError
 from app.db import revision
 from app.db.engine import is_sqlite, sync_url
 from app.db.postgres_tools import arguments_for
 from app.db.sqlite import path_of, server_lock, write_lock
 from app.kit.clock import Clock, iso
 from app.kit.secrets import pepper_id
+from app.settings.values import PREFIX
 
 _BESIDE: Final = ("", "-wal", "-shm")
 

@@ -1,8 +1,9 @@
 """Where webhooks may be sent to, beside the public internet."""
 
-from app.config import PREFIX, Settings, SettingsError
+from app.config import Settings, SettingsError
 from app.egress.addresses import parse_network
 from app.egress.client import Reach
+from app.settings.values import PREFIX
 
 
 def webhook_reach(settings: Settings) -> Reach:

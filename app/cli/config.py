@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from app.cli.session import fail, plain_errors, refuse_elsewhere, settings_or_exit
 from app.cli.tables import AsJson, print_json, print_table, say
-from app.config import PREFIX, RELOADED, Settings
+from app.config import RELOADED, Settings
+from app.settings.values import PREFIX
 from app.variables import misspelt, origin_of
 
 _SECRET = "(set)"  # noqa: S105 - in place of a secret

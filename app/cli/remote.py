@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from app.admin.operation import REASON, Operation
-from app.config import PREFIX, SettingsError
+from app.config import SettingsError
 from app.errors import CATALOGUE, INVALID_REASON, ROUTE_NOT_FOUND, Fault, FieldError, Problem
 from app.kit.redaction import redactor
+from app.settings.values import PREFIX
 
 if TYPE_CHECKING:
     import httpx2

@@ -19,7 +19,7 @@ from app.admin.session import AdminGateway, AdminSession, open_admin
 from app.auth.keys import newest_pepper_id
 from app.cli.remote import elsewhere
 from app.cli.tables import say
-from app.config import PREFIX, Settings, SettingsError
+from app.config import Settings, SettingsError
 from app.db.outage import DatabaseBusyError
 from app.db.revision import SchemaError
 from app.db.sqlite import ServerRunningError
@@ -28,6 +28,7 @@ from app.kit.log import configure_logging, get_logger, log_stray_errors
 from app.kit.redaction import redactor
 from app.kit.secrets import pepper_id
 from app.quotas.limits import LimitError
+from app.settings.values import PREFIX
 from app.variables import misspelt
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from app.cli.keys import MOMENTS, in_utc
 from app.cli.options import OneTenant, Quiet, Reason, Tenant
 from app.cli.session import call, call_list, fail, settings_or_exit
 from app.cli.tables import AsJson, print_json, print_table, say
-from app.config import PREFIX, webhook_secret_in
 from app.db.webhook_states import Cause, DeliveryState, EndpointState
 from app.documents.admin.webhooks import (
     TenantWebhookDelivery,
@@ -24,6 +23,8 @@ from app.documents.admin.webhooks import (
     TenantWebhookReplay,
 )
 from app.kit.redaction import redactor
+from app.settings.values import PREFIX
+from app.settings.webhooks import webhook_secret_in
 from app.webhooks import secrets
 from app.webhooks.rotation import DEFAULT_GRACE_S, MAX_GRACE_S
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.config import PREFIX, Settings
+from app.config import Settings
+from app.settings.values import PREFIX
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

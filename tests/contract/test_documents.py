@@ -11,10 +11,11 @@ from app.api.routes import ROUTES
 from app.catalog.catalog import open_catalog
 from app.cli.dev import first_job
 from app.cli.entry import cli
-from app.config import PREFIX, Settings
+from app.config import Settings
 from app.errors import CATALOGUE
 from app.generations.lifecycle import State
 from app.main import contract
+from app.settings.values import PREFIX
 from tools import docs
 
 ROOT = Path(__file__).parents[2]

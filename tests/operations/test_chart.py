@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.config import PREFIX, Settings
+from app.config import Settings
+from app.settings.values import PREFIX
 from tests.operations.tools import DEPLOY, ROOT
 
 SQLITE = {"database": {"kind": "sqlite"}, "replicas": 1, "worker": {"replicas": 0}}

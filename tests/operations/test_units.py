@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import PREFIX, Settings
+from app.config import Settings
+from app.settings.values import PREFIX
 from tests.operations.tools import DEPLOY, ROOT, said, tool
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

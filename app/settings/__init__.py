@@ -1,0 +1,1 @@
+"""The settings by room: names, what a value may be, and defaults; `app.config` has them as one."""
