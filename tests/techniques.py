@@ -181,6 +181,12 @@ _REAL_TOOLS: Final = {
 }
 """Files that run whole programs of others for seconds: proxies, Prometheus, Helm."""
 
+_DEEP_FILES: Final = _FETCHING | _REAL_TOOLS | {"contract/test_schemathesis_admin"}
+_WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}
+_NEVER_DEEP: Final = {
+    "contract/test_schemathesis"
+}  # only to import it and its brother takes a quarter of a collection
+
 _OF_THE_PLAYGROUND: Final = {
     "test_a_complaint_stands_at_its_field",
     "test_a_job_goes_through_the_queue_to_a_playing_video",
@@ -219,16 +225,17 @@ def mark(items: Iterable[pytest.Item]) -> None:
 def is_left_out(path: Path, expression: str) -> bool:
     """Whether `-m` chooses no test of a file, by what is known of the file alone: it is not imported then."""
     file = f"{path.parent.name}/{path.stem}"
-    certain = {name for name, files in _OF_FILES.items() if file in files}
+    certain = {name for name, files in _WHOLE_FILES.items() if file in files}
+    never = {"deep"} if file in _NEVER_DEEP else set[str]()
     names = set(re.findall(r"\w+", expression)) - {"and", "or", "not"}
-    if not certain or not names or not names <= MARKERS.keys():
+    if not (certain or never) or not names or not names <= MARKERS.keys():
         return False
     chosen = Expression.compile(expression)
 
     def is_chosen(marked: set[str]) -> bool:
         return chosen.evaluate(lambda name, /, **_: name in marked)
 
-    others = MARKERS.keys() - certain
+    others = MARKERS.keys() - certain - never
     sets = (more for count in range(len(others) + 1) for more in itertools.combinations(others, count))
     return not any(is_chosen(certain.union(more)) for more in sets)
 
@@ -297,7 +304,7 @@ def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool
     if named.get("part", 0) != 0:  # of a campaign that is split
         return True
     function = _name(item)
-    if function in _LONG or file in _FETCHING | _REAL_TOOLS:
+    if function in _LONG or file in _DEEP_FILES:
         return True
     if "browser" in fixtures:
         is_usual = all(named.get(name, usual) == usual for name, usual in _USUAL_PAGE.items())

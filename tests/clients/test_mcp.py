@@ -6,20 +6,24 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client, StdioServerParameters, stdio_client
 
 from tests.clients.conftest import Stack
 from tests.clients.histories import one_job_one_charge
 from tests.processes import Commands, bare_environment
 
+if TYPE_CHECKING:
+    from mcp import Client
+
 MODEL = "bytedance/dreamina-3-0/image-to-video"
 
 
 @asynccontextmanager
-async def agent(stack: Stack) -> AsyncIterator[Client]:
+async def agent(stack: Stack) -> AsyncIterator["Client"]:
+    from mcp import Client, StdioServerParameters, stdio_client  # noqa: PLC0415 - takes all who collect a second
+
     command = shutil.which("reelgate", path=str(Path(sys.executable).parent))
     assert command is not None
     environment = bare_environment() | {"REELGATE_URL": stack.url, "REELGATE_KEY": stack.key, "NO_PROXY": "*"}
@@ -66,7 +70,7 @@ def test_an_agent_finds_a_model_asks_its_price_makes_a_video_and_is_told_of_prog
     one_job_one_charge(stack, mark, request_id)
 
 
-async def _data(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+async def _data(client: "Client", tool: str, **arguments: Any) -> dict[str, Any]:
     answer = await client.call_tool(tool, arguments)
     assert not answer.is_error, answer.content
     found = answer.structured_content

@@ -27,7 +27,6 @@ from tests.contract.serving import serving
 from tests.harness import PEPPER
 from tests.sandbox.harness import Running
 
-pytestmark = pytest.mark.deep
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 8
 _LEFT_OUT = [
