@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ from tests.sandbox.harness import TOKEN
 R = TypeVar("R")
 
 SECRETS = {"PEPPER", "SANDBOX_TOKEN", "UPSTREAM_TOKEN", "METRICS_TOKEN", "OIDC_CLIENT_SECRET"}
+_DRAW = random.SystemRandom()
 _SHOWN = re.compile(r"^export REELGATE_KEY=.*$", re.MULTILINE)
 
 
@@ -89,10 +91,12 @@ def bare_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has, of those that the kernel gives to no connection of its own meanwhile."""
+    while True:
+        port = _DRAW.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
