@@ -1,29 +1,36 @@
-"""Restoring a backup: its files are proven, the database is put in place, and dispatch is paused."""
+"""Restoring a backup: its files are proven, dispatch is paused in the copy, and the copy is put in place.
+
+In this order: a server that is started at any moment finds no database, or one in which dispatch is paused.
+"""
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Connection, NullPool, create_engine, insert, inspect
 
 from app.admin import dispatch
 from app.admin.actor import Actor
 from app.admin.backup import DUMP, NO_PROGRAMS, SPOOL, SQLITE_FILE, BackupError, Manifest, read_manifest, sync
-from app.admin.session import open_admin
+from app.admin.session import AdminSession
 from app.config import Settings, SettingsError
 from app.db import revision
-from app.db.engine import is_sqlite, sync_url
+from app.db.engine import is_sqlite, open_database, sync_url
 from app.db.postgres_tools import arguments_for
 from app.db.sqlite import path_of, server_lock, write_lock
 from app.kit.clock import Clock, iso
 from app.kit.secrets import pepper_id
 from app.settings.values import PREFIX
 
-_BESIDE: Final = ("", "-wal", "-shm")
+_REVISION: Final = re.compile(r" TABLE DATA \S+ alembic_version ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +65,31 @@ async def restore(
     manifest = read_manifest(folder)
     unknown = _check(settings, manifest)
     url = settings.database
+    pauses = manifest.schema in {revision.head(), *revision.EARLIER}
+
+    async def prepare(url: str) -> None:
+        if pauses:
+            await _pause(
+                settings, clock, actor, url, reason=f"restored from the backup of {manifest.made_at}"
+            )
+        _place_spool(folder, settings.data_dir)
+
+    set_aside = None
     if is_sqlite(url):
         stamp = iso(clock.now_ms()).partition(".")[0].replace(":", "")
-        set_aside = await asyncio.to_thread(_place_sqlite, folder, url, stamp, replace=replace)
+        set_aside = await _place_sqlite(folder, url, stamp, prepare, replace=replace)
     else:
-        set_aside = None
-        await asyncio.to_thread(_place_postgres, folder, url)
-    _place_spool(folder, settings.data_dir)
-    paused = manifest.schema in {revision.head(), *revision.EARLIER}
-    if paused:
-        async with open_admin(settings, clock=clock) as gateway:
-            reason = f"restored from the backup of {manifest.made_at}"
-            await dispatch.pause(gateway, actor, reason=reason)
-    return Restored(manifest=manifest, set_aside=set_aside, paused=paused, pepper_unknown=unknown)
+        await _place_postgres(folder, url, manifest.schema, prepare)
+    return Restored(manifest=manifest, set_aside=set_aside, paused=pauses, pepper_unknown=unknown)
+
+
+async def _pause(settings: Settings, clock: Clock, actor: Actor, url: str, *, reason: str) -> None:
+    """Pauses dispatch in a database that no server can open yet."""
+    db = open_database(url, pool=1)
+    try:
+        await dispatch.pause(AdminSession(settings, clock, db), actor, reason=reason)
+    finally:
+        await db.close()
 
 
 def _check(settings: Settings, manifest: Manifest) -> bool:
@@ -96,58 +115,94 @@ def _check(settings: Settings, manifest: Manifest) -> bool:
     return not peppers
 
 
-def _place_sqlite(folder: Path, url: str, stamp: str, *, replace: bool) -> Path | None:
+async def _place_sqlite(
+    folder: Path, url: str, stamp: str, prepare: Callable[[str], Awaitable[None]], *, replace: bool
+) -> Path | None:
+    """Puts the copy in place as a whole: what a server may open is prepared already."""
     path = path_of(url)
     lock = server_lock(url)
     try:
         if path.exists() and path.stat().st_size and not replace:
             raise BackupError(f"there is a database at {path}; --replace sets it aside.")
+        coming = path.with_name(f"{path.name}.coming")
+        for one in (*_files_of(coming), _beside(coming, ".lock")):
+            one.unlink(missing_ok=True)  # of a restore that was cut
+        await asyncio.to_thread(shutil.copyfile, folder / SQLITE_FILE, coming)
+        coming.chmod(0o600)
+        await prepare(f"sqlite:///{coming}")
+        _beside(coming, ".lock").unlink(missing_ok=True)
+        await asyncio.to_thread(sync, coming)
         with write_lock(path):
-            coming = path.with_name(f"{path.name}.coming")
-            shutil.copyfile(folder / SQLITE_FILE, coming)
-            coming.chmod(0o600)
-            sync(coming)
-            set_aside = None
-            if path.exists():
-                set_aside = path.with_name(f"{path.name}.replaced-{stamp}")
-                for suffix in reversed(_BESIDE):
-                    beside = path.with_name(path.name + suffix)
-                    if beside.exists():
-                        beside.rename(set_aside.with_name(set_aside.name + suffix))
-            coming.rename(path)
+            set_aside = path.with_name(f"{path.name}.replaced-{stamp}") if path.exists() else None
+            if set_aside is not None:
+                _move(path, set_aside)
+            _move(coming, path)
             sync(path.parent)
     finally:
         lock.release()
     return set_aside
 
 
-def _place_postgres(folder: Path, url: str) -> None:
+def _move(path: Path, target: Path) -> None:
+    """Renames a database with what SQLite keeps beside it; the file itself comes last."""
+    for one, other in zip(_files_of(path), _files_of(target), strict=True):
+        if one.exists():
+            one.rename(other)
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [_beside(path, "-shm"), _beside(path, "-wal"), path]
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+async def _place_postgres(
+    folder: Path, url: str, schema: str, prepare: Callable[[str], Awaitable[None]]
+) -> None:
+    """Loads the dump, and at the very end the schema's revision, without which no server opens a database."""
+    await asyncio.to_thread(_load, folder / DUMP, url)
+    await prepare(url)
+    await asyncio.to_thread(_stamp, url, schema)
+
+
+def _load(dump: Path, url: str) -> None:
     program = shutil.which("pg_restore")
     if program is None:
         raise SettingsError(NO_PROGRAMS)
-    engine = create_engine(sync_url(url), poolclass=NullPool, hide_parameters=True)
-    with engine.connect() as connection:
-        there = revision.current(connection)
-    if there is not None:
-        raise BackupError("the database is not empty: make a new one, and name that in the settings.")
+    with _connected(url) as connection:
+        if inspect(connection).has_table(revision.VERSION.name):
+            raise BackupError("the database is not empty: make a new one, and name that in the settings.")
     arguments, environment = arguments_for(url)
+    listed = _run([program, "--list", str(dump)])
+    entries = [line for line in listed.splitlines() if not _REVISION.search(line)]
+    with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen:
+        chosen.write("\n".join(entries))
+        chosen.flush()
+        options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
+        _run([program, *options, f"--use-list={chosen.name}", *arguments, str(dump)], **environment)
+
+
+def _stamp(url: str, schema: str) -> None:
+    with _connected(url) as connection:
+        connection.execute(insert(revision.VERSION).values(version_num=schema))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(sync_url(url), poolclass=NullPool, hide_parameters=True)
+    with engine.begin() as connection:
+        yield connection
+
+
+def _run(command: list[str], **environment: str) -> str:
     done = subprocess.run(  # noqa: S603 - the system's own program
-        [
-            program,
-            "--single-transaction",
-            "--exit-on-error",
-            "--no-owner",
-            "--no-privileges",
-            *arguments,
-            str(folder / DUMP),
-        ],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise BackupError(f"pg_restore failed, and changed nothing: {' '.join(done.stderr.split())}")
+    return done.stdout
 
 
 def _place_spool(folder: Path, data_dir: Path) -> None:

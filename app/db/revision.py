@@ -27,7 +27,8 @@ EARLIER: Final[frozenset[str]] = frozenset()
 """Older schemas that this code can use too: what comes behind them only takes away what it does without."""
 BACKFILL: Final = "backfill "
 """How the names of positions of back-fills that are not finished begin; the migration's number follows."""
-_VERSION: Final = table("alembic_version", column("version_num"))
+VERSION: Final = table("alembic_version", column("version_num"))
+"""Alembic's own table: its one row is the schema's revision, without which no server opens a database."""
 
 
 class SchemaError(Exception):
@@ -46,9 +47,9 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """Returns the revision that the database has; None where it is empty."""
-    if not inspect(connection).has_table(_VERSION.name):
+    if not inspect(connection).has_table(VERSION.name):
         return None
-    revision: str | None = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
+    revision: str | None = connection.execute(select(VERSION.c.version_num)).scalar_one_or_none()
     return revision
 
 

@@ -1,5 +1,6 @@
 """Backups of running servers, and the drill: restore, recover, prove, and go on."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,7 +12,16 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
+from app.admin import dispatch
+from app.admin.actor import of_command
+from app.admin.restore import restore
+from app.config import Settings
+from app.db import revision
+from app.db.revision import SchemaError
+from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.kit.clock import SystemClock
 from app.kit.secrets import pepper_id
 from tests.conftest import _administer, _named
 from tests.harness import PEPPER, SUBMIT
@@ -101,6 +111,37 @@ def test_a_restored_backup_knows_the_jobs_made_since_makes_none_twice_and_proves
         eventually(lambda: completed(emptied, key, since))
         reelgate.run(emptied, "ledger", "verify")
     assert len(brisk.ledger()["submissions"]) == 2, "each job is made and paid once"
+
+
+def test_no_server_opens_a_restored_database_before_its_dispatch_is_paused(
+    place: Place, emptied: Place, reelgate: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore is cut right before the pause: what is there then is no database, or one without a schema."""
+    made = place.folder / reelgate.run(place, "backup", "kept", "--json").json["folder"]
+    url = emptied.settings["DATABASE_URL"]
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).unlink()
+    settings = Settings(
+        _env_file=None, database_url=SecretStr(url), data_dir=place.folder / "data", pepper=SecretStr(PEPPER)
+    )
+
+    async def cut(*_: object, **__: object) -> None:
+        raise Problem(DATABASE_UNAVAILABLE, "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "pause", cut)
+        with pytest.raises(Problem):
+            asyncio.run(restore(settings, SystemClock(), of_command(), made))
+
+    async def opened() -> None:
+        await (await revision.open_checked(url, pool=1)).close()
+
+    with pytest.raises(SchemaError):
+        asyncio.run(opened())
+    if url.startswith("sqlite"):  # what was cut is no hindrance
+        assert asyncio.run(restore(settings, SystemClock(), of_command(), made)).paused
+        asyncio.run(opened())
+        assert not list(place.folder.glob("*.coming*"))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -66,19 +66,31 @@ def test_every_command_of_the_runbooks_runs(
     unknown = iter(_unknown(sqlite_url, owner, kid, count=10))
     values = {"TENANT": "acme", "KID": kid, "UPSTREAM_ID": "0" * 8, "REFERENCE": "letter-7"}
     values |= {"DATA_DIR": str(tmp_path), "URL": place.url}
-    with started(place):
-        for line in LINES:
-            words = [
-                _filled(word, values | {"ID": next(unknown)} if "$ID" in word else values)
-                for word in shlex.split(line)
-            ]
-            if words[0] == "curl":
-                assert httpx2.get(words[-1], trust_env=False).status_code == 200
-            elif words[0] == "reelgate" and words[1] != "migrate":  # with every server stopped
-                expect = None if "--attach" in words or words[1] in EXIT_CODES else 0
-                ended = reelgate.run(place, *words[1:], expect=expect)
-                assert ended.code in {0, 1}, ended  # 2 is a wrong option
+
+    def run(line: str) -> None:
+        words = [
+            _filled(word, values | {"ID": next(unknown)} if "$ID" in word else values)
+            for word in shlex.split(line)
+        ]
+        if words[0] == "curl":
+            assert httpx2.get(words[-1], trust_env=False).status_code == 200
+        elif words[0] == "reelgate" and words[1] != "migrate":  # with every server stopped
+            expect = None if "--attach" in words or words[1] in EXIT_CODES else 0
+            ended = reelgate.run(place, *words[1:], expect=expect)
+            assert ended.code in {0, 1}, ended  # 2 is a wrong option
+
+    restoring = next(number for number, line in enumerate(LINES) if line.startswith("reelgate restore "))
+    with started(place) as server:
+        for line in LINES[:restoring]:
+            run(line)
+        made = reelgate.run(place, "backup", "kept", "--json").json["folder"]
+        values |= {"BACKUP": str(place.folder / made), "LOG": str(server.log)}
     reelgate.run(place, "migrate")
+    for line in LINES[restoring:]:
+        run(line)
+    with started(place):
+        paused = reelgate.run(place, "dispatch", "status", "--json").json["paused_since"]
+        assert set(paused.values()) == {None}
 
 
 def _filled(word: str, values: dict[str, str]) -> str:
