@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from app.config import RELOADED, Settings, SettingsError
+from app import settings_file
+from app.config import RELOADED, Settings
 from app.db.processes import Heartbeat
 from app.errors import Problem
 from app.gateway import Gateway, live_credentials
@@ -15,12 +16,11 @@ from app.generations.following.poller import Poller
 from app.generations.queue.decide import policy_of
 from app.kit.log import get_logger, set_level
 from app.kit.redaction import redactor
-from app.quotas.limits import LimitError
 from app.settings.values import PREFIX
 from app.upstream import credentials
 
 _log = get_logger("settings")
-_FAULTS = (LimitError, OSError, Problem, SettingsError, UnicodeError, ValidationError)
+_FAULTS = (OSError, Problem, ValueError)
 
 
 async def reload(gateway: Gateway, read: Callable[[], Settings] = Settings) -> str | None:
@@ -34,6 +34,7 @@ async def reload(gateway: Gateway, read: Callable[[], Settings] = Settings) -> s
 
 async def _reload(gateway: Gateway, read: Callable[[], Settings]) -> str | None:
     try:
+        await settings_file.settled()
         settings = read()
         changed = await _take_over(gateway, settings)
     except _FAULTS as error:

@@ -1,13 +1,17 @@
 """The settings file: TOML, whose keys are the names of settings without the prefix, in small letters."""
 
+import asyncio
 import json
 import os
 import tomllib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 VARIABLE: Final = "REELGATE_CONFIG"
 USUAL: Final = Path("reelgate.toml")
+_STILL_S: Final = 0.2
+_LOOKS: Final = 50
 
 
 def path() -> Path | None:
@@ -37,6 +41,35 @@ def values() -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{file} is no TOML: {error}") from error
     return {name: json.dumps(value) if _is_tables(value) else value for name, value in found.items()}
+
+
+async def settled(sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Waits until two looks at the file, a moment apart, find it the same: half of one may be valid too.
+
+    Raises:
+        ValueError: it was being written for ten seconds.
+
+    """
+    before = _look()
+    for _ in range(_LOOKS):
+        if before is None:
+            return
+        await sleep(_STILL_S)
+        now = _look()
+        if now == before:
+            return
+        before = now
+    raise ValueError(f"{path()} is being written all the time; reload once it is whole")
+
+
+def _look() -> tuple[int, int, int] | None:
+    """Returns what changes when the file does; None where there is none."""
+    file = path()
+    try:
+        found = None if file is None else file.stat()
+    except OSError:  # reading it says why
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _is_tables(value: Any) -> bool:

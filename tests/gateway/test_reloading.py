@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from app import settings_file
 from app.config import Settings, SettingsError
 from app.db import processes
 from app.db.processes import Process
@@ -157,6 +158,28 @@ async def test_settings_with_a_fault_change_nothing_and_it_is_told(
     assert await to(world) is None
     one = await beat(world)
     assert (one.settings_fault, one.settings_at_ms) == (None, world.clock.now_ms())
+
+
+async def test_a_settings_file_that_is_being_written_is_taken_over_once_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "reelgate.toml"
+    monkeypatch.setenv(settings_file.VARIABLE, str(file))
+    parts = iter(["freshness_s = 3\n", "default_limits = [", '"generations-total=1"]\n'])
+
+    async def written_meanwhile(_: float) -> None:
+        with file.open("a") as opened:
+            opened.write(next(parts, ""))
+
+    file.write_text("")
+    await settings_file.settled(written_meanwhile)
+    assert settings_file.values()["default_limits"] == ["generations-total=1"]
+
+    async def never_whole(_: float) -> None:
+        file.write_text(file.read_text() + "\n")
+
+    with pytest.raises(ValueError, match="is being written all the time"):
+        await settings_file.settled(never_whole)
 
 
 async def test_what_needs_a_restart_stays_as_it_was(world: World) -> None:
