@@ -122,6 +122,7 @@ def _trace(settings: Settings, role: str) -> None:
                 endpoint=settings.otlp_endpoint,
                 headers=settings.otlp_header_pairs,
                 ratio=settings.traces_ratio,
+                callers_per_s=settings.callers_traces_per_s,
                 role=role,
                 version=version("reelgate"),
             )

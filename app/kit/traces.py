@@ -10,6 +10,8 @@ can link to the span in which it was submitted, and no row has to keep that.
 
 import atexit
 import threading
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -44,6 +46,25 @@ class _Tracing(NamedTuple):
     tracer: Any
     api: Any
     bound: int  # trace ids whose last bits are below it are sampled
+    callers: "_PerSecond"
+
+
+class _PerSecond:
+    """A number of times in each second of a clock; what is not used is not kept."""
+
+    def __init__(self, count: int, clock: Callable[[], float]) -> None:
+        self._count = count
+        self._clock = clock
+        self._second = 0
+        self._left = 0
+
+    def has_one(self) -> bool:
+        """Takes one, if one is left."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._left = second, self._count
+        self._left -= 1
+        return self._left >= 0
 
 
 _now: _Tracing | None = None
@@ -156,6 +177,10 @@ class CallSpan:
             flags, span_id = int(traceparent[53:55], 16), int(traceparent[36:52], 16)
             if not flags & _SAMPLED or not span_id:
                 return
+            if (
+                not is_sampled(trace_id) and not tracing.callers.has_one()
+            ):  # nobody has all of theirs recorded
+                return
             parent = trace.set_span_in_context(
                 trace.NonRecordingSpan(_context_of(trace, trace_id, span_id)), parent
             )
@@ -190,11 +215,20 @@ def span_id_of(request_id: str) -> int:
 
 
 def start_tracing(
-    *, endpoint: str, headers: dict[str, str], ratio: float, role: str, version: str, exporter: Any = None
+    *,
+    endpoint: str,
+    headers: dict[str, str],
+    ratio: float,
+    callers_per_s: int,
+    role: str,
+    version: str,
+    exporter: Any = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Sends the spans of this process to `endpoint`, the address of an OTLP receiver, from a thread.
 
-    `ratio` of the traces are recorded where the caller did not decide. In tests `exporter` takes them.
+    `ratio` of the traces are recorded where the caller did not decide; of those for which callers decided it,
+    `callers_per_s` in each second beside what the ratio records of them. In tests `exporter` takes them.
 
     Raises:
         TracingError: the packages of the extra `otel` are missing.
@@ -240,7 +274,10 @@ def start_tracing(
         exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", headers=headers, timeout=10)
     # A bounded queue and a thread: what a slow receiver does not take is dropped, and no call waits.
     provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=4096, schedule_delay_millis=1000))
-    _now = _Tracing(provider, provider.get_tracer("reelgate"), (trace, context), round(ratio * _LAST_BITS))
+    callers = _PerSecond(callers_per_s, clock)
+    _now = _Tracing(
+        provider, provider.get_tracer("reelgate"), (trace, context), round(ratio * _LAST_BITS), callers
+    )
     log.show_spans(_current_span_id)
     atexit.register(stop_tracing)
     _log.info("Traces are sent.", ratio=ratio)

@@ -43,6 +43,13 @@ class ObservingSettings(Room):
         le=1,
         description="Which part of all traces is recorded, where the caller does not decide: 1 for all.",
     )
+    callers_traces_per_s: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="How many calls a second each server records because their caller's `traceparent` says"
+        " so, beside those that the ratio records.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest severity that is logged."
     )

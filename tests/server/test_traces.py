@@ -40,10 +40,21 @@ class Kept(SpanExporter):
         return [one for one in self.spans if one.name == name]
 
 
-def begin(exporter: SpanExporter, ratio: float = 1.0) -> None:
+def begin(exporter: SpanExporter, ratio: float = 1.0, callers_per_s: int = 10) -> None:
     traces.start_tracing(
-        endpoint="http://127.0.0.1:9", headers={}, ratio=ratio, role="server", version="0", exporter=exporter
+        endpoint="http://127.0.0.1:9",
+        headers={},
+        ratio=ratio,
+        callers_per_s=callers_per_s,
+        role="server",
+        version="0",
+        exporter=exporter,
+        clock=lambda: seconds[0],
     )
+
+
+seconds = [1.0]
+"""The clock of what is recorded in a second."""
 
 
 @pytest.fixture
@@ -114,6 +125,25 @@ async def test_what_the_caller_or_the_ratio_does_not_record_leaves_no_span(
     assert traces._now is not None
     traces._now.provider.force_flush()
     assert kept.spans == []
+
+
+def test_callers_have_so_many_of_their_traces_recorded_in_a_second_and_no_more(kept: Kept) -> None:
+    traces.stop_tracing()
+    begin(kept, ratio=0.0, callers_per_s=2)
+
+    def recorded() -> int:
+        spans = [traces.CallSpan("GET", SAMPLED) for _ in range(5)]
+        for one in reversed(spans):
+            one.end("GET", "/livez", 200, {})
+        return sum(one.traceparent is not None for one in spans)
+
+    assert recorded() == 2
+    assert recorded() == 0
+    seconds[0] += 1
+    assert recorded() == 2
+    traces.stop_tracing()
+    begin(kept, ratio=1.0, callers_per_s=0)
+    assert recorded() == 5, "what the ratio records is not counted"
 
 
 async def test_no_attribute_has_a_prompt_a_url_or_a_key(
