@@ -1,4 +1,8 @@
-"""Which servers and workers run: each renews a row by its heartbeat, and removes it when it stops."""
+"""Which servers and workers run: each renews a row by its heartbeat, and removes it when it stops.
+
+When a process was seen is told by the database's clock, which all machines share: so a migration does not
+take one for dead because a clock is wrong. SQLite has no clock of its own, and one machine.
+"""
 
 import os
 import socket
@@ -6,7 +10,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, Literal
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    cast,
+    delete,
+    extract,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from app.db import revision
 from app.db.engine import Database
@@ -99,10 +115,13 @@ class Heartbeat:
 
 
 def alive(connection: Connection, *, now_ms: int) -> list[Process]:
-    """Returns the processes that were seen within the last minute, the oldest first."""
+    """Returns the processes that were seen within the last minute, the oldest first.
+
+    `now_ms` is the time on SQLite; PostgreSQL has its own.
+    """
     rows = connection.execute(
         select(*_COLUMNS)
-        .where(processes.c.seen_at_ms > now_ms - ALIVE_MS)
+        .where(processes.c.seen_at_ms > _now(connection, now_ms) - ALIVE_MS)
         .order_by(processes.c.started_at_ms, processes.c.id)
     )
     return [Process(**row) for row in rows.mappings()]
@@ -110,11 +129,19 @@ def alive(connection: Connection, *, now_ms: int) -> list[Process]:
 
 def _beat(connection: Connection, row: dict[str, object], *, now_ms: int) -> None:
     revision.check(connection, locked=True)
-    values = row | {"seen_at_ms": now_ms}
+    now = _now(connection, now_ms)
+    values = row | {"seen_at_ms": now}
     renewed = update(processes).where(processes.c.id == row["id"]).values(values)
     if connection.execute(renewed).rowcount == 0:
         connection.execute(insert(processes).values(values))
-    connection.execute(delete(processes).where(processes.c.seen_at_ms < now_ms - _FORGOTTEN_MS))
+    connection.execute(delete(processes).where(processes.c.seen_at_ms < now - _FORGOTTEN_MS))
+
+
+def _now(connection: Connection, now_ms: int) -> ColumnElement[int]:
+    """Returns the database's time; on SQLite that of this machine."""
+    if connection.dialect.name == "sqlite":
+        return literal(now_ms, BigInteger)
+    return cast(extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
 
 
 def _leave(connection: Connection, process_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, text, update
 
 from app.db import processes, revision
 from app.db.engine import open_database
@@ -168,9 +168,24 @@ async def test_a_killed_server_counts_for_a_minute(url: str) -> None:
     db = open_database(url, pool=1)
     try:
         await Heartbeat(db, clock, "server").run_once()
-        at_ms = clock.now_ms()
-        assert len(await db.read(processes.alive, now_ms=at_ms + ALIVE_MS - 1)) == 1
-        assert await db.read(processes.alive, now_ms=at_ms + ALIVE_MS) == []
+        for seen_before_ms, count in ((ALIVE_MS // 2, 1), (ALIVE_MS // 2, 0)):
+            at_ms = processes.processes.c.seen_at_ms
+            earlier = update(processes.processes).values(seen_at_ms=at_ms - seen_before_ms)
+            await db.write(lambda connection, statement: connection.execute(statement) and None, earlier)
+            assert len(await db.read(processes.alive, now_ms=clock.now_ms())) == count
+    finally:
+        await db.close()
+
+
+async def test_on_postgresql_a_server_whose_clock_is_wrong_is_alive_all_the_same(url: str) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("On SQLite there is one machine, and its clock.")
+    behind = FakeClock()
+    behind.advance(-3_600)
+    db = open_database(url, pool=1)
+    try:
+        await Heartbeat(db, behind, "server").run_once()
+        assert len(await db.read(processes.alive, now_ms=FakeClock().now_ms())) == 1
     finally:
         await db.close()
 
