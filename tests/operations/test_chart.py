@@ -157,3 +157,19 @@ def test_with_an_autoscaler_the_deployment_says_no_number_of_replicas(helm: Any)
     assert (found["REELGATE_MAX_WAIT_S"], found["REELGATE_QUEUEING"]) == ("25", "true")
     for kind in ("HorizontalPodAutoscaler", "Ingress", "PodMonitor"):
         assert len(of_kind(answer, kind)) == 1
+
+
+def test_what_is_the_operators_leads_nowhere_from_outside(helm: Any) -> None:
+    (ingress,) = of_kind(answer := helm(**SECRET, ingress={"enabled": True}), "Ingress")
+    behind = {
+        path["path"]: path["backend"]["service"]["name"]
+        for path in ingress["spec"]["rules"][0]["http"]["paths"]
+    }
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(answer, "Service")}
+    assert {path for path, name in behind.items() if "selector" not in services[name]} == {
+        "/metrics",
+        "/admin",
+    }
+    assert "selector" in services[behind["/"]]
+    opened = helm(**SECRET, ingress={"enabled": True, "closed": []})
+    assert len(of_kind(opened, "Service")) == 1
