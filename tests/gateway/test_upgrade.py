@@ -1,6 +1,7 @@
 """The version before and this one on one PostgreSQL, under load: schemas move on, servers are replaced."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import sys
 import tarfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -31,7 +32,8 @@ from tests.sandbox.harness import Running
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 GIT = shutil.which("git") or "git"
-AT_ONCE = 24
+AT_ONCE = int(os.environ.get("REELGATE_TEST_SUBMITS_AT_ONCE", "24"))
+"""Beyond so many under way the load waits, so that a busy machine is not flooded."""
 SUBMITS_A_SECOND = int(os.environ.get("REELGATE_TEST_SUBMITS_A_SECOND", "100"))
 
 
@@ -118,9 +120,10 @@ def ready(place: Place) -> int:
 
 @dataclass
 class Load:
-    """Callers who submit all the time to the servers that are in use.
+    """Callers who submit to the servers that are in use: an open loop, which makes up for what was late.
 
-    They do so at a rate, but at most `AT_ONCE` at a time: a busy machine is not flooded.
+    It sends at its rate however slow answers are, while at most `AT_ONCE` are under way, and says in the end
+    what came of it.
     """
 
     places: list[Place]
@@ -128,6 +131,10 @@ class Load:
     body: dict[str, object]
     ids: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    took_s: list[float] = field(default_factory=list)
+    under_way_at_most: int = 0
+    sent: int = 0
+    sent_in_s: float = 0
 
     @asynccontextmanager
     async def under_way(self) -> AsyncIterator[None]:
@@ -140,22 +147,27 @@ class Load:
             await task
 
     async def _keep_submitting(self, stop: asyncio.Event) -> None:
-        began = time.monotonic()
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
         async with (
             httpx2.AsyncClient(limits=limits, timeout=PATIENCE_S, trust_env=False) as client,
             asyncio.TaskGroup() as group,
         ):
-            count = 0
+            began = time.monotonic()
             room = asyncio.Semaphore(AT_ONCE)
             while not stop.is_set():
                 await room.acquire()
-                group.create_task(self._submit(client, count)).add_done_callback(lambda _: room.release())
-                count += 1
-                await asyncio.sleep(max(0.0, began + count / SUBMITS_A_SECOND - time.monotonic()))
-                began = max(
-                    began, time.monotonic() - count / SUBMITS_A_SECOND
-                )  # what was late is not made up for
+                group.create_task(self._submit(client, self.sent)).add_done_callback(lambda _: room.release())
+                self.sent += 1
+                self.under_way_at_most = max(self.under_way_at_most, self.sent - len(self.took_s))
+                await asyncio.sleep(max(0.0, began + self.sent / SUBMITS_A_SECOND - time.monotonic()))
+            self.sent_in_s = time.monotonic() - began
+
+    def report(self) -> str:
+        slowest = sorted(self.took_s)[-1 - len(self.took_s) // 100]
+        return (
+            f"{self.sent} submits in {self.sent_in_s:.1f} s, {self.sent / self.sent_in_s:.1f} a second;"
+            f" at most {self.under_way_at_most} under way, 99 of 100 within {slowest:.2f} s."
+        )
 
     def until(self, count: int) -> None:
         """Waits until so many submits were answered, or one was not as it should be."""
@@ -166,11 +178,14 @@ class Load:
         key = f"key-{number}"
         headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": key}
         place = self.places[number % len(self.places)]
+        began = time.monotonic()
         try:
             answer = await client.post(f"{place.url}{SUBMIT}", json=self.body, headers=headers)
         except httpx2.HTTPError as error:
             self.faults.append(repr(error))
             return
+        finally:
+            self.took_s.append(time.monotonic() - began)
         if answer.status_code == 200:
             self.ids[key] = answer.json()["request_id"]
         else:
@@ -178,9 +193,13 @@ class Load:
 
 
 async def test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_notices(
-    older: Path, database_url: str, tmp_path: Path, sandbox: Running
+    older: Path,
+    database_url: str,
+    tmp_path: Path,
+    sandbox: Running,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    more = {"DEFAULT_LIMITS": "submits-minute=100000", "DRAIN_DELAY_S": "1", "METRICS_TOKEN": "of-this-test"}
+    more = {"DEFAULT_LIMITS": "submits-minute=100000", "DRAIN_DELAY_S": "1"}
     (tmp_path / "work").mkdir()
     one = place_for(tmp_path / "work", database_url, sandbox.options.public_url, **more)
     other = one.but(PORT=str(free_port()))
@@ -211,12 +230,15 @@ async def test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_noti
             servers[place.url] = open_servers.enter_context(serving(older, place))
         async with load.under_way():
             await asyncio.to_thread(load.until, SUBMITS_A_SECOND)
+            before_schema = await asyncio.to_thread(schemas, older, one)
             await asyncio.to_thread(command, ROOT, one, "migrate")
             for place in (one, other):
                 await replace(servers[place.url], ROOT, place)
+            assert await asyncio.to_thread(schemas, ROOT, one) == {revision.HEAD}
             if goes_back(older, database_url):
                 for place in (one, other):
                     await replace(servers[place.url], older, place)
+                assert await asyncio.to_thread(schemas, ROOT, one) == before_schema
         for server in servers.values():
             server.send_signal(signal.SIGTERM)
         for server in servers.values():
@@ -226,6 +248,13 @@ async def test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_noti
     assert len(made) == len(load.ids) == len(set(load.ids.values())), "nothing is lost, doubled or invented"
     command(ROOT, one, "ledger", "verify")
     command(ROOT, one, "audit", "verify")
+    record_property("load", load.report())
+    print(load.report())  # noqa: T201 - with -s it says which rate was reached
+
+
+def schemas(code: Path, place: Place) -> set[str]:
+    """The newest migration that each server knows which runs now."""
+    return {one["schema"] for one in json.loads(command(code, place, "processes", "list", "--json"))}
 
 
 def goes_back(older: Path, database_url: str) -> bool:
