@@ -49,6 +49,7 @@ _PROCESS_FILES: Final = {
     "gateway/test_worker",
     "operations/test_alerts",
     "operations/test_image",
+    "operations/test_restart",
     "operations/test_units",
     "server/test_failing_log",
     "sessions/test_oidc_provider",
@@ -127,6 +128,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 
 _LONG: Final = {
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
+    "test_nobody_is_refused_while_a_server_that_was_given_its_socket_is_restarted",
     "test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often",
     "test_a_gateway_that_breaks_its_promise_is_caught",
     "test_an_error_that_nobody_foresaw_loses_doubles_and_miscounts_nothing",

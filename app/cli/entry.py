@@ -82,6 +82,7 @@ def reelgate(
 @cli.command()
 def serve() -> None:
     """Run a gateway server."""
+    gc.disable()  # until it serves: what it imports and builds is no garbage
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -91,6 +92,7 @@ def serve() -> None:
 @cli.command()
 def worker() -> None:
     """Run the background loops, for servers with REELGATE_RUN_LOOPS=false (PostgreSQL only)."""
+    gc.disable()  # as above
     from app.cli import servers
     from app.cli.session import settings_or_exit
 

@@ -115,27 +115,30 @@ def run_until_stopped(server: Server, sockets: list[socket.socket] | None = None
         sys.exit(1)
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """Returns a socket that is bound to this address, which must be free (`claim_port`)."""
-    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind((host, port))
-    return one
-
-
-def claim_port(host: str, port: int, setting: str) -> None:
-    """Check that this address is free. `setting` is the variable that names another port.
+def bound(host: str, port: int, setting: str) -> socket.socket:
+    """Returns a socket that is bound to this address. `setting` is the variable that names another port.
 
     Raises:
         PortTakenError: somebody else listens there already.
 
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortTakenError(
-                f"cannot listen on {host}:{port} ({error.strerror}); set another port with {setting}."
-            ) from error
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind((host, port))
+    except OSError as error:
+        one.close()
+        raise PortTakenError(
+            f"cannot listen on {host}:{port} ({error.strerror}); set another port with {setting}."
+        ) from error
+    return one
+
+
+def claim_port(host: str, port: int, setting: str) -> None:
+    """Check that this address is free, for a process that is still to come.
+
+    Raises:
+        PortTakenError: as `bound`.
+
+    """
+    bound(host, port, setting).close()

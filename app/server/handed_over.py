@@ -1,0 +1,45 @@
+"""Listening sockets that another process opened and handed over, as systemd does with a socket unit.
+
+While a server is restarted such a socket stays open: who calls meanwhile waits in the kernel's queue, and
+nobody is refused. The protocol is that of sd_listen_fds(3).
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from app.config import PREFIX, SettingsError
+
+_FIRST: Final = 3  # descriptors: behind standard input, output and error
+_NAMES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, socket.socket]:
+    """Returns the sockets that this process was given, by their ports; none, where it was given none.
+
+    `ports` are those that it is to listen on, with the names of their settings. The process forgets what it
+    was told, so that no child takes the sockets for its own.
+
+    Raises:
+        SettingsError: one listens on no such port.
+
+    """
+    told = [os.environ.pop(name, "") for name in _NAMES]
+    if told[0] != str(os.getpid()) or not told[1].isdecimal():
+        return {}
+    found = {}
+    for descriptor in range(first, first + int(told[1])):
+        one = socket.socket(fileno=descriptor)
+        one.set_inheritable(False)
+        port = one.getsockname()[1] if one.family in {socket.AF_INET, socket.AF_INET6} else None
+        if port not in ports:
+            where = one.getsockname() or "nothing"
+            one.close()
+            names = " or ".join(f"{PREFIX}{name}={number}" for number, name in ports.items())
+            raise SettingsError(
+                f"the socket that was handed over (descriptor {descriptor}) listens on {where},"
+                f" and the settings say {names}: make both the same."
+            )
+        found[port] = one
+    return found
