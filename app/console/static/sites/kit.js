@@ -129,18 +129,32 @@ async function copyText(text) {
 
 // --- tables
 
+const AT_FIRST = 25;
+
+/** How many of so many rows are drawn: those that are seen first, then, after a paint, all. */
+function useDrawn(size) {
+  const [all, setAll] = useState(false);
+  const rests = !all && size > AT_FIRST;
+  useEffect(() => {
+    if (!rests) return undefined;
+    const timer = setTimeout(() => setAll(true), 30);
+    return () => clearTimeout(timer);
+  }, [rests]);
+  return rests ? AT_FIRST : size;
+}
+
 /**
  * A table whose rows can be opened: by a click, by J, K and Enter. `columns` are `[title, cell, class]`; the
  * first cell of a row is its link, if there is an `open` that gives the address of a row.
  */
 export function Table({ columns, rows, keyOf, open, chosen, caption }) {
-  const body = useRef(null);
+  const drawn = useDrawn(rows.length);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table>
       <caption class="sr-only">${caption}</caption>
       <thead><tr>${columns.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title || html`<span class="sr-only">More</span>`}</th>`)}</tr></thead>
-      <tbody ref=${body}>
-        ${rows.map((row) => {
+      <tbody>
+        ${rows.slice(0, drawn).map((row) => {
           const key = keyOf(row);
           return html`<tr
             key=${key}

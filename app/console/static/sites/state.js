@@ -102,12 +102,12 @@ export function away(iso) {
 
 // --- amounts
 
+// A format is made once: `toLocaleString` makes one for each cell of a table.
+const inCredits = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
+const inWhole = new Intl.NumberFormat("en");
 /** The number of credits, exact to the last micro-credit. */
-export const credits = (micro) =>
-  micro === null || micro === undefined
-    ? "–"
-    : (micro / 1e6).toLocaleString("en", { maximumFractionDigits: 6 });
-export const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
+export const credits = (micro) => (micro === null || micro === undefined ? "–" : inCredits.format(micro / 1e6));
+export const count = (value) => (value === null || value === undefined ? "–" : inWhole.format(value));
 export const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(1)} %` : "–");
 
 // --- the theme

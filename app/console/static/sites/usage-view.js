@@ -1,6 +1,6 @@
 // Usage as a plot and a table, by any grouping, with the sum of what is on screen: for operators and tenants.
 
-import { html, useState } from "./vendor.js";
+import { html, useMemo, useState } from "./vendor.js";
 import { Chart } from "./chart.js";
 import { Card, csvOf, save, Table } from "./kit.js";
 import { count, credits } from "./state.js";
@@ -20,23 +20,28 @@ export const MEASURES = {
 };
 export const OF_OPERATORS = { cost: ["RunComfy's cost", "cost_microusd", true], margin: ["Margin", "margin_microcredits", true] };
 
+/** What a plot has of rows: a series for each of the largest groups, and one for the others. */
+function plotted(rows, member, nameOf) {
+  const labels = [...new Set(rows.map((one) => one.period))].sort();
+  const names = rows.map(nameOf);
+  const sums = new Map();
+  rows.forEach((row, at) => sums.set(names[at], (sums.get(names[at]) ?? 0) + Math.abs(row[member])));
+  const ranked = [...sums].sort((a, b) => b[1] - a[1]).map(([key]) => key);
+  const named = ranked.length > MOST + 1 ? [...ranked.slice(0, MOST), "others"] : ranked;
+  const series = named.map((name) => ({ name, values: labels.map(() => 0) }));
+  const [columns, places] = [labels, named].map((all) => new Map(all.map((one, at) => [one, at])));
+  rows.forEach((row, at) => {
+    series[places.get(names[at]) ?? named.length - 1].values[columns.get(row.period)] += row[member];
+  });
+  return { labels, series, isLine: labels.length > 1 && rows.some((row) => row[member] < 0) };
+}
+
 /** `groups` are the members by which the rows are grouped; `measures` those that the table has. */
 export function UsageView({ data, groups, measures, show, name }) {
   const [all, setAll] = useState(false);
   const [title, member, isMoney] = measures[show] ?? measures.spent;
-  const labels = [...new Set(data.rows.map((one) => one.period))].sort();
   const nameOf = (row) => groups.map((one) => row[one] ?? "none").join(" · ") || title;
-  const sums = new Map();
-  for (const row of data.rows) sums.set(nameOf(row), (sums.get(nameOf(row)) ?? 0) + Math.abs(row[member]));
-  const ranked = [...sums].sort((a, b) => b[1] - a[1]).map(([key]) => key);
-  const named = ranked.length > MOST + 1 ? [...ranked.slice(0, MOST), "others"] : ranked;
-  const place = new Map(labels.map((one, at) => [one, at]));
-  const series = named.map((one) => ({ name: one, values: labels.map(() => 0) }));
-  for (const row of data.rows) {
-    const at = named.indexOf(nameOf(row));
-    series[at >= 0 ? at : named.length - 1].values[place.get(row.period)] += row[member];
-  }
-  const isLine = labels.length > 1 && data.rows.some((row) => row[member] < 0);
+  const { labels, series, isLine } = useMemo(() => plotted(data.rows, member, nameOf), [data, member]);
   const shown = Object.values(measures);
   const cell = ([, one, money], row) => html`<span class=${row[one] < 0 ? "below" : ""}>${money ? credits(row[one]) : count(row[one])}</span>`;
   const total = (one) => data.rows.reduce((sum, row) => sum + row[one], 0);
