@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.admin import audit_log, database_checks
+from app.admin import audit_log, database_checks, sign_in_checks
 from app.admin.database_checks import Check, Level, UnusableError
 from app.admin.session import AdminGateway
 from app.auth import keys
@@ -149,6 +149,7 @@ async def _reach(settings: Settings) -> list[Check]:
         )
     if settings.live_credentials and settings.upstream_proxy is None:
         checks += _unused_proxies()
+    checks += await _safely("sign-in", sign_in_checks.examine(settings))
     token = settings.sandbox_token.get_secret_value()
     (sandbox,) = await _safely("sandbox", _upstream(settings, "sandbox", settings.sandbox_base_url, token))
     if sandbox.level == "bad":  # nobody needs it in production

@@ -63,6 +63,15 @@ class Provider:
         """
         return (await self._discovered()).get("authorization_response_iss_parameter_supported") is True
 
+    async def count_keys(self) -> int:
+        """Returns how many usable keys the provider publishes.
+
+        Raises:
+            Problem: OIDC_UNAVAILABLE.
+
+        """
+        return len(await self._published_keys(anew=False))
+
     async def claims(self, code: str, verifier: str, nonce: str) -> Mapping[str, Any]:
         """Exchanges a code for an ID token, and returns its claims, which are checked. No token is kept.
 
