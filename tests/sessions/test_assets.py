@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from app.console.sites import FILES
+from app.console.sites import FILES, served
 from tests.harness import World
 from tests.sessions.browsing import Tab
 
@@ -27,8 +27,23 @@ def test_the_scripts_of_others_are_those_that_were_looked_at() -> None:
 
 def test_all_files_together_are_small() -> None:
     files = [one for one in FILES.iterdir() if one.suffix in {".js", ".css", ".html", ".svg"}]
-    size = sum(len(gzip.compress(one.read_bytes(), 9, mtime=0)) for one in files)
+    size = sum(len(gzip.compress(served(one), 9, mtime=0)) for one in files)
     assert size <= BUDGET_BYTES, size
+
+
+def test_scripts_are_served_without_comments_and_otherwise_as_they_are() -> None:
+    for file in FILES.glob("*.js"):
+        text, sent = file.read_text(), served(file).decode()
+        assert text.count("\n") == sent.count("\n"), "an error's line is that of the source"
+        changed = [
+            (before, after)
+            for before, after in zip(text.splitlines(), sent.splitlines(), strict=True)
+            if before != after
+        ]
+        assert {after for _, after in changed} <= {""}, file.name
+        assert [one for one, _ in changed if not re.match(r"\s*(//|/\*\*|\*([ /]|$))", one)] == [], file.name
+        if file.name != "vendor.js":
+            assert not re.search(r"^\s*(//|/\*\*)", sent, re.MULTILINE), file.name
 
 
 def test_every_import_is_a_file_beside_it() -> None:
