@@ -387,7 +387,7 @@ async def test_a_job_of_unknown_fate_is_followed_and_not_sent_again(play: Play) 
 async def test_a_limit_is_told_before_and_after(play: Play) -> None:
     await limited(play.world, "generations-day=0")
     await play.open()
-    await play.page.locator("#refusal:not([hidden])").wait_for()  # the samples come later, and are quoted again
+    await play.page.locator("#refusal:not([hidden])").wait_for()  # samples come later
     assert "It would be refused now." in await play.text("#refusal")
     await play.generate()
     await play.shows("refused")
