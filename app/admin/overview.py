@@ -21,6 +21,8 @@ from app.quotas import usage
 from app.quotas.rollups import COUNTS
 from app.quotas.usage import BelowCost, Question, Row, Step
 from app.upstream.breaker import Condition
+from app.webhooks import backlog as webhooks
+from app.webhooks.backlog import Failing, Waiting
 
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 24 * _HOUR_MS
@@ -50,7 +52,8 @@ class Overview:
     """How everything stands at `now_ms`, for one mode.
 
     `hours` are sums of the last day by hour, from the first hour of yesterday (UTC) on, `today` those of
-    today (UTC). `refused` are the keys that were refused most often in the last hour.
+    today (UTC). `refused` are the keys that were refused most often in the last hour, `webhooks` the
+    deliveries that wait for endpoints in use.
     """
 
     mode: Mode
@@ -63,6 +66,7 @@ class Overview:
     credentials: Sequence[CredentialStatus]
     hours: Sequence[Row]
     refused: Sequence[Refused]
+    webhooks: Waiting
     tenants: Mapping[str, str]
 
     @property
@@ -86,6 +90,8 @@ class _Read:
     below_cost: Sequence[BelowCost]
     reached: Sequence[tuple[str, int]]
     refused: Sequence[Refused]
+    webhooks: Waiting
+    failing: Sequence[Failing]
 
 
 async def show(gateway: AdminGateway, *, mode: Mode = "live") -> Overview:
@@ -106,6 +112,7 @@ async def show(gateway: AdminGateway, *, mode: Mode = "live") -> Overview:
         credentials=statuses,
         hours=found.hours,
         refused=found.refused,
+        webhooks=found.webhooks,
         tenants=names,
     )
 
@@ -135,6 +142,8 @@ def _read(connection: Connection, mode: Mode, now_ms: int) -> _Read:
             if owner.mode == mode and one.crossing.percent >= _WHOLE and one.at_ms > now_ms - _DAY_MS
         ],
         refusals.ranked(connection, lately, limit=_MAX_LISTED),
+        webhooks.of_mode(connection, mode),
+        webhooks.failing(connection, mode, ended_since_ms=now_ms - _DAY_MS, limit=_MAX_LISTED),
     )
 
 
@@ -147,11 +156,13 @@ def _decisions(
         yield Decision("unknown_requests", "", mode, count, since_ms)
     yield from _of_credentials(statuses, mode, now_ms)
     yield from _of_queues(found, mode, now_ms)
+    yield from _of_floods(found, names, mode)
+    yield from _of_webhooks(found, names, mode, now_ms)
     if mode == "live":
         for price in found.below_cost:
             loss = price.cost_microusd - price.charged_microcredits
             yield Decision("price_below_cost", price.model_id, mode, loss, None)
-    yield from _of_callers(found, names, mode)
+    yield from _of_limits(found, names, mode)
 
 
 def _of_queues(found: _Read, mode: Mode, now_ms: int) -> Iterator[Decision]:
@@ -164,11 +175,24 @@ def _of_queues(found: _Read, mode: Mode, now_ms: int) -> Iterator[Decision]:
             yield Decision("queue_waits", one.tenant, mode, one.queued, one.oldest_at_ms)
 
 
-def _of_callers(found: _Read, names: Mapping[str, str], mode: Mode) -> Iterator[Decision]:
+def _of_floods(found: _Read, names: Mapping[str, str], mode: Mode) -> Iterator[Decision]:
     for refused in found.refused:
         if refused.max_per_minute >= _FLOOD:
             subject = names.get(refused.tenant_id, refused.network)
             yield Decision("flood_of_refusals", subject, mode, refused.count, refused.first_ms)
+
+
+def _of_webhooks(found: _Read, names: Mapping[str, str], mode: Mode, now_ms: int) -> Iterator[Decision]:
+    due_ms = found.webhooks.due_ms
+    if due_ms is not None and now_ms - due_ms >= _LATE_MS:
+        yield Decision("webhooks_late", "", mode, found.webhooks.deliveries, due_ms)
+    for one in found.failing:
+        yield Decision(
+            "endpoints_failing", names.get(one.tenant_id, one.tenant_id), mode, one.endpoints, one.since_ms
+        )
+
+
+def _of_limits(found: _Read, names: Mapping[str, str], mode: Mode) -> Iterator[Decision]:
     reached: dict[str, list[int]] = {}
     for tenant_id, at_ms in found.reached:
         reached.setdefault(names[tenant_id], []).append(at_ms)

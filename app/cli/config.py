@@ -4,15 +4,14 @@ import os
 from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr
 
+from app.admin.operations.settings import SHOW, document
+from app.admin.settings import rows
+from app.cli.remote import elsewhere
 from app.cli.session import fail, plain_errors, refuse_elsewhere, settings_or_exit
 from app.cli.tables import AsJson, print_json, print_table, say
-from app.config import RELOADED, Settings
-from app.settings.values import PREFIX
-from app.variables import misspelt, origin_of
+from app.variables import misspelt
 
-_SECRET = "(set)"  # noqa: S105 - in place of a secret
 _UNSET = "-"
 
 group = typer.Typer(
@@ -33,10 +32,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the effective settings, and what sets each; never a secret."""
-    refuse_elsewhere()
-    settings = settings_or_exit()
-    rows = [_row(settings, name) for name in Settings.model_fields]
-    chosen = [row for row in rows if everything or row["origin"] != "default"]
+    with plain_errors():
+        remote = elsewhere()
+        found = document(rows(settings_or_exit())) if remote is None else remote.call(SHOW, {})
+    chosen = [row for row in found["settings"] if everything or row["origin"] != "default"]
     if as_json:
         print_json(chosen)
         return
@@ -62,24 +61,6 @@ def check() -> None:
     if faults:
         fail("\n".join(faults))
     say("The settings are good: a server would start with them.")
-
-
-def _row(settings: Settings, name: str) -> dict[str, Any]:
-    value = getattr(settings, name)
-    return {
-        "setting": f"{PREFIX}{name.upper()}",
-        "value": _without_secrets(value),
-        "origin": origin_of(name, os.environ),
-        "reloads": name in RELOADED,
-    }
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return _SECRET
-    if isinstance(value, list):
-        return [_without_secrets(one) for one in value]
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def _shown(value: Any) -> str:

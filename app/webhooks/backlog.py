@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, and_, func, literal_column, or_, select
 
 from app.db.tables import webhook_deliveries, webhook_endpoints
 from app.db.webhook_states import IS_PENDING, EndpointState
@@ -49,6 +49,48 @@ def waiting(connection: Connection) -> dict[EndpointState, Waiting]:
     due_ms = dict(tuple(row) for row in connection.execute(due))
     counts = dict(tuple(row) for row in connection.execute(counted))
     return {state: Waiting(counts.get(state, 0), due_ms.get(state)) for state in EndpointState}
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Endpoints of one tenant that do not take what is sent: how many, and since when the first has not."""
+
+    tenant_id: str
+    endpoints: int
+    since_ms: int
+
+
+def of_mode(connection: Connection, mode: str) -> Waiting:
+    """Returns what waits in one mode for endpoints that are enabled; at most `MAX_COUNTED` are counted."""
+    whose = (_E.mode == mode, _E.state == EndpointState.ENABLED, *_OF_TENANTS)
+    first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
+    some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
+    counted = select(func.count()).select_from(webhook_endpoints.join(some, some.c.endpoint_id == _E.id))
+    return Waiting(
+        connection.execute(counted.where(*whose)).scalar_one(),
+        connection.execute(select(func.min(first)).where(*whose)).scalar_one(),
+    )
+
+
+def failing(connection: Connection, mode: str, *, ended_since_ms: int, limit: int) -> list[Failing]:
+    """Returns whose endpoints fail in one mode, or were given up since a moment, the longest first."""
+    since = func.min(func.coalesce(_E.failing_since_ms, _E.state_since_ms))
+    is_given_up = _E.state.in_((EndpointState.DISABLED, EndpointState.GONE))
+    query = (
+        select(_E.tenant_id, func.count(), since)
+        .where(
+            _E.mode == mode,
+            *_OF_TENANTS,
+            or_(
+                and_(_E.state == EndpointState.ENABLED, _E.failing_since_ms.is_not(None)),
+                and_(is_given_up, _E.state_since_ms >= ended_since_ms),
+            ),
+        )
+        .group_by(_E.tenant_id)
+        .order_by(since, _E.tenant_id)
+        .limit(limit)
+    )
+    return [Failing(*row) for row in connection.execute(query)]
 
 
 def states(connection: Connection) -> dict[EndpointState, int]:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event, insert
 
 from app.admin import dispatch, overview
+from app.db.tables import webhook_deliveries, webhook_endpoints
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.admin.counter import ACTOR
@@ -47,6 +48,35 @@ async def test_what_needs_a_decision_is_told_with_its_number_the_most_urgent_fir
     assert live.decisions == [], "the modes are apart"
 
 
+async def test_webhooks_that_wait_too_long_or_do_not_arrive_need_a_decision(world: World) -> None:
+    now_ms = world.clock.now_ms()
+    whose = {"tenant_id": world.tenant_id, "mode": "test"}
+
+    def furnish(connection: Connection) -> None:
+        for number, (state, failing_ms) in enumerate(
+            (("enabled", None), ("enabled", now_ms - 5000), ("gone", None), ("paused", None))
+        ):
+            row = {"id": f"ep_{number}", "url": "", "vendor_links": False, "signature": "v1", "secret": ""}
+            times = {"state_since_ms": now_ms - 9000, "created_at_ms": 0, "changed_at_ms": 0}
+            more = {"state": state, "failing_since_ms": failing_ms}
+            connection.execute(insert(webhook_endpoints).values(**whose, **row, **times, **more))
+            sent = {"id": f"dlv_{number}", "message_id": "msg_1", "endpoint_id": f"ep_{number}"}
+            told = {"type": "request.completed", "cause": "event", "state": "pending", "created_at_ms": 0}
+            connection.execute(
+                insert(webhook_deliveries).values(**whose, **sent, **told, next_at_ms=now_ms - 1000 * number)
+            )
+
+    await world.gateway.db.write(furnish)
+    assert await _kinds(world) == [("endpoints_failing", 2)]
+    world.clock.advance(60)
+    assert await _kinds(world) == [("webhooks_late", 2), ("endpoints_failing", 2)]
+    shown = await overview.show(world.gateway, mode="test")
+    assert (shown.webhooks.deliveries, shown.webhooks.due_ms) == (2, now_ms - 1000), "of those in use"
+    assert [one.since_ms for one in shown.decisions] == [now_ms - 1000, now_ms - 9000]
+    live = await overview.show(world.gateway, mode="live")
+    assert (live.decisions, live.webhooks.deliveries) == ([], 0)
+
+
 async def test_the_sums_of_today_are_those_of_its_hours(world: World) -> None:
     await world.finish(await world.submitted())
     world.clock.advance(86_400)
@@ -77,4 +107,4 @@ async def test_it_takes_the_same_statements_however_many_tenants_there_are(world
         await world.another_key(tenant=f"tenant-{number}")
     await world.submitted()
     assert await counted() == few
-    assert few <= 12
+    assert few <= 15

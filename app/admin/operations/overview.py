@@ -36,6 +36,8 @@ def _document(_gateway: AdminGateway, found: Overview) -> OverviewDocument:
         "today": operator_sums(found.today),
         "hours": [{"period": iso(int(one.key[0])), **operator_sums(one.counts)} for one in found.hours],
         "refused": [refused_calls(one, found.tenants.get(one.tenant_id)) for one in found.refused],
+        "webhooks_waiting": found.webhooks.deliveries,
+        "webhooks_due_since": iso_or_none(found.webhooks.due_ms),
     }
 
 

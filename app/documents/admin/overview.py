@@ -20,6 +20,8 @@ DecisionKind = Literal[
     "price_below_cost",
     "limit_reached",
     "flood_of_refusals",
+    "webhooks_late",
+    "endpoints_failing",
 ]
 
 
@@ -54,3 +56,9 @@ class Overview(TypedDict):
         list[UsageOfHour], keywords("Of yesterday and today (UTC); hours without any are left out.")
     ]
     refused: Annotated[list[RefusedCalls], keywords("Refused most often in the last hour.")]
+    webhooks_waiting: Annotated[
+        int, keywords("Deliveries that wait for endpoints in use; many are not all counted.")
+    ]
+    webhooks_due_since: Annotated[
+        Moment | None, keywords("When the first of these was or will be due; null where none waits.")
+    ]

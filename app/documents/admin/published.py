@@ -51,6 +51,7 @@ from app.documents.admin.overview import NeededDecision, Overview, UsageOfHour
 from app.documents.admin.processes import RunningProcess, RunningProcesses
 from app.documents.admin.refusals import RefusalCounts, RefusedCalls
 from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
+from app.documents.admin.settings import EffectiveSetting, EffectiveSettings
 from app.documents.admin.statements import (
     ClosedStatements,
     TenantStatement,
@@ -187,6 +188,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     PricedModels,
     Finding,
     Findings,
+    EffectiveSetting,
+    EffectiveSettings,
     RunningProcess,
     RunningProcesses,
     Violation,
