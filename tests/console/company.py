@@ -4,6 +4,8 @@ It is written straight into the tables, for a real server to show. What the sums
 requests, as the server would have done.
 """
 
+# ruff: noqa: S608 - its statements are made of its own constants
+
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ from app.db.tables import (
     api_keys,
     generations,
     refusals,
+    usage_counts,
     webhook_attempts,
     webhook_deliveries,
     webhook_endpoints,
     webhook_messages,
 )
 from app.db.tables import tenants as tenant_rows
+from app.webhooks import secrets
 from tests.harness import PEPPER
 
 ACME: Final = "acme"
@@ -43,7 +47,8 @@ _DAYS: Final = 35
 _SLICE: Final = 5_000
 _DELIVERIES: Final = 40
 _ENDED: Final = ("completed",) * 17 + ("failed", "failed", "cancelled")
-_SECRET: Final = "no secret that opens"  # noqa: S105 - sealed by nobody
+WEBHOOK_KEY: Final = "the-key-of-the-company-0123456789abcdefgh"
+"""The setting that opens the endpoints' secrets."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Company:
     def _request(
         self, number: int, owner: tuple[str, str], created_ms: int, *, is_unknown: bool, chance: random.Random
     ) -> dict[str, Any]:
-        model = MODELS[number % len(MODELS)]
+        model = MODELS[number // 20 % len(MODELS)]
         state = "unknown" if is_unknown else chance.choice(_ENDED)
         is_done = state == "completed"
         price = 250_000 * (1 + number % 4)
@@ -163,6 +168,26 @@ class Company:
             for name, at_ms, code, count in told
         ]
         connection.execute(insert(refusals), rows)
+        hour = 3_600_000
+        sums: dict[tuple[str, str, int], int] = {}
+        for one in rows:
+            of = (one["tenant_id"], one["kid"], one["minute_ms"] // hour * hour)
+            sums[of] = sums.get(of, 0) + one["count"]
+        counted = [
+            {
+                "tenant_id": tenant_id,
+                "kid": kid,
+                "mode": "live",
+                "facet": "hour",
+                "period": period,
+                "subject": "",
+                "model_id": "",
+                "outcome": "refused",
+                "refused_calls": count,
+            }
+            for (tenant_id, kid, period), count in sums.items()
+        ]
+        connection.execute(insert(usage_counts), counted)
 
     def _webhooks(self, connection: Connection, tenant_id: str) -> None:
         """Two endpoints of acme's, one of which has been failing for two days."""
@@ -175,7 +200,6 @@ class Company:
             "state": "enabled",
             "state_since_ms": since_ms,
             "signature": "v1",
-            "secret": _SECRET,
             "created_at_ms": since_ms,
             "changed_at_ms": since_ms,
         }
@@ -189,6 +213,8 @@ class Company:
                 "failing_since_ms": since_ms,
             },
         ]
+        for one in endpoints:
+            one["secret"] = secrets.seal(b"s" * 32, [WEBHOOK_KEY], bound_to=one["id"])
         _insert(connection, webhook_endpoints, endpoints)
         connection.execute(tenant_rows.update().where(tenant_rows.c.id == tenant_id).values(live_webhooks=2))
         ended = (
@@ -278,8 +304,8 @@ def _history(connection: Connection) -> None:
         " (generation_id, version, state, at_ms, reason, tenant_id, mode, number)"
         " SELECT g.id, v.v, CASE WHEN v.v = 1 THEN 'dispatching' WHEN v.v = 2 AND g.state <> 'unknown'"
         " THEN 'in_queue' ELSE g.state END, CASE WHEN v.v < 3 THEN g.created_at_ms + (v.v - 1) * 900"
-        " ELSE g.changed_at_ms END, CASE WHEN v.v = 1 THEN 'submitted' ELSE 'polled' END, g.tenant_id, g.mode,"
-        " 3 * row_number() OVER (PARTITION BY g.tenant_id, v.v ORDER BY g.id) - 3 + v.v"
+        " ELSE g.changed_at_ms END, CASE WHEN v.v = 1 THEN 'submitted' ELSE 'polled' END, g.tenant_id,"
+        " g.mode, 3 * row_number() OVER (PARTITION BY g.tenant_id, v.v ORDER BY g.id) - 3 + v.v"
         " FROM generations g CROSS JOIN (SELECT 1 AS v UNION ALL SELECT 2 UNION ALL SELECT 3) v"
         " WHERE v.v < 3 OR g.state <> 'unknown'"
     )
@@ -293,7 +319,8 @@ def _history(connection: Connection) -> None:
         at = "finished_at_ms" if only else "created_at_ms"
         connection.exec_driver_sql(
             "INSERT INTO ledger_entries (tenant_id, mode, kind, generation_id, kid, model_id, microcredits,"
-            f" at_ms) SELECT tenant_id, mode, '{kind}', id, kid, model_id, {amount}, {at} FROM generations{where}"
+            f" at_ms) SELECT tenant_id, mode, '{kind}', id, kid, model_id, {amount}, {at}"
+            f" FROM generations{where}"
         )
     hour = "created_at_ms - MOD(created_at_ms, 3600000)"
     day = "CAST(replace(quota_day, '-', '') AS INTEGER)"
@@ -305,8 +332,8 @@ def _history(connection: Connection) -> None:
     ):
         head = (
             "INSERT INTO usage_counts (tenant_id, mode, facet, period, subject, kid, model_id, outcome,"
-            f" {{names}}) SELECT tenant_id, mode, '{facet}', {period}, {subject}, kid, model_id, {{outcome}},"
-            f" {{sums}} FROM generations WHERE 1 = 1{only}"
+            f" {{names}}) SELECT tenant_id, mode, '{facet}', {period}, {subject}, kid, model_id,"
+            f" {{outcome}}, {{sums}} FROM generations WHERE 1 = 1{only}"
         )
         groups = f" GROUP BY tenant_id, mode, {period}, {subject}, kid, model_id"
         groups = groups.replace(" '',", "")

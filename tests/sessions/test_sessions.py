@@ -42,6 +42,7 @@ async def test_an_operator_acts_as_their_admin_key_and_signs_in_and_out_in_the_a
     told = (await tab.call("GET", "/console/session")).json()
     assert told["session_id"] == session_id
     assert (told["name"], told["scopes"]) == ("olga", ["read", "operate"])
+    assert told["modes"] == ["test"], "there is no credential for live keys"
     assert (await tab.call("GET", READ)).status_code == 200
     made = await tab.call("POST", READ, {"name": "acme", "reason": "a ticket"}, Idempotency_Key="1")
     assert made.status_code == 201

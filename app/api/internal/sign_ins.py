@@ -171,6 +171,7 @@ class _Console:
             "name": key.name,
             "scopes": _scopes_of(key),
             "portal": gateway.settings.portal,
+            "modes": ["live", "test"] if gateway.settings.live_credentials else ["test"],
         }
 
 

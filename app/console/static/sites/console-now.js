@@ -5,9 +5,10 @@ import { call } from "./calls.js";
 import { Chart } from "./chart.js";
 import { Card, Page, Shown, State, Table, Tile, Time, useCall } from "./kit.js";
 import { ModePick } from "./parts.js";
-import { away, count, credits, span, to } from "./state.js";
+import { away, count, credits, modeIn, modeOf, span, to } from "./state.js";
 
 const FIRST = 5;
+const LATE_MS = 60_000;
 const minute = (period) => new Date(period).toISOString().slice(11, 16);
 
 /** How each kind of decision is told, and where it is made. */
@@ -24,12 +25,14 @@ const TOLD = {
   dispatch_paused: (one, mode) => ["Dispatch is paused", `${count(one.count)} requests wait.`, to("queue", { mode }), "warn"],
   queue_waits: (one, mode) => [`${one.subject} waits`, `${count(one.count)} queued, the oldest since ${away(one.since)}.`, to("queue", { mode }), "warn"],
   price_below_cost: (one) => [`${one.subject} makes a loss`, `${credits(one.count)} credits below RunComfy's cost in a week.`, to("models"), "warn"],
-  flood_of_refusals: (one) => [`${one.subject || "Somebody without a key"} is flooding us`, `${count(one.count)} refusals in an hour.`, to("tenants", { refused: "1" }), "warn"],
+  flood_of_refusals: (one, mode) => [`${one.subject || "Somebody without a key"} is flooding us`, `${count(one.count)} refusals in an hour.`, to("tenants", { refused: "1", mode }), "warn"],
+  webhooks_late: (one, mode) => ["Webhooks are late", `${count(one.count)} wait. Does a server run the loops?`, to("webhooks", { state: "pending", mode }), "bad"],
+  endpoints_failing: (one, mode) => [`Webhooks of ${one.subject} do not arrive`, `${count(one.count)} ${one.count === 1 ? "endpoint fails" : "endpoints fail"}.`, to("webhooks", { tab: "endpoints", tenant: one.subject, mode }), "warn"],
   limit_reached: (one) => [`${one.subject} reached a limit`, `${count(one.count)} used up within a day.`, to(["tenants", one.subject]), "warn"],
 };
 
 export function Now({ place }) {
-  const mode = place.query.mode ?? "live";
+  const mode = modeOf(place.query);
   const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { every: 10_000 });
   return html`<${Page}
     title="Now"
@@ -40,20 +43,23 @@ export function Now({ place }) {
   <//>`;
 }
 
-function Glance({ data, mode }) {
+function Glance({ data, mode: shown }) {
+  const mode = modeIn(shown);
   const { today } = data;
   const inFlight = data.credentials.reduce((sum, one) => sum + one.live, 0);
   const queued = data.queues.reduce((sum, one) => sum + one.queued, 0);
   const lag = Math.max(0, ...data.credentials.map((one) => (one.next_poll_at ? Date.parse(data.at) - Date.parse(one.next_poll_at) : 0)));
+  const late = data.webhooks_due_since ? Date.parse(data.at) - Date.parse(data.webhooks_due_since) : 0;
   return html`
     <${Decisions} all=${data.decisions} mode=${mode} />
     <div class="tiles">
       <${Tile} name="Submitted today" value=${count(today.held_generations)} hint="UTC" href=${to("requests", { mode })} />
-      <${Tile} name="Refused today" value=${count(today.refused_calls)} href=${to("tenants", { refused: "1" })} />
+      <${Tile} name="Refused today" value=${count(today.refused_calls)} href=${to("tenants", { refused: "1", mode: shown })} />
       <${Tile} name="In flight" value=${count(inFlight)} href=${to("credentials")} />
       <${Tile} name="Queued" value=${count(queued)} hint=${data.dispatch_paused_since ? "dispatch is paused" : ""} tone=${data.dispatch_paused_since ? "warn" : ""} href=${to("queue", { mode })} />
       <${Tile} name="Unknown" value=${count(data.unknown)} hint=${data.unknown_since ? `since ${away(data.unknown_since)}` : ""} tone=${data.unknown ? "bad" : ""} href=${to("requests", { state: "unknown", mode })} />
-      <${Tile} name="Poll lag" value=${span(lag)} tone=${lag > 60000 ? "bad" : ""} href=${to("credentials")} />
+      <${Tile} name="Poll lag" value=${span(lag)} tone=${lag > LATE_MS ? "bad" : ""} href=${to("credentials")} />
+      <${Tile} name="Webhooks waiting" value=${count(data.webhooks_waiting)} hint=${late > 0 ? `the first is ${span(late)} late` : ""} tone=${late > LATE_MS ? "bad" : ""} href=${to("webhooks", { state: "pending", mode })} />
       <${Tile} name="Spent today" value=${credits(today.spent_microcredits)} hint="credits" href=${to("usage", { mode })} />
       <${Tile} name="Margin today" value=${credits(today.margin_microcredits)} hint="credits, after RunComfy's cost" tone=${today.margin_microcredits < 0 ? "bad" : ""} href=${to("usage", { mode, show: "margin" })} />
     </div>
@@ -99,7 +105,7 @@ function Decisions({ all, mode }) {
   if (!all.length) return html`<p class="calm">Nothing needs a decision.</p>`;
   return html`<section aria-label="What needs a decision" class="decisions">
     ${all.slice(0, shows).map((one) => {
-      const [title, text, href, tone] = (TOLD[one.kind] ?? (() => [one.kind, one.subject, to(""), "warn"]))(one, mode === "live" ? "" : mode);
+      const [title, text, href, tone] = (TOLD[one.kind] ?? (() => [one.kind, one.subject, to(""), "warn"]))(one, mode);
       return html`<a class=${`decision ${tone}`} href=${href}
         ><strong>${title}</strong><span class="hint">${text}${one.since ? html` <${Time} at=${one.since} rel=${true} />` : ""}</span><span class="go">Look</span></a
       >`;

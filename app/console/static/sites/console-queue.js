@@ -4,10 +4,10 @@ import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { Act, Card, ChangeDialog, Page, Pill, Shown, Table, Time, useCall } from "./kit.js";
 import { ModePick } from "./parts.js";
-import { count, to } from "./state.js";
+import { count, modeOf, to } from "./state.js";
 
 export function Queue({ place }) {
-  const mode = place.query.mode ?? "live";
+  const mode = modeOf(place.query);
   const found = useCall((signal) => call("admin/v1/dispatch", { signal }), [], { every: 5000 });
   const since = found.data?.paused_since[mode];
   const change = (verb, body) => call(`admin/v1/dispatch/${verb}`, { body }).then(found.reload);

@@ -4,22 +4,21 @@ import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { Act, Card, ChangeDialog, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, Trouble, useCall } from "./kit.js";
 import { Filter, Media, ModePick, Timeline } from "./parts.js";
-import { credits, refine, span, to } from "./state.js";
+import { credits, modeIn, modeOf, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
 const FILTERS = ["tenant", "model_id", "state", "error_code", "end_user", "kid", "token_id", "address", "price_version", "upstream_request_id", "request_id"];
 const SIZE = 50;
 const UUID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/i;
-const moment = (text) => (text ? new Date(text).toISOString() : "");
 
 export function Requests({ place }) {
   const { query } = place;
   const asked = Object.fromEntries(FILTERS.filter((name) => query[name]).map((name) => [name, query[name]]));
-  if (query.mode !== "all") asked.mode = query.mode ?? "live";
+  if (query.mode !== "all") asked.mode = modeOf(query);
   if (query.q) asked[UUID.test(query.q) ? "request_id" : "upstream_request_id"] = query.q;
   if (query.q) delete asked.mode;
-  if (query.from) asked.created_after = moment(query.from);
-  if (query.until) asked.created_before = moment(query.until);
+  if (query.from) asked.created_after = momentIn(query.from);
+  if (query.until) asked.created_before = momentIn(query.until);
   const found = useCall(
     (signal) => call("admin/v1/requests", { query: { ...asked, limit: SIZE, cursor: query.cursor }, signal }),
     [asked, query.cursor],
@@ -106,7 +105,7 @@ function Request({ one, entries, reload }) {
         ["Tenant", html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>`],
         ["Model", one.model_id],
         ["Mode", one.mode],
-        ["End user", one.end_user && html`<a href=${to("requests", { tenant: one.tenant, end_user: one.end_user, mode: one.mode })}>${one.end_user}</a>`],
+        ["End user", one.end_user && html`<a href=${to("requests", { tenant: one.tenant, end_user: one.end_user, mode: modeIn(one.mode) })}>${one.end_user}</a>`],
         ["Key", html`<code>${one.kid}</code>`],
         ["Client token", one.token_id && html`<code>${one.token_id}</code>`],
         ["From", one.caller_address],
@@ -115,6 +114,7 @@ function Request({ one, entries, reload }) {
         ["RunComfy's id", one.upstream_request_id && html`<code>${one.upstream_request_id}</code>`],
         ["Idempotency-Key", one.idempotency_key && html`<code>${one.idempotency_key}</code>`],
         ["Last asked", one.checked_at && html`<${Time} at=${one.checked_at} rel=${true} />`],
+        ["Webhooks", html`<a href=${to("webhooks", { request_id: one.request_id, mode: modeIn(one.mode) })}>what was sent of it</a>`],
         ["Trace", html`<code>${one.trace_id}</code>`],
       ]}
     />

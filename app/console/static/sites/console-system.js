@@ -25,6 +25,24 @@ export function System() {
       <${Facts} of=${[["Admin key", me.name], ["Kid", html`<code>${me.kid}</code>`], ["Scopes", me.scopes.join(", ")], ["Ends", html`<${Time} at=${me.expires_at} />`], ["Or when idle for", `${Math.round(me.idle_s / 60)} min`], ["The gateway's address", me.base_url]]} />
     <//>
     ${can("root") && html`<${AdminKeys} />`}
+    <${Settings} />
+  <//>`;
+}
+
+/** The settings in effect: those that something sets, or all. */
+function Settings() {
+  const [all, setAll] = useState(false);
+  const found = useCall((signal) => call("admin/v1/settings", { signal }), []);
+  const text = (value) => (value === null || value === "" ? "–" : Array.isArray(value) ? value.join(", ") : String(value));
+  return html`<${Card} title="Settings of the server that answers" kind="flush" more=${html`<button class="button small" onClick=${() => setAll(!all)}>${all ? "Only what is set" : "With defaults"}</button>`}>
+    <${Shown} of=${found}>
+      ${(data) => html`<${Table} caption="Settings" rows=${data.settings.filter((one) => all || one.origin !== "default")} keyOf=${(one) => one.setting} columns=${[
+        ["Setting", (one) => html`<code>${one.setting}</code>`],
+        ["Value", (one) => text(one.value)],
+        ["Set by", (one) => one.origin],
+        ["A reload takes it over", (one) => (one.reloads ? "yes" : "")],
+      ]} />`}
+    <//>
   <//>`;
 }
 

@@ -4,7 +4,7 @@ import { html, useState } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Act, Card, ChangeDialog, Dialog, Facts, LimitBar, Page, Pages, Pill, SecretDialog, Shown, State, Table, tagOf, Time, Trouble, useCall } from "./kit.js";
 import { ModePick, Tabs } from "./parts.js";
-import { count, credits, go, refine, to, useSession } from "./state.js";
+import { count, credits, go, modeIn, modeOf, refine, to, useSession } from "./state.js";
 
 const SCOPES = ["submit", "read", "tokens:create", "usage:read", "account:manage"];
 const DAY_MS = 86_400_000;
@@ -20,7 +20,7 @@ const TABS = [
 const EMPTY = (text) => html`<p>${text}</p>`;
 
 export function Tenant({ name, query }) {
-  const mode = query.mode ?? "live";
+  const mode = modeOf(query);
   const test = mode === "test";
   const path = `admin/v1/tenants/${encodeURIComponent(name)}`;
   const tenant = useCall((signal) => call(path, { signal }), [name]);
@@ -28,8 +28,8 @@ export function Tenant({ name, query }) {
   const Tab = { limits: Limits, keys: Keys, users: Users, tokens: Tokens, ledger: Ledger, statements: Statements, settings: Settings }[tab] ?? Limits;
   return html`<${Page}
     title=${name}
-    lead=${html`<a href=${to("tenants")}>Tenants</a> · <a href=${to("requests", { tenant: name, mode: test ? "test" : "" })}>its requests</a> ·${" "}
-      <a href=${to("tenants", { refused: "1", tenant: name })}>its refusals</a> · <a href=${to("audit", { tenant: name })}>its audit</a>`}
+    lead=${html`<a href=${to("tenants")}>Tenants</a> · <a href=${to("requests", { tenant: name, mode: modeIn(mode) })}>its requests</a> · <a href=${to("usage", { tenant: name, mode: modeIn(mode) })}>its usage</a> ·${" "}
+      <a href=${to("tenants", { refused: "1", tenant: name })}>its refusals</a> · <a href=${to("webhooks", { tenant: name, mode: modeIn(mode) })}>its webhooks</a> · <a href=${to("audit", { tenant: name })}>its audit</a>`}
     actions=${html`<${ModePick} query=${query} />
       ${tenant.data && html`<${TopUp} name=${name} test=${test} /><${Able} tenant=${tenant} path=${path} />`}`}
   >
@@ -192,7 +192,7 @@ function Users({ name, mode }) {
   return html`<${Card} title="End users this month" kind="flush">
     <${Shown} of=${usage} isEmpty=${(data) => !data.rows.some((one) => one.end_user)} empty=${EMPTY("No client token of an end user made anything this month.")}>
       ${(data) => html`<${Table} caption="End users" rows=${data.rows.filter((one) => one.end_user).sort((a, b) => b.spent_microcredits - a.spent_microcredits)} keyOf=${(one) => one.end_user}
-        open=${(one) => to("requests", { tenant: name, end_user: one.end_user, mode: mode === "test" ? "test" : "" })} columns=${[
+        open=${(one) => to("requests", { tenant: name, end_user: one.end_user, mode: modeIn(mode) })} columns=${[
           ["End user", (one) => one.end_user],
           ["Submitted", (one) => count(one.held_generations), "right"],
           ["Held", (one) => credits(one.held_microcredits), "right"],

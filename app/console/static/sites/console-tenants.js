@@ -3,12 +3,13 @@
 import { html, useMemo } from "./vendor.js";
 import { call } from "./calls.js";
 import { Act, Card, ChangeDialog, Page, Pages, Pill, Shown, Table, Time, useCall } from "./kit.js";
-import { Filter, Tabs } from "./parts.js";
-import { count, go, refine, to } from "./state.js";
+import { Filter, MODES, Tabs } from "./parts.js";
+import { count, go, modeIn, momentIn, refine, to } from "./state.js";
 import { Tenant } from "./console-tenant.js";
 
 const MAX = 100;
 const PAGE = 50;
+const ABOUT_MS = 5 * 60_000; // what "at about" a moment is
 
 export function Tenants({ place }) {
   if (place.parts[1]) return html`<${Tenant} key=${place.parts[1]} name=${place.parts[1]} query=${place.query} />`;
@@ -80,9 +81,9 @@ function All({ query }) {
 
 
 function Refused({ query }) {
-  const asked = { tenant: query.tenant, code: query.code, limit: MAX };
-  const moment = (text) => (text ? new Date(text).toISOString() : "");
-  const [from, until] = [moment(query.from), moment(query.until)];
+  const asked = { tenant: query.tenant, code: query.code, mode: query.mode, limit: MAX };
+  const near = (ms) => new Date(Date.parse(momentIn(query.at)) + ms).toISOString();
+  const [from, until] = query.at ? [near(-ABOUT_MS), near(ABOUT_MS)] : [momentIn(query.from), momentIn(query.until)];
   const found = useCall(
     (signal) => call("admin/v1/refusals", { query: { ...asked, created_after: from, created_before: until }, signal }),
     [asked, from, until],
@@ -93,6 +94,8 @@ function Refused({ query }) {
     <div class="filters" role="search">
       <${Filter} query=${query} name="tenant" label="Tenant" first=${true} search=${true} />
       <${Filter} query=${query} name="code" label="Error code" />
+      <${Filter} query=${query} name="mode" label="Keys" kind="select" options=${[["", "all"], ...MODES]} />
+      <${Filter} query=${query} name="at" label="At about (± 5 minutes)" type="datetime-local" />
       <${Filter} query=${query} name="from" label="From (else a day ago)" type="datetime-local" />
       <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
     </div>
@@ -106,6 +109,7 @@ function Refused({ query }) {
             ["Who", (one) => (one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no valid key")],
             ["Key", (one) => (one.kid ? html`<code>${one.kid}</code>` : "")],
             ["Error", (one) => html`<code>${one.code}</code>`],
+            ["", (one) => (one.tenant ? html`<a href=${to(["tenants", one.tenant], { mode: modeIn(one.mode) })}>limits</a>` : "")],
             ["Calls", (one) => count(one.count), "right"],
             ["Worst minute", (one) => count(one.max_per_minute), "right"],
             ["First", (one) => html`<${Time} at=${one.first_at} />`, "tight"],

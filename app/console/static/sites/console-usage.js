@@ -4,18 +4,36 @@ import { html } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Page, Pages, Shown, useCall } from "./kit.js";
 import { Filter, ModePick } from "./parts.js";
-import { refine } from "./state.js";
+import { modeOf, refine } from "./state.js";
 import { MEASURES, OF_OPERATORS, OUTCOMES, UsageView } from "./usage-view.js";
 
-const GROUPS = [["", "nothing"], ["tenant", "tenant"], ["model", "model"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
+const GROUPS = [["none", "nothing"], ["tenant", "tenant"], ["model", "model"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
 const MEMBERS = { tenant: "tenant", model: "model_id", key: "kid", end_user: "end_user", token: "token_id", outcome: "outcome" };
 const ALL = { ...MEASURES, ...OF_OPERATORS };
 
+const dayOf = (at) => at.toISOString().slice(0, 10);
+
+/** Spans that somebody asks for: their name, first and last day. */
+function spans() {
+  const now = new Date();
+  const [year, month, day] = [now.getFullYear(), now.getMonth(), now.getDate()];
+  const at = (...parts) => dayOf(new Date(Date.UTC(...parts)));
+  const monday = day - ((now.getDay() + 6) % 7);
+  return [
+    ["Today", at(year, month, day), at(year, month, day)],
+    ["This week", at(year, month, monday), at(year, month, monday + 6)],
+    ["Last week", at(year, month, monday - 7), at(year, month, monday - 1)],
+    ["This month", at(year, month, 1), at(year, month + 1, 0)],
+    ["Last month", at(year, month - 1, 1), at(year, month, 0)],
+  ];
+}
+
 export function Usage({ place }) {
   const { query } = place;
-  const groups = (query.group ?? "tenant").split(",").filter((one) => one && one !== "none");
+  const usual = query.tenant ? "model" : "tenant";
+  const groups = (query.group ?? usual).split(",").filter((one) => one && one !== "none");
   const asked = {
-    mode: query.mode ?? "live",
+    mode: modeOf(query),
     by: query.by ?? "day",
     first_day: query.from,
     last_day: query.until,
@@ -31,11 +49,12 @@ export function Usage({ place }) {
     lead=${found.data ? `${found.data.first_day} to ${found.data.last_day}, ${found.data.time_zone ? `days of ${found.data.time_zone}` : "each tenant's own days"}` : "From the ledger's sums"}
     actions=${html`<${ModePick} query=${query} /><a class="button small" href=${address("admin/v1/usage", { ...asked, format: "csv" })} download>All rows as CSV</a>`}
   >
+    <div class="actions">${spans().map(([title, from, until]) => html`<button class="button small" aria-pressed=${query.from === from && query.until === until ? "true" : "false"} onClick=${() => refine({ from, until, cursor: "" })}>${title}</button>`)}</div>
     <div class="filters" role="search">
       <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
       <${Filter} query=${query} name="until" label="Last day" type="date" />
       <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
-      <${Filter} query=${query} name="group" label="For each" kind="select" options=${[["", "tenant"], ["none", "nothing"], ...GROUPS.slice(2)]} />
+      <${Filter} query=${query} name="group" label="For each" kind="select" options=${[["", usual], ...GROUPS.filter(([name]) => name !== usual)]} />
       <${Filter} query=${query} name="show" label="Plotted" kind="select" options=${[["", "Spent"], ...Object.entries(ALL).filter(([key]) => key !== "spent").map(([key, [title]]) => [key, title])]} />
       <${Filter} query=${query} name="tenant" label="Tenant" search=${true} />
       <${Filter} query=${query} name="model_id" label="Model" />

@@ -3,7 +3,7 @@
 import { html, render, useEffect, useState } from "./vendor.js";
 import { call, whenEnded } from "./calls.js";
 import { Dialog, Field, Trouble } from "./kit.js";
-import { go, HERE, Session, setTheme, setZone, showTheme, theTheme, theZone, to, usePlace } from "./state.js";
+import { go, HERE, Session, setTheme, setUsualMode, setZone, showTheme, theTheme, theZone, to, usePlace } from "./state.js";
 
 const KEYS = [
   ["/", "Search"],
@@ -28,6 +28,7 @@ function Frame({ site }) {
     setTrouble(null);
     try {
       const found = await call(`${site.name}/session`);
+      if (found.modes) setUsualMode(found.modes.includes("live") || !found.modes.length ? "live" : "test");
       setMe(found.session_id ? found : null);
       setExpired(false);
     } catch (error) {

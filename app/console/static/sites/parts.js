@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor.js";
 import { Field, State, Time } from "./kit.js";
-import { clock, refine, span } from "./state.js";
+import { clock, modeIn, modeOf, refine, span } from "./state.js";
 
 export const MODES = [["live", "Live"], ["test", "Test"]];
 
@@ -11,8 +11,8 @@ export const ModePick = ({ query }) => html`<div class="segments" role="group" a
   ${MODES.map(
     ([mode, title]) => html`<button
       type="button"
-      aria-pressed=${(query.mode ?? "live") === mode ? "true" : "false"}
-      onClick=${() => refine({ mode: mode === "live" ? "" : mode, cursor: "", open: "" })}
+      aria-pressed=${modeOf(query) === mode ? "true" : "false"}
+      onClick=${() => refine({ mode: modeIn(mode), cursor: "", open: "" })}
     >
       ${title}
     </button>`,

@@ -4,11 +4,10 @@ import { html, useEffect, useRef } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, useCall } from "./kit.js";
 import { Filter, Media, Timeline } from "./parts.js";
-import { credits, refine, span, to } from "./state.js";
+import { credits, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
 const ENDED = new Set(["completed", "failed", "cancelled", "rejected", "expired", "lost"]);
-const moment = (text) => (text ? new Date(text).toISOString() : "");
 const REST_MS = 1000;
 
 /** Calls `work` after each change of the tenant's requests, at most once a second. */
@@ -35,7 +34,7 @@ function useChanges(work) {
 
 export function Requests({ place }) {
   const { query } = place;
-  const asked = { state: query.state, model_id: query.model_id, end_user: query.end_user, created_after: moment(query.from), created_before: moment(query.until) };
+  const asked = { state: query.state, model_id: query.model_id, end_user: query.end_user, created_after: momentIn(query.from), created_before: momentIn(query.until) };
   const found = useCall((signal) => call("v1/requests", { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor]);
   const opened = useCall((signal) => (query.open ? call(`v1/requests/${encodeURIComponent(query.open)}`, { signal }) : Promise.resolve(null)), [query.open]);
   useChanges(() => {

@@ -54,6 +54,15 @@ export function refine(change, quietly = true) {
   go(to(parts.length ? parts : [""], { ...query, ...change }), quietly);
 }
 
+// --- the mode: live, unless this gateway has credentials for test keys alone; another stands in the address
+
+let usual = "live";
+/** Whose requests are shown where the address names no mode. */
+export const setUsualMode = (mode) => (usual = mode);
+export const modeOf = (query) => query.mode ?? usual;
+/** A mode as it stands in an address: nothing for the usual one. */
+export const modeIn = (mode) => (mode === usual ? "" : mode);
+
 // --- times, in a zone that is said
 
 export const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
@@ -64,6 +73,9 @@ export function setZone(name) {
   localStorage.setItem("reelgate-zone", name);
   listeners.forEach((one) => one());
 }
+
+/** What stands in an input for a moment, in the zone that the page says, as the API wants it. */
+export const momentIn = (text) => (text ? new Date(zone === "UTC" ? `${text}Z` : text).toISOString() : "");
 
 const formats = new Map();
 function format(name, options) {

@@ -42,13 +42,15 @@ export function UsageView({ data, groups, measures, show, name }) {
   const [title, member, isMoney] = measures[show] ?? measures.spent;
   const nameOf = (row) => groups.map((one) => row[one] ?? "none").join(" · ") || title;
   const { labels, series, isLine } = useMemo(() => plotted(data.rows, member, nameOf), [data, member]);
-  const shown = Object.values(measures);
-  const cell = ([, one, money], row) => html`<span class=${row[one] < 0 ? "below" : ""}>${money ? credits(row[one]) : count(row[one])}</span>`;
+  const measured = Object.values(measures);
   const total = (one) => data.rows.reduce((sum, row) => sum + row[one], 0);
+  // What is zero in every row takes no room on the screen; the file has it.
+  const shown = measured.filter(([, one]) => one === member || data.rows.some((row) => row[one] !== 0));
+  const cell = ([, one, money], row) => html`<span class=${row[one] < 0 ? "below" : ""}>${money ? credits(row[one]) : count(row[one])}</span>`;
   const download = () => {
-    const heads = ["period", ...groups, ...shown.map(([, one]) => one)];
-    const rows = data.rows.map((row) => [row.period, ...groups.map((one) => row[one]), ...shown.map(([, one]) => row[one])]);
-    save(`${name}.csv`, "text/csv", csvOf([heads, ...rows, ["sum", ...groups.map(() => ""), ...shown.map(([, one]) => total(one))]]));
+    const heads = ["period", ...groups, ...measured.map(([, one]) => one)];
+    const rows = data.rows.map((row) => [row.period, ...groups.map((one) => row[one]), ...measured.map(([, one]) => row[one])]);
+    save(`${name}.csv`, "text/csv", csvOf([heads, ...rows, ["sum", ...groups.map(() => ""), ...measured.map(([, one]) => total(one))]]));
   };
   return html`
     <${Card} title=${title} more=${isMoney ? "credits" : ""}>

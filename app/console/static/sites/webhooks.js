@@ -5,7 +5,7 @@ import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { Act, Card, ChangeDialog, Copy, Facts, Json, Page, Pages, SecretDialog, Shown, State, Table, Time, useCall } from "./kit.js";
 import { Filter, ModePick, Tabs } from "./parts.js";
-import { count, refine, span, to, useSession } from "./state.js";
+import { count, modeOf, momentIn, refine, span, to, useSession } from "./state.js";
 
 const TABS = [["deliveries", "Deliveries"], ["endpoints", "Endpoints"], ["replays", "Replays"]];
 const STATES = ["pending", "delivering", "delivered", "failed", "cancelled"];
@@ -31,7 +31,7 @@ function Webhooks({ query, at }) {
 }
 
 const said = (at, body, reason) => (at.reason ? { ...body, reason } : body);
-const ofMode = (at, query) => (at.reason ? { mode: query.mode ?? "live", tenant: query.tenant } : {});
+const ofMode = (at, query) => (at.reason ? { mode: modeOf(query), tenant: query.tenant } : {});
 
 function Deliveries({ query, at }) {
   const asked = { ...ofMode(at, query), state: query.state, type: query.type, request_id: query.request_id, endpoint_id: query.endpoint_id, replay_id: query.replay_id };
@@ -123,7 +123,7 @@ function Endpoints({ query, at }) {
   return html`<${Card} title="Endpoints" kind="flush" more=${html`<${Act} label="New endpoint" scope=${at.scope}>
       ${(shut) => html`<${ChangeDialog} title="New endpoint" verb="Create" needsReason=${at.reason} fields=${fields} onClose=${shut}
         onDo=${async ({ tenant, url, description, events, signature, reason }) => {
-          const body = { url, description, events: eventsIn(events), signature, ...(at.reason ? { tenant, mode: query.mode ?? "live" } : {}) };
+          const body = { url, description, events: eventsIn(events), signature, ...(at.reason ? { tenant, mode: modeOf(query) } : {}) };
           setSecret(await call(at.endpoints, { body: said(at, body, reason) }));
           found.reload();
         }} />`}
@@ -141,7 +141,7 @@ function Endpoints({ query, at }) {
           <${Act} label=${one.state === "enabled" ? "Pause" : "Enable"}>${(shut) => html`<${ChangeDialog} title=${one.state === "enabled" ? "Pause this endpoint" : "Enable this endpoint"} text=${one.state === "enabled" ? "Nothing is sent to it." : "What failed meanwhile is not sent by itself: replay it."} verb=${one.state === "enabled" ? "Pause" : "Enable"} needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, one.state === "enabled" ? "pause" : "enable", {}, reason)} />`}<//>
           <${Act} label="Replay">${(shut) => html`<${ChangeDialog} title="Replay events" text="New deliveries of events of a time; each event keeps its id." verb="Replay" needsReason=${at.reason} onClose=${shut}
             fields=${[{ name: "since", label: "Since", kind: "datetime-local", required: true }, { name: "until", label: "Until", kind: "datetime-local", hint: "Empty: until now." }, { name: "which", label: "Which", kind: "select", value: "failed", options: [["failed", "those that were not delivered"], ["all", "all, also once more"]] }]}
-            onDo=${({ since, until, which, reason }) => change(one, "replays", { since: new Date(since).toISOString(), until: until ? new Date(until).toISOString() : null, only_failed: which === "failed" }, reason)} />`}<//>
+            onDo=${({ since, until, which, reason }) => change(one, "replays", { since: momentIn(since), until: until ? momentIn(until) : null, only_failed: which === "failed" }, reason)} />`}<//>
           <${Act} label="Rotate">${(shut) => html`<${ChangeDialog} title="Rotate its secret" text="Messages are signed with both for a while." verb="Rotate" needsReason=${at.reason} onClose=${shut} fields=${[{ name: "hours", label: "Hours that both count", kind: "number", value: "24", min: "0", step: "any" }]}
             onDo=${({ hours, reason }) => change(one, "rotate", { grace_s: Math.round(Number(hours) * 3600) }, reason)} />`}<//>
           <${Act} label="Delete" danger=${true}>${(shut) => html`<${ChangeDialog} title="Delete this endpoint" text=${one.url} verb="Delete" danger=${true} needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, "delete", {}, reason)} />`}<//>
