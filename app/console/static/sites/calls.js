@@ -33,6 +33,8 @@ export function address(path, query = {}) {
 /**
  * Calls an address below the gateway's root, such as `admin/v1/tenants`. A change is sent with `body`.
  *
+ * @param {string} path
+ * @param {{ query?: object, body?: object, put?: boolean, tag?: string, signal?: AbortSignal }} [options]
  * @returns {Promise<any>} the document; its entity tag, if any, is the symbol `TAG` of it
  */
 export async function call(path, { query = {}, body = undefined, put = false, tag = "", signal = undefined } = {}) {

@@ -47,7 +47,7 @@ function All({ query }) {
       <div class="grow">
         <form onSubmit=${(event) => {
           event.preventDefault();
-          const name = new FormData(event.target).get("name").trim();
+          const name = String(new FormData(event.target).get("name")).trim();
           if (name) go(to(["tenants", name]));
         }}>
           <label>Go to a tenant<input name="name" placeholder="its whole name, then Enter" autocomplete="off" /></label>

@@ -17,7 +17,7 @@ const dayOf = (at) => at.toISOString().slice(0, 10);
 function spans() {
   const now = new Date();
   const [year, month, day] = [now.getFullYear(), now.getMonth(), now.getDate()];
-  const at = (...parts) => dayOf(new Date(Date.UTC(...parts)));
+  const at = (ofYear, ofMonth, ofDay) => dayOf(new Date(Date.UTC(ofYear, ofMonth, ofDay)));
   const monday = day - ((now.getDay() + 6) % 7);
   return [
     ["Today", at(year, month, day), at(year, month, day)],

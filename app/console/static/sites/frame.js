@@ -161,20 +161,25 @@ function Inside({ site, me, leave }) {
   `;
 }
 
+/** @type {(selector: string) => HTMLElement | null} */
+const found = (selector) => document.querySelector(selector);
+/** @returns {HTMLElement | null} */
+const focused = () => /** @type {HTMLElement | null} */ (document.activeElement);
+
 function onKey(event, showHelp) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") {
-    const close = document.querySelector("[data-close]");
+    const close = found("[data-close]");
     if (close) close.click();
-    else document.activeElement?.blur?.();
+    else focused()?.blur();
     return;
   }
   if (event.target.closest("input, textarea, select")) return;
   const reach = (selector) => {
-    const found = document.querySelector(selector);
-    if (!found) return;
+    const one = found(selector);
+    if (!one) return;
     event.preventDefault();
-    found.focus();
+    one.focus();
   };
   const key = event.key.toLowerCase();
   if (key === "/") reach("[data-search]");
@@ -185,10 +190,12 @@ function onKey(event, showHelp) {
 
 /** Moves to the next or previous row. */
 function step(by, event) {
-  const rows = [...document.querySelectorAll("main [data-row]")];
+  /** @type {HTMLElement[]} */
+  const rows = [...document.querySelectorAll("main [data-row]")].map((one) => /** @type {HTMLElement} */ (one));
   if (!rows.length) return;
   event.preventDefault();
-  const at = rows.indexOf(document.activeElement.closest?.("tr")?.querySelector("[data-row]") ?? document.activeElement);
+  const own = focused()?.closest("tr")?.querySelector("[data-row]") ?? focused();
+  const at = rows.findIndex((one) => one === own);
   const chosen = rows.findIndex((one) => one.getAttribute("aria-current") === "true");
   const from = at >= 0 ? at : chosen;
   const next = rows[Math.min(rows.length - 1, Math.max(0, from + by))];

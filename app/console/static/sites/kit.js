@@ -16,7 +16,7 @@ for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (tou
  */
 export function useCall(ask, parts, { every = 0 } = {}) {
   const [state, setState] = useState({ data: undefined, error: undefined, loading: true });
-  const again = useRef(() => {});
+  const again = useRef(/** @type {() => unknown} */ (() => {}));
   const key = JSON.stringify(parts);
   useEffect(() => {
     const given = { over: false, stop: new AbortController(), timer: 0 };
@@ -48,7 +48,11 @@ export function useCall(ask, parts, { every = 0 } = {}) {
   return { ...state, reload: () => again.current() };
 }
 
-/** The states of a call: loading, an error with what to do, nothing found, or its children. */
+/**
+ * The states of a call: loading, an error with what to do, nothing found, or its children.
+ *
+ * @param {any} props
+ */
 export function Shown({ of, empty, isEmpty = () => false, rows = 4, children }) {
   if (of.data === undefined && of.error) return html`<${Trouble} error=${of.error} again=${of.reload} />`;
   if (of.data === undefined) return html`<${Skeleton} rows=${rows} />`;
@@ -225,9 +229,9 @@ export function LimitBar({ of }) {
 export function Dialog({ title, onClose, children }) {
   const box = useRef(null);
   useEffect(() => {
-    const before = document.activeElement;
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
     box.current.showModal();
-    return () => before?.focus?.();
+    return () => before?.focus();
   }, []);
   return html`<dialog ref=${box} aria-label=${title} onClose=${onClose} onCancel=${onClose}>
     <h2>${title}</h2>

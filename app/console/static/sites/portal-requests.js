@@ -45,7 +45,7 @@ export function Requests({ place }) {
     <div class="filters" role="search">
       <form class="grow" onSubmit=${(event) => {
         event.preventDefault();
-        refine({ open: new FormData(event.target).get("id").trim() });
+        refine({ open: String(new FormData(event.target).get("id")).trim() });
       }}><label>Request id<input name="id" type="search" data-search placeholder="Search  /, then Enter" autocomplete="off" /></label></form>
       <${Filter} query=${query} name="state" label="State" kind="select" first=${true} options=${[["", "all"], ...STATES.map((one) => [one, one.replaceAll("_", " ")])]} />
       <${Filter} query=${query} name="model_id" label="Model" />

@@ -31,7 +31,7 @@ function plotted(rows, member, nameOf) {
   const series = named.map((name) => ({ name, values: labels.map(() => 0) }));
   const [columns, places] = [labels, named].map((all) => new Map(all.map((one, at) => [one, at])));
   rows.forEach((row, at) => {
-    series[places.get(names[at]) ?? named.length - 1].values[columns.get(row.period)] += row[member];
+    series[places.get(names[at]) ?? named.length - 1].values[columns.get(row.period) ?? 0] += row[member];
   });
   return { labels, series, isLine: labels.length > 1 && rows.some((row) => row[member] < 0) };
 }
