@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from app.admin.session import AdminGateway
-from app.config import PREFIX, RELOADED, Settings
+from app.config import RELOADED, Settings
+from app.settings.values import PREFIX
 from app.variables import origin_of
 
 _IN_PLACE: Final = "(set)"  # of a secret

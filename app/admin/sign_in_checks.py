@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 from app.admin.database_checks import Check
 from app.auth.oidc.terms import Terms
-from app.config import PREFIX, Settings
+from app.config import Settings
 from app.egress.tls import system_trust
 from app.errors import Problem
 from app.kit.clock import SystemClock
 from app.setting_texts import is_this_machine
+from app.settings.values import PREFIX
 
 _NAME: Final = "sign-in"
 

@@ -16,7 +16,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from app.cli.session import fail, log_for_server, plain_errors
-from app.config import PREFIX, Settings
+from app.config import Settings
 from app.db.engine import is_sqlite
 from app.gateway import Gateway, open_gateway
 from app.kit.log import get_logger
@@ -30,6 +30,7 @@ from app.server.ports import Ports
 from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
 from app.server.tracing import Traced
+from app.settings.values import PREFIX
 from app.upstream.credentials import SANDBOX
 from app.worker import running
 

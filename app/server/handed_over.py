@@ -9,7 +9,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from app.config import PREFIX, SettingsError
+from app.config import SettingsError
+from app.settings.values import PREFIX
 
 _FIRST: Final = 3  # descriptors: behind standard input, output and error
 _NAMES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
