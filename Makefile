@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js vendor lint format types imports install install-dev lock openapi docs sbom bench release clean
+.PHONY: help run dev example quick test test-all test-deep test-at costs check check-js vendor lint format types imports install install-dev lock openapi docs sbom bench release cut clean
 
 help:            ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -160,6 +160,9 @@ bench: install-dev  ## Measure status and submit beside a bare FastAPI route
 
 release: install-dev  ## Build wheel and sdist of this commit, and check what a release needs; it publishes nothing
 	@$(BIN)/python -m tools.release
+
+cut: install-dev ## Cut the release of the version in pyproject.toml: heading, commit, checks, tag. DRY=1: in a clone alone
+	@$(BIN)/python -m tools.cut $(if $(DRY),--dry)
 
 clean:           ## Remove the environment (not the data)
 	@rm -rf $(VENV)

@@ -101,7 +101,10 @@ def test_nobody_is_refused_while_a_server_that_was_given_its_socket_is_restarted
 ) -> None:
     _, key = a_key(sqlite_url)
     place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, DRAIN_DELAY_S="0")
-    body = {"image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"], "prompt": "[sandbox:canned]"}
+    body: dict[str, object] = {
+        "image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"],
+        "prompt": "[sandbox:canned]",
+    }
     calls = Calls(place.url, key, body)
 
     def restart(server: Process, listening: socket.socket) -> None:
