@@ -29,11 +29,11 @@ def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, s
     told = [os.environ.pop(name, "") for name in _NAMES]
     if told[0] != str(os.getpid()) or not told[1].isdecimal():
         return {}
-    found = {}
+    found: dict[int, socket.socket] = {}
     for descriptor in range(first, first + int(told[1])):
         one = socket.socket(fileno=descriptor)
         one.set_inheritable(False)
-        port = one.getsockname()[1] if one.family in {socket.AF_INET, socket.AF_INET6} else None
+        port = one.getsockname()[1] if one.family in {socket.AF_INET, socket.AF_INET6} else 0
         if port not in ports:
             where = one.getsockname() or "nothing"
             one.close()
