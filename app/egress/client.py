@@ -11,7 +11,7 @@ of all others the caller must not be able to tell the reasons apart.
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,7 @@ from urllib.parse import urljoin
 import httpcore2
 
 from app.egress.addresses import Address, AllowedNetwork, is_public, unmapped
+from app.egress.exchange import Exchange, connect
 from app.egress.race import first_stream, in_turns
 from app.egress.resolver import Resolver
 from app.egress.tls import system_trust
@@ -119,6 +120,19 @@ class Fetched:
             return chunk
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The answer to a POST: its status, headers as in `Fetched`, and the beginning of its body.
+
+    `candid` says whether callers may be told what it answers, as for an EgressError.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    candid: bool
+
+
 class Egress:
     """The client. It bounds the time to connect and no other: callers set a deadline around each use.
 
@@ -151,23 +165,70 @@ class Egress:
                 candid = fetched.candid
         raise EgressError("too_many_redirects", candid=candid)
 
-    @asynccontextmanager
     async def post(
-        self, url: str, reach: Reach, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncIterator[Fetched]:
-        """Sends a POST request, and yields the response; a redirect is a response like any other.
+        self,
+        url: str,
+        reach: Reach,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        within_s: float,
+        kept_bytes: int,
+        body_s: float,
+    ) -> Posted:
+        """Sends a POST request; returns its answer, which may be a redirect, with the beginning of its body.
+
+        The answer has to begin within `within_s` seconds. Of its body there is what arrives within `body_s`
+        more, `kept_bytes` at most; where it breaks off, the status is the answer all the same.
 
         Raises:
-            EgressError: nothing could be sent to the URL, or must not be.
+            EgressError: nothing could be sent to the URL, or must not be; or there is no answer.
+            TimeoutError: it did not begin in time.
 
         """
-        sized = {**headers, "Content-Length": str(len(body))}
-        async with self._answer("POST", reach.read(url), reach, sized, body) as fetched:
-            yield fetched
+        place, exchange, is_candid = reach.read(url), None, False
+        try:
+            async with asyncio.timeout(within_s):
+                addresses = await _judged(self._resolver, place, reach)
+                exchange = await _opened(place, addresses)
+                is_candid = _is_candid(place, reach, addresses)
+                if place.scheme == "https":
+                    # A name that ends in a dot is the same name: certificates have it without.
+                    await exchange.start_tls(system_trust(), place.host.removesuffix("."))
+                await exchange.send(self._request(place, body, headers), kept_bytes=kept_bytes)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(body_s):
+                    await exchange.read()
+        except OSError as error:  # of the socket, or TLS; a TimeoutError is one, too
+            if isinstance(error, TimeoutError):
+                raise
+            reason = "certificate" if _is_of_certificate(error) else "connect_error"
+            raise EgressError(reason, candid=is_candid) from error
+        finally:
+            if exchange is not None:
+                exchange.abort()
+        if exchange.status is None:
+            raise EgressError(exchange.failure, candid=is_candid)
+        return Posted(exchange.status, exchange.headers, bytes(exchange.body), is_candid)
+
+    def _request(self, url: URL, body: bytes, headers: Mapping[str, str]) -> bytes:
+        lines = [
+            f"POST {url.target} HTTP/1.1",
+            f"Host: {url.host_header}",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            f"User-Agent: {self._user_agent}",
+            "Connection: close",
+            f"Content-Length: {len(body)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise EgressError("bad_url")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, url: URL, reach: Reach, headers: Mapping[str, str], content: bytes | None = None
+        self, method: str, url: URL, reach: Reach, headers: Mapping[str, str]
     ) -> AsyncIterator[Fetched]:
         origin = httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port)
         guard = _Guard(self._resolver, url, reach)
@@ -187,7 +248,6 @@ class Egress:
                     **headers,
                 }.items()
             ),
-            content=content,
             # A name that ends in a dot is the same name: certificates and SNI have it without.
             extensions={"sni_hostname": url.host.removesuffix(".")},
         )
@@ -258,6 +318,39 @@ def _code_of(error: Exception) -> str:
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).strip("_")
 
 
+async def _judged(resolver: Resolver, url: URL, reach: Reach) -> list[Address]:
+    """Returns all addresses of a URL's host, where all of them are allowed.
+
+    Raises:
+        EgressError: one is not, or there are none.
+
+    """
+    try:
+        addresses = await resolver.addresses(url.host, url.port)
+    except OSError as error:
+        raise EgressError("unresolvable") from error
+    if not all(reach.allows(url, address) for address in addresses):
+        raise EgressError("forbidden_address")
+    return addresses
+
+
+def _is_candid(url: URL, reach: Reach, addresses: Sequence[Address]) -> bool:
+    """Returns whether callers may be told what comes from these addresses."""
+    return url.authority in reach.hosts or all(map(is_public, addresses))
+
+
+async def _opened(url: URL, addresses: Sequence[Address]) -> Exchange:
+    """Returns a connection to the first of the addresses that accepts one."""
+
+    async def to(address: Address) -> Exchange:
+        return await connect(str(address), url.port)
+
+    opened = await first_stream(to, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)
+    if opened is None:
+        raise EgressError("unreachable")
+    return opened
+
+
 class _Guard(httpcore2.AsyncNetworkBackend):
     """A network backend that connects over TCP, and only to addresses that were judged."""
 
@@ -271,9 +364,9 @@ class _Guard(httpcore2.AsyncNetworkBackend):
 
     async def connect_tcp(
         self,
-        host: str,
+        host: str,  # noqa: ARG002 - the library's signature
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - the library's signature
+        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - as above
         local_address: str | None = None,  # noqa: ARG002 - as above
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
@@ -281,23 +374,18 @@ class _Guard(httpcore2.AsyncNetworkBackend):
 
         It is refused unless all of the host's addresses are allowed.
         """
-        try:
-            addresses = await self._resolver.addresses(host, port)
-        except OSError as error:
-            raise EgressError("unresolvable") from error
-        if not all(self._reach.allows(self._url, address) for address in addresses):
-            raise EgressError("forbidden_address")
+        addresses = await _judged(self._resolver, self._url, self._reach)
 
-        async def connect(address: Address) -> httpcore2.AsyncNetworkStream:
+        async def to(address: Address) -> httpcore2.AsyncNetworkStream:
             return await self._inner.connect_tcp(
                 str(address), port, timeout=_CONNECT_S, socket_options=socket_options
             )
 
-        stream = await first_stream(connect, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)
+        stream = await first_stream(to, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)
         if stream is None:
             raise EgressError("unreachable")
         self._opened = stream
-        self.candid = self._url.authority in self._reach.hosts or all(map(is_public, addresses))
+        self.candid = _is_candid(self._url, self._reach, addresses)
         return stream
 
     async def close(self) -> None:

@@ -4,10 +4,11 @@ from typing import Final
 
 import httptools
 
+from app.egress.exchange import with_one_length
+
 _MAX_HEAD_BYTES: Final = 65_536
 _END_OF_HEAD: Final = b"\r\n\r\n"
-_LENGTH: Final = b"content-length"
-_FRAMING: Final = frozenset({_LENGTH, b"transfer-encoding"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _OK: Final = 200
 
 
@@ -84,7 +85,7 @@ class Answer:
         end += len(_END_OF_HEAD)
         head, rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head.clear()
-        self._parser.feed_data(_with_one_length(head))
+        self._parser.feed_data(with_one_length(head))
         return rest
 
     # The parser calls these.
@@ -126,18 +127,3 @@ class Answer:
         """Takes the end of the answer, or of an interim one."""
         if self.status is not None and not self.over:
             self.complete, self.keeps_connection = True, bool(self._parser.should_keep_alive())
-
-
-def _with_one_length(head: bytes) -> bytes:
-    """Returns the head with its Content-Length once, if it has it several times with one value.
-
-    RFC 9110 allows that (8.6), and the parser does not.
-    """
-    if head.lower().count(b"\n" + _LENGTH + b":") < 2:  # noqa: PLR2004 - what is once is not repeated
-        return head
-    lines = head.split(b"\r\n")
-    lengths = [line for line in lines if line.lower().startswith(_LENGTH + b":")]
-    if len({line.partition(b":")[2].strip() for line in lengths}) > 1:
-        return head  # the parser refuses it
-    kept = [line for line in lines if line not in lengths]
-    return b"\r\n".join([kept[0], lengths[0], *kept[1:]])

@@ -5,14 +5,12 @@ The address of the receiver is judged at every attempt, since a name may change 
 is public, or is one that the operator named.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from app.egress.client import Egress, EgressError, Fetched, Reach
+from app.egress.client import Egress, EgressError, Reach
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.webhooks import secrets, signing
@@ -79,18 +77,18 @@ class Sender:
         headers["Content-Type"] = _CONTENT
         url, reach = self._place(claimed)
         try:
-            async with (
-                asyncio.timeout(_HEAD_S) as deadline,
-                self.egress.post(url, reach, body, headers) as fetched,
-            ):
-                deadline.reschedule(None)
-                answer = await _start_of(fetched)
-                wait_ms = retry_after_ms(fetched.headers, now_ms=self.clock.now_ms())
-                return ended(status=fetched.status, answer=answer, retry_after_ms=wait_ms)
+            posted = await self.egress.post(
+                url, reach, body, headers, within_s=_HEAD_S, kept_bytes=KEPT_BYTES, body_s=_ANSWER_S
+            )
         except TimeoutError:
             return ended(error=_TIMEOUT)
         except EgressError as error:
             return ended(error=self._class_of(error, claimed))
+        return ended(
+            status=posted.status,
+            answer=_as_text(posted.body) if posted.candid else None,
+            retry_after_ms=retry_after_ms(posted.headers, now_ms=self.clock.now_ms()),
+        )
 
     def _place(self, claimed: Claimed) -> tuple[str, Reach]:
         """Returns where to send to, and what may be reached."""
@@ -132,17 +130,6 @@ class Sender:
         return error.reason[:40] if error.candid or error.reason in _CANDID else _OUT_OF_REACH
 
 
-async def _start_of(fetched: Fetched) -> str | None:
-    """Returns the first KiB of an answer as text that can be stored; None where it may not be shown.
-
-    The rest is not waited for beyond a moment, nor is it an error where it breaks off: the status is the
-    answer.
-    """
-    kept = b""
-    with suppress(EgressError, TimeoutError):
-        async with asyncio.timeout(_ANSWER_S):
-            while len(kept) < KEPT_BYTES and (chunk := await fetched.chunk()):
-                kept += chunk
-    if not fetched.candid:
-        return None
-    return kept[:KEPT_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
+def _as_text(answer: bytes) -> str:
+    """Returns the first KiB of an answer as text that can be stored."""
+    return answer.decode("utf-8", "replace").replace("\0", "\ufffd")
