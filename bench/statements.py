@@ -421,11 +421,11 @@ STATEMENTS: Final[dict[str, Statement]] = {
         lambda c, _: claims.next_due(c), "ix_webhook_deliveries_pending", sorts=True
     ),
     "webhooks.claims: the first of an endpoint": Statement(
-        lambda c, d: claims._FIRST.all(c, {"endpoint": "ep_0", "now": d.now_ms, "most": 4}),  # noqa: SLF001
+        lambda c, d: claims._FIRST.run(c, [("ep_0", d.now_ms, 4)] * 4),  # noqa: SLF001
         "ix_webhook_deliveries_pending",
     ),
     "webhooks.claims: a lease": Statement(
-        lambda c, d: claims._LEASE.all(c, {"of_id": "dlv_0", "until": d.now_ms}),  # noqa: SLF001
+        lambda c, d: claims._LEASE.match(c, [("dlv_0",), ("dlv_1",)], d.now_ms),  # noqa: SLF001
         "pk_webhook_deliveries",
     ),
     "webhooks.claims: leases that ended": Statement(

@@ -8,19 +8,14 @@ that has as many deliveries under way as it may is left out of the claim itself.
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Connection, bindparam, case, func, insert, literal_column, select, update
 
 from app.auth.keys import Mode
+from app.db.many import Many
 from app.db.prepared import Prepared
-from app.db.tables import (
-    upkeep_positions,
-    webhook_attempts,
-    webhook_deliveries,
-    webhook_endpoints,
-    webhook_messages,
-)
+from app.db.tables import upkeep_positions, webhook_attempts, webhook_deliveries, webhook_endpoints
 from app.db.upsert import insert_of
 from app.db.webhook_states import (
     IS_DELIVERING,
@@ -33,14 +28,14 @@ from app.webhooks.outbox import STOPPED
 from app.webhooks.schedule import MAX_ATTEMPTS
 from app.webhooks.secrets import Scheme
 
-_Leased = tuple["_Head", Sequence[Any]]
+_Leased = tuple["_Head", "_Row"]
 _TURN: Final = "webhooks"
 INTERRUPTED: Final = "interrupted"
 """The error of an attempt whose server died or was stopped before it knew the outcome."""
 _MAX_CANCELLED: Final = 500
 _MAX_FREED: Final = 200
 _SLOW_MS: Final = 2_000
-_D, _E, _M = webhook_deliveries.c, webhook_endpoints.c, webhook_messages.c
+_D, _E = webhook_deliveries.c, webhook_endpoints.c
 _PENDING: Final[Any] = literal_column(IS_PENDING)
 _DELIVERING: Final[Any] = literal_column(IS_DELIVERING)
 
@@ -99,7 +94,7 @@ class _Head:
     endpoint_id: str
     tenant_id: str
     due_ms: int
-    row: Any
+    row: "_Endpoint"
     room: int = 0
     wanted: int = 0
 
@@ -133,15 +128,10 @@ def claim(
         # One that fails is tried one at a time: a tenant's endpoints that hang must not take all of its room.
         at_once = caps.per_endpoint if head.row.failing_since_ms is None else 1
         head.room = at_once - of_endpoint[head.endpoint_id]
-    leased: list[_Leased] = []
-    for head in _in_turns(due, of_tenant, caps, limit):
-        which = {"endpoint": head.endpoint_id, "now": now_ms, "most": head.wanted}
-        for (delivery_id,) in _FIRST.all(connection, which):
-            lease = {"of_id": delivery_id, "until": lease_until_ms}
-            leased += [(head, row) for row in _LEASE.all(connection, lease)]
+    leased = _lease(connection, _in_turns(due, of_tenant, caps, limit), now_ms, lease_until_ms)
     # Made before the endpoint was enabled again: they, and those behind them, are not to be sent.
-    for head, row in [one for one in leased if one[1][-1] < one[0].row.active_from_ms]:
-        _CANCEL_ONE.run(connection, {"of_id": row[0], "now": now_ms, "why": STOPPED})
+    for head, row in [one for one in leased if one[1].created_at_ms < one[0].row.active_from_ms]:
+        _CANCEL_ONE.run(connection, {"of_id": row.id, "now": now_ms, "why": STOPPED})
         leased.remove((head, row))
         before_ms = head.row.active_from_ms
         cancelled += 1 + _cancel(connection, head.endpoint_id, now_ms=now_ms, before_ms=before_ms)
@@ -210,34 +200,41 @@ def _all_heads() -> Any:
         .scalar_subquery()
     )
     return (
-        select(walked.c.endpoint_id.label("id"), first_due.label("due_ms"), *_HEAD_COLUMNS)
+        select(
+            walked.c.endpoint_id.label("id"),
+            first_due.label("due_ms"),
+            *(_E[name] for name in _Endpoint._fields),
+        )
         .join_from(walked, webhook_endpoints, _E.id == walked.c.endpoint_id)
         .where(walked.c.endpoint_id.is_not(None))
     )
 
 
-_HEAD_COLUMNS: Final = (
-    _E.tenant_id,
-    _E.mode,
-    _E.url,
-    _E.vendor_links,
-    _E.state,
-    _E.signature,
-    _E.secret,
-    _E.previous_secret,
-    _E.previous_until_ms,
-    _E.failing_since_ms,
-    _E.held_until_ms,
-    _E.active_from_ms,
-    _E.deleted_at_ms,
-)
-_HEADS: Final = _all_heads()
+class _Endpoint(NamedTuple):
+    """What a claim has to know of an endpoint, by the names of its columns."""
+
+    tenant_id: str
+    mode: str
+    url: str
+    vendor_links: bool
+    state: str
+    signature: str
+    secret: str
+    previous_secret: str | None
+    previous_until_ms: int | None
+    failing_since_ms: int | None
+    held_until_ms: int
+    active_from_ms: int
+    deleted_at_ms: int | None
+
+
+_HEADS: Final = Prepared(_all_heads())
 
 
 def _heads(connection: Connection) -> list[_Head]:
     return [
-        _Head(endpoint_id=row.id, tenant_id=row.tenant_id, due_ms=row.due_ms, row=row)
-        for row in connection.execute(_HEADS)
+        _Head(endpoint_id=endpoint_id, tenant_id=row[0], due_ms=due_ms, row=_Endpoint(*row))
+        for endpoint_id, due_ms, *row in _HEADS.all(connection, {})
     ]
 
 
@@ -266,7 +263,7 @@ def _due(heads: Sequence[_Head], now_ms: int) -> tuple[list[_Head], int | None]:
     return due, min(later, default=None)
 
 
-def _is_stopped(row: Any) -> bool:
+def _is_stopped(row: _Endpoint) -> bool:
     return row.deleted_at_ms is not None or row.state in {EndpointState.DISABLED, EndpointState.GONE}
 
 
@@ -297,23 +294,44 @@ def _in_turns(due: list[_Head], under_way: Counter[str], caps: Caps, limit: int)
     return [head for head in due if head.wanted]
 
 
+class _Row(NamedTuple):
+    """A delivery that was leased."""
+
+    id: str
+    message_id: str
+    endpoint_id: str
+    tenant_id: str
+    mode: Mode
+    kind: str
+    cause: str
+    attempts: int
+    created_at_ms: int
+
+
 # Two statements: of one with both, PostgreSQL may read all rows that wait, where it has no statistics yet.
-_FIRST: Final = Prepared(
-    select(_D.id)
-    .where(_D.endpoint_id == bindparam("endpoint"), _PENDING, _D.next_at_ms <= bindparam("now"))
-    .order_by(_D.next_at_ms)
-    .limit(bindparam("most"))
+_FIRST: Final = Many(
+    "{rows}",
+    each="SELECT id FROM (SELECT id FROM webhook_deliveries"  # noqa: S608 - our own constants
+    f" WHERE endpoint_id = {{}} AND {IS_PENDING} AND next_at_ms <= {{}}"
+    " ORDER BY next_at_ms LIMIT {}) AS due",
+    between=" UNION ALL ",
 )
-_LEASE: Final = Prepared(
-    update(webhook_deliveries)
-    .where(_D.id == bindparam("of_id"), _PENDING)
-    .values(
-        state=literal_column(f"'{DeliveryState.DELIVERING}'"),
-        attempts=_D.attempts + 1,
-        lease_until_ms=bindparam("until"),
-    )
-    .returning(_D.id, _D.message_id, _D.tenant_id, _D.mode, _D.type, _D.cause, _D.attempts, _D.created_at_ms)
+_LEASE: Final = Many(
+    f"UPDATE webhook_deliveries SET state = '{DeliveryState.DELIVERING}', attempts = attempts + 1,"  # noqa: S608 - as above
+    f" lease_until_ms = {{first}} WHERE id IN ({{rows}}) AND {IS_PENDING}"
+    " RETURNING id, message_id, endpoint_id, tenant_id, mode, type, cause, attempts, created_at_ms",
+    "id",
 )
+
+
+def _lease(connection: Connection, heads: Sequence[_Head], now_ms: int, lease_until_ms: int) -> list[_Leased]:
+    """Leases as many of each endpoint's first deliveries as it was given."""
+    first = _FIRST.run(connection, [(head.endpoint_id, now_ms, head.wanted) for head in heads])
+    of_id = {head.endpoint_id: head for head in heads}
+    rows = (_Row(*row) for row in _LEASE.match(connection, first, lease_until_ms))
+    return [(of_id[row.endpoint_id], row) for row in rows]
+
+
 _CANCEL_ONE: Final = Prepared(
     update(webhook_deliveries)
     .where(_D.id == bindparam("of_id"))
@@ -326,7 +344,7 @@ _CANCEL_ONE: Final = Prepared(
 )
 
 
-_BODIES: Final = select(_M.id, _M.body, _M.linked_body).where(_M.id.in_(bindparam("ids", expanding=True)))
+_BODIES: Final = Many("SELECT id, body, linked_body FROM webhook_messages WHERE id IN ({rows})", "id")
 
 
 def _with_bodies(
@@ -336,26 +354,25 @@ def _with_bodies(
     lease_until_ms: int,
     now_ms: int,
 ) -> list[Claimed]:
-    if not leased:
-        return []
-    rows = connection.execute(_BODIES, {"ids": [row[1] for _, row in leased]})
-    bodies = {row.id: (row.body, row.linked_body or row.body) for row in rows}
+    messages = sorted({row.message_id for _, row in leased})
+    rows = _BODIES.match(connection, [(one,) for one in messages])
+    bodies = {message_id: (body, linked or body) for message_id, body, linked in rows}
     claimed = []
-    for head, (delivery_id, message_id, tenant_id, mode, kind, cause, attempt, created_at_ms) in leased:
+    for head, row in leased:
         of_endpoint = head.row
         rotating = (of_endpoint.previous_until_ms or 0) > now_ms and of_endpoint.previous_secret
-        plain, linked = bodies.get(message_id, (None, None))
+        plain, linked = bodies.get(row.message_id, (None, None))
         claimed.append(
             Claimed(
-                id=delivery_id,
-                message_id=message_id,
+                id=row.id,
+                message_id=row.message_id,
                 endpoint_id=head.endpoint_id,
-                tenant_id=tenant_id,
-                mode=mode,
-                kind=kind,
-                cause=Cause(cause),
-                attempt=attempt,
-                created_at_ms=created_at_ms,
+                tenant_id=row.tenant_id,
+                mode=row.mode,
+                kind=row.kind,
+                cause=Cause(row.cause),
+                attempt=row.attempts,
+                created_at_ms=row.created_at_ms,
                 lease_until_ms=lease_until_ms,
                 url=of_endpoint.url,
                 scheme=cast("Scheme", of_endpoint.signature),

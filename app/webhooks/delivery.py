@@ -8,7 +8,6 @@ its lease ends, so a receiver gets every message at least once, under one id.
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -204,7 +203,6 @@ class Deliverer:
                     claimed,
                     attempted,
                     now_ms=now_ms,
-                    spread=random.random(),  # noqa: S311 - spreads load, guards nothing
                 )
             except Problem as problem:
                 if now_ms >= claimed.lease_until_ms:

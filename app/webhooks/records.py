@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, cast
 
-from sqlalchemy import Connection, bindparam, case, func, literal_column, update
+from sqlalchemy import Connection, bindparam, case, func, update
 
 from app.auth.keys import Mode
-from app.db.prepared import Prepared, inserting
-from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
+from app.db.many import Many, inserting_many
+from app.db.prepared import Prepared
+from app.db.tables import webhook_attempts, webhook_endpoints
 from app.db.webhook_states import IS_DELIVERING, Cause, DeliveryState, EndpointState
 from app.kit.ids import new_id
 from app.quotas.account import lock_tenant
@@ -23,8 +24,7 @@ FAILING: Final = "failing"
 GONE: Final = "gone"
 UNREADABLE: Final = "secret_unreadable"
 MISSING: Final = "message_missing"
-_D, _E = webhook_deliveries.c, webhook_endpoints.c
-_DELIVERING: Final[Any] = literal_column(IS_DELIVERING)
+_E: Final = webhook_endpoints.c
 _HAS_STATE: Final = _E.state.in_([EndpointState.ENABLED, EndpointState.PAUSED])
 
 
@@ -39,23 +39,26 @@ class Recorded:
     stop: str | None = None
 
 
-_CLOSE_LEASE: Final = Prepared(
-    update(webhook_deliveries)
-    .where(_D.id == bindparam("of_id"), _D.attempts == bindparam("attempt"), _DELIVERING)
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("state", "next_at_ms", "last_at_ms", "last_status", "last_error", "finished_at_ms")
-        }
-        | {"lease_until_ms": None}
-    )
+_CLOSE_LEASES: Final = Many(
+    # The lease is known by the number of its attempt: where it had ended, somebody else has another one.
+    "WITH ended(of_id, attempt, to_state, to_next_at, at, status, error, finished_at) AS (VALUES {rows})"  # noqa: S608 - our own constants
+    " UPDATE webhook_deliveries SET state = to_state, next_at_ms = to_next_at, last_at_ms = at,"
+    " last_status = status, last_error = error, finished_at_ms = finished_at, lease_until_ms = NULL"
+    f" FROM ended WHERE id = of_id AND attempts = attempt AND {IS_DELIVERING} RETURNING id, attempts",
+    *("of_id", "attempt", "to_state", "to_next_at", "at", "status", "error", "finished_at"),
+    whole={"attempt", "to_next_at", "at", "status", "finished_at"},
+)
+_ATTEMPTS: Final = inserting_many(
+    webhook_attempts, "delivery_id", "n", "at_ms", "ms", "status", "error", "answer"
+)
+_SICK: Final = Many(
+    "SELECT id FROM webhook_endpoints WHERE id IN ({rows})"
+    " AND coalesce(failing_since_ms, gone_since_ms) IS NOT NULL",
+    "id",
 )
 _WELL: Final = Prepared(
     update(webhook_endpoints)
-    .where(
-        _E.id == bindparam("of_id"),
-        func.coalesce(_E.failing_since_ms, _E.gone_since_ms).is_not(None),
-    )
+    .where(_E.id == bindparam("of_id"))
     .values(failing_since_ms=None, gone_since_ms=None)
 )
 _FAILED: Final = (
@@ -74,53 +77,13 @@ _FAILED: Final = (
 )
 
 
-def record(
-    connection: Connection, claimed: Claimed, attempted: Attempted, *, now_ms: int, spread: float
-) -> Recorded:
+def record(connection: Connection, claimed: Claimed, attempted: Attempted, *, now_ms: int) -> Recorded:
     """Records an attempt, ends the lease, and says when the next attempt is.
 
     A test is attempted once, and says nothing of its endpoint. A delivery that cannot be sent at all, because
     its endpoint's secret cannot be read or its message is not there, is failed at once.
     """
-    poisoned = attempted.error in {UNREADABLE, MISSING}
-    is_over = poisoned or claimed.cause is Cause.TEST
-    next_at_ms = (
-        None
-        if attempted.is_success or is_over
-        else schedule.next_at_ms(
-            claimed.attempt, now_ms=now_ms, retry_after_ms=attempted.wait_ms, spread=spread
-        )
-    )
-    if attempted.is_success:
-        state = DeliveryState.DELIVERED
-    else:
-        state = DeliveryState.FAILED if next_at_ms is None else DeliveryState.PENDING
-    changed = _CLOSE_LEASE.run(
-        connection,
-        {
-            "of_id": claimed.id,
-            "attempt": claimed.attempt,
-            "state": state,
-            "next_at_ms": next_at_ms or now_ms,
-            "last_at_ms": attempted.at_ms,
-            "last_status": attempted.status,
-            "last_error": attempted.error,
-            "finished_at_ms": None if next_at_ms else now_ms,
-        },
-    )
-    if not changed:
-        return Recorded(state=None)
-    attempt = {
-        "delivery_id": claimed.id,
-        "n": claimed.attempt,
-        "at_ms": attempted.at_ms,
-        "ms": attempted.ms,
-        "status": attempted.status,
-        "error": attempted.error,
-        "answer": attempted.answer,
-    }
-    inserting(webhook_attempts, *attempt).run(connection, attempt)
-    return Recorded(state=state, stop=_judge(connection, claimed, attempted, now_ms))
+    return record_all(connection, [(claimed, attempted)], now_ms=now_ms)[0]
 
 
 def record_all(
@@ -130,23 +93,97 @@ def record_all(
 
     Endpoints are locked in the order of their ids, on every server.
     """
-    order = sorted(range(len(ended)), key=lambda number: ended[number][0].endpoint_id)
-    recorded = {
-        number: record(connection, *ended[number], now_ms=now_ms, spread=random.random())  # noqa: S311 - spreads load, guards nothing
-        for number in order
-    }
-    return [recorded[number] for number in range(len(ended))]
+    if not ended:
+        return []
+    leases = [_lease_after(claimed, attempted, now_ms) for claimed, attempted in ended]
+    closed = {*_CLOSE_LEASES.match(connection, leases)}
+    recorded = [
+        Recorded(state=lease.state if (lease.delivery_id, lease.attempt) in closed else None)
+        for lease in leases
+    ]
+    ours = [number for number, one in enumerate(recorded) if one.state is not None]
+    _ATTEMPTS.run(connection, [_attempt_of(*ended[number]) for number in ours])
+    sick = _sick(connection, [ended[number][0] for number in ours if ended[number][1].is_success])
+    for number in sorted(ours, key=lambda one: ended[one][0].endpoint_id):
+        stop = _judge(connection, *ended[number], sick, now_ms)
+        recorded[number] = replace(recorded[number], stop=stop)
+    return recorded
 
 
-def _judge(connection: Connection, claimed: Claimed, attempted: Attempted, now_ms: int) -> str | None:
+class _Lease(NamedTuple):
+    """What a delivery's row is to say once its lease is closed."""
+
+    delivery_id: str
+    attempt: int
+    state: DeliveryState
+    next_at_ms: int
+    last_at_ms: int
+    last_status: int | None
+    last_error: str | None
+    finished_at_ms: int | None
+
+
+def _lease_after(claimed: Claimed, attempted: Attempted, now_ms: int) -> _Lease:
+    poisoned = attempted.error in {UNREADABLE, MISSING}
+    is_over = poisoned or claimed.cause is Cause.TEST
+    next_at_ms = (
+        None
+        if attempted.is_success or is_over
+        else schedule.next_at_ms(
+            claimed.attempt,
+            now_ms=now_ms,
+            retry_after_ms=attempted.wait_ms,
+            spread=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+    )
+    if attempted.is_success:
+        state = DeliveryState.DELIVERED
+    else:
+        state = DeliveryState.FAILED if next_at_ms is None else DeliveryState.PENDING
+    return _Lease(
+        claimed.id,
+        claimed.attempt,
+        state,
+        next_at_ms or now_ms,
+        attempted.at_ms,
+        attempted.status,
+        attempted.error,
+        None if next_at_ms else now_ms,
+    )
+
+
+def _attempt_of(claimed: Claimed, attempted: Attempted) -> tuple[object, ...]:
+    return (
+        claimed.id,
+        claimed.attempt,
+        attempted.at_ms,
+        attempted.ms,
+        attempted.status,
+        attempted.error,
+        attempted.answer,
+    )
+
+
+def _sick(connection: Connection, well: Sequence[Claimed]) -> set[str]:
+    """Returns which endpoints of these have failed last, as far as their rows say."""
+    ids = sorted({one.endpoint_id for one in well})
+    return {endpoint_id for (endpoint_id,) in _SICK.match(connection, [(one,) for one in ids])}
+
+
+def _judge(
+    connection: Connection, claimed: Claimed, attempted: Attempted, sick: set[str], now_ms: int
+) -> str | None:
     """Updates what is known of the endpoint; returns why it is to be stopped, None where it is not."""
     if attempted.is_success:
-        _WELL.run(connection, {"of_id": claimed.endpoint_id})
+        if claimed.endpoint_id in sick:
+            _WELL.run(connection, {"of_id": claimed.endpoint_id})
+            sick.discard(claimed.endpoint_id)
         return None
     if attempted.error == UNREADABLE:
         return UNREADABLE
     if claimed.cause is Cause.TEST or attempted.error == MISSING:
         return None
+    sick.add(claimed.endpoint_id)
     row = connection.execute(
         _FAILED,
         {

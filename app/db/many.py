@@ -1,0 +1,76 @@
+"""Statements with many rows as parameters: one trip, where a statement for each row would be many.
+
+They are text, since SQLAlchemy has none of them in a form that both databases take. All values are text,
+whole numbers, or None.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import chain, count
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table
+
+from app.db import prepared
+from app.db.prepared import Row
+
+_SIZES: Final = (64, 32, 16, 8, 4, 2, 1)  # rows of a statement: few numbers, so that all stay prepared
+
+
+class Many:
+    """A statement with a place `{rows}` for rows of these columns, such as `… IN (VALUES {rows})`.
+
+    Numbers among the columns are named in `whole`, where PostgreSQL has nothing else to know their type from.
+    `each` is how a row is written, with `{}` for each value, and `between` what stands between two. One more
+    value may stand before the rows, as `{first}`.
+    """
+
+    def __init__(
+        self, sql: str, *columns: str, whole: Collection[str] = (), each: str = "", between: str = ", "
+    ) -> None:
+        places = ("CAST({} AS BIGINT)" if name in whole else "{}" for name in columns)
+        self._sql, self._between = sql, between
+        self._each = each or f"({', '.join(places)})"
+
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        """Runs the statement for all rows, once for each; returns the rows that it returned."""
+        found: list[Row] = []
+        at = 0
+        for size in _SIZES:
+            while len(rows) - at >= size:
+                found += self._send(connection, rows[at : at + size], ())
+                at += size
+        return found
+
+    def match(self, connection: Connection, rows: Sequence[Sequence[Any]], *first: Any) -> list[Row]:
+        """Runs a statement to which it is all the same if a row is repeated: a single trip for up to 64."""
+        found: list[Row] = []
+        for at in range(0, len(rows), _SIZES[0]):
+            some = rows[at : at + _SIZES[0]]
+            size = next(one for one in reversed(_SIZES) if one >= len(some))
+            found += self._send(connection, [*some, *[some[-1]] * (size - len(some))], first)
+        return found
+
+    def _send(
+        self, connection: Connection, rows: Sequence[Sequence[Any]], first: tuple[Any, ...]
+    ) -> list[Row]:
+        shape = (self._sql, self._each, self._between, len(rows))
+        sql = _filled(*shape, connection.dialect.name == "sqlite")
+        return prepared.execute(connection, sql, (*first, *chain.from_iterable(rows)))[0]
+
+
+@lru_cache(maxsize=256)
+def _filled(sql: str, each: str, between: str, rows: int, is_sqlite: bool) -> str:  # noqa: FBT001 - of the cache
+    """Returns the statement for so many rows, with the places as the database writes them."""
+    marks = ("?" if is_sqlite else f"${number}" for number in count(1))
+    begin, _, rest = sql.partition("{rows}")
+    begin = begin.replace("{first}", next(marks)) if "{first}" in begin else begin
+    values = each.count("{}")
+    written = (each.format(*(next(marks) for _ in range(values))) for _ in range(rows))
+    return begin + between.join(written) + rest
+
+
+@lru_cache(maxsize=64)
+def inserting_many(table: Table, *names: str) -> Many:
+    """Returns the statement that inserts rows with these columns."""
+    return Many(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {{rows}}", *names)  # noqa: S608 - our names
