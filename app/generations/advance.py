@@ -113,7 +113,7 @@ def advance(
         queue.count_leaving(connection, generation)
     generation = _end_hold(connection, generation, spent=spent, now_ms=now_ms)
     if appended.webhooks:
-        messages.tell(connection, generation, number=appended.number, reason=reason, at_ms=now_ms)
+        messages.tell(connection, generation, appended, reason=reason, at_ms=now_ms)
     return generation
 
 

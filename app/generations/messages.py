@@ -13,7 +13,7 @@ from app.auth.keys import Mode
 from app.db.engine import Database
 from app.errors import Problem
 from app.generations import events, store
-from app.generations.events import Event, ThresholdEvent
+from app.generations.events import Appended, Event, ThresholdEvent
 from app.generations.lifecycle import STATUS_NAMES, State
 from app.generations.store import Generation
 from app.kit.clock import iso
@@ -40,10 +40,21 @@ _BATCH: Final = 200
 _log = get_logger("webhooks")
 
 
-def tell(connection: Connection, generation: Generation, *, number: int, reason: str, at_ms: int) -> None:
+def tell(
+    connection: Connection, generation: Generation, appended: Appended, *, reason: str, at_ms: int
+) -> None:
     """Writes the messages of a generation's change to its present state, as far as its tenant hears of it."""
     for kind, suffix in _kinds(connection, generation):
-        _tell(connection, generation, kind, suffix, number=number, reason=reason, at_ms=at_ms)
+        _tell(
+            connection,
+            generation,
+            kind,
+            suffix,
+            number=appended.number,
+            reason=reason,
+            at_ms=at_ms,
+            endpoints=appended.webhooks,
+        )
 
 
 def _kinds(connection: Connection, generation: Generation) -> list[tuple[Kind, str]]:
@@ -66,6 +77,7 @@ def _tell(
     number: int,
     reason: str,
     at_ms: int,
+    endpoints: int | None = None,
 ) -> int:
     message = Message(
         id=f"{outbox.MESSAGE}{generation.id}_{generation.version}{suffix}",
@@ -83,7 +95,8 @@ def _tell(
             bodies.with_output(kind, data, generation.output, at_ms=at_ms) if linked else None,
         )
 
-    return outbox.tell(connection, message, make, named=generation.webhook_endpoint_id)
+    named = generation.webhook_endpoint_id
+    return outbox.tell(connection, message, make, named=named, number=endpoints)
 
 
 def request_data(generation: Generation, *, number: int, reason: str) -> dict[str, Any]:

@@ -52,13 +52,13 @@ class WebhookSettings(Room):
         " attempts. What still waits then is not sent.",
     )
     webhooks_at_once: int = Field(
-        default=64,
+        default=128,
         ge=1,
         le=1000,
         description="The maximum number of webhooks being sent at a time, on each server.",
     )
     webhooks_per_tenant: int = Field(
-        default=16,
+        default=32,
         ge=1,
         le=1000,
         description="The maximum number of webhooks of one tenant being sent at a time, on all servers.",

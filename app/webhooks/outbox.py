@@ -1,7 +1,7 @@
 """Writing messages in the transaction of what they tell, each with its deliveries."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.db.announcements import announce, webhook_announcement
-from app.db.prepared import inserting
+from app.db.deferral import write_later
+from app.db.many import inserting_many
 from app.db.tables import webhook_deliveries, webhook_messages
 from app.db.webhook_states import Cause, DeliveryState
 from app.kit.ids import new_id
@@ -75,8 +76,11 @@ def tell(
     *,
     named: str | None = None,
     but: str | None = None,
+    number: int | None = None,
 ) -> int:
     """Writes a message for all endpoints that hear it; writes nothing where there are none.
+
+    `number` is what the tenant's row says of its endpoints, where the caller has locked that and knows it.
 
     `make` returns the bodies, with links where it is asked for them. No defect in making them undoes the
     transaction, because that may be the record of a paid job: then the message is owed, and `owed` finds it.
@@ -85,7 +89,7 @@ def tell(
     """
     try:
         heard = subscriptions.hearing(
-            connection, message.tenant_id, message.mode, message.kind, named=named, but=but
+            connection, message.tenant_id, message.mode, message.kind, named=named, but=but, number=number
         )
         if not heard:
             return 0
@@ -96,7 +100,7 @@ def tell(
         _log.exception(
             "The body of a webhook's message could not be made; it is owed.", message_id=message.id
         )
-        _insert(connection, message, None)
+        write_later(connection, _write_all, (_message_row(message, None), []))
         return 0
     write(connection, message, bodies, heard)
     return len(heard)
@@ -108,24 +112,35 @@ def tell_operator(connection: Connection, message: Message, body: str) -> None:
 
 
 def write(connection: Connection, message: Message, bodies: Bodies, endpoints: list[Subscription]) -> None:
-    """Writes a message, with a delivery for each of these endpoints."""
-    _insert(connection, message, bodies)
-    deliver(connection, message, endpoints)
+    """Writes a message, with a delivery for each of these endpoints.
 
-
-def deliver(connection: Connection, message: Message, endpoints: list[Subscription]) -> None:
-    """Writes the deliveries of a message that is written. They are sent once the transaction is committed."""
-    for one in endpoints:
-        delivery = delivery_of(message, one.endpoint_id, now_ms=message.at_ms)
-        if not one.sent_to:
-            delivery |= {
-                "state": DeliveryState.CANCELLED,
-                "last_error": STOPPED,
-                "finished_at_ms": message.at_ms,
-            }
-        inserting(webhook_deliveries, *_DELIVERY).run(connection, delivery)
+    They are sent once the transaction is committed. Functions that share it have all that they tell written
+    at its end, together.
+    """
+    rows = [_delivery_to(one, message) for one in endpoints]
+    write_later(connection, _write_all, (_message_row(message, bodies), rows))
     if any(one.sent_to for one in endpoints):
         wake(connection, message.tenant_id, message.mode)
+
+
+_Told = tuple[tuple[Any, ...], list[tuple[Any, ...]]]
+
+
+def _write_all(connection: Connection, told: Sequence[_Told]) -> None:
+    inserting_many(webhook_messages, *_MESSAGE).run(connection, [message for message, _ in told])
+    deliveries = [one for _, of_message in told for one in of_message]
+    inserting_many(webhook_deliveries, *_DELIVERY).run(connection, deliveries)
+
+
+def _delivery_to(one: Subscription, message: Message) -> tuple[Any, ...]:
+    delivery = delivery_of(message, one.endpoint_id, now_ms=message.at_ms)
+    if not one.sent_to:
+        delivery |= {
+            "state": DeliveryState.CANCELLED,
+            "last_error": STOPPED,
+            "finished_at_ms": message.at_ms,
+        }
+    return tuple(delivery[name] for name in _DELIVERY)
 
 
 def delivery_of(
@@ -160,17 +175,14 @@ def wake(connection: Connection, tenant_id: str, mode: str) -> None:
     announce(connection, webhook_announcement(tenant_id or "-", mode))
 
 
-def _insert(connection: Connection, message: Message, bodies: Bodies | None) -> None:
-    inserting(webhook_messages, *_MESSAGE).run(
-        connection,
-        {
-            "id": message.id,
-            "tenant_id": message.tenant_id,
-            "mode": message.mode,
-            "type": message.kind,
-            "body": None if bodies is None else bodies.plain,
-            "linked_body": None if bodies is None else bodies.linked,
-            "generation_id": message.generation_id,
-            "created_at_ms": message.at_ms,
-        },
+def _message_row(message: Message, bodies: Bodies | None) -> tuple[Any, ...]:
+    return (
+        message.id,
+        message.tenant_id,
+        message.mode,
+        message.kind,
+        None if bodies is None else bodies.plain,
+        None if bodies is None else bodies.linked,
+        message.generation_id,
+        message.at_ms,
     )

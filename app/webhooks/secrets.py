@@ -11,7 +11,11 @@ import binascii
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Scheme = Literal["v1", "v1a"]
 """How messages are signed: `v1` by HMAC-SHA256 with a shared secret, `v1a` by Ed25519."""
@@ -46,10 +50,8 @@ def public_key(secret: bytes) -> bytes:
 
 def seal(plain: bytes, keys: Sequence[str], *, bound_to: str) -> str:
     """Returns a secret sealed with the first of the operator's keys, for the endpoint with this id."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - few processes need it
-
     nonce = os.urandom(_NONCE_BYTES)
-    sealed = AESGCM(_derived(keys[0])).encrypt(nonce, plain, bound_to.encode())
+    sealed = _cipher(keys[0]).encrypt(nonce, plain, bound_to.encode())
     return f"{prefix_of(keys)}{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
 
@@ -60,8 +62,7 @@ def open(sealed: str, keys: Sequence[str], *, bound_to: str) -> bytes:  # noqa: 
         Unreadable: none of the keys opens it for this endpoint.
 
     """
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - few processes need it
 
     form, _, rest = sealed.partition(".")
     named, _, text = rest.partition(".")
@@ -70,7 +71,7 @@ def open(sealed: str, keys: Sequence[str], *, bound_to: str) -> bytes:  # noqa: 
         raise Unreadable(f"It was sealed with the key {named[:8] or 'nobody knows'}, which is not set.")
     try:
         raw = base64.urlsafe_b64decode(text)
-        return AESGCM(_derived(fitting)).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
+        return _cipher(fitting).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
     except (InvalidTag, binascii.Error, ValueError) as error:
         raise Unreadable("It was changed, or it belongs to another endpoint.") from error
 
@@ -80,11 +81,15 @@ def prefix_of(keys: Sequence[str]) -> str:
     return f"{_FORM}.{key_id(keys[0])}."
 
 
+@lru_cache(maxsize=8)
 def key_id(key: str) -> str:
     """Returns eight hex digits that identify an operator's key and reveal nothing else about it."""
     return hashlib.sha256(b"reelgate webhook key id\0" + key.encode()).hexdigest()[:8]
 
 
-def _derived(key: str) -> bytes:
-    """Returns the 32 bytes that AES-256 needs; the operator's key has at least their randomness."""
-    return hashlib.sha256(b"reelgate webhook key\0" + key.encode()).digest()
+@lru_cache(maxsize=8)
+def _cipher(key: str) -> "AESGCM":
+    """Returns the cipher of an operator's key, which has at least the randomness of its 32 bytes."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - few processes need it
+
+    return AESGCM(hashlib.sha256(b"reelgate webhook key\0" + key.encode()).digest())

@@ -8,7 +8,7 @@ after it was made.
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -61,20 +61,49 @@ def hearing(
     *,
     named: str | None = None,
     but: str | None = None,
+    number: int | None = None,
 ) -> list[Subscription]:
     """Returns the endpoints of a tenant and mode that hear a message of this kind, in the order of their ids.
 
-    `named` is the endpoint that a submit named, which hears every message of its request. `but` does not hear
-    this one.
+    `named` is the endpoint that a submit named, which hears every message of its request. `but` does not
+    hear this one. With the `number` of the tenant's row, which the caller has locked, they are not read again
+    while it is the same.
     """
-    rows = _OF.all(connection, {"tenant": tenant_id, "of_mode": mode})
+    known = _known.get((tenant_id, mode)) if number is not None else None
+    if known is None or known.number != number:
+        rows = _OF.all(connection, {"tenant": tenant_id, "of_mode": mode})
+        known = _Known(number, [_choice_of(*row) for row in rows])
+        if number is not None:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()
+            _known[tenant_id, mode] = known
     of_request = kind in OF_REQUESTS
     return [
-        Subscription(endpoint_id, bool(vendor_links), state in _IS_SENT_TO)
-        for endpoint_id, events, vendor_links, state in rows
-        if endpoint_id != but
-        and ((of_request and endpoint_id == named) or events is None or kind in from_column(events))
+        one
+        for one, kinds in known.choices
+        if one.endpoint_id != but
+        and ((of_request and one.endpoint_id == named) or kinds is None or kind in kinds)
     ]
+
+
+_Choice = tuple[Subscription, frozenset[str] | None]
+
+
+class _Known(NamedTuple):
+    """The endpoints of a tenant and mode at a number of its row, with what each hears (None: all)."""
+
+    number: int | None
+    choices: list[_Choice]
+
+
+# Threads that write at the same time have different tenants, or else the same rows.
+_known: dict[tuple[str, str], _Known] = {}
+_MAX_KNOWN: Final = 10_000
+
+
+def _choice_of(endpoint_id: str, events: str | None, vendor_links: Any, state: str) -> _Choice:
+    one = Subscription(endpoint_id, bool(vendor_links), state in _IS_SENT_TO)
+    return one, None if events is None else frozenset(from_column(events))
 
 
 def number_of(connection: Connection, tenant_id: str, mode: str) -> int:
