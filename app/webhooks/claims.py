@@ -6,7 +6,7 @@ that has as many deliveries under way as it may is left out of the claim itself.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
 
@@ -24,6 +24,8 @@ from app.db.webhook_states import (
     DeliveryState,
     EndpointState,
 )
+from app.kit import traces
+from app.kit.traces import Link
 from app.webhooks.outbox import STOPPED
 from app.webhooks.schedule import MAX_ATTEMPTS
 from app.webhooks.secrets import Scheme
@@ -57,6 +59,7 @@ class Claimed:
     """A delivery with the lease on it, and everything that sending it takes.
 
     `attempt` is the number of the attempt that is to be made. `body` is None where the message has none.
+    `submitted` is the span of the request that it tells of, where traces are on.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Claimed:
     scheme: Scheme
     secrets: tuple[str, ...] = field(repr=False)
     body: str | None = field(repr=False)
+    submitted: Link | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +348,10 @@ _CANCEL_ONE: Final = Prepared(
 )
 
 
-_BODIES: Final = Many("SELECT id, body, linked_body FROM webhook_messages WHERE id IN ({rows})", "id")
+_BODIES: Final = Many(
+    "SELECT id, body, linked_body, generation_id FROM webhook_messages WHERE id IN ({rows})", "id"
+)
+_TRACES: Final = Many("SELECT id, trace_id FROM generations WHERE id IN ({rows})", "id")
 
 
 def _with_bodies(
@@ -356,12 +363,13 @@ def _with_bodies(
 ) -> list[Claimed]:
     messages = sorted({row.message_id for _, row in leased})
     rows = _BODIES.match(connection, [(one,) for one in messages])
-    bodies = {message_id: (body, linked or body) for message_id, body, linked in rows}
+    bodies = {row[0]: row[1:] for row in rows}
+    links = _links(connection, {row[3] for row in rows if row[3] is not None})
     claimed = []
     for head, row in leased:
         of_endpoint = head.row
         rotating = (of_endpoint.previous_until_ms or 0) > now_ms and of_endpoint.previous_secret
-        plain, linked = bodies.get(row.message_id, (None, None))
+        plain, linked, generation_id = bodies.get(row.message_id, (None, None, None))
         claimed.append(
             Claimed(
                 id=row.id,
@@ -377,10 +385,19 @@ def _with_bodies(
                 url=of_endpoint.url,
                 scheme=cast("Scheme", of_endpoint.signature),
                 secrets=(of_endpoint.secret, rotating) if rotating else (of_endpoint.secret,),
-                body=linked if of_endpoint.vendor_links else plain,
+                body=(linked or plain) if of_endpoint.vendor_links else plain,
+                submitted=links.get(generation_id),
             )
         )
     return claimed
+
+
+def _links(connection: Connection, requests: Collection[str]) -> dict[str, Link]:
+    """Returns the spans in which these requests were submitted, where traces are on."""
+    if not traces.is_on():
+        return {}
+    found = _TRACES.match(connection, [(one,) for one in sorted(requests)])
+    return {request_id: Link(trace_id, request_id) for request_id, trace_id in found}
 
 
 def _cancel(connection: Connection, endpoint_id: str, *, now_ms: int, before_ms: int | None = None) -> int:

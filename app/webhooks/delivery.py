@@ -22,6 +22,7 @@ from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
+from app.kit.traces import Span
 from app.webhooks import claims, records
 from app.webhooks.claims import Caps, Claim, Claimed
 from app.webhooks.records import Append, Recorded
@@ -164,8 +165,11 @@ class Deliverer:
             self._pause_s = min(TICK_S, max(due_ms - now_ms, 0) / 1000)
 
     async def _send(self, claimed: Claimed) -> None:
-        attempted = await self.sender.attempt(claimed)
-        outcome = "delivered" if attempted.is_success else attempted.error or str(attempted.status)
+        about = {"endpoint": claimed.endpoint_id, "message": claimed.message_id, "attempt": claimed.attempt}
+        with Span("deliver", link=claimed.submitted, delivery=claimed.id, **about) as span:
+            attempted = await self.sender.attempt(claimed)
+            outcome = "delivered" if attempted.is_success else attempted.error or str(attempted.status)
+            span.note(outcome=outcome)
         self.attempts[outcome] += 1
         recorded = await self._recorded(claimed, attempted)
         if recorded is None:
