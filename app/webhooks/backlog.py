@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, literal_column, or_, select
+from sqlalchemy import Connection, case, func, literal_column, select
 
 from app.db.tables import webhook_deliveries, webhook_endpoints
 from app.db.webhook_states import IS_PENDING, EndpointState
@@ -35,20 +35,31 @@ class Health:
     unreadable: Sequence[str]
 
 
-def waiting(connection: Connection) -> dict[EndpointState, Waiting]:
-    """Returns what waits, by the state of its endpoint; at most `MAX_COUNTED` are counted in all."""
+FAILING: Final = "failing"
+"""What an enabled endpoint is that failed last: what waits for it is late by its own fault."""
+STATES: Final = (*EndpointState, FAILING)
+_FAILS: Final = (_E.state == EndpointState.ENABLED) & _E.failing_since_ms.is_not(None)
+_STATE: Final = case((_FAILS, FAILING), else_=_E.state)
+
+
+def waiting(connection: Connection) -> dict[str, Waiting]:
+    """Returns what waits, by the state of its endpoint, or `FAILING`; at most `MAX_COUNTED` are counted."""
     first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
-    due = select(_E.state, func.min(first)).where(_E.deleted_at_ms.is_(None)).group_by(_E.state)
+    of_each = (
+        select(_STATE.label("state"), first.label("due_ms")).where(_E.deleted_at_ms.is_(None)).subquery()
+    )
+    due = select(of_each.c.state, func.min(of_each.c.due_ms)).group_by(of_each.c.state)
     some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
-    counted = (
-        select(_E.state, func.count())
+    of_some = (
+        select(_STATE.label("state"))
         .join(some, some.c.endpoint_id == _E.id)
         .where(_E.deleted_at_ms.is_(None))
-        .group_by(_E.state)
+        .subquery()
     )
+    counted = select(of_some.c.state, func.count()).group_by(of_some.c.state)
     due_ms = dict(tuple(row) for row in connection.execute(due))
     counts = dict(tuple(row) for row in connection.execute(counted))
-    return {state: Waiting(counts.get(state, 0), due_ms.get(state)) for state in EndpointState}
+    return {str(state): Waiting(counts.get(state, 0), due_ms.get(state)) for state in STATES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,8 +165,14 @@ class Deliverer:
             self._pause_s = min(TICK_S, max(due_ms - now_ms, 0) / 1000)
 
     async def _send(self, claimed: Claimed) -> None:
-        about = {"endpoint": claimed.endpoint_id, "message": claimed.message_id, "attempt": claimed.attempt}
-        with Span("deliver", link=claimed.submitted, delivery=claimed.id, **about) as span:
+        with Span(
+            "deliver",
+            link=claimed.submitted,
+            delivery=claimed.id,
+            endpoint=claimed.endpoint_id,
+            message=claimed.message_id,
+            attempt=claimed.attempt,
+        ) as span:
             attempted = await self.sender.attempt(claimed)
             outcome = "delivered" if attempted.is_success else attempted.error or str(attempted.status)
             span.note(outcome=outcome)

@@ -107,7 +107,8 @@ async def test_metrics_and_the_doctor_tell_what_waits_and_fails(counter: Counter
     lines = answer.text.splitlines()
     assert 'reelgate_webhook_attempts_total{outcome="5xx"} 1.0' in lines
     assert 'reelgate_webhook_endpoints{state="paused"} 1.0' in lines
-    assert 'reelgate_webhooks_waiting{state="enabled"} 1.0' in lines
+    assert 'reelgate_webhooks_waiting{state="enabled"} 0.0' in lines
+    assert 'reelgate_webhooks_waiting{state="failing"} 1.0' in lines
     assert 'reelgate_webhooks_waiting{state="gone"} 0.0' in lines
     assert 'reelgate_webhooks_late_seconds{state="paused"} 30.0' in lines
     assert 'reelgate_webhooks_late_seconds{state="enabled"} 0.0' in lines

@@ -226,7 +226,8 @@ WEBHOOK_ENDPOINTS: Final = _rows(
 WEBHOOKS_WAITING: Final = _rows(
     "reelgate_webhooks_waiting",
     "gauge",
-    "Webhooks that wait, by the state of their endpoint; at most 10,000 are counted.",
+    "Webhooks that wait, by the state of their endpoint (`failing`: it is enabled, and failed last); at most"
+    " 10,000 are counted.",
     "state",
 )
 WEBHOOKS_LATE: Final = _rows(

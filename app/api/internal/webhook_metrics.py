@@ -22,7 +22,7 @@ class WebhookNumbers:
     """What the database knows of webhooks, of all servers."""
 
     endpoints: Mapping[EndpointState, int]
-    waiting: Mapping[EndpointState, Waiting]
+    waiting: Mapping[str, Waiting]
 
     @classmethod
     def read(cls, connection: Connection) -> Self:
@@ -34,10 +34,10 @@ class WebhookNumbers:
         endpoints, deliveries = families.WEBHOOK_ENDPOINTS.new(), families.WEBHOOKS_WAITING.new()
         late = families.WEBHOOKS_LATE.new()
         for state in EndpointState:
-            one = self.waiting[state]
             endpoints.add_metric([state], self.endpoints[state])
-            deliveries.add_metric([state], one.deliveries)
-            late.add_metric([state], 0 if one.due_ms is None else max(0, now_ms - one.due_ms) / 1000)
+        for name, one in self.waiting.items():
+            deliveries.add_metric([name], one.deliveries)
+            late.add_metric([name], 0 if one.due_ms is None else max(0, now_ms - one.due_ms) / 1000)
         yield from (endpoints, deliveries, late)
 
 
