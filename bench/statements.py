@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from app.auth import client_tokens, keys, refusals
 from app.db import prepared
+from app.db.webhook_states import DeliveryState
 from app.generations import events, leases, store, token_limits
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
@@ -24,7 +25,7 @@ from app.quotas.account import Owner
 from app.quotas.entries import Span
 from app.quotas.ledger import Kind
 from app.quotas.usage import Group, Question, Step
-from app.webhooks import claims
+from app.webhooks import backlog, claims, log
 
 HOUR_MS: Final = 3_600_000
 _LISTED = "ix_generations_listed"
@@ -430,6 +431,38 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "webhooks.claims: leases that ended": Statement(
         lambda c, d: claims.free(c, now_ms=d.now_ms), "ix_webhook_deliveries_delivering"
+    ),
+    "webhooks.log: of a tenant": Statement(
+        lambda c, d: log.page(c, log.Filters(owner=d.owner), before=None, limit=50),
+        "ix_webhook_deliveries_listed",
+        which=1,
+    ),
+    "webhooks.log: of an endpoint, by state": Statement(
+        lambda c, d: log.page(
+            c,
+            log.Filters(endpoint_id="ep_7", states=[DeliveryState.FAILED], from_ms=d.created_at_ms),
+            before=None,
+            limit=50,
+        ),
+        "ix_webhook_deliveries_of_endpoint",
+        sorts=True,  # those of its time, where they are few
+    ),
+    "webhooks.log: of all, by type": Statement(
+        lambda c, _: log.page(c, log.Filters(types=["request.failed"]), before=None, limit=50),
+        "pk_webhook_deliveries or ix_webhook_deliveries_unusual or sqlite_autoindex_webhook_deliveries_1",
+        which=1,
+        sorts=True,  # what is unusual, within a step
+    ),
+    "webhooks.log: of a message": Statement(
+        lambda c, _: log.page(c, log.Filters(message_id="msg_7"), before=None, limit=50),
+        "ix_webhook_deliveries_of_message",
+        sorts=True,  # few
+    ),
+    "webhooks.backlog: since when": Statement(
+        lambda c, _: backlog.waiting(c), "ix_webhook_deliveries_pending", sorts=True
+    ),
+    "webhooks.backlog: how many": Statement(
+        lambda c, _: backlog.waiting(c), "ix_webhook_deliveries_pending", which=1, sorts=True
     ),
     "keys.find": Statement(lambda c, d: keys.find(c, d.kid), "pk_api_keys"),
     "keys.of_tenant": Statement(

@@ -86,7 +86,11 @@ def page(
         parts.append(select(query.order_by(*order).limit(limit).subquery("of_kind")))
     if not parts:
         return []
-    found = union_all(*parts).subquery("of_kinds")
+    places = union_all(*parts).subquery("of_kinds")
+    of_places = (places.c.at_ms, places.c.id)
+    in_order = [one.desc() if newest_first else one for one in of_places]
+    # The rows themselves are read for those of the page alone.
+    found = select(places.c.id).order_by(*in_order).limit(limit).subquery("step")
     query = (
         select(
             ledger_entries,
@@ -101,7 +105,6 @@ def page(
             )
         )
         .order_by(*order)
-        .limit(limit)
     )
     return [_line(row) for row in connection.execute(query)]
 

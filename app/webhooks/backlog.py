@@ -1,14 +1,16 @@
 """What waits to be sent, and how endpoints are, for metrics and the doctor. Bounded, however much waits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, literal_column, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from app.db.tables import webhook_deliveries, webhook_endpoints
 from app.db.webhook_states import IS_PENDING, EndpointState
-from app.webhooks import secrets
+from app.webhooks import claims, secrets
+from app.webhooks.claims import Head
 from app.webhooks.kinds import OPERATOR
 
 MAX_COUNTED: Final = 10_000
@@ -38,28 +40,29 @@ class Health:
 FAILING: Final = "failing"
 """What an enabled endpoint is that failed last: what waits for it is late by its own fault."""
 STATES: Final = (*EndpointState, FAILING)
-_FAILS: Final = (_E.state == EndpointState.ENABLED) & _E.failing_since_ms.is_not(None)
-_STATE: Final = case((_FAILS, FAILING), else_=_E.state)
 
 
 def waiting(connection: Connection) -> dict[str, Waiting]:
     """Returns what waits, by the state of its endpoint, or `FAILING`; at most `MAX_COUNTED` are counted."""
-    first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
-    of_each = (
-        select(_STATE.label("state"), first.label("due_ms")).where(_E.deleted_at_ms.is_(None)).subquery()
-    )
-    due = select(of_each.c.state, func.min(of_each.c.due_ms)).group_by(of_each.c.state)
-    some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
-    of_some = (
-        select(_STATE.label("state"))
-        .join(some, some.c.endpoint_id == _E.id)
-        .where(_E.deleted_at_ms.is_(None))
-        .subquery()
-    )
-    counted = select(of_some.c.state, func.count()).group_by(of_some.c.state)
-    due_ms = dict(tuple(row) for row in connection.execute(due))
-    counts = dict(tuple(row) for row in connection.execute(counted))
-    return {str(state): Waiting(counts.get(state, 0), due_ms.get(state)) for state in STATES}
+    heads = [one for one in claims.heads(connection) if one.row.deleted_at_ms is None]
+    states = {one.endpoint_id: _state_of(one) for one in heads}
+    due_ms: dict[str, int] = {}
+    for one in heads:
+        state = states[one.endpoint_id]
+        due_ms[state] = min(one.due_ms, due_ms.get(state, one.due_ms))
+    some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery("step")
+    counts: Counter[str] = Counter()
+    for endpoint_id, number in connection.execute(
+        select(some.c.endpoint_id, func.count()).group_by(some.c.endpoint_id)
+    ):
+        if endpoint_id in states:
+            counts[states[endpoint_id]] += number
+    return {str(state): Waiting(counts[state], due_ms.get(state)) for state in STATES}
+
+
+def _state_of(one: Head) -> str:
+    fails = one.row.failing_since_ms is not None and one.row.state == EndpointState.ENABLED
+    return FAILING if fails else one.row.state
 
 
 @dataclass(frozen=True, slots=True)

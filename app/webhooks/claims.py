@@ -30,7 +30,7 @@ from app.webhooks.outbox import STOPPED
 from app.webhooks.schedule import MAX_ATTEMPTS
 from app.webhooks.secrets import Scheme
 
-_Leased = tuple["_Head", "_Row"]
+_Leased = tuple["Head", "_Row"]
 _TURN: Final = "webhooks"
 INTERRUPTED: Final = "interrupted"
 """The error of an attempt whose server died or was stopped before it knew the outcome."""
@@ -92,7 +92,7 @@ class Claim:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Head:
+class Head:
     """An endpoint for which deliveries wait, and when the first of them is due."""
 
     endpoint_id: str
@@ -123,11 +123,11 @@ def claim(
         slow[tenant_id] += of_these_slow
     for tenant_id, number in slow.items():
         of_tenant[tenant_id] += max(0, number - caps.per_tenant)
-    heads = _heads(connection)
+    waiting = heads(connection)
     cancelled = sum(
-        _cancel(connection, head.endpoint_id, now_ms=now_ms) for head in heads if _is_stopped(head.row)
+        _cancel(connection, head.endpoint_id, now_ms=now_ms) for head in waiting if _is_stopped(head.row)
     )
-    due, next_at_ms = _due(heads, now_ms)
+    due, next_at_ms = _due(waiting, now_ms)
     for head in due:
         # One that fails is tried one at a time: a tenant's endpoints that hang must not take all of its room.
         at_once = caps.per_endpoint if head.row.failing_since_ms is None else 1
@@ -235,9 +235,10 @@ class _Endpoint(NamedTuple):
 _HEADS: Final = Prepared(_all_heads())
 
 
-def _heads(connection: Connection) -> list[_Head]:
+def heads(connection: Connection) -> list[Head]:
+    """Returns each endpoint for which deliveries wait, in as many steps however many these are."""
     return [
-        _Head(endpoint_id=endpoint_id, tenant_id=row[0], due_ms=due_ms, row=_Endpoint(*row))
+        Head(endpoint_id=endpoint_id, tenant_id=row[0], due_ms=due_ms, row=_Endpoint(*row))
         for endpoint_id, due_ms, *row in _HEADS.all(connection, {})
     ]
 
@@ -246,14 +247,14 @@ def next_due(connection: Connection) -> int | None:
     """Returns when the next claim may find something to send, cancel or free; None where nothing waits."""
     moments = [
         0 if _is_stopped(head.row) else max(head.due_ms, head.row.held_until_ms)
-        for head in _heads(connection)
+        for head in heads(connection)
         if head.row.state != EndpointState.PAUSED or head.row.deleted_at_ms is not None
     ]
     lease = connection.execute(select(func.min(_D.lease_until_ms)).where(_DELIVERING)).scalar_one()
     return min((one for one in (*moments, lease) if one is not None), default=None)
 
 
-def _due(heads: Sequence[_Head], now_ms: int) -> tuple[list[_Head], int | None]:
+def _due(heads: Sequence[Head], now_ms: int) -> tuple[list[Head], int | None]:
     """Returns the endpoints to which something may be sent now, and when the next one follows."""
     due, later = [], []
     for head in heads:
@@ -271,13 +272,13 @@ def _is_stopped(row: _Endpoint) -> bool:
     return row.deleted_at_ms is not None or row.state in {EndpointState.DISABLED, EndpointState.GONE}
 
 
-def _in_turns(due: list[_Head], under_way: Counter[str], caps: Caps, limit: int) -> list[_Head]:
+def _in_turns(due: list[Head], under_way: Counter[str], caps: Caps, limit: int) -> list[Head]:
     """Decides how many deliveries each endpoint gets; returns those that get any.
 
     One at a time: of the tenant with the fewest under way, the endpoint with the fewest of these, which has
     waited for the longest.
     """
-    by_tenant: dict[str, list[_Head]] = defaultdict(list)
+    by_tenant: dict[str, list[Head]] = defaultdict(list)
     for head in due:
         if head.room > 0:
             by_tenant[head.tenant_id].append(head)
@@ -328,7 +329,7 @@ _LEASE: Final = Many(
 )
 
 
-def _lease(connection: Connection, heads: Sequence[_Head], now_ms: int, lease_until_ms: int) -> list[_Leased]:
+def _lease(connection: Connection, heads: Sequence[Head], now_ms: int, lease_until_ms: int) -> list[_Leased]:
     """Leases as many of each endpoint's first deliveries as it was given."""
     first = _FIRST.run(connection, [(head.endpoint_id, now_ms, head.wanted) for head in heads])
     of_id = {head.endpoint_id: head for head in heads}
