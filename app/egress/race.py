@@ -65,11 +65,20 @@ async def first_stream(
 
 
 async def _only(attempt: Awaitable[_C], within_s: float) -> _C | None:
-    """Returns the connection to an only address, with which nothing races."""
-    with suppress(*_FAILURES):  # a TimeoutError is one
-        async with asyncio.timeout(within_s):
-            return await attempt
-    return None
+    """Returns the connection to an only address, with which nothing races.
+
+    One that was made in time counts, also where this process had no turn until the time was over.
+    """
+    running = asyncio.ensure_future(attempt)
+    stream: _C | None = None
+    try:
+        await asyncio.wait({running}, timeout=within_s)
+        if running.done() and _has_connected(running):
+            stream = running.result()
+    finally:
+        if stream is None:
+            await _abandon({running})
+    return stream
 
 
 def _has_connected(attempt: "asyncio.Future[Any]") -> bool:

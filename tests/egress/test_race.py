@@ -119,9 +119,21 @@ async def test_an_error_of_ours_is_not_taken_for_a_dead_address() -> None:
         await first_stream(connect, V4[:3], within_s=3.0)
 
 
-async def test_a_caller_that_gives_up_leaves_no_attempt_behind() -> None:
+async def test_an_only_address_that_answered_in_time_counts_after_a_pause_of_the_process() -> None:
+    made = Stream(V4[0])
+
+    async def connect(_: Address) -> Any:
+        skip(5.0)  # the process had no turn, and meanwhile the time is over
+        return made
+
+    assert await first_stream(connect, V4[:1], within_s=3.0) is made
+    assert not made.closed
+
+
+@pytest.mark.parametrize("addresses", [V4[:1], V4[:3]])
+async def test_a_caller_that_gives_up_leaves_no_attempt_behind(addresses: list[Address]) -> None:
     host = Host([], list(V4))
-    task = asyncio.ensure_future(first_stream(host.connect, V4[:3], within_s=3.0))
+    task = asyncio.ensure_future(first_stream(host.connect, addresses, within_s=3.0))
     for _ in range(20):
         await asyncio.sleep(0)
     assert host.running == 1
