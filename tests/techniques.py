@@ -41,6 +41,8 @@ _PROCESS_FILES: Final = {
     "clients/test_python_live",
     "clients/test_python_wheel",
     "clients/test_relay",
+    "console/test_company",
+    "console/test_company_in_full",
     "console/test_example",
     "contract/test_generated_clients",
     "contract/test_wheel",
@@ -144,7 +146,11 @@ _LONG: Final = {
 """Long searches that are deep as a whole: each guarantee that they look for has a test of its own or, where a
 broken gateway has to be caught, the search that must catch it."""
 
-_RARE_FILES: Final = {"operations/test_prometheus", "operations/test_rolling_restarts"}
+_RARE_FILES: Final = {
+    "console/test_company_in_full",
+    "operations/test_prometheus",
+    "operations/test_rolling_restarts",
+}
 _RARE: Final = {
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
@@ -175,13 +181,16 @@ they show of the library, `clients/test_python_live` of its source, and what the
 `sessions/test_oidc`."""
 
 _REAL_TOOLS: Final = {
+    "console/test_company",
+    "console/test_company_in_full",
     "operations/test_chart",
     "operations/test_collector",
     "operations/test_prometheus",
     "operations/test_proxies",
     "operations/test_rolling_restarts",
 }
-"""Files that run whole programs of others for seconds: proxies, Prometheus, Helm."""
+"""Files that run whole programs for seconds: proxies, Prometheus, Helm, a browser at a server of a company's.
+What these browsers see of the pages, `console/test_sites` sees of a gateway in its own process."""
 
 _DEEP_FILES: Final = _FETCHING | _REAL_TOOLS | {"contract/test_schemathesis_admin"}
 _WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}

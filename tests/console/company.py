@@ -6,6 +6,7 @@ requests, as the server would have done.
 
 # ruff: noqa: S608 - its statements are made of its own constants
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Table, create_engine, insert, text
+from sqlalchemy.pool import NullPool
 
 from app.auth import keys, tenants
 from app.db.engine import sync_url
@@ -28,6 +30,7 @@ from app.db.tables import (
     webhook_messages,
 )
 from app.db.tables import tenants as tenant_rows
+from app.kit.ids import new_id
 from app.webhooks import secrets
 from tests.harness import PEPPER
 
@@ -42,6 +45,7 @@ MODELS: Final = (
     "wan/wan-2-2/text-to-video",
 )
 UNKNOWN: Final = 3
+_VIDEO: Final = "https://files.example/harbour.mp4"
 _DAY_MS: Final = 86_400_000
 _DAYS: Final = 35
 _SLICE: Final = 5_000
@@ -103,6 +107,8 @@ class Company:
             # acme has every twentieth request, and the others share the rest.
             of = 0 if number % 20 == 0 else 1 + number % (len(owners) - 1)
             is_unknown = number % 20 == 0 and number >= self.requests - 20 * UNKNOWN
+            if is_unknown:  # of the last hour: later it is given up
+                created_ms = self.now_ms - 2_400_000 + number
             rows.append(self._request(number, owners[of], created_ms, is_unknown=is_unknown, chance=chance))
             if len(rows) == _SLICE:
                 connection.execute(insert(generations), rows)
@@ -126,14 +132,14 @@ class Company:
             "root_kid": owner[1],
             "mode": "live",
             "model_id": model,
-            "input": '{"prompt": "a harbour at dawn, boats coming in"}',
+            "input": json.dumps({"prompt": f"a harbour at dawn {self.text}"}),
             "price_microcredits": price,
             "price_version": "1",
             "state": state,
             "version": 3,
             "upstream_request_id": None if is_unknown else upstream,
-            "output": '{"video": "https://files.example/harbour.mp4"}' if is_done else None,
-            "error": '{"message": "the model refused"}' if state == "failed" else None,
+            "output": json.dumps({"video": _VIDEO, "note": self.text}) if is_done else None,
+            "error": json.dumps({"message": f"refused {self.text}"}) if state == "failed" else None,
             "error_code": "generation_failed" if state == "failed" else None,
             "upstream_cost_usd": str(price * (2 if model == AT_A_LOSS else 0.6) / 1e6) if is_done else None,
             "trace_id": f"{number:032x}",
@@ -143,7 +149,7 @@ class Company:
             "quota_day": datetime.fromtimestamp(created_ms / 1000, UTC).date().isoformat(),
             "settles_in": "completed",
             "charge": "held" if is_unknown else "settled" if is_done else "refunded",
-            "end_user": (self.text or f"user-{number % 40}") if number % 5 == 0 else None,
+            "end_user": (self.text[:60] or f"user-{number % 40}") if number % 5 == 0 else None,
             "caller_address": f"203.0.{number % 200}.0/24",
             "user_agent": self.text or "python-httpx2/2.16",
         }
@@ -205,10 +211,10 @@ class Company:
         }
         tail = f"?{self.text}" if self.text else ""
         endpoints = [
-            {**endpoint, "id": _of("ep_", 1), "url": f"https://shop.example/hooks{tail}"},
+            {**endpoint, "id": "ep_" + new_id(since_ms), "url": f"https://shop.example/hooks{tail}"},
             {
                 **endpoint,
-                "id": _of("ep_", 2),
+                "id": "ep_" + new_id(since_ms),
                 "url": f"https://old.example/hooks{tail}",
                 "failing_since_ms": since_ms,
             },
@@ -223,8 +229,8 @@ class Company:
         )  # fmt: skip
         latest = sorted(connection.execute(ended).all(), key=lambda one: -one[1])[:_DELIVERIES]
         messages, deliveries, attempts = [], [], []
-        for number, (request_id, at_ms) in enumerate(latest):
-            message_id = f"msg_{number:032x}"
+        for request_id, at_ms in latest:
+            message_id = f"msg_{new_id(at_ms)}"
             kind = "request.completed"
             messages.append(
                 {
@@ -238,14 +244,14 @@ class Company:
             )
             for place in (1, 2):
                 arrives = place == 1
-                delivery_id = _of("dlv_", 2 * number + place)
+                delivery_id = "dlv_" + new_id(at_ms)
                 tries = 1 if arrives else 3
                 deliveries.append(
                     {
                         **whose,
                         "id": delivery_id,
                         "message_id": message_id,
-                        "endpoint_id": _of("ep_", place),
+                        "endpoint_id": endpoints[place - 1]["id"],
                         "type": kind,
                         "cause": "event",
                         "state": "delivered" if arrives else "pending",
@@ -275,21 +281,16 @@ class Company:
 
 def furnished(url: str, company: Company) -> str:
     """Furnishes a migrated, empty database, and has it analysed; returns the API key."""
-    engine = create_engine(sync_url(url))
+    engine = create_engine(sync_url(url), poolclass=NullPool)
     with engine.begin() as connection:
         key = company.furnish(connection)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
-    engine.dispose()
     return key
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     connection.execute(insert(table), [dict(one) for one in rows])
-
-
-def _of(prefix: str, number: int) -> str:
-    return f"{prefix}{number:032x}"
 
 
 def _id_of(at_ms: int, number: int) -> str:

@@ -22,11 +22,17 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 class Visit:
     """Somebody's browser, what it asked for, and what its console said."""
 
-    world: World
     url: str
     page: Page
+    in_process: World | None = None
     said: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+
+    @property
+    def world(self) -> World:
+        """The gateway, where it is in this process."""
+        assert self.in_process is not None
+        return self.in_process
 
     def watch(self) -> None:
         self.page.on("console", self._note)
@@ -69,24 +75,38 @@ class Visit:
     async def violations(self) -> list[str]:
         """What axe finds, of any impact; and nothing may be wider than the window."""
         found = (await Axe().run(self.page)).response["violations"]
-        wide = await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         told = [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found]
-        return told if wide <= 0 else [*told, f"{wide} pixels too wide"]
+        return told + await self.too_wide()
+
+    async def too_wide(self) -> list[str]:
+        wide = await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        return [] if wide <= 0 else [f"{wide} pixels too wide"]
 
 
 @asynccontextmanager
 async def visiting(world: World, browser: Browser, **looks: Any) -> AsyncIterator[Visit]:
+    """A browser at a gateway in this process."""
     edge: Any = world.client._transport
     protocol = partial(GuardedProtocol, Limits.of(world.gateway.settings))
-    async with served(edge.app, http=protocol) as port:
-        context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | looks)
-        context.set_default_timeout(PATIENCE_S * 1000)
-        visit = Visit(world, f"http://{HOST}:{port}", await context.new_page())
-        visit.watch()
-        try:
-            yield visit
-            assert await visit.page.title() != "owned"
-        finally:
-            await context.close()
-        assert visit.complaints == []
-        world.gateway.following.watch.close()
+    async with (
+        served(edge.app, http=protocol) as port,
+        browsing(browser, f"http://{HOST}:{port}", **looks) as one,
+    ):
+        one.in_process = world
+        yield one
+    world.gateway.following.watch.close()
+
+
+@asynccontextmanager
+async def browsing(browser: Browser, url: str, **looks: Any) -> AsyncIterator[Visit]:
+    """A browser at whatever gateway answers at an address."""
+    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | looks)
+    context.set_default_timeout(PATIENCE_S * 1000)
+    visit = Visit(url, await context.new_page())
+    visit.watch()
+    try:
+        yield visit
+        assert await visit.page.title() != "owned"
+    finally:
+        await context.close()
+    assert visit.complaints == []

@@ -10,7 +10,10 @@ const isDark = () =>
   document.documentElement.dataset.theme === "dark" ||
   (document.documentElement.dataset.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
 
-/** `labels` are the periods, `series` are `{name, values}`; with `stacked` they stand on each other as bars. */
+/**
+ * `labels` are the periods, `series` are `{name, values}`; with `stacked` they stand on each other as bars. The sum of each
+ * series stands with its name.
+ */
 export function Chart({ labels, series, stacked = true, format = String, title, height = 220 }) {
   const box = useRef(null);
   const key = JSON.stringify([labels, series, stacked]);
@@ -40,7 +43,7 @@ export function Chart({ labels, series, stacked = true, format = String, title, 
     <div ref=${box} role="img" aria-label=${title}></div>
     ${series.length > 1 &&
     html`<figcaption>
-      ${series.map((one, place) => html`<span><i style=${{ background: shown[place % shown.length] }}></i>${one.name}</span>`)}
+      ${series.map((one, place) => html`<span><i style=${{ background: shown[place % shown.length] }}></i>${one.name} <strong class="number">${format(one.values.reduce((sum, value) => sum + value, 0))}</strong></span>`)}
     </figcaption>`}
   </figure>`;
 }

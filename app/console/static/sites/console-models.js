@@ -33,9 +33,9 @@ export function Models({ place }) {
           open=${(one) => (one.gone ? to("usage", { model_id: one.model_id, show: "margin", mode: query.mode }) : to("models", { ...query, open: one.model_id }))}
           columns=${[
             ["Model", (one) => one.display_name],
-            ["Id", (one) => html`<code>${one.model_id}</code>`],
+            ["Id", (one) => html`<code>${one.model_id}</code>`, "wide"],
             ["Price", (one) => (one.gone ? html`<${Pill}>not served<//>` : one.lowest_microcredits === one.highest_microcredits ? credits(one.lowest_microcredits) : `${credits(one.lowest_microcredits)} to ${credits(one.highest_microcredits)}`), "right"],
-            ["Version", (one) => one.price_version],
+            ["Version", (one) => one.price_version, "wide"],
             ["Submits", (one) => count(by.get(one.model_id)?.held_generations ?? 0), "right"],
             ["Charged", (one) => credits((by.get(one.model_id)?.spent_microcredits ?? 0) - (by.get(one.model_id)?.adjusted_microcredits ?? 0)), "right"],
             ["RunComfy's cost", (one) => credits(by.get(one.model_id)?.cost_microusd ?? 0), "right"],

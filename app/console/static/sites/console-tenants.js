@@ -65,7 +65,7 @@ function All({ query }) {
             columns=${[
               ["Name", (one) => one.name],
               ["State", (one) => one.disabled_at ? html`<${Pill} tone="bad">disabled<//>` : one.dispatch_paused_at ? html`<${Pill} tone="warn">paused<//>` : html`<${Pill} tone="good">active<//>`],
-              ["Time zone", (one) => one.time_zone],
+              ["Time zone", (one) => one.time_zone, "wide"],
               ["Queueing", (one) => (one.in_effect.queueing ? `up to ${count(one.in_effect.max_queued)}` : "off")],
               ["Weight", (one) => one.weight, "right"],
               ["Origins", (one) => one.origins.length, "right"],

@@ -4,10 +4,10 @@ import { html } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Page, Pages, Shown, useCall } from "./kit.js";
 import { Filter, ModePick } from "./parts.js";
-import { modeOf, refine } from "./state.js";
+import { count, modeOf, refine } from "./state.js";
 import { MEASURES, OF_OPERATORS, OUTCOMES, UsageView } from "./usage-view.js";
 
-const GROUPS = [["none", "nothing"], ["tenant", "tenant"], ["model", "model"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
+const GROUPS = [["", "model"], ["tenant", "tenant"], ["none", "nothing"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
 const MEMBERS = { tenant: "tenant", model: "model_id", key: "kid", end_user: "end_user", token: "token_id", outcome: "outcome" };
 const ALL = { ...MEASURES, ...OF_OPERATORS };
 
@@ -30,8 +30,7 @@ function spans() {
 
 export function Usage({ place }) {
   const { query } = place;
-  const usual = query.tenant ? "model" : "tenant";
-  const groups = (query.group ?? usual).split(",").filter((one) => one && one !== "none");
+  const groups = (query.group ?? "model").split(",").filter((one) => one && one !== "none");
   const asked = {
     mode: modeOf(query),
     by: query.by ?? "day",
@@ -54,15 +53,16 @@ export function Usage({ place }) {
       <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
       <${Filter} query=${query} name="until" label="Last day" type="date" />
       <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
-      <${Filter} query=${query} name="group" label="For each" kind="select" options=${[["", usual], ...GROUPS.filter(([name]) => name !== usual)]} />
+      <${Filter} query=${query} name="group" label="For each" kind="select" options=${GROUPS} />
       <${Filter} query=${query} name="show" label="Plotted" kind="select" options=${[["", "Spent"], ...Object.entries(ALL).filter(([key]) => key !== "spent").map(([key, [title]]) => [key, title])]} />
       <${Filter} query=${query} name="tenant" label="Tenant" search=${true} />
       <${Filter} query=${query} name="model_id" label="Model" />
       <${Filter} query=${query} name="outcome" label="Outcome" kind="select" options=${[["", "all"], ...OUTCOMES.map((one) => [one, one])]} />
     </div>
     <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.rows.length} empty=${html`<p>Nothing was counted in these days.</p>`}>
-      ${(data) => html`<${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${ALL} show=${query.show ?? "spent"} name="usage" />
-        ${data.next_cursor && html`<${Card} kind="flush"><p class="empty">There are more rows than are on screen; all are in the CSV above.</p><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} /><//>`}`}
+      ${(data) => html`${data.next_cursor && html`<div class="notice warn"><strong>A part of it:</strong> the first ${count(data.rows.length)} rows${query.cursor ? " of this page" : ""}. Take months, or fewer groups, to see all at once; all rows are in the CSV.</div>`}
+        <${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${ALL} show=${query.show ?? "spent"} name="usage" />
+        ${data.next_cursor && html`<${Card} kind="flush"><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} /><//>`}`}
     <//>
   <//>`;
 }

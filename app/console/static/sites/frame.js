@@ -113,6 +113,7 @@ function Inside({ site, me, leave }) {
   useEffect(() => {
     document.title = `${current?.title ?? "Not found"} · ${site.title}`;
     document.querySelector("main")?.scrollTo?.(0, 0);
+    found(".ways [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a narrow screen
   }, [name]);
   useEffect(() => {
     const listen = (event) => onKey(event, () => setHelp(true));

@@ -184,7 +184,7 @@ export function Table({ columns, rows, keyOf, open, chosen, caption }) {
 /** The way to the next page of a list, and back to its beginning. */
 export const Pages = ({ next, cursor, onGo }) =>
   (next || cursor) &&
-  html`<nav class="pages" aria-label="Pages">
+  html`<nav class="pages" aria-label="Pages of the list">
     ${cursor && html`<button class="button small" onClick=${() => onGo("")}>First page</button>`}
     ${next && html`<button class="button small" onClick=${() => onGo(next)}>Next page</button>`}
   </nav>`;

@@ -18,7 +18,7 @@ function Months() {
   return html`<${Card} title="Closed months" kind="flush">
     <${Shown} of=${found} isEmpty=${(data) => !data.statements.length} empty=${html`<p>No month is closed yet: one closes soon after it has ended.</p>`}>
       ${(data) => html`<${Table} caption="Statements" rows=${data.statements} keyOf=${(one) => one.month} columns=${[
-        ["Month", (one) => one.month],
+        ["Month", (one) => one.month, "tight"],
         ["Opening", (one) => credits(one.opening_microcredits), "right"],
         ["Held", (one) => credits(one.held_microcredits), "right"],
         ["Refunded", (one) => credits(one.refunded_microcredits), "right"],

@@ -58,7 +58,7 @@ function Deliveries({ query, at }) {
                 ...(at.reason ? [["Tenant", (one) => one.tenant ?? ""]] : []),
                 ["Event", (one) => html`<code>${one.type}</code>`],
                 ["State", (one) => html`<${State} of=${one.state} />`],
-                ["Cause", (one) => one.cause],
+                ["Cause", (one) => one.cause, "wide"],
                 ["Attempts", (one) => count(one.attempts), "right"],
                 ["Answer", (one) => one.last_status ?? one.last_error ?? ""],
                 ["Next", (one) => html`<${Time} at=${one.next_attempt_at} rel=${true} />`, "tight"],
@@ -134,8 +134,8 @@ function Endpoints({ query, at }) {
         ...(at.reason ? [["Tenant", (one) => one.tenant]] : []),
         ["State", (one) => html`<${State} of=${one.state} />`],
         ["Health", (one) => (one.health.failing_since ? html`failing since <${Time} at=${one.health.failing_since} />` : one.health.state_reason ?? "well")],
-        ["Events", (one) => (one.events === null ? "all" : one.events.join(", ") || "only named ones")],
-        ["Note", (one) => one.description],
+        ["Events", (one) => (one.events === null ? "all" : one.events.join(", ") || "only named ones"), "wide"],
+        ["Note", (one) => one.description, "wide"],
         ["", (one) => can(at.scope) && html`<div class="actions">
           <${Act} label="Test">${(shut) => html`<${ChangeDialog} title="Send a test event" verb="Send" needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, "test", {}, reason)} />`}<//>
           <${Act} label=${one.state === "enabled" ? "Pause" : "Enable"}>${(shut) => html`<${ChangeDialog} title=${one.state === "enabled" ? "Pause this endpoint" : "Enable this endpoint"} text=${one.state === "enabled" ? "Nothing is sent to it." : "What failed meanwhile is not sent by itself: replay it."} verb=${one.state === "enabled" ? "Pause" : "Enable"} needsReason=${at.reason} onClose=${shut} onDo=${({ reason }) => change(one, one.state === "enabled" ? "pause" : "enable", {}, reason)} />`}<//>
