@@ -44,6 +44,7 @@ _PROCESS_FILES: Final = {
     "console/test_company",
     "console/test_company_in_full",
     "console/test_example",
+    "console/test_sign_in_by_oidc",
     "contract/test_generated_clients",
     "contract/test_wheel",
     "gateway/test_kill",
@@ -172,6 +173,7 @@ one parameter with the n-th of the others, where the shorter begin anew; all oth
 _FETCHING: Final = {
     "clients/test_python_wheel",
     "clients/test_typescript_examples",
+    "console/test_sign_in_by_oidc",
     "contract/test_generated_clients",
     "contract/test_wheel",
     "sessions/test_oidc_provider",

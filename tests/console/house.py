@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -13,12 +14,14 @@ from typing import Any, Final
 import httpx2
 from playwright.async_api import Browser, Locator, Page
 
+from app import catalog
 from tests.conftest import _administer, _named
 from tests.console.company import WEBHOOK_KEY, Company, furnished
 from tests.console.site import HOSTILE, Visit, browsing
 from tests.processes import Commands, Process, place_for, started
 from tests.sandbox.harness import TOKEN
 
+_MODELS: Final = Path(catalog.__file__).parent / "models"
 OPERATORS: Final = (
     *("", "requests", "requests?open={request_id}", "requests?state=unknown", "tenants", "tenants/acme"),
     *("tenants/acme?tab=keys", "tenants/acme?tab=users", "tenants/acme?tab=ledger", "tenants?tab=refused"),
@@ -36,7 +39,14 @@ PERSONS: Final = (
 WRITTEN: Final = {
     "console": {
         *("requests", "requests?open={request_id}", "tenants/acme?tab=keys", "tenants/acme?tab=users"),
-        *("usage?tenant=acme&group=end_user", "webhooks?open={delivery_id}", "webhooks?tab=endpoints"),
+        *(
+            "models",
+            "audit?open=1",
+            "system",
+            "usage?tenant=acme&group=end_user",
+            "webhooks?open={delivery_id}",
+            "webhooks?tab=endpoints",
+        ),
     },
     "portal": {
         *("requests", "requests?open={request_id}", "usage?group=end_user", "webhooks?open={delivery_id}"),
@@ -90,7 +100,7 @@ def furnished_house(
     key = furnished(url, company)
     more = {"UPSTREAM_TOKEN": TOKEN, "UPSTREAM_BASE_URL": sandbox_url, "WEBHOOK_KEY": WEBHOOK_KEY}
     on = dict.fromkeys(("ADMIN_API", "CONSOLE", "PORTAL"), "true")
-    place = place_for(folder, url, sandbox_url, **on, **more)
+    place = place_for(folder, url, sandbox_url, CATALOG_DIR=str(_titled(folder)), **on, **more)
     told = ("admin-keys", "create", HOSTILE, "--scope", "root", "--reason", HOSTILE, "--json")
     admin = Commands().run(place, *told).json["key"]
     with started(place) as process:
@@ -100,6 +110,16 @@ def furnished_house(
         house.ids.update(request_id=request["request_id"], delivery_id=delivery["delivery_id"])
         yield house
     _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _titled(folder: Path) -> Path:
+    """A catalogue whose models have a stranger's text as their titles."""
+    models = folder / "models"
+    shutil.copytree(_MODELS, models)
+    for file in models.rglob("*.json"):
+        model = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps(model | {"display_name": HOSTILE}), "utf-8")
+    return models
 
 
 async def faults_of(

@@ -1,10 +1,6 @@
 """Signing in to the console by a real OpenID provider: certified code of others, over real sockets."""
 
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import urljoin
@@ -13,52 +9,16 @@ import httpx2
 import pytest
 
 from tests.patience import PATIENCE_S
-from tests.processes import Place, eventually, free_port, place_for, started
+from tests.processes import Place, free_port, place_for, started
 from tests.sandbox.harness import Running
+from tests.sessions.real_provider import SECRET, installed, providing
 
-TOOLS = Path(__file__).parents[2] / "tools" / "oidc"
 FORM = re.compile(r'<form[^>]* action="([^"]+)"')
-SECRET = "secret of the client's"
 
 
 @pytest.fixture
 def node() -> str:
-    npm, found = shutil.which("npm"), shutil.which("node")
-    if npm is None or found is None:
-        pytest.skip("no npm here: install Node.js")
-    installed, lock = TOOLS / "node_modules" / ".package-lock.json", TOOLS / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run(
-            [npm, "ci", "--silent", "--prefix", TOOLS], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"npm cannot install the provider here: {done.stderr[-300:]}")
-    return found
-
-
-@contextmanager
-def _providing(node: str, port: int, redirect: str) -> Iterator[str]:
-    """A provider in which whoever types a name is in the group of that name."""
-    issuer = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [node, TOOLS / "provider.mjs", str(port), redirect],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def ready() -> bool:
-        assert process.poll() is None
-        try:
-            return httpx2.get(f"{issuer}/jwks", trust_env=False).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    try:
-        eventually(ready)
-        yield issuer
-    finally:
-        process.kill()
-        process.wait(PATIENCE_S)
+    return installed()
 
 
 class _Browser:
@@ -129,7 +89,7 @@ def test_an_operator_signs_in_with_a_real_provider_on_the_admin_port(
     terms = {"OIDC_CLIENT_ID": "public"}
     if client == "confidential":
         terms = {"OIDC_CLIENT_ID": "reelgate", "OIDC_CLIENT_SECRET": SECRET}
-    with _providing(node, free_port(), f"http://localhost:{admin_port}/console/oidc/callback") as issuer:
+    with providing(node, free_port(), f"http://localhost:{admin_port}/console/oidc/callback") as issuer:
         place = place_for(
             tmp_path,
             database_url,
