@@ -75,14 +75,17 @@ class Failing:
 
 
 def of_mode(connection: Connection, mode: str) -> Waiting:
-    """Returns what waits in one mode for endpoints that are enabled; at most `MAX_COUNTED` are counted."""
+    """Returns what waits in one mode for endpoints that are enabled; at most `MAX_COUNTED` are counted.
+
+    The moment is that of endpoints that do not fail: what is sent to the others again is in no hurry.
+    """
     whose = (_E.mode == mode, _E.state == EndpointState.ENABLED, *_OF_TENANTS)
     first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
     some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
     counted = select(func.count()).select_from(webhook_endpoints.join(some, some.c.endpoint_id == _E.id))
     return Waiting(
         connection.execute(counted.where(*whose)).scalar_one(),
-        connection.execute(select(func.min(first)).where(*whose)).scalar_one(),
+        connection.execute(select(func.min(first)).where(*whose, ~_FAILS)).scalar_one(),
     )
 
 
@@ -95,10 +98,7 @@ def failing(connection: Connection, mode: str, *, ended_since_ms: int, limit: in
         .where(
             _E.mode == mode,
             *_OF_TENANTS,
-            or_(
-                and_(_E.state == EndpointState.ENABLED, _E.failing_since_ms.is_not(None)),
-                and_(is_given_up, _E.state_since_ms >= ended_since_ms),
-            ),
+            _FAILS | (is_given_up & (_E.state_since_ms >= ended_since_ms)),
         )
         .group_by(_E.tenant_id)
         .order_by(since, _E.tenant_id)
