@@ -18,6 +18,7 @@ _D: Final = webhook_deliveries.c
 _E: Final = webhook_endpoints.c
 _OF_TENANTS: Final = (_E.tenant_id != OPERATOR, _E.deleted_at_ms.is_(None))
 _PENDING: Final[Any] = literal_column(IS_PENDING)
+_FAILS: Final = (_E.state == EndpointState.ENABLED) & _E.failing_since_ms.is_not(None)
 
 
 @dataclass(frozen=True, slots=True)
