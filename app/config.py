@@ -19,6 +19,7 @@ from app.setting_texts import MIN_PEPPER_CHARACTERS, fault_of_text, weak
 from app.settings.access import AccessSettings
 from app.settings.administration import AdministrationSettings
 from app.settings.database import DatabaseSettings
+from app.settings.files import FileSettings
 from app.settings.generations import GenerationSettings
 from app.settings.media import MediaSettings
 from app.settings.observing import ObservingSettings
@@ -42,6 +43,8 @@ FROM_FILES = (
     "webhook_key",
     "operator_webhook_secret",
     "oidc_client_secret",
+    "bucket_secret",
+    "bucket_session_token",
 )
 
 
@@ -53,6 +56,7 @@ class Settings(
     SandboxSettings,
     ObservingSettings,
     WebhookSettings,
+    FileSettings,
     MediaSettings,
     QuotaSettings,
     GenerationSettings,
@@ -111,6 +115,12 @@ class Settings(
         return self
 
     @model_validator(mode="after")
+    def _stored_somewhere(self) -> Self:
+        if self.storage == "s3" and None in {self.bucket, self.bucket_key_id, self.bucket_secret}:
+            raise ValueError("storage s3 needs bucket, bucket_key_id and bucket_secret")
+        return self
+
+    @model_validator(mode="after")
     def _someone_gets_in(self) -> Self:
         if self.oidc_issuer is None:
             return self
@@ -155,6 +165,8 @@ class Settings(
             self.metrics_token,
             self.operator_webhook_secret,
             self.oidc_client_secret,
+            self.bucket_secret,
+            self.bucket_session_token,
         )
         tokens = [one.get_secret_value() for one in single if one is not None]
         proxy = urlsplit(self.upstream_proxy_url or "").password

@@ -68,6 +68,7 @@ from app.quotas.limits import refused_models
 from app.quotas.metrics import Metric
 from app.settings.values import PREFIX
 from app.settings.webhooks import webhook_secret_in
+from app.storage.opening import Storage, open_storage
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
 from app.webhooks import operator
@@ -177,6 +178,7 @@ class Gateway:
     webhooks: Deliverer
     upkeep: Upkeep
     large_bodies: Room
+    storage: Storage
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -209,6 +211,7 @@ async def open_gateway(
             stack.callback(server_lock(url).release)
         db = await open_checked(url, pool=settings.database_pool)
         stack.push_async_callback(db.close)
+        storage = await stack.enter_async_context(open_storage(settings, clock))
         rejection_log = RejectionLog(db, clock)
         stack.push_async_callback(rejection_log.close)
         refusals = Refusals(db, clock, also=count_refused)
@@ -262,6 +265,7 @@ async def open_gateway(
         )
         webhooks = _deliverer(settings, db, clock, tasks)
         if serving:
+            await storage.intake.clear()
             if refused := refused_models(catalog.models.values(), policy.default_limits):
                 _log.warning(
                     "The default limits refuse models that declare no output_seconds.", models=refused
@@ -355,6 +359,7 @@ async def open_gateway(
                 heartbeat=Heartbeat(db, clock, role),
             ),
             large_bodies=_large_bodies(settings),
+            storage=storage,
         )
 
 

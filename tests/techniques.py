@@ -200,6 +200,9 @@ _NEVER_DEEP: Final = {
     "contract/test_schemathesis"
 }  # only to import it and its brother takes a quarter of a collection
 
+_STORES: Final = {"seaweedfs", "rclone"}
+"""Real servers of files, as values of a test: what they show of the protocol, the same tests show on disk."""
+
 _OF_THE_PLAYGROUND: Final = {
     "test_a_complaint_stands_at_its_field",
     "test_a_job_goes_through_the_queue_to_a_playing_video",
@@ -229,6 +232,8 @@ def mark(items: Iterable[pytest.Item]) -> None:
             found.add("deep")
         if costs.function(item.nodeid) in costly:
             found.add("costly")
+        if not _STORES.isdisjoint(map(str, _values(item))):
+            found |= {"deep", "rare"}
         if "deep" in found and _is_rare(item):
             found.add("rare")
         for name in sorted(found):

@@ -22,6 +22,7 @@ ROOT: Final = shipped.root()
 SHOWN: Final = {
     "For whoever calls the API": (
         "api",
+        "files",
         "webhooks",
         "webhook-receivers",
         "errors",

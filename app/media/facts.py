@@ -1,8 +1,12 @@
-"""The facts of a media file that its bytes tell. Pure: the caller supplies the bytes."""
+"""The facts of a media file that its bytes tell. Pure: the caller supplies the bytes, or part after part."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.media.formats import FormatError, see
+from app.media.formats import FormatError, Seen, reading, see
+
+_PART = 65_536  # bytes that are asked for at a time, at least
+_WINDOW = 4_096  # bytes that the reader is sent at a time, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +40,28 @@ def facts_of(data: bytes) -> Facts:
     except FormatError as error:
         raise UnreadableError(str(error)) from error
     return Facts(seen.type, len(data), seen.width, seen.height)
+
+
+async def facts_by_parts(size_bytes: int, part: Callable[[int, int], Awaitable[bytes]]) -> Facts:
+    """Returns the facts of a file of which `part(at, length)` returns what is there, or less at its end.
+
+    Only its header is asked for, some kilobytes at a time.
+
+    Raises:
+        UnreadableError: it is no media file.
+
+    """
+    reader = reading(size_bytes)
+    held_from, held = 0, b""
+    try:
+        at, length = next(reader)
+        while True:
+            if not held_from <= at <= at + length <= held_from + len(held):
+                held_from, held = at, await part(at, max(length, _PART))
+            begin = at - held_from
+            at, length = reader.send(held[begin : begin + max(length, _WINDOW)])
+    except StopIteration as done:
+        seen: Seen = done.value
+        return Facts(seen.type, size_bytes, seen.width, seen.height)
+    except FormatError as error:
+        raise UnreadableError(str(error)) from error
