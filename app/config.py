@@ -43,6 +43,7 @@ FROM_FILES = (
     "webhook_key",
     "operator_webhook_secret",
     "oidc_client_secret",
+    "link_key",
     "bucket_secret",
     "bucket_session_token",
 )
@@ -116,6 +117,8 @@ class Settings(
 
     @model_validator(mode="after")
     def _stored_somewhere(self) -> Self:
+        if self.files_sent_as == "link" and self.public_url is None:
+            raise ValueError("files_sent_as link needs public_url, by which RunComfy reaches this gateway")
         if self.storage == "s3" and None in {self.bucket, self.bucket_key_id, self.bucket_secret}:
             raise ValueError("storage s3 needs bucket, bucket_key_id and bucket_secret")
         return self
@@ -138,6 +141,11 @@ class Settings(
         if self.console_url is not None:
             return self.console_url
         return f"http://localhost:{self.admin_port}" if self.has_admin_port else self.base_url
+
+    @property
+    def sends_files_by_value(self) -> bool:
+        """Whether RunComfy gets uploaded files by value, rather than by a link to this gateway."""
+        return (self.files_sent_as or ("link" if self.public_url else "value")) == "value"
 
     @property
     def admin_address(self) -> str:
@@ -173,7 +181,7 @@ class Settings(
         return [
             self.current_pepper(),
             *self.older_peppers(),
-            *(one.get_secret_value() for one in self.webhook_key),
+            *(one.get_secret_value() for one in (*self.webhook_key, *self.link_key)),
             *tokens,
             *self.otlp_header_pairs.values(),
             *(one.token.get_secret_value() for one in self.live_credentials),
@@ -219,6 +227,22 @@ class Settings(
                 " such as `openssl rand -base64 32` prints."
             )
         return keys or ([_kept_secret(self.kept_webhook_key)] if self.development else [])
+
+    def link_keys(self) -> list[str]:
+        """Returns the keys of links to files, the one that signs first.
+
+        Raises:
+            SettingsError: outside development, a key is weak.
+
+        """
+        keys = [one.get_secret_value() for one in self.link_key]
+        if not self.development and any(map(weak, keys)):
+            raise SettingsError(
+                f"{PREFIX}LINK_KEY is weak: use at least {MIN_PEPPER_CHARACTERS} random characters,"
+                " such as `openssl rand -base64 32` prints."
+            )
+        peppers = [self.current_pepper(), *self.older_peppers()]
+        return keys or [f"links of {pepper}" for pepper in peppers]
 
     @property
     def kept_webhook_key(self) -> Path:

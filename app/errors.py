@@ -257,6 +257,13 @@ RESULT_ERASED = Fault(
     remedy="Fetch results earlier; the record of the request is still there.",
     error_code=NO_REQUEST,
 )
+LINK_EXPIRED = Fault(
+    "link_expired",
+    410,
+    "This link has expired.",
+    retryable=False,
+    remedy="Ask whoever gave it out for a new one: `POST /v1/files/{file_id}/links` makes it.",
+)
 BODY_TOO_LARGE = Fault(
     "body_too_large",
     413,
@@ -300,6 +307,21 @@ MEDIA_UNREACHABLE = Fault(
     remedy="Check that every URL that `errors` points at opens in a browser that is logged in nowhere. Its"
     " host must have a public address; if its server was only down, send the request again later.",
 )
+RANGE_NOT_SATISFIABLE = Fault(
+    "range_not_satisfiable",
+    416,
+    "The file has no byte in this range.",
+    retryable=False,
+    remedy="Ask for a range within the length that `Content-Range` says, or for the whole file.",
+)
+INVALID_FILE = Fault(
+    "invalid_file",
+    422,
+    "The file was refused, and was not kept.",
+    retryable=False,
+    remedy="Send a file that `errors` does not complain about: a picture, video or sound that is whole and"
+    " meets the rules of the model that was named.",
+)
 MEDIA_UNAVAILABLE = Fault(
     "media_unavailable",
     422,
@@ -314,6 +336,13 @@ IDEMPOTENCY_MISMATCH = Fault(
     "This Idempotency-Key was used for a different request.",
     retryable=False,
     remedy="Use a new key for a new request; a repetition must have the same model and input.",
+)
+FILE_GONE = Fault(
+    "file_gone",
+    422,
+    "An uploaded file of the input was deleted or expired before the request was sent.",
+    retryable=False,
+    remedy="Upload the file again, and submit with the new reference. Nothing was sent or charged.",
 )
 UPSTREAM_REJECTED = Fault(
     "upstream_rejected",
@@ -443,6 +472,20 @@ LARGE_BODIES_BUSY = Fault(
     retryable=True,
     remedy="Send it again after `Retry-After`, or send pictures by their https URLs instead of data: URIs.",
 )
+UPLOADS_BUSY = Fault(
+    "uploads_busy",
+    503,
+    "This server is receiving as many files as it may.",
+    retryable=True,
+    remedy="Send the file again after `Retry-After`.",
+)
+STORAGE_UNAVAILABLE = Fault(
+    "storage_unavailable",
+    503,
+    "The store of files is not available.",
+    retryable=True,
+    remedy="Try again after `Retry-After`. What was being uploaded was not kept.",
+)
 DATABASE_UNAVAILABLE = Fault(
     "database_unavailable",
     503,
@@ -486,6 +529,14 @@ INVALID_WEBHOOK_ENDPOINT = Fault(
     "The webhook endpoint is not valid.",
     retryable=False,
     remedy="Correct everything that `errors` lists; nothing was changed.",
+)
+FILE_NOT_FOUND = Fault(
+    "file_not_found",
+    404,
+    "There is no such file.",
+    retryable=False,
+    remedy="Check the `file_id`: the file may be deleted or expired, of another tenant or mode, or uploaded"
+    " with another client token.",
 )
 WEBHOOK_ENDPOINT_NOT_FOUND = Fault(
     "webhook_endpoint_not_found",

@@ -37,10 +37,16 @@ from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
 from app.egress.tls import system_trust
 from app.egress.urls import parse_url
+from app.files.links import Links, key_id_of
+from app.files.references import References
+from app.files.sending import FileLinks, FileSender
+from app.files.sweeping import Sweeper
+from app.files.uploads import Uploads
 from app.generations import events, store
 from app.generations.advance import Patience
 from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.dispatch.loop import DispatchLoop
+from app.generations.dispatch.references import ReferenceResolver
 from app.generations.dispatch.rescue import Rescuer
 from app.generations.dispatch.spool import Spool
 from app.generations.following.cancel import Canceller
@@ -140,7 +146,8 @@ class Upkeep:
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
     old records of admin calls are removed; the head of the audit log is told, and what the operator should
-    know of. Replays of webhooks proceed, and their log is removed after a time. This process
+    know of. Files that expired are deleted. Replays of webhooks proceed, and their log is removed after a
+    time. This process
     shows that it is alive.
     """
 
@@ -152,6 +159,7 @@ class Upkeep:
     admin_calls: CallUpkeep
     conditions: Examiner
     heartbeat: Heartbeat
+    files: Sweeper
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -179,6 +187,8 @@ class Gateway:
     upkeep: Upkeep
     large_bodies: Room
     storage: Storage
+    uploads: Uploads
+    file_links: FileLinks
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -253,7 +263,19 @@ async def open_gateway(
             max_per_tenant=settings.streams_per_tenant,
             max_per_token=settings.streams_per_token,
         )
-        dispatcher = Dispatcher(db=db, clock=clock, pool=pool, policy=policy, spool=spool)
+        uploads = _uploads(settings, db=db, clock=clock, storage=storage, catalog=catalog, policy=policy)
+        link_keys = {key_id_of(one): one for one in settings.link_keys()}
+        file_links = FileLinks(links=Links(link_keys), base_url=settings.base_url)
+        dispatcher = Dispatcher(
+            db=db,
+            clock=clock,
+            pool=pool,
+            policy=policy,
+            spool=spool,
+            references=ReferenceResolver(
+                catalog=catalog, sender=_file_sender(settings, db, clock, storage, file_links)
+            ),
+        )
         recent = RecentRows(db, clock, tasks)
         dispatch_loop = DispatchLoop(
             db=db,
@@ -316,7 +338,7 @@ async def open_gateway(
                 tasks=tasks,
                 admission=Admission(db),
                 dispatcher=dispatcher,
-                inspector=_inspector(settings, clock, tasks),
+                inspector=_inspector(settings, db, clock, tasks),
                 policy=policy,
                 lease_s=settings.dispatch_lease_s,
                 deadline_s=settings.submit_deadline_s,
@@ -357,10 +379,36 @@ async def open_gateway(
                     lags_ms=lambda: {one.credential.name: one.lag_ms for one in pollers},
                 ),
                 heartbeat=Heartbeat(db, clock, role),
+                files=Sweeper(db=db, clock=clock, uploads=uploads),
             ),
             large_bodies=_large_bodies(settings),
             storage=storage,
+            uploads=uploads,
+            file_links=file_links,
         )
+
+
+def _uploads(
+    settings: Settings,
+    *,
+    db: Database,
+    clock: Clock,
+    storage: Storage,
+    catalog: Catalog,
+    policy: SubmitPolicy,
+) -> Uploads:
+    at_once = settings.uploads_at_once
+    return Uploads(
+        db=db,
+        clock=clock,
+        storage=storage,
+        catalog=catalog,
+        limits=lambda: policy.default_limits,
+        room=Room(at_once, share=max(1, at_once // 2)),
+        max_bytes=settings.max_upload_bytes,
+        token_bytes=settings.token_upload_bytes,
+        keep_s=settings.upload_retention_s,
+    )
 
 
 def _deliverer(settings: Settings, db: Database, clock: Clock, tasks: Tasks) -> Deliverer:
@@ -450,7 +498,7 @@ def _callers(settings: Settings) -> Callers:
     )
 
 
-def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
+def _inspector(settings: Settings, db: Database, clock: Clock, tasks: Tasks) -> Inspector:
     reaches = reaches_of(settings)
     prober = Prober(
         Egress(_user_agent(settings)),
@@ -465,7 +513,31 @@ def _inspector(settings: Settings, clock: Clock, tasks: Tasks) -> Inspector:
         mode: MediaPolicy(reach.hosts, reach.ports, settings.data_uris) for mode, reach in reaches.items()
     }
     within_s = min(settings.media_deadline_s, settings.submit_deadline_s / 2)
-    return Inspector(prober=prober, policies=policies, checks=settings.media_checks, within_s=within_s)
+    return Inspector(
+        prober=prober,
+        references=References(db=db, clock=clock, max_bytes=_max_by_value(settings)),
+        policies=policies,
+        checks=settings.media_checks,
+        within_s=within_s,
+    )
+
+
+def _max_by_value(settings: Settings) -> int | None:
+    """Returns the most bytes of a file that is sent by value, in base64; None where it is sent by link."""
+    return settings.max_data_uri_bytes // 4 * 3 if settings.sends_files_by_value else None
+
+
+def _file_sender(
+    settings: Settings, db: Database, clock: Clock, storage: Storage, file_links: FileLinks
+) -> FileSender:
+    return FileSender(
+        db=db,
+        clock=clock,
+        store=storage.store,
+        links=file_links,
+        by_value=settings.sends_files_by_value,
+        link_s=settings.file_link_s,
+    )
 
 
 def _large_bodies(settings: Settings) -> Room:

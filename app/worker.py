@@ -25,6 +25,7 @@ _AUDIT_S = 60.0
 _OWED_S = 60.0
 _REPLAYS_S = 2.0
 _CONDITIONS_S = 15.0
+_FILES_S = 60.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
@@ -69,6 +70,7 @@ def loops(gateway: Gateway) -> list[Loop]:
         Loop("webhook-retention", gateway.upkeep.webhook_log.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop("files", gateway.upkeep.files.run_once, interval_s=_FILES_S, clock=clock),
         Loop("statements", partial(statements.close_all, gateway), interval_s=_STATEMENTS_S, clock=clock),
         Loop("admin-calls", gateway.upkeep.admin_calls.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("audit-retention", gateway.upkeep.audit.prune, interval_s=_RETAIN_S, clock=clock),

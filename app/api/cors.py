@@ -127,7 +127,7 @@ async def answer_headers(gateway: Gateway, scope: Scope) -> Pairs:
 def _preflight_headers(more: tuple[str, ...]) -> Pairs:
     """Returns what a preflight allows; `more` are request headers that the operator has added."""
     return (
-        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-methods", b"GET, POST, DELETE"),
         (b"access-control-allow-headers", ", ".join((*_ALLOWED, *more)).encode()),
         (b"access-control-max-age", b"600"),
     )

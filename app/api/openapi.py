@@ -71,6 +71,25 @@ _CHALLENGE = {
 }
 _EVENT_ID = {"type": "string", "pattern": "^[0-9]{1,15}$"}
 _MOMENT = {"type": "string", "format": "date-time"}
+_UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "name": {"type": "string", "maxLength": 200},
+                    "model_id": {"type": "string", "maxLength": 200},
+                    "place": {"type": "string", "maxLength": 200},
+                    "expires_in_s": {"type": "integer", "minimum": 60, "maximum": 315_360_000},
+                    "file": {"type": "string", "format": "binary"},
+                },
+            }
+        },
+    },
+}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "model_id": ("The model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
@@ -84,6 +103,14 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "cause": ("Only what was made for this reason; repeat it for several.", {}),
     "end_user": ("Only entries of this end user.", {}),
     "ids": ("The `request_id`s of up to 50 requests, separated by commas.", {"type": "string"}),
+    "file_id": ("The `file_id` of an uploaded file.", {"type": "string", "format": "uuid"}),
+    "link": ("What stands behind `/f/` in a link to a file.", {"type": "string"}),
+    "name": ("What the file is called.", {}),
+    "place": (
+        "The place in the model's input that the file is for, as in the model's document: `/image_urls/*`.",
+        {},
+    ),
+    "expires_in_s": ("For how many seconds it lasts.", {}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
     "limit": ("The maximum number of entries on a page.", {}),
     "offset": ("How many entries to skip.", {}),
@@ -112,6 +139,7 @@ _STREAM = "text/event-stream"
 _VALUES = frozenset({"const", "default", "enum", "examples"})  # keywords whose values are not schemas
 _TAGS = (
     {"name": "models", "description": "The catalogue, and submits to its models."},
+    {"name": "files", "description": "Files that callers upload, and links to them."},
     {"name": "quota", "description": "What a tenant may use and has used, and what a submit would cost."},
     {"name": "usage", "description": "What was charged, in sums and entry by entry."},
     {"name": "events", "description": "Every change of a request's state as it happens."},
@@ -130,7 +158,12 @@ _TAGS = (
     {"name": "requests", "description": "What became of the requests that were submitted."},
     {"name": "service", "description": "Health and the catalogue of errors; no key is needed."},
 )
-_DONE = {200: "Success.", 201: "Created.", 202: "See `outcome` for whether it was cancelled."}
+_DONE = {
+    200: "Success.",
+    201: "Created.",
+    202: "See `outcome` for whether it was cancelled.",
+    204: "Done; there is no body.",
+}
 _SUBMIT_PATH = "/v1/models/{model_id}"
 _DESCRIPTION = (
     "RunComfy's Model API behind a gateway: the same routes and shapes, with an API key of the gateway's."
@@ -222,12 +255,9 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
-    if route.text_only:
-        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
-    if route.csv:
-        success["content"]["text/csv"] = {"schema": {"type": "string"}}
-    if route.pdf:
-        success["content"]["application/pdf"] = {"schema": {"type": "string", "format": "binary"}}
+    if route.uploads or route.binary or route.status == HTTPStatus.NO_CONTENT:
+        _describe_bytes(route, operation, success)
+    _describe_other_forms(route, success)
     if route.tagged:
         tag = {
             "ETag": {"description": "A strong entity tag.", "required": True, "schema": {"type": "string"}}
@@ -237,6 +267,38 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
             "description": "The caller has this version already (`If-None-Match`).",
             "headers": tag,
         }
+
+
+def _describe_other_forms(route: Route, success: dict[str, Any]) -> None:
+    if route.text_only:
+        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if route.csv:
+        success["content"]["text/csv"] = {"schema": {"type": "string"}}
+    if route.pdf:
+        success["content"]["application/pdf"] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _describe_bytes(route: Route, operation: dict[str, Any], success: dict[str, Any]) -> None:
+    """Describes a body or an answer that is a file, or an answer that has no body."""
+    if route.uploads:
+        operation["requestBody"] = _UPLOAD
+        operation["responses"]["200"] = {**success, "description": "The caller had stored it already."}
+    if route.status == HTTPStatus.NO_CONTENT:
+        success.pop("content", None)
+    if not route.binary:
+        return
+    success["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    operation["parameters"] = [
+        *operation.get("parameters", ()),
+        header("Range", "One range of bytes, such as `bytes=0-499`."),
+        header("If-Range", "The `ETag` of the file of which the caller has a part."),
+        header("If-None-Match", "Entity tags that the caller has."),
+    ]
+    operation["responses"] |= {
+        "206": {"description": "The range that was asked for.", "content": success["content"]},
+        "302": {"description": "The file is at the store, at this address for some minutes."},
+        "304": {"description": "The caller has this version already (`If-None-Match`)."},
+    }
 
 
 def _stream_of(event: dict[str, Any]) -> dict[str, Any]:

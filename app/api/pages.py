@@ -96,5 +96,11 @@ def lead(request: Request, address: str) -> Response:
     return Response(status_code=303)
 
 
+def send_to(request: Request, address: str) -> Response:
+    """Returns an answer that sends a client to an address of the store of files."""
+    _add(request, b"location", address)
+    return Response(status_code=302)
+
+
 def _add(request: Request, name: bytes, value: str) -> None:
     request.scope["state"].setdefault(OWN_HEADERS, []).append((name, value.encode()))

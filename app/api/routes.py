@@ -15,6 +15,7 @@ from app.api.v1 import (
     account,
     client_tokens,
     events,
+    files,
     ledger,
     models,
     quota,
@@ -33,6 +34,8 @@ from app.errors import (
     DATABASE_UNAVAILABLE,
     DISPATCH_PAUSED,
     EXPIRED_CLIENT_TOKEN,
+    FILE_GONE,
+    FILE_NOT_FOUND,
     GATEWAY_QUEUE_FULL,
     IDEMPOTENCY_IN_PROGRESS,
     IDEMPOTENCY_MISMATCH,
@@ -41,6 +44,7 @@ from app.errors import (
     INVALID_ACCOUNT_CHANGE,
     INVALID_API_KEY,
     INVALID_CLIENT_TOKEN,
+    INVALID_FILE,
     INVALID_IDEMPOTENCY_KEY,
     INVALID_INPUT,
     INVALID_JSON,
@@ -48,6 +52,7 @@ from app.errors import (
     INVALID_TOKEN_TERMS,
     INVALID_WEBHOOK_ENDPOINT,
     LARGE_BODIES_BUSY,
+    LINK_EXPIRED,
     MEDIA_UNAVAILABLE,
     MEDIA_UNREACHABLE,
     MISSING_API_KEY,
@@ -63,6 +68,7 @@ from app.errors import (
     QUEUE_FULL,
     QUOTA_EXCEEDED,
     QUOTA_EXHAUSTED,
+    RANGE_NOT_SATISFIABLE,
     REPLAY_RUNNING,
     REQUEST_ARCHIVED,
     REQUEST_NOT_FOUND,
@@ -71,9 +77,11 @@ from app.errors import (
     ROUTE_NOT_FOUND,
     SHUTTING_DOWN,
     STATEMENT_NOT_FOUND,
+    STORAGE_UNAVAILABLE,
     TOO_MANY_STREAMS,
     TOO_MANY_WEBHOOK_ENDPOINTS,
     UNSUPPORTED_MEDIA_TYPE,
+    UPLOADS_BUSY,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
     UPSTREAM_NOT_CONFIGURED,
@@ -138,6 +146,10 @@ class Route:
     """Whether its response can be had as PDF."""
     edits: bool = False
     """Whether it replaces something that the caller must have read (`If-Match`)."""
+    uploads: bool = False
+    """Whether its body is a file."""
+    binary: bool = False
+    """Whether its response is a file, of which a range can be asked for."""
     resumes: bool = True
     """Whether its stream can be resumed after an event, by `Last-Event-ID`."""
 
@@ -204,6 +216,7 @@ ROUTES = (
             QUEUE_FULL,
             GATEWAY_QUEUE_FULL,
             DISPATCH_PAUSED,
+            FILE_GONE,
             UPSTREAM_REJECTED,
             UPSTREAM_UNSERVED,
             UPSTREAM_NOT_CONFIGURED,
@@ -715,6 +728,100 @@ ROUTES = (
         strict=True,
         text="A request that is running, has ended or has an unknown outcome is `not_cancellable`."
         " Repeating the call is harmless.",
+    ),
+    Route(
+        "POST",
+        "/v1/files",
+        files.upload_file,
+        "files",
+        "UploadedFile",
+        (
+            *_KEY,
+            MODEL_NOT_FOUND,
+            MODEL_NOT_ALLOWED,
+            INVALID_FILE,
+            BODY_TOO_LARGE,
+            UNSUPPORTED_MEDIA_TYPE,
+            QUOTA_EXHAUSTED,
+            UPLOADS_BUSY,
+            STORAGE_UNAVAILABLE,
+        ),
+        status=201,
+        uploads=True,
+        text="The body is the file itself, or a form (`multipart/form-data`) with the file as its last part,"
+        " `file`, and the parameters below as fields before it. With `model_id` the file is judged by the"
+        " media rules of that model before it is kept; client tokens have to name one. If the caller has"
+        " stored the same content already, that file is the answer, with the status 200. It needs the"
+        " scope `submit`.",
+    ),
+    Route(
+        "GET",
+        "/v1/files",
+        files.list_files,
+        "files",
+        "UploadedFilePage",
+        _KEY,
+        text="With an API key, all files of the tenant in its mode; with a client token, those of its end"
+        " user, or its own.",
+    ),
+    Route(
+        "GET",
+        "/v1/files/{file_id}",
+        files.get_file,
+        "files",
+        "UploadedFile",
+        (*_KEY, FILE_NOT_FOUND),
+        tagged=True,
+        text="A file of another tenant or mode is answered as one that is not there.",
+    ),
+    Route(
+        "GET",
+        "/v1/files/{file_id}/content",
+        files.get_file_content,
+        "files",
+        "",
+        (*_KEY, FILE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STORAGE_UNAVAILABLE),
+        binary=True,
+        text="One range is served (`Range: bytes=0-499`), with `If-Range` and entity tags. Where files are in"
+        " a bucket, the answer may be a 302 to a link of the bucket that lasts minutes.",
+    ),
+    Route(
+        "DELETE",
+        "/v1/files/{file_id}",
+        files.delete_file,
+        "files",
+        "",
+        (*_KEY, FILE_NOT_FOUND, STORAGE_UNAVAILABLE),
+        status=204,
+        text="Its bytes count no more as soon as they are gone. It needs the scope `submit`.",
+    ),
+    Route(
+        "POST",
+        "/v1/files/{file_id}/links",
+        files.create_file_link,
+        "files",
+        "FileLink",
+        (*_KEY, FILE_NOT_FOUND),
+        status=201,
+        text="Whoever has the link may read the file until it expires, or the operator replaces the key of"
+        " links. It needs the scope `submit`.",
+    ),
+    Route(
+        "GET",
+        "/f/{link}",
+        files.get_linked_file,
+        "files",
+        "",
+        (
+            INVALID_PARAMETER,
+            FILE_NOT_FOUND,
+            LINK_EXPIRED,
+            RANGE_NOT_SATISFIABLE,
+            STORAGE_UNAVAILABLE,
+            DATABASE_UNAVAILABLE,
+        ),
+        binary=True,
+        text="As `/v1/files/{file_id}/content`. Pages of every origin may embed it.",
     ),
     Route(
         "GET",

@@ -37,6 +37,7 @@ class TokenTerms:
     `models` are the ids of the models that it may use, and `origins` those of the pages that may hold it;
     None: the same as its key and its tenant. `bounds` restrict inputs, by name (see `catalog.bounds`).
     `max_generations` and `max_microcredits` are all that it may use in its life; None: no limit of its own.
+    `max_upload_bytes` is how many bytes of files it may upload in its life; None: as the settings say.
     `visibility` says which requests it can read: those that it made itself (`token`), those that any token of
     its `end_user` made, or only the one of `request_id`, which it watches (`request`).
     """
@@ -50,6 +51,7 @@ class TokenTerms:
     end_user: str | None = None
     visibility: Visibility = "token"
     request_id: str | None = None
+    max_upload_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class ClientToken:
     key_expires_at_ms: int | None
     key_revoked_at_ms: int | None
     tenant_disabled_at_ms: int | None
+    max_upload_bytes: int | None = None
+    uploaded_bytes: int = 0
 
     def key_space(self, root_kid: str) -> str:
         """Returns the namespace in which an Idempotency-Key sent with this token is unique.
@@ -161,6 +165,7 @@ def create(
             end_user=terms.end_user,
             visibility=terms.visibility,
             request_id=terms.request_id,
+            max_upload_bytes=terms.max_upload_bytes,
         )
     )
     return _token_of(connection.execute(_BY_ID, {"wanted": token_id}).one()), token
@@ -251,6 +256,22 @@ def revoke(connection: Connection, token_id: str, *, now_ms: int) -> None:
         update(client_tokens)
         .where(client_tokens.c.token_id == token_id, client_tokens.c.revoked_at_ms.is_(None))
         .values(revoked_at_ms=now_ms)
+    )
+
+
+def uploaded(connection: Connection, token_id: str) -> int:
+    """Returns how many bytes of files were uploaded with a token."""
+    query = select(client_tokens.c.uploaded_bytes).where(client_tokens.c.token_id == token_id)
+    size: int = connection.execute(query).scalar_one()
+    return size
+
+
+def count_upload(connection: Connection, token_id: str, size_bytes: int) -> None:
+    """Counts bytes of a file that were uploaded with a token; they never come back."""
+    connection.execute(
+        update(client_tokens)
+        .where(client_tokens.c.token_id == token_id)
+        .values(uploaded_bytes=client_tokens.c.uploaded_bytes + size_bytes)
     )
 
 

@@ -45,6 +45,8 @@ USER_AGENT_LENGTH = 200
 HAS_ERROR_CODE = "error_code IS NOT NULL"
 HAS_CALLER_ADDRESS = "caller_address IS NOT NULL"
 HAS_END_USER = "end_user IS NOT NULL"
+IS_STORED = "state = 'stored'"
+IS_NOT_STORED = "state <> 'stored'"
 # The second condition is always true: it keeps other statements from using the index.
 IS_NOT_COMPLETED = f"state <> '{State.COMPLETED}' AND version > 0"
 _LIVE = state_in(IN_FLIGHT)
@@ -160,6 +162,9 @@ client_tokens = Table(
     Column("last_used_at_ms", BigInteger),
     # How many of its requests were refused.
     Column("refusals", BigInteger, nullable=False, server_default="0"),
+    # How many bytes of files it may upload; NULL: as the settings say. And how many it has uploaded.
+    Column("max_upload_bytes", BigInteger),
+    Column("uploaded_bytes", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     CheckConstraint(
         "(visibility = 'token' AND request_id IS NULL) OR (visibility = 'end_user' AND end_user IS NOT NULL"
@@ -517,6 +522,54 @@ quota_usage = Table(
     Column("added_microcredits", BigInteger, nullable=False),
     Column("tat_us", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# How many bytes of files are kept: of a tenant in a mode, and of each of its keys and end users.
+stored_bytes = Table(
+    "stored_bytes",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("end_user", String(END_USER_LENGTH), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# Uploaded files. A row is `storing` before its bytes are in the store, and `deleting` until they are not.
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), nullable=False),
+    Column("mode", String(4), nullable=False),
+    # Who may use it besides the tenant's keys: an end user, or a client token; empty: nobody.
+    Column("owner", String(80), nullable=False),
+    # Whom its bytes count for, as with a generation.
+    Column("kid", String(16), ForeignKey("api_keys.kid"), nullable=False),
+    Column("end_user", String(END_USER_LENGTH)),
+    Column("token_id", String(16)),
+    Column("state", String(8), nullable=False),
+    Column("name", String(200)),
+    # The model whose rules it was judged by.
+    Column("model_id", String(200)),
+    # Empty while a direct upload is awaited, of which `bytes` is the most that may come.
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("created_at_ms", BigInteger, nullable=False),
+    # NULL: never.
+    Column("expires_at_ms", BigInteger),
+    # When whoever stores or awaits it has given up.
+    Column("lease_until_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    CheckConstraint("state IN ('awaited', 'storing', 'stored', 'deleting')", name="state"),
+    Index("ix_files_listed", "tenant_id", "mode", "id"),
+    Index("ix_files_same", "tenant_id", "mode", "owner", "sha256"),
+    PartialIndex("ix_files_expiring", "expires_at_ms", where=IS_STORED),
+    PartialIndex("ix_files_unfinished", "lease_until_ms", where=IS_NOT_STORED),
 )
 
 # Append-only: triggers refuse every update and delete.

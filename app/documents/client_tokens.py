@@ -10,7 +10,7 @@ from app.documents.fields import Id, Moment, Sums, iso_or_none, sums
 from app.documents.schema import keywords
 from app.kit.clock import iso
 from app.quotas.amounts import MICROCREDITS
-from app.quotas.limits import MAX_AMOUNT
+from app.quotas.limits import MAX_AMOUNT, MAX_BYTES
 from app.quotas.standing import Usage
 
 
@@ -54,6 +54,14 @@ class ClientTokenTerms(TypedDict, total=False):
             maximum=MAX_AMOUNT * MICROCREDITS,
         ),
     ]
+    max_upload_bytes: Annotated[
+        int,
+        keywords(
+            "How many bytes of files it may upload in its life. If it is left out, the operator's setting.",
+            minimum=0,
+            maximum=MAX_BYTES,
+        ),
+    ]
     origins: Annotated[
         list[str], keywords("The web origins that may use it; each must be one of the tenant's.", minItems=1)
     ]
@@ -92,6 +100,7 @@ class ClientToken(TypedDict):
     bounds: Bounds | None
     max_generations: int | None
     max_microcredits: int | None
+    max_upload_bytes: int | None
     origins: list[str] | None
     end_user: str | None
     visibility: Visibility
@@ -115,6 +124,7 @@ def client_token(token: client_tokens.ClientToken, now_ms: int) -> ClientToken:
         "bounds": cast("Mapping[str, Bound] | None", token.bounds),
         "max_generations": token.max_generations,
         "max_microcredits": token.max_microcredits,
+        "max_upload_bytes": token.max_upload_bytes,
         "origins": _sorted_or_none(token.origins),
         "end_user": token.end_user,
         "visibility": token.visibility,

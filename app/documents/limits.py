@@ -117,7 +117,7 @@ def _members(standing: Standing) -> tuple[str, str]:
 def _quota_unit(unit: Unit) -> str | None:
     """The draft's quota unit; None for its default, which is requests."""
     match unit:
-        case Unit.MICROCREDITS | Unit.OUTPUT_SECONDS:
+        case Unit.MICROCREDITS | Unit.OUTPUT_SECONDS | Unit.BYTES:
             return unit
         case Unit.REQUESTS:
             return "concurrent-requests"

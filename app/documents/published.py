@@ -20,6 +20,7 @@ from app.documents.client_tokens import (
 )
 from app.documents.events import Event, RecordedEvent, StoppedEndpoint, Threshold
 from app.documents.fields import Sums, Violation
+from app.documents.files import FileLink, UploadedFile, UploadedFilePage
 from app.documents.ledger import LedgerEntry, LedgerPage
 from app.documents.limits import Limit
 from app.documents.models import (
@@ -109,6 +110,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Limit,
     Annotated[File, keywords("What the gateway knows of a file of the input.")],
     FileError,
+    UploadedFile,
+    UploadedFilePage,
+    FileLink,
     Violation,
     Sums,
     PeriodUsage,

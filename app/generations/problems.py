@@ -6,6 +6,7 @@ from urllib.parse import quote
 from app.errors import (
     CATALOGUE,
     DISPATCH_PAUSED,
+    FILE_GONE,
     INVALID_PARAMETER,
     OUTCOME_UNKNOWN,
     UPSTREAM_BUSY,
@@ -38,6 +39,10 @@ _OF_VERDICT: dict[Verdict, tuple[Fault, str]] = {
     Verdict.REJECTED_UNSERVED: (UPSTREAM_UNSERVED, "RunComfy does not serve this model at this address."),
     Verdict.BUSY: (UPSTREAM_BUSY, "RunComfy accepts no more jobs at the moment; no job was created."),
     Verdict.NOT_SENT: (UPSTREAM_UNREACHABLE, "RunComfy could not be reached; nothing was sent."),
+    Verdict.FILE_GONE: (
+        FILE_GONE,
+        "A file that the input refers to is not there any more; nothing was sent.",
+    ),
 }
 
 

@@ -46,7 +46,7 @@ class Amounts(NamedTuple):
                 return self.microcredits
             case Unit.OUTPUT_SECONDS:
                 return self.output_seconds
-            case Unit.READS | Unit.CALLS | Unit.TOKENS:
+            case Unit.BYTES | Unit.READS | Unit.CALLS | Unit.TOKENS:
                 return 0
             case _:
                 assert_never(unit)
@@ -79,7 +79,7 @@ def amount_text(unit: Unit, amount: int) -> str:
             return credits_text(amount)
         case Unit.GENERATIONS | Unit.OUTPUT_SECONDS | Unit.SUBMITS | Unit.REQUESTS:
             return str(amount)
-        case Unit.READS | Unit.CALLS | Unit.TOKENS:
+        case Unit.BYTES | Unit.READS | Unit.CALLS | Unit.TOKENS:
             return str(amount)
         case _:
             assert_never(unit)

@@ -16,9 +16,14 @@ from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 
 # Of credits: in micro-credits still an integer of a structured field, 15 digits.
 MAX_AMOUNT: Final = 999_999_999
+MAX_BYTES: Final = 999_999_999_999_999
 EVERY_END_USER: Final = "*"
 """Stands for an end user in limits of each end user that has no limit of its own for that metric."""
 _CREDITS: Final = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?")  # Decimal itself takes 1_000, 1e3 and NaN
+
+
+_SIZE: Final = re.compile(r"([0-9]{1,15})(kB|MB|GB|TB|)")
+_UNITS: Final = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class LimitError(ValueError):
@@ -116,6 +121,8 @@ def parse_limit(text: str, scope: Scope = Scope()) -> Limit:  # noqa: B008 - a c
     if value == "none":
         return Limit(scope, metric, None)
     amount_text, slash, burst_text = value.partition("/")
+    if metric is Metric.STORED_BYTES and scope.model_id:
+        raise LimitError(f"{quoted(text)}: files are of no model, so this limit has none.")
     if not slash:
         return Limit(scope, metric, _amount(text, amount_text, metric.unit))
     if metric.window is not Window.MINUTE:
@@ -129,6 +136,8 @@ def _amount(text: str, number: str, unit: Unit) -> int:
             return parse_credits(number, minimum=0)
         case Unit.GENERATIONS | Unit.OUTPUT_SECONDS | Unit.SUBMITS | Unit.REQUESTS:
             return _count(text, number)
+        case Unit.BYTES:
+            return _bytes(text, number)
         case Unit.READS | Unit.CALLS | Unit.TOKENS:
             return _count(text, number)
         case _:
@@ -159,6 +168,17 @@ def _count(text: str, number: str, minimum: int = 0) -> int:
             f"{quoted(text)}: {number[:20]!r} is not a whole number from {minimum} to {MAX_AMOUNT}."
         )
     return int(number)
+
+
+def _bytes(text: str, number: str) -> int:
+    """Returns a number of bytes, which may be written with a decimal unit: `5GB`."""
+    found = _SIZE.fullmatch(number)
+    amount = int(found[1]) * _UNITS[found[2]] if found is not None else None
+    if amount is None or amount > MAX_BYTES:
+        raise LimitError(
+            f"{quoted(text)}: {number[:20]!r} is not a number of bytes up to {MAX_BYTES}, such as 500MB."
+        )
+    return amount
 
 
 class DeclaringModel(Protocol):

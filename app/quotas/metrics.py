@@ -18,6 +18,8 @@ class Unit(StrEnum):
     MICROCREDITS = "microcredits"
     OUTPUT_SECONDS = "output-seconds"
     """Seconds of video or sound that requests order, as their models' files say."""
+    BYTES = "bytes"
+    """Bytes of files that are kept."""
     READS = "reads"
     CALLS = "calls"
     TOKENS = "tokens"
@@ -30,7 +32,7 @@ class Window(StrEnum):
     MINUTE = "minute"
     """A rate: so many a minute, of which a burst may come at once."""
     NOW = "now"
-    """What is in flight at this moment."""
+    """What is in flight, or kept, at this moment."""
     DAY = "day"
     MONTH = "month"
     TOTAL = "total"
@@ -51,6 +53,10 @@ def _in_flight(name: str) -> _Row:
     return name, Unit.REQUESTS, Window.NOW
 
 
+def _kept(name: str) -> _Row:
+    return name, Unit.BYTES, Window.NOW
+
+
 def _sum(name: str, unit: SummedUnit, window: SumWindow) -> _Row:
     return name, unit, window
 
@@ -59,8 +65,9 @@ def _sum(name: str, unit: SummedUnit, window: SumWindow) -> _Row:
 class Metric(StrEnum):
     """Every metric: its name in limits, its unit and its window.
 
-    The three functions above allow only pairs of unit and window that something counts: a rate is counted by
-    GCRA, what is in flight from the live rows, and a sum as `Amounts` in the rows of usage.
+    The functions above allow only pairs of unit and window that something counts: a rate is counted by GCRA,
+    what is in flight from the live rows, bytes in rows of their own (`quotas.stored`), and a sum as `Amounts`
+    in the rows of usage.
     """
 
     unit: Unit
@@ -68,6 +75,7 @@ class Metric(StrEnum):
 
     SUBMITS_MINUTE = _rate("submits-minute", Unit.SUBMITS)
     IN_FLIGHT = _in_flight("in-flight")
+    STORED_BYTES = _kept("stored-bytes")
     GENERATIONS_DAY = _sum("generations-day", Unit.GENERATIONS, Window.DAY)
     GENERATIONS_MONTH = _sum("generations-month", Unit.GENERATIONS, Window.MONTH)
     GENERATIONS_TOTAL = _sum("generations-total", Unit.GENERATIONS, Window.TOTAL)

@@ -75,6 +75,8 @@ def sentence(standing: Standing) -> str:
         case Window.MINUTE:
             return f"{_rate(standing)} {_when(standing)}"
         case Window.NOW:
+            if standing.limit.metric.unit is Unit.BYTES:
+                return f"{_kept(standing)} {_when(standing)}"
             return f"{_in_flight(standing)} {_when(standing)}"
         case Window.DAY | Window.MONTH | Window.TOTAL:
             return f"{_sum(standing)} {_when(standing)}"
@@ -97,6 +99,14 @@ def _in_flight(standing: Standing) -> str:
     return (
         f"{_holder(standing)} may have {allowed}{_of_model(standing)} in flight {_span(limit.metric.window)}"
         f" (`{limit.policy}`), and has {standing.held}."
+    )
+
+
+def _kept(standing: Standing) -> str:
+    held, wanted = _amount(standing, standing.held), _amount(standing, standing.wanted)
+    return (
+        f"{_holder(standing)} may keep {_amount(standing, standing.amount)} of files"
+        f" (`{standing.limit.policy}`), and keeps {held}; this file has {wanted}."
     )
 
 
@@ -178,6 +188,9 @@ def _when(standing: Standing) -> str:
 def _never(standing: Standing) -> str:
     if standing.undeclared:
         return "Waiting does not help: the operator has to declare them."
+    if standing.limit.metric is Metric.STORED_BYTES and standing.wanted <= standing.amount:
+        own = "this is the token's whole budget" if standing.limit.scope.token_id else "delete some first"
+        return f"Waiting does not help: {own}, or have the limit raised."
     can_come_back = standing.held and standing.wanted <= standing.amount - standing.spent
     back = " unless held amounts are refunded" if can_come_back else ""
     if standing.limit.scope.token_id:
@@ -198,6 +211,8 @@ def _amount(standing: Standing, value: int) -> str:
             return "1 credit" if value == MICROCREDITS else f"{credits_text(value)} credits"
         case Unit.OUTPUT_SECONDS:
             return "1 second" if value == 1 else f"{value} seconds"
+        case Unit.BYTES:
+            return "1 byte" if value == 1 else f"{value:,} bytes"
         case Unit.GENERATIONS | Unit.SUBMITS | Unit.REQUESTS | Unit.READS | Unit.CALLS | Unit.TOKENS:
             return f"{value} {unit.removesuffix('s')}" if value == 1 else f"{value} {unit}"
         case _:

@@ -119,7 +119,7 @@ def binding(against: Sequence[Standing]) -> Standing:
 class Account:
     """Everything that decides whether a payer may make one more generation with a model.
 
-    `usage` is by scope and period, `in_flight` by scope; what is not in them is 0.
+    `usage` is by scope and period, `in_flight` and `stored` (bytes) by scope; what is not in them is 0.
     """
 
     payer: Payer
@@ -130,6 +130,7 @@ class Account:
     limits: tuple[Limit, ...]
     usage: Mapping[tuple[Scope, str], Usage] = field(default_factory=dict)
     in_flight: Mapping[Scope, int] = field(default_factory=dict)
+    stored: Mapping[Scope, int] = field(default_factory=dict)
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -191,6 +192,7 @@ class Account:
             self.limits,
             usage,
             in_flight,
+            self.stored,
         )
 
     def _standing(self, limit: Limit, amount: int, wanted: Amounts) -> Standing:
@@ -201,6 +203,8 @@ class Account:
             case Window.MINUTE:
                 return rate_standing(limit, usage.tat_us, self.now_ms, wanted.of(unit))
             case Window.NOW:
+                if unit is Unit.BYTES:
+                    return stored_standing(limit, self.stored.get(limit.scope, 0))
                 return self._in_flight_standing(limit, amount, wanted.of(unit))
             case Window.DAY | Window.MONTH | Window.TOTAL:
                 return self._sum_standing(limit, amount, usage, wanted.of(unit), period)
@@ -283,6 +287,13 @@ class Rate(NamedTuple):
     def full_us(self, tat_us: int | None, now_us: int) -> int:
         """Returns the microseconds until the whole burst is free again."""
         return self._arrival(tat_us, now_us) - now_us
+
+
+def stored_standing(limit: Limit, stored_bytes: int, wanted_bytes: int = 0) -> Standing:
+    """Returns the standing of a limit on stored bytes, of which so many are stored. Time frees none."""
+    amount = limit.amount or 0
+    remaining = max(0, amount - stored_bytes)
+    return Standing(limit, amount, stored_bytes, 0, remaining, None, None, None, None, wanted_bytes)
 
 
 def rate_standing(limit: Limit, tat_us: int | None, now_ms: int, wanted: int) -> Standing:

@@ -28,6 +28,7 @@ from app.api.direct import direct, has_direct
 from app.api.headers.request import UNTIMED
 from app.api.pages import OWN_HEADERS
 from app.api.problems import ADMIN_KID, CODE, KNOWN_KEY, PRESENTED_KID, SESSION, internal_error, response
+from app.api.serving import EMBEDDABLE, HEAD_ALONE
 from app.auth.principal import Principal
 from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
@@ -128,6 +129,7 @@ class Edge:
             judged = {**scope, "path": self._addresses.tidied(path)}
         if scope["method"] == "HEAD":
             judged, send = {**judged, "method": "GET"}, _head_alone(send)
+            scope["state"][HEAD_ALONE] = True
         await self._answer(judged, receive, send, sent=scope)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, *, sent: Scope) -> None:
@@ -148,7 +150,8 @@ class Edge:
                 cors_headers = () if origin is None else await answer_headers(self._app.state.gateway, scope)
                 marked = self.final_headers(message.get("headers", ()), trace_id, cors_headers)
                 marked.extend(scope["state"].get(OWN_HEADERS, ()))
-                message["headers"] = cross_origin_headers(marked) if scope["path"] in PUBLIC else marked
+                is_public = scope["path"] in PUBLIC or EMBEDDABLE in scope["state"]
+                message["headers"] = cross_origin_headers(marked) if is_public else marked
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
                 complete = not message.get("more_body", False)

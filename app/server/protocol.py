@@ -36,6 +36,8 @@ from app.server.transport import Transport
 
 _log = get_logger("http")
 _MAX_HEADERS: Final = 100
+_UPLOADS: Final = b"/v1/files"  # whose bodies are as long as files are
+_RENEWED_BYTES: Final = 1_048_576  # of an upload, after which its deadline begins anew
 _MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one that is being answered
 _REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
 _SLICE: Final = 4096  # bytes that are parsed at a time: how exactly the framing of a body is counted
@@ -121,6 +123,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._running = 0  # requests that the application has not answered yet
         self._final_response: bytes | None = None  # a refusal that waits for the responses before it
         self._ignores_input = False  # whether further input is dropped
+        self._is_upload = False
+        self._arrived = 0  # bytes of an upload since its deadline was set
         self._serving: Any = None  # the cycle of the request that the application answers, or answered last
         self._half_closed = False  # whether the client has said that it sends no more
         self._on_refusal = on_refusal
@@ -306,6 +310,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._stop(Problem(MALFORMED_REQUEST, "The method CONNECT is not supported."))
             self._plain_head = without_upgrade(method, version, self.url, self.headers)
             return
+        self._is_upload = self.url.partition(b"?")[0] == _UPLOADS
         super().on_headers_complete()
         self._phase = _Phase.BODY
         self._framing = 0
@@ -317,8 +322,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._content += _CHUNK_FRAMING
 
     def on_body(self, body: bytes) -> None:
-        """Receives a part of the body."""
+        """Receives a part of the body. An upload may take long, as long as it goes on."""
         self._content += len(body)
+        if self._is_upload:
+            self._arrived += len(body)
+            if self._arrived >= _RENEWED_BYTES:
+                self._arrived = 0
+                self._set_deadline(self._limits.body_s)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

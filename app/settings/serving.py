@@ -100,7 +100,10 @@ class ServingSettings(Room):
         default=10.0, gt=0, le=300, description="Seconds within which a request's headers must arrive."
     )
     body_timeout_s: Seconds = Field(
-        default=30.0, gt=0, le=3600, description="Seconds within which a request's body must arrive."
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Seconds within which a request's body must arrive; of an uploaded file, each megabyte.",
     )
     write_timeout_s: Seconds = Field(
         default=30.0,

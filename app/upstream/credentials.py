@@ -175,7 +175,7 @@ class Pool:
                 learnt = health.refused(
                     outcome.reason, now_ms, retry_after_s=outcome.retry_after_s, looks_too=False
                 )
-            case Verdict.NOT_SENT | Verdict.UNKNOWN:
+            case Verdict.NOT_SENT | Verdict.UNKNOWN | Verdict.FILE_GONE:
                 learnt = health.failed(outcome.reason, now_ms)
             case _:
                 learnt = health.answered()

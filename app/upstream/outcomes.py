@@ -63,6 +63,8 @@ class Verdict(StrEnum):
     REJECTED_UNSERVED = "rejected_unserved"
     BUSY = "busy"
     NOT_SENT = "not_sent"
+    FILE_GONE = "file_gone"
+    """Nothing was sent, because an uploaded file of the input is not there any more."""
     UNKNOWN = "unknown"
 
 

@@ -24,6 +24,7 @@ from app.quotas.limits import parse_limit
 from app.webhooks import endpoints
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
+from tests.pictures import png
 from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
@@ -96,7 +97,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     submitter = world.with_key(await world.another_key(scopes=["submit"]))
     live = world.with_key(await world.another_key(mode="live"))
     spare = (await world.another_key()).split("_")[2]
-    for route in (one for one in ROUTES if one.tag != "webhooks"):
+    for route in (one for one in ROUTES if one.tag not in {"webhooks", "files"}):
         path = PATHS[route.operation_id]
         own, foreign = (
             path.replace("{request_id}", one).replace("{token_id}", token_id).replace("{kid}", kid)
@@ -116,6 +117,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     await _submits(ask, live)
     await _client_tokens(ask)
     await _webhooks(ask, monkeypatch)
+    await _files(ask, monkeypatch)
     await _account(ask)
     for path in (
         "/v1/models?limit=0",
@@ -147,6 +149,46 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     # Whatever is published was met, but for a database that is away, and an own fault, at each operation.
     assert {one for one in published - ask.seen if one[1] not in {500, 503}} == set()
     assert {500, 502, 503, 504} <= {status for _, status in ask.seen}
+
+
+async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of their routes, whole and in part, with what it takes and with what it does not."""
+    world = ask.world
+    made = (await ask("POST", "/v1/files", content=png())).json()
+    await ask("POST", "/v1/files", content=png())
+    path = f"/v1/files/{made['file_id']}"
+    link = (await ask("POST", f"{path}/links")).json()["url"].removeprefix("http://gateway.test")
+    for place in (path, f"{path}/content", link):
+        for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=9999-"}, {"If-None-Match": "*"}):
+            await ask("GET", place, headers=headers)
+    for body, more in (
+        ({"content": b"<html>"}, {}),
+        ({"content": b"x"}, {"Content-Length": "9999999999"}),
+        ({"content": b"x"}, {"Content-Type": "multipart/form-data"}),
+    ):
+        await ask("POST", "/v1/files", headers=more, **body)
+    await ask("POST", "/v1/files?model_id=no/model", content=png())
+    narrow = world.with_key(await world.another_key(models=["no/model"]))
+    await ask("POST", f"/v1/files?model_id={DREAMINA}", content=png(), headers=narrow)
+    for text, picture in (("stored-bytes=1", png(1, 1)), ("stored-bytes=none", png(2, 2))):
+        owner, now_ms = Owner(world.tenant_id, "test"), world.clock.now_ms()
+        await world.gateway.db.write(set_limit, owner, parse_limit(text), now_ms=now_ms)
+        await ask("POST", "/v1/files", content=picture)
+    lacking = {scope: world.with_key(await world.another_key(scopes=[scope])) for scope in ("read", "submit")}
+    for route in sorted((one for one in ROUTES if one.tag == "files"), key=lambda one: one.method):
+        absent = route.path.replace("{file_id}", MISSING).replace("{link}", "x")
+        await ask(route.method, absent)
+        await ask(route.method, f"{absent}?nothing=1")
+        if route.needs_key:
+            await ask(route.method, absent, headers={"Authorization": ""})
+            await ask(route.method, absent, headers=lacking["submit" if route.method == "GET" else "read"])
+    with monkeypatch.context() as patch:
+        patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
+        for place in (f"{path}/content", link):
+            await ask("GET", place)
+    world.clock.advance(3_600)
+    await ask("GET", link)
+    await ask("DELETE", path)
 
 
 async def _webhooks(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from app.db.engine import Database, open_database
 from app.generations.dispatch import rescue
 from app.generations.dispatch.dispatcher import Dispatcher
+from app.generations.dispatch.references import ReferenceResolver
 from app.generations.dispatch.rescue import Rescuer
 from app.generations.dispatch.spool import Spool
 from app.generations.lifecycle import TERMINAL, State
@@ -21,6 +22,16 @@ from tests.harness import FakeClock
 from tests.rows import NOW_MS, generation_in, generations_in, history_of, row_of
 
 pytestmark = pytest.mark.anyio
+
+
+class _NoFiles(ReferenceResolver):
+    """Nothing is sent here."""
+
+    def __init__(self) -> None:
+        pass
+
+
+NO_FILES = _NoFiles()
 
 
 @pytest.fixture
@@ -39,6 +50,7 @@ async def _record(db: Database, generation: Generation, outcome: Outcome) -> Gen
             pool=Pool(clock, ()),
             policy=SubmitPolicy(),
             spool=Spool(Path(folder) / "spool.jsonl"),
+            references=NO_FILES,
         )
         async with Upstream(base_url="http://x", token="a-token", read_deadline_s=1) as upstream:
             return await dispatcher.record(generation, upstream, outcome, exchange)

@@ -36,6 +36,10 @@ WITHOUT_OWNER = {
     "get_statement": "its id is a month: another tenant's are never looked up",
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
+    **dict.fromkeys(
+        ("get_file", "get_file_content", "delete_file", "create_file_link", "get_linked_file"),
+        "swept in tests/files/test_uploads.py and test_serving.py",
+    ),
     **dict.fromkeys(("narrow_key", "rotate_key", "revoke_key"), "swept in tests/sessions/test_account.py"),
 } | {one.operation_id: "swept in tests/webhooks/test_whose.py" for one in OF_WEBHOOKS if "{" in one.path}
 """Operations with an id in their path that is nobody's in particular, or no request's."""
@@ -49,6 +53,7 @@ TENANT_WIDE = {
     "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
+    *("upload_file", "list_files"),  # in tests/files/test_uploads.py
     *("list_keys", "create_key", "get_origins", "set_origins", "create_portal_link"),  # in tests/sessions
     *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
     *(one.operation_id for one in OF_WEBHOOKS if "{" not in one.path),  # in tests/webhooks/test_whose.py
@@ -218,7 +223,7 @@ async def test_every_operation_is_swept_or_said_to_have_no_owner(world: World) -
     own = ("submit_", "get_bytedance_")  # a model's own addresses hold nothing of a tenant's
     assert {one for one in wide if not one.startswith(own)} == TENANT_WIDE
     assert len([one for one in found if one.parameters == ["request_id"]]) >= 5
-    open_to_all = {"get_problem", "get_llms_txt_of_model"}
+    open_to_all = {"get_problem", "get_llms_txt_of_model", "get_linked_file"}
     assert not [one.id for one in found if one.parameters and not one.needs_key and one.id not in open_to_all]
 
 

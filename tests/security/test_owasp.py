@@ -71,6 +71,8 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{endpoint_id}": f"ep_{new_id(0)}",
         "{delivery_id}": f"dlv_{new_id(0)}",
         "{replay_id}": f"rpl_{new_id(0)}",
+        "{file_id}": new_id(0),
+        "{link}": "none",
     }
     found = []
     for path, operations in (await contract(world))["paths"].items():
@@ -540,6 +542,7 @@ async def test_api9_improper_inventory_management(world: World) -> None:
     models = {(method, f"/v1/models/{model_id}") for method, model_id in own}
     assert listed - served == models
     assert {path.split("/")[1] for _, path in listed} == {
+        "f",
         "v1",
         "livez",
         "readyz",

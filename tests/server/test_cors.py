@@ -176,7 +176,7 @@ async def test_a_tenants_pages_call_with_its_keys_and_read_every_answer(world: W
         assert (answer.status_code, answer.content) == (204, b"")
         assert _told(answer) == {
             "access-control-allow-origin": origin,
-            "access-control-allow-methods": "GET, POST",
+            "access-control-allow-methods": "GET, POST, DELETE",
             "access-control-allow-headers": ", ".join(cors._ALLOWED),
             "access-control-max-age": "600",
         }

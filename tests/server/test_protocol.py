@@ -462,6 +462,21 @@ async def test_a_body_that_drips_is_cut_off_and_its_request_ends() -> None:
         assert place.app.disconnected == 2
 
 
+async def test_an_upload_may_take_long_as_long_as_each_megabyte_of_it_arrives_in_time() -> None:
+    length = 4 * 1_048_576
+    head = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % length
+    async with serving(body_s=0.4) as place:
+        for path, statuses in ((b"/v1/files?name=a", [200]), (b"/v1/models/a", [408])):
+            async with place.connect() as (reader, writer):
+                writer.write(b"POST " + path + head)
+                for _ in range(4):
+                    await asyncio.sleep(0.15)
+                    writer.write(b"b" * 1_048_576)
+                async with asyncio.timeout(PATIENCE_S):
+                    said = await reader.read()
+                assert [one[0] for one in answers_in(said)] == statuses
+
+
 async def test_a_connection_that_says_nothing_or_line_breaks_alone_is_closed_without_a_word() -> None:
     async with serving(head_s=0.3) as place:
         assert await place.talk() == b""

@@ -24,13 +24,21 @@ from app.gateway import Gateway
 from app.generations import token_limits
 from app.quotas.account import Owner
 from app.quotas.amounts import MICROCREDITS
-from app.quotas.limits import MAX_AMOUNT
+from app.quotas.limits import MAX_AMOUNT, MAX_BYTES
 
 _TOKEN_ID: Final = re.compile(r"[0-9A-Za-z]{12}")
 _MAX_LISTED: Final = 20
 _MAX_REQUESTS: Final = 20  # newest requests of a token that its record lists
 _TEXT: Final = 300
-_WATCHES: Final = ("models", "bounds", "max_generations", "max_microcredits", "end_user", "visibility")
+_WATCHES: Final = (
+    "models",
+    "bounds",
+    "max_generations",
+    "max_microcredits",
+    "max_upload_bytes",
+    "end_user",
+    "visibility",
+)
 
 Text = Annotated[str, Field(max_length=_TEXT)]
 
@@ -45,6 +53,7 @@ class _TermsBody(BaseModel):
     bounds: Annotated[dict[Text, dict[Text, Any]], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     max_generations: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] | None = None
     max_microcredits: Annotated[int, Field(ge=0, le=MAX_AMOUNT * MICROCREDITS)] | None = None
+    max_upload_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] | None = None
     origins: Annotated[list[Text], Field(min_length=1, max_length=_MAX_LISTED)] | None = None
     end_user: Annotated[str, Field(pattern=rf"^{END_USER}\z")] | None = None
     visibility: Literal["token", "end_user"] | None = None
@@ -172,4 +181,5 @@ def _terms_of(body: dict[str, Any]) -> TokenTerms:
         end_user=intent.end_user,
         visibility="request" if intent.request_id is not None else intent.visibility or usual,
         request_id=intent.request_id,
+        max_upload_bytes=intent.max_upload_bytes,
     )

@@ -1,4 +1,4 @@
-"""Judges the text of a media input: an https URL or a `data:` URI, nothing fetched."""
+"""Judges the text of a media input: an https URL, a `data:` URI or a reference, nothing fetched."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,6 +7,7 @@ from app.catalog.media.rules import MediaKind
 from app.egress.urls import URL, NotWebURLRefused, URLRefused, parse_url
 from app.media.data_uri import DataURIRefused, Unpacked, is_data_uri, unpack
 from app.media.facts import Facts
+from app.media.references import id_in, is_reference
 
 _OF_NO_KIND: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
@@ -31,6 +32,8 @@ def media_fault(
 
     `unpacked` is the file of a `data:` URI where it was unpacked already, which takes time.
     """
+    if is_reference(value):
+        return None if id_in(value) is not None else "must be rg-file: and the id of an uploaded file"
     if is_data_uri(value):
         refused = "must be an absolute https:// URL, not a data: URI"
         return _data_fault(value, kind, unpacked) if policy.data_uris else refused

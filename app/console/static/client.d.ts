@@ -480,8 +480,8 @@ export interface Limit {
   holder: "tenant" | "key" | "end-user" | "token";
   /** The model that it applies to; null: all models. */
   model_id: string | null;
-  metric: "submits-minute" | "in-flight" | "generations-day" | "generations-month" | "generations-total" | "credits-day" | "credits-month" | "credits-total" | "output-seconds-day" | "output-seconds-month" | "output-seconds-total" | "reads-minute" | "calls-minute" | "tokens-minute";
-  unit: "calls" | "generations" | "microcredits" | "output-seconds" | "reads" | "requests" | "submits" | "tokens";
+  metric: "submits-minute" | "in-flight" | "stored-bytes" | "generations-day" | "generations-month" | "generations-total" | "credits-day" | "credits-month" | "credits-total" | "output-seconds-day" | "output-seconds-month" | "output-seconds-total" | "reads-minute" | "calls-minute" | "tokens-minute";
+  unit: "bytes" | "calls" | "generations" | "microcredits" | "output-seconds" | "reads" | "requests" | "submits" | "tokens";
   limit: number;
   /** Of a rate: how many may come at once, if not `limit`. */
   burst: number | null;
@@ -689,6 +689,8 @@ export interface ClientTokenTerms {
   max_generations?: number;
   /** The maximum cost of its requests, in micro-credits. At least 0. At most 999999999000000. */
   max_microcredits?: number;
+  /** How many bytes of files it may upload in its life. If it is left out, the operator's setting. At least 0. At most 999999999999999. */
+  max_upload_bytes?: number;
   /** The web origins that may use it; each must be one of the tenant's. */
   origins?: string[];
   /** The person for whom it is made: a label of yours. Each has limits of its own. */
@@ -712,6 +714,7 @@ export interface ClientToken {
   bounds: Record<string, Bound> | null;
   max_generations: number | null;
   max_microcredits: number | null;
+  max_upload_bytes: number | null;
   origins: string[] | null;
   end_user: string | null;
   visibility: "token" | "end_user" | "request";
@@ -741,6 +744,7 @@ export interface MintedClientToken {
   bounds: Record<string, Bound> | null;
   max_generations: number | null;
   max_microcredits: number | null;
+  max_upload_bytes: number | null;
   origins: string[] | null;
   end_user: string | null;
   visibility: "token" | "end_user" | "request";
@@ -786,6 +790,7 @@ export interface ClientTokenInFull {
   bounds: Record<string, Bound> | null;
   max_generations: number | null;
   max_microcredits: number | null;
+  max_upload_bytes: number | null;
   origins: string[] | null;
   end_user: string | null;
   visibility: "token" | "end_user" | "request";

@@ -5,6 +5,7 @@ import { el, icon, part, plainAmount, prose } from "./playground-kit.js";
 const METRICS = {
   "submits-minute": "Submits a minute",
   "in-flight": "Jobs at a time",
+  "stored-bytes": "Bytes of files",
   "generations-day": "Jobs a day",
   "generations-month": "Jobs a month",
   "generations-total": "Jobs in all",

@@ -16,8 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.engine import Database
 from app.errors import Problem
+from app.files.sending import FileGoneError
 from app.generations import problems, store
 from app.generations.advance import advance
+from app.generations.dispatch.references import ReferenceResolver
 from app.generations.dispatch.spool import Spool
 from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.queue import decide
@@ -29,6 +31,7 @@ from app.kit.log import Aside, get_logger
 from app.kit.meters import Tally
 from app.kit.traces import Span
 from app.quotas.account import lock_tenant
+from app.storage.store import StorageError
 from app.upstream.client import Upstream
 from app.upstream.credentials import Choice, Credential, Pool
 from app.upstream.outcomes import (
@@ -36,6 +39,7 @@ from app.upstream.outcomes import (
     ErrorDetails,
     Exchange,
     Outcome,
+    Sent,
     Verdict,
     evidence,
     judge_submit,
@@ -64,6 +68,7 @@ class Dispatcher:
     pool: Pool
     policy: SubmitPolicy
     spool: Spool
+    references: ReferenceResolver
     verdicts: Tally = field(default_factory=Counter, init=False)
 
     async def dispatch(self, generation: Generation, body: bytes, *, deadline: float) -> Generation:
@@ -73,6 +78,10 @@ class Dispatcher:
         credential or is busy, the generation is sent with the next one.
         """
         credential, left = self.pool.with_others(generation.credential)
+        found = await self._resolved(generation, body, deadline)
+        if isinstance(found, Outcome):
+            return await self._conclude(generation, credential, found, Exchange(Sent.NOTHING))
+        body = found
         keeps_trying = not generation.queueable
         full: list[Credential] = []  # those that take no more jobs
         while True:
@@ -90,12 +99,32 @@ class Dispatcher:
                 break
             generation, credential = moved, self.pool.all[moved.credential]
             left = [one for one in left if one is not credential]
-        with Span("outcome", request=generation.id, verdict=outcome.verdict.value):
-            recorded = await self.record(generation, credential.upstream, outcome, exchange)
+        recorded = await self._conclude(generation, credential, outcome, exchange)
         # After the record: nothing that waits stands between a paid call and it.
         for one in full:
             with Aside("the capacity of a credential"):
                 await self.pool.record_capacity(self.db, one, partial(self._others, recorded, one.name))
+        return recorded
+
+    async def _resolved(self, generation: Generation, body: bytes, deadline: float) -> bytes | Outcome:
+        """Returns the input to send, without references to uploaded files; or why nothing can be sent."""
+        try:
+            async with asyncio.timeout_at(deadline - _MIN_TO_TRY_S):
+                return await self.references.resolved(generation, body)
+        except FileGoneError:
+            return Outcome(Verdict.FILE_GONE, "file_gone")
+        except (StorageError, Problem, TimeoutError):
+            return Outcome(Verdict.NOT_SENT, "file_unreadable")
+        except Exception:  # noqa: BLE001 - nothing was sent, and the row must not say that it may have been
+            _log.exception("The files of a request could not be resolved.", generation=generation.id)
+            return Outcome(Verdict.FILE_GONE, "file_unusable")
+
+    async def _conclude(
+        self, generation: Generation, credential: Credential, outcome: Outcome, exchange: Exchange
+    ) -> Generation:
+        """Records an outcome, then counts and logs it."""
+        with Span("outcome", request=generation.id, verdict=outcome.verdict.value):
+            recorded = await self.record(generation, credential.upstream, outcome, exchange)
         self.verdicts[recorded.mode, outcome.verdict.value] += 1
         _report(recorded, outcome)
         return recorded

@@ -18,7 +18,7 @@ from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
 from app.generations.queue.eligible import any_eligible
 from app.generations.store import SubmitIntent
-from app.quotas import account
+from app.quotas import account, stored
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Payer, Scope, parse_limit
 from app.quotas.metrics import Metric
@@ -197,6 +197,8 @@ def account_of(
         used = token_limits.used(connection, owner, payer.token_id)
         usage = {**opened.usage, (Scope(token_id=payer.token_id), TOTAL): used}
         opened = replace(opened, limits=(*opened.limits, *budget), usage=usage)
+    if any(one.metric is Metric.STORED_BYTES for one in opened.limits):
+        opened = replace(opened, stored=stored.used(connection, owner, payer))
     limited = [one.scope for one in opened.limits if one.metric is Metric.IN_FLIGHT]
     since_ms = now_ms - policy.unknown_slot_ms
     in_flight: dict[Scope, int] = {}

@@ -35,9 +35,11 @@ from app.errors import (
     FieldError,
     Problem,
 )
+from app.files.references import ReferenceRefused, References
 from app.media.data_uri import DataURIRefused, Unpacked, is_data_uri, unpack
 from app.media.facts import Facts, UnreadableError
 from app.media.probe import Prober, UnreachableError
+from app.media.references import id_in
 
 _RETRY_AFTER_S = 5
 _IN_A_THREAD = 65_536  # characters of files by value from which they are not unpacked on the event loop
@@ -138,6 +140,7 @@ class Inspector:
     """
 
     prober: Prober
+    references: References
     policies: Mapping[str, MediaPolicy]
     checks: MediaChecks
     within_s: float
@@ -161,12 +164,21 @@ class Inspector:
         found = violations(model, body, policy, unpacked)
         if principal.token is not None and principal.token.bounds is not None:
             found += violations_of_bounds(model, principal.token.bounds, body)
-        errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
+        referred = await self._referred(principal, model, body)
+        refused = {
+            pointer: FieldError(pointer, "file_not_usable", str(one))
+            for pointer, one in referred.items()
+            if isinstance(one, ReferenceRefused)
+        }
+        errors = [*(FieldError(one.pointer, one.code, one.detail) for one in found), *refused.values()]
         checks = principal.media_checks or self.checks
         if checks == "off":
             return Inspection(body, errors, None, binding=False)
-        wrong = {one.pointer for one in found}
-        by_value = {fragment(path): one.seen for path, one in unpacked.items()}
+        wrong = {one.pointer for one in errors}
+        by_value: dict[str, Facts | UnreadableError] = {
+            pointer: one for pointer, one in referred.items() if isinstance(one, Facts)
+        }
+        by_value |= {fragment(path): one.seen for path, one in unpacked.items()}
         inspections = [
             self._inspect_file(principal, media, pointer, by_value.get(pointer, value))
             for media, pointer, value in media_values(model, body)
@@ -174,6 +186,14 @@ class Inspector:
             if pointer not in wrong and pointer.rpartition("/")[0] not in wrong
         ]
         return Inspection(body, errors, await asyncio.gather(*inspections), binding=checks == "enforce")
+
+    async def _referred(
+        self, principal: Principal, model: Model, body: dict[str, Any]
+    ) -> dict[str, Facts | ReferenceRefused]:
+        """Returns the facts of the uploaded files in an input by their pointers, or why they are refused."""
+        texts = ((fragment(path), id_in(text)) for path, text in media_texts(model, body))
+        named = {pointer: file_id for pointer, file_id in texts if file_id is not None}
+        return await self.references.facts(principal, named) if named else {}
 
     async def _inspect_file(
         self, principal: Principal, media: MediaInput, pointer: str, value: str | Facts | UnreadableError

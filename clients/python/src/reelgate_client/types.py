@@ -37,14 +37,18 @@ ErrorCode = Literal[
     "idempotency_in_progress",
     "not_cancellable",
     "result_erased",
+    "link_expired",
     "body_too_large",
     "address_too_long",
     "unsupported_media_type",
     "invalid_input",
     "invalid_token_terms",
     "media_unreachable",
+    "range_not_satisfiable",
+    "invalid_file",
     "media_unavailable",
     "idempotency_mismatch",
+    "file_gone",
     "upstream_rejected",
     "quota_exceeded",
     "quota_exhausted",
@@ -62,12 +66,15 @@ ErrorCode = Literal[
     "dispatch_paused",
     "upstream_unreachable",
     "large_bodies_busy",
+    "uploads_busy",
+    "storage_unavailable",
     "database_unavailable",
     "too_many_connections",
     "shutting_down",
     "outcome_unknown",
     "upstream_timeout",
     "invalid_webhook_endpoint",
+    "file_not_found",
     "webhook_endpoint_not_found",
     "webhook_delivery_not_found",
     "webhook_replay_not_found",
@@ -212,6 +219,7 @@ class ClientToken(TypedDict):
     bounds: dict[str, Bound] | None
     max_generations: int | None
     max_microcredits: int | None
+    max_upload_bytes: int | None
     origins: list[str] | None
     end_user: str | None
     visibility: Literal["token", "end_user", "request"]
@@ -241,6 +249,7 @@ class ClientTokenInFull(TypedDict):
     bounds: dict[str, Bound] | None
     max_generations: int | None
     max_microcredits: int | None
+    max_upload_bytes: int | None
     origins: list[str] | None
     end_user: str | None
     visibility: Literal["token", "end_user", "request"]
@@ -281,6 +290,8 @@ class ClientTokenTerms(TypedDict):
     """The maximum number of its requests."""
     max_microcredits: NotRequired[int]
     """The maximum cost of its requests, in micro-credits."""
+    max_upload_bytes: NotRequired[int]
+    """How many bytes of files it may upload in its life. If it is left out, the operator's setting."""
     origins: NotRequired[list[str]]
     """The web origins that may use it; each must be one of the tenant's."""
     end_user: NotRequired[str]
@@ -404,6 +415,13 @@ class FileError(TypedDict):
     detail: str
 
 
+class FileLink(TypedDict):
+    """The document `FileLink` of the contract."""
+
+    url: str
+    expires_at: str
+
+
 class Health(TypedDict):
     """The document `Health` of the contract."""
 
@@ -450,6 +468,7 @@ class Limit(TypedDict):
     metric: Literal[
         "submits-minute",
         "in-flight",
+        "stored-bytes",
         "generations-day",
         "generations-month",
         "generations-total",
@@ -464,7 +483,15 @@ class Limit(TypedDict):
         "tokens-minute",
     ]
     unit: Literal[
-        "calls", "generations", "microcredits", "output-seconds", "reads", "requests", "submits", "tokens"
+        "bytes",
+        "calls",
+        "generations",
+        "microcredits",
+        "output-seconds",
+        "reads",
+        "requests",
+        "submits",
+        "tokens",
     ]
     limit: int
     burst: int | None
@@ -556,6 +583,7 @@ class MintedClientToken(TypedDict):
     bounds: dict[str, Bound] | None
     max_generations: int | None
     max_microcredits: int | None
+    max_upload_bytes: int | None
     origins: list[str] | None
     end_user: str | None
     visibility: Literal["token", "end_user", "request"]
@@ -759,7 +787,7 @@ Problem = TypedDict(
         "type": "str",
         "title": "str",
         "status": "int",
-        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'media_unavailable', 'idempotency_mismatch', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
+        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'link_expired', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'range_not_satisfiable', 'invalid_file', 'media_unavailable', 'idempotency_mismatch', 'file_gone', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'uploads_busy', 'storage_unavailable', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'file_not_found', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
         "retryable": "bool",
         "remedy": "str",
         "error_code": "NotRequired[int]",
@@ -806,14 +834,18 @@ class ProblemKind(TypedDict):
         "idempotency_in_progress",
         "not_cancellable",
         "result_erased",
+        "link_expired",
         "body_too_large",
         "address_too_long",
         "unsupported_media_type",
         "invalid_input",
         "invalid_token_terms",
         "media_unreachable",
+        "range_not_satisfiable",
+        "invalid_file",
         "media_unavailable",
         "idempotency_mismatch",
+        "file_gone",
         "upstream_rejected",
         "quota_exceeded",
         "quota_exhausted",
@@ -831,12 +863,15 @@ class ProblemKind(TypedDict):
         "dispatch_paused",
         "upstream_unreachable",
         "large_bodies_busy",
+        "uploads_busy",
+        "storage_unavailable",
         "database_unavailable",
         "too_many_connections",
         "shutting_down",
         "outcome_unknown",
         "upstream_timeout",
         "invalid_webhook_endpoint",
+        "file_not_found",
         "webhook_endpoint_not_found",
         "webhook_delivery_not_found",
         "webhook_replay_not_found",
@@ -1455,6 +1490,41 @@ class TokenRefusal(TypedDict):
     trace_id: str
 
 
+class UploadedFile(TypedDict):
+    """The document `UploadedFile` of the contract."""
+
+    file_id: str
+    """The id of an uploaded file, a UUIDv7."""
+    reference: str
+    """What an input has in place of the file's URL: `rg-file:` and the id."""
+    mode: Literal["live", "test"]
+    name: str | None
+    """What its sender called it."""
+    model_id: str | None
+    """The model whose rules it was judged by; null: none."""
+    type: str
+    """Its media type, by its bytes."""
+    bytes: int
+    width: int | None
+    """In pixels, of a picture; null where it is not known."""
+    height: int | None
+    """In pixels, as `width`."""
+    sha256: str
+    """The SHA-256 of its bytes, in hex; also its entity tag."""
+    end_user: str | None
+    """The end user whose client token uploaded it."""
+    created_at: str
+    expires_at: str | None
+    """When it is deleted; null: never."""
+
+
+class UploadedFilePage(TypedDict):
+    """The document `UploadedFilePage` of the contract."""
+
+    files: list[UploadedFile]
+    next_cursor: str | None
+
+
 class UpstreamWords(TypedDict):
     """The document `UpstreamWords` of the contract."""
 
@@ -1806,6 +1876,7 @@ __all__ = [
     "Event",
     "File",
     "FileError",
+    "FileLink",
     "Health",
     "LedgerEntry",
     "LedgerPage",
@@ -1862,6 +1933,8 @@ __all__ = [
     "ThresholdData",
     "ThresholdMessage",
     "TokenRefusal",
+    "UploadedFile",
+    "UploadedFilePage",
     "UpstreamWords",
     "Usage",
     "UsageRow",

@@ -30,7 +30,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 - name: REELGATE_PEPPER
   valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: pepper}}
-{{- range list "upstream-token" "upstream-credentials" "upstream-proxy" "metrics-token" "previous-peppers" "webhook-key" "operator-webhook-secret" "otlp-headers" "oidc-client-secret" "bucket-secret" "bucket-session-token" "sandbox-token" }}
+{{- range list "upstream-token" "upstream-credentials" "upstream-proxy" "metrics-token" "previous-peppers" "webhook-key" "operator-webhook-secret" "otlp-headers" "oidc-client-secret" "bucket-secret" "bucket-session-token" "link-key" "sandbox-token" }}
 - name: REELGATE_{{ . | upper | replace "-" "_" }}
   valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: {{ . }}, optional: true}}
 {{- end }}
