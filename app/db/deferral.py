@@ -3,6 +3,11 @@
 A lane opens a `Deferral` in each of its transactions. Functions add items, such as changes of sums, and the
 lane writes all of them together after the last function. An item goes with its function: one that is rolled
 back to its savepoint takes its items with it. Whoever reads what items change calls `write_deferred` first.
+
+The functions of submits, of which many share a transaction, also share what they know (`kept`): a tenant's
+account or last event number, which the first of them reads and locks, and each changes. So the others need
+not read it again, and what they change is written once (`write_together`). A function of another kind never
+meets this: before it begins, everything is written and nothing is kept, and it writes at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 Write = Callable[[Connection, Sequence[Any]], None]
+Mark = tuple[int, int, dict[Any, Any]]
 _DEFERRAL: Final = "reelgate.deferral"
 
 
@@ -21,6 +27,27 @@ def write_later(connection: Connection, write: Write, item: Any) -> None:
         write(connection, [item])
     else:
         deferral.items.append((write, item))
+
+
+def write_together(connection: Connection, write: Write, item: Any) -> None:
+    """Does as `write_later` in a function that shares what it knows.
+
+    In any other function `write` is called at once.
+    """
+    if kept(connection) is None:
+        write(connection, [item])
+    else:
+        write_later(connection, write, item)
+
+
+def kept(connection: Connection) -> dict[Any, Any] | None:
+    """Returns what the functions that share this transaction know of rows that it has locked; None elsewhere.
+
+    It is as the rows will be once everything is written. Of what is not kept, nothing is deferred: whoever
+    takes something away from here calls `write_deferred`.
+    """
+    deferral: Deferral | None = connection.info.get(_DEFERRAL)
+    return deferral.kept if deferral is not None and deferral.shares else None
 
 
 def write_deferred(connection: Connection) -> None:
@@ -38,15 +65,25 @@ class Deferral:
         self.written = 0
         self.is_writing = False
         """Whether a write has begun and not returned: where the transaction fails then, that is why."""
+        self.kept: dict[Any, Any] = {}
+        self.shares = False
+        """Whether the present function shares what it knows with those before and after it."""
         connection.info[_DEFERRAL] = self
 
-    def mark(self) -> tuple[int, int]:
-        """Returns where a savepoint is."""
-        return len(self.items), self.written
+    def begin(self, connection: Connection, *, shares: bool) -> None:
+        """Takes the begin of a function; see `kept`."""
+        self.shares = shares
+        if self.kept and not shares:
+            self.kept.clear()
+            self.write(connection)
 
-    def go_back(self, mark: tuple[int, int]) -> None:
-        """Forgets what was added and written after a savepoint that was rolled back to."""
-        count, self.written = mark
+    def mark(self) -> Mark:
+        """Returns where a savepoint is."""
+        return len(self.items), self.written, self.kept.copy()
+
+    def go_back(self, mark: Mark) -> None:
+        """Forgets what was added, written and kept after a savepoint that was rolled back to."""
+        count, self.written, self.kept = mark
         del self.items[count:]
         self.is_writing = False
 

@@ -95,7 +95,25 @@ class Database:
         """
         return await self._write(tenant_id, lambda connection: function(connection, *args, **kwargs))
 
-    async def _write(self, key: str | None, function: Callable[[Connection], R]) -> R:
+    async def write_together(
+        self,
+        tenant_id: str,
+        function: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Does as `write_for`, with a function that shares what it knows with others like it (`db.deferral`).
+
+        It is for what comes by the thousand. All that such a function reads is read by functions that heed
+        what is deferred and kept.
+        """
+        return await self._write(
+            tenant_id, lambda connection: function(connection, *args, **kwargs), shares=True
+        )
+
+    async def _write(
+        self, key: str | None, function: Callable[[Connection], R], *, shares: bool = False
+    ) -> R:
         def call(connection: Connection) -> tuple[R, list[Announcement], list[Labels]]:
             announced: list[Announcement] = []
             counted: list[Labels] = []
@@ -104,7 +122,7 @@ class Database:
 
         began_s = time.perf_counter()
         try:
-            result, announced, counted = await self._writer.run(call, key)
+            result, announced, counted = await self._writer.run(call, key, shares=shares)
         except NotBegunError as error:
             raise self._unavailable(error, NotBegunProblem, what="write") from error
         except OUTAGES as error:

@@ -65,6 +65,7 @@ class _Work:
     function: Callable[[Connection], Any]
     future: "asyncio.Future[Any]"
     key: str | None
+    shares: bool = False
     result: Any = None
     error: BaseException | None = None
     begun: bool = False
@@ -90,15 +91,19 @@ class Writer:
         self._lanes = [_Lane(place, f"writer-{number}") for number, place in enumerate(to)]
         self._answer_s = answer_s
 
-    async def run(self, function: Callable[[Connection], Any], key: str | None = None) -> Any:
+    async def run(
+        self, function: Callable[[Connection], Any], key: str | None = None, *, shares: bool = False
+    ) -> Any:
         """Returns the function's result, once it is committed.
+
+        With `shares` it shares what it knows with others like it, as `app.db.deferral` has it.
 
         Raises:
             NotBegunError: the database cannot serve, and the function has not run.
             Exception: what the function raised; or why its transaction failed.
 
         """
-        work = _Work(function, asyncio.get_running_loop().create_future(), key)
+        work = _Work(function, asyncio.get_running_loop().create_future(), key, shares)
         lane = self._lane_of(key)
         lane.put(work)
         try:
@@ -215,6 +220,7 @@ class _Lane:
                     if self._is_avoided(work) or not work.may_run():
                         continue
                     if len(group) == 1:
+                        deferral.begin(connection, shares=work.shares)
                         work.result = work.function(connection)
                     else:
                         self._run_in_savepoint(connection, deferral, work, is_first=is_first)
@@ -241,6 +247,7 @@ class _Lane:
         self, connection: Connection, deferral: Deferral, work: _Work, *, is_first: bool
     ) -> None:
         # Never one inside another: what a change costs grows with their depth, on both databases.
+        deferral.begin(connection, shares=work.shares)
         for command in ("SAVEPOINT one",) if is_first else self.place.next_savepoint:
             execute(connection, command)
         mark = deferral.mark()

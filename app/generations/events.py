@@ -5,15 +5,18 @@ The numbers are per tenant and mode.
 A change of state is also numbered per generation: by its version.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, select, tuple_, update
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
 from app.db.counts import count
+from app.db.deferral import kept, write_deferred, write_later
+from app.db.many import inserting_many
 from app.db.prepared import Prepared, inserting
 from app.db.tables import endpoint_events, generation_events, tenants, threshold_events
 from app.generations.lifecycle import State
@@ -61,7 +64,17 @@ class EndpointEvent:
     number: int
 
 
-_INSERT_EVENT = inserting(generation_events, *generation_events.c.keys())
+_EVENT_COLUMNS: Final = (
+    "generation_id",
+    "version",
+    "state",
+    "at_ms",
+    "reason",
+    "tenant_id",
+    "mode",
+    "number",
+)
+_INSERT_EVENT = inserting(generation_events, *_EVENT_COLUMNS)
 _OF_MODE = {
     "live": (tenants.c.live_events, tenants.c.live_webhooks),
     "test": (tenants.c.test_events, tenants.c.test_webhooks),
@@ -76,6 +89,15 @@ _NEXT_NUMBER = {
     for mode, (column, webhooks) in _OF_MODE.items()
 }
 
+_ADD_NUMBERS = {
+    mode: Prepared(
+        update(tenants)
+        .where(tenants.c.id == bindparam("of_tenant"))
+        .values({column: column + bindparam("more")})
+    )
+    for mode, (column, _) in _OF_MODE.items()
+}
+
 
 def _numbering(column: Column[int], webhooks: Column[int]) -> Prepared:
     """Returns the statement that draws a number and inserts its event: one trip, on PostgreSQL alone."""
@@ -86,7 +108,7 @@ def _numbering(column: Column[int], webhooks: Column[int]) -> Prepared:
         .returning(column.label("number"), webhooks.label("webhooks"))
         .cte("drawn")
     )
-    names = [name for name in generation_events.c.keys() if name != "number"]  # noqa: SIM118 - no dict
+    names = [name for name in _EVENT_COLUMNS if name != "number"]
     given = (bindparam(name, type_=generation_events.c[name].type) for name in names)
     inserted = insert(generation_events).from_select([*names, "number"], select(*given, drawn.c.number))
     return Prepared(
@@ -153,9 +175,11 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
     """Appends an event with the generation's present state, and announces it after the commit.
 
     It updates, and so locks, the tenant's row until the commit: nobody can read an event number while a lower
-    one is still uncommitted.
+    one is still uncommitted. Where functions share what they know, the first draws its number from the row,
+    and the others count on from it.
     """
-    of_tenant = {"of_tenant": generation.tenant_id}
+    known, place = kept(connection), ("events", generation.tenant_id, generation.mode)
+    last: Appended | None = None if known is None else known.get(place)
     event = {
         "generation_id": generation.id,
         "version": generation.version,
@@ -165,15 +189,41 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
         "tenant_id": generation.tenant_id,
         "mode": generation.mode,
     }
-    if connection.dialect.name == "postgresql":
-        appended = Appended(*_NUMBER_AND_INSERT[generation.mode].one(connection, event | of_tenant))
+    if last is not None:
+        appended = last._replace(number=last.number + 1)
+        write_later(connection, _write_events, (*event.values(), appended.number))
     else:
-        appended = Appended(*_NEXT_NUMBER[generation.mode].one(connection, of_tenant))
-        _INSERT_EVENT.run(connection, event | {"number": appended.number})
+        appended = _append_now(connection, generation, event)
+    if known is not None:
+        known[place] = appended
     change = Announcement(generation.tenant_id, generation.mode, generation.id, generation.state)
     count(connection, (generation.mode, generation.model_id, generation.state.value))
     announce(connection, change)
     return appended
+
+
+def _append_now(connection: Connection, generation: Generation, event: dict[str, Any]) -> Appended:
+    """Draws the next number from the tenant's row, and inserts the event with it."""
+    of_tenant = {"of_tenant": generation.tenant_id}
+    if connection.dialect.name == "postgresql":
+        return Appended(*_NUMBER_AND_INSERT[generation.mode].one(connection, event | of_tenant))
+    appended = Appended(*_NEXT_NUMBER[generation.mode].one(connection, of_tenant))
+    _INSERT_EVENT.run(connection, event | {"number": appended.number})
+    return appended
+
+
+def _write_events(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Inserts events whose numbers were counted on, and stores in their tenants' rows how many they are."""
+    for (tenant_id, mode), more in Counter(row[5:7] for row in rows).items():
+        _ADD_NUMBERS[mode].run(connection, {"of_tenant": tenant_id, "more": more})
+    inserting_many(generation_events, *_EVENT_COLUMNS).run(connection, rows)
+
+
+def _draw(connection: Connection, tenant_id: str, mode: str) -> Appended:
+    """Draws the number of an event of another kind from the tenant's row."""
+    if (known := kept(connection)) is not None and known.pop(("events", tenant_id, mode), None) is not None:
+        write_deferred(connection)
+    return Appended(*_NEXT_NUMBER[mode].one(connection, {"of_tenant": tenant_id}))
 
 
 def append_threshold(
@@ -198,7 +248,7 @@ def append_threshold(
     found = select(threshold_events.c.number).where(*(threshold_events.c[name] == key[name] for name in key))
     if connection.execute(found).one_or_none() is not None:
         return None
-    appended = Appended(*_NEXT_NUMBER[owner.mode].one(connection, {"of_tenant": owner.tenant_id}))
+    appended = _draw(connection, owner.tenant_id, owner.mode)
     more = {"amount": crossing.amount, "used": crossing.used, "at_ms": at_ms, "number": appended.number}
     connection.execute(threshold_events.insert(), key | more)
     return appended
@@ -206,7 +256,7 @@ def append_threshold(
 
 def append_stopped(connection: Connection, stopped: Stopped) -> None:
     """Appends the event of a webhook endpoint that was disabled, and announces it after the commit."""
-    appended = Appended(*_NEXT_NUMBER[stopped.mode].one(connection, {"of_tenant": stopped.tenant_id}))
+    appended = _draw(connection, stopped.tenant_id, stopped.mode)
     connection.execute(
         endpoint_events.insert(),
         {
@@ -298,6 +348,7 @@ def thresholds(
 
 def of_version(connection: Connection, generation_id: str, version: int) -> Event | None:
     """Returns the event that made this version of a generation; None where there is none."""
+    write_deferred(connection)
     row = _EVENT.one_or_none(connection, {"of_id": generation_id, "of_version": version})
     if row is None:
         return None

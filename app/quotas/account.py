@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.db.deferral import kept, write_deferred, write_later
 from app.db.prepared import Prepared, inserting
 from app.db.tables import limit_overrides, quota_limits, quota_usage, tenants
 from app.kit.log import get_logger
@@ -43,6 +44,7 @@ from app.quotas.standing import Account, Usage
 
 _OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # listed by Python, but no IANA names
 _PLACES = {metric: place for place, metric in enumerate(Metric)}
+_MODES: Final = ("live", "test")
 _log = get_logger("quotas")
 
 _OF_TENANT = select(tenants.c.time_zone).where(tenants.c.id == bindparam("tenant"))
@@ -175,8 +177,49 @@ def open_account(
     """Returns the account of a payer with a model, or with all models together (None).
 
     `defaults` are the limits of every tenant without a limit of its own for that metric. With `for_update`
-    the tenant's row is locked until the commit, so that the account may be taken from.
+    the tenant's row is locked until the commit, so that the account may be taken from. Functions that share
+    what they know read it once, as long as it is the account of one payer and model.
     """
+    known = kept(connection) if for_update else None
+    if known is None:
+        return _read_account(
+            connection, owner, payer, model_id, defaults=defaults, now_ms=now_ms, for_update=for_update
+        )
+    there: Account | None = known.get(owner)
+    if there is not None:
+        if (again := _as_of(there, payer, model_id, now_ms)) is not None:
+            return again
+        write_deferred(connection)
+    account = _read_account(
+        connection, owner, payer, model_id, defaults=defaults, now_ms=now_ms, for_update=True
+    )
+    known[owner] = account
+    return account
+
+
+def _as_of(account: Account, payer: Payer, model_id: str | None, now_ms: int) -> Account | None:
+    """Returns an account that is kept as it is at another moment; None where it has to be read again.
+
+    It has to be for another payer or model, for another day, and where overrides may have ended.
+    """
+    if (account.payer, account.model_id) != (payer, model_id):
+        return None
+    periods = periods_at(now_ms, zone_of(account.time_zone))
+    if periods.labels != account.periods.labels or any(one.until_ms is not None for one in account.limits):
+        return None
+    return replace(account, now_ms=now_ms, periods=periods)
+
+
+def _read_account(
+    connection: Connection,
+    owner: Owner,
+    payer: Payer,
+    model_id: str | None,
+    *,
+    defaults: Sequence[Limit],
+    now_ms: int,
+    for_update: bool,
+) -> Account:
     query = _LOCK if for_update else _ZONE
     (zone_name,) = query.one(connection, {"tenant": owner.tenant_id})
     zone = zone_of(zone_name)
@@ -271,11 +314,19 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     missing = [_row(owner, scope, period) for scope, period in rows if (scope, period) not in before.usage]
     if missing:
         _INSERT_USAGE.run_many(connection, missing)
-    _move(connection, owner, after.payer, after.model_id, after.periods.day, held=amounts, spent=NOTHING)
-    for scope, period in rows:
-        tat_us = after.usage[scope, period].tat_us
-        if period == TOTAL and tat_us is not None:
-            _SET_TAT.run(connection, _total_of(owner, scope) | {"now_tat_us": tat_us})
+    tats = {
+        (owner, scope): after.usage[scope, period].tat_us
+        for scope, period in rows
+        if period == TOTAL and after.usage[scope, period].tat_us is not None
+    }
+    of_whom = (owner, after.payer.kid, after.payer.end_user, after.model_id, after.periods.day)
+    taken = _Taken(of_whom, amounts, tats)
+    known = kept(connection)
+    if known is None or (there := known.get(owner)) is None:
+        _write_taken(connection, [taken])
+    else:
+        known[owner] = replace(there, usage={**there.usage, **{row: after.usage[row] for row in rows}})
+        write_later(connection, _write_taken, taken)
     rollups.count(
         connection,
         owner.tenant_id,
@@ -288,6 +339,27 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
         held_generations=amounts.generations,
         held_microcredits=amounts.microcredits,
     )
+
+
+class _Taken(NamedTuple):
+    """What a generation holds: of whom, how much, and the rates' arrival times after it."""
+
+    of_whom: tuple[Owner, str, str, str, str]
+    amounts: Amounts
+    tats: dict[tuple[Owner, Scope], int | None]
+
+
+def _write_taken(connection: Connection, taken: Sequence[_Taken]) -> None:
+    """Writes what generations hold: all together that count in the same rows."""
+    held: dict[tuple[Owner, str, str, str, str], Amounts] = {}
+    tats: dict[tuple[Owner, Scope], int | None] = {}
+    for one in taken:
+        held[one.of_whom] = held.get(one.of_whom, NOTHING) + one.amounts
+        tats |= one.tats
+    for (owner, kid, end_user, model_id, day), amounts in held.items():
+        _move(connection, owner, Payer(kid, end_user), model_id, day, held=amounts, spent=NOTHING)
+    for (owner, scope), tat_us in tats.items():
+        _SET_TAT.run(connection, _total_of(owner, scope) | {"now_tat_us": tat_us})
 
 
 def end_hold(
@@ -427,8 +499,12 @@ def add_credits(
 def lock_tenant(connection: Connection, tenant_id: str) -> ZoneInfo:
     """Locks the tenant's row until the commit: nobody else can change its accounts meanwhile.
 
-    Returns the tenant's time zone.
+    Returns the tenant's time zone. Whoever locks it may change its accounts, so none is kept any more.
     """
+    if (known := kept(connection)) is not None:
+        forgotten = [known.pop(Owner(tenant_id, mode), None) for mode in _MODES]
+        if any(forgotten):
+            write_deferred(connection)
     return zone_of(_LOCK.all(connection, {"tenant": tenant_id})[0][0])
 
 

@@ -8,10 +8,12 @@ refuse a second end of a hold, and triggers refuse to change or remove an entry.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
+from app.db.deferral import write_together
+from app.db.many import inserting_many
 from app.db.prepared import inserting
 from app.db.tables import ledger_entries, quota_limits
 from app.errors import REFERENCE_CONFLICT, Problem
@@ -75,27 +77,27 @@ class Entry:
     about_id: str | None = None
 
 
-_INSERT = inserting(
-    ledger_entries,
-    *(
-        "tenant_id",
-        "mode",
-        "kind",
-        "generation_id",
-        "kid",
-        "model_id",
-        "microcredits",
-        "at_ms",
-        "note",
-        "reference",
-        "about_id",
-    ),
+_OF_A_HOLD: Final = (
+    "tenant_id",
+    "mode",
+    "kind",
+    "generation_id",
+    "kid",
+    "model_id",
+    "microcredits",
+    "at_ms",
 )
+_INSERT = inserting(ledger_entries, *_OF_A_HOLD, "note", "reference", "about_id")
 
 
 def hold(connection: Connection, owner: Owner, generation_id: str, microcredits: int, *, now_ms: int) -> None:
     """Enters the hold on a generation's price. The caller counts it in the usage, in this transaction."""
-    _append(connection, owner, Kind.HOLD, -microcredits, now_ms, generation_id=generation_id)
+    row = (owner.tenant_id, owner.mode, Kind.HOLD, generation_id, "", "", -microcredits, now_ms)
+    write_together(connection, _write_holds, row)
+
+
+def _write_holds(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    inserting_many(ledger_entries, *_OF_A_HOLD).run(connection, rows)
 
 
 def end(connection: Connection, held: Hold, *, spent: bool, ending: Ending) -> Charge:

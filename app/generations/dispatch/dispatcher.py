@@ -235,7 +235,7 @@ class Dispatcher:
             with Aside("the evidence of a submit"):
                 kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
-                recorded = await self.db.write_for(
+                recorded = await self.db.write_together(
                     generation.tenant_id,
                     record_outcome,
                     generation.id,

@@ -185,7 +185,7 @@ class Admission:
         began: list[int] = []
         came = next(self._ticket)
         try:
-            return await self.db.write_for(
+            return await self.db.write_together(
                 intent.tenant_id,
                 self._decide,
                 intent,
