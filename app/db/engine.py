@@ -1,7 +1,8 @@
 """`read` and `write`, the two ways to use the database, and `snapshot` for audits.
 
 They run a synchronous function of a `Connection`, in a thread; it cannot await, so no transaction spans a
-network call. PostgreSQL may require that the function runs again, so it must change nothing but the database.
+network call. A function may run again, where another in its transaction fails, so it changes nothing but the
+database.
 """
 
 import time

@@ -25,6 +25,7 @@ class Statements:
         # psycopg must prepare none of its own: after a rollback it sends DEALLOCATE ALL, which drops these.
         driver.prepare_threshold = None
         self._names: dict[str, bytes] = {}
+        self.changes = 0
 
     def run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[tuple[Any, ...]], int]:
         """Runs a statement with parameters `$1` and so on; returns its rows and how many it changed.

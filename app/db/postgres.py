@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from app.config import SettingsError
 from app.db.outage import TRY_AGAIN, drops_connection
-from app.db.prepared import execute
+from app.db.prepared import execute, note_change
 
 POOL_TIMEOUT_S = 5.0
 # A committed id is durable before the caller is answered, and no statement outlives the callers' patience.
@@ -90,6 +90,7 @@ class Postgres:
         self.writing = _engine(url)
         self.reading = _engine(url, _READS_ONLY)
         event.listen(self.writing, "begin", _begin)
+        event.listen(self.writing, "before_cursor_execute", note_change)
         self._dropped_s = float("-inf")
 
     def judge(self, error: BaseException) -> bool:
@@ -182,6 +183,10 @@ class PostgresPlace:
             return False
         state = getattr(error.orig, "sqlstate", None)
         return error.connection_invalidated or drops_connection(error.orig) or state in TRY_AGAIN
+
+    def has_failed(self, connection: Connection) -> bool:
+        """Returns whether a statement has failed, and the transaction takes no more of them for that."""
+        return _status(connection) == _FAILED
 
     def cut(self) -> None:
         """Ends the connection under whoever waits for its answer."""

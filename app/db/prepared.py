@@ -91,9 +91,9 @@ def execute(connection: Connection, sql: str, parameters: Sequence[Any] = ()) ->
 
     """
     try:
-        driver = connection.info.get(_DRIVER)
-        if driver is None:
-            driver = connection.info[_DRIVER] = _driver_of(connection)
+        driver = _driver(connection)
+        if not sql.startswith("SELECT"):
+            driver.changes += 1
         return _send(driver, sql, parameters)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemys(connection, sql, error) from error
@@ -103,8 +103,29 @@ def _send(driver: "Driver", sql: str, parameters: Sequence[Any]) -> tuple[list[R
     return driver.run(sql, parameters)
 
 
+def changes_of(connection: Connection) -> int:
+    """Returns how many statements that may change something were run on this connection so far."""
+    return _driver(connection).changes
+
+
+def note_change(connection: Connection, _cursor: Any, sql: str, *_: Any) -> None:
+    """Counts a statement that SQLAlchemy runs; an engine calls it before each."""
+    if not sql.startswith("SELECT"):
+        _driver(connection).changes += 1
+
+
+def _driver(connection: Connection) -> "Driver":
+    info = connection.info
+    driver: Driver | None = info.get(_DRIVER)
+    if driver is None:
+        driver = info[_DRIVER] = _driver_of(connection)
+    return driver
+
+
 class Driver(Protocol):
-    """A connection of a driver, below SQLAlchemy's."""
+    """A connection of a driver, below SQLAlchemy's. `changes` counts statements that may change something."""
+
+    changes: int
 
     def run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Row], int]:
         """Runs a statement; returns its rows, and how many it changed."""
@@ -115,6 +136,7 @@ class _Sqlite:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.cursor().execute
+        self.changes = 0
 
     def run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Row], int]:
         """Runs a statement, and reads its rows to the end, or it would keep a snapshot open."""

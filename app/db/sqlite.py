@@ -19,6 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
+from app.db.prepared import note_change
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -163,6 +164,8 @@ def writer_engine(path: Path, *more_pragmas: str) -> Engine:
         for pragma in (*_PRAGMAS, *more_pragmas):
             connection.execute(f"PRAGMA {pragma}")
 
+    event.listen(engine, "before_cursor_execute", note_change)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # By default the driver begins a transaction late and silently loses updates.
@@ -194,6 +197,10 @@ class SqlitePlace:
     def is_lost(self, error: BaseException) -> bool:
         """Returns whether the whole transaction is in doubt: the disk is full or broken, the file corrupt."""
         return isinstance(error, DBAPIError) and outage_of(error) is not None
+
+    def has_failed(self, connection: Connection) -> bool:  # noqa: ARG002 - as `Place` has it
+        """Returns whether the transaction takes no more statements: here they fail one by one."""
+        return False
 
     def cut(self) -> None:
         """Does nothing: a file answers, and who waits for another process's lock stops by itself."""

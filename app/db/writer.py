@@ -2,9 +2,12 @@
 
 Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with
 the same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one
-transaction, each in a SAVEPOINT of its own: an error rolls back its own function alone, and every caller is
-answered only after the COMMIT. What functions have deferred (`app.db.deferral`) is written right before it,
-once for all of them.
+transaction, and every caller is answered only after the COMMIT. What functions have deferred
+(`app.db.deferral`) is written right before it, once for all of them.
+
+An error is its own function's alone. Most functions that raise have changed nothing before, such as a submit
+that is refused: the others go on. After any other error everything is rolled back, and the functions run
+again, each in a SAVEPOINT of its own.
 
 Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is
 its own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a
@@ -15,10 +18,10 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count, repeat
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
@@ -26,7 +29,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db.deferral import Deferral
 from app.db.outage import LOCKED, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
-from app.db.prepared import execute
+from app.db.prepared import changes_of, execute
 
 _MAX_TRIES: Final = 5
 _AVOID_S: Final = 10.0
@@ -48,6 +51,9 @@ class Place(Protocol):
     def is_lost(self, error: BaseException) -> bool:
         """Returns whether nothing more can be done in a transaction in which a statement failed so."""
 
+    def has_failed(self, connection: Connection) -> bool:
+        """Returns whether a statement has failed, and the transaction takes no more of them for that."""
+
     def cut(self) -> None:
         """Ends what goes on here, which has not been answered for too long. It is called from any thread."""
 
@@ -58,6 +64,10 @@ class Place(Protocol):
 def commit_soon(connection: Connection) -> None:
     """Lets nobody else join this transaction: it has locked rows that transactions of other keys want too."""
     connection.info[_LAST] = True
+
+
+class _ChangedError(Exception):
+    """A function raised when it had changed something."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +89,9 @@ class _Work:
         """Claims the work for its lane, at the first try."""
         self.begun = self.begun or self.claim()
         return self.begun
+
+
+_Run = Callable[[Connection, Deferral, _Work], None]
 
 
 class Writer:
@@ -149,6 +162,7 @@ class _Lane:
         self._under_way: list[_Work] = []
         self._began_s = 0.0
         self._avoided: dict[str, float] = {}  # until when
+        self._begins: Iterator[tuple[str, ...]] = iter(())  # the commands that begin each savepoint
         self._bell = threading.Event()
         self._gate = threading.Lock()
         self._closed = False
@@ -207,27 +221,25 @@ class _Lane:
                 break
         return sorted(group, key=lambda work: (work.key is None, work.key or ""))
 
-    def _commit_together(self, group: list[_Work], tries: int = 1) -> list[_Work]:
+    def _commit_together(
+        self, group: list[_Work], tries: int = 1, *, in_savepoints: bool = False
+    ) -> list[_Work]:
         """Runs the functions and commits; returns those whose turn has not come."""
         left = deque(group)
-        is_first = True
+        run = _run_alone if len(group) == 1 else self._run_beside_others
+        if in_savepoints:
+            self._begins = chain([("SAVEPOINT one",)], repeat(self.place.next_savepoint))
+            run = self._run_in_savepoint
         deferral: Deferral | None = None
         try:
             with self.place.transaction() as connection:
                 deferral = Deferral(connection)
-                while left:
-                    work = left.popleft()
-                    if self._is_avoided(work) or not work.may_run():
-                        continue
-                    if len(group) == 1:
-                        deferral.begin(connection, shares=work.shares)
-                        work.result = work.function(connection)
-                    else:
-                        self._run_in_savepoint(connection, deferral, work, is_first=is_first)
-                        is_first = False
-                    if connection.info.pop(_LAST, False) and self.place.locks_rows:
-                        break
+                self._run_until_last(connection, deferral, left, run)
                 deferral.finish(connection)
+        except _ChangedError:
+            for work in group:
+                work.result = work.error = None
+            return self._commit_together(group, tries, in_savepoints=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             began = [work for work in group if work not in left]
             # What could not be written together may be the fault of one alone.
@@ -243,12 +255,34 @@ class _Lane:
             return []
         return list(left)
 
-    def _run_in_savepoint(
-        self, connection: Connection, deferral: Deferral, work: _Work, *, is_first: bool
+    def _run_until_last(
+        self, connection: Connection, deferral: Deferral, left: deque[_Work], run: _Run
     ) -> None:
+        """Runs what is left, as far as the transaction goes."""
+        while left:
+            work = left.popleft()
+            if self._is_avoided(work) or not work.may_run():
+                continue
+            deferral.begin(connection, shares=work.shares)
+            run(connection, deferral, work)
+            if connection.info.pop(_LAST, False) and self.place.locks_rows:
+                break
+
+    def _run_beside_others(self, connection: Connection, deferral: Deferral, work: _Work) -> None:
+        mark, changes = deferral.mark(), changes_of(connection)
+        try:
+            work.result = work.function(connection)
+        except BaseException as error:
+            if self.place.is_lost(error):
+                raise
+            self._failed(work, error)
+            if changes_of(connection) != changes or self.place.has_failed(connection):
+                raise _ChangedError from error
+            deferral.go_back(mark)
+
+    def _run_in_savepoint(self, connection: Connection, deferral: Deferral, work: _Work) -> None:
         # Never one inside another: what a change costs grows with their depth, on both databases.
-        deferral.begin(connection, shares=work.shares)
-        for command in ("SAVEPOINT one",) if is_first else self.place.next_savepoint:
+        for command in next(self._begins):
             execute(connection, command)
         mark = deferral.mark()
         try:
@@ -274,6 +308,10 @@ class _Lane:
             return False
         work.error = DatabaseBusyError("somebody keeps a lock that is needed", LOCKED)
         return True
+
+
+def _run_alone(connection: Connection, _deferral: Deferral, work: _Work) -> None:
+    work.result = work.function(connection)
 
 
 def _is_worth_repeating(error: BaseException) -> bool:

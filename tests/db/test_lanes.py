@@ -3,16 +3,17 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import Connection, bindparam, select, text, update
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import DBAPIError
 
 from app.db import writer
 from app.db.engine import Database, NotBegunProblem, open_database
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, execute
 from app.db.tables import tenants
 from app.db.writer import commit_soon
 from app.errors import DATABASE_UNAVAILABLE, Problem
@@ -95,6 +96,39 @@ async def test_whatever_a_function_of_a_group_raises_harms_no_other(one_lane: Da
     assert "no_such_column" in str(wrong)
     assert isinstance(stop, RuntimeError)
     assert [await one_lane.read(text_of, kid) for kid in kids] == ["done", "0", "0", "0", "done"]
+
+
+async def test_a_group_runs_again_only_where_a_function_raised_after_a_change(
+    one_lane: Database, gate: Gate
+) -> None:
+    kids = [await one_lane.write(add_counter) for _ in range(2)]
+    runs: list[str] = []
+
+    def note(connection: Connection, kid: str) -> None:
+        runs.append(kid)
+        set_text(connection, kid, f"{len(runs)}")
+
+    def refuse(connection: Connection, *, fails: bool) -> NoReturn:
+        statement = "SELECT no_such_column FROM tenants" if fails else "SELECT id FROM tenants"
+        with suppress(DBAPIError):  # as a function may, though PostgreSQL takes no statement after it
+            execute(connection, statement)
+        raise KeyError("refused")
+
+    for fails in (False, True):
+        async with behind(one_lane, gate):
+            one, refused, other = await _asked(
+                one_lane.write_for("a", note, kids[0]),
+                one_lane.write_for("b", refuse, fails=fails),
+                one_lane.write_for("c", note, kids[1]),
+            )
+        with pytest.raises(KeyError):
+            await refused
+        await asyncio.gather(one, other)
+        gate.inside.clear()
+        gate.open.clear()
+    again = one_lane.dialect == "postgresql"
+    assert runs == [*kids, *[kids[0]] * again, *kids]
+    assert [await one_lane.read(text_of, kid) for kid in kids] == [str(len(runs) - 1), str(len(runs))]
 
 
 async def test_nobody_of_a_group_is_told_of_success_where_its_commit_fails(

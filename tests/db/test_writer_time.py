@@ -36,6 +36,9 @@ class Somewhere:
     def is_lost(self, _error: BaseException) -> bool:
         return False
 
+    def has_failed(self, _connection: Any) -> bool:
+        return False
+
     def cut(self) -> None:
         self.cuts += 1
 
