@@ -42,7 +42,8 @@ _SMALL: Final = (
     "of_kinds",
     "source",
     "usage_days",
-)  # subqueries of a statement, which stay small, and a table with few rows for each day
+    "webhook_endpoints",
+)  # subqueries of a statement, which stay small, and tables with few rows for each day or tenant
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 

@@ -35,6 +35,8 @@ from bench.receivers import BAD
 from bench.transactions import _NOW_MS, submit, tenant
 
 _ENDS: Final = 400
+_IN_TURN: Final = 64
+_AT_ONCE: Final = (1, 64)
 _WAITING: Final = (1_000, 1_000_000)
 _ENDPOINTS: Final = 200
 _OUTPUT: Final = {"video": "https://example.com/" + "harbour" * 12 + ".mp4"}
@@ -75,20 +77,26 @@ async def _ends(url: str, given: argparse.Namespace) -> None:
     admission = Admission(db)
     without, with_one = [await db.write(tenant, name) for name in ("without", "with-one")]
     await db.write(_add_endpoints, with_one[0], 1)
-    found: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(given.rounds):
-        for name, owner in (("without an endpoint", without), ("with one", with_one)):
-            cpu_s = time.process_time()
-            ids = [await submit(db, admission, owner) for _ in range(_ENDS)]
-            submit_us = (time.process_time() - cpu_s) / _ENDS * 1e6
-            cpu_s = time.process_time()
-            for one in ids:
-                await db.write_for(owner[0], partial(_end, one))
-            end_us = (time.process_time() - cpu_s) / _ENDS * 1e6
-            found.setdefault(name, []).append((submit_us, end_us))
-    for name, rounds in found.items():
-        submit_us, end_us = (median(values) for values in zip(*rounds, strict=True))
-        print(f"{db.dialect:11}{name:22} submit {submit_us:7.0f} µs   end {end_us:7.0f} µs", flush=True)
+    for at_once in _AT_ONCE:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(given.rounds * _ENDS // _IN_TURN):
+            for name, owner in (("without an endpoint", without), ("with one", with_one)):
+                began_s = time.process_time()
+                ids = [await submit(db, admission, owner) for _ in range(_IN_TURN)]
+                submitted_s = time.process_time()
+                for start in range(0, _IN_TURN, at_once):
+                    some = ids[start : start + at_once]
+                    await asyncio.gather(*(db.write_for(owner[0], partial(_end, one)) for one in some))
+                ended_s = time.process_time()
+                took_s = (submitted_s - began_s, ended_s - submitted_s)
+                found.setdefault(name, []).append((took_s[0] / _IN_TURN * 1e6, took_s[1] / _IN_TURN * 1e6))
+        for name, rounds in found.items():
+            submit_us, end_us = (median(values) for values in zip(*rounds, strict=True))
+            print(
+                f"{db.dialect:11}{at_once:>3} at once {name:22} submit {submit_us:7.0f} µs"
+                f"   end {end_us:7.0f} µs",
+                flush=True,
+            )
     await db.close()
 
 
