@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import inf
 from typing import Final, Protocol, Self
 
@@ -143,6 +144,11 @@ def iso(at_ms: int) -> str:
     second of theirs.
     """
     seconds, rest_ms = divmod(at_ms, 1000)
+    return f"{_iso_of_second(seconds)}.{rest_ms:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _iso_of_second(seconds: int) -> str:
+    """Returns a second without its zone; most times that are told together lie in few seconds."""
     moment = datetime.fromtimestamp(min(max(seconds, _FIRST_S), _LAST_S), UTC)
-    moment = moment.replace(microsecond=rest_ms * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.replace(tzinfo=None).isoformat()
