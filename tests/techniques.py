@@ -130,6 +130,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
+    "test_no_call_of_a_page_takes_more_statements_for_a_large_company",
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_nobody_is_refused_while_a_server_that_was_given_its_socket_is_restarted",
     "test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often",

@@ -323,7 +323,7 @@ def _history(connection: Connection) -> None:
             f" at_ms) SELECT tenant_id, mode, '{kind}', id, kid, model_id, {amount}, {at}"
             f" FROM generations{where}"
         )
-    hour = "created_at_ms - MOD(created_at_ms, 3600000)"
+    hour = "created_at_ms - CAST(MOD(created_at_ms, 3600000) AS BIGINT)"
     day = "CAST(replace(quota_day, '-', '') AS INTEGER)"
     cost = "CAST(coalesce(sum(CAST(upstream_cost_usd AS NUMERIC)) * 1000000, 0) AS BIGINT)"
     for facet, period, subject, only in (
