@@ -64,7 +64,8 @@ export async function call(path, { query = {}, body = undefined, put = false, ta
     document = { title: `An answer with status ${answer.status} that is no JSON.` };
   }
   if (!answer.ok) {
-    if (document.code === "session_ended") ended();
+    // No page sends a key but to sign in: nobody is signed in, or not any more, in this tab or in another one.
+    if (answer.status === 401 && !path.endsWith("/session")) ended();
     throw new CallError(document, answer.status, Number(answer.headers.get("retry-after")) || 0);
   }
   const found = answer.headers.get("etag");

@@ -32,8 +32,7 @@ export function Models({ place }) {
           keyOf=${(one) => one.model_id}
           open=${(one) => (one.gone ? to("usage", { model_id: one.model_id, show: "margin", mode: query.mode }) : to("models", { ...query, open: one.model_id }))}
           columns=${[
-            ["Model", (one) => one.display_name],
-            ["Id", (one) => html`<code>${one.model_id}</code>`, "wide"],
+            ["Model", (one) => html`${one.display_name} ${one.gone ? "" : html`<span class="under hint">${one.model_id}</span>`}`],
             ["Price", (one) => (one.gone ? html`<${Pill}>not served<//>` : one.lowest_microcredits === one.highest_microcredits ? credits(one.lowest_microcredits) : `${credits(one.lowest_microcredits)} to ${credits(one.highest_microcredits)}`), "right"],
             ["Version", (one) => one.price_version, "wide"],
             ["Submits", (one) => count(by.get(one.model_id)?.held_generations ?? 0), "right"],
