@@ -11,7 +11,7 @@ from typing import Any, Final
 VARIABLE: Final = "REELGATE_CONFIG"
 USUAL: Final = Path("reelgate.toml")
 _STILL_S: Final = 0.2
-_LOOKS: Final = 50
+_READS: Final = 50
 
 
 def path() -> Path | None:
@@ -44,25 +44,25 @@ def values() -> dict[str, Any]:
 
 
 async def settled(sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-    """Waits until two looks at the file, a moment apart, find it the same: half of one may be valid too.
+    """Waits until two reads of its state, a moment apart, are the same: half of one may be valid too.
 
     Raises:
         ValueError: it was being written for ten seconds.
 
     """
-    before = _look()
-    for _ in range(_LOOKS):
+    before = _state()
+    for _ in range(_READS):
         if before is None:
             return
         await sleep(_STILL_S)
-        now = _look()
+        now = _state()
         if now == before:
             return
         before = now
     raise ValueError(f"{path()} is being written all the time; reload once it is whole")
 
 
-def _look() -> tuple[int, int, int] | None:
+def _state() -> tuple[int, int, int] | None:
     """Returns what changes when the file does; None where there is none."""
     file = path()
     try:

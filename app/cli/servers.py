@@ -6,11 +6,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from importlib.metadata import version
 from socket import socket
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 from starlette.types import ASGIApp
@@ -65,29 +65,36 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     with plain_errors():
         asyncio.run(_try_to_open(settings))
     with plain_errors():
-        sockets = _sockets(settings)
-    _serve(settings, settings.port, sockets, on_start=on_start)
+        listening = _listening(settings)
+    _serve(settings, settings.port, listening, on_start=on_start)
 
 
-def _sockets(settings: Settings) -> list[socket] | None:
-    """Returns the sockets that the server is to listen on; None: uvicorn binds its one address itself."""
+class _Listening(NamedTuple):
+    """The sockets to listen on (None: uvicorn binds its one address itself), and which of them outlive us."""
+
+    sockets: list[socket] | None = None
+    kept: Collection[socket] = ()
+
+
+def _listening(settings: Settings) -> _Listening:
     wanted = [(settings.host, settings.port, "PORT")]
     if settings.has_admin_port:
         wanted.append((settings.admin_address, settings.admin_port or 0, "ADMIN_PORT"))
     handed = handed_over({port: name for _, port, name in wanted})
     if not handed and len(wanted) == 1:
         claim_port(settings.host, settings.port, f"{PREFIX}PORT")
-        return None
-    return [
+        return _Listening()
+    sockets = [
         handed[port] if port in handed else bound(host, port, f"{PREFIX}{name}")
         for host, port, name in wanted
     ]
+    return _Listening(sockets, handed.values())
 
 
 def _serve(
     settings: Settings,
     port: int,
-    sockets: list[socket] | None,
+    listening: _Listening,
     *,
     on_start: Callable[[], None],
     probes_only: bool = False,
@@ -131,9 +138,10 @@ def _serve(
             on_start=started,
             on_leave=on_leave,
             on_stop=on_stop,
+            kept=listening.kept,
             delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
         ),
-        sockets,
+        listening.sockets,
     )
 
 
@@ -174,7 +182,7 @@ def work(settings: Settings) -> None:
     _serve(
         settings,
         settings.worker_port,
-        None,
+        _Listening(),
         on_start=partial(_log.info, _AT_WORK, credentials=credentials, port=settings.worker_port),
         probes_only=True,
     )

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.kit.log import Aside
+from app.server.closing import PACE_S, accept_the_last
 
 _TICK_S: Final = 1.0
 
@@ -25,7 +26,8 @@ class Server(uvicorn.Server):
     """uvicorn's server, which exits with code 0 when it was asked to stop, and calls back.
 
     `on_start` is called once it listens, `on_leave` with the first signal, and `on_stop` when it stops
-    accepting connections, `delay_s` seconds after the first signal.
+    accepting connections, `delay_s` seconds after the first signal. `kept` are sockets that stay open when
+    this process ends, since they were handed over to it.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Server(uvicorn.Server):
         on_leave: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
         delay_s: float = 0,
+        kept: Collection[socket.socket] = (),
     ) -> None:
         super().__init__(config)
         self._on_start = on_start
         self._on_leave = on_leave
         self._on_stop = on_stop
         self._delay_s = delay_s
+        self._kept = kept
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left = False
         self._stopping = asyncio.Event()
@@ -63,6 +67,20 @@ class Server(uvicorn.Server):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
                     await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, then end what is open; of whoever has connected, the call is served.
+
+        Nobody is waited for where no proxy sends us calls (there is no delay) and no socket is kept.
+        """
+        if self._delay_s or self._kept:
+            kept = {one.fileno() for one in self._kept}
+            ours = {one.fileno() for server in self.servers for one in server.sockets or ()}
+            await accept_the_last(ours - kept)
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(PACE_S)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Leave, and stop once that had time to be noticed; a second signal does not wait for that.
