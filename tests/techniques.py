@@ -233,7 +233,7 @@ def mark(items: Iterable[pytest.Item]) -> None:
             found.add("deep")
         if costs.function(item.nodeid) in costly:
             found.add("costly")
-        if not _STORES.isdisjoint(map(str, _values(item))):
+        if not _STORES.isdisjoint(value for value in _values(item) if isinstance(value, str)):
             found |= {"deep", "rare"}
         if "deep" in found and _is_rare(item):
             found.add("rare")

@@ -20,7 +20,7 @@ from tests.harness import PEPPER
 from tests.sandbox.harness import Running
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = 20
+EXAMPLES = 10
 _ENDLESS = frozenset({"stream_events"})  # never ends by itself, and so has a test of its own
 _LEFT_OUT = [
     # A valid body may be one that RunComfy's stand-in or a limit refuses, with the status that says so.
