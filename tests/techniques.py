@@ -131,6 +131,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 
 _LONG: Final = {
     "test_no_call_of_a_page_takes_more_statements_for_a_large_company",
+    "test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none",
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_nobody_is_refused_while_a_server_that_was_given_its_socket_is_restarted",
     "test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often",
@@ -154,6 +155,7 @@ _RARE_FILES: Final = {
     "operations/test_rolling_restarts",
 }
 _RARE: Final = {
+    "test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none",
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
     "test_any_history_of_the_network_makes_one_job_one_charge_and_one_result",
