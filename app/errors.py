@@ -307,6 +307,20 @@ MEDIA_UNREACHABLE = Fault(
     remedy="Check that every URL that `errors` points at opens in a browser that is logged in nowhere. Its"
     " host must have a public address; if its server was only down, send the request again later.",
 )
+DIRECT_UPLOADS_UNAVAILABLE = Fault(
+    "direct_uploads_unavailable",
+    409,
+    "This gateway keeps files on its own disk, to which nothing can be sent directly.",
+    retryable=False,
+    remedy="Send the file to `POST /v1/files`.",
+)
+UPLOAD_INCOMPLETE = Fault(
+    "upload_incomplete",
+    409,
+    "The file has not arrived in the bucket yet.",
+    retryable=True,
+    remedy="Send the form with the file to its address first; complete the upload when that was answered.",
+)
 RANGE_NOT_SATISFIABLE = Fault(
     "range_not_satisfiable",
     416,

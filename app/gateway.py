@@ -37,6 +37,7 @@ from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
 from app.egress.tls import system_trust
 from app.egress.urls import parse_url
+from app.files.direct import DirectUploads
 from app.files.links import Links, key_id_of
 from app.files.references import References
 from app.files.sending import FileLinks, FileSender
@@ -188,6 +189,7 @@ class Gateway:
     large_bodies: Room
     storage: Storage
     uploads: Uploads
+    direct_uploads: DirectUploads
     file_links: FileLinks
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -384,6 +386,7 @@ async def open_gateway(
             large_bodies=_large_bodies(settings),
             storage=storage,
             uploads=uploads,
+            direct_uploads=DirectUploads(uploads=uploads),
             file_links=file_links,
         )
 

@@ -111,6 +111,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
         {},
     ),
     "expires_in_s": ("For how many seconds it lasts.", {}),
+    "size_bytes": ("How many bytes the file may have; by default, as many as any.", {}),
     "slug": ("The last part of a problem's `type`.", {"type": "string"}),
     "limit": ("The maximum number of entries on a page.", {}),
     "offset": ("How many entries to skip.", {}),
@@ -255,7 +256,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
-    if route.uploads or route.binary or route.status == HTTPStatus.NO_CONTENT:
+    if route.uploads or route.repeats or route.binary or route.status == HTTPStatus.NO_CONTENT:
         _describe_bytes(route, operation, success)
     _describe_other_forms(route, success)
     if route.tagged:
@@ -282,6 +283,7 @@ def _describe_bytes(route: Route, operation: dict[str, Any], success: dict[str, 
     """Describes a body or an answer that is a file, or an answer that has no body."""
     if route.uploads:
         operation["requestBody"] = _UPLOAD
+    if route.repeats:
         operation["responses"]["200"] = {**success, "description": "The caller had stored it already."}
     if route.status == HTTPStatus.NO_CONTENT:
         success.pop("content", None)

@@ -32,6 +32,7 @@ from app.errors import (
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
     DATABASE_UNAVAILABLE,
+    DIRECT_UPLOADS_UNAVAILABLE,
     DISPATCH_PAUSED,
     EXPIRED_CLIENT_TOKEN,
     FILE_GONE,
@@ -81,6 +82,7 @@ from app.errors import (
     TOO_MANY_STREAMS,
     TOO_MANY_WEBHOOK_ENDPOINTS,
     UNSUPPORTED_MEDIA_TYPE,
+    UPLOAD_INCOMPLETE,
     UPLOADS_BUSY,
     UPSTREAM_BUSY,
     UPSTREAM_CREDENTIAL_REFUSED,
@@ -148,6 +150,8 @@ class Route:
     """Whether it replaces something that the caller must have read (`If-Match`)."""
     uploads: bool = False
     """Whether its body is a file."""
+    repeats: bool = False
+    """Whether its success may also be a 200, because what it makes is there already."""
     binary: bool = False
     """Whether its response is a file, of which a range can be asked for."""
     resumes: bool = True
@@ -748,11 +752,42 @@ ROUTES = (
         ),
         status=201,
         uploads=True,
+        repeats=True,
         text="The body is the file itself, or a form (`multipart/form-data`) with the file as its last part,"
         " `file`, and the parameters below as fields before it. With `model_id` the file is judged by the"
         " media rules of that model before it is kept; client tokens have to name one. If the caller has"
         " stored the same content already, that file is the answer, with the status 200. It needs the"
         " scope `submit`.",
+    ),
+    Route(
+        "POST",
+        "/v1/direct-uploads",
+        files.begin_direct_upload,
+        "files",
+        "DirectUpload",
+        (
+            *_KEY,
+            MODEL_NOT_FOUND,
+            MODEL_NOT_ALLOWED,
+            QUOTA_EXHAUSTED,
+            DIRECT_UPLOADS_UNAVAILABLE,
+        ),
+        status=201,
+        text="Only where files are kept in a bucket. The file counts with `size_bytes` until the upload is"
+        " completed, and is given up if it is not, an hour after its form has expired. It needs the scope"
+        " `submit`.",
+    ),
+    Route(
+        "POST",
+        "/v1/files/{file_id}/complete",
+        files.complete_direct_upload,
+        "files",
+        "UploadedFile",
+        (*_KEY, FILE_NOT_FOUND, UPLOAD_INCOMPLETE, INVALID_FILE, STORAGE_UNAVAILABLE),
+        status=201,
+        repeats=True,
+        text="Repeating it is harmless. If the caller has stored the same content already, that file is the"
+        " answer, with the status 200. It needs the scope `submit`.",
     ),
     Route(
         "GET",

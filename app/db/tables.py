@@ -551,8 +551,9 @@ files = Table(
     Column("token_id", String(16)),
     Column("state", String(8), nullable=False),
     Column("name", String(200)),
-    # The model whose rules it was judged by.
+    # The model whose rules it was judged by, and the place in its input.
     Column("model_id", String(200)),
+    Column("place", String(200)),
     # Empty while a direct upload is awaited, of which `bytes` is the most that may come.
     Column("sha256", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),

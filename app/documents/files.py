@@ -8,6 +8,7 @@ from app.documents.schema import keywords
 from app.files.rows import File
 from app.kit.clock import iso
 from app.media.references import reference_to
+from app.storage.store import Post
 
 FileId = Annotated[str, keywords("The id of an uploaded file, a UUIDv7.", format="uuid")]
 
@@ -39,11 +40,30 @@ class UploadedFilePage(TypedDict):
     next_cursor: str | None
 
 
+class DirectUpload(TypedDict):
+    """A form with which a file is sent to the bucket itself."""
+
+    file_id: FileId
+    url: Annotated[Url, keywords("Where the form is sent, by POST, as `multipart/form-data`.")]
+    fields: Annotated[dict[str, str], keywords("Its fields, which stand before the field `file`.")]
+    expires_at: Moment
+
+
 class FileLink(TypedDict):
     """An address at which anybody may read a file until a moment."""
 
     url: Url
     expires_at: Moment
+
+
+def direct_upload(file: File, form: Post, expires_at_ms: int) -> DirectUpload:
+    """Returns the form of a direct upload."""
+    return {
+        "file_id": file.id,
+        "url": form.url,
+        "fields": dict(form.fields),
+        "expires_at": iso(expires_at_ms),
+    }
 
 
 def uploaded_file(file: File) -> UploadedFile:

@@ -20,7 +20,7 @@ from app.documents.client_tokens import (
 )
 from app.documents.events import Event, RecordedEvent, StoppedEndpoint, Threshold
 from app.documents.fields import Sums, Violation
-from app.documents.files import FileLink, UploadedFile, UploadedFilePage
+from app.documents.files import DirectUpload, FileLink, UploadedFile, UploadedFilePage
 from app.documents.ledger import LedgerEntry, LedgerPage
 from app.documents.limits import Limit
 from app.documents.models import (
@@ -112,6 +112,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     FileError,
     UploadedFile,
     UploadedFilePage,
+    DirectUpload,
     FileLink,
     Violation,
     Sums,

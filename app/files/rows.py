@@ -46,6 +46,7 @@ class File:
     state: FileState
     name: str | None
     model_id: str | None
+    place: str | None
     sha256: str
     bytes: int
     type: str
@@ -59,6 +60,11 @@ class File:
     def key(self) -> str:
         """The key of its bytes in the store."""
         return key_of("files", self.tenant_id, self.id)
+
+    @property
+    def incoming_key(self) -> str:
+        """The key under which the bytes of a direct upload arrive."""
+        return key_of("incoming", self.tenant_id, self.id)
 
     @property
     def facts(self) -> Facts:

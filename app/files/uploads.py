@@ -152,6 +152,7 @@ class Uploads:
             state=FileState.STORING,
             name=asked.name,
             model_id=None if model is None else model.model_id,
+            place=asked.place,
             sha256=received.sha256,
             bytes=received.size_bytes,
             type=facts.type,
@@ -178,7 +179,7 @@ class Uploads:
 
         """
         lock_tenant(connection, file.tenant_id)
-        if file.sha256 and (same := _kept_longer(connection, file)) is not None:
+        if file.sha256 and (same := kept_longer(connection, file)) is not None:
             return same
         self.count(connection, principal, file)
         rows.add(connection, file)
@@ -233,6 +234,8 @@ class Uploads:
         """Removes the bytes of a file that was given up, then its row; returns whether both are gone."""
         try:
             await self.storage.store.delete(file.key)
+            if not file.sha256:
+                await self.storage.store.delete(file.incoming_key)
         except StorageError as error:
             _log.warning("Bytes could not be removed from the store.", key=file.key, reason=error.reason)
             return False
@@ -314,7 +317,7 @@ def _part_of(path: Path, at: int, length: int) -> bytes:
         os.close(descriptor)
 
 
-def _kept_longer(connection: Connection, file: File) -> File | None:
+def kept_longer(connection: Connection, file: File) -> File | None:
     """Returns the stored file with the same content, which is kept at least as long as this one would be."""
     same = rows.find_same(connection, file, now_ms=file.created_at_ms)
     if same is None or same.expires_at_ms is None:
@@ -326,7 +329,7 @@ def _kept_longer(connection: Connection, file: File) -> File | None:
 
 def _complete(connection: Connection, file: File) -> tuple[File | None, bool]:
     lock_tenant(connection, file.tenant_id)
-    if (same := _kept_longer(connection, file)) is not None:
+    if (same := kept_longer(connection, file)) is not None:
         return same, False
     changes = {"state": FileState.STORED, "lease_until_ms": None}
     if not rows.change(connection, file, FileState.STORING, **changes):

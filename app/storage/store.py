@@ -11,8 +11,8 @@ from typing import Final, Literal, Protocol
 
 from app.storage.incoming import Received
 
-Kind = Literal["files", "assets"]
-"""Uploads of callers, and copies of outputs."""
+Kind = Literal["files", "assets", "incoming"]
+"""Uploads of callers, copies of outputs, and direct uploads that were not judged yet."""
 
 CHUNK_BYTES: Final = 262_144  # what is read and written at a time
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")

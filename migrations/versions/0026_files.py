@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(8), nullable=False),
         sa.Column("name", sa.String(200)),
         sa.Column("model_id", sa.String(200)),
+        sa.Column("place", sa.String(200)),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("bytes", sa.BigInteger, nullable=False),
         sa.Column("type", sa.String(100), nullable=False),

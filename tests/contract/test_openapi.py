@@ -140,7 +140,19 @@ def test_every_operation_documents_its_success_and_what_it_refuses(
         assert "content" not in responses.get(status, {})
 
 
-ACTS = {"cancel", "revoke", "pause", "enable", "delete", "revoke-previous", "test", "resend", "links"}
+ACTS = {
+    "cancel",
+    "revoke",
+    "pause",
+    "enable",
+    "delete",
+    "revoke-previous",
+    "test",
+    "resend",
+    "links",
+    "direct-uploads",
+    "complete",
+}
 """The last words of addresses of acts to which there is nothing to say."""
 
 

@@ -1,10 +1,12 @@
 """Every operation's answers, successes and problems alike, are what the published OpenAPI document says."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import pytest
@@ -15,12 +17,14 @@ from app.admin.actor import of_command
 from app.api.routes import ROUTES
 from app.db.tables import webhook_endpoints
 from app.errors import WEBHOOKS_NOT_CONFIGURED, Problem
+from app.files.uploads import Asked
 from app.generations import store
 from app.generations.following.tracker import Tracker
 from app.generations.following.watch import Watch
 from app.generations.store import erase
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
+from app.storage.store import Post
 from app.webhooks import endpoints
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
@@ -161,6 +165,7 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (path, f"{path}/content", link):
         for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=9999-"}, {"If-None-Match": "*"}):
             await ask("GET", place, headers=headers)
+    await _direct_uploads(ask)
     for body, more in (
         ({"content": b"<html>"}, {}),
         ({"content": b"x"}, {"Content-Length": "9999999999"}),
@@ -170,10 +175,40 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask("POST", "/v1/files?model_id=no/model", content=png())
     narrow = world.with_key(await world.another_key(models=["no/model"]))
     await ask("POST", f"/v1/files?model_id={DREAMINA}", content=png(), headers=narrow)
+    await ask("POST", f"/v1/direct-uploads?size_bytes=5&model_id={DREAMINA}", headers=narrow)
     for text, picture in (("stored-bytes=1", png(1, 1)), ("stored-bytes=none", png(2, 2))):
         owner, now_ms = Owner(world.tenant_id, "test"), world.clock.now_ms()
         await world.gateway.db.write(set_limit, owner, parse_limit(text), now_ms=now_ms)
         await ask("POST", "/v1/files", content=picture)
+        with bucket(world):
+            await ask("POST", "/v1/direct-uploads?size_bytes=5")
+    await _absent_files(ask)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
+        for place in (f"{path}/content", link):
+            await ask("GET", place)
+    world.clock.advance(3_600)
+    await ask("GET", link)
+    await ask("DELETE", path)
+
+
+async def _direct_uploads(ask: Watched) -> None:
+    """What becomes of one that has not arrived, of those that are refused, and of one that is kept."""
+    world = ask.world
+    with bucket(world):
+        begun = (await ask("POST", "/v1/direct-uploads?size_bytes=5000")).json()["file_id"]
+    await ask("POST", "/v1/direct-uploads?size_bytes=5")
+    await ask("POST", f"/v1/files/{begun}/complete")
+    for data in (b"<html>", png(9, 9)):
+        awaited = await _awaited(world, data)
+        for _ in range(2):
+            await ask("POST", f"/v1/files/{awaited}/complete")
+    for query in ("?size_bytes=5&model_id=no/model", "?size_bytes=99999999999"):
+        await ask("POST", f"/v1/direct-uploads{query}")
+
+
+async def _absent_files(ask: Watched) -> None:
+    world = ask.world
     lacking = {scope: world.with_key(await world.another_key(scopes=[scope])) for scope in ("read", "submit")}
     for route in sorted((one for one in ROUTES if one.tag == "files"), key=lambda one: one.method):
         absent = route.path.replace("{file_id}", MISSING).replace("{link}", "x")
@@ -182,13 +217,30 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
         if route.needs_key:
             await ask(route.method, absent, headers={"Authorization": ""})
             await ask(route.method, absent, headers=lacking["submit" if route.method == "GET" else "read"])
-    with monkeypatch.context() as patch:
-        patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
-        for place in (f"{path}/content", link):
-            await ask("GET", place)
-    world.clock.advance(3_600)
-    await ask("GET", link)
-    await ask("DELETE", path)
+
+
+@contextmanager
+def bucket(world: World) -> Iterator[None]:
+    """Inside the block the disk gives out forms, as a bucket does."""
+    form = Post("https://bucket.example/", {})
+    with patch.object(world.gateway.storage.store, "post", lambda *_, **__: form):
+        yield
+
+
+async def _awaited(world: World, data: bytes) -> str:
+    """A direct upload whose bytes have arrived."""
+    store = world.gateway.storage.store
+    principal = await world.gateway.access.authenticator.authenticate(world.key)
+    with bucket(world):
+        file, _ = await world.gateway.direct_uploads.begin(principal, Asked(), len(data))
+    uploads = world.gateway.uploads
+    async with uploads.storage.intake.receive(_once(data), max_bytes=len(data)) as received:
+        await store.put(file.incoming_key, received, media_type="")
+    return file.id
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _webhooks(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,10 @@ WITHOUT_OWNER = {
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
     **dict.fromkeys(
-        ("get_file", "get_file_content", "delete_file", "create_file_link", "get_linked_file"),
+        (
+            *("get_file", "get_file_content", "delete_file", "create_file_link", "get_linked_file"),
+            "complete_direct_upload",
+        ),
         "swept in tests/files/test_uploads.py and test_serving.py",
     ),
     **dict.fromkeys(("narrow_key", "rotate_key", "revoke_key"), "swept in tests/sessions/test_account.py"),
@@ -53,7 +56,7 @@ TENANT_WIDE = {
     "stream_events_of_requests",
     "create_client_token",
     "list_client_tokens",
-    *("upload_file", "list_files"),  # in tests/files/test_uploads.py
+    *("upload_file", "begin_direct_upload", "list_files"),  # in tests/files/test_uploads.py
     *("list_keys", "create_key", "get_origins", "set_origins", "create_portal_link"),  # in tests/sessions
     *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
     *(one.operation_id for one in OF_WEBHOOKS if "{" not in one.path),  # in tests/webhooks/test_whose.py

@@ -25,6 +25,7 @@ from app.errors import (
     Problem,
 )
 from app.files import links, rows
+from app.files.direct import FORM_S
 from app.files.links import MAX_LINK_S
 from app.files.rows import File
 from app.files.uploads import Asked, not_found
@@ -69,6 +70,31 @@ async def upload_file(
             raise Problem(UNSUPPORTED_MEDIA_TYPE, str(error), headers={"Connection": "close"}) from None
     else:
         file, is_new = await gateway.uploads.upload(principal, chunks, asked, announced=announced)
+    return json_response(documents.uploaded_file(file), status_code=201 if is_new else 200)
+
+
+async def begin_direct_upload(
+    gateway: Open,
+    principal: CanAsk,
+    *,
+    size_bytes: Annotated[int | None, Query(ge=1, le=5_000_000_000)] = None,
+    name: Name = None,
+    model_id: ModelId = None,
+    place: Place = None,
+    expires_in_s: Seconds = None,
+) -> Response:
+    """Begin an upload to the bucket itself: the answer has the form with which the file is sent there."""
+    asked = Asked(name=_clean(name), model_id=model_id, place=place, expires_in_s=expires_in_s)
+    file, form = await gateway.direct_uploads.begin(
+        principal, asked, gateway.settings.max_upload_bytes if size_bytes is None else size_bytes
+    )
+    document = documents.direct_upload(file, form, file.created_at_ms + FORM_S * 1000)
+    return json_response(document, status_code=201)
+
+
+async def complete_direct_upload(gateway: Open, principal: CanAsk, file_id: str) -> Response:
+    """Complete an upload to the bucket: the file is measured and judged, and kept or refused."""
+    file, is_new = await gateway.direct_uploads.complete(principal, file_id)
     return json_response(documents.uploaded_file(file), status_code=201 if is_new else 200)
 
 

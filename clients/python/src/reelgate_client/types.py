@@ -44,6 +44,8 @@ ErrorCode = Literal[
     "invalid_input",
     "invalid_token_terms",
     "media_unreachable",
+    "direct_uploads_unavailable",
+    "upload_incomplete",
     "range_not_satisfiable",
     "invalid_file",
     "media_unavailable",
@@ -346,6 +348,18 @@ class DeletedWebhookEndpoint(TypedDict):
 
     endpoint_id: str
     """The id of a webhook endpoint, which begins with `ep_`."""
+
+
+class DirectUpload(TypedDict):
+    """The document `DirectUpload` of the contract."""
+
+    file_id: str
+    """The id of an uploaded file, a UUIDv7."""
+    url: str
+    """Where the form is sent, by POST, as `multipart/form-data`."""
+    fields: dict[str, str]
+    """Its fields, which stand before the field `file`."""
+    expires_at: str
 
 
 class EndpointData(TypedDict):
@@ -787,7 +801,7 @@ Problem = TypedDict(
         "type": "str",
         "title": "str",
         "status": "int",
-        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'link_expired', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'range_not_satisfiable', 'invalid_file', 'media_unavailable', 'idempotency_mismatch', 'file_gone', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'uploads_busy', 'storage_unavailable', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'file_not_found', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
+        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'link_expired', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'direct_uploads_unavailable', 'upload_incomplete', 'range_not_satisfiable', 'invalid_file', 'media_unavailable', 'idempotency_mismatch', 'file_gone', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'uploads_busy', 'storage_unavailable', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'file_not_found', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
         "retryable": "bool",
         "remedy": "str",
         "error_code": "NotRequired[int]",
@@ -841,6 +855,8 @@ class ProblemKind(TypedDict):
         "invalid_input",
         "invalid_token_terms",
         "media_unreachable",
+        "direct_uploads_unavailable",
+        "upload_incomplete",
         "range_not_satisfiable",
         "invalid_file",
         "media_unavailable",
@@ -1869,6 +1885,7 @@ __all__ = [
     "ClientTokenTerms",
     "CreatedAPIKey",
     "DeletedWebhookEndpoint",
+    "DirectUpload",
     "EndpointData",
     "EndpointLinks",
     "EndpointMessage",
