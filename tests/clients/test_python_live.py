@@ -31,6 +31,7 @@ from tests.clients.conftest import Stack
 from tests.clients.histories import BRISK
 from tests.clients.relay import relaying
 from tests.patience import PATIENCE_S
+from tests.pictures import png
 from tests.processes import bare_environment
 from tests.sandbox.harness import TOKEN
 
@@ -55,6 +56,41 @@ def test_a_request_can_be_followed_again_by_its_id_from_any_event_on(stack: Stac
         assert handle.result(include_cost=True)["cost"] >= 0
         with pytest.raises(Conflict):
             handle.cancel(strict=True)
+
+
+def test_a_file_is_uploaded_as_it_is_read_and_stands_in_an_input_by_its_reference(
+    stack: Stack, mark: str, tmp_path: Path
+) -> None:
+    path, told = tmp_path / "a boat.png", []
+    path.write_bytes(png(640, 480, size_bytes=600_000))
+    with library(stack.url, stack.key) as client:
+        file = client.upload_file(path, model=MODEL, on_bytes=lambda *seen: told.append(seen))
+        assert (file["name"], file["bytes"], file["width"]) == ("a boat.png", 600_000, 640)
+        assert told[-1] == (600_000, 600_000)
+        assert client.upload_file(path.read_bytes())["file_id"] == file["file_id"]
+        asked = stack.input(mark) | {"image_urls": [file["reference"]]}
+        handle = client.submit(MODEL, asked)
+        assert handle.wait()["status"] == "succeeded"
+        assert handle.record()["input"]["image_urls"] == [file["reference"]]
+        client.delete_file(file["file_id"])
+        with pytest.raises(InvalidInput):
+            client.upload_file(b"<html>", model=MODEL)
+
+
+@pytest.mark.anyio
+async def test_an_upload_that_is_cancelled_leaves_nothing(stack: Stack, mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png(640, 480, size_bytes=60_000_000) + mark.encode())
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        client = AsyncReelgate(stack.key, stack.url, http=http, retries=BRISK)
+        begun = asyncio.Event()
+        task = asyncio.create_task(client.upload_file(path, name=mark, on_bytes=lambda *_: begun.set()))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        listed = await http.get(f"{stack.url}/v1/files", headers={"Authorization": f"Bearer {stack.key}"})
+        assert mark not in [one["name"] for one in listed.json()["files"]]
 
 
 def test_where_no_stream_gets_through_answers_are_held_instead(

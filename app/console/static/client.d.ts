@@ -112,6 +112,14 @@ export class Reelgate<M extends ModelMap<M> = Models> {
   model(id: ModelId<M>, options?: CallOptions): Promise<Model>;
   /** What a submit of this input would cost, in micro-credits, and what would refuse it. It spends nothing. */
   quote<const Id extends ModelId<M>>(model: Id, input: Partial<InputOf<M, Id>>, options?: CallOptions): Promise<Quote>;
+  /**
+   * Uploads a file, for example one that was chosen in a page: its `reference` stands in an input in place of a URL.
+   * With `model` it must meet the media rules of that model; a client token has to name one. Repeating it is harmless.
+   * Aborting the `signal` ends it, and nothing is kept.
+   */
+  upload(file: Blob & {
+    readonly name?: string;
+  }, { model, place, name, expiresIn, onProgress, signal }?: UploadOptions): Promise<UploadedFile>;
   /** The caller's limits and their usage. */
   quota(options?: CallOptions): Promise<Quota>;
   /** What was used and spent, by hour, day or month. With an API key that has the scope `usage:read`. */
@@ -157,6 +165,19 @@ export interface SubmitOptions extends CallOptions {
   idempotencyKey?: string;
   /** Seconds, or a date, after which a request that has not started is cancelled. */
   startDeadline?: number | string | Date;
+}
+
+export interface UploadOptions extends CallOptions {
+  /** The model whose media rules the file must meet before it is kept. */
+  model?: string;
+  /** The input that it is for, such as "/image_urls/*", where a model has several with different rules. */
+  place?: string;
+  /** Default: the file's own. */
+  name?: string;
+  /** For how many seconds it is kept, if that is less than the gateway's own limit. */
+  expiresIn?: number;
+  /** Called in pages with how many bytes have been sent, and of how many. */
+  onProgress?: (sent: number, of: number) => void;
 }
 
 export interface FollowOptions extends CallOptions {
@@ -515,6 +536,32 @@ export interface File {
 export interface FileError {
   code: string;
   detail: string;
+}
+
+export interface UploadedFile {
+  /** The id of an uploaded file, a UUIDv7. */
+  file_id: string;
+  /** What an input has in place of the file's URL: `rg-file:` and the id. */
+  reference: string;
+  mode: "live" | "test";
+  /** What its sender called it. */
+  name: string | null;
+  /** The model whose rules it was judged by; null: none. */
+  model_id: string | null;
+  /** Its media type, by its bytes. */
+  type: string;
+  bytes: number;
+  /** In pixels, of a picture; null where it is not known. */
+  width: number | null;
+  /** In pixels, as `width`. */
+  height: number | null;
+  /** The SHA-256 of its bytes, in hex; also its entity tag. */
+  sha256: string;
+  /** The end user whose client token uploaded it. */
+  end_user: string | null;
+  created_at: string;
+  /** When it is deleted; null: never. */
+  expires_at: string | null;
 }
 
 export interface Violation {

@@ -85,6 +85,7 @@ function noToken(given, status) {
   return new ReelgateError({ code: "no_token", title, detail, status, retryable, remedy }, { cause: given });
 }
 const SILENCE_MS = 40_000;
+const UPLOAD_MS = 3_600_000;
 const CALL = { tries: 6, within: 60_000 };
 const FOLLOW = { tries: Infinity, within: 600_000, stubborn: true };
 class Patience {
@@ -125,7 +126,7 @@ function watched(signal, ms = SILENCE_MS) {
   };
   const alive = () => {
     clearTimeout(timer);
-    timer = setTimeout(end, ms, new Error("There was no answer for 40 seconds."));
+    timer = setTimeout(end, ms, new Error(`There was no answer for ${ms / 1000} seconds.`));
   };
   signal?.addEventListener("abort", () => end(signal.reason), { signal: controller.signal });
   alive();
@@ -142,6 +143,22 @@ function unlessAborted(promise, signal) {
     const leave = () => reject(signal.reason);
     signal?.addEventListener("abort", leave);
     promise.finally(() => signal?.removeEventListener("abort", leave)).then(resolve, reject);
+  });
+}
+function sending(onProgress) {
+  return (url, { method, headers, body, signal }) => new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest();
+    call.open(method, url);
+    headers.forEach((value, name) => call.setRequestHeader(name, value));
+    call.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
+    call.onload = () => {
+      const pairs = call.getAllResponseHeaders().trim().split("\r\n").map((line) => line.split(": ", 2));
+      resolve(new Response(call.response, { status: call.status, headers: pairs }));
+    };
+    call.onerror = () => reject(new TypeError("The network failed."));
+    call.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => call.abort());
+    call.send(body);
   });
 }
 class Connection {
@@ -181,28 +198,29 @@ class Connection {
     }
   }
   async once(place, call, read = (answer) => answer.json()) {
-    const { input, signal, isKept } = call;
+    const { input, file, onProgress, signal, isKept } = call;
     signal?.throwIfAborted();
     const init = { method: call.method, headers: { ...call.headers } };
     if (call.method) {
-      init.headers = { ...init.headers, "Content-Type": "application/json" };
-      init.body = JSON.stringify(input);
+      init.headers = { ...init.headers, "Content-Type": file ? "application/octet-stream" : "application/json" };
+      init.body = file ?? JSON.stringify(input);
     }
-    const watch = watched(isKept ? undefined : signal);
+    const watch = watched(isKept ? undefined : signal, file && UPLOAD_MS);
+    const send = onProgress && globalThis.XMLHttpRequest ? sending(onProgress) : undefined;
     try {
-      return await read(await this.answer(place, init, watch.signal, signal)).catch(lost);
+      return await read(await this.answer(place, init, watch.signal, signal, send)).catch(lost);
     }
     finally {
       watch.end();
     }
   }
-  async answer(place, init, signal, unsent = signal) {
+  async answer(place, init, signal, unsent = signal, send = this.#fetch) {
     const headers = new Headers({ ...this.#more, ...init.headers });
     for (let refused;;) {
       signal.throwIfAborted();
       const token = await unlessAborted(unlessAborted(this.#bearer(refused), signal), unsent);
       headers.set("Authorization", `Bearer ${token}`);
-      const call = () => this.#fetch(this.base + place, { ...init, headers, signal, credentials: "omit" });
+      const call = () => send(this.base + place, { ...init, headers, signal, credentials: "omit" });
       const answer = await call().catch((cause) => this.#doubt(call, cause, signal));
       this.#wasHeard = true;
       this.#isKnown ||= answer.headers.has("Reelgate-Trace-Id");
@@ -613,6 +631,10 @@ export class Reelgate {
   }
   quote(model, input, options) {
     return this.#post(path `quotes/${model}`, input, options);
+  }
+  upload(file, { model, place, name = file.name, expiresIn, onProgress, signal } = {}) {
+    const query = search({ model_id: model, place, name: name || undefined, expires_in_s: expiresIn });
+    return this.#connection.call(path `files` + query, { method: "POST", file, onProgress, signal });
   }
   quota(options) {
     return this.#get(path `quota`, options);

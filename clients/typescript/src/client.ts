@@ -1,7 +1,8 @@
 import { Connection, path, search } from "./connection.js";
 import type {
   Cancelled, ClientTokenInFull, ClientTokenPage, ClientTokenTerms, MintedClientToken, Model, ModelPage, ModelsQuery,
-  Quota, Quote, Request, RequestPage, RequestsQuery, Status, Submitted, TokensQuery, Usage, UsageQuery,
+  Quota, Quote, Request, RequestPage, RequestsQuery, Status, Submitted, TokensQuery, UploadedFile, Usage,
+  UsageQuery,
 } from "./documents.js";
 import { withoutOutput } from "./errors.js";
 import { submitted } from "./follower.js";
@@ -9,6 +10,7 @@ import type { Models } from "./models.js";
 import { FOLLOW, unlessAborted } from "./patience.js";
 import type {
   CallOptions, FollowOptions, InputOf, ModelId, ModelMap, Options, OutputOf, Result, RunOptions, SubmitOptions, Update,
+  UploadOptions,
 } from "./types.js";
 import { Watch } from "./watch.js";
 
@@ -145,6 +147,19 @@ export class Reelgate<M extends ModelMap<M> = Models> {
     options?: CallOptions,
   ): Promise<Quote> {
     return this.#post(path`quotes/${model}`, input, options);
+  }
+
+  /**
+   * Uploads a file, for example one that was chosen in a page: its `reference` stands in an input in place of a URL.
+   * With `model` it must meet the media rules of that model; a client token has to name one. Repeating it is harmless.
+   * Aborting the `signal` ends it, and nothing is kept.
+   */
+  upload(
+    file: Blob & { readonly name?: string },
+    { model, place, name = file.name, expiresIn, onProgress, signal }: UploadOptions = {},
+  ): Promise<UploadedFile> {
+    const query = search({ model_id: model, place, name: name || undefined, expires_in_s: expiresIn });
+    return this.#connection.call(path`files` + query, { method: "POST", file, onProgress, signal });
   }
 
   /** The caller's limits and their usage. */

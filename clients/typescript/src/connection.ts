@@ -1,5 +1,6 @@
 import { lost, ReelgateError, refusalOf } from "./errors.js";
-import { CALL, Patience, unlessAborted, watched } from "./patience.js";
+import { CALL, Patience, UPLOAD_MS, unlessAborted, watched } from "./patience.js";
+import { sending } from "./sending.js";
 import { BEARER, notJson, tokenIn } from "./token.js";
 import type { Options } from "./types.js";
 import { version } from "./version.js";
@@ -9,6 +10,9 @@ export interface Call {
   headers?: Record<string, string>;
   /** The body, as a value. */
   input?: unknown;
+  /** The body, as a file. */
+  file?: Blob;
+  onProgress?: (sent: number, of: number) => void;
   signal?: AbortSignal;
   /** What was sent is waited for, even if the signal fires. */
   isKept?: boolean;
@@ -54,29 +58,36 @@ export class Connection {
   }
 
   async once<T = any>(place: string, call: Call, read = (answer: Response): Promise<T> => answer.json()): Promise<T> {
-    const { input, signal, isKept } = call;
+    const { input, file, onProgress, signal, isKept } = call;
     signal?.throwIfAborted();
     const init: RequestInit = { method: call.method, headers: { ...call.headers } };
     if (call.method) {
-      init.headers = { ...init.headers, "Content-Type": "application/json" };
-      init.body = JSON.stringify(input);
+      init.headers = { ...init.headers, "Content-Type": file ? "application/octet-stream" : "application/json" };
+      init.body = file ?? JSON.stringify(input);
     }
-    const watch = watched(isKept ? undefined : signal);
+    const watch = watched(isKept ? undefined : signal, file && UPLOAD_MS);
+    const send = onProgress && globalThis.XMLHttpRequest ? sending(onProgress) : undefined;
     try {
-      return await read(await this.answer(place, init, watch.signal, signal)).catch(lost);
+      return await read(await this.answer(place, init, watch.signal, signal, send)).catch(lost);
     } finally {
       watch.end();
     }
   }
 
   /** An answer that is no refusal. A token that is refused is renewed, once. */
-  async answer(place: string, init: RequestInit, signal: AbortSignal, unsent = signal as AbortSignal | undefined) {
+  async answer(
+    place: string,
+    init: RequestInit,
+    signal: AbortSignal,
+    unsent = signal as AbortSignal | undefined,
+    send: (call: string, init: RequestInit) => Promise<Response> = this.#fetch,
+  ) {
     const headers = new Headers({ ...this.#more, ...(init.headers as Record<string, string>) });
     for (let refused: string | undefined; ; ) {
       signal.throwIfAborted();
       const token = await unlessAborted(unlessAborted(this.#bearer(refused), signal), unsent);
       headers.set("Authorization", `Bearer ${token}`);
-      const call = () => this.#fetch(this.base + place, { ...init, headers, signal, credentials: "omit" });
+      const call = () => send(this.base + place, { ...init, headers, signal, credentials: "omit" });
       const answer: Response = await call().catch((cause: unknown) => this.#doubt(call, cause, signal));
       this.#wasHeard = true;
       this.#isKnown ||= answer.headers.has("Reelgate-Trace-Id");

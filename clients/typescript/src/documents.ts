@@ -272,6 +272,32 @@ export interface FileError {
   detail: string;
 }
 
+export interface UploadedFile {
+  /** The id of an uploaded file, a UUIDv7. */
+  file_id: string;
+  /** What an input has in place of the file's URL: `rg-file:` and the id. */
+  reference: string;
+  mode: "live" | "test";
+  /** What its sender called it. */
+  name: string | null;
+  /** The model whose rules it was judged by; null: none. */
+  model_id: string | null;
+  /** Its media type, by its bytes. */
+  type: string;
+  bytes: number;
+  /** In pixels, of a picture; null where it is not known. */
+  width: number | null;
+  /** In pixels, as `width`. */
+  height: number | null;
+  /** The SHA-256 of its bytes, in hex; also its entity tag. */
+  sha256: string;
+  /** The end user whose client token uploaded it. */
+  end_user: string | null;
+  created_at: string;
+  /** When it is deleted; null: never. */
+  expires_at: string | null;
+}
+
 export interface Violation {
   /** Where it is wrong: a JSON Pointer (RFC 6901) in fragment form. */
   pointer: string;

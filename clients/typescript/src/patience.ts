@@ -2,6 +2,8 @@ import { ReelgateError } from "./errors.js";
 
 export const SILENCE_MS = 40_000; // the server pings every 15 s
 
+export const UPLOAD_MS = 3_600_000; // and an upload is answered only when the file is kept
+
 export interface Bounds {
   tries: number;
   /** In milliseconds. */
@@ -54,7 +56,7 @@ export function watched(signal?: AbortSignal, ms = SILENCE_MS) {
   };
   const alive = () => {
     clearTimeout(timer);
-    timer = setTimeout(end, ms, new Error("There was no answer for 40 seconds."));
+    timer = setTimeout(end, ms, new Error(`There was no answer for ${ms / 1000} seconds.`));
   };
   signal?.addEventListener("abort", () => end(signal.reason), { signal: controller.signal });
   alive();

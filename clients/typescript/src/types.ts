@@ -35,6 +35,19 @@ export interface SubmitOptions extends CallOptions {
   startDeadline?: number | string | Date;
 }
 
+export interface UploadOptions extends CallOptions {
+  /** The model whose media rules the file must meet before it is kept. */
+  model?: string;
+  /** The input that it is for, such as "/image_urls/*", where a model has several with different rules. */
+  place?: string;
+  /** Default: the file's own. */
+  name?: string;
+  /** For how many seconds it is kept, if that is less than the gateway's own limit. */
+  expiresIn?: number;
+  /** Called in pages with how many bytes have been sent, and of how many. */
+  onProgress?: (sent: number, of: number) => void;
+}
+
 export interface FollowOptions extends CallOptions {
   /**
    * Called with every change of the request, also of its place in the queue: each once and in order, even if

@@ -125,3 +125,48 @@ function withResolvers() {
   const promise = new Promise((given) => (resolve = given));
   return { promise, resolve };
 }
+
+test("a file is sent as it is, with what it is for, and a token that expired is renewed on the way", async () => {
+  const file = new File(["a picture"], "a boat.png");
+  const made = { file_id: "f", reference: "rg-file:f" };
+  const { calls, options } = scripted([{ status: 401, json: { code: "expired_client_token" } }, { json: made }]);
+  let tokens = 0;
+  const gate = new Reelgate({ ...options, apiKey: undefined, getToken: () => `t${++tokens}` });
+  assert.deepEqual(await gate.upload(file, { model: "a/b", place: "/image_urls/*", expiresIn: 60 }), made);
+  const { searchParams, pathname } = new URL(calls[1].url);
+  assert.equal(pathname, "/v1/files");
+  const sent = { model_id: "a/b", place: "/image_urls/*", name: "a boat.png", expires_in_s: "60" };
+  assert.deepEqual(Object.fromEntries(searchParams), sent);
+  assert.equal(calls[1].headers["content-type"], "application/octet-stream");
+  assert.equal(calls[1].headers.authorization, "Bearer t2");
+});
+
+test("an upload that is given up ends, and in a page it tells how far it has come", async () => {
+  const left = new AbortController();
+  const { options } = scripted([], ({ signal }) => untilAborted(signal));
+  const given = new Reelgate(options).upload(new Blob(["x"]), { signal: left.signal });
+  left.abort(new Error("enough"));
+  await assert.rejects(given, /enough/);
+  const seen = [];
+  globalThis.XMLHttpRequest = class {
+    upload = {};
+    open(...call) {
+      seen.push(call);
+    }
+    setRequestHeader() {}
+    abort() {}
+    getAllResponseHeaders = () => "content-type: application/json\r\nreelgate-trace-id: x\r\n";
+    send(body) {
+      this.upload.onprogress({ loaded: body.size, total: body.size });
+      Object.assign(this, { status: 201, response: '{"reference":"rg-file:f"}' });
+      this.onload();
+    }
+  };
+  try {
+    const made = await new Reelgate(options).upload(new Blob(["four"]), { onProgress: (...told) => seen.push(told) });
+    assert.equal(made.reference, "rg-file:f");
+  } finally {
+    delete globalThis.XMLHttpRequest;
+  }
+  assert.deepEqual(seen, [["POST", "https://gateway.example/v1/files?"], [4, 4]]);
+});

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const [build, check] = process.argv.slice(2);
 const target = fileURLToPath(new URL("../../../app/console/static", import.meta.url));
 const source = fileURLToPath(new URL("../src", import.meta.url));
-const MODULES = ["version", "errors", "token", "patience", "connection", "place", "follower", "watch", "client"];
+const MODULES = ["version", "errors", "token", "patience", "sending", "connection", "place", "follower", "watch", "client"];
 const PUBLIC = /^export ((?:const version|class (?:ReelgateError|Reelgate))\b)/gm;
 
 const HEAD = `/**

@@ -16,7 +16,7 @@ const schemas = contract.components.schemas;
 
 // What the client answers with. src/types.ts has Result and Problem, whose types are wider than the contract's.
 const ROOTS = ["State", "Submitted", "Status", "Cancelled", "Request", "RequestPage", "Model", "ModelPage", "Quote", "Quota"];
-ROOTS.push("Usage", "ClientTokenTerms", "MintedClientToken", "ClientTokenPage", "ClientTokenInFull");
+ROOTS.push("Usage", "ClientTokenTerms", "MintedClientToken", "ClientTokenPage", "ClientTokenInFull", "UploadedFile");
 const QUERIES = { RequestsQuery: "/v1/requests", ModelsQuery: "/v1/models", UsageQuery: "/v1/usage", TokensQuery: "/v1/client-tokens" };
 
 function reached(names, found = new Set()) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -46,6 +47,8 @@ class Call:
     is_keyed: bool = False
     timeout_s: float | None = None
     request_id: str | None = None
+    content: Callable[[], Any] | None = None
+    """Makes the body, as a stream of bytes, anew for each try."""
 
 
 def base_of(base_url: str | None) -> str:
@@ -115,6 +118,8 @@ def refusal_in(answer: httpx2.Response, call: Call, now: datetime) -> ReelgateEr
     """Returns what a complete answer refuses; None where it is a document, or not modified."""
     document = _document(answer)
     if answer.status_code == httpx2.codes.NOT_MODIFIED:
+        return None
+    if answer.status_code == httpx2.codes.NO_CONTENT and call.method == "DELETE":
         return None
     if answer.is_success and document is not None and not document.get("error_code"):
         return None

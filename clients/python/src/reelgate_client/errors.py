@@ -66,7 +66,7 @@ class Refused(ReelgateError):
 
 
 class BadRequest(Refused):
-    """The call itself is wrong (400, 405, 413, 414, 415, 431)."""
+    """The call itself is wrong (400, 405, 413, 414, 415, 416, 431)."""
 
 
 class AuthenticationFailed(Refused):
@@ -187,6 +187,7 @@ _BY_STATUS: dict[int, type[Refused]] = {
     413: BadRequest,
     414: BadRequest,
     415: BadRequest,
+    416: BadRequest,
     422: InvalidInput,
     428: Conflict,
     429: LimitReached,

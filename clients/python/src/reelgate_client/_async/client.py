@@ -18,6 +18,7 @@ from reelgate_client import pictures
 from reelgate_client._async.calls import AsyncCalls
 from reelgate_client._async.downloads import download
 from reelgate_client._async.following import AsyncFollower
+from reelgate_client._async.uploads import chunks_of
 from reelgate_client._download import Downloaded, Partial, target_of, url_in
 from reelgate_client._primitives_async import despite_cancellation, in_thread
 from reelgate_client._progress import OnProgress, Progress
@@ -39,6 +40,7 @@ from reelgate_client.types import (
     Result,
     Status,
     Submitted,
+    UploadedFile,
     Usage,
 )
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 _CANCELLED = {"cancelled", "canceled", "expired"}
 _LAST_WORDS_S = 10.0
+_UPLOAD_S = 600.0  # of silence, while the gateway passes a file on to its store
 
 
 class AsyncHandle:
@@ -387,6 +390,52 @@ class AsyncReelgate:
             room = pictures.room_of(model.get("media_rules", []), pointer)
             content = await in_thread(pictures.shrunk, content, room)
         return pictures.data_uri(content)
+
+    async def upload_file(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        model: str | None = None,
+        place: str | None = None,
+        name: str | None = None,
+        expires_in_s: int | None = None,
+        on_bytes: Callable[[int, int], object] | None = None,
+    ) -> UploadedFile:
+        """Uploads a file to the gateway, read as it is sent; its `reference` stands in an input for a URL.
+
+        The same content is kept once, so repeating it is harmless; what broke off is begun anew.
+
+        Args:
+            source: a path, or the bytes themselves.
+            model: the id of the model whose media rules the file must meet before it is kept.
+            place: the input that it is for (`/image_urls/*`), where a model has several.
+            name: what it is called; by default as its path.
+            expires_in_s: for how many seconds it is kept, if that is less than the gateway's own limit.
+            on_bytes: called with how many bytes were sent, and of how many.
+
+        Raises:
+            ReelgateError: `invalid_file` names what is wrong with it; `quota_exhausted`, and others.
+
+        """
+        path = None if isinstance(source, bytes) else Path(source)
+        size = len(source) if isinstance(source, bytes) else (await in_thread(Path(source).stat)).st_size
+        content = source if isinstance(source, bytes) else Path(source)
+        named = name or (None if path is None else path.name)
+        call = Call(
+            "POST",
+            path_of("files"),
+            params=params_of(
+                {"name": named, "model_id": model, "place": place, "expires_in_s": expires_in_s}
+            ),
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+            timeout_s=_UPLOAD_S,
+            content=lambda: chunks_of(content, size, on_bytes),
+        )
+        return cast("UploadedFile", await self._calls.document(call))
+
+    async def delete_file(self, file_id: str) -> None:
+        """Deletes an uploaded file. Requests that name it can no longer be sent."""
+        await self._calls.answer(Call("DELETE", path_of("files", file_id)))
 
     async def download(
         self,

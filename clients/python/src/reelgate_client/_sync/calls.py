@@ -113,7 +113,11 @@ class Calls:
             answer.close()
 
     def _request(self, call: Call, timeout_s: float | None = None) -> httpx2.Request:
-        content = {} if call.method == "GET" else {"json": {} if call.document is None else call.document}
+        content: dict[str, Any] = {}
+        if call.content is not None:
+            content = {"content": call.content()}
+        elif call.method not in {"GET", "DELETE"}:
+            content = {"json": {} if call.document is None else call.document}
         seconds = timeout_s or call.timeout_s or self.timeout_s
         return self._http.build_request(
             call.method,
