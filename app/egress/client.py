@@ -50,9 +50,11 @@ class EgressError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What may be fetched in addition to the public internet.
+    """What may be fetched: the public internet, or less, and what is named here in addition.
 
-    `hosts` are of the form host:port; they are allowed over plain http too, and whatever their addresses are.
+    `only` are the names of hosts that alone are fetched from, besides `hosts`; `*.` in front of one stands
+    for every name below it; None is all names. `hosts` are of the form host:port; they are allowed over plain
+    http too, and whatever their addresses are.
     `networks` are allowed although they are not public. `instead` are pairs of base URLs: a URL below the
     first is fetched below the second, which is the internal name of the same server.
     """
@@ -60,6 +62,7 @@ class Reach:
     hosts: frozenset[str] = frozenset()
     networks: tuple[AllowedNetwork, ...] = ()
     instead: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] | None = None
 
     @property
     def ports(self) -> frozenset[int]:
@@ -90,7 +93,15 @@ class Reach:
             raise EgressError("bad_url") from error
         if url.scheme == "http" and url.authority not in self.hosts:
             raise EgressError("plain_http")
+        if not self._has(url):
+            raise EgressError("forbidden_host")
         return url
+
+    def _has(self, url: URL) -> bool:
+        if self.only is None or url.authority in self.hosts:
+            return True
+        name = url.host.removesuffix(".")
+        return any(name.endswith(one[1:]) if one.startswith("*.") else name == one for one in self.only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,21 @@ async def test_what_the_operator_allows_is_reached_and_no_port_beside_it(
         assert connected == [("127.0.0.1", port)] * 2
 
 
+async def test_where_hosts_are_named_no_other_is_fetched_from_nor_redirected_to(egress: Egress) -> None:
+    async with serving(answers(OK)) as port:
+        here = f"127.0.0.1:{port}"
+        there = b"HTTP/1.1 302 Found\r\nLocation: https://other.test/\r\nContent-Length: 0\r\n\r\n"
+        async with serving(answers(there)) as moving:
+            hosts = frozenset({here, f"127.0.0.1:{moving}"})
+            reach = Reach(hosts, only=("*.films.test", "films.example"))
+            assert await body(egress, f"http://{here}/a", reach) == b"file"
+            assert await reason(egress, f"http://127.0.0.1:{moving}/a", reach) == "forbidden_host"
+            for name in ("films.test", "a.films.test.evil.test", "xfilms.test", "other.test", "93.184.216.34"):
+                assert await reason(egress, f"https://{name}/", reach) == "forbidden_host", name
+            for name in ("a.films.test", "a.b.films.test", "films.example", "films.example."):
+                assert await reason(egress, f"https://{name}/", reach) == "unresolvable", name
+
+
 async def test_a_place_may_be_fetched_by_its_inner_name(egress: Egress) -> None:
     async with serving(answers(OK)) as port:
         inner = f"http://127.0.0.1:{port}"
