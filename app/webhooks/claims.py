@@ -15,8 +15,7 @@ from sqlalchemy import Connection, bindparam, case, func, insert, literal_column
 from app.auth.keys import Mode
 from app.db.many import Many
 from app.db.prepared import Prepared
-from app.db.tables import upkeep_positions, webhook_attempts, webhook_deliveries, webhook_endpoints
-from app.db.upsert import insert_of
+from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
 from app.db.webhook_states import (
     IS_DELIVERING,
     IS_PENDING,
@@ -24,6 +23,7 @@ from app.db.webhook_states import (
     DeliveryState,
     EndpointState,
 )
+from app.db.work_turn import has_turn
 from app.kit import traces
 from app.kit.traces import Link
 from app.webhooks.outbox import STOPPED
@@ -111,7 +111,7 @@ def claim(
     Where several tenants have deliveries that are due, those with the fewest under way come first, and each
     of their endpoints in turn. None is returned where another server claims at this moment.
     """
-    if not _has_turn(connection):
+    if not has_turn(connection, _TURN):
         return None
     of_endpoint: Counter[str] = Counter()
     of_tenant: Counter[str] = Counter()
@@ -144,23 +144,6 @@ def claim(
         next_at_ms=next_at_ms,
         again=cancelled > 0,
     )
-
-
-def _has_turn(connection: Connection) -> bool:
-    """Returns whether no other server is claiming: the caps hold for all servers together.
-
-    Nobody waits for the turn, so that a server that stands still in the middle of it holds up no other
-    thread.
-    """
-    turn = select(upkeep_positions.c.name).where(upkeep_positions.c.name == _TURN)
-    if connection.dialect.name == "sqlite":  # one writer
-        return True
-    if connection.execute(turn.with_for_update(skip_locked=True)).one_or_none() is not None:
-        return True
-    if connection.execute(turn).one_or_none() is not None:
-        return False
-    first = insert_of(connection, upkeep_positions).values(name=_TURN, position="").on_conflict_do_nothing()
-    return bool(connection.execute(first).rowcount)
 
 
 _UNDER_WAY: Final = Prepared(
