@@ -22,6 +22,7 @@ from app.settings.database import DatabaseSettings
 from app.settings.files import FileSettings
 from app.settings.generations import GenerationSettings
 from app.settings.media import MediaSettings
+from app.settings.mirror import MirrorSettings
 from app.settings.observing import ObservingSettings
 from app.settings.quotas import QuotaSettings
 from app.settings.sandbox import SandboxSettings
@@ -57,6 +58,7 @@ class Settings(
     SandboxSettings,
     ObservingSettings,
     WebhookSettings,
+    MirrorSettings,
     FileSettings,
     MediaSettings,
     QuotaSettings,

@@ -249,6 +249,31 @@ NOT_CANCELLABLE = Fault(
     remedy="It is running, has ended, or its outcome is unknown: see its status. Without `Prefer:"
     " handling=strict` this is answered with a 202.",
 )
+ASSET_NOT_FOUND = Fault(
+    "asset_not_found",
+    404,
+    "There is no such asset.",
+    retryable=False,
+    remedy="Check the asset's id: `GET /v1/requests/{request_id}/assets` has those of a request. An asset is"
+    " visible to whoever may read its request.",
+    error_code=NO_REQUEST,
+)
+ASSET_NOT_STORED = Fault(
+    "asset_not_stored",
+    409,
+    "The output has not been copied yet.",
+    retryable=True,
+    remedy="Wait until the asset is `stored`: the event `asset` and the webhook `asset.stored` tell of it."
+    " RunComfy's own link is in the result meanwhile.",
+)
+ASSET_GONE = Fault(
+    "asset_gone",
+    410,
+    "There is no copy of this output any more, or there never will be one.",
+    retryable=False,
+    remedy="The asset's `state` and `error` say why. RunComfy's own link, in the request's record, may work.",
+    error_code=NO_REQUEST,
+)
 RESULT_ERASED = Fault(
     "result_erased",
     410,

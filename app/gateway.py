@@ -18,6 +18,7 @@ from app.admin.usage import count_refused
 from app.admin.webhook_reach import webhook_reach
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
+from app.auth.keys import Mode
 from app.auth.oidc.terms import Terms
 from app.auth.origins import Origins
 from app.auth.permits import Permits
@@ -43,7 +44,7 @@ from app.files.references import References
 from app.files.sending import FileLinks, FileSender
 from app.files.sweeping import Sweeper
 from app.files.uploads import Uploads
-from app.generations import events, store
+from app.generations import events, messages, store
 from app.generations.advance import Patience
 from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.dispatch.loop import DispatchLoop
@@ -70,6 +71,11 @@ from app.kit.room import Room
 from app.kit.secrets import pepper_id
 from app.kit.tasks import Tasks
 from app.media.probe import Prober
+from app.mirror.copier import Copier
+from app.mirror.loop import Mirror
+from app.mirror.records import Terms as KeepTerms
+from app.mirror.rows import ASSET, Asset
+from app.mirror.sweeper import Sweeper as CopySweeper
 from app.quotas.calls import CallLimiter
 from app.quotas.limits import refused_models
 from app.quotas.metrics import Metric
@@ -91,6 +97,7 @@ if TYPE_CHECKING:  # its library is an extra
 _LEASE_MARGIN_S = 5.0  # the time of a poll's lease beyond the deadlines of its two calls, for the database
 _MIN_WATCH_S = 0.25
 _DAY_S = 86_400
+_LINK_DAYS = 7
 _EXAMPLES_URL = "https://playgrounds-storage-public.runcomfy.net"  # the files that RunComfy's pages show
 _log = get_logger("gateway")
 
@@ -147,15 +154,15 @@ class Upkeep:
 
     Submits without an outcome become unknown and then lost; old outputs and unused client tokens are removed;
     old records of admin calls are removed; the head of the audit log is told, and what the operator should
-    know of. Files that expired are deleted. Replays of webhooks proceed, and their log is removed after a
-    time. This process
-    shows that it is alive.
+    know of. Files that expired are deleted, and so are copies of outputs. Replays of webhooks proceed, and
+    their log is removed after a time. This process shows that it is alive.
     """
 
     rescuer: Rescuer
     retention: Retention
     replays: Replayer
     webhook_log: WebhookRetention
+    sweeper: CopySweeper
     audit: AuditUpkeep
     admin_calls: CallUpkeep
     conditions: Examiner
@@ -185,6 +192,7 @@ class Gateway:
     dispatch_loop: DispatchLoop
     following: Following
     webhooks: Deliverer
+    mirror: Mirror
     upkeep: Upkeep
     large_bodies: Room
     storage: Storage
@@ -192,6 +200,17 @@ class Gateway:
     direct_uploads: DirectUploads
     file_links: FileLinks
     reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def asset_link(self, asset: Asset, *, expires_s: int | None = None) -> str:
+        """Returns the address at which anybody may read the copy of an output's file until this second.
+
+        Without one it ends with a day (UTC), six to seven days from now, so that it is the same all day.
+        """
+        if expires_s is None:
+            expires_s = (self.clock.now_ms() // 1000 // _DAY_S + _LINK_DAYS) * _DAY_S
+        row_id = asset.id.removeprefix(ASSET)
+        text = self.file_links.links.sign("assets", asset.tenant_id, row_id, expires_s=expires_s)
+        return f"{self.base_url}/a/{text}"
 
 
 @asynccontextmanager
@@ -288,6 +307,7 @@ async def open_gateway(
             deadline_s=settings.submit_deadline_s,
         )
         webhooks = _deliverer(settings, db, clock, tasks)
+        mirror = _mirror(settings, db, clock, tasks, storage)
         if serving:
             await storage.intake.clear()
             if refused := refused_models(catalog.models.values(), policy.default_limits):
@@ -300,6 +320,7 @@ async def open_gateway(
             await spool.replay(db, clock)
             dispatch_loop.listen()
             webhooks.listen()
+            mirror.listen()
             await db.write(operator.configure, settings.operator_webhook_url, now_ms=clock.now_ms())
             await stack.enter_async_context(db.announcements.heard())
         pollers = [Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()]
@@ -355,6 +376,7 @@ async def open_gateway(
                 recent=recent,
             ),
             webhooks=webhooks,
+            mirror=mirror,
             upkeep=Upkeep(
                 rescuer=Rescuer(db, clock, settings.unknown_refund_after_s),
                 retention=Retention(
@@ -369,6 +391,7 @@ async def open_gateway(
                 ),
                 replays=Replayer(db, clock),
                 webhook_log=WebhookRetention(db, clock, settings.webhook_retention_s),
+                sweeper=CopySweeper(db=db, clock=clock, store=storage.store, tell=messages.tell_asset),
                 audit=AuditUpkeep(
                     gateway=AdminSession(settings, clock, db), keep_s=settings.audit_retention_s
                 ),
@@ -436,6 +459,42 @@ def _deliverer(settings: Settings, db: Database, clock: Clock, tasks: Tasks) -> 
         at_once=settings.webhooks_at_once,
         append=events.append_stopped,
     )
+
+
+def _mirror(settings: Settings, db: Database, clock: Clock, tasks: Tasks, storage: Storage) -> Mirror:
+    return Mirror(
+        db=db,
+        clock=clock,
+        tasks=tasks,
+        copier=Copier(
+            egress=Egress(f"reelgate/{version('reelgate')} (mirror)"),
+            reaches=mirror_reaches_of(settings),
+            store=storage.store,
+            intake=storage.intake,
+            threads=storage.threads,
+            max_bytes=settings.mirror_max_bytes,
+            timeout_s=settings.mirror_timeout_s,
+        ),
+        terms=KeepTerms(
+            keep_ms=int(settings.mirror_retention_s * 1000) or None,
+            link_life_ms=int(settings.mirror_link_life_s * 1000),
+            limits=policy_of(settings).default_limits,
+        ),
+        tell=messages.tell_asset,
+        at_once=settings.mirror_at_once,
+        per_tenant=settings.mirror_per_tenant,
+    )
+
+
+def mirror_reaches_of(settings: Settings) -> dict[Mode, Reach]:
+    """Returns, by mode, from where outputs may be copied: the sandbox's own only in mode `test`."""
+    named = frozenset(one for one in settings.mirror_hosts if ":" in one)
+    only = tuple(one for one in settings.mirror_hosts if ":" not in one)
+    inner = ((settings.sandbox_public_base_url, settings.sandbox_base_url),)
+    return {
+        "live": Reach(named, only=only),
+        "test": Reach(named | settings.sandbox_media_hosts, instead=inner, only=only),
+    }
 
 
 async def _open_oidc(

@@ -13,6 +13,7 @@ from app.generations import messages
 from app.generations.following.poller import TICK_S, Poller
 from app.kit.clock import Clock
 from app.kit.loop import Loop
+from app.mirror import loop as mirror
 from app.webhooks import delivery
 
 _CREDENTIALS_S = 1.0
@@ -26,6 +27,7 @@ _OWED_S = 60.0
 _REPLAYS_S = 2.0
 _CONDITIONS_S = 15.0
 _FILES_S = 60.0
+_SWEEP_S = 60.0
 
 
 def loops(gateway: Gateway) -> list[Loop]:
@@ -68,6 +70,15 @@ def loops(gateway: Gateway) -> list[Loop]:
         Loop("owed-messages", partial(messages.complete_all, gateway.db), interval_s=_OWED_S, clock=clock),
         Loop("webhook-replays", gateway.upkeep.replays.run_once, interval_s=_REPLAYS_S, clock=clock),
         Loop("webhook-retention", gateway.upkeep.webhook_log.run_once, interval_s=_RETAIN_S, clock=clock),
+        Loop(
+            "mirror",
+            gateway.mirror.run_once,
+            interval_s=mirror.TICK_S,
+            clock=clock,
+            woken=gateway.mirror.woken,
+            pause_s=gateway.mirror.pause_s,
+        ),
+        Loop("mirror-sweep", gateway.upkeep.sweeper.run_once, interval_s=_SWEEP_S, clock=clock),
         Loop("rescue", gateway.upkeep.rescuer.run_once, interval_s=settings.rescue_interval_s, clock=clock),
         Loop("retention", gateway.upkeep.retention.run_once, interval_s=_RETAIN_S, clock=clock),
         Loop("files", gateway.upkeep.files.run_once, interval_s=_FILES_S, clock=clock),
@@ -123,6 +134,7 @@ async def running(gateway: Gateway) -> AsyncIterator[list[Loop]]:
             gateway.following.on_poller.clear()
             gateway.dispatch_loop.close()
             gateway.webhooks.close()
+            gateway.mirror.close()
             for loop in started:
                 loop.stop()
     with suppress(Problem):  # it counts as running for a minute then

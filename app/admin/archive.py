@@ -5,7 +5,8 @@ go, and their sums, ids and Idempotency-Keys stay. So an archive that is broken 
 again, and a batch is in the database or in the archive, never in neither.
 
 A request goes once all of its entries stand in closed months before the moment: so the statements that
-have them are final, and what is left of the ledger goes on from their closing balances.
+have them are final, and what is left of the ledger goes on from their closing balances. One whose output has
+copies goes once these are removed.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ from app.auth.keys import Mode
 from app.db.tables import (
     archive_batches,
     archived_requests,
+    asset_events,
+    assets,
     generation_events,
     generations,
     ledger_entries,
@@ -70,6 +73,8 @@ class _Content:
     requests: Sequence[Mapping[str, Any]]
     events: Sequence[Mapping[str, Any]]
     entries: Sequence[Mapping[str, Any]]
+    assets: Sequence[Mapping[str, Any]]
+    asset_events: Sequence[Mapping[str, Any]]
     text: bytes
 
 
@@ -181,7 +186,7 @@ def _write(folder: Path, owner: Owner, content: _Content) -> Batch:
         file=name,
         sha256=sha256,
         requests=len(content.requests),
-        events=len(content.events),
+        events=len(content.events) + len(content.asset_events),
         entries=len(content.entries),
     )
 
@@ -218,6 +223,7 @@ def _next(
             one.state.in_(sorted(TERMINAL)),
             ~exists().where(and_(entry.generation_id == one.id, is_open)),
             ~exists().where(and_(entry.about_id == one.id, is_open)),
+            ~exists().where(and_(assets.c.generation_id == one.id, assets.c.finished_at_ms.is_(None))),
         )
         .order_by(one.created_at_ms, one.id)
         .limit(limit)
@@ -240,9 +246,23 @@ def _content(connection: Connection, ids: Sequence[str]) -> _Content:
         for column in (ledger_entries.c.generation_id, ledger_entries.c.about_id)
         for row in _rows(connection, ledger_entries, column.in_(ids), ledger_entries.c.id)
     ]
-    of_events, of_entries = (
+    copies = _rows(
+        connection,
+        assets,
+        assets.c.generation_id.in_(ids),
+        *(assets.c[name] for name in ("generation_id", "place")),
+    )
+    ends = _rows(
+        connection,
+        asset_events,
+        asset_events.c.generation_id.in_(ids),
+        *(asset_events.c[name] for name in ("generation_id", "number")),
+    )
+    of_events, of_entries, of_copies, of_ends = (
         _by_request(events, "generation_id"),
         _by_request(entries, "generation_id", "about_id"),
+        _by_request(copies, "generation_id"),
+        _by_request(ends, "generation_id"),
     )
     lines = [
         dumps(
@@ -250,11 +270,13 @@ def _content(connection: Connection, ids: Sequence[str]) -> _Content:
                 "request": one,
                 "events": of_events.get(one["id"], []),
                 "entries": of_entries.get(one["id"], []),
+                "assets": of_copies.get(one["id"], []),
+                "asset_events": of_ends.get(one["id"], []),
             }
         )
         for one in requests
     ]
-    return _Content(requests, events, entries, b"".join(line + b"\n" for line in lines))
+    return _Content(requests, events, entries, copies, ends, b"".join(line + b"\n" for line in lines))
 
 
 def _rows(connection: Connection, table: Table, condition: Any, *order: Any) -> list[dict[str, Any]]:
@@ -290,7 +312,9 @@ def _remove(
             requests=made.requests,
             events=made.events,
             entries=made.entries,
-            last_event_number=max((row["number"] for row in content.events), default=0),
+            last_event_number=max(
+                (row["number"] for row in (*content.events, *content.asset_events)), default=0
+            ),
             at_ms=now_ms,
         )
     )
@@ -302,6 +326,8 @@ def _remove(
     connection.execute(insert(archived_requests), rows)
     keep_sums(connection, batch_id, owner, content.entries, account.months)
     connection.execute(delete(ledger_entries).where(_ABOUT.in_(ids)))
+    connection.execute(delete(asset_events).where(asset_events.c.generation_id.in_(ids)))
+    connection.execute(delete(assets).where(assets.c.generation_id.in_(ids)))
     connection.execute(delete(generation_events).where(generation_events.c.generation_id.in_(ids)))
     connection.execute(delete(generations).where(generations.c.id.in_(ids)))
     return None, Change(

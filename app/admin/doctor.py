@@ -1,7 +1,7 @@
 """Checks of a configuration, and of the database and the servers that it names.
 
-They change nothing but the one row by which writes are tried. Of a gateway they need its settings alone,
-because they must also say why none can be opened.
+They change nothing but the one row by which writes are tried, and an object in the store that is deleted
+again. Of a gateway they need its settings alone, because they must also say why none can be opened.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.admin import audit_log, database_checks, sign_in_checks
+from app.admin import audit_log, database_checks, sign_in_checks, store_probe
 from app.admin.database_checks import Check, Level, UnusableError
 from app.admin.session import AdminGateway
 from app.auth import keys
@@ -137,6 +137,7 @@ def _clients(settings: Settings) -> list[Check]:
 
 async def _reach(settings: Settings) -> list[Check]:
     checks = await _safely("database", _database(settings))
+    checks += await _safely("store", store_probe.store(settings))
     checks += await _safely("files", asyncio.to_thread(database_checks.modes, settings))
     if not settings.live_credentials:
         checks.append(Check("upstream", "note", "no REELGATE_UPSTREAM_TOKEN: rg_live_ keys get a 503"))
@@ -166,6 +167,7 @@ async def _database(settings: Settings) -> list[Check]:
             *await _safely("queue", _following(settings, db)),
             *await _safely("prices", _prices(db)),
             *await _safely("webhooks", _webhooks(settings, db)),
+            *await _safely("mirror", store_probe.mirror(db, late_s=_MUCH_TOO_LATE_S)),
         ]
 
 

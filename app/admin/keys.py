@@ -16,6 +16,7 @@ from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
 from app.auth import keys, tenants
 from app.auth.keys import DEFAULT_SCOPES, SCOPES, APIKey, Mode, Search
+from app.db.asset_states import MirrorMode
 from app.errors import INVALID_API_KEY_TERMS, FieldError
 from app.kit.clock import iso
 from app.kit.text import is_storable, quoted
@@ -310,6 +311,34 @@ async def set_queueing(
         after = keys.to_change(connection, kid)
         was, is_now = {"queueing": before.queueing}, {"queueing": after.queueing}
         return after, _changed("set_queueing", after, was, is_now)
+
+    return await audit.write(gateway, actor, reason, change)
+
+
+async def set_mirror(
+    gateway: AdminGateway,
+    actor: Actor,
+    kid: str,
+    *,
+    mirror: MirrorMode | None,
+    reason: str | None = None,
+) -> APIKey:
+    """Sets whether the key's outputs are mirrored; null leaves it to its tenant. Returns the key's record.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND, INVALID_API_KEY_TERMS, INVALID_REASON.
+
+    """
+    if mirror not in (None, *get_args(MirrorMode)):
+        known = ", ".join(get_args(MirrorMode))
+        detail = f"there is no mirror {quoted(str(mirror))}; there are {known}."
+        refuse(INVALID_API_KEY_TERMS, [FieldError("#/mirror", "enum", detail)])
+
+    def change(connection: Connection) -> tuple[APIKey, Change]:
+        before = keys.to_change(connection, kid)
+        keys.set_mirror(connection, kid, mirror)
+        after = keys.to_change(connection, kid)
+        return after, _changed("set_mirror", after, {"mirror": before.mirror}, {"mirror": after.mirror})
 
     return await audit.write(gateway, actor, reason, change)
 

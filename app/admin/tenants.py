@@ -14,6 +14,7 @@ from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.auth import tenants
 from app.auth.tenants import MediaChecks, OriginError, Tenant, origin_of
+from app.db.asset_states import MirrorMode
 from app.errors import INVALID_TENANT, FieldError
 from app.generations.queue.fair import MAX_WEIGHT
 from app.kit.ids import is_id
@@ -23,6 +24,8 @@ from app.quotas.limits import LimitError
 
 MAX_QUEUED: Final = 1_000_000
 """The highest `max_queued` that a tenant can have."""
+MAX_KEEP_S: Final = 10 * 366 * 86_400
+"""The longest time for which a tenant's copies of outputs can be kept, other than for ever."""
 
 
 async def listed(
@@ -187,6 +190,37 @@ async def set_queueing(
 
     fields = ("queueing", "max_queued", "weight")
     return await audit.write(gateway, actor, reason, _change, "set_queueing", name, fields, change)
+
+
+async def set_mirror(
+    gateway: AdminGateway,
+    actor: Actor,
+    name: str,
+    mirror: MirrorMode,
+    *,
+    keep_s: int | None = None,
+    reason: str | None = None,
+) -> Tenant:
+    """Sets whether outputs of the tenant are mirrored: off, beside RunComfy's links, or instead of them.
+
+    `keep_s` is for how many seconds copies are kept, 0 for ever; None leaves it to the settings. Both count
+    for requests that complete, and for copies that are stored, from now on.
+
+    Raises:
+        Problem: INVALID_TENANT, TENANT_NOT_FOUND, INVALID_REASON.
+
+    """
+    errors = []
+    if mirror not in get_args(MirrorMode):
+        known = ", ".join(get_args(MirrorMode))
+        detail = f"there is no mirror {quoted(str(mirror))}; there are {known}."
+        errors.append(FieldError("#/mirror", "enum", detail))
+    if keep_s is not None and not 0 <= keep_s <= MAX_KEEP_S:
+        errors.append(FieldError("#/keep_s", "range", f"keep_s must be from 0 to {MAX_KEEP_S:,}."))
+    refuse(INVALID_TENANT, errors)
+    change = partial(tenants.set_mirror, mirror=mirror, keep_s=keep_s)
+    fields = ("mirror", "mirror_keep_s")
+    return await audit.write(gateway, actor, reason, _change, "set_mirror", name, fields, change)
 
 
 async def disable(gateway: AdminGateway, actor: Actor, name: str, *, reason: str | None = None) -> Tenant:

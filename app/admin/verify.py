@@ -139,6 +139,8 @@ def _amount_is_not(kind: Kind, amount: str) -> str:
 _NUMBERED = (
     "SELECT tenant_id, mode, number FROM generation_events"
     " UNION ALL SELECT tenant_id, mode, number FROM threshold_events"
+    " UNION ALL SELECT tenant_id, mode, number FROM endpoint_events"
+    " UNION ALL SELECT tenant_id, mode, number FROM asset_events"
 )
 
 

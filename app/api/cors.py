@@ -29,6 +29,7 @@ _EXPOSED: Final = (
 )
 _ALLOWED: Final = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"),
+    "Reelgate-Keep-Output",
     "Reelgate-Start-Deadline",
     # Nothing here reads these. Tools add them to every request of a page, which would fail as a whole.
     *("Cache-Control", "Pragma", "X-Requested-With", "X-Request-ID", "X-Correlation-ID"),

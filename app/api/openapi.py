@@ -7,7 +7,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api import openapi_webhooks
-from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH, MAX_START_DEADLINE_S, START_DEADLINE
+from app.api.headers.request import (
+    IDEMPOTENCY_KEY,
+    KEEP_OUTPUT,
+    MAX_KEY_LENGTH,
+    MAX_START_DEADLINE_S,
+    START_DEADLINE,
+)
 from app.api.problems import PROBLEM_JSON
 from app.api.routes import ROUTES, Route
 from app.catalog.catalog import Catalog
@@ -52,6 +58,14 @@ _WEBHOOK = {
     " Not for client tokens.",
     "schema": {"type": "string", "pattern": "^ep_[0-9a-f-]{36}$"},
 }
+_KEEP_OUTPUT = {
+    "name": KEEP_OUTPUT,
+    "in": "header",
+    "required": False,
+    "description": "The longest time in seconds for which copies of its output may be kept, where outputs are"
+    " mirrored; 0: none is made. It can only shorten the time that the operator has set.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+}
 _RATE_HEADERS = {
     "RateLimit-Policy": {
         "description": "Every limit by its name: `q` is its amount, `w` its window in seconds.",
@@ -93,6 +107,7 @@ _UPLOAD: dict[str, Any] = {
 _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "model_id": ("The model's id, with its slashes.", {}),
     "request_id": ("The `request_id` of a submit's answer.", {"type": "string", "format": "uuid"}),
+    "asset_id": ("The id of an asset.", {"type": "string"}),
     "token_id": ("The `token_id` of a client token, which is not the token.", {"type": "string"}),
     "endpoint_id": ("The id of a webhook endpoint.", {"type": "string"}),
     "delivery_id": ("The id of a delivery.", {"type": "string"}),
@@ -157,6 +172,7 @@ _TAGS = (
         "description": "What a tenant's own people manage: keys, origins, links to the portal.",
     },
     {"name": "requests", "description": "What became of the requests that were submitted."},
+    {"name": "assets", "description": "Copies of outputs in the gateway's own store."},
     {"name": "service", "description": "Health and the catalogue of errors; no key is needed."},
 )
 _DONE = {
@@ -213,7 +229,13 @@ def build(app: FastAPI, catalog: Catalog) -> dict[str, Any]:
     for status, answer in generic["responses"].items():
         if status != str(HTTPStatus.UNAUTHORIZED.value):
             answer["headers"] = {**answer.get("headers", {}), **_RATE_HEADERS}
-    generic["parameters"] = [*generic["parameters"], _IDEMPOTENCY_KEY, _START_DEADLINE, _WEBHOOK]
+    generic["parameters"] = [
+        *generic["parameters"],
+        _IDEMPOTENCY_KEY,
+        _START_DEADLINE,
+        _WEBHOOK,
+        _KEEP_OUTPUT,
+    ]
     for model in catalog.models.values():
         document["paths"][f"/v1/models/{model.model_id}"] = {
             "get": _of_model(model, document["paths"][_SUBMIT_PATH]["get"], "get", "Read"),
@@ -245,13 +267,13 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         success["description"] = (
             f"Server-sent events: `state`, whose data is the JSON of `{route.answer}`; `position`, which"
             " tells the place in the queue and has no id; in the stream of all of a tenant's events also"
-            " `threshold`, whose data is the JSON of `Threshold`, and `endpoint`, whose data is the JSON of"
-            " `StoppedEndpoint`; and `problem`, with which a stream ends"
-            " when its key or token does."
+            " `threshold`, whose data is the JSON of `Threshold`, `asset`, whose data is the JSON of"
+            " `EndedAsset`, and `endpoint`, whose data is the JSON of `StoppedEndpoint`; and `problem`, with"
+            " which a stream ends when its key or token does."
         )
         (of_event,) = (one["schema"] for one in success["content"].values())
         if "/{" not in route.path and route.resumes:  # of all of a tenant's events
-            others = ("Threshold", "StoppedEndpoint")
+            others = ("Threshold", "EndedAsset", "StoppedEndpoint")
             of_event = {"anyOf": [of_event, *({"$ref": f"#/components/schemas/{one}"} for one in others)]}
         success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end

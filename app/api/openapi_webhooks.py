@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from app.documents.webhooks import (
+    AssetMessage,
     ConditionMessage,
     EndpointMessage,
     RequestMessage,
@@ -20,6 +21,9 @@ OF_TENANTS: Final[Mapping[Kind, tuple[Any, str]]] = {
     Kind.CANCELLED: (RequestMessage, "A request was cancelled, or has expired before it started."),
     Kind.UNKNOWN: (RequestMessage, "It is not known whether RunComfy accepted a request."),
     Kind.RESOLVED: (RequestMessage, "What became of an unknown request is known, or never will be."),
+    Kind.ASSET_STORED: (AssetMessage, "A file of an output is in the gateway's store."),
+    Kind.ASSET_FAILED: (AssetMessage, "A file of an output will not be in the gateway's store."),
+    Kind.ASSET_EXPIRED: (AssetMessage, "The copy of an output's file was removed."),
     Kind.THRESHOLD: (ThresholdMessage, "A submit has crossed a threshold of a budget or balance."),
     Kind.STATEMENT_CLOSED: (StatementMessage, "A month was closed."),
     Kind.ENDPOINT_DISABLED: (EndpointMessage, "Nothing is sent to another endpoint of the tenant any more."),

@@ -13,6 +13,7 @@ from app.api.internal import health, llms
 from app.api.query import strict
 from app.api.v1 import (
     account,
+    assets,
     client_tokens,
     events,
     files,
@@ -29,6 +30,9 @@ from app.api.v1 import (
 from app.errors import (
     API_KEY_NOT_ACTIVE,
     API_KEY_NOT_FOUND,
+    ASSET_GONE,
+    ASSET_NOT_FOUND,
+    ASSET_NOT_STORED,
     BODY_TOO_LARGE,
     CLIENT_TOKEN_NOT_FOUND,
     DATABASE_UNAVAILABLE,
@@ -678,6 +682,85 @@ ROUTES = (
         tagged=True,
         text="Polls RunComfy if the record may be out of date; the header `Reelgate-Stale` says that this was"
         " not possible.",
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{request_id}/assets",
+        assets.list_assets,
+        "assets",
+        "AssetList",
+        (*_KEY, REQUEST_NOT_FOUND, REQUEST_ARCHIVED),
+        text="The list is empty where the outputs of this tenant or key are not mirrored. It begins when the"
+        " request completes.",
+    ),
+    Route(
+        "GET",
+        "/v1/assets/{asset_id}",
+        assets.get_asset,
+        "assets",
+        "Asset",
+        (*_KEY, ASSET_NOT_FOUND),
+        tagged=True,
+        text="Whoever may read the request may read its assets.",
+    ),
+    Route(
+        "GET",
+        "/v1/assets/{asset_id}/content",
+        assets.get_asset_content,
+        "assets",
+        "",
+        (
+            *_KEY,
+            ASSET_NOT_FOUND,
+            ASSET_NOT_STORED,
+            ASSET_GONE,
+            RANGE_NOT_SATISFIABLE,
+            STORAGE_UNAVAILABLE,
+        ),
+        binary=True,
+        text="As the content of a file: one range is served, with `If-Range` and entity tags, and where the"
+        " store is a bucket, the answer may be a 302 to a link of the bucket that lasts minutes.",
+    ),
+    Route(
+        "DELETE",
+        "/v1/assets/{asset_id}",
+        assets.delete_asset,
+        "assets",
+        "",
+        (*_KEY, ASSET_NOT_FOUND),
+        status=204,
+        text="From the answer on the copy is not served; its bytes are deleted at once or, where it is being"
+        " copied or the store is away, afterwards. It needs the scope `submit`.",
+    ),
+    Route(
+        "POST",
+        "/v1/assets/{asset_id}/links",
+        assets.create_asset_link,
+        "assets",
+        "FileLink",
+        (*_KEY, ASSET_NOT_FOUND, ASSET_NOT_STORED, ASSET_GONE),
+        status=201,
+        text="Whoever has the link may read the copy until it expires, or the operator replaces the key of"
+        " links. It needs the scope `submit`.",
+    ),
+    Route(
+        "GET",
+        "/a/{link}",
+        assets.get_linked_asset,
+        "assets",
+        "",
+        (
+            INVALID_PARAMETER,
+            ASSET_NOT_FOUND,
+            ASSET_NOT_STORED,
+            ASSET_GONE,
+            LINK_EXPIRED,
+            RANGE_NOT_SATISFIABLE,
+            STORAGE_UNAVAILABLE,
+            DATABASE_UNAVAILABLE,
+        ),
+        binary=True,
+        text="As `/v1/assets/{asset_id}/content`. Pages of every origin may embed it.",
     ),
     Route(
         "GET",

@@ -12,6 +12,7 @@ from typing import Literal, cast
 from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
 
 from app.auth.tenants import MediaChecks, origins_in
+from app.db.asset_states import MirrorMode
 from app.db.tables import api_keys, tenants
 from app.errors import API_KEY_NOT_ACTIVE, API_KEY_NOT_FOUND, Problem
 from app.kit.json import from_column, to_column
@@ -60,7 +61,8 @@ class APIKey:
 
     `models` of None allows every model. `root_kid` is the first key of a chain of rotations, whose limits all
     of them share. `queueing` says whether its requests may be queued, None leaves it to the tenant, and the
-    tenant's None to the settings.
+    tenant's None to the settings. `mirror` says whether its outputs are mirrored, None leaves it to the
+    tenant.
     """
 
     kid: str
@@ -84,6 +86,7 @@ class APIKey:
     root_kid: str
     last_used_at_ms: int | None
     queueing: bool | None
+    mirror: MirrorMode | None
 
     def state(self, now_ms: int) -> str:
         """Returns `active`, `revoked`, `expired` or `disabled` (the tenant is)."""
@@ -129,6 +132,7 @@ def create(
     expires_at_ms: int | None = None,
     root_kid: str | None = None,
     queueing: bool | None = None,
+    mirror: MirrorMode | None = None,
 ) -> tuple[str, str]:
     """Creates a key; returns its kid, and the key itself, which is stored nowhere.
 
@@ -150,6 +154,7 @@ def create(
             expires_at_ms=expires_at_ms,
             root_kid=root_kid,
             queueing=queueing,
+            mirror=mirror,
         )
     )
     return kid, key
@@ -185,6 +190,7 @@ def rotate(
         expires_at_ms=old.expires_at_ms,
         root_kid=old.root_kid,
         queueing=old.queueing,
+        mirror=old.mirror,
     )
     changed = connection.execute(
         update(api_keys)
@@ -220,6 +226,17 @@ def set_queueing(connection: Connection, kid: str, *, queueing: bool | None) -> 
     """
     to_change(connection, kid)
     connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(queueing=queueing))
+
+
+def set_mirror(connection: Connection, kid: str, mirror: MirrorMode | None) -> None:
+    """Sets whether outputs of a key that complete from now on are mirrored; None leaves it to its tenant.
+
+    Raises:
+        Problem: API_KEY_NOT_FOUND.
+
+    """
+    to_change(connection, kid)
+    connection.execute(update(api_keys).where(api_keys.c.kid == kid).values(mirror=mirror))
 
 
 def narrow(

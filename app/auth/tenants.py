@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from app.db.asset_states import MirrorMode
 from app.db.tables import tenants
 from app.errors import INVALID_TENANT, TENANT_EXISTS, TENANT_NOT_FOUND, FieldError, Problem
 from app.kit.ids import new_id
@@ -36,7 +37,8 @@ class Tenant:
     what happens to files that break a rule of their model; `origins` are the web origins whose pages may call
     with its keys. `queueing` says whether its requests may be queued, and `max_queued` how many. None in one
     of these leaves it to the settings. `weight` is its share of dispatches among the tenants that have a
-    queue. `dispatch_paused_at_ms` is since when its queue is not dispatched.
+    queue. `dispatch_paused_at_ms` is since when its queue is not dispatched. `mirror` says whether its
+    outputs are mirrored, and `mirror_keep_s` for how many seconds copies are kept, 0 for ever.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Tenant:
     weight: int = 1
     dispatch_paused_at_ms: int | None = None
     time_zone_since_ms: int | None = None
+    mirror: MirrorMode = "off"
+    mirror_keep_s: int | None = None
 
 
 def fault_of_name(name: str) -> FieldError | None:
@@ -135,6 +139,15 @@ def set_queueing(
         .where(tenants.c.id == tenant_id)
         .values(queueing=queueing, max_queued=max_queued, weight=weight)
     )
+
+
+def set_mirror(connection: Connection, tenant_id: str, mirror: MirrorMode, *, keep_s: int | None) -> None:
+    """Sets whether outputs that complete from now on are mirrored, and for how long copies are kept.
+
+    None leaves that to the settings.
+    """
+    values = {"mirror": mirror, "mirror_keep_s": keep_s}
+    connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(values))
 
 
 def set_dispatch_paused(connection: Connection, tenant_id: str, at_ms: int | None) -> None:
@@ -264,4 +277,6 @@ def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
         weight=columns.weight,
         dispatch_paused_at_ms=columns.dispatch_paused_at_ms,
         time_zone_since_ms=columns.time_zone_since_ms,
+        mirror=columns.mirror or "off",
+        mirror_keep_s=columns.mirror_keep_s,
     )

@@ -21,6 +21,7 @@ GROUPS: Final[Mapping[str, str]] = {
         *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
         *("credentials", "models", "usage", "statements", "thresholds"),
         *("webhooks", "admin-keys", "audit", "refusals", "processes", "config", "portal-links", "overview"),
+        "files",
     )
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
@@ -187,6 +188,22 @@ def archive(
     from app.cli import archive as archiving
 
     archiving.archive(folder, before=before.date(), batch=batch, reason=reason)
+
+
+@cli.command()
+def erase(
+    tenant: str,
+    end_user: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Only what was made for this end user of client tokens."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Erase inputs, outputs, copies and callers of an end user or a disabled tenant; what was paid stays."""
+    from app.cli import files
+
+    files.erase(tenant, end_user=end_user, reason=reason, as_json=as_json)
 
 
 @cli.command()

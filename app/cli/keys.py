@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
@@ -14,6 +14,7 @@ from app.cli.options import OneTenant, Quiet, Reason, Tenant
 from app.cli.session import call, call_list, fail
 from app.cli.tables import AsJson, print_json, print_table, say
 from app.cli.tenants import switch
+from app.db.asset_states import MirrorMode
 from app.documents.admin.keys import APIKey
 
 MOMENTS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
@@ -174,6 +175,19 @@ def set_queueing(
     chosen = switch(queueing)
     call(keys.SET_QUEUEING, kid=kid, queueing=chosen, reason=reason)
     say(f"Queueing of {kid}: {queueing}, within a second.")
+
+
+@group.command("set-mirror")
+def set_mirror(
+    kid: str,
+    mirror: Annotated[str, typer.Argument(help="off, beside, instead, or default (as its tenant).")],
+    reason: Reason = None,
+) -> None:
+    """Set whether the outputs of a key are copied to the gateway's own store."""
+    if mirror not in (*get_args(MirrorMode), "default"):
+        fail(f"{mirror!r} is not one of {', '.join(get_args(MirrorMode))} and default.")
+    call(keys.SET_MIRROR, kid=kid, mirror=None if mirror == "default" else mirror, reason=reason)
+    say(f"Mirror of {kid}: {mirror}, for requests that complete from now on.")
 
 
 @group.command("revoke")

@@ -10,6 +10,7 @@ from app.auth.tenants import MediaChecks
 from app.cli.options import Reason
 from app.cli.session import call, call_list, fail
 from app.cli.tables import AsJson, print_json, print_table, say
+from app.db.asset_states import MirrorMode
 from app.documents.admin.tenants import Tenant
 from app.generations.queue.fair import MAX_WEIGHT
 
@@ -105,6 +106,24 @@ def set_queueing(
     is_queued = changed["in_effect"]["queueing"]
     done = f"are queued, {own_max} at most, with weight {weight}" if is_queued else "are refused"
     say(f"Requests of {name} that cannot be sent yet {done}, within a second.")
+
+
+@group.command("set-mirror")
+def set_mirror(
+    name: str,
+    mirror: Annotated[str, typer.Argument(help="off, beside (RunComfy's links stay), or instead.")],
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, max=3660, help="Days for which copies are kept, 0 for ever; else as set."),
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Set whether the outputs of a tenant are copied to the gateway's own store."""
+    if mirror not in get_args(MirrorMode):
+        fail(f"{mirror!r} is not one of {', '.join(get_args(MirrorMode))}.")
+    keep_s = None if keep_days is None else round(keep_days * 86_400)
+    changed: Tenant = call(tenants.SET_MIRROR, name=name, mirror=mirror, keep_s=keep_s, reason=reason)
+    say(f"Mirror of {name}: {changed['mirror']}, for requests that complete from now on.")
 
 
 def switch(word: str) -> bool | None:

@@ -23,6 +23,7 @@ SHOWN: Final = {
     "For whoever calls the API": (
         "api",
         "files",
+        "mirror",
         "webhooks",
         "webhook-receivers",
         "errors",

@@ -40,7 +40,7 @@ class NotHeardError(Exception):
 
 
 class Announcement(NamedTuple):
-    """A generation entered a state, or there are webhooks to be sent.
+    """A generation entered a state, or there are webhooks to be sent or outputs to be copied.
 
     Each member is one word: in a notification a space separates them.
     """
@@ -53,8 +53,8 @@ class Announcement(NamedTuple):
     @property
     def subjects(self) -> tuple["Subject", ...]:
         """The subjects that it is announced under."""
-        if self.state == WEBHOOKS:  # nothing that whoever follows requests could read
-            return (WEBHOOKS,)
+        if self.state in _WORK:  # nothing that whoever follows requests could read
+            return (self.state,)
         return self.generation_id, (self.tenant_id, self.mode), self.state, EVERYTHING
 
 
@@ -64,6 +64,9 @@ EVERYTHING: Final = ""
 """The subject of all announcements that are of generations."""
 WEBHOOKS: Final = "webhooks"
 """The subject of announcements that there are webhooks to be sent."""
+ASSETS: Final = "assets"
+"""The subject of announcements that there are outputs to be copied."""
+_WORK: Final = frozenset({WEBHOOKS, ASSETS})
 Run = Callable[[Callable[[Connection], object]], Awaitable[object]]
 """A function that runs another on a connection to the database, outside of any transaction."""
 Listener = Callable[[Announcement | None], None]
@@ -73,6 +76,11 @@ Listener = Callable[[Announcement | None], None]
 def webhook_announcement(tenant_id: str, mode: str) -> Announcement:
     """Returns the announcement that there are webhooks of this tenant and mode to be sent."""
     return Announcement(tenant_id, mode, "-", WEBHOOKS)
+
+
+def asset_announcement(tenant_id: str, mode: str) -> Announcement:
+    """Returns the announcement that there are outputs of this tenant and mode to be copied."""
+    return Announcement(tenant_id, mode, "-", ASSETS)
 
 
 def announce(connection: Connection, announcement: Announcement) -> None:

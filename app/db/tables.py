@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.db import webhook_states
+from app.db import asset_states, webhook_states
 from app.db.states import FOLLOWED, IN_FLIGHT, QUEUED_WITH_DEADLINE, UNFINISHED, State, state_in, state_is
 
 metadata = MetaData(
@@ -108,6 +108,10 @@ tenants = Table(
     # who is told of what.
     Column("live_webhooks", BigInteger, nullable=False, server_default="0"),
     Column("test_webhooks", BigInteger, nullable=False, server_default="0"),
+    # Whether its outputs are mirrored: off (NULL), beside or instead; and for how many seconds copies are
+    # kept, NULL as the settings say, 0 for ever.
+    Column("mirror", String(8)),
+    Column("mirror_keep_s", BigInteger),
 )
 
 api_keys = Table(
@@ -131,6 +135,8 @@ api_keys = Table(
     Column("last_used_at_ms", BigInteger),
     # Whether its generations are queueable; NULL as its tenant's are.
     Column("queueing", Boolean(create_constraint=False)),
+    # Whether its outputs are mirrored; NULL as its tenant's are.
+    Column("mirror", String(8)),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
@@ -265,6 +271,10 @@ generations = Table(
     Column("user_agent", String(USER_AGENT_LENGTH)),
     # The webhook endpoint that its submit named, which hears of it whatever that endpoint chose to hear.
     Column("webhook_endpoint_id", String(PREFIXED_ID_LENGTH)),
+    # How its output is mirrored, set when it completes; NULL where it is not. And the longest time in seconds
+    # that its submit allowed copies to be kept.
+    Column("mirror", String(8)),
+    Column("mirror_keep_s", BigInteger),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # Pages of a tenant's generations, newest first, also of one state or model, however rare it is.
     Index("ix_generations_listed", "tenant_id", "mode", "created_at_ms", "id"),
@@ -682,6 +692,23 @@ endpoint_events = Table(
     Column("reason", String(40), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# Copies of outputs that ended: stored, given up, or removed. Events of the tenant and mode too.
+asset_events = Table(
+    "asset_events",
+    metadata,
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("mode", String(4), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("asset_id", String(PREFIXED_ID_LENGTH), nullable=False),
+    Column("generation_id", String(ID_LENGTH), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # Of a request: to be archived, and to find what was told of it.
+    Index("ix_asset_events_generation_id", "generation_id"),
 )
 
 _OF_A_SUBJECT = "subject <> ''"
@@ -1118,6 +1145,57 @@ operator_conditions = Table(
     Column("seen_at_ms", BigInteger, nullable=False),
     # JSON: numbers about it when it last changed.
     Column("details", Text, nullable=False),
+)
+
+# The files of outputs that are mirrored: one row for each place in an output that names a file. The copy has
+# the storage key in its row, and another one for each attempt to make it.
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", String(PREFIXED_ID_LENGTH), primary_key=True),
+    Column("tenant_id", String(ID_LENGTH), nullable=False),
+    Column("mode", String(4), nullable=False),
+    Column("generation_id", String(ID_LENGTH), nullable=False),
+    # Whom its bytes count for, as with a generation.
+    Column("kid", String(16), nullable=False),
+    Column("end_user", String(END_USER_LENGTH)),
+    # Its place among the request's assets, and in the output as a JSON pointer.
+    Column("place", Integer, nullable=False),
+    Column("pointer", String(40), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    # The first of the attempts before the present one whose servers died: they may have left bytes.
+    Column("interrupted_from", Integer),
+    Column("next_at_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger),
+    Column("last_error", String(40)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("storage_key", String(200)),
+    Column("sha256", String(64)),
+    Column("size_bytes", BigInteger),
+    Column("media_type", String(40)),
+    Column("stored_at_ms", BigInteger),
+    Column("expires_at_ms", BigInteger),
+    # Since when it is to be removed, and why; and when it ended: as failed, gone or expired.
+    Column("removing_at_ms", BigInteger),
+    Column("removal", String(10)),
+    Column("finished_at_ms", BigInteger),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+    # Of a request, in order; there is one row for each place.
+    Index("uq_assets_generation_id_place", "generation_id", "place", unique=True),
+    # For the claim: the first of each tenant, whatever waits behind it and for others.
+    PartialIndex("ix_assets_pending", "tenant_id", "next_at_ms", where=asset_states.IS_PENDING),
+    # Counting what is under way, and finding what was under way on a server that died. Few rows.
+    PartialIndex("ix_assets_copying", "tenant_id", "lease_until_ms", where=asset_states.IS_COPYING),
+    # For retention: the copies that are due to be removed.
+    PartialIndex("ix_assets_expiring", "expires_at_ms", where=asset_states.IS_STORED_FOR_A_TIME),
+    # Those whose removal has begun. Few rows.
+    PartialIndex("ix_assets_removing", "removing_at_ms", where=asset_states.IS_REMOVING),
+    PartialIndex("ix_assets_left_over", "finished_at_ms", where=asset_states.IS_LEFT_OVER),
+    # Of a tenant: to be verified and erased.
+    Index("ix_assets_of_tenant", "tenant_id", "id"),
+    # By the bytes: which row is an object's.
+    Index("uq_assets_storage_key", "storage_key", unique=True),
 )
 
 # How far periodic work has come that goes through a table once.

@@ -2,6 +2,7 @@
 
 from typing import Annotated, TypedDict
 
+from app.db.asset_states import ENDED
 from app.documents.fields import EventNumber, Id, Moment, StatusName
 from app.documents.schema import keywords
 from app.generations import events
@@ -90,6 +91,35 @@ def endpoint(one: events.EndpointEvent) -> StoppedEndpoint:
         "number": one.number,
         "at": iso(one.at_ms),
         "endpoint_id": one.endpoint_id,
+        "state": one.state,
+        "reason": one.reason,
+    }
+
+
+class EndedAsset(TypedDict):
+    """A copy of an output's file that was stored, given up, or removed: in streams of all events."""
+
+    number: EventNumber
+    at: Moment
+    asset_id: str
+    request_id: Id
+    state: Annotated[str, keywords(enum=[str(one) for one in ENDED])]
+    reason: Annotated[
+        str,
+        keywords(
+            "`copied`; of `failed` and `gone`, the class of the error; of `expired`, `retention` or"
+            " `deleted`."
+        ),
+    ]
+
+
+def asset(one: events.AssetEvent) -> EndedAsset:
+    """Returns the end of a copy as event streams send it."""
+    return {
+        "number": one.number,
+        "at": iso(one.at_ms),
+        "asset_id": one.asset_id,
+        "request_id": one.generation_id,
         "state": one.state,
         "reason": one.reason,
     }

@@ -9,6 +9,7 @@ from app.documents.account import (
     WebOrigins,
 )
 from app.documents.admin.keys import APIKey, APIKeyPage, CreatedAPIKey, RotatedAPIKey
+from app.documents.assets import Asset, AssetList
 from app.documents.client_tokens import (
     Bound,
     ClientToken,
@@ -18,7 +19,7 @@ from app.documents.client_tokens import (
     MintedClientToken,
     TokenRefusal,
 )
-from app.documents.events import Event, RecordedEvent, StoppedEndpoint, Threshold
+from app.documents.events import EndedAsset, Event, RecordedEvent, StoppedEndpoint, Threshold
 from app.documents.fields import Sums, Violation
 from app.documents.files import DirectUpload, FileLink, UploadedFile, UploadedFilePage
 from app.documents.ledger import LedgerEntry, LedgerPage
@@ -73,6 +74,9 @@ from app.documents.webhook_endpoints import (
     WebhookRotation,
 )
 from app.documents.webhooks import (
+    AssetData,
+    AssetLinks,
+    AssetMessage,
     EndpointData,
     EndpointLinks,
     EndpointMessage,
@@ -99,6 +103,8 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     RequestSummary,
     RequestPage,
     Request,
+    Asset,
+    AssetList,
     RecordedEvent,
     Annotated[Model, keywords("One model of the catalogue, in RunComfy's shape with additions.")],
     Annotated[ListedModel, keywords("One model in a list, as in RunComfy's.")],
@@ -158,6 +164,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     RequestLinks,
     RequestData,
     RequestMessage,
+    AssetLinks,
+    AssetData,
+    AssetMessage,
     QuotaLinks,
     ThresholdData,
     ThresholdMessage,
@@ -181,6 +190,7 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     PortalLink,
     Event,
     Threshold,
+    EndedAsset,
     StoppedEndpoint,
     Health,
     ProblemKind,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from app.auth.keys import Mode
+from app.documents.assets import Asset, asset
 from app.documents.events import RecordedEvent, recorded_event
 from app.documents.fields import CurrentStatus, Id, Moment, Url, iso_or_none
 from app.documents.schema import keywords
@@ -11,6 +12,7 @@ from app.generations import events as event_rows
 from app.generations.lifecycle import RESULT_NAMES, STATUS_NAMES, State
 from app.generations.store import Generation
 from app.kit.clock import iso
+from app.mirror import rows as asset_rows
 from app.quotas.amounts import MICROCREDITS
 from app.quotas.ledger import Charge
 
@@ -288,10 +290,18 @@ class Request(RequestSummary):
     webhook_endpoint_id: Annotated[str | None, keywords("The webhook endpoint that its submit named.")]
     trace_id: str
     events: list[RecordedEvent]
+    assets: Annotated[
+        list[Asset], keywords("The copies of its output in the gateway's store; empty: it is not mirrored.")
+    ]
 
 
 def record(
-    generation: Generation, events: Sequence[event_rows.Event], base_url: str, *, expires_at_ms: int | None
+    generation: Generation,
+    events: Sequence[event_rows.Event],
+    base_url: str,
+    *,
+    expires_at_ms: int | None,
+    assets: Sequence[asset_rows.Asset] = (),
 ) -> Request:
     """Returns the full record; `expires_at_ms` is when its output will be erased."""
     output = generation.output
@@ -315,6 +325,7 @@ def record(
         "webhook_endpoint_id": generation.webhook_endpoint_id,
         "trace_id": generation.trace_id,
         "events": [recorded_event(one) for one in events],
+        "assets": [asset(one, base_url) for one in assets],
     }
 
 

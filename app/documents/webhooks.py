@@ -6,6 +6,7 @@
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from app.auth.keys import Mode
+from app.db.asset_states import ENDED
 from app.documents.fields import EventNumber, Id, Moment, StatusName
 from app.documents.schema import keywords
 from app.generations.lifecycle import State
@@ -98,6 +99,46 @@ class ThresholdMessage(TypedDict):
     timestamp: Moment
     version: Version
     data: ThresholdData
+
+
+class AssetLinks(TypedDict):
+    """Our own routes for the copy of an output's file, and for its request."""
+
+    request: Link
+    assets: Link
+    asset: Link
+
+
+class AssetData(TypedDict):
+    """A copy of an output's file that was stored, given up, or removed."""
+
+    asset_id: str
+    request_id: Id
+    event_number: EventNumber
+    pointer: Annotated[str, keywords("The file's place in the output, as a JSON pointer.")]
+    state: Annotated[str, keywords(enum=[str(one) for one in ENDED])]
+    reason: Annotated[
+        str,
+        keywords(
+            "`copied`; of `failed` and `gone`, the class of the error; of `expired`, `retention` or"
+            " `deleted`."
+        ),
+    ]
+    mode: Mode
+    media_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    expires_at: Annotated[Moment | None, keywords("When the copy is removed; null: never, or there is none.")]
+    links: AssetLinks
+
+
+class AssetMessage(TypedDict):
+    """`asset.stored`, `.failed` or `.expired`."""
+
+    type: Literal["asset.stored", "asset.failed", "asset.expired"]
+    timestamp: Moment
+    version: Version
+    data: AssetData
 
 
 class StatementLinks(TypedDict):

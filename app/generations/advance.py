@@ -16,6 +16,7 @@ from app.generations.queue import rows as queue
 from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.kit.text import is_storable
+from app.mirror import rows as mirror
 from app.quotas import account, ledger
 from app.quotas.account import Ending, Owner
 from app.quotas.rollups import microusd
@@ -81,8 +82,9 @@ def advance(
 
     In the same transaction the version grows by one, the event is appended, the tenant's queue length is
     adjusted where the generation enters or leaves the queue, a hold that this state ends is settled or
-    refunded, as the generation's `settles_in` says, or as `spent` says where it is not None; and where the
-    tenant has webhook endpoints, the message is written.
+    refunded, as the generation's `settles_in` says, or as `spent` says where it is not None; where the
+    outputs of its tenant or key are mirrored, its assets are written; and where the tenant has webhook
+    endpoints, the message is.
 
     `only_from` narrows the states to move from. `up_to_version` is the highest version the row may have.
     `changes` are further columns to set.
@@ -112,9 +114,27 @@ def advance(
     elif to is State.DISPATCHING or not generation.credential:  # an empty credential: it was queued
         queue.count_leaving(connection, generation)
     generation = _end_hold(connection, generation, spent=spent, now_ms=now_ms)
+    if to is State.COMPLETED:
+        generation = _begin_mirror(connection, generation, now_ms=now_ms)
     if appended.webhooks:
         messages.tell(connection, generation, appended, reason=reason, at_ms=now_ms)
     return generation
+
+
+def _begin_mirror(connection: Connection, generation: Generation, *, now_ms: int) -> Generation:
+    """Has the output of a generation copied, where its tenant or key wants that."""
+    mirrored = mirror.begin(
+        connection,
+        generation.id,
+        generation.output,
+        tenant_id=generation.tenant_id,
+        mode=generation.mode,
+        kid=generation.kid,
+        payer=generation.payer,
+        keep_s=generation.mirror_keep_s,
+        now_ms=now_ms,
+    )
+    return generation if mirrored is None else replace(generation, mirror=mirrored)
 
 
 def _code_of(error: Any) -> str | None:

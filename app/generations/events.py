@@ -1,4 +1,4 @@
-"""Events: changes of generations' states, crossed thresholds and disabled webhook endpoints, numbered.
+"""Events: changes of generations' states, crossed thresholds, ends of copies, disabled endpoints; numbered.
 
 The numbers are per tenant and mode.
 
@@ -14,13 +14,15 @@ from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, sele
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
+from app.db.asset_states import AssetState
 from app.db.counts import count
 from app.db.deferral import kept, write_deferred, write_later
 from app.db.many import inserting_many
 from app.db.prepared import Prepared, inserting
-from app.db.tables import endpoint_events, generation_events, tenants, threshold_events
+from app.db.tables import asset_events, endpoint_events, generation_events, tenants, threshold_events
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.mirror.rows import Asset
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
@@ -59,6 +61,18 @@ class EndpointEvent:
 
     endpoint_id: str
     state: str
+    reason: str
+    at_ms: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetEvent:
+    """The copy of an output's file that was stored, given up, or removed; `number` as of `Event`."""
+
+    asset_id: str
+    generation_id: str
+    state: AssetState
     reason: str
     at_ms: int
     number: int
@@ -133,6 +147,23 @@ _ENDPOINTS_BETWEEN = Prepared(
     )
     .order_by(endpoint_events.c.number)
 )
+_OF_ASSETS = select(
+    asset_events.c.asset_id,
+    asset_events.c.generation_id,
+    asset_events.c.state,
+    asset_events.c.reason,
+    asset_events.c.at_ms,
+    asset_events.c.number,
+)
+_ASSETS_BETWEEN = Prepared(
+    _OF_ASSETS.where(
+        asset_events.c.tenant_id == bindparam("tenant"),
+        asset_events.c.mode == bindparam("of_mode"),
+        asset_events.c.number > bindparam("after"),
+        asset_events.c.number < bindparam("before"),
+    ).order_by(asset_events.c.number)
+)
+_INSERT_ASSET = inserting(asset_events, *asset_events.c.keys())
 _EVENT = Prepared(
     select(
         generation_events.c.state,
@@ -272,6 +303,35 @@ def append_stopped(connection: Connection, stopped: Stopped) -> None:
     announce(connection, Announcement(stopped.tenant_id, stopped.mode, stopped.endpoint_id, stopped.state))
 
 
+def append_asset(connection: Connection, asset: Asset, reason: str, *, at_ms: int) -> AssetEvent:
+    """Appends the event of an asset's end, and announces it after the commit as a change of its request."""
+    appended = _draw(connection, asset.tenant_id, asset.mode)
+    event = AssetEvent(
+        asset_id=asset.id,
+        generation_id=asset.generation_id,
+        state=asset.state,
+        reason=reason,
+        at_ms=at_ms,
+        number=appended.number,
+    )
+    _INSERT_ASSET.run(
+        connection,
+        {
+            "tenant_id": asset.tenant_id,
+            "mode": asset.mode,
+            "number": event.number,
+            "asset_id": event.asset_id,
+            "generation_id": event.generation_id,
+            "state": event.state.value,
+            "reason": event.reason,
+            "at_ms": event.at_ms,
+        },
+    )
+    change = Announcement(asset.tenant_id, asset.mode, asset.generation_id, f"asset_{asset.state}")
+    announce(connection, change)
+    return event
+
+
 def of_generation(connection: Connection, generation_id: str) -> list[Event]:
     """Returns all events of a generation, in order."""
     query = (
@@ -282,7 +342,7 @@ def of_generation(connection: Connection, generation_id: str) -> list[Event]:
     return [_event_of(row) for row in connection.execute(query)]
 
 
-AnyEvent = Event | ThresholdEvent | EndpointEvent
+AnyEvent = Event | ThresholdEvent | EndpointEvent | AssetEvent
 """An event of whatever kind: each kind has a table, and all share the numbers of a tenant and mode."""
 
 
@@ -300,16 +360,24 @@ def after(connection: Connection, tenant_id: str, mode: Mode, number: int, *, li
     if last != number + len(found):
         place = {"tenant": tenant_id, "of_mode": mode, "after": number, "before": last}
         found += map(_threshold_of, connection.execute(_THRESHOLDS_BETWEEN, place))
-        found += map(_endpoint_event_of, _ENDPOINTS_BETWEEN.all(connection, place))
+        found += _by_themselves(connection, place)
         found.sort(key=lambda one: one.number)
     behind = {"tenant": tenant_id, "of_mode": mode, "after": last, "before": last + limit}
-    for row in _ENDPOINTS_BETWEEN.all(connection, behind):
-        one = _endpoint_event_of(row)
+    for one in _by_themselves(connection, behind):
         if one.number != last + 1:  # what lies between was committed after the first statement
             break
         found.append(one)
         last = one.number
     return found
+
+
+def _by_themselves(connection: Connection, place: dict[str, Any]) -> "list[EndpointEvent | AssetEvent]":
+    """Returns the events between two numbers that no event of a request follows, in order."""
+    found: list[EndpointEvent | AssetEvent] = [
+        *map(_endpoint_event_of, _ENDPOINTS_BETWEEN.all(connection, place)),
+        *map(_asset_event_of, _ASSETS_BETWEEN.all(connection, place)),
+    ]
+    return sorted(found, key=lambda one: one.number)
 
 
 ThresholdPlace = tuple[int, int, str, str]
@@ -363,6 +431,13 @@ def of_version(connection: Connection, generation_id: str, version: int) -> Even
     )
 
 
+def asset_at(connection: Connection, owner: Owner, number: int) -> AssetEvent | None:
+    """Returns the end of a copy with this number; None where that event is another one."""
+    place = {"tenant": owner.tenant_id, "of_mode": owner.mode, "after": number - 1, "before": number + 1}
+    row = _ASSETS_BETWEEN.one_or_none(connection, place)
+    return None if row is None else _asset_event_of(row)
+
+
 def threshold_at(connection: Connection, owner: Owner, number: int) -> ThresholdEvent | None:
     """Returns the crossed threshold with this number; None where that event is another one."""
     place = {"tenant": owner.tenant_id, "of_mode": owner.mode, "after": number - 1, "before": number + 1}
@@ -390,6 +465,18 @@ def _event_of(row: Row[Any]) -> Event:
 def _endpoint_event_of(row: Sequence[Any]) -> EndpointEvent:
     endpoint_id, state, reason, at_ms, number = row
     return EndpointEvent(endpoint_id=endpoint_id, state=state, reason=reason, at_ms=at_ms, number=number)
+
+
+def _asset_event_of(row: Sequence[Any]) -> AssetEvent:
+    asset_id, generation_id, state, reason, at_ms, number = row
+    return AssetEvent(
+        asset_id=asset_id,
+        generation_id=generation_id,
+        state=AssetState(state),
+        reason=reason,
+        at_ms=at_ms,
+        number=number,
+    )
 
 
 def _threshold_of(row: Row[Any]) -> ThresholdEvent:

@@ -4,23 +4,28 @@ They are written in the transaction of what they tell. The id of a message is ma
 is told twice, or completed later, has one id.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from app.auth.keys import Mode
+from app.db.asset_states import AssetState
 from app.db.engine import Database
+from app.db.tables import asset_events, generations
 from app.errors import Problem
 from app.generations import events, store
-from app.generations.events import Appended, Event, ThresholdEvent
+from app.generations.events import Appended, AssetEvent, Event, ThresholdEvent
 from app.generations.lifecycle import STATUS_NAMES, State
 from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.log import get_logger
+from app.mirror import rows as asset_rows
+from app.mirror.rows import Asset
 from app.quotas.account import Owner
 from app.webhooks import bodies, outbox, owed
-from app.webhooks.kinds import Kind
+from app.webhooks.kinds import OF_ASSETS, Kind
 from app.webhooks.outbox import Bodies, Message
 from app.webhooks.owed import Owed
 
@@ -33,9 +38,16 @@ _ENDS: Final = {
     State.EXPIRED: Kind.CANCELLED,
     State.UNKNOWN: Kind.UNKNOWN,
 }
+_OF_ASSETS: Final = {
+    AssetState.STORED: Kind.ASSET_STORED,
+    AssetState.FAILED: Kind.ASSET_FAILED,
+    AssetState.GONE: Kind.ASSET_FAILED,
+    AssetState.EXPIRED: Kind.ASSET_EXPIRED,
+}
 _AFTER_UNKNOWN: Final = frozenset({State.IN_QUEUE, State.REJECTED, State.LOST})
 _FIRST_AFTER_UNKNOWN: Final = 3  # dispatching is version 1 at least, unknown 2
 _RESOLVED: Final = "r"
+_OF_ASSET: Final = "a"
 _BATCH: Final = 200
 _log = get_logger("webhooks")
 
@@ -125,6 +137,51 @@ def request_data(generation: Generation, *, number: int, reason: str) -> dict[st
     }
 
 
+def tell_asset(connection: Connection, asset: Asset, reason: str, at_ms: int, named: str | None) -> None:
+    """Appends the event of an asset's end, and writes its messages.
+
+    `named` is the webhook endpoint that the submit of its request named.
+    """
+    _tell_asset(connection, asset, events.append_asset(connection, asset, reason, at_ms=at_ms), named)
+
+
+def _tell_asset(connection: Connection, asset: Asset, event: AssetEvent, named: str | None) -> int:
+    kind = _OF_ASSETS[event.state]
+    message = Message(
+        id=asset_message_id(asset, event),
+        tenant_id=asset.tenant_id,
+        mode=asset.mode,
+        kind=kind,
+        at_ms=event.at_ms,
+        generation_id=asset.generation_id,
+    )
+    return outbox.tell(connection, message, lambda _: _asset_bodies(asset, event), named=named)
+
+
+def asset_message_id(asset: Asset, event: AssetEvent) -> str:
+    """Returns the id of the message of an asset's end; its number ends it, for one that is owed."""
+    return f"{outbox.MESSAGE}{asset.generation_id}_{_OF_ASSET}{event.number}"
+
+
+def _asset_bodies(asset: Asset, event: AssetEvent) -> Bodies:
+    base = f"/v1/requests/{asset.generation_id}"
+    data = {
+        "asset_id": asset.id,
+        "request_id": asset.generation_id,
+        "event_number": event.number,
+        "pointer": asset.pointer,
+        "state": event.state,
+        "reason": event.reason,
+        "mode": asset.mode,
+        "media_type": asset.media_type,
+        "size_bytes": asset.size_bytes,
+        "sha256": asset.sha256,
+        "expires_at": None if asset.expires_at_ms is None else iso(asset.expires_at_ms),
+        "links": {"request": base, "assets": f"{base}/assets", "asset": f"/v1/assets/{asset.id}"},
+    }
+    return Bodies(bodies.body(_OF_ASSETS[event.state], data, at_ms=event.at_ms))
+
+
 def tell_threshold(connection: Connection, owner: Owner, event: ThresholdEvent) -> int:
     """Writes the message of a crossed threshold for the endpoints that hear it; returns their number."""
     message = Message(
@@ -186,6 +243,8 @@ def _complete(connection: Connection, one: Owed) -> bool:
         owner = Owner(one.tenant_id, one.mode)
         crossed = events.threshold_at(connection, owner, int(ending))
         return crossed is not None and tell_threshold(connection, owner, crossed) > 0
+    if one.kind in OF_ASSETS:
+        return _complete_asset(connection, one, int(ending.removeprefix(_OF_ASSET)))
     version = int(ending.removesuffix(_RESOLVED))
     generation = store.find(connection, one.generation_id, None)
     event = events.of_version(connection, one.generation_id, version)
@@ -201,6 +260,35 @@ def _complete(connection: Connection, one: Owed) -> bool:
         at_ms=event.at_ms,
     )
     return heard > 0
+
+
+def _complete_asset(connection: Connection, one: Owed, number: int) -> bool:
+    event = events.asset_at(connection, Owner(one.tenant_id, one.mode), number)
+    asset = None if event is None else asset_rows.find(connection, event.asset_id)
+    if event is None or asset is None:
+        return False
+    generation = store.find(connection, asset.generation_id, None)
+    named = None if generation is None else generation.webhook_endpoint_id
+    return _tell_asset(connection, asset, event, named) > 0
+
+
+def ids_of(connection: Connection, generation_ids: Sequence[str]) -> list[str]:
+    """Returns the ids that messages about these requests have, as far as there are any."""
+    versions = connection.execute(
+        select(generations.c.id, generations.c.version).where(generations.c.id.in_(generation_ids))
+    )
+    found = [
+        f"{outbox.MESSAGE}{generation_id}_{one}{suffix}"
+        for generation_id, version in versions
+        for one in range(1, version + 1)
+        for suffix in ("", _RESOLVED)
+    ]
+    ends = connection.execute(
+        select(asset_events.c.generation_id, asset_events.c.number).where(
+            asset_events.c.generation_id.in_(generation_ids)
+        )
+    )
+    return found + [f"{outbox.MESSAGE}{generation_id}_{_OF_ASSET}{number}" for generation_id, number in ends]
 
 
 class Told(NamedTuple):
@@ -227,6 +315,10 @@ def told(
             owner = Owner(tenant_id, mode)
             message_id = threshold_id(tenant_id, mode, one.number)
             found.append(Told(message_id, Kind.THRESHOLD, one.number, _threshold_bodies(owner, one).plain))
+        elif isinstance(one, AssetEvent):
+            if (asset := asset_rows.find(connection, one.asset_id)) is not None:
+                kind, body = _OF_ASSETS[one.state], _asset_bodies(asset, one).plain
+                found.append(Told(asset_message_id(asset, one), kind, one.number, body))
         elif isinstance(one, Event) and (now := store.find(connection, one.generation_id, None)) is not None:
             then = replace(now, state=one.state, version=one.version)
             for kind, suffix in _kinds(connection, then):

@@ -22,6 +22,7 @@ from sqlalchemy import insert as insert_into
 from app.auth.callers import NOBODY, Caller
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
+from app.db.asset_states import MirrorMode
 from app.db.prepared import Prepared, inserting
 from app.db.states import state_in, state_is
 from app.db.tables import generations, unsent_inputs, upkeep_positions
@@ -55,7 +56,8 @@ class SubmitIntent:
 
     `token` is the client token that the submit was made with, None where it was an API key. `key_space` is
     the namespace in which its Idempotency-Key is unique. `caller` is what is kept of who submitted it.
-    `webhook_endpoint_id` is the webhook endpoint that it named, which hears of every end of it.
+    `webhook_endpoint_id` is the webhook endpoint that it named, which hears of every end of it, and
+    `mirror_keep_s` the longest time in seconds for which copies of its output may be kept.
     """
 
     generation_id: str
@@ -80,6 +82,7 @@ class SubmitIntent:
     undeclared: frozenset[Unit] = frozenset()
     caller: Caller = NOBODY
     webhook_endpoint_id: str | None = None
+    mirror_keep_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for the sake of `generation_of`
@@ -133,6 +136,8 @@ class Generation:
     caller_address: str | None
     user_agent: str | None
     webhook_endpoint_id: str | None
+    mirror: MirrorMode | None
+    mirror_keep_s: int | None
     starts_at_ms: int | None = None
     """When a queued generation is likely to be sent. It is estimated for the answer and stored in no row."""
 
@@ -347,6 +352,8 @@ def insert(
         "user_agent": intent.caller.user_agent,
         "webhook_endpoint_id": intent.webhook_endpoint_id,
     }
+    if intent.mirror_keep_s is not None:
+        values["mirror_keep_s"] = intent.mirror_keep_s
     inserting(generations, *values).run(connection, values)
     if ticket is not None and input_text != whole:
         connection.execute(_KEEP_UNSENT, {"generation_id": intent.generation_id, "input": whole})

@@ -204,7 +204,7 @@ class FastReads:
             return None
         if kind == "status":
             body = dumps(documents.status(generation, self._gateway.base_url))
-        elif generation.erased_at_ms is None:
+        elif generation.erased_at_ms is None and generation.mirror != "instead":
             body = dumps(documents.result(generation, include_cost=False))
         else:
             return None

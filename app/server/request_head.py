@@ -25,7 +25,15 @@ READ: Final = _ONCE | {
         b"last-event-id",
         b"origin",
     ),
-    *(b"prefer", b"range", b"reelgate-start-deadline", b"sec-fetch-site", b"traceparent", b"upgrade"),
+    *(
+        b"prefer",
+        b"range",
+        b"reelgate-keep-output",
+        b"reelgate-start-deadline",
+        b"sec-fetch-site",
+        b"traceparent",
+        b"upgrade",
+    ),
 }
 """The headers that something here reads. They must be ASCII; bytes of all others are opaque (RFC 9110)."""
 

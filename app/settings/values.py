@@ -11,7 +11,7 @@ from app.setting_texts import has_good_port, netloc
 
 PREFIX: Final = "REELGATE_"
 _TEN_YEARS_S: Final = 315_360_000
-_HOST_AND_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+HOST_AND_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _BRACKETS: Final = re.compile(r"\[[^\[\]]+\]")
 
 
@@ -50,7 +50,7 @@ def _printable(value: SecretStr) -> SecretStr:
 
 
 def _host_and_port(values: list[str]) -> list[str]:
-    if wrong := [value for value in values if not _HOST_AND_PORT.fullmatch(value)]:
+    if wrong := [value for value in values if not HOST_AND_PORT.fullmatch(value)]:
         raise ValueError(f"{wrong[0]!r} is not host:port")
     return [netloc(f"http://{value}") for value in values]
 

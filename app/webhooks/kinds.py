@@ -12,6 +12,9 @@ class Kind(StrEnum):
     CANCELLED = "request.cancelled"
     UNKNOWN = "request.unknown"
     RESOLVED = "request.resolved"
+    ASSET_STORED = "asset.stored"
+    ASSET_FAILED = "asset.failed"
+    ASSET_EXPIRED = "asset.expired"
     THRESHOLD = "quota.threshold"
     STATEMENT_CLOSED = "statement.closed"
     ENDPOINT_DISABLED = "endpoint.disabled"
@@ -21,8 +24,10 @@ class Kind(StrEnum):
 
 
 OF_REQUESTS: Final = (Kind.COMPLETED, Kind.FAILED, Kind.CANCELLED, Kind.UNKNOWN, Kind.RESOLVED)
-"""What an endpoint that a submit named hears of that request."""
-TO_CHOOSE: Final = (*OF_REQUESTS, Kind.THRESHOLD, Kind.STATEMENT_CLOSED, Kind.ENDPOINT_DISABLED)
+"""What is told of a request's own state."""
+OF_ASSETS: Final = (Kind.ASSET_STORED, Kind.ASSET_FAILED, Kind.ASSET_EXPIRED)
+"""What is told of the copies of its output. An endpoint that a submit named hears both of that request."""
+TO_CHOOSE: Final = (*OF_REQUESTS, *OF_ASSETS, Kind.THRESHOLD, Kind.STATEMENT_CLOSED, Kind.ENDPOINT_DISABLED)
 """The types that an endpoint of a tenant can choose from. A test goes to its endpoint alone."""
 OF_OPERATOR: Final = (Kind.RAISED, Kind.CLEARED, Kind.ENDPOINT_DISABLED)
 """The types that the operator's own endpoint hears."""

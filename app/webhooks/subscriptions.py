@@ -16,7 +16,7 @@ from app.db.prepared import Prepared
 from app.db.tables import tenants, webhook_endpoints
 from app.db.webhook_states import EndpointState
 from app.kit.json import from_column
-from app.webhooks.kinds import OF_REQUESTS, Kind
+from app.webhooks.kinds import OF_ASSETS, OF_REQUESTS, Kind
 
 _IS_SENT_TO: Final = frozenset({EndpointState.ENABLED, EndpointState.PAUSED})
 _COLUMNS: Final = {"live": tenants.c.live_webhooks, "test": tenants.c.test_webhooks}
@@ -77,7 +77,7 @@ def hearing(
             if len(_known) >= _MAX_KNOWN:
                 _known.clear()
             _known[tenant_id, mode] = known
-    of_request = kind in OF_REQUESTS
+    of_request = kind in OF_REQUESTS or kind in OF_ASSETS
     return [
         one
         for one, kinds in known.choices

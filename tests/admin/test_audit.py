@@ -20,6 +20,7 @@ from app.admin import (
     audit,
     client_tokens,
     dispatch,
+    erasure,
     keys,
     ledger,
     limits,
@@ -123,6 +124,9 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "tenants.set_origins": lambda at: tenants.set_origins(
         at.gateway, ACTOR, "acme", ["https://app.example"], reason=REASON
     ),
+    "tenants.set_mirror": lambda at: tenants.set_mirror(
+        at.gateway, ACTOR, "acme", "beside", keep_s=60, reason=REASON
+    ),
     "tenants.set_queueing": lambda at: tenants.set_queueing(
         at.gateway, ACTOR, "acme", queueing=True, weight=3, reason=REASON
     ),
@@ -131,6 +135,8 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
     "keys.create": lambda at: keys.create(at.gateway, ACTOR, "acme", mode="test", reason=REASON),
     "keys.rotate": lambda at: keys.rotate(at.gateway, ACTOR, at.spare, overlap_ms=1000, reason=REASON),
     "keys.revoke": lambda at: keys.revoke(at.gateway, ACTOR, at.spare, reason=REASON),
+    "keys.set_mirror": lambda at: keys.set_mirror(at.gateway, ACTOR, at.kid, mirror="instead", reason=REASON),
+    "erasure.erase": lambda at: erasure.erase(at.gateway, ACTOR, "acme", end_user="ann", reason=REASON),
     "keys.set_queueing": lambda at: keys.set_queueing(
         at.gateway, ACTOR, at.kid, queueing=False, reason=REASON
     ),

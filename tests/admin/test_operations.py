@@ -29,6 +29,7 @@ OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "m
 OF_THIS_MACHINE |= {"reload", "config check", "backup", "restore", "recover", "archive"}
 # Modules of `app.admin` whose public functions are not use cases, or have no route.
 NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks", "sign_in_checks"}
+NO_USE_CASES |= {"store_probe"}
 # Of files of this machine, for which there is no route either.
 NO_USE_CASES |= {"archive", "backup", "recover", "restore"}
 # What a tenant asks for itself, at addresses of its own, and the upkeep loop's part.

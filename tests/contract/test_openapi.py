@@ -266,7 +266,7 @@ def test_a_stream_is_a_text_with_a_schema_of_its_events() -> None:
     assert len(streams) == 3
     for one in streams:
         assert (one["type"], one["contentMediaType"]) == ("string", "text/event-stream")
-        names = ("Event", "Threshold", "StoppedEndpoint")
+        names = ("Event", "Threshold", "EndedAsset", "StoppedEndpoint")
         event, *others = ({"$ref": f"#/components/schemas/{name}"} for name in names)
         assert one["contentSchema"]["items"] in (event, {"anyOf": [event, *others]})
 

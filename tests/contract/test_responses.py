@@ -28,6 +28,7 @@ from app.storage.store import Post
 from app.webhooks import endpoints
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
+from tests.mirror.worlds import completed, copy, mirrored
 from tests.pictures import png
 from tests.sandbox.harness import DREAMINA
 
@@ -101,7 +102,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     submitter = world.with_key(await world.another_key(scopes=["submit"]))
     live = world.with_key(await world.another_key(mode="live"))
     spare = (await world.another_key()).split("_")[2]
-    for route in (one for one in ROUTES if one.tag not in {"webhooks", "files"}):
+    for route in (one for one in ROUTES if one.tag not in {"webhooks", "files", "assets"}):
         path = PATHS[route.operation_id]
         own, foreign = (
             path.replace("{request_id}", one).replace("{token_id}", token_id).replace("{kid}", kid)
@@ -122,6 +123,7 @@ async def test_every_operation_answers_its_success_and_its_problems_as_published
     await _client_tokens(ask)
     await _webhooks(ask, monkeypatch)
     await _files(ask, monkeypatch)
+    await _assets(ask, monkeypatch, reader, submitter)
     await _account(ask)
     for path in (
         "/v1/models?limit=0",
@@ -243,6 +245,51 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
+async def _assets(
+    ask: Watched, monkeypatch: pytest.MonkeyPatch, reader: dict[str, str], submitter: dict[str, str]
+) -> None:
+    """Each of their routes: before there is a copy, with one, and after it."""
+    world = ask.world
+    await mirrored(world)
+    request_id = await completed(world)
+    (made,) = (await ask("GET", f"/v1/requests/{request_id}/assets")).json()["assets"]
+    path = f"/v1/assets/{made['asset_id']}"
+    early = a_link(world, made["asset_id"])
+    for method, place in (("GET", f"{path}/content"), ("POST", f"{path}/links"), ("GET", early)):
+        await ask(method, place)
+    await copy(world)
+    link = (await ask("POST", f"{path}/links")).json()["url"].removeprefix("http://gateway.test")
+    for place in (path, f"{path}/content", link):
+        for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=99999999-"}, {"If-None-Match": "*"}):
+            await ask("GET", place, headers=headers)
+    for route in (one for one in ROUTES if one.tag == "assets"):
+        absent = route.path.replace("{asset_id}", f"ast_{MISSING}").replace("{link}", "x")
+        absent = absent.replace("{request_id}", MISSING)
+        await ask(route.method, absent)
+        await ask(route.method, f"{absent}?nothing=1")
+        if route.needs_key:
+            lacking = submitter if route.method == "GET" else reader
+            await ask(route.method, absent, headers={"Authorization": ""})
+            await ask(route.method, absent, headers=lacking)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
+        for place in (f"{path}/content", link):
+            await ask("GET", place)
+    await ask("DELETE", path)
+    for method, place in (("GET", f"{path}/content"), ("POST", f"{path}/links"), ("GET", link)):
+        await ask(method, place)
+    world.clock.advance(3_600)
+    await ask("GET", link)
+    await mirrored(world, "off")
+
+
+def a_link(world: World, asset_id: str) -> str:
+    """A link to an asset that may not be copied yet, as a result that is read too early could name it."""
+    row_id, expires_s = asset_id.removeprefix("ast_"), world.clock.now_ms() // 1000 + 60
+    links = world.gateway.file_links.links
+    return f"/a/{links.sign('assets', world.tenant_id, row_id, expires_s=expires_s)}"
+
+
 async def _webhooks(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of their routes: with what it takes, with what it does not, and for nobody."""
     root, hook = "/v1/webhooks/endpoints", {"url": "https://hooks.example/"}
@@ -321,7 +368,7 @@ async def _archived(ask: Watched, folder: Path) -> None:
     world.clock.advance(120 * 86_400)
     before = (month + timedelta(days=60)).date()
     assert await archive.archive(world.gateway, of_command(), folder, before=before) > 0
-    for path in ("", "/status", "/result", "/events"):
+    for path in ("", "/status", "/result", "/events", "/assets"):
         await ask("GET", f"/v1/requests/{made}{path}")
     await ask("POST", f"/v1/requests/{made}/cancel")
     await ask("GET", f"/v1/requests/events?ids={made}")

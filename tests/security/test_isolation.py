@@ -34,6 +34,10 @@ WITHOUT_OWNER = {
     "get_problem": "what errors mean",
     "get_llms_txt_of_model": "the catalogue, as the contract tells it to everybody",
     "get_statement": "its id is a month: another tenant's are never looked up",
+    **dict.fromkeys(
+        ("get_asset", "get_asset_content", "delete_asset", "create_asset_link", "get_linked_asset"),
+        "swept in tests/mirror/test_life.py and test_serving.py",
+    ),
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
     **dict.fromkeys(
@@ -226,7 +230,7 @@ async def test_every_operation_is_swept_or_said_to_have_no_owner(world: World) -
     own = ("submit_", "get_bytedance_")  # a model's own addresses hold nothing of a tenant's
     assert {one for one in wide if not one.startswith(own)} == TENANT_WIDE
     assert len([one for one in found if one.parameters == ["request_id"]]) >= 5
-    open_to_all = {"get_problem", "get_llms_txt_of_model", "get_linked_file"}
+    open_to_all = {"get_problem", "get_llms_txt_of_model", "get_linked_file", "get_linked_asset"}
     assert not [one.id for one in found if one.parameters and not one.needs_key and one.id not in open_to_all]
 
 

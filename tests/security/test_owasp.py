@@ -69,6 +69,7 @@ async def places(world: World, request_id: str | None = None, *, keyed: bool = T
         "{kid}": "A" * 12,
         "{month}": "2020-01",
         "{endpoint_id}": f"ep_{new_id(0)}",
+        "{asset_id}": f"ast_{new_id(0)}",
         "{delivery_id}": f"dlv_{new_id(0)}",
         "{replay_id}": f"rpl_{new_id(0)}",
         "{file_id}": new_id(0),
@@ -542,6 +543,7 @@ async def test_api9_improper_inventory_management(world: World) -> None:
     models = {(method, f"/v1/models/{model_id}") for method, model_id in own}
     assert listed - served == models
     assert {path.split("/")[1] for _, path in listed} == {
+        "a",
         "f",
         "v1",
         "livez",

@@ -116,6 +116,20 @@ SET_QUEUEING: Final = Operation(
     faults=(API_KEY_NOT_FOUND,),
     current=_current,
 )
+SET_MIRROR: Final = Operation(
+    name="set_key_mirror",
+    command="keys set-mirror",
+    method="PUT",
+    path=f"{_KEY}/mirror",
+    scope="operate",
+    tag="API keys",
+    text="It counts for requests that complete from now on.",
+    function=cases.set_mirror,
+    document=_document,
+    shape=APIKey,
+    faults=(INVALID_API_KEY_TERMS, API_KEY_NOT_FOUND),
+    current=_current,
+)
 ROTATE: Final = Operation(
     name="rotate_key",
     command="keys rotate",
@@ -148,4 +162,4 @@ REVOKE: Final = Operation(
     current=_current,
 )
 
-OPERATIONS: Final = (LIST, CREATE, SHOW, NARROW, SET_QUEUEING, ROTATE, REVOKE)
+OPERATIONS: Final = (LIST, CREATE, SHOW, NARROW, SET_QUEUEING, SET_MIRROR, ROTATE, REVOKE)

@@ -140,6 +140,20 @@ SET_QUEUEING: Final = Operation(
     faults=(INVALID_TENANT, TENANT_NOT_FOUND),
     current=_current,
 )
+SET_MIRROR: Final = Operation(
+    name="set_tenant_mirror",
+    command="tenants set-mirror",
+    method="PUT",
+    path=f"{_TENANT}/mirror",
+    scope="operate",
+    tag="tenants",
+    text="It counts for requests that complete from now on. Copies that are stored keep their time.",
+    function=cases.set_mirror,
+    document=_document,
+    shape=Tenant,
+    faults=(INVALID_TENANT, TENANT_NOT_FOUND),
+    current=_current,
+)
 DISABLE: Final = Operation(
     name="disable_tenant",
     command="tenants disable",
@@ -179,6 +193,7 @@ OPERATIONS: Final = (
     SET_MEDIA_CHECKS,
     SET_ORIGINS,
     SET_QUEUEING,
+    SET_MIRROR,
     DISABLE,
     ENABLE,
 )

@@ -2,8 +2,8 @@
 
 `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header) makes a submit safe to repeat;
 `Reelgate-Start-Deadline` says when a request is to be cancelled that has not started; `Reelgate-Webhook`
-names the webhook endpoint that hears of a request; and `Prefer: wait=N, handling=strict` (RFC 7240), or
-`?wait=N`, says how to answer.
+names the webhook endpoint that hears of a request; `Reelgate-Keep-Output` says for how long copies of its
+output may be kept; and `Prefer: wait=N, handling=strict` (RFC 7240), or `?wait=N`, says how to answer.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 MAX_KEY_LENGTH: Final = 255
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
 START_DEADLINE: Final = "Reelgate-Start-Deadline"
+KEEP_OUTPUT: Final = "Reelgate-Keep-Output"
 MAX_START_DEADLINE_S: Final = 30 * 86_400
 APPLIED: Final = "Preference-Applied"
 UNTIMED: Final = "untimed"
@@ -46,6 +47,7 @@ class SubmitHeaders(NamedTuple):
     idempotency_key: str | None
     start_deadline_ms: int | None
     webhook_endpoint_id: str | None
+    keep_output_s: int | None
 
 
 def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
@@ -56,14 +58,17 @@ def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
 
     Raises:
         Problem: INVALID_IDEMPOTENCY_KEY; INVALID_PARAMETER, where the deadline has another form, or is not
-            between now and `MAX_START_DEADLINE_S` seconds from now, or the webhook is no endpoint's id.
+            between now and `MAX_START_DEADLINE_S` seconds from now, or the webhook is no endpoint's id, or
+            the time for copies is no number of seconds.
 
     """
     deadlines, webhooks = headers.getlist(START_DEADLINE), headers.getlist(WEBHOOK)
+    times = headers.getlist(KEEP_OUTPUT)
     return SubmitHeaders(
         idempotency_key_of(headers),
         _deadline_ms(deadlines, clock) if deadlines else None,
         _webhook(webhooks) if webhooks else None,
+        _keep_s(times) if times else None,
     )
 
 
@@ -90,6 +95,14 @@ def _webhook(values: list[str]) -> str:
     if not (text.startswith(ENDPOINT) and is_id(text.removeprefix(ENDPOINT))):
         raise unknown_webhook("is not the id of a webhook endpoint, such as ep_0193…")
     return text
+
+
+def _keep_s(values: list[str]) -> int:
+    if len(values) > 1 or not _SECONDS.fullmatch(values[0].strip()):
+        why = "is not a whole number of seconds" if len(values) == 1 else "was sent more than once"
+        error = FieldError(f"#/header/{KEEP_OUTPUT}", "seconds", why)
+        raise Problem(INVALID_PARAMETER, f"The {KEEP_OUTPUT} {why}.", errors=[error])
+    return int(values[0])
 
 
 def caller_of(request: Request, gateway: Gateway) -> Caller:

@@ -15,7 +15,7 @@ from starlette.datastructures import State
 
 from app.admin.audit_log import head_of
 from app.admin.chain import Head
-from app.api.internal import families, webhook_metrics
+from app.api.internal import families, mirror_metrics, webhook_metrics
 from app.api.internal.families import Family
 from app.api.internal.webhook_metrics import WebhookNumbers
 from app.auth.keys import Mode
@@ -26,6 +26,7 @@ from app.generations.queue import backlog
 from app.generations.queue.backlog import Backlog
 from app.kit.log import buffered_bytes, dropped_lines
 from app.kit.meters import SECONDS, Labels, Tally, Times, top
+from app.mirror.backlog import Waiting, waiting
 from app.quotas.money import Money
 from app.upstream.breaker import Condition
 
@@ -44,6 +45,7 @@ class Rows:
     unknown: dict[Mode, tuple[int, int]]
     audit_head: Head | None
     webhooks: WebhookNumbers
+    assets: Waiting
 
     @classmethod
     def read(cls, connection: Connection) -> Self:
@@ -54,6 +56,7 @@ class Rows:
             store.unknown_by_mode(connection),
             head_of(connection),
             WebhookNumbers.read(connection),
+            waiting(connection),
         )
 
 
@@ -72,6 +75,7 @@ class OfProcess:
         yield from self._of_requests()
         yield from self._of_credentials()
         yield from webhook_metrics.of_process(self._gateway.webhooks)
+        yield from mirror_metrics.of_process(self._gateway.mirror)
         yield from self._of_database()
         yield from self._of_loops()
         yield from self._of_machine()
@@ -169,6 +173,7 @@ class OfRows:
             yield families.AUDIT.of(head.size)
         yield from self._of_queues()
         yield from self._rows.webhooks.collect(self._now_ms)
+        yield from mirror_metrics.of_rows(self._rows.assets, self._now_ms)
         if self._tenants:
             yield from self._of_tenants()
 

@@ -233,6 +233,23 @@ WEBHOOKS_WAITING: Final = _rows(
 WEBHOOKS_LATE: Final = _rows(
     "reelgate_webhooks_late_seconds", "gauge", "For how long the first of them has been due.", "state"
 )
+# Mirror
+ASSET_ATTEMPTS: Final = Family(
+    "reelgate_asset_attempts",
+    "counter",
+    "Attempts to copy outputs: `stored`, or the class of an error.",
+    ("outcome",),
+)
+ASSET_BYTES: Final = Family("reelgate_asset_copied_bytes", "counter", "Bytes of outputs that were copied.")
+ASSETS_UNDER_WAY: Final = Family(
+    "reelgate_assets_under_way", "gauge", "Files of outputs that are being copied."
+)
+ASSETS_WAITING: Final = _rows(
+    "reelgate_assets_waiting", "gauge", "Files of outputs that wait to be copied; at most 10,000 are counted."
+)
+ASSETS_LATE: Final = _rows(
+    "reelgate_assets_late_seconds", "gauge", "For how long the first of them has been due."
+)
 # Database, process
 DATABASE_TIMES: Final = Family(
     "reelgate_database_duration_seconds",

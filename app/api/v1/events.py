@@ -21,7 +21,7 @@ from app.documents.problems import problem as of_problem
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import events as event_rows
-from app.generations.events import AnyEvent, EndpointEvent, ThresholdEvent
+from app.generations.events import AnyEvent, AssetEvent, EndpointEvent, ThresholdEvent
 from app.generations.following.watch import Shared, StreamOwner, View, Watch
 from app.kit.clock import Overdue, Waits
 from app.kit.log import get_logger
@@ -182,6 +182,8 @@ def _block_of(event: AnyEvent, number: int | None) -> bytes:
     id_line = b"" if number is None else b"id: %d\n" % number
     if isinstance(event, ThresholdEvent):
         return _block("threshold", documents.threshold(event), id_line)
+    if isinstance(event, AssetEvent):
+        return _block("asset", documents.asset(event), id_line)
     if isinstance(event, EndpointEvent):
         return _block("endpoint", documents.endpoint(event), id_line)
     return _block("state", documents.event(event), id_line)

@@ -79,6 +79,7 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
                 idempotency_key=asked.idempotency_key,
                 start_deadline_ms=asked.start_deadline_ms,
                 webhook_endpoint_id=asked.webhook_endpoint_id,
+                keep_output_s=asked.keep_output_s,
                 caller=caller_of(request, gateway),
             )
         del body  # the answer may be held for a while, and pictures by value are large

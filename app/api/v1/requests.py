@@ -1,6 +1,7 @@
 """Handlers of requests: their status, result, record and cancellation, and the list of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -28,6 +29,9 @@ from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.ids import is_id
+from app.kit.json import to_column
+from app.mirror import rows as asset_rows
+from app.mirror.rows import Asset
 
 STALE_HEADER = "Reelgate-Stale"
 
@@ -81,11 +85,13 @@ async def get_request(request: Request, gateway: Open, principal: CanSee, reques
     """The full record of a request, with every change of its state."""
     generation = await gateway.following.tracker.refresh(await own(gateway, principal, request_id))
     events = await gateway.db.read(event_rows.of_generation, generation.id)
+    copies = await copies_of(gateway, generation)
     document = documents.record(
         generation,
         events,
         gateway.base_url,
         expires_at_ms=gateway.upkeep.retention.expires_at_ms(generation.finished_at_ms),
+        assets=copies,
     )
     return tagged_response(request, document, headers=_staleness(generation))
 
@@ -109,8 +115,24 @@ async def _answer(
         generation = await wait_for(
             request, principal, generation, preferences.wait_s, lambda one: tag_of(document(one)) not in known
         )
+    if generation.mirror == "instead":
+        generation = with_own_links(gateway, generation, await copies_of(gateway, generation))
     headers = _staleness(generation) | preferences.headers
     return tagged_response(request, document(generation), headers=headers)
+
+
+async def copies_of(gateway: Gateway, generation: Generation) -> list[Asset]:
+    """Returns the copies of a request's output; none where it is not mirrored."""
+    if generation.mirror is None:
+        return []
+    return await gateway.db.read(asset_rows.of_generation, generation.id)
+
+
+def with_own_links(gateway: Gateway, generation: Generation, copies: Sequence[Asset]) -> Generation:
+    """Returns a generation whose output has links to our copies in place of RunComfy's."""
+    links = {one.pointer: gateway.asset_link(one) for one in copies if one.is_served}
+    output = asset_rows.with_links(generation.output, links)
+    return replace(generation, output_text=to_column(output))
 
 
 async def list_requests(

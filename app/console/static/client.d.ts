@@ -391,6 +391,35 @@ export interface Request {
   webhook_endpoint_id: string | null;
   trace_id: string;
   events: RecordedEvent[];
+  /** The copies of its output in the gateway's store; empty: it is not mirrored. */
+  assets: Asset[];
+}
+
+export interface Asset {
+  /** The asset's id. */
+  asset_id: string;
+  /** The gateway's id of the request, a UUIDv7. */
+  request_id: string;
+  /** The file's place in `output`, as a JSON pointer such as `/videos/0`. */
+  pointer: string;
+  /** `pending` and `copying` end as `stored`, as `failed` (it is no picture or video, or too large) or as `gone` (RunComfy's link ended before); a stored copy ends as `expired`. */
+  state: "pending" | "copying" | "stored" | "failed" | "gone" | "expired";
+  /** Why the last attempt to copy it failed, as a class such as `status_404`. */
+  error: string | null;
+  /** How many attempts to copy it have begun. */
+  attempts: number;
+  /** When it is copied again, while it is `pending`. */
+  next_attempt_at: string | null;
+  /** By its bytes, whatever RunComfy called it. */
+  media_type: string | null;
+  size_bytes: number | null;
+  /** Of its bytes, in hexadecimal; null: there is no copy yet. */
+  sha256: string | null;
+  stored_at: string | null;
+  /** When the copy is removed; null: never, or there is none. */
+  expires_at: string | null;
+  /** Where the copy is served to whoever may read the request; null: it is not served. */
+  url: string | null;
 }
 
 export interface RecordedEvent {

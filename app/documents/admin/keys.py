@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 from app.auth import admin_keys, keys
 from app.auth.admin_keys import ADMIN_SCOPES
 from app.auth.keys import SCOPES, Mode
+from app.db.asset_states import MirrorMode
 from app.documents.fields import Moment, iso_or_none
 from app.documents.schema import keywords
 from app.kit.clock import iso
@@ -34,6 +35,7 @@ class APIKey(TypedDict):
     rotated_to: Annotated[str | None, keywords("The kid of the key that replaces it.")]
     last_used_at: Annotated[Moment | None, keywords("When it was last used, to the hour.")]
     queueing: Annotated[bool | None, keywords("Whether its requests may be queued; null: as its tenant's.")]
+    mirror: Annotated[MirrorMode | None, keywords("Whether its outputs are mirrored; null: as its tenant's.")]
 
 
 class APIKeyPage(TypedDict):
@@ -73,6 +75,7 @@ def api_key(one: keys.APIKey, now_ms: int) -> APIKey:
         "rotated_to": one.rotated_to,
         "last_used_at": iso_or_none(one.last_used_at_ms),
         "queueing": one.queueing,
+        "mirror": one.mirror,
     }
 
 

@@ -16,6 +16,7 @@ from app.documents.admin.audit import (
 from app.documents.admin.checks import Finding, Findings
 from app.documents.admin.credentials import Credential, Credentials
 from app.documents.admin.dispatch import PausedDispatch, PausedSince, Queue, Queues
+from app.documents.admin.files import Erased, StoreFault, VerifiedStore
 from app.documents.admin.keys import (
     AdminKey,
     AdminKeys,
@@ -190,6 +191,9 @@ _PUBLISHED: Final[tuple[Any, ...]] = (
     Findings,
     EffectiveSetting,
     EffectiveSettings,
+    StoreFault,
+    VerifiedStore,
+    Erased,
     RunningProcess,
     RunningProcesses,
     Violation,

@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 from app.auth import tenants
 from app.auth.tenants import MediaChecks
 from app.config import Settings
+from app.db.asset_states import MirrorMode
 from app.documents.fields import Moment, iso_or_none
 from app.documents.schema import keywords
 from app.kit.clock import iso
@@ -33,6 +34,15 @@ class Tenant(TypedDict):
     max_queued: int | None
     weight: Annotated[int, keywords("Its share of dispatches among the tenants that have a queue.")]
     dispatch_paused_at: Moment | None
+    mirror: Annotated[
+        MirrorMode,
+        keywords(
+            "Whether outputs are copied to the gateway's store, and shown beside RunComfy's links or instead."
+        ),
+    ]
+    mirror_keep_s: Annotated[
+        int | None, keywords("For how many seconds copies are kept; 0: for ever; null: as the settings say.")
+    ]
     in_effect: TenantInEffect
 
 
@@ -57,6 +67,8 @@ def tenant(one: tenants.Tenant, settings: Settings) -> Tenant:
         "max_queued": one.max_queued,
         "weight": one.weight,
         "dispatch_paused_at": iso_or_none(one.dispatch_paused_at_ms),
+        "mirror": one.mirror,
+        "mirror_keep_s": one.mirror_keep_s,
         "in_effect": {
             "media_checks": one.media_checks or settings.media_checks,
             "queueing": settings.queueing if one.queueing is None else one.queueing,

@@ -94,14 +94,15 @@ class Submitter:
         idempotency_key: str | None = None,
         start_deadline_ms: int | None = None,
         webhook_endpoint_id: str | None = None,
+        keep_output_s: int | None = None,
         caller: Caller = NOBODY,
     ) -> Submission:
         """Submits one job, or returns the generation that an earlier submit with the same key made.
 
         Where the principal's generations are queueable, one that cannot be sent at once is accepted and
         queued. One that has not started by `start_deadline_ms` ends as `expired`, or is cancelled at
-        RunComfy. `webhook_endpoint_id` is the webhook endpoint that hears of it. `caller` is what is kept of
-        who submits.
+        RunComfy. `webhook_endpoint_id` is the webhook endpoint that hears of it. `keep_output_s` is the
+        longest time for which copies of its output may be kept. `caller` is what is kept of who submits.
 
         Raises:
             Problem: it was refused here (nothing is recorded), or refused or not reached upstream (recorded
@@ -159,6 +160,7 @@ class Submitter:
             key_space=key_space,
             caller=caller,
             webhook_endpoint_id=webhook_endpoint_id,
+            mirror_keep_s=keep_output_s,
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")

@@ -36,6 +36,9 @@ ErrorCode = Literal[
     "request_timeout",
     "idempotency_in_progress",
     "not_cancellable",
+    "asset_not_found",
+    "asset_not_stored",
+    "asset_gone",
     "result_erased",
     "link_expired",
     "body_too_large",
@@ -176,6 +179,8 @@ class APIKey(TypedDict):
     """When it was last used, to the hour."""
     queueing: bool | None
     """Whether its requests may be queued; null: as its tenant's."""
+    mirror: Literal["off", "beside", "instead"] | None
+    """Whether its outputs are mirrored; null: as its tenant's."""
 
 
 class APIKeyPage(TypedDict):
@@ -183,6 +188,86 @@ class APIKeyPage(TypedDict):
 
     keys: list[APIKey]
     next_cursor: str | None
+
+
+class Asset(TypedDict):
+    """The document `Asset` of the contract."""
+
+    asset_id: str
+    """The asset's id."""
+    request_id: str
+    """The gateway's id of the request, a UUIDv7."""
+    pointer: str
+    """The file's place in `output`, as a JSON pointer such as `/videos/0`."""
+    state: Literal["pending", "copying", "stored", "failed", "gone", "expired"]
+    """`pending` and `copying` end as `stored`, as `failed` (it is no picture or video, or too large) or
+    as `gone` (RunComfy's link ended before); a stored copy ends as `expired`.
+    """
+    error: str | None
+    """Why the last attempt to copy it failed, as a class such as `status_404`."""
+    attempts: int
+    """How many attempts to copy it have begun."""
+    next_attempt_at: str | None
+    """When it is copied again, while it is `pending`."""
+    media_type: str | None
+    """By its bytes, whatever RunComfy called it."""
+    size_bytes: int | None
+    sha256: str | None
+    """Of its bytes, in hexadecimal; null: there is no copy yet."""
+    stored_at: str | None
+    expires_at: str | None
+    """When the copy is removed; null: never, or there is none."""
+    url: str | None
+    """Where the copy is served to whoever may read the request; null: it is not served."""
+
+
+class AssetData(TypedDict):
+    """The document `AssetData` of the contract."""
+
+    asset_id: str
+    request_id: str
+    """The gateway's id of the request, a UUIDv7."""
+    event_number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    pointer: str
+    """The file's place in the output, as a JSON pointer."""
+    state: Literal["stored", "failed", "gone", "expired"]
+    reason: str
+    """`copied`; of `failed` and `gone`, the class of the error; of `expired`, `retention` or `deleted`."""
+    mode: Literal["live", "test"]
+    media_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    expires_at: str | None
+    """When the copy is removed; null: never, or there is none."""
+    links: AssetLinks
+
+
+class AssetLinks(TypedDict):
+    """The document `AssetLinks` of the contract."""
+
+    request: str
+    """Relative to the gateway's address."""
+    assets: str
+    """Relative to the gateway's address."""
+    asset: str
+    """Relative to the gateway's address."""
+
+
+class AssetList(TypedDict):
+    """The document `AssetList` of the contract."""
+
+    assets: list[Asset]
+
+
+class AssetMessage(TypedDict):
+    """The document `AssetMessage` of the contract."""
+
+    type: Literal["asset.stored", "asset.failed", "asset.expired"]
+    timestamp: str
+    version: int
+    """The version of the message's shape. Members may be added to a version, never removed."""
+    data: AssetData
 
 
 class Bound(TypedDict):
@@ -339,6 +424,8 @@ class CreatedAPIKey(TypedDict):
     """When it was last used, to the hour."""
     queueing: bool | None
     """Whether its requests may be queued; null: as its tenant's."""
+    mirror: Literal["off", "beside", "instead"] | None
+    """Whether its outputs are mirrored; null: as its tenant's."""
     key: str | None
     """The key itself. It is shown once: null where this repeats the answer of an earlier call."""
 
@@ -360,6 +447,20 @@ class DirectUpload(TypedDict):
     fields: dict[str, str]
     """Its fields, which stand before the field `file`."""
     expires_at: str
+
+
+class EndedAsset(TypedDict):
+    """The document `EndedAsset` of the contract."""
+
+    number: int
+    """The event's number among all of the tenant's in this mode: 1, 2, 3 …"""
+    at: str
+    asset_id: str
+    request_id: str
+    """The gateway's id of the request, a UUIDv7."""
+    state: Literal["stored", "failed", "gone", "expired"]
+    reason: str
+    """`copied`; of `failed` and `gone`, the class of the error; of `expired`, `retention` or `deleted`."""
 
 
 class EndpointData(TypedDict):
@@ -801,7 +902,7 @@ Problem = TypedDict(
         "type": "str",
         "title": "str",
         "status": "int",
-        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'result_erased', 'link_expired', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'direct_uploads_unavailable', 'upload_incomplete', 'range_not_satisfiable', 'invalid_file', 'media_unavailable', 'idempotency_mismatch', 'file_gone', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'uploads_busy', 'storage_unavailable', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'file_not_found', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
+        "code": "Literal['invalid_json', 'invalid_parameter', 'invalid_idempotency_key', 'malformed_request', 'missing_api_key', 'invalid_api_key', 'invalid_client_token', 'expired_client_token', 'insufficient_scope', 'out_of_bounds', 'origin_not_allowed', 'model_not_allowed', 'route_not_found', 'model_not_found', 'request_not_found', 'request_archived', 'client_token_not_found', 'method_not_allowed', 'request_timeout', 'idempotency_in_progress', 'not_cancellable', 'asset_not_found', 'asset_not_stored', 'asset_gone', 'result_erased', 'link_expired', 'body_too_large', 'address_too_long', 'unsupported_media_type', 'invalid_input', 'invalid_token_terms', 'media_unreachable', 'direct_uploads_unavailable', 'upload_incomplete', 'range_not_satisfiable', 'invalid_file', 'media_unavailable', 'idempotency_mismatch', 'file_gone', 'upstream_rejected', 'quota_exceeded', 'quota_exhausted', 'too_many_streams', 'headers_too_large', 'http_error', 'internal_error', 'upstream_unserved', 'upstream_unusable', 'upstream_not_configured', 'upstream_credential_refused', 'upstream_busy', 'queue_full', 'gateway_queue_full', 'dispatch_paused', 'upstream_unreachable', 'large_bodies_busy', 'uploads_busy', 'storage_unavailable', 'database_unavailable', 'too_many_connections', 'shutting_down', 'outcome_unknown', 'upstream_timeout', 'invalid_webhook_endpoint', 'file_not_found', 'webhook_endpoint_not_found', 'webhook_delivery_not_found', 'webhook_replay_not_found', 'too_many_webhook_endpoints', 'webhook_endpoint_stopped', 'rotation_open', 'replay_running', 'webhooks_not_configured', 'tenant_not_found', 'tenant_exists', 'invalid_tenant', 'api_key_not_found', 'api_key_not_active', 'invalid_account_change', 'invalid_api_key_terms', 'invalid_account', 'invalid_limit', 'limit_not_found', 'override_exists', 'override_not_found', 'invalid_repricing', 'statement_not_found', 'invalid_ledger_entry', 'reference_conflict', 'not_unknown', 'not_attachable', 'invalid_bill', 'invalid_reason', 'missing_admin_key', 'session_ended', 'sign_in_ended', 'sign_in_refused', 'no_operator_role', 'oidc_unavailable', 'invalid_portal_link', 'portal_disabled', 'foreign_page', 'invalid_admin_key', 'insufficient_admin_scope', 'too_many_attempts', 'missing_idempotency_key', 'precondition_failed', 'precondition_required', 'invalid_change', 'admin_key_not_found', 'admin_key_not_active', 'invalid_admin_key_terms']",
         "retryable": "bool",
         "remedy": "str",
         "error_code": "NotRequired[int]",
@@ -847,6 +948,9 @@ class ProblemKind(TypedDict):
         "request_timeout",
         "idempotency_in_progress",
         "not_cancellable",
+        "asset_not_found",
+        "asset_not_stored",
+        "asset_gone",
         "result_erased",
         "link_expired",
         "body_too_large",
@@ -1119,6 +1223,8 @@ class Request(TypedDict):
     """The webhook endpoint that its submit named."""
     trace_id: str
     events: list[RecordedEvent]
+    assets: list[Asset]
+    """The copies of its output in the gateway's store; empty: it is not mirrored."""
 
 
 class RequestData(TypedDict):
@@ -1272,6 +1378,8 @@ class RotatedAPIKey(TypedDict):
     """When it was last used, to the hour."""
     queueing: bool | None
     """Whether its requests may be queued; null: as its tenant's."""
+    mirror: Literal["off", "beside", "instead"] | None
+    """Whether its outputs are mirrored; null: as its tenant's."""
     key: str | None
     """The key itself. It is shown once: null where this repeats the answer of an earlier call."""
     replaces: str
@@ -1877,6 +1985,11 @@ class WebhookRotation(TypedDict):
 __all__ = [
     "APIKey",
     "APIKeyPage",
+    "Asset",
+    "AssetData",
+    "AssetLinks",
+    "AssetList",
+    "AssetMessage",
     "Bound",
     "Cancelled",
     "ClientToken",
@@ -1886,6 +1999,7 @@ __all__ = [
     "CreatedAPIKey",
     "DeletedWebhookEndpoint",
     "DirectUpload",
+    "EndedAsset",
     "EndpointData",
     "EndpointLinks",
     "EndpointMessage",

@@ -1,0 +1,77 @@
+"""The store and the database are compared both ways, beside servers that copy and remove."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, update
+
+from app.admin import store_check
+from app.admin.store_check import StoreReport
+from app.db.tables import assets
+from tests.harness import World
+from tests.mirror.worlds import completed, copy, kept, mirrored, rows
+from tests.pictures import png
+
+pytestmark = pytest.mark.anyio
+
+
+async def found(world: World, *, deep: bool = False) -> list[tuple[str, str]]:
+    report = await store_check.verify(world.gateway, deep=deep)
+    assert report.count == len(report.faults)
+    return [(one.rule, one.subject) for one in report.faults]
+
+
+def place_of(world: World, key: str) -> Path:
+    return world.gateway.settings.data_dir / "files" / key
+
+
+async def test_whatever_differs_is_named_and_what_is_right_is_counted(world: World) -> None:
+    await mirrored(world)
+    for _ in range(4):
+        await completed(world)
+    for _ in range(2):
+        await copy(world)
+    whole, lost, short, changed = await rows(world)
+    picture = png()
+    uploaded = (await world.client.post("/v1/files", content=picture)).json()["file_id"]
+    report = await store_check.verify(world.gateway, deep=True)
+    size = 4 * whole.size_bytes + len(picture)
+    assert report == StoreReport(rows=5, objects=5, stored_bytes=size, is_deep=True)
+    place_of(world, f"files/{world.tenant_id}/{uploaded}").unlink()
+    place_of(world, lost.storage_key).unlink()
+    place_of(world, short.storage_key).write_bytes(b"short")
+    data = bytearray(place_of(world, changed.storage_key).read_bytes())
+    data[-1] ^= 1
+    place_of(world, changed.storage_key).write_bytes(data)
+    stray = place_of(world, f"assets/{world.tenant_id}/ast_01990000-0000-7000-8000-000000000001-1")
+    stray.write_bytes(b"stray")
+    expected = {
+        ("missing", lost.id),
+        ("missing", uploaded),
+        ("wrong_size", short.id),
+        ("no_row", f"assets/{world.tenant_id}/{stray.name}"),
+    }
+    assert set(await found(world)) == expected
+    assert set(await found(world, deep=True)) == expected | {("wrong_hash", changed.id)}
+
+
+async def test_what_is_being_copied_or_removed_at_this_moment_is_no_fault(world: World) -> None:
+    await mirrored(world)
+    await completed(world)
+    await copy(world)
+    (row,) = await rows(world)
+
+    async def as_if(**values: object) -> None:
+        def change(connection: Connection) -> None:
+            connection.execute(update(assets).values(**values))
+
+        await world.gateway.db.write(change)
+
+    await as_if(state="copying", storage_key=None)
+    assert await found(world) == []  # the bytes are there, and the record of it comes
+    await as_if(state="pending", interrupted_from=1)
+    assert await found(world) == []  # they are deleted before the next attempt
+    await as_if(state="stored", storage_key=row.storage_key, interrupted_from=None, removing_at_ms=1)
+    place_of(world, row.storage_key).unlink()
+    assert await found(world) == []
+    assert kept(world) == []
