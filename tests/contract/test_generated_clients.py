@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from app.admin import admin_keys
+from app.admin.actor import Actor
 from app.server.protocol import GuardedProtocol, Limits
 from tests.console.network import HOST, served
 from tests.harness import World
@@ -72,6 +74,26 @@ async def test_a_python_client_is_made_of_the_contract_and_drives_the_gateway(
         await _run(python, tmp_path / "drive.py", url, env=_identity(world))
 
 
+@pytest.mark.parametrize("world_settings", [{"admin_api": True}])
+async def test_a_python_client_is_made_of_the_admin_contract_and_administers(
+    world: World, python: Path, tmp_path: Path
+) -> None:
+    """All of it but one operation, whose body is CSV: that is beyond the generator, which says so."""
+    client = tmp_path / "reelgate_admin"
+    generator, contract = python.with_name("openapi-python-client"), ROOT / "openapi-admin.json"
+    options = ("--meta", "none", "--output-path", client)
+    said = await _run(generator, "generate", "--path", contract, *options, path=python.parent)
+    assert [line for line in said.splitlines() if line.startswith("WARNING")] == [
+        "WARNING parsing POST /admin/v1/ledger/reconciliation within ledger. Endpoint will not be generated."
+    ]
+    shutil.copy(DRIVERS / "drive_admin.py", tmp_path)
+    made = await admin_keys.create(
+        world.gateway, Actor("command", "olga"), "olga", ("root",), lifetime_ms=None
+    )
+    async with _serving(world) as url:
+        await _run(python, tmp_path / "drive_admin.py", url, env={"KEY": made.key})
+
+
 async def test_a_typescript_client_is_made_of_the_contract_type_checks_and_drives_the_gateway(
     world: World, node_modules: Path, tmp_path: Path
 ) -> None:
@@ -112,7 +134,7 @@ def _identity(world: World) -> dict[str, str]:
     return {"KEY": world.key, "PICTURE": f"{world.sandbox.options.public_url}/samples/harbour.jpg"}
 
 
-async def _run(*command: str | Path, path: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+async def _run(*command: str | Path, path: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     environment = {**os.environ, **(env or {})}
     if path is not None:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
@@ -124,3 +146,4 @@ async def _run(*command: str | Path, path: Path | None = None, env: Mapping[str,
     )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
+    return said.decode()
