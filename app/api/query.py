@@ -10,7 +10,8 @@ import functools
 import inspect
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
@@ -72,8 +73,24 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
 def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
     """Returns the refusal of parameters with invalid values, which also names all that its route refuses."""
     names: Mapping[str, Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
-    strange = {one.pointer: one for one in (*invalid, *faults_in(request, names))}
+    told = hinted(request, [name for name, takes in names.items() if takes.many], invalid)
+    strange = {one.pointer: one for one in (*told, *faults_in(request, names))}
     return problem_of(list(strange.values()))
+
+
+def hinted(request: Request, many: Collection[str], errors: Sequence[FieldError]) -> list[FieldError]:
+    """Returns errors that say how several values are sent, where one of `many` was sent with commas."""
+    lists = {
+        fragment(("query", name)): name
+        for name, text in request.query_params.multi_items()
+        if "," in text and name in many
+    }
+    return [
+        replace(one, detail=f"{one.detail}; send several values as `{name}=…&{name}=…`")
+        if (name := lists.get(one.pointer)) is not None
+        else one
+        for one in errors
+    ]
 
 
 def moment_ms(name: str, text: str | None) -> int | None:

@@ -69,6 +69,8 @@ def report(
         (
             "PERIOD",
             *(name.upper() for name in groups),
+            "ENDED",
+            "REFUSED",
             "HELD",
             "SPENT",
             "REFUNDED",
@@ -89,6 +91,7 @@ def _cells(row: Mapping[str, Any], groups: list[str]) -> tuple[str, ...]:
     return (
         str(row["period"]),
         *(str(row.get(name) or "-") for name in groups),
+        *(str(row[name]) for name in ("ended_generations", "refused_calls")),
         *(credits_text(int(row[name])) for name in money),
     )
 

@@ -47,6 +47,8 @@ async def test_usage_is_in_pages_and_as_csv_whole_with_the_same_sums(counter: Co
     whole = await counter.done(usage.REPORT, **asked)
     assert (whole["time_zone"], whole["first_day"], whole["last_day"]) == (None, "2026-09-01", DAY)
     assert {one["outcome"] for one in whole["rows"]} == {"submitted", "completed"}
+    refused = await get(counter, "/admin/v1/usage?group_by=tenant,model")
+    assert "send several values as `group_by=…&group_by=…`" in refused.json()["detail"]
     assert {one["tenant"] for one in whole["rows"]} == {await name_of(world)}
     assert whole["total"]["held_microcredits"] == 2 * PRICE
     pages: list[Any] = []

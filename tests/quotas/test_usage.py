@@ -91,6 +91,12 @@ async def test_a_question_without_an_answer_is_refused_by_its_parameter(
     assert [one["pointer"] for one in problem["errors"]] == [pointer]
 
 
+async def test_several_values_with_commas_are_told_how_they_are_sent(world: World) -> None:
+    answer = await world.client.get("/v1/usage?group_by=model,outcome")
+    problem = problem_of(answer, 400, "invalid_parameter")
+    assert problem["detail"].endswith("; send several values as `group_by=…&group_by=…`.")
+
+
 @pytest.mark.parametrize("address", ["/v1/usage", "/v1/ledger"])
 async def test_a_key_without_the_scope_and_a_client_token_read_no_usage(world: World, address: str) -> None:
     key = await world.another_key()

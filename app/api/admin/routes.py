@@ -25,7 +25,7 @@ from app.api.bodies import if_match_of, json_response, read_file, read_object, t
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
 from app.api.pages import refuse_foreign_page, session_text
 from app.api.problems import ADMIN_KID, PRESENTED_KID, SESSION
-from app.api.query import Takes, faults_in, problem_of
+from app.api.query import Takes, faults_in, hinted, problem_of
 from app.auth.admin_keys import AdminKey, kid_in
 from app.catalog.findings import fragment
 from app.errors import (
@@ -171,7 +171,9 @@ def _query(request: Request, operation: Operation[Any]) -> tuple[dict[str, Any],
     try:
         checked = operation.model.model_validate(members)
     except ValidationError as error:
-        errors += _errors_of(error, "query", no_deeper=True)
+        errors += hinted(
+            request, [name for name in many if many[name]], _errors_of(error, "query", no_deeper=True)
+        )
     if errors:
         raise problem_of(list({one.pointer: one for one in reversed(errors)}.values()))
     return {name: getattr(checked, name) for name in members}, None if form == "json" else form
