@@ -43,6 +43,7 @@ _PROCESS_FILES: Final = {
     "clients/test_relay",
     "console/test_company",
     "console/test_company_in_full",
+    "console/test_company_tasks",
     "console/test_example",
     "console/test_sign_in_by_oidc",
     "contract/test_generated_clients",
@@ -155,6 +156,7 @@ broken gateway has to be caught, the search that must catch it."""
 
 _RARE_FILES: Final = {
     "console/test_company_in_full",
+    "console/test_company_tasks",
     "operations/test_prometheus",
     "operations/test_rolling_restarts",
 }
@@ -192,6 +194,7 @@ they show of the library, `clients/test_python_live` of its source, and what the
 _REAL_TOOLS: Final = {
     "console/test_company",
     "console/test_company_in_full",
+    "console/test_company_tasks",
     "operations/test_chart",
     "operations/test_collector",
     "operations/test_prometheus",

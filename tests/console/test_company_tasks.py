@@ -1,0 +1,193 @@
+"""Everything that an operator and a tenant's person can do on their pages, done on a real server.
+
+Each change is made in its dialog, as somebody makes it, and asked for with its reason; the audit log has it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from tests.console.house import House, furnished_house
+from tests.console.site import Visit
+from tests.sandbox.harness import Running
+
+pytestmark = pytest.mark.anyio
+REASON = "a ticket of a test's"
+
+
+@pytest.fixture(scope="module")
+def house(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: str,
+    postgres_template: str,
+    live_sandbox: Running,
+) -> Iterator[House]:
+    folder, url = tmp_path_factory.mktemp("tasks"), live_sandbox.options.public_url
+    with furnished_house(folder, postgres_server, postgres_template, url, tenants=8, requests=400) as one:
+        yield one
+
+
+@dataclass
+class Hands:
+    """Somebody who makes changes; an operator says why."""
+
+    visit: Visit
+    says_why: bool
+
+    @property
+    def page(self) -> Page:
+        return self.visit.page
+
+    async def change(
+        self, button: str, verb: str, *, row: str = "", card: str = "", secret: bool = False, **fields: str
+    ) -> str:
+        """Opens a dialog by its button, fills it in and sends it; returns the secret that came, if any."""
+        place = self.page.locator("main")
+        if row or card:
+            place = place.locator("tbody tr" if row else "section.card", has_text=row or card).first
+        await place.get_by_role("button", name=button, exact=True).first.click()
+        dialog = self.page.locator("dialog")
+        for label, value in fields.items():
+            field = dialog.get_by_label(label.replace("_", " "), exact=False).first
+            if await field.evaluate("one => one.tagName") == "SELECT":
+                await field.select_option(value)
+            else:
+                await field.fill(value)
+        if self.says_why:
+            await dialog.get_by_label("Reason").fill(REASON)
+        await dialog.get_by_role("button", name=verb, exact=True).click()
+        text = ""
+        if secret:
+            text = await dialog.locator(".secret code").inner_text()
+            await dialog.get_by_label("I have kept it").check()
+            await dialog.get_by_role("button", name="Done").click()
+        await dialog.wait_for(state="detached")
+        await self.visit.settled()
+        return text
+
+    async def sees(self, text: str) -> None:
+        await self.page.locator("main").get_by_text(text).first.wait_for()
+
+
+def _done(house: House) -> set[str]:
+    """The actions that the audit log has with our reason."""
+    audited = house.get("/admin/v1/audit?limit=100")["entries"]
+    return {one["action"] for one in audited if one["reason"] == REASON}
+
+
+async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_and_keys(
+    house: House, browser: Browser
+) -> None:
+    async with house.visited(browser, "console") as visit:
+        hands = Hands(visit, says_why=True)
+        await visit.go("requests?state=unknown")
+        await visit.page.locator("[data-row]").first.click()
+        await visit.page.locator("aside.panel").get_by_text("Timeline").wait_for()
+        await hands.change("Resolve", "Resolve", What_was_found="free")
+        await visit.page.locator("aside.panel .pill.bad", has_text="lost").first.wait_for()
+
+        await visit.go("tenants")
+        await hands.change("New tenant", "Create", Name="newcomer")
+        await hands.sees("newcomer")
+        await hands.change("Disable", "Disable")
+        await hands.change("Enable", "Enable")
+        await visit.go("tenants/acme")
+        await hands.change("Top up", "Top up", Credits="12.5", Reference="invoice 7")
+        await hands.sees("invoice 7")
+        await visit.go("tenants/acme")
+        await hands.change("Set", "Set", Limits="credits-day=100000")
+        await hands.change("Override a limit", "Override", Limit="credits-day=200000", Hours="1")
+        await hands.change("End", "End")
+        await hands.change("Remove", "Remove")
+        await visit.go("tenants/acme?tab=keys")
+        key = await hands.change("New key", "Create", secret=True, Name="of a task")
+        assert re.fullmatch(r"rg_live_\w+", key)
+        kid = key.split("_")[2]
+        await hands.change("Rotate", "Rotate", row=kid, secret=True)
+        link = await hands.change("Portal link", "Make", row="of a task", secret=True)
+        assert "/portal#link=" in link
+        await hands.change("Revoke", "Revoke", row=kid)
+        await visit.go("tenants/newcomer?tab=settings")
+        await hands.change("Time zone", "Set", IANA_time_zone="Europe/Berlin")
+        await hands.change("Rename", "Rename", New_name="comer")
+        await visit.go("tenants/comer?tab=settings")
+        for card, verb, fields in (
+            ("Web origins", "Replace", {"One_in_each_line": "https://app.example"}),
+            ("Queueing", "Set", {"Requests_that_cannot": "true", "Weight": "3"}),
+            ("Checks of files", "Set", {"Files_that_break": "warn"}),
+        ):
+            await hands.change("Change", verb, card=card, **fields)
+        await hands.sees("https://app.example")
+        done = _done(house)
+        assert len(done) >= 16, done
+
+
+async def test_an_operator_pauses_sends_again_and_makes_operators(house: House, browser: Browser) -> None:
+    async with house.visited(browser, "console") as visit:
+        hands = Hands(visit, says_why=True)
+        await visit.go("queue")
+        await hands.change("Pause dispatch", "Pause")
+        await visit.go("")
+        await hands.sees("Dispatch is paused")
+        await visit.go("queue")
+        await hands.change("Resume dispatch", "Resume")
+
+        await visit.go("webhooks")
+        await visit.page.locator("[data-row]").first.click()
+        await hands.change("Send again", "Send")
+        await visit.go("webhooks?tab=endpoints")
+        await hands.change(
+            "New endpoint", "Create", secret=True, Tenant="acme", Address="https://new.example/"
+        )
+        for button, verb in (("Test", "Send"), ("Pause", "Pause"), ("Enable", "Enable")):
+            await hands.change(button, verb, row="new.example")
+        await hands.change("Replay", "Replay", row="new.example", Since="2020-01-01T00:00")
+        await hands.change("Rotate", "Rotate", row="new.example", secret=True)
+        await hands.change("Delete", "Delete", row="new.example")
+        await visit.go("webhooks?tab=replays")
+        await visit.page.locator("main tbody tr").first.wait_for()
+
+        await visit.go("system")
+        await hands.change("New admin key", "Create", secret=True, Whose_it_is="a helper")
+        await hands.change("Revoke", "Revoke", row="a helper")
+        done = _done(house)
+        assert len(done) >= 10, done
+
+
+async def test_a_person_does_whatever_the_portal_offers(house: House, browser: Browser) -> None:
+    async with house.visited(browser, "portal") as visit:
+        hands = Hands(visit, says_why=False)
+        await visit.go("keys")
+        key = await hands.change("New key", "Create", secret=True, Name="of a task")
+        kid = key.split("_")[2]
+        await hands.change("Narrow", "Narrow", row=kid, Name="narrower")
+        await hands.change("Rotate", "Rotate", row=kid, secret=True)
+        await hands.change("Revoke", "Revoke", row=kid, Type_the_kid=kid)
+        await hands.change("Change", "Replace", One_in_each_line="https://app.example")
+        await hands.sees("https://app.example")
+
+        await visit.go("webhooks?tab=endpoints")
+        await hands.change("New endpoint", "Create", secret=True, Address="https://own.example/")
+        for button, verb in (("Test", "Send"), ("Pause", "Pause"), ("Enable", "Enable")):
+            await hands.change(button, verb, row="own.example")
+        await hands.change("Rotate", "Rotate", row="own.example", secret=True)
+        await visit.go("webhooks")
+        await visit.page.locator("tr", has_text="webhook.test").locator("[data-row]").first.click()
+        await hands.change("Send again", "Send")
+        await visit.go("webhooks?tab=endpoints")
+        await hands.change("Delete", "Delete", row="own.example")
+
+        await visit.go("usage")
+        async with visit.page.expect_download() as saving:
+            await visit.page.get_by_role("button", name="CSV of what is on screen").click()
+        assert (await (await saving.value).path()).read_text().splitlines()[-1].startswith("sum,")
+        await visit.go("statements")
+        async with visit.page.expect_download() as saving:
+            await visit.page.get_by_role("link", name="CSV", exact=True).first.click()
+        assert (await saving.value).suggested_filename.endswith(".csv")
+        await visit.page.goto(f"{visit.url}/portal-playground")
+        await visit.page.locator("main[data-ready]").wait_for()
+        assert "Real requests" in await visit.text("body"), "of live keys"
