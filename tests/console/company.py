@@ -161,7 +161,7 @@ class Company:
             *((FLOODING, minute_ms - n * 60_000, "rate_limited", 380 + n) for n in range(1, 30)),
             (ACME, self.refused_at_ms, "quota_exhausted", 12),
         ]
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "tenant_id": by_name[name][0],
                 "kid": by_name[name][1],

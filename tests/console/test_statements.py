@@ -34,7 +34,7 @@ OF_TENANTS = (
 MOST = 15
 
 
-async def _counts(file: Path, template: Path, sandbox: Running, **size: int) -> Counter[str]:
+async def _counts(file: Path, template: Path, sandbox: Running, **size: Any) -> Counter[str]:
     """How many statements each call takes."""
     shutil.copyfile(template, file)
     url = f"sqlite:///{file}"
