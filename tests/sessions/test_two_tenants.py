@@ -14,6 +14,7 @@ from app.api.routes import ROUTES, Route
 from app.auth.keys import SCOPES
 from app.kit.ids import new_id
 from tests.contract.published import problem_of
+from tests.files.test_uploads import uploaded
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA
 from tests.sessions.browsing import Tab
@@ -55,6 +56,7 @@ class _Person:
             answer = await self.tab.call("POST", path.format(**self.ids), body)
             assert answer.is_success, answer.text
             self.ids[name] = answer.json()[name]
+        self.ids["file_id"] = await uploaded(self._world, key=self._key)
 
     async def call(self, route: Route, ids: Mapping[str, str], **headers: str | None) -> httpx2.Response:
         body = BODIES.get(route.operation_id, {}) if route.method in {"POST", "PUT"} else None
