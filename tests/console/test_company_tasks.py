@@ -17,6 +17,9 @@ from tests.sandbox.harness import Running
 
 pytestmark = pytest.mark.anyio
 REASON = "a ticket of a test's"
+each_look = pytest.mark.parametrize(
+    ("width", "color_scheme"), [(390, "dark"), (1280, "light"), (1920, "dark")], ids=str
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +82,12 @@ def _done(house: House) -> set[str]:
     return {one["action"] for one in audited if one["reason"] == REASON}
 
 
+@each_look
 async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_and_keys(
-    house: House, browser: Browser
+    house: House, browser: Browser, width: int, color_scheme: str
 ) -> None:
-    async with house.visited(browser, "console") as visit:
+    looks = {"viewport": {"width": width, "height": 860}, "color_scheme": color_scheme}
+    async with house.visited(browser, "console", **looks) as visit:
         hands = Hands(visit, says_why=True)
         await visit.go("requests?state=unknown")
         await visit.page.locator("[data-row]").first.click()
@@ -91,30 +96,30 @@ async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_a
         await visit.page.locator("aside.panel .pill.bad", has_text="lost").first.wait_for()
 
         await visit.go("tenants")
-        await hands.change("New tenant", "Create", Name="newcomer")
-        await hands.sees("newcomer")
+        await hands.change("New tenant", "Create", Name=f"newcomer{width}")
+        await hands.sees(f"newcomer{width}")
         await hands.change("Disable", "Disable")
         await hands.change("Enable", "Enable")
         await visit.go("tenants/acme")
-        await hands.change("Top up", "Top up", Credits="12.5", Reference="invoice 7")
-        await hands.sees("invoice 7")
+        await hands.change("Top up", "Top up", Credits="12.5", Reference=f"invoice {width}")
+        await hands.sees(f"invoice {width}")
         await visit.go("tenants/acme")
         await hands.change("Set", "Set", Limits="credits-day=100000")
         await hands.change("Override a limit", "Override", Limit="credits-day=200000", Hours="1")
         await hands.change("End", "End")
         await hands.change("Remove", "Remove")
         await visit.go("tenants/acme?tab=keys")
-        key = await hands.change("New key", "Create", secret=True, Name="of a task")
+        key = await hands.change("New key", "Create", secret=True, Name=f"of task {width}")
         assert re.fullmatch(r"rg_live_\w+", key)
         kid = key.split("_")[2]
         await hands.change("Rotate", "Rotate", row=kid, secret=True)
-        link = await hands.change("Portal link", "Make", row="of a task", secret=True)
+        link = await hands.change("Portal link", "Make", row=f"of task {width}", secret=True)
         assert "/portal#link=" in link
         await hands.change("Revoke", "Revoke", row=kid)
-        await visit.go("tenants/newcomer?tab=settings")
+        await visit.go(f"tenants/newcomer{width}?tab=settings")
         await hands.change("Time zone", "Set", IANA_time_zone="Europe/Berlin")
-        await hands.change("Rename", "Rename", New_name="comer")
-        await visit.go("tenants/comer?tab=settings")
+        await hands.change("Rename", "Rename", New_name=f"comer{width}")
+        await visit.go(f"tenants/comer{width}?tab=settings")
         origin = "https://app.example"
         await hands.change("Change", "Replace", card="Web origins", One_in_each_line=origin)
         await hands.change("Change", "Set", card="Queueing", Requests_that_cannot="true", Weight="3")
@@ -124,8 +129,12 @@ async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_a
         assert len(done) >= 16, done
 
 
-async def test_an_operator_pauses_sends_again_and_makes_operators(house: House, browser: Browser) -> None:
-    async with house.visited(browser, "console") as visit:
+@each_look
+async def test_an_operator_pauses_sends_again_and_makes_operators(
+    house: House, browser: Browser, width: int, color_scheme: str
+) -> None:
+    looks = {"viewport": {"width": width, "height": 860}, "color_scheme": color_scheme}
+    async with house.visited(browser, "console", **looks) as visit:
         hands = Hands(visit, says_why=True)
         await visit.go("queue")
         await hands.change("Pause dispatch", "Pause")
@@ -134,33 +143,37 @@ async def test_an_operator_pauses_sends_again_and_makes_operators(house: House, 
         await visit.go("queue")
         await hands.change("Resume dispatch", "Resume")
 
-        await visit.go("webhooks")
+        await visit.go("webhooks?state=delivered")
         await visit.page.locator("[data-row]").first.click()
         await hands.change("Send again", "Send")
         await visit.go("webhooks?tab=endpoints")
         await hands.change(
-            "New endpoint", "Create", secret=True, Tenant="acme", Address="https://new.example/"
+            "New endpoint", "Create", secret=True, Tenant="acme", Address=f"https://new{width}.example/"
         )
         for button, verb in (("Test", "Send"), ("Pause", "Pause"), ("Enable", "Enable")):
-            await hands.change(button, verb, row="new.example")
-        await hands.change("Replay", "Replay", row="new.example", Since="2020-01-01T00:00")
-        await hands.change("Rotate", "Rotate", row="new.example", secret=True)
-        await hands.change("Delete", "Delete", row="new.example")
+            await hands.change(button, verb, row=f"new{width}.example")
+        await hands.change("Replay", "Replay", row=f"new{width}.example", Since="2020-01-01T00:00")
+        await hands.change("Rotate", "Rotate", row=f"new{width}.example", secret=True)
+        await hands.change("Delete", "Delete", row=f"new{width}.example")
         await visit.go("webhooks?tab=replays")
         await visit.page.locator("main tbody tr").first.wait_for()
 
         await visit.go("system")
-        await hands.change("New admin key", "Create", secret=True, Whose_it_is="a helper")
-        await hands.change("Revoke", "Revoke", row="a helper")
+        await hands.change("New admin key", "Create", secret=True, Whose_it_is=f"helper {width}")
+        await hands.change("Revoke", "Revoke", row=f"helper {width}")
         done = _done(house)
         assert len(done) >= 10, done
 
 
-async def test_a_person_does_whatever_the_portal_offers(house: House, browser: Browser) -> None:
-    async with house.visited(browser, "portal") as visit:
+@each_look
+async def test_a_person_does_whatever_the_portal_offers(
+    house: House, browser: Browser, width: int, color_scheme: str
+) -> None:
+    looks = {"viewport": {"width": width, "height": 860}, "color_scheme": color_scheme}
+    async with house.visited(browser, "portal", **looks) as visit:
         hands = Hands(visit, says_why=False)
         await visit.go("keys")
-        key = await hands.change("New key", "Create", secret=True, Name="of a task")
+        key = await hands.change("New key", "Create", secret=True, Name=f"of task {width}")
         kid = key.split("_")[2]
         await hands.change("Narrow", "Narrow", row=kid, Name="narrower")
         await hands.change("Rotate", "Rotate", row=kid, secret=True)
@@ -169,15 +182,15 @@ async def test_a_person_does_whatever_the_portal_offers(house: House, browser: B
         await hands.sees("https://app.example")
 
         await visit.go("webhooks?tab=endpoints")
-        await hands.change("New endpoint", "Create", secret=True, Address="https://own.example/")
+        await hands.change("New endpoint", "Create", secret=True, Address=f"https://own{width}.example/")
         for button, verb in (("Test", "Send"), ("Pause", "Pause"), ("Enable", "Enable")):
-            await hands.change(button, verb, row="own.example")
-        await hands.change("Rotate", "Rotate", row="own.example", secret=True)
+            await hands.change(button, verb, row=f"own{width}.example")
+        await hands.change("Rotate", "Rotate", row=f"own{width}.example", secret=True)
         await visit.go("webhooks")
         await visit.page.locator("tr", has_text="webhook.test").locator("[data-row]").first.click()
         await hands.change("Send again", "Send")
         await visit.go("webhooks?tab=endpoints")
-        await hands.change("Delete", "Delete", row="own.example")
+        await hands.change("Delete", "Delete", row=f"own{width}.example")
 
         await visit.go("usage")
         async with visit.page.expect_download() as saving:
