@@ -25,7 +25,7 @@ class PortTakenError(OSError):
 class Server(uvicorn.Server):
     """uvicorn's server, which exits with code 0 when it was asked to stop, and calls back.
 
-    `on_start` is called once it listens, `on_leave` with the first signal, and `on_stop` when it stops
+    `on_start` is called once it listens, `on_leave` with the first signal, and `on_stop` when it has stopped
     accepting connections, `delay_s` seconds after the first signal. `kept` are sockets that stay open when
     this process ends, since they were handed over to it.
     """
@@ -80,6 +80,11 @@ class Server(uvicorn.Server):
             for server in self.servers:
                 server.close()
             await asyncio.sleep(PACE_S)
+        # What ends now takes its connection with it: whoever resumes a stream does so at another server.
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with Aside("telling that the server stops"):
+            self._on_stop()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
@@ -101,9 +106,6 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        if not self.should_exit:
-            with Aside("telling that the server stops"):
-                self._on_stop()
         self.should_exit = True
         self._stopping.set()
 
