@@ -46,6 +46,17 @@ class Stage:
         """Starts the gateway, on `port`."""
         self._server, self.port = self.site.serve(self._children, "gateway", cores=self._cores[0])
 
+    @property
+    def load(self) -> Child:
+        """The load generator."""
+        return self._cores[1]
+
+    def cpu_s(self) -> float:
+        """Returns the processor time in seconds that the server has used."""
+        if self._server is None:
+            raise RunError("nothing is served")
+        return self._server.cpu_s()
+
     def run(
         self, given: argparse.Namespace, kinds: Mapping[str, Kind], bodies_of: Callable[[str], list[bytes]]
     ) -> None:
