@@ -1,0 +1,247 @@
+"""The other alerts in a real Prometheus: each fires at a real fault, and ends with it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.db.sqlite import write_lock
+from tests.conftest import _administer
+from tests.operations.prometheus import prometheus, settings, submit
+from tests.operations.tools import ROOT
+from tests.patience import PATIENCE_S
+from tests.processes import Commands, Place, Process, eventually, place_for, started
+from tests.sandbox.harness import TOKEN, Running
+
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+LONG = "nowhere" * 800
+"""A path whose lines fill the log's buffer, of megabytes, in seconds."""
+Firing = Callable[[], set[str]]
+
+
+@pytest.fixture
+def place(sqlite_url: str, tmp_path: Path, sandbox: Running, live_sandbox: Running) -> Place:
+    return gateway(sqlite_url, tmp_path, sandbox, live_sandbox)
+
+
+def gateway(url: str, folder: Path, sandbox: Running, live: Running, **more: str) -> Place:
+    hosts = f"{live.options.public_url},{sandbox.options.public_url}".replace("http://", "")
+    return place_for(folder, url, sandbox.options.public_url, **settings(live), **more).but(
+        HTTP_MEDIA_HOSTS=hosts
+    )
+
+
+def a_live_key(place: Place, reelgate: Commands) -> str:
+    reelgate.run(place, "tenants", "create", "acme")
+    key: str = reelgate.run(place, "keys", "create", "--tenant", "acme", "--json").json["key"]
+    return key
+
+
+def watched(place: Place, folder: Path) -> Any:
+    return prometheus(folder, [place.url.removeprefix("http://")])
+
+
+def fires(firing: Firing, *names: str) -> None:
+    fired: set[str] = set()
+
+    def have_fired() -> bool:
+        fired.update(firing())
+        return all(f"Reelgate{name}" in fired for name in names)
+
+    try:
+        eventually(have_fired)
+    except AssertionError:
+        pytest.fail(f"of {names} only {fired} fired")
+
+
+def ends(firing: Firing, *names: str) -> None:
+    gone = {f"Reelgate{name}" for name in names}
+    eventually(lambda: not gone & firing())
+
+
+@contextmanager
+def again_and_again(action: Callable[[], object]) -> Iterator[None]:
+    """Does something for as long as the block lasts."""
+    over = threading.Event()
+
+    def keep_doing() -> None:
+        while not over.is_set():
+            action()
+
+    thread = threading.Thread(target=keep_doing, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(PATIENCE_S)
+
+
+def stopped(server: Process) -> None:
+    server.send(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+def test_submits_that_fail_requests_that_stay_unknown_and_a_flood(
+    place: Place, tmp_path: Path, live_sandbox: Running, reelgate: Commands
+) -> None:
+    key = a_live_key(place, reelgate)
+    with started(place), watched(place, tmp_path) as firing:
+        assert submit(place, key, live_sandbox, "canned").status_code == 200
+        with again_and_again(lambda: submit(place, key, live_sandbox, "html")):
+            fires(firing, "SubmitErrors", "UnknownRequests", "UnknownRequestsStay")
+        listed = reelgate.run(place, "requests", "list", "--state", "unknown", "--json").json
+        for one in listed:
+            words = ("--not-charged", "--reason", "a test")
+            reelgate.run(place, "requests", "resolve", one["request_id"], *words)
+        ends(firing, "SubmitErrors", "UnknownRequests", "UnknownRequestsStay")
+
+        with httpx2.Client(trust_env=False, headers={"Authorization": "Bearer rg_live_nobody"}) as stranger:
+            with again_and_again(lambda: stranger.get(f"{place.url}/v1/models")):
+                fires(firing, "Flood")
+            ends(firing, "Flood")
+
+
+def test_a_queue_that_is_stuck_and_polls_that_are_late(
+    sqlite_url: str, tmp_path: Path, sandbox: Running, live_sandbox: Running, reelgate: Commands
+) -> None:
+    one = f'[{{"name": "main", "token": "{TOKEN}", "concurrency": 1}}]'
+    place = gateway(sqlite_url, tmp_path, sandbox, live_sandbox, QUEUEING="true", POLLS_AT_ONCE="1")
+    place = place.but(UPSTREAM_TOKEN=None, UPSTREAM_CREDENTIALS=one)
+    key = a_live_key(place, reelgate)
+    with watched(place, tmp_path) as firing:
+        with started(place) as server:
+            first = submit(place, key, live_sandbox, "queued").json()["request_id"]
+            assert submit(place, key, live_sandbox, "canned").status_code == 200
+            fires(firing, "QueueStuck")
+            cancelled = httpx2.post(
+                f"{place.url}/v1/requests/{first}/cancel",
+                headers={"Authorization": f"Bearer {key}"},
+                trust_env=False,
+                timeout=PATIENCE_S,
+            )
+            assert cancelled.status_code in {200, 202}, cancelled.text
+            ends(firing, "QueueStuck")
+            stopped(server)
+        wide = place.but(UPSTREAM_CREDENTIALS=one.replace(": 1}", ": 9}"))
+        with started(wide) as server:
+            for _ in range(4):
+                assert submit(place, key, live_sandbox, "queued").status_code == 200
+            stopped(server)
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:  # it accepts, and never answers
+            away = wide.but(UPSTREAM_BASE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
+            with started(away) as server:
+                fires(firing, "PollLag")
+                server.send(signal.SIGKILL)
+                server.wait()
+        with started(wide):
+            ends(firing, "PollLag", "UpstreamDown", "Down")
+
+
+@on_postgresql
+def test_a_database_that_is_away(
+    database_url: str, postgres_server: str, tmp_path: Path, live_sandbox: Running, reelgate: Commands
+) -> None:
+    """It goes away while RunComfy answers a submit: the id of the job is kept in the spool."""
+    place = gateway(database_url, tmp_path, live_sandbox, live_sandbox).but(SUBMIT_DEADLINE_S="9")
+    key = a_live_key(place, reelgate)
+    name = database_url.rpartition("/")[2].partition("?")[0]
+
+    def let_in(answer: str) -> None:
+        _administer(postgres_server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {answer}')
+
+    with watched(place, tmp_path) as firing:
+        with started(place) as server:
+            assert submit(place, key, live_sandbox, "canned").status_code == 200
+            before = len(live_sandbox.ledger()["submissions"])
+            slow = threading.Thread(target=submit, args=(place, key, live_sandbox, "slow=4,canned"))
+            slow.start()
+            eventually(lambda: len(live_sandbox.ledger()["submissions"]) > before)
+            let_in("false")
+            others = f"FROM pg_stat_activity WHERE datname = '{name}'"
+            _administer(postgres_server, f"SELECT pg_terminate_backend(pid) {others}")
+            try:
+                fires(firing, "DatabaseDown", "LoopFails", "Spool")
+            finally:
+                let_in("true")
+            slow.join(PATIENCE_S)
+            ends(firing, "DatabaseDown", "LoopFails")
+            assert submit(place, key, live_sandbox, "canned").status_code == 200
+            stopped(server)
+        with started(place):
+            ends(firing, "Spool", "Down")
+            reelgate.run(place, "ledger", "verify")
+
+
+def test_a_database_that_is_slow(
+    place: Place, tmp_path: Path, live_sandbox: Running, reelgate: Commands
+) -> None:
+    key = a_live_key(place, reelgate)
+    path = Path(place.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    pause = threading.Event()
+
+    def hold() -> None:
+        with write_lock(path):
+            pause.wait(2)
+        pause.wait(0.2)
+
+    with started(place), watched(place, tmp_path) as firing:
+        with again_and_again(hold), again_and_again(lambda: submit(place, key, live_sandbox, "canned")):
+            fires(firing, "DatabaseSlow")
+        ends(firing, "DatabaseSlow")
+
+
+def test_an_audit_log_that_fell_a_log_that_is_lost_and_a_clock_that_is_wrong(
+    place: Place, tmp_path: Path, live_sandbox: Running, reelgate: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_live_key(place, reelgate)
+    path = Path(place.settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    older = tmp_path / "older.db"
+    shutil.copyfile(path, older)
+    reelgate.run(place, "tenants", "create", "another")
+    with watched(place, tmp_path) as firing:
+        with started(place) as server:
+            eventually(lambda: "ReelgateDown" not in firing())
+            stopped(server)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(older, path)  # as nobody should who does not stop for `reelgate recover`
+        full = os.open("/dev/full", os.O_WRONLY)
+        with started(place.but(LOG_FORMAT="json"), err=full) as server:
+            with again_and_again(lambda: httpx2.get(f"{place.url}/{LONG}", trust_env=False)):
+                fires(firing, "AuditFell", "LogLost")
+            stopped(server)
+        os.close(full)
+        library = tmp_path / "moved_clock.so"
+        source = ROOT / "tests" / "moved_clock.c"
+        compiler = shutil.which("cc")
+        if compiler is None:
+            pytest.skip("NO CLOCK WAS MOVED: there is no C compiler (cc) here.")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+        with monkeypatch.context() as moved:
+            moved.setenv("LD_PRELOAD", str(library))
+            moved.setenv("MOVED_CLOCK_S", "100")
+            with started(place, anew=True) as server:
+                assert submit(place, key, live_sandbox, "queued").status_code == 200
+                fires(firing, "ClockWrong")
+                stopped(server)
+        with started(place):
+            ends(firing, "AuditFell", "LogLost", "ClockWrong", "Down")
+
+
+def test_every_alert_is_met_by_a_real_fault_or_says_why_not() -> None:
+    """Those of webhooks need minutes of failures; `ReelgateBelowCost` reads a week of money."""
+    from tests.operations.test_alerts import rules  # noqa: PLC0415 - of this test alone
+
+    told = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_prometheus*.py"))
+    by_name = {rule["alert"].removeprefix("Reelgate") for rule in rules()}
+    assert {name for name in by_name if f'{name}"' not in told} == {"BelowCost"}
