@@ -158,6 +158,7 @@ _RARE_FILES: Final = {
     "console/test_company_in_full",
     "console/test_company_tasks",
     "operations/test_prometheus",
+    "operations/test_prometheus_faults",
     "operations/test_rolling_restarts",
 }
 _RARE: Final = {
@@ -198,6 +199,7 @@ _REAL_TOOLS: Final = {
     "operations/test_chart",
     "operations/test_collector",
     "operations/test_prometheus",
+    "operations/test_prometheus_faults",
     "operations/test_proxies",
     "operations/test_rolling_restarts",
 }
