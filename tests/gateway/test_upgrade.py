@@ -199,7 +199,7 @@ async def test_servers_are_replaced_one_by_one_there_and_back_and_no_submit_noti
     sandbox: Running,
     record_property: Callable[[str, object], None],
 ) -> None:
-    more = {"DEFAULT_LIMITS": "submits-minute=100000", "DRAIN_DELAY_S": "1"}
+    more = {"DEFAULT_LIMITS": "submits-minute=100000", "DRAIN_DELAY_S": "1", "MEDIA_CHECKS": "off"}
     (tmp_path / "work").mkdir()
     one = place_for(tmp_path / "work", database_url, sandbox.options.public_url, **more)
     other = one.but(PORT=str(free_port()))
