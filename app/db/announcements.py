@@ -31,6 +31,7 @@ _MAX_WAITING: Final = 10_000
 _MAX_AT_ONCE: Final = 500
 _RECONNECT_S: Final = 1.0
 _TRIAL_S: Final = 3.0
+_LOOKS_S: Final = 60.0
 _TRY_POOLER_AGAIN_S: Final = 300.0
 _SEND: Final = "SELECT pg_notify($1, message) FROM jsonb_array_elements_text($2::jsonb) AS message"
 
@@ -239,8 +240,14 @@ async def connect(url: str) -> "psycopg.AsyncConnection[Any]":
     """Returns a connection outside the pool: it listens for as long as the process lives."""
     import psycopg  # noqa: PLC0415 - on SQLite it is not needed, and may not be there
 
+    class Quiet(psycopg.AsyncConnection[Any]):
+        """One that sleeps while nothing comes; psycopg's own looks ten times a second, for threads' sake."""
+
+        async def wait(self, gen: Any, interval: float = _LOOKS_S, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - psycopg's
+            return await super().wait(gen, interval, timeout)
+
     conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None, **CONNECT)
+    return await Quiet.connect(conninfo, autocommit=True, prepare_threshold=None, **CONNECT)
 
 
 async def is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:

@@ -17,8 +17,8 @@ from app.generations.store import Generation, generation_of, is_in
 
 _IS_FOLLOWED = is_in(FOLLOWED)
 _OF_CREDENTIAL = (generations.c.credential == bindparam("of_credential"), _IS_FOLLOWED)
-_FIRST_POLL = select(func.min(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)
-_LAST_POLL = select(func.max(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL)
+_FIRST_POLL = Prepared(select(func.min(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL))
+_LAST_POLL = Prepared(select(func.max(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL))
 # A common table expression is evaluated once. A plain subquery might be evaluated for every row, and lock
 # more rows than the statement claims.
 _DUE = (
@@ -130,9 +130,11 @@ def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:
     """Returns when the first and the last of a credential's live generations are due; None without any."""
-    first = connection.scalar(_FIRST_POLL, {"of_credential": credential})
-    last = connection.scalar(_LAST_POLL, {"of_credential": credential})
-    return None if first is None or last is None else (first, last)
+    (first,) = _FIRST_POLL.one(connection, {"of_credential": credential})
+    if first is None:
+        return None
+    (last,) = _LAST_POLL.one(connection, {"of_credential": credential})
+    return None if last is None else (first, last)
 
 
 def live_by_credential(connection: Connection) -> dict[str, tuple[int, int]]:

@@ -8,22 +8,26 @@ finishes.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from app.kit.clock import Clock, wait_for_event
 from app.kit.log import get_logger
 
 _log = get_logger("loop")
 _MAX_BACKOFF = 30  # times the interval
+_BEAT_MS: Final = 1000
+_PHASE_MS: Final = random.randrange(_BEAT_MS)  # noqa: S311 - spreads load, guards nothing
 
 
 class Loop:
     """A background loop that calls `run_once` again and again.
 
-    `interval_s` is the pause between ticks. Up to a tenth of it is taken off at random, so that replicas do
-    not tick together. Where there is a `pause_s`, it says after each tick that went well how long the pause
-    before the next one is. Setting the event `woken`, if there is one, ends the pause at once; whoever passes
-    an event must also clear it. `failures` counts the ticks that ended with an error, and `went_well_ms` is
-    when the last other one ended.
+    `interval_s` is the pause between ticks. The loops of a process tick together, as far as they can: then
+    their reads share a trip to the database, and the process wakes up once for all of them. Each process has
+    another beat, so that replicas do not tick together. Where there is a `pause_s`, it says after each tick
+    that went well how long the pause before the next one is. Setting the event `woken`, if there is one, ends
+    the pause at once; whoever passes an event must also clear it. `failures` counts the ticks that ended with
+    an error, and `went_well_ms` is when the last other one ended.
     """
 
     def __init__(
@@ -70,6 +74,17 @@ class Loop:
         self._woken.set()
 
     async def _pause(self, delay_s: float) -> None:
-        jittered_s = delay_s * (1 - 0.1 * random.random())  # noqa: S311 - spreads load, guards nothing
         if not self._stopping:
-            await wait_for_event(self._woken, self._clock, within_s=jittered_s)
+            await wait_for_event(self._woken, self._clock, within_s=_to_a_beat(delay_s, self._clock.now_ms()))
+
+
+def _to_a_beat(delay_s: float, now_ms: int) -> float:
+    """Returns a pause that ends on a beat of this process: a second less at most, or half a second more.
+
+    One of less than a second is as it is.
+    """
+    delay_ms = delay_s * 1000
+    if delay_ms < _BEAT_MS:
+        return delay_s
+    until_beat_ms = delay_ms - (now_ms + _PHASE_MS + delay_ms) % _BEAT_MS
+    return (until_beat_ms if until_beat_ms >= _BEAT_MS / 2 else until_beat_ms + _BEAT_MS) / 1000

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from app.db.engine import Database
+from app.db.prepared import Prepared
 from app.db.tables import credentials
 from app.db.writer import commit_soon
 from app.errors import Problem
@@ -317,6 +318,12 @@ _LOCK = (
     .with_for_update()
 )
 
+_CAPACITIES = Prepared(
+    select(credentials.c.name, credentials.c.capacity, credentials.c.capacity_at_ms).where(
+        credentials.c.capacity.is_not(None)
+    )
+)
+
 
 def save(connection: Connection, name: str, health: Health, *, now_ms: int) -> None:
     """Stores a credential's health."""
@@ -354,12 +361,7 @@ def save_capacity(
 
 def capacities(connection: Connection) -> dict[str, Capacity]:
     """Returns the capacity of each credential for which one was ever learnt."""
-    rows = connection.execute(
-        select(credentials.c.name, credentials.c.capacity, credentials.c.capacity_at_ms).where(
-            credentials.c.capacity.is_not(None)
-        )
-    )
-    return {name: Capacity(capacity, at_ms) for name, capacity, at_ms in rows}
+    return {name: Capacity(learnt, at_ms) for name, learnt, at_ms in _CAPACITIES.all(connection, {})}
 
 
 def lock(connection: Connection, names: Collection[str]) -> None:

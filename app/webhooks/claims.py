@@ -216,6 +216,7 @@ class _Endpoint(NamedTuple):
 
 
 _HEADS: Final = Prepared(_all_heads())
+_FIRST_LEASE: Final = Prepared(select(func.min(_D.lease_until_ms)).where(_DELIVERING))
 
 
 def heads(connection: Connection) -> list[Head]:
@@ -233,7 +234,7 @@ def next_due(connection: Connection) -> int | None:
         for head in heads(connection)
         if head.row.state != EndpointState.PAUSED or head.row.deleted_at_ms is not None
     ]
-    lease = connection.execute(select(func.min(_D.lease_until_ms)).where(_DELIVERING)).scalar_one()
+    (lease,) = _FIRST_LEASE.one(connection, {})
     return min((one for one in (*moments, lease) if one is not None), default=None)
 
 

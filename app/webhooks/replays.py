@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from app.auth.keys import Mode
 from app.db.engine import Database
+from app.db.prepared import Prepared
 from app.db.tables import webhook_deliveries, webhook_endpoints, webhook_replays
 from app.db.webhook_states import (
     IS_PENDING,
@@ -88,9 +89,12 @@ class Replayer:
         return looked_at
 
 
+_RUNNING = Prepared(select(_ROW.id).where(text(IS_RUNNING)).limit(1))
+
+
 def is_any_running(connection: Connection) -> bool:
     """Returns whether there is a replay to be taken further."""
-    return connection.execute(select(_ROW.id).where(text(IS_RUNNING)).limit(1)).first() is not None
+    return _RUNNING.one_or_none(connection, {}) is not None
 
 
 def begin(connection: Connection, endpoint: Endpoint, wanted: Range, *, now_ms: int) -> Replay:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text, update
@@ -338,13 +339,13 @@ async def test_nothing_that_is_asked_of_the_queue_reads_all_who_wait(db: Databas
     def plans(connection: Connection) -> dict[str, list[str]]:
         found = {}
         for name, parameters in asked.items():
-            statement = str(
-                getattr(queue, name).compile(connection, compile_kwargs={"render_postcompile": True})
-            )
-            bound = getattr(queue, name).compile(connection).construct_params(parameters)
+            asked_of: Any = getattr(queue, name)
+            query = getattr(asked_of, "_statement", asked_of)  # of one that is prepared
+            statement = str(query.compile(connection, compile_kwargs={"render_postcompile": True}))
+            bound = query.compile(connection).construct_params(parameters)
             rows = connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN {statement}",
-                tuple(bound[one] for one in getattr(queue, name).compile(connection).positiontup or ()),
+                tuple(bound[one] for one in query.compile(connection).positiontup or ()),
             )
             found[name] = [str(row.detail) for row in rows if "generations" in str(row.detail)]
         return found

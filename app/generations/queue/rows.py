@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
+from app.db.prepared import Prepared
 from app.db.states import QUEUED_WITH_DEADLINE, state_is
 from app.db.tables import credentials, generations, queues, tenants, turns
 from app.db.writer import commit_soon
@@ -100,15 +101,17 @@ _IS_OVERDUE: tuple[ColumnElement[bool], ...] = (
     literal_column(QUEUED_WITH_DEADLINE),
     generations.c.start_deadline_ms <= bindparam("now_ms"),
 )
-_DUE = select(
-    _ANYBODY.where(queues.c.mode == "live").scalar_subquery().label("live"),
-    _ANYBODY.where(queues.c.mode == "test").scalar_subquery().label("test"),
-    select(literal_column("1"))
-    .select_from(generations)
-    .where(*_IS_OVERDUE)
-    .limit(1)
-    .scalar_subquery()
-    .label("overdue"),
+_DUE = Prepared(
+    select(
+        _ANYBODY.where(queues.c.mode == "live").scalar_subquery().label("live"),
+        _ANYBODY.where(queues.c.mode == "test").scalar_subquery().label("test"),
+        select(literal_column("1"))
+        .select_from(generations)
+        .where(*_IS_OVERDUE)
+        .limit(1)
+        .scalar_subquery()
+        .label("overdue"),
+    )
 )
 _OVERDUE = (
     select(generations.c.id)
@@ -314,9 +317,9 @@ class Due:
 
 def due(connection: Connection, *, now_ms: int) -> Due:
     """Returns what there is for the dispatch loop to do."""
-    row = connection.execute(_DUE, {"now_ms": now_ms}).one()
-    queued_modes: dict[Mode, bool] = {"live": row.live is not None, "test": row.test is not None}
-    return Due(frozenset(mode for mode, anybody in queued_modes.items() if anybody), row.overdue is not None)
+    live, test, overdue = (one is not None for one in _DUE.one(connection, {"now_ms": now_ms}))
+    queued_modes: dict[Mode, bool] = {"live": live, "test": test}
+    return Due(frozenset(mode for mode, anybody in queued_modes.items() if anybody), overdue)
 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
