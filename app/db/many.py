@@ -28,9 +28,9 @@ class Many:
     def __init__(
         self, sql: str, *columns: str, whole: Collection[str] = (), each: str = "", between: str = ", "
     ) -> None:
-        places = ("CAST({} AS BIGINT)" if name in whole else "{}" for name in columns)
+        written = ("CAST({} AS BIGINT)" if name in whole else "{}" for name in columns)
         self._sql, self._between = sql, between
-        self._each = each or f"({', '.join(places)})"
+        self._each = each or f"({', '.join(written)})"
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
         """Runs the statement for all rows, once for each; returns the rows that it returned."""
@@ -61,7 +61,7 @@ class Many:
 
 @lru_cache(maxsize=256)
 def _filled(sql: str, each: str, between: str, rows: int, is_sqlite: bool) -> str:  # noqa: FBT001 - of the cache
-    """Returns the statement for so many rows, with the places as the database writes them."""
+    """Returns the statement for so many rows, with the parameters as the database writes them."""
     marks = ("?" if is_sqlite else f"${number}" for number in count(1))
     begin, _, rest = sql.partition("{rows}")
     begin = begin.replace("{first}", next(marks)) if "{first}" in begin else begin

@@ -86,11 +86,11 @@ def page(
         parts.append(select(query.order_by(*order).limit(limit).subquery("of_kind")))
     if not parts:
         return []
-    places = union_all(*parts).subquery("of_kinds")
-    of_places = (places.c.at_ms, places.c.id)
-    in_order = [one.desc() if newest_first else one for one in of_places]
+    found_keys = union_all(*parts).subquery("of_kinds")
+    of_keys = (found_keys.c.at_ms, found_keys.c.id)
+    in_order = [one.desc() if newest_first else one for one in of_keys]
     # The rows themselves are read for those of the page alone.
-    found = select(places.c.id).order_by(*in_order).limit(limit).subquery("step")
+    found = select(found_keys.c.id).order_by(*in_order).limit(limit).subquery("step")
     query = (
         select(
             ledger_entries,
