@@ -4,7 +4,7 @@ from typing import Final
 
 import httptools
 
-from app.egress.exchange import with_one_length
+from app.egress.heads import with_one_length
 
 _MAX_HEAD_BYTES: Final = 65_536
 _END_OF_HEAD: Final = b"\r\n\r\n"

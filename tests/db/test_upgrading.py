@@ -14,6 +14,7 @@ from app.db import processes, revision
 from app.db.engine import open_database
 from app.db.processes import ALIVE_MS, Heartbeat
 from app.db.revision import SchemaError
+from app.db.tables import processes as rows
 from tests.admin.books import engine_of
 from tests.harness import FakeClock
 
@@ -169,8 +170,8 @@ async def test_a_killed_server_counts_for_a_minute(url: str) -> None:
     try:
         await Heartbeat(db, clock, "server").run_once()
         for seen_before_ms, count in ((ALIVE_MS // 2, 1), (ALIVE_MS // 2, 0)):
-            at_ms = processes.processes.c.seen_at_ms
-            earlier = update(processes.processes).values(seen_at_ms=at_ms - seen_before_ms)
+            at_ms = rows.c.seen_at_ms
+            earlier = update(rows).values(seen_at_ms=at_ms - seen_before_ms)
             await db.write(lambda connection, statement: connection.execute(statement) and None, earlier)
             assert len(await db.read(processes.alive, now_ms=clock.now_ms())) == count
     finally:
