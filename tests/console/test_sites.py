@@ -13,7 +13,8 @@ from tests.harness import SUBMIT, World
 from tests.sessions.browsing import admin_key
 
 pytestmark = pytest.mark.anyio
-LOOKS = [(390, "light"), (1920, "light")]  # 1280 in test_company, all in both themes in test_company_in_full
+# The others: 1280 in `test_company`, all widths in both themes in `test_company_in_full`.
+LOOKS = [(390, "light")]
 OPERATORS = [
     *("?mode=test", "requests?mode=test", "requests?mode=test&open={request_id}", "tenants"),
     *("tenants/acme?mode=test", "tenants/acme?mode=test&tab=keys", "tenants/acme?tab=users&mode=test"),
