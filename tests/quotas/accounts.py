@@ -10,6 +10,7 @@ from app.auth.keys import Mode
 from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import Scope, parse_limit
+from app.quotas.metrics import SETTABLE, Metric
 from tests.contract.published import problem_of
 from tests.harness import SUBMIT, World
 from tests.sandbox.harness import DREAMINA
@@ -18,6 +19,8 @@ IANA = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 AUDIO = "bytedance/seed-audio-1.0/text-to-audio"
 PRICE = 150_000
 SECONDS = 5
+OF_SUBMITS = tuple(one for one in SETTABLE if one is not Metric.STORED_BYTES)
+"""The metrics of limits that a submit can meet; `tests/files` meets the one of uploads."""
 DAY, MONTH = "2026-09-21", "2026-09"  # of the tests' clock
 Usage = dict[tuple[str, str | None, str], tuple[int, ...]]
 EXCEEDED, EXHAUSTED = "quota_exceeded", "quota_exhausted"

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from app.quotas.amounts import NOTHING, Amounts
 from app.quotas.limits import Limit, Payer, Scope
-from app.quotas.metrics import SETTABLE, Metric, Unit
+from app.quotas.metrics import Metric, Unit
 from app.quotas.periods import TOTAL, periods_at, periods_of_day
 from app.quotas.standing import Account, Standing, Usage
+from tests.quotas.accounts import OF_SUBMITS
 
 KID, MODEL = "k1", "maker/model"
 SCOPES: Final = {
@@ -23,9 +24,9 @@ SCOPES: Final = {
     "key": Scope(KID),
     "key-model": Scope(KID, MODEL),
 }
-OF_CREDITS = tuple(one for one in SETTABLE if one.unit is Unit.MICROCREDITS)
-OF_SECONDS = tuple(one for one in SETTABLE if one.unit is Unit.OUTPUT_SECONDS)
-COUNTED = tuple(one for one in SETTABLE if one not in (*OF_CREDITS, *OF_SECONDS))
+OF_CREDITS = tuple(one for one in OF_SUBMITS if one.unit is Unit.MICROCREDITS)
+OF_SECONDS = tuple(one for one in OF_SUBMITS if one.unit is Unit.OUTPUT_SECONDS)
+COUNTED = tuple(one for one in OF_SUBMITS if one not in (*OF_CREDITS, *OF_SECONDS))
 in_every_scope = pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
 
 
@@ -186,7 +187,7 @@ def test_what_costs_nothing_fits_even_where_no_credit_is_left(metric: Metric) ->
 
 
 limits = st.builds(
-    Limit, st.sampled_from(list(SCOPES.values())), st.sampled_from(SETTABLE), st.none() | st.integers(0, 30)
+    Limit, st.sampled_from(list(SCOPES.values())), st.sampled_from(OF_SUBMITS), st.none() | st.integers(0, 30)
 )
 
 
@@ -202,7 +203,7 @@ def test_of_many_limits_the_narrowest_decides_how_many_fit(several: list[Limit],
         assert opened.standings(one_at(price)) == []
 
 
-@pytest.mark.parametrize("metric", SETTABLE)
+@pytest.mark.parametrize("metric", OF_SUBMITS)
 @in_every_scope
 def test_what_others_use_or_another_period_used_is_not_counted(metric: Metric, scope: Scope) -> None:
     opened = account(Limit(scope, metric, 5))
@@ -255,12 +256,12 @@ def test_a_prepaid_balance_is_the_credit_line_and_what_was_added(
 
 def test_only_a_balance_is_overdrawn() -> None:
     used = {(Scope(), label): sums((9, 9), (9, 9), (9, 9)) for label in account().periods.labels}
-    for metric in SETTABLE:
+    for metric in OF_SUBMITS:
         standing = only(account(Limit(Scope(), metric, 1), usage=used, in_flight={Scope(): 9}))
         assert standing.overdrawn == (17 if metric is Metric.CREDITS_TOTAL else 0)
 
 
-@pytest.mark.parametrize("metric", SETTABLE)
+@pytest.mark.parametrize("metric", OF_SUBMITS)
 def test_a_model_that_declares_no_seconds_meets_every_limit_on_them_and_no_other(metric: Metric) -> None:
     undeclared = frozenset({Unit.OUTPUT_SECONDS})
     one = Amounts(generations=1, microcredits=1, output_seconds=0)

@@ -18,6 +18,7 @@ from app.quotas.metrics import SETTABLE, Metric, Unit
 from app.quotas.periods import periods_at
 from app.quotas.problem import QuotaProblem, refused, sentence
 from app.quotas.standing import Account, Standing, Usage
+from tests.quotas.accounts import OF_SUBMITS
 
 KID, MODEL = "k1", "maker/model"
 KEY, OF_MODEL, KEY_OF_MODEL = Scope(KID), Scope("", MODEL), Scope(KID, MODEL)
@@ -298,7 +299,7 @@ def test_a_refusal_says_what_is_used_and_when_to_come_back(
 
 
 def test_every_metric_that_can_be_set_has_its_words_checked() -> None:
-    assert {one.limit.metric for one, _, _ in REFUSED} == set(SETTABLE)
+    assert {one.limit.metric for one, _, _ in REFUSED} == set(OF_SUBMITS)
 
 
 def test_what_fits_everywhere_is_not_refused() -> None:
@@ -341,7 +342,7 @@ amounts = st.builds(Amounts, *[st.sampled_from([0, 1, 2, MICROCREDITS, 2 * MICRO
     st.builds(
         Limit,
         st.sampled_from([Scope(), KEY, OF_MODEL, KEY_OF_MODEL]),
-        st.sampled_from(SETTABLE),
+        st.sampled_from(OF_SUBMITS),
         st.integers(0, 3) | st.integers(0, 3).map(lambda one: one * MICROCREDITS),
         st.none() | st.integers(1, 3),
     ),

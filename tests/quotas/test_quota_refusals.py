@@ -15,7 +15,6 @@ from app.quotas import ledger
 from app.quotas.account import Owner, zone_of
 from app.quotas.ledger import Kind
 from app.quotas.limits import Scope
-from app.quotas.metrics import SETTABLE
 from tests.contract.published import problem_of
 from tests.harness import PEPPER, World
 from tests.quotas.accounts import (
@@ -23,6 +22,7 @@ from tests.quotas.accounts import (
     EXCEEDED,
     EXHAUSTED,
     IANA,
+    OF_SUBMITS,
     PRICE,
     ROOM_FOR_TWO,
     SECONDS,
@@ -58,7 +58,7 @@ async def test_what_fits_passes_and_the_next_leaves_no_trace(world: World, text:
     scope = of.get(holder, Scope(kid, DREAMINA))
     policy = f"{holder}-{text.partition('=')[0]}"
     roomy = (Scope(), Scope(kid), Scope("", DREAMINA), Scope(kid, DREAMINA))
-    await limited(world, *(f"{metric}=900" for metric in SETTABLE), scopes=roomy)
+    await limited(world, *(f"{metric}=900" for metric in OF_SUBMITS), scopes=roomy)
     await limited(world, text, scopes=(scope,))
     for retry_after in (None, wait_s):  # the second success says when another may come
         answer = await submit(world)
@@ -78,7 +78,7 @@ async def test_what_fits_passes_and_the_next_leaves_no_trace(world: World, text:
     assert limit.pop("wanted") == wanted.get(limit["unit"], 1)
     assert limit in before[0]["limits"]
     headers = policies(answer)
-    assert len(headers) == 4 * len(SETTABLE)
+    assert len(headers) == 4 * len(OF_SUBMITS)
     assert headers[policy]["r"] == 0
     assert headers[policy].get("t") == (None if text.startswith("in-flight") else wait_s)
 
@@ -120,7 +120,7 @@ async def test_of_several_limits_all_are_named_and_the_longest_wait_counts(world
     assert "retry_after_s" not in problem
 
 
-@pytest.mark.parametrize("text", [*(f"{metric}=0" for metric in SETTABLE), "credits-day=0.149999"])
+@pytest.mark.parametrize("text", [*(f"{metric}=0" for metric in OF_SUBMITS), "credits-day=0.149999"])
 async def test_what_can_never_fit_is_not_told_to_wait(world: World, text: str) -> None:
     await limited(world, text)
     assert "retry_after_s" not in await refused(world, EXHAUSTED)
