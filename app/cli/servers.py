@@ -69,32 +69,32 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
     _serve(settings, settings.port, listening, on_start=on_start)
 
 
-class _Listening(NamedTuple):
+class Listening(NamedTuple):
     """The sockets to listen on (None: uvicorn binds its one address itself), and which of them outlive us."""
 
     sockets: list[socket] | None = None
     kept: Collection[socket] = ()
 
 
-def _listening(settings: Settings) -> _Listening:
+def _listening(settings: Settings) -> Listening:
     wanted = [(settings.host, settings.port, "PORT")]
     if settings.has_admin_port:
         wanted.append((settings.admin_address, settings.admin_port or 0, "ADMIN_PORT"))
     handed = handed_over({port: name for _, port, name in wanted})
     if not handed and len(wanted) == 1:
         claim_port(settings.host, settings.port, f"{PREFIX}PORT")
-        return _Listening()
+        return Listening()
     sockets = [
         handed[port] if port in handed else bound(host, port, f"{PREFIX}{name}")
         for host, port, name in wanted
     ]
-    return _Listening(sockets, handed.values())
+    return Listening(sockets, handed.values())
 
 
 def _serve(
     settings: Settings,
     port: int,
-    listening: _Listening,
+    listening: Listening,
     *,
     on_start: Callable[[], None],
     probes_only: bool = False,
@@ -182,7 +182,7 @@ def work(settings: Settings) -> None:
     _serve(
         settings,
         settings.worker_port,
-        _Listening(),
+        Listening(),
         on_start=partial(_log.info, _AT_WORK, credentials=credentials, port=settings.worker_port),
         probes_only=True,
     )

@@ -408,5 +408,5 @@ def test_the_setting_chooses_the_protocol(
     served: list[Any] = []
     monkeypatch.setattr(servers, "run_until_stopped", lambda server, _: served.append(server.config.http))
     settings = settings_for("sqlite:///unused.db", tmp_path, "http://127.0.0.1:1", fast_reads=chosen)
-    servers._serve(settings, 1, servers._Listening(), on_start=lambda: None)
+    servers._serve(settings, 1, servers.Listening(), on_start=lambda: None)
     assert served[0].func is protocol
