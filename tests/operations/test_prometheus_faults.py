@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import httpx2
 import pytest
 
 from app.db.sqlite import write_lock
-from tests.conftest import _administer
+from tests.conftest import RealClock, _administer
 from tests.operations.prometheus import prometheus, settings, submit
 from tests.operations.tools import ROOT
 from tests.patience import PATIENCE_S
 from tests.processes import Commands, Place, Process, eventually, place_for, started
-from tests.sandbox.harness import TOKEN, Running
+from tests.sandbox.harness import TOKEN, Running, running
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 LONG = "nowhere" * 800
@@ -236,3 +237,34 @@ def test_an_audit_log_that_fell_a_log_that_is_lost_and_a_clock_that_is_wrong(
                 stopped(server)
         with started(place):
             ends(firing, "AuditFell", "LogLost", "ClockWrong", "Down")
+
+
+def test_a_model_that_costs_more_than_it_is_charged_until_its_price_is_corrected(
+    sqlite_url: str, tmp_path: Path, sandbox: Running, reelgate: Commands
+) -> None:
+    """Money is read when a server starts, and every five minutes: so it is started anew each time."""
+    with running(tmp_path / "dear", RealClock(), queue_s=0.1, run_s=0.1, usd_per_second=50) as dear:
+        place = gateway(sqlite_url, tmp_path, sandbox, dear)
+        key = a_live_key(place, reelgate)
+        headers = {"Authorization": f"Bearer {key}"}
+        with watched(place, tmp_path) as firing:
+            with started(place) as server:
+                made = submit(place, key, dear, "canned").json()["request_id"]
+
+                def is_over() -> bool:
+                    answer = httpx2.get(f"{place.url}/v1/requests/{made}", headers=headers, trust_env=False)
+                    return bool(answer.json()["state"] == "completed")
+
+                eventually(is_over)
+                stopped(server)
+            with started(place) as server:
+                fires(firing, "BelowCost")
+                stopped(server)
+            [one] = reelgate.run(place, "requests", "list", "--json").json
+            words = ("--model", one["model_id"], "--version", one["price_version"], "--price", "9999")
+            today = datetime.now(UTC).date()
+            days = ("--from", str(today - timedelta(1)), "--to", str(today + timedelta(1)))
+            reelgate.run(place, "ledger", "reprice", *words, *days, "--reason", "it was too low")
+            with started(place):
+                ends(firing, "BelowCost", "Down")
+                reelgate.run(place, "ledger", "verify")
