@@ -7,6 +7,7 @@ another one, and of what it names only what the nearest proxy that is not truste
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
 
@@ -112,6 +113,7 @@ class Callers:
         return "".join(one if one.isprintable() else "?" for one in text)[:_MAX_USER_AGENT] or None
 
 
+@lru_cache(maxsize=_MAX_REMEMBERED)
 def network_of(address: str) -> str:
     """Returns the network of an address that is kept in its place: 24 bits of IPv4, 48 bits of IPv6."""
     bits = _IPV6_BITS if ":" in address else _IPV4_BITS
