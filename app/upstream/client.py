@@ -14,7 +14,7 @@ from app.kit.log import Aside, trace_id_var
 from app.kit.meters import Meter, Tally
 from app.kit.secrets import same
 from app.upstream.answer import Answer
-from app.upstream.connection import ConnectError, Connection, Route
+from app.upstream.connection import Connection, Route
 from app.upstream.outcomes import Exchange, Sent
 from app.upstream.stock import Ahead, Kept
 
@@ -151,9 +151,7 @@ async def _exchange(stock: Ahead | Kept, request: bytes, *, deadline_s: float, c
     if deadline_s > 0:
         try:
             async with asyncio.timeout(deadline_s):
-                connection = await stock.take()
-                if not connection.is_alive:
-                    raise ConnectError  # noqa: TRY301 - the same as where it could not be opened
+                connection = await stock.take()  # alive: nothing else happens before it is written to
                 sent = Sent.BODY
                 await connection.send(request, answer)
         except asyncio.CancelledError:

@@ -36,7 +36,7 @@ class Kept:
             if connection.is_alive:
                 return connection
             connection.abort()
-        return await self._open()
+        return _alive(await self._open())
 
     def give_back(self, connection: Connection, answer: Answer) -> None:
         """Takes a connection back after an exchange, and keeps it for a while if it may be used again."""
@@ -106,7 +106,7 @@ class Ahead:
             if connection.is_alive:
                 return connection
             connection.abort()
-        return await self._open()
+        return _alive(await self._open())
 
     def give_back(self, connection: Connection, _answer: Answer) -> None:
         """Closes a connection after its exchange."""
@@ -124,6 +124,14 @@ class Ahead:
         while self._begun and self._begun[0][0] <= loop.time():
             _drop(self._begun.popleft()[1])
         self._timer = loop.call_at(self._begun[0][0], self._drop_old) if self._begun else None
+
+
+def _alive(connection: Connection) -> Connection:
+    """Returns a connection that was just opened, where the other side has not closed it already."""
+    if not connection.is_alive:
+        connection.abort()
+        raise ConnectError
+    return connection
 
 
 def _drop(opening: "asyncio.Future[Connection]") -> None:
