@@ -43,7 +43,8 @@ class Play:
             self.said.append(message.text)
 
     def _note_request(self, request: Request) -> None:
-        if request.method == "POST" and request.post_data is not None:
+        is_file = "/v1/files" in request.url
+        if request.method == "POST" and not is_file and request.post_data is not None:
             self.bodies.append((request.url, json.loads(request.post_data)))
 
     # --- the page

@@ -242,6 +242,27 @@ async def test_a_large_picture_is_made_to_fit_and_the_page_says_so(play: Play) -
     await play.ended("done")
 
 
+async def test_the_original_is_uploaded_unless_it_is_stopped_and_is_submitted(play: Play) -> None:
+    await play.open()
+    picture = _noise((1600, 1200))
+    await _choose(play, "large.png", picture, "image/png")
+    button, anywhere = play.page.get_by_role("button", name="Upload the original"), re.compile(r"/v1/files\?")
+    await play.page.route(anywhere, lambda _: None)  # it goes nowhere
+    await button.click()
+    await play.page.get_by_role("button", name="Stop").click()
+    await play.page.locator(".slot .note", has_text="The upload was stopped.").wait_for()
+    await play.page.unroute(anywhere)
+    await button.click()
+    await play.page.locator(".slot .note", has_text="large.png was uploaded as it is").wait_for()
+    await play.page.locator(".slot.good").wait_for()
+    assert (await play.text(".facts")).startswith("PNG · 1600")
+    reference = play.bodies[-1][1]["image_urls"][0]
+    assert reference.startswith("rg-file:")
+    await play.generate("canned")
+    await play.ended("done")
+    assert play.bodies[-1][1]["image_urls"] == [reference]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [

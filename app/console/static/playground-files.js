@@ -36,7 +36,7 @@ async function fitted({ file, types, kind }, most) {
     const { value, size, made } = await fit(file, { most, types, kind });
     return { value, size, note: made ? noteOf(file, size, made) : "" };
   } catch (error) {
-    return { fault: faultOf(error, file, kind) };
+    return { fault: faultOf(error, file, kind), isLarge: error instanceof FileError && error.reason === "size" };
   }
 }
 
@@ -51,7 +51,7 @@ function faultOf(error, file, kind) {
   if (reason === "type") return `is not a ${NOUN[kind]}: ${file.name}`;
   if (reason === "unreadable") return `cannot be read as a ${NOUN[kind]}: ${file.name}`;
   if (file.type.startsWith("image/")) return "cannot be made small enough";
-  return `has ${bytes(file.size)}, but a request can hold ${bytes(ROOM)} of files. Give its https address instead`;
+  return `has ${bytes(file.size)}, but a request can hold ${bytes(ROOM)} of files. Upload it, or give its https address`;
 }
 
 /** What was seen of a file, in a line: "JPEG · 1600×900 · 279 kB". */

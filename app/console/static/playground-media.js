@@ -2,6 +2,7 @@
 
 import { announce, el, frame, freshId, humanised, icon, isShowable } from "./playground-kit.js";
 import { factsLine, NOUN } from "./playground-files.js";
+import { Original } from "./playground-original.js";
 
 /** A control, as those of playground-fields.js; also `facts(seen)` and `waits()` for what a quote sees. */
 export function mediaSlot(spec, context) {
@@ -18,6 +19,11 @@ export function mediaSlot(spec, context) {
   const screen = el("div", { class: "preview" });
   const line = el("p", { class: "facts" });
   const told = el("p", { class: "hint note", hidden: true });
+  const original = new Original(context.upload, {
+    line,
+    told,
+    done: (reference) => take(reference, { from: "upload" }),
+  });
   const earlier = el("datalist", { id: ids.list });
   const address = el("input", {
     id: ids.address,
@@ -80,6 +86,7 @@ export function mediaSlot(spec, context) {
       ),
     ),
     told,
+    original.button,
   );
   node.append(box, ...[hint, problem].filter(Boolean));
 
@@ -91,6 +98,7 @@ export function mediaSlot(spec, context) {
     for (const radio of radios) radio.checked = radio.value === value;
     if (from !== "file") {
       told.hidden = true;
+      original.leave();
       context.shelf.remove(made);
     }
     clear.hidden = value === "" || spec.fixed === true;
@@ -121,6 +129,7 @@ export function mediaSlot(spec, context) {
         line.textContent = "";
         told.textContent = fit.note || (fit.fault ? "" : `${chosen.name} goes with the request, by value.`);
         told.hidden = told.textContent === "";
+        original.offer(fit.note || fit.isLarge ? chosen : null);
         if (fit.note) announce(fit.note);
         made.touch();
       },

@@ -159,6 +159,7 @@ function chooseModel(id, { quietly = false } = {}) {
   form = buildForm(model, part("inputs"), {
     samples,
     shelf: new Shelf(),
+    upload: (file, options) => client.upload(file, { ...options, model: model?.model_id }),
     changed,
     earlier: (kind) => jobs.made.filter((one) => one.kind === kind || kind === "any").map(({ url }) => url),
   });
