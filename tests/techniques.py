@@ -206,7 +206,11 @@ _REAL_TOOLS: Final = {
 """Files that run whole programs for seconds: proxies, Prometheus, Helm, a browser at a server of a company's.
 What these browsers see of the pages, `console/test_sites` sees of a gateway in its own process."""
 
-_DEEP_FILES: Final = _FETCHING | _REAL_TOOLS | {"contract/test_schemathesis_admin"}
+_DEEP_FILES: Final = (
+    _FETCHING
+    | _REAL_TOOLS
+    | {"contract/test_schemathesis_admin", "mirror/test_any_failure", "mirror/test_kill"}
+)
 _WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}
 _NEVER_DEEP: Final = {
     "contract/test_schemathesis"

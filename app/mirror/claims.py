@@ -94,7 +94,7 @@ def claim(connection: Connection, *, per_tenant: int, limit: int, now_ms: int) -
 def next_due(connection: Connection) -> int | None:
     """Returns when the next claim may find something to copy or to free; None where nothing waits."""
     moments = [at_ms for _, at_ms in _HEADS.all(connection, {})]
-    lease = connection.execute(select(func.min(_A.lease_until_ms)).where(_COPYING)).scalar_one()
+    (lease,) = _FIRST_LEASE.one(connection, {})
     return min((one for one in (*moments, lease) if one is not None), default=None)
 
 
@@ -179,6 +179,7 @@ def _pending_in(alias: str) -> Any:
 
 
 _HEADS: Final = Prepared(_heads())
+_FIRST_LEASE: Final = Prepared(select(func.min(_A.lease_until_ms)).where(_COPYING))
 _UNDER_WAY: Final = Prepared(select(_A.tenant_id, func.count()).where(_COPYING).group_by(_A.tenant_id))
 _FIRST: Final = Prepared(
     select(_A.id)

@@ -24,7 +24,8 @@ from app.mirror.records import Failed, Tell, Terms
 from app.mirror.rows import Asset, Copied
 
 _log = get_logger("mirror")
-TICK_S: Final = 1.0
+TICK_S: Final = 5.0
+"""How often it looks for what is due, and renews leases; completions wake it, here and on other servers."""
 _TRY_AGAIN_S: Final = 0.5
 _TURN_S: Final = 0.05
 _FREE_MS: Final = 5_000
