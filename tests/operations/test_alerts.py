@@ -127,8 +127,8 @@ def test_amtool_accepts_the_example_of_alertmanager() -> None:
 
 
 def test_every_alert_is_met_by_a_real_fault_in_a_real_prometheus_or_says_why_not() -> None:
-    """Those of webhooks ask for minutes of endpoints that fail."""
+    """Those of webhooks and of the mirror ask for minutes of hosts that fail, and for stores."""
     told = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_prometheus*.py"))
     names = {rule["alert"].removeprefix("Reelgate") for rule in rules()}
     not_met = {name for name in names if f'{name}"' not in told}
-    assert not_met == {"WebhooksLate", "WebhookEndpointStopped"}
+    assert not_met == {"MirrorLate", "WebhooksLate", "WebhookEndpointStopped"}
