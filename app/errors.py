@@ -90,6 +90,13 @@ INVALID_JSON = Fault(
     retryable=False,
     remedy="Send one JSON object in UTF-8, without duplicate keys, NUL characters, NaN or infinities.",
 )
+INVALID_FORM = Fault(
+    "invalid_form",
+    400,
+    "The form with the file cannot be read.",
+    retryable=False,
+    remedy="Send `multipart/form-data`, the fields first and the file last, as `file`; or the file itself.",
+)
 INVALID_PARAMETER = Fault(
     "invalid_parameter",
     400,

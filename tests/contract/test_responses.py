@@ -172,6 +172,7 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"content": b"<html>"}, {}),
         ({"content": b"x"}, {"Content-Length": "9999999999"}),
         ({"content": b"x"}, {"Content-Type": "multipart/form-data"}),
+        ({"content": b"x"}, {"Content-Encoding": "gzip"}),
     ):
         await ask("POST", "/v1/files", headers=more, **body)
     await ask("POST", "/v1/files?model_id=no/model", content=png())

@@ -20,6 +20,7 @@ from tests.sandbox.harness import DREAMINA
 pytestmark = pytest.mark.anyio
 
 PICTURE = png(640, 480)
+FIELD = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 
 
 async def upload(world: World, data: bytes = PICTURE, key: str = "", **parameters: Any) -> httpx2.Response:
@@ -86,6 +87,28 @@ async def test_a_form_is_read_as_a_stream_with_its_fields_before_the_file(world:
     answer = await world.client.post("/v1/files", data=form, files={"file": ("boat.png", PICTURE)})
     assert answer.status_code == 201, answer.text
     assert (answer.json()["name"], answer.json()["model_id"]) == ("boat.png", DREAMINA)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"--b\r\n\r\n",
+        b"no boundary",
+        b"--b--",
+        FIELD % b"file" + b"it ends here",
+        FIELD % b"file" + b"x\r\n--b\r\nmore",
+        FIELD % b"what" + b"1\r\n" + b"-" * 9_000,
+        FIELD % b"size" + b"1\r\n" + FIELD % b"file" + b"x\r\n--b--",
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused_with_a_reason_and_leaves_nothing(
+    world: World, tmp_path: Path, form: bytes
+) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await world.client.post("/v1/files", content=form, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_form"), answer.text
+    assert answer.json()["detail"]
+    assert (on_disk(tmp_path), await counted(world)) == ([], {})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from app.api.v1.usage import next_link
 from app.documents import files as documents
 from app.errors import (
     HTTP_ERROR,
+    INVALID_FORM,
     INVALID_PARAMETER,
     LINK_EXPIRED,
     UNSUPPORTED_MEDIA_TYPE,
@@ -57,6 +58,10 @@ async def upload_file(
     expires_in_s: Seconds = None,
 ) -> Response:
     """Upload a file, as the body itself or in a form. The same content is kept once for each owner."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        detail = f"Content-Encoding {coding[:100]!r} is not supported: send the file as it is."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Connection": "close"})
     chunks, announced = _chunks_of(request), _announced(request)
     asked = Asked(name=_clean(name), model_id=model_id, place=place, expires_in_s=expires_in_s)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
@@ -67,7 +72,7 @@ async def upload_file(
             chunks = form.file()
             file, is_new = await gateway.uploads.upload(principal, chunks, asked, announced=announced)
         except MultipartRefused as error:
-            raise Problem(UNSUPPORTED_MEDIA_TYPE, str(error), headers={"Connection": "close"}) from None
+            raise Problem(INVALID_FORM, str(error), headers={"Connection": "close"}) from None
     else:
         file, is_new = await gateway.uploads.upload(principal, chunks, asked, announced=announced)
     return json_response(documents.uploaded_file(file), status_code=201 if is_new else 200)
