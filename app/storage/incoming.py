@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,7 @@ class Intake:
             OSError: the disk is full, or fails.
 
         """
-        path, descriptor = await self._threads.run(_create, self._folder)
+        path, descriptor = await self._threads.make(partial(_create, self._folder), _undo)
         try:
             digest, size, head = hashlib.sha256(), 0, b""
             waiting = bytearray()
@@ -99,6 +100,10 @@ def _write(descriptor: int, data: bytearray, digest: "hashlib._Hash") -> None:
         written = 0
         while written < len(rest):
             written += os.write(descriptor, rest[written:])
+
+
+def _undo(created: tuple[Path, int]) -> None:
+    _remove(*created)
 
 
 def _remove(path: Path, descriptor: int) -> None:

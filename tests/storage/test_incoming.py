@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from app.storage import incoming
 from app.storage.incoming import Intake, TooLargeError
 from app.storage.threads import Threads
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +22,11 @@ pytestmark = pytest.mark.anyio
 def left(folder: Path) -> list[int]:
     """The sizes of the files in a folder."""
     return [one.stat().st_size for one in folder.iterdir()]
+
+
+def opened() -> int:
+    """How many files and connections this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def endless(data: bytes = b"x" * 100_000) -> AsyncIterator[bytes]:
@@ -42,6 +50,34 @@ async def test_a_stream_over_its_limit_is_given_up_and_leaves_nothing(
         async with Intake(tmp_path, threads).receive(counted(), max_bytes=3_000_000):
             pytest.fail("it was received")
     assert (left(tmp_path), taken) == ([], 3_100_000)
+
+
+async def test_whoever_is_cancelled_while_the_file_is_made_leaves_nothing(
+    tmp_path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, cancelled = threading.Event(), threading.Event()
+    create = incoming._create
+
+    def slowly(folder: Path) -> tuple[Path, int]:
+        created = create(folder)
+        made.set()
+        assert cancelled.wait(PATIENCE_S)
+        return created
+
+    async def receive() -> None:
+        async with Intake(tmp_path, threads).receive(endless(), max_bytes=1):
+            pytest.fail("it was received")
+
+    before = opened()
+    monkeypatch.setattr(incoming, "_create", slowly)
+    task = asyncio.create_task(receive())
+    await asyncio.to_thread(made.wait, PATIENCE_S)
+    task.cancel()
+    await asyncio.sleep(0)
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (left(tmp_path), opened()) == ([], before)
 
 
 async def test_whoever_is_cancelled_on_the_way_leaves_nothing(tmp_path: Path, threads: Threads) -> None:
