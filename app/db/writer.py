@@ -28,7 +28,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.db.deferral import Deferral
-from app.db.outage import LOCKED, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
+from app.db.outage import LOCKED, SLOW, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
 from app.db.prepared import changes_of, execute
 
 _MAX_TRIES: Final = 5
@@ -238,7 +238,7 @@ class _Lane:
                 deferral.finish(connection)
         except _ChangedError:
             for work in group:
-                work.result = work.error = None
+                _forget(work)
             return self._commit_together(group, tries, in_savepoints=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             began = [work for work in group if work not in left]
@@ -247,7 +247,7 @@ class _Lane:
             repeats = _is_worth_repeating(error) or (is_shared and outage_of(error) is None)
             if repeats and tries < _MAX_TRIES:
                 for work in began:  # one by one, so that they hold up nobody else
-                    work.result = work.error = None
+                    _forget(work)
                     self._commit_together([work], tries + 1)
                 return list(left)
             for work in group:
@@ -261,7 +261,7 @@ class _Lane:
         """Runs what is left, as far as the transaction goes."""
         while left:
             work = left.popleft()
-            if self._is_avoided(work) or not work.may_run():
+            if _has_waited_in_vain(work) or self._is_avoided(work) or not work.may_run():
                 continue
             deferral.begin(connection, shares=work.shares)
             run(connection, deferral, work)
@@ -300,8 +300,11 @@ class _Lane:
             self._avoided[work.key] = time.monotonic() + _AVOID_S
 
     def _is_avoided(self, work: _Work) -> bool:
-        """Refuses work whose key waited in vain for a lock a moment ago: it would hold up others again."""
-        if not self._avoided or work.key not in self._avoided:
+        """Refuses work whose key waited in vain for a lock a moment ago: it would hold up others again.
+
+        What has begun has met no such lock, or else waited for it itself.
+        """
+        if work.begun or work.key not in self._avoided:
             return False
         if time.monotonic() > self._avoided[work.key]:
             del self._avoided[work.key]
@@ -312,6 +315,17 @@ class _Lane:
 
 def _run_alone(connection: Connection, _deferral: Deferral, work: _Work) -> None:
     work.result = work.function(connection)
+
+
+def _forget(work: _Work) -> None:
+    """Forgets what came of a run that was rolled back, but that the work waited in vain: once is enough."""
+    if not _has_waited_in_vain(work):
+        work.result = work.error = None
+
+
+def _has_waited_in_vain(work: _Work) -> bool:
+    """Returns whether it has waited for a lock, or an answer, for most of the time that its group has."""
+    return work.error is not None and outage_of(work.error) in {LOCKED, SLOW}
 
 
 def _is_worth_repeating(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db import writer
 from app.db.engine import Database, NotBegunProblem, open_database
+from app.db.outage import LOCKED, DatabaseBusyError
 from app.db.prepared import Prepared, execute
 from app.db.tables import tenants
 from app.db.writer import commit_soon
@@ -129,6 +130,31 @@ async def test_a_group_runs_again_only_where_a_function_raised_after_a_change(
     again = one_lane.dialect == "postgresql"
     assert runs == [*kids, *[kids[0]] * again, *kids]
     assert [await one_lane.read(text_of, kid) for kid in kids] == [str(len(runs) - 1), str(len(runs))]
+
+
+@pytest.mark.parametrize("key", ["a", None])
+async def test_what_has_waited_in_vain_is_not_run_again_with_its_group(
+    one_lane: Database, gate: Gate, key: str | None
+) -> None:
+    kid = await one_lane.write(add_counter)
+    runs: list[str] = []
+
+    def wait(connection: Connection) -> NoReturn:
+        runs.append("waited")  # for seconds, of the few that all callers of the group have
+        set_text(connection, kid, "half done")
+        raise DatabaseBusyError("somebody keeps a lock", LOCKED)
+
+    async with behind(one_lane, gate):
+        done, waited = await _asked(
+            one_lane.write_for("a", set_text, kid, "done"),
+            one_lane.write(wait) if key is None else one_lane.write_for(key, wait),
+        )
+    assert await done == "done", "it has the lock that it needs, whoever waits for another one"
+    with pytest.raises(Problem) as told:
+        await waited
+    assert told.value.detail == LOCKED.sentence
+    assert runs == ["waited"]
+    assert await one_lane.read(text_of, kid) == "done"
 
 
 async def test_nobody_of_a_group_is_told_of_success_where_its_commit_fails(
