@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from app.db.prepared import changes_of
+
 Write = Callable[[Connection, Sequence[Any]], None]
 Mark = tuple[int, int, dict[Any, Any]]
 _DEFERRAL: Final = "reelgate.deferral"
@@ -68,6 +70,10 @@ class Deferral:
         self.kept: dict[Any, Any] = {}
         self.shares = False
         """Whether the present function shares what it knows with those before and after it."""
+        self.of_others = 0
+        """How many statements wrote only what other functions than the present one had deferred."""
+        self._before = 0
+        """How many items were there when the present function began."""
         connection.info[_DEFERRAL] = self
 
     def begin(self, connection: Connection, *, shares: bool) -> None:
@@ -78,14 +84,20 @@ class Deferral:
             self.write(connection)
 
     def mark(self) -> Mark:
-        """Returns where a savepoint is."""
+        """Returns where the present function begins."""
+        self._before = len(self.items)
         return len(self.items), self.written, self.kept.copy()
 
     def go_back(self, mark: Mark) -> None:
         """Forgets what was added, written and kept after a savepoint that was rolled back to."""
-        count, self.written, self.kept = mark
-        del self.items[count:]
+        self.drop(mark)
+        self.written = mark[1]
         self.is_writing = False
+
+    def drop(self, mark: Mark) -> None:
+        """Forgets what a function added and kept that has written nothing of its own."""
+        count, _, self.kept = mark
+        del self.items[count:]
 
     def finish(self, connection: Connection) -> None:
         """Writes what is left. The transaction is over then, but for its COMMIT."""
@@ -96,11 +108,13 @@ class Deferral:
         """Writes the items that are not written yet."""
         if self.written == len(self.items):
             return
-        self.is_writing = True
+        self.is_writing, changes = True, changes_of(connection)
         items: dict[Write, list[Any]] = {}
         for write, item in self.items[self.written :]:
             items.setdefault(write, []).append(item)
         for write, of_one in items.items():
             write(connection, of_one)
+        if len(self.items) == self._before:
+            self.of_others += changes_of(connection) - changes
         self.written = len(self.items)
         self.is_writing = False

@@ -269,16 +269,16 @@ class _Lane:
                 break
 
     def _run_beside_others(self, connection: Connection, deferral: Deferral, work: _Work) -> None:
-        mark, changes = deferral.mark(), changes_of(connection)
+        mark, changes = deferral.mark(), changes_of(connection) - deferral.of_others
         try:
             work.result = work.function(connection)
         except BaseException as error:
             if self.place.is_lost(error):
                 raise
             self._failed(work, error)
-            if changes_of(connection) != changes or self.place.has_failed(connection):
+            if changes_of(connection) - deferral.of_others != changes or self.place.has_failed(connection):
                 raise _ChangedError from error
-            deferral.go_back(mark)
+            deferral.drop(mark)
 
     def _run_in_savepoint(self, connection: Connection, deferral: Deferral, work: _Work) -> None:
         # Never one inside another: what a change costs grows with their depth, on both databases.

@@ -176,6 +176,8 @@ async def test_submits_and_outcomes_of_one_transaction_are_those_of_as_many_tran
     execute: Any = prepared._send
 
     def watched(driver: Any, sql: str, parameters: Any) -> Any:
+        if sql == "SAVEPOINT one" and sql not in updates:
+            updates[:] = [sql]  # all that was before is rolled back
         updates.extend([sql] if sql.startswith("UPDATE quota_usage SET held") else [])
         return execute(driver, sql, parameters)
 
@@ -185,4 +187,22 @@ async def test_submits_and_outcomes_of_one_transaction_are_those_of_as_many_tran
     assert {"QuotaProblem", "KeyError"} <= {*map(str, told(got)[4:])}, "some were refused, and one failed"
     assert await one_lane.read(together.rows) == await one_lane.read(apart.rows)
     assert len(updates) < len(got), "what submits hold is written together"
+    assert (await one_lane.snapshot(verify)).findings == []
+
+
+async def test_a_refused_submit_of_another_key_makes_nobody_run_again(one_lane: Database) -> None:
+    site = await one_lane.write(Site)
+    runs: list[Act] = []
+
+    def noted(act: Act) -> Act:
+        def call(connection: Connection) -> Any:
+            runs.append(act)
+            return act[1](connection)
+
+        return True, call
+
+    acts = [site.submit(), site.submit(key=1, price=900_000_000), site.submit(), site.submit(key=1)]
+    got = await run(one_lane, site.tenant_id, [noted(one) for one in acts])
+    assert [type(one).__name__ for one in got] == ["Recorded", "QuotaProblem", "Recorded", "Recorded"]
+    assert runs == acts, "what it wrote had been deferred by another, whose it is"
     assert (await one_lane.snapshot(verify)).findings == []
