@@ -194,12 +194,17 @@ def give_up(connection: Connection, file: File, *, now_ms: int) -> bool:
     return done.rowcount == 1
 
 
-def give_up_due(connection: Connection, file: File, *, now_ms: int) -> None:
-    """Begins to delete a file, if it is still due: its time may have become longer meanwhile."""
+def give_up_due(connection: Connection, file: File, *, now_ms: int) -> bool:
+    """Begins to delete a file, if it is still due: its time may have become longer meanwhile.
+
+    Returns whether it is to be deleted; else its bytes are still needed, or are gone.
+    """
     lock_tenant(connection, file.tenant_id)
     found = find(connection, file.id)
-    if found is not None and _is_due(found, now_ms):
-        give_up(connection, found, now_ms=now_ms)
+    if found is None or not _is_due(found, now_ms):
+        return False
+    give_up(connection, found, now_ms=now_ms)
+    return True
 
 
 def _is_due(file: File, now_ms: int) -> bool:
@@ -210,9 +215,11 @@ def _is_due(file: File, now_ms: int) -> bool:
 def forget(connection: Connection, file: File) -> None:
     """Removes the row of a file whose bytes are gone, and counts them no more. Repeating it is harmless."""
     lock_tenant(connection, file.tenant_id)
-    done = connection.execute(delete(files).where(files.c.id == file.id, files.c.state == FileState.DELETING))
-    if done.rowcount == 1:
-        stored.give_back(connection, *file.account, file.bytes)
+    gone = delete(files).where(files.c.id == file.id, files.c.state == FileState.DELETING)
+    # What the row says counts: `file` may be from before its bytes were measured.
+    size_bytes = connection.execute(gone.returning(files.c.bytes)).scalar_one_or_none()
+    if size_bytes is not None:
+        stored.give_back(connection, *file.account, size_bytes)
 
 
 def due(connection: Connection, *, now_ms: int, limit: int) -> list[File]:

@@ -26,7 +26,8 @@ class Sweeper:
             due = await self.db.read(rows.due, now_ms=self.clock.now_ms(), limit=_AT_ONCE)
             for file in due:
                 now_ms = self.clock.now_ms()
-                await self.db.write_for(file.tenant_id, rows.give_up_due, file, now_ms=now_ms)
+                if not await self.db.write_for(file.tenant_id, rows.give_up_due, file, now_ms=now_ms):
+                    continue
                 if not await self.uploads.remove(file):
                     return deleted  # the store is away: the next time
                 deleted += 1
