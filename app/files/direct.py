@@ -116,7 +116,7 @@ class DirectUploads:
             await uploads.give_up(found)
             raise
         kept, is_new = await uploads.db.write_for(file.tenant_id, _complete, found, file)
-        if kept is None or not is_new:
+        if kept is None or kept.id != found.id:
             await uploads.give_up(found)
         if kept is None:
             raise not_found()
@@ -151,8 +151,15 @@ class DirectUploads:
 
 
 def _complete(connection: Connection, awaited: File, file: File) -> tuple[File | None, bool]:
-    """Stores what was awaited, with the bytes that came; or returns the same file that is stored already."""
+    """Stores what was awaited, with the bytes that came; or returns the same file that is stored already.
+
+    Another call may have completed it at this moment. Where that one measured other bytes, those of the row
+    were replaced by this one, and the file is given up.
+    """
     lock_tenant(connection, file.tenant_id)
+    there = rows.find(connection, file.id)
+    if there is not None and there.state is FileState.STORED:
+        return (there if there.sha256 == file.sha256 else None), False
     if (same := kept_longer(connection, file)) is not None:
         return same, False
     changes = {name: getattr(file, name) for name in ("sha256", "bytes", "type", "width", "height")}

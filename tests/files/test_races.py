@@ -1,9 +1,15 @@
 """Files that several calls or servers work on at one moment: none loses the bytes that a row still needs."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from app.files import rows
-from tests.files.test_uploads import PICTURE, uploaded
+from app.files import direct, rows
+from app.files.direct import DirectUploads
+from tests.files.test_direct import begun, complete
+from tests.files.test_direct import sent as sent  # noqa: PLC0414 - for the tests
+from tests.files.test_uploads import PICTURE, counted, on_disk, uploaded
 from tests.harness import World
 
 pytestmark = pytest.mark.anyio
@@ -22,3 +28,27 @@ async def test_a_file_that_is_kept_longer_while_the_sweeper_works_keeps_its_byte
     assert await world.gateway.upkeep.files.run_once() == 0
     content = await world.client.get(f"/v1/files/{file_id}/content")
     assert content.content == PICTURE
+
+
+async def test_a_file_that_is_completed_twice_at_one_moment_is_kept(
+    world: World, sent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = await begun(world, 5_000)
+    sent(file_id, PICTURE)
+    measured = DirectUploads._measured
+    answers: list[Any] = []
+
+    async def then_completed(self: DirectUploads, file: rows.File) -> rows.File:
+        found = await measured(self, file)
+        if not answers:
+            answers.append(None)
+            answers[0] = await complete(world, file_id)
+        return found
+
+    monkeypatch.setattr(direct.DirectUploads, "_measured", then_completed)
+    answer = await complete(world, file_id)
+    assert sorted([answer.status_code, answers[0].status_code]) == [200, 201]
+    content = await world.client.get(f"/v1/files/{file_id}/content")
+    assert content.content == PICTURE
+    assert (await counted(world))["", ""] == len(PICTURE)
+    assert len(on_disk(tmp_path)) == 1
