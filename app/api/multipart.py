@@ -12,7 +12,7 @@ _BOUNDARY = re.compile(r'boundary=(?:"([^"\r\n]{1,70})"|([^\s;",]{1,70}))', re.I
 _NAME = re.compile(r';\s*name="([^"]*)"', re.IGNORECASE)
 _FILE_NAME = re.compile(r';\s*filename="([^"]*)"', re.IGNORECASE)
 _DISPOSITION = re.compile(r"^content-disposition:\s*form-data(;.*)$", re.IGNORECASE | re.MULTILINE)
-_MAX_HEAD: Final = 8_192  # bytes of a part's headers, and of a field
+_MAX_HEAD: Final = 8_192  # bytes of a part's headers, of a field, and of what follows the form
 _MAX_FIELDS: Final = 20
 
 
@@ -90,8 +90,11 @@ class Form:
         del self._held[: at + len(end)]
         if await self._until(b"--") != b"":
             raise MultipartRefused("Something follows the file; fields must stand before it.")
-        async for _ in self.chunks:  # an epilogue, which says nothing
-            pass
+        length = len(self._held)
+        async for chunk in self.chunks:  # an epilogue, which says nothing
+            length += len(chunk)
+            if length > _MAX_HEAD:
+                raise MultipartRefused("The form goes on behind its end.")
 
     async def _until(self, end: bytes, *, also: bytes = b"") -> bytes:
         """Returns what stands before `end`, without it; nothing where the held bytes begin with `also`."""

@@ -50,6 +50,12 @@ class DirectUploads:
         """
         uploads = self.uploads
         model = uploads.model_for(principal, asked)
+        places = [] if model is None else [one.pointer for one in model.compiled.media]
+        if asked.place is not None and asked.place not in places:
+            detail = f"must be one of: {', '.join(places) or 'none'}"
+            raise Problem(
+                INVALID_PARAMETER, f"`place` {detail}.", errors=[FieldError("#/query/place", "enum", detail)]
+            )
         if size_bytes > uploads.max_bytes:
             detail = f"must be at most {uploads.max_bytes}"
             raise Problem(

@@ -7,6 +7,7 @@ from app.media.formats import FormatError, Seen, reading, see
 
 _PART = 65_536  # bytes that are asked for at a time, at least
 _WINDOW = 4_096  # bytes that the reader is sent at a time, at least
+_MAX_SIDE = 2**31 - 1  # pixels that a row of the database can say
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ async def facts_by_parts(size_bytes: int, part: Callable[[int, int], Awaitable[b
             at, length = reader.send(held[begin : begin + max(length, _WINDOW)])
     except StopIteration as done:
         seen: Seen = done.value
+        if max(seen.width or 0, seen.height or 0) > _MAX_SIDE:
+            raise UnreadableError("is not a picture that can be read: no picture is that large") from None
         return Facts(seen.type, size_bytes, seen.width, seen.height)
     except FormatError as error:
         raise UnreadableError(str(error)) from error
