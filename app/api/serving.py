@@ -76,7 +76,8 @@ def serve(request: Request, store: Store, file: Served, *, redirects: bool) -> R
     if file.to_anybody:
         request.scope["state"][EMBEDDABLE] = True
     tag = f'"{file.sha256}"'
-    if redirects and (link := _link(store, file)) is not None:
+    is_head = request.scope["state"].get(HEAD_ALONE, False)  # the store's links are signed for GET alone
+    if redirects and not is_head and (link := _link(store, file)) is not None:
         return send_to(request, link)
     headers = {
         "Accept-Ranges": "bytes",

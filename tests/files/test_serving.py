@@ -130,3 +130,14 @@ def test_a_weak_key_of_links_is_refused_outside_development(world_settings: dict
     settings = Settings(_env_file=None, pepper="p" * 40, link_key="short")
     with pytest.raises(SettingsError, match="LINK_KEY is weak"):
         settings.link_keys()
+
+
+async def test_who_asks_for_the_head_alone_is_not_sent_to_the_bucket_whose_link_is_for_reading(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"/v1/files/{await uploaded(world)}/content"
+    store = world.gateway.storage.store
+    monkeypatch.setattr(store, "link", lambda *_args, **_more: "https://bucket.example/signed-for-get")
+    assert (await world.client.get(address, follow_redirects=False)).status_code == 302
+    answer = await world.client.head(address, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(PICTURE)))
