@@ -27,8 +27,6 @@ STALL_S: Final = 30.0
 """For how long a server may send nothing."""
 _MAX_CLASS: Final = 40
 _OK: Final = 200
-_TIMEOUT: Final = "timeout"
-_INTERNAL: Final = "internal"
 _BROKEN_OFF: Final = frozenset({"remote_protocol_error", "read_error"})
 
 
@@ -57,17 +55,18 @@ class Copier:
         except _AttemptError as error:
             return Failed(str(error))
         except (StorageError, OSError) as error:  # also where the disk of this machine is full
+            await self.discard(claimed)  # also where the time was over while it was put into the store
             if isinstance(error, TimeoutError):
-                return Failed(_TIMEOUT)
-            await self.discard(claimed)
+                return Failed(schedule.TIMEOUT)
             _log.error("A copy could not be stored.", asset=claimed.id, reason=str(error))
             return Failed(schedule.STORAGE)
         except EgressError as error:
             _log.warning("An output could not be fetched.", asset=claimed.id, reason=error.reason)
             return Failed(error.reason[:_MAX_CLASS])
         except Exception:  # noqa: BLE001 - as the docstring says
+            await self.discard(claimed)
             _log.exception("An output could not be copied.", asset=claimed.id)
-            return Failed(_INTERNAL)
+            return Failed(schedule.INTERNAL)
 
     async def discard(self, claimed: Claimed) -> None:
         """Deletes what this attempt put into the store, as far as that can be done."""

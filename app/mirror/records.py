@@ -12,13 +12,16 @@ from app.db.tables import assets
 from app.mirror import rows
 from app.mirror.claims import Claimed
 from app.mirror.rows import Asset, Copied, asset_of
-from app.mirror.schedule import QUOTA, STORAGE, verdict
+from app.mirror.schedule import INTERNAL, QUOTA, STORAGE, TIMEOUT, verdict
 from app.quotas import stored
 from app.quotas.account import lock_tenant
 from app.quotas.limits import Limit
 from app.quotas.problem import QuotaProblem
 
 COPIED: Final = "copied"
+# A store that failed, or took too long, may have kept what it said no word of: it is deleted before the next
+# attempt. So are bytes that were put and do not fit into a limit, if this server dies before it deletes them.
+_MAY_HAVE_LEFT: Final = frozenset({STORAGE, TIMEOUT, INTERNAL, QUOTA})
 _A: Final = assets.c
 _COPYING: Final[Any] = literal_column(IS_COPYING)
 
@@ -112,9 +115,7 @@ def _values(
     is_over = found.next_at_ms is None
     left = claimed.asset.interrupted_from or claimed.attempt
     return nothing | {
-        # A store that failed may have kept what it said no word of: it is deleted before the next attempt.
-        # So are bytes that were put and do not fit into a limit, if this server dies before it deletes them.
-        "interrupted_from": left if outcome.error in {STORAGE, QUOTA} else None,
+        "interrupted_from": left if outcome.error in _MAY_HAVE_LEFT else None,
         "state": found.state.value,
         "next_at_ms": found.next_at_ms or now_ms,
         "last_error": found.error,

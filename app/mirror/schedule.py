@@ -22,6 +22,8 @@ FORBIDDEN_HOST: Final = "forbidden_host"
 NOT_MEDIA: Final = "not_media"
 TRUNCATED: Final = "truncated"
 STORAGE: Final = "storage_unavailable"
+TIMEOUT: Final = "timeout"
+INTERNAL: Final = "internal"
 QUOTA: Final = "quota_exhausted"
 """The error of a copy that does not fit into a limit on stored bytes."""
 GONE_STATUSES: Final = frozenset({403, 404, 410})

@@ -148,3 +148,17 @@ async def test_a_store_that_fails_is_a_class_of_its_own_and_its_bytes_are_taken_
     monkeypatch.setattr(DiskStore, "put", put)
     assert await copier.attempt(claimed(upstream.url("/film"))) == Failed("storage_unavailable")
     assert left(tmp_path) == []
+
+
+async def test_an_attempt_that_runs_out_of_time_while_it_stores_takes_its_bytes_back(
+    copier: Copier, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = DiskStore.put
+
+    async def put(self: DiskStore, *args: object, **more: object) -> None:
+        await whole(self, *args, **more)  # type: ignore[arg-type]
+        raise TimeoutError
+
+    monkeypatch.setattr(DiskStore, "put", put)
+    assert await copier.attempt(claimed(upstream.url("/film"))) == Failed("timeout")
+    assert left(tmp_path) == []
