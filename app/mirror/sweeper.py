@@ -132,7 +132,8 @@ def forget_interrupted(connection: Connection, asset_id: str) -> None:
 def finish(connection: Connection, asset: Asset, *, tell: Tell, now_ms: int) -> bool:
     """Records that the bytes of an asset are deleted; returns False where it is being copied meanwhile."""
     lock_tenant(connection, asset.tenant_id)
-    row = _FINISH.one_or_none(connection, {"of_id": asset.id, "attempt": asset.attempts, "now": now_ms})
+    which = {"of_id": asset.id, "attempt": asset.attempts, "was": asset.state.value}
+    row = _FINISH.one_or_none(connection, which | {"now": now_ms})
     if row is None:
         return False
     if asset.state is AssetState.STORED:
@@ -149,6 +150,7 @@ _FINISH: Final = Prepared(
     .where(
         _A.id == bindparam("of_id"),
         _A.attempts == bindparam("attempt"),
+        _A.state == bindparam("was"),  # else it was copied meanwhile, and its bytes are there
         literal_column(IS_REMOVING),
         _AT_REST,
     )

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from app.mirror import sweeper
+from app.mirror.rows import Asset
 from app.storage.disk import DiskStore
 from app.storage.store import StorageError
-from tests.harness import SUBMIT, World
+from tests.files.test_uploads import counted
+from tests.harness import SUBMIT, World, until
 from tests.mirror.upstream import Upstream
 from tests.mirror.worlds import completed, copies, copy, kept, mirrored, rows
 
@@ -153,6 +156,33 @@ class TestWhileItIsCopied:
         assert (await copies(world, request_id))[0]["url"] is None
         assert await sweep(world) == 1
         assert kept(world) == []
+        assert [one["state"] for one in await copies(world, request_id)] == ["expired"]
+
+    async def test_a_copy_that_ends_while_it_is_deleted_leaves_no_bytes_and_counts_no_more(
+        self, world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await mirrored(world)
+        request_id = await completed(world, {"video": upstream.url("/held")})
+        mirror = world.gateway.mirror
+        mirror.woken.set()
+        await mirror.run_once()
+        await upstream.hanging.wait()
+        (asset,) = await copies(world, request_id)
+        delete_all = sweeper.Sweeper._delete_all
+
+        async def then_copied(self: sweeper.Sweeper, asset: Asset) -> bool:
+            deleted = await delete_all(self, asset)
+            if mirror.under_way:
+                upstream.go.set()
+                await until(lambda: not mirror.under_way)
+            return deleted
+
+        monkeypatch.setattr(sweeper.Sweeper, "_delete_all", then_copied)
+        answer = await world.client.delete(f"/v1/assets/{asset['asset_id']}")
+        assert answer.status_code == 204
+        await sweep(world)
+        assert kept(world) == []
+        assert await counted(world) == {}
         assert [one["state"] for one in await copies(world, request_id)] == ["expired"]
 
     async def test_a_server_that_stops_gives_back_what_it_has_not_copied(
