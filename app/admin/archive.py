@@ -212,6 +212,8 @@ def _next(
     owner, before_ms = account.owner, account.before_ms
     one, entry = generations.c, ledger_entries.c
     is_open = or_(entry.at_ms >= until_ms, entry.id > last_id)
+    # Copies, and what attempts that were interrupted may have left in the store.
+    has_bytes = or_(assets.c.finished_at_ms.is_(None), assets.c.interrupted_from.is_not(None))
     query = (
         select(one.id, one.created_at_ms)
         .where(
@@ -223,7 +225,7 @@ def _next(
             one.state.in_(sorted(TERMINAL)),
             ~exists().where(and_(entry.generation_id == one.id, is_open)),
             ~exists().where(and_(entry.about_id == one.id, is_open)),
-            ~exists().where(and_(assets.c.generation_id == one.id, assets.c.finished_at_ms.is_(None))),
+            ~exists().where(and_(assets.c.generation_id == one.id, has_bytes)),
         )
         .order_by(one.created_at_ms, one.id)
         .limit(limit)
