@@ -868,7 +868,7 @@ ROUTES = (
         files.complete_direct_upload,
         "files",
         "UploadedFile",
-        (*_KEY, FILE_NOT_FOUND, UPLOAD_INCOMPLETE, INVALID_FILE, STORAGE_UNAVAILABLE),
+        (*_KEY, FILE_NOT_FOUND, UPLOAD_INCOMPLETE, INVALID_FILE, UPLOADS_BUSY, STORAGE_UNAVAILABLE),
         status=201,
         repeats=True,
         text="Repeating it is harmless. If the caller has stored the same content already, that file is the"

@@ -94,7 +94,7 @@ class DirectUploads:
         Repeating it is harmless.
 
         Raises:
-            Problem: FILE_NOT_FOUND, UPLOAD_INCOMPLETE, INVALID_FILE, STORAGE_UNAVAILABLE.
+            Problem: FILE_NOT_FOUND, UPLOAD_INCOMPLETE, INVALID_FILE, UPLOADS_BUSY, STORAGE_UNAVAILABLE.
 
         """
         uploads = self.uploads
@@ -104,7 +104,8 @@ class DirectUploads:
         if found is None or not rows.can_see(principal, found):
             raise not_found()
         try:
-            file = await self._measured(found)
+            async with uploads.place(principal):  # all of it is read
+                file = await self._measured(found)
         except KeyError:
             raise Problem(
                 UPLOAD_INCOMPLETE, "The bucket does not have the file yet.", retry_after_s=2

@@ -97,7 +97,7 @@ class Uploads:
         model = self.model_for(principal, asked)
         if announced is not None and announced > self.max_bytes:
             raise self._too_large()
-        async with self._place(principal), self._received(chunks) as received:
+        async with self.place(principal), self._received(chunks) as received:
             facts = await self.facts_of_path(received.path, received.size_bytes)
             return await self._keep(principal, received, facts, model, asked)
 
@@ -270,8 +270,13 @@ class Uploads:
         return now_ms + int(min(limits_s) * 1000) if limits_s else None
 
     @asynccontextmanager
-    async def _place(self, principal: Principal) -> AsyncIterator[None]:
-        """Holds one of the places for files that are received at a time."""
+    async def place(self, principal: Principal) -> AsyncIterator[None]:
+        """Holds one of the places for files that are received at a time.
+
+        Raises:
+            Problem: UPLOADS_BUSY.
+
+        """
         async with AsyncExitStack() as held:
             try:
                 room = self.room.holding(1, principal.tenant_id, within_s=_ROOM_WITHIN_S)

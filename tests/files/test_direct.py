@@ -92,6 +92,20 @@ async def test_more_than_was_announced_is_not_kept_and_the_same_content_is_kept_
     assert (await complete(world, larger)).json()["code"] == "storage_unavailable"
 
 
+async def test_completions_take_the_places_of_uploads_as_they_read_all_of_a_file(
+    world: World, sent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = await begun(world)
+    sent(file_id, PICTURE)
+    room = world.gateway.uploads.room
+    monkeypatch.setattr(room, "_share", 0)
+    monkeypatch.setattr("app.files.uploads._ROOM_WITHIN_S", 0)
+    answer = await complete(world, file_id)
+    assert (answer.status_code, answer.json()["code"]) == (503, "uploads_busy")
+    monkeypatch.undo()
+    assert (await complete(world, file_id)).status_code == 201
+
+
 async def test_nobody_else_completes_an_upload_and_what_nobody_completes_is_given_up(
     world: World, sent: Any, tmp_path: Path
 ) -> None:
