@@ -322,9 +322,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._content += _CHUNK_FRAMING
 
     def on_body(self, body: bytes) -> None:
-        """Receives a part of the body. An upload may take long, as long as it goes on."""
+        """Receives a part of the body. An upload may take long, as long as it goes on and is not answered."""
         self._content += len(body)
-        if self._is_upload:
+        if self._is_upload and not self.cycle.response_complete:
             self._arrived += len(body)
             if self._arrived >= _RENEWED_BYTES:
                 self._arrived = 0

@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.kit.log import _add_trace_id
+from app.server import protocol
 from app.server.protocol import GuardedProtocol, Limits
 from app.server.transport import Transport
 from tests.patience import PATIENCE_S
@@ -475,6 +476,20 @@ async def test_an_upload_may_take_long_as_long_as_each_megabyte_of_it_arrives_in
                 async with asyncio.timeout(PATIENCE_S):
                     said = await reader.read()
                 assert [one[0] for one in answers_in(said)] == statuses
+
+
+async def test_an_upload_that_is_refused_may_not_go_on_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "_UPLOADS", b"/at-once")
+    async with serving(body_s=0.3) as place, place.connect() as (reader, writer):
+        writer.write(b"POST /at-once HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n")
+        answered = asyncio.ensure_future(reader.read())
+        async with asyncio.timeout(PATIENCE_S):
+            while not answered.done():
+                with suppress(OSError):
+                    writer.write(b"b" * 1_048_576)
+                    await writer.drain()
+                await asyncio.sleep(0.1)
+        await asyncio.wait([answered])
 
 
 async def test_a_connection_that_says_nothing_or_line_breaks_alone_is_closed_without_a_word() -> None:
