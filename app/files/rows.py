@@ -207,6 +207,11 @@ def give_up_due(connection: Connection, file: File, *, now_ms: int) -> bool:
     return True
 
 
+def postpone(connection: Connection, file: File, *, until_ms: int) -> None:
+    """Has the sweeper try no earlier again to remove a file that is being deleted."""
+    change(connection, file, FileState.DELETING, lease_until_ms=until_ms)
+
+
 def _is_due(file: File, now_ms: int) -> bool:
     until_ms = file.expires_at_ms if file.state is FileState.STORED else file.lease_until_ms
     return until_ms is not None and until_ms <= now_ms

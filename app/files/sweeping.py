@@ -9,6 +9,7 @@ from app.kit.clock import Clock
 
 _AT_ONCE = 100
 _MAX_ROUNDS = 20
+_AGAIN_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,10 @@ class Sweeper:
                 if not await self.db.write_for(file.tenant_id, rows.give_up_due, file, now_ms=now_ms):
                     continue
                 if not await self.uploads.remove(file):
-                    return deleted  # the store is away: the next time
+                    # The next time; if it is this file alone, the others are not kept from it for long.
+                    later_ms = now_ms + _AGAIN_MS
+                    await self.db.write_for(file.tenant_id, rows.postpone, file, until_ms=later_ms)
+                    return deleted
                 deleted += 1
             if len(due) < _AT_ONCE:
                 break

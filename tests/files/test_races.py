@@ -7,10 +7,13 @@ import pytest
 
 from app.files import direct, rows
 from app.files.direct import DirectUploads
+from app.storage.disk import DiskStore
+from app.storage.store import StorageError
 from tests.files.test_direct import begun, complete
 from tests.files.test_direct import sent as sent  # noqa: PLC0414 - for the tests
 from tests.files.test_uploads import PICTURE, counted, on_disk, uploaded
 from tests.harness import World
+from tests.pictures import jpeg
 
 pytestmark = pytest.mark.anyio
 
@@ -52,3 +55,26 @@ async def test_a_file_that_is_completed_twice_at_one_moment_is_kept(
     assert content.content == PICTURE
     assert (await counted(world))["", ""] == len(PICTURE)
     assert len(on_disk(tmp_path)) == 1
+
+
+async def test_a_file_that_cannot_be_removed_keeps_nobody_from_removing_the_others(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = await uploaded(world, expires_in_s=60)
+    await uploaded(world, jpeg(), expires_in_s=61)
+    world.clock.advance(61)
+    delete = DiskStore.delete
+
+    async def fails_for_one(self: DiskStore, key: str) -> None:
+        if key.endswith(stuck):
+            raise StorageError("i/o_error")
+        await delete(self, key)
+
+    sweep = world.gateway.upkeep.files.run_once
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskStore, "delete", fails_for_one)
+        assert [await sweep(), await sweep()] == [0, 1]
+        assert [one.name for one in on_disk(tmp_path)] == [stuck]
+    world.clock.advance(600)
+    assert await sweep() == 1
+    assert (on_disk(tmp_path), await counted(world)) == ([], {})
