@@ -37,6 +37,7 @@ VALUES: Mapping[str, Any] = {
     "new_name": "somebody",
     "note": "goodwill",
     "origins": ["https://app.example"],
+    "mirror": "beside",
     "overlap_ms": 1000,
     "override": "in-flight=5",
     "override_id": "00000000-0000-7000-8000-000000000000",

@@ -220,7 +220,7 @@ async def test_each_route_demands_its_scope(world: World) -> None:
     holders = {one: world.with_key(await world.another_key(scopes=[one])) for one in ("submit", "read")}
     calls = world.sandbox.ledger()["calls"]
     for method, path in _addresses():
-        needed = "submit" if method == "POST" else "read"
+        needed = "read" if method == "GET" else "submit"
         if path.startswith("/v1/client-tokens"):
             needed = "tokens:create"
         if path.startswith(("/v1/usage", "/v1/ledger", "/v1/statements")):

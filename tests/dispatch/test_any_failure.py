@@ -58,7 +58,13 @@ DATABASE = tuple(
 CONNECTIONS = tuple(f"{OURS}/upstream/{name}.py" for name in ("answer", "connection"))
 # What makes the record, and what holds errors: a raise in place of these calls is one that no code can meet.
 CORE = {
-    *("Dispatcher.dispatch", "Dispatcher._send", "Dispatcher._judge", "Dispatcher.record"),
+    *(
+        "Dispatcher.dispatch",
+        "Dispatcher._send",
+        "Dispatcher._judge",
+        "Dispatcher._conclude",
+        "Dispatcher.record",
+    ),
     *("Aside.__init__", "Aside.__enter__", "Aside.__exit__"),
     *("Span.__init__", "Span.__enter__", "Span.__exit__", "Span.note"),  # each holds its own in an Aside
     *("Logger.info", "Logger.warning", "Logger.error", "Logger.exception", "Logger._log", "_Output.lose"),

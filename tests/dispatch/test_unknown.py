@@ -145,7 +145,7 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database took tx 1 and its answer was lost: nothing was sent, and the row must come to say so."""
-    write = Database.write_for
+    write = Database.write_together
 
     async def deaf(self: Database, tenant_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         result = await write(self, tenant_id, function, *args, **kwargs)
@@ -155,7 +155,7 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
 
     body = world.body("canned")
     with monkeypatch.context() as patched:
-        patched.setattr(Database, "write_for", deaf)
+        patched.setattr(Database, "write_together", deaf)
         answer = await world.client.post(SUBMIT, json=body, headers={"Idempotency-Key": "k"})
         assert (answer.status_code, answer.json()["retryable"]) == (503, True)
         for _ in range(500):
@@ -174,7 +174,7 @@ async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(
     database_url: str, tmp_path: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url)
-    write = Database.write_for
+    write = Database.write_together
     tried = []
 
     async def hanging(self: Database, tenant_id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -185,7 +185,7 @@ async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(
 
     async with open_world(settings, sandbox) as world:
         with monkeypatch.context() as patched:
-            patched.setattr(Database, "write_for", hanging)
+            patched.setattr(Database, "write_together", hanging)
             answer = await skipped(world.submit("canned"), 2 * PATIENT_S, once=lambda: tried)
             assert answer.status_code == 504
             assert await world.gateway.tasks.drain(0) >= 1
