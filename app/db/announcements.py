@@ -243,8 +243,8 @@ async def connect(url: str) -> "psycopg.AsyncConnection[Any]":
     class Quiet(psycopg.AsyncConnection[Any]):
         """One that sleeps while nothing comes; psycopg's own looks ten times a second, for threads' sake."""
 
-        async def wait(self, gen: Any, interval: float = _LOOKS_S, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - psycopg's
-            return await super().wait(gen, interval, timeout)
+        async def wait(self, *of_it: Any, **more: Any) -> Any:  # which differ between versions
+            return await super().wait(*of_it, **{"interval": _LOOKS_S, **more})
 
     conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return await Quiet.connect(conninfo, autocommit=True, prepare_threshold=None, **CONNECT)
