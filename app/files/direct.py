@@ -50,9 +50,9 @@ class DirectUploads:
         """
         uploads = self.uploads
         model = uploads.model_for(principal, asked)
-        places = [] if model is None else [one.pointer for one in model.compiled.media]
-        if asked.place is not None and asked.place not in places:
-            detail = f"must be one of: {', '.join(places) or 'none'}"
+        known = [] if model is None else [one.pointer for one in model.compiled.media]
+        if asked.place is not None and asked.place not in known:
+            detail = f"must be one of: {', '.join(known) or 'none'}"
             raise Problem(
                 INVALID_PARAMETER, f"`place` {detail}.", errors=[FieldError("#/query/place", "enum", detail)]
             )
