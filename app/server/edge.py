@@ -4,6 +4,7 @@ It tidies the path before anything judges it. No exception leaves it, except whe
 and only closing the connection tells so.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,6 +86,7 @@ LEFT: Final = "The client left before it was answered."
 _OVERRIDABLE: Final = HANDLER_HEADERS & {name for name, _ in SECURITY_HEADERS}
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CLOSE: Final = (b"connection", b"close")
+_LINK: Final = re.compile(r"^(/+[af]/+[^/]*\.)[^/.]+")
 OK: Final = "ok"
 """What calls without an error are counted under, in place of an error's code."""
 METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -160,7 +162,7 @@ class Edge:
         try:
             await self._serve(scope, receive, send_marked, origin)
         except Exception:
-            _log.exception("A request failed.", method=sent["method"], path=scope["path"])
+            _log.exception("A request failed.", method=sent["method"], path=_logged(scope["path"]))
             if not status:
                 scope["state"][CODE] = INTERNAL_ERROR.code
                 await internal_error(self._base_url, scope["path"])(scope, receive, send_marked)
@@ -190,11 +192,11 @@ class Edge:
             event = LEFT if state.get(CLIENT_LEFT, False) else ANSWERED
             fields = {
                 "method": sent["method"],
-                "path": scope["path"],
+                "path": _logged(scope["path"]),
                 "status": status,
                 "duration_ms": round(duration_s * 1000, 2),
                 "bytes": 0 if sent["method"] == "HEAD" else size,
-                **({} if sent["path"] == scope["path"] else {"sent_path": sent["path"]}),
+                **({} if sent["path"] == scope["path"] else {"sent_path": _logged(sent["path"])}),
                 **_caller(state),
             }
             _log.info(event, **fields)
@@ -267,6 +269,11 @@ class Edge:
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         scope["state"][CODE] = problem.fault.code
         await response(problem, base_url=self._base_url, instance=scope["path"])(scope, receive, send)
+
+
+def _logged(path: str) -> str:
+    """Returns a path as the log has it: a link without its signature, with which anybody may read a file."""
+    return _LINK.sub(r"\1…", path)
 
 
 def _head_alone(send: Send) -> Send:

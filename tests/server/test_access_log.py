@@ -37,6 +37,16 @@ async def test_a_call_is_logged_with_its_tenant_and_the_id_of_its_key(world: Wor
     assert "code" not in line
 
 
+@pytest.mark.parametrize("begins", ["/f/", "/a/", "//f//"])
+async def test_the_log_does_not_give_away_what_a_link_reads(world: World, begins: str) -> None:
+    link = "2c8cf00a.01a0c450-6c00-7af1-86c0-c1db86ffc90e.tlpzm8."
+    with capture_logs() as lines:
+        await world.client.get(f"http://gateway.test{begins}{link}{'s' * 43}", headers={"Authorization": ""})
+    line = access_of(lines)
+    assert line["path"] == f"/{begins.strip('/')}/{link}…"
+    assert "sss" not in str(lines)
+
+
 async def test_a_refusal_is_logged_with_its_code(world: World) -> None:
     with capture_logs() as lines:
         answer = await world.client.post(SUBMIT, json={})
