@@ -19,7 +19,8 @@ class ReferenceRefused(ValueError):  # noqa: N818 - named after what happened
 class References:
     """Finds the facts of uploaded files, without reading them.
 
-    `max_bytes` is the most that a file may have because it is sent by value; None: it is sent by a link.
+    `max_bytes` is the most that the files of an input may have together because they are sent by value; None:
+    they are sent by links.
     """
 
     db: Database
@@ -38,16 +39,19 @@ class References:
         owner, now_ms = Owner(principal.tenant_id, principal.mode), self.clock.now_ms()
         found = await self.db.read(rows.find_all, owner, set(file_ids.values()))
         facts: dict[str, Facts | ReferenceRefused] = {}
+        left = self.max_bytes
         for place, file_id in file_ids.items():
             file = found.get(file_id)
             if file is None or not file.is_there(now_ms) or not rows.can_see(principal, file):
                 facts[place] = ReferenceRefused(
                     "is no file that this caller may use: it may be deleted or expired"
                 )
-            elif self.max_bytes is not None and file.bytes > self.max_bytes:
+            elif left is not None and file.bytes > left:
                 facts[place] = ReferenceRefused(
-                    f"has {file.bytes:,} bytes, and is sent by value: at most {self.max_bytes:,} bytes fit"
+                    f"has {file.bytes:,} bytes, and is sent by value: at most {self.max_bytes:,} bytes fit,"
+                    f" of which {left:,} are left"
                 )
             else:
+                left = None if left is None else left - file.bytes
                 facts[place] = file.facts
         return facts

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from app.files.references import References
+from app.media.facts import Facts
+from tests.files.doomed import principal_of
 from tests.files.test_uploads import PICTURE, token, upload, uploaded
 from tests.harness import SUBMIT, World
 from tests.pictures import jpeg, png
@@ -60,6 +62,15 @@ class TestByValue:
         answer = await world.client.post(SUBMIT, json=body(world, f"rg-file:{file_id}"))
         assert answer.json()["errors"][0]["code"] == "file_not_usable"
         assert world.received() == []
+
+
+async def test_files_by_value_fit_together_or_not_at_all(world: World) -> None:
+    file_id = await uploaded(world)
+    caller = principal_of(world.tenant_id, "")
+    gateway = world.gateway
+    references = References(db=gateway.db, clock=gateway.clock, max_bytes=2 * len(PICTURE))
+    found = await references.facts(caller, {f"#/image_urls/{one}": file_id for one in range(3)})
+    assert [isinstance(one, Facts) for one in found.values()] == [True, True, False]
 
 
 async def test_files_of_others_of_the_other_mode_and_gone_ones_are_refused_alike(world: World) -> None:
