@@ -1,5 +1,7 @@
 """Comparing the store with the database: every row's bytes are there, and all bytes have a row.
 
+What is counted as stored is compared with the rows as well, since limits are judged by it.
+
 It works beside running servers: what differs is looked at a second time, because copies are made and removed
 meanwhile.
 """
@@ -14,6 +16,7 @@ from typing import Final
 from sqlalchemy import Connection, literal_column, or_, select
 
 from app.admin.session import AdminGateway
+from app.admin.stored_sums import WrongSum, compared
 from app.db.asset_states import IS_STORED, AssetState
 from app.db.tables import assets, files
 from app.files.rows import FileState
@@ -35,11 +38,12 @@ class StoreRule(StrEnum):
     WRONG_HASH = "wrong_hash"
     NO_ROW = "no_row"
     UNREADABLE = "unreadable"
+    WRONG_SUM = "wrong_sum"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFault:
-    """A row whose bytes are wrong, or bytes without a row: `subject` is the row's id, or the key."""
+    """What differs: `subject` is the id of a row, the key of bytes without one, or of whom a sum is."""
 
     rule: StoreRule
     subject: str
@@ -53,6 +57,7 @@ class StoreReport:
     rows: int = 0
     stored_bytes: int = 0
     objects: int = 0
+    sums: int = 0
     is_deep: bool = False
     count: int = 0
     faults: list[StoreFault] = field(default_factory=list)
@@ -75,7 +80,7 @@ class _Row:
 
 
 async def verify(gateway: AdminGateway, *, deep: bool = False) -> StoreReport:
-    """Compares the rows of copies and files with the bytes in the store, both ways.
+    """Compares the rows of copies and files with the bytes in the store, both ways, and with what is counted.
 
     With `deep` all bytes are read and hashed. Nothing is changed.
 
@@ -84,6 +89,9 @@ async def verify(gateway: AdminGateway, *, deep: bool = False) -> StoreReport:
 
     """
     report = StoreReport(is_deep=deep)
+    report.sums, wrong = await gateway.db.snapshot(compared)
+    for one in wrong:
+        report.tell(StoreRule.WRONG_SUM, one.subject, _told(one))
     async with open_storage(gateway.settings, gateway.clock) as storage:
         for find in (_copies, _files):
             async for some in _rows(gateway, find):
@@ -95,6 +103,10 @@ async def verify(gateway: AdminGateway, *, deep: bool = False) -> StoreReport:
             except StorageError as error:
                 report.tell(StoreRule.UNREADABLE, folder, f"the store cannot be listed: {error.reason}")
     return report
+
+
+def _told(one: WrongSum) -> str:
+    return f"{one.counted} bytes are counted, and the rows have {one.should}."
 
 
 _Find = Callable[[Connection, str, str | None], list[_Row]]

@@ -22,7 +22,7 @@ def verify_files(
     deep: Annotated[bool, typer.Option("--deep", help="Read all bytes, and compare their hashes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the store with the database, both ways; exit with 1 if something differs."""
+    """Compare the store, and what is counted of it, with the database; exit with 1 if something differs."""
     report: VerifiedStore = call(files.VERIFY, deep=deep)
     if as_json:
         print_json(report)
@@ -30,7 +30,8 @@ def verify_files(
         for one in report["faults"]:
             say(f"{one['rule']}: {one['subject']}: {one['detail']}")
         say(
-            f"{report['rows']} rows with {report['stored_bytes']} bytes, {report['objects']} objects;"
+            f"{report['rows']} rows with {report['stored_bytes']} bytes, {report['objects']} objects,"
+            f" {report['sums']} sums;"
             f" {report['fault_count'] or 'no'} faults."
         )
     if report["fault_count"]:

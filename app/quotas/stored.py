@@ -59,6 +59,11 @@ def used(connection: Connection, owner: Owner, payer: Payer) -> dict[Scope, int]
     return {Scope(kid=kid, end_user=end_user): size for kid, end_user, size in rows}
 
 
+def counted_in(payer: Payer) -> list[tuple[str, str]]:
+    """Returns the sums that a payer's bytes count in: each of a key, of an end user, or of all."""
+    return [("", ""), (payer.kid, ""), *([("", payer.end_user)] if payer.end_user else [])]
+
+
 def _standings(
     connection: Connection,
     owner: Owner,
@@ -78,8 +83,7 @@ def _standings(
 
 
 def _add(connection: Connection, owner: Owner, payer: Payer, size_bytes: int) -> None:
-    scopes = [("", ""), (payer.kid, ""), *([("", payer.end_user)] if payer.end_user else [])]
-    for kid, end_user in scopes:
+    for kid, end_user in counted_in(payer):
         place = {"tenant_id": owner.tenant_id, "mode": owner.mode, "kid": kid, "end_user": end_user}
         statement = insert_of(connection, stored_bytes).values(**place, bytes=size_bytes)
         connection.execute(

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Executable, delete, select, update
 
 from app.admin import store_check
-from app.admin.store_check import StoreReport
-from app.db.tables import assets
+from app.admin.store_check import StoreReport, StoreRule
+from app.db.tables import assets, files, stored_bytes, tenants
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, kept, mirrored, rows
 from tests.pictures import png
+from tests.sandbox.harness import DREAMINA
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +26,11 @@ def place_of(world: World, key: str) -> Path:
     return world.gateway.settings.data_dir / "files" / key
 
 
+async def tenant_name(world: World) -> str:
+    name = await world.gateway.db.read(lambda connection: connection.scalar(select(tenants.c.name)))
+    return str(name)
+
+
 async def test_whatever_differs_is_named_and_what_is_right_is_counted(world: World) -> None:
     await mirrored(world)
     for _ in range(4):
@@ -36,7 +42,7 @@ async def test_whatever_differs_is_named_and_what_is_right_is_counted(world: Wor
     uploaded = (await world.client.post("/v1/files", content=picture)).json()["file_id"]
     report = await store_check.verify(world.gateway, deep=True)
     size = 4 * whole.size_bytes + len(picture)
-    assert report == StoreReport(rows=5, objects=5, stored_bytes=size, is_deep=True)
+    assert report == StoreReport(rows=5, objects=5, stored_bytes=size, sums=2, is_deep=True)
     place_of(world, f"files/{world.tenant_id}/{uploaded}").unlink()
     place_of(world, lost.storage_key).unlink()
     place_of(world, short.storage_key).write_bytes(b"short")
@@ -64,6 +70,8 @@ async def test_what_is_being_copied_or_removed_at_this_moment_is_no_fault(world:
     async def as_if(**values: object) -> None:
         def change(connection: Connection) -> None:
             connection.execute(update(assets).values(**values))
+            counted = row.size_bytes if values["state"] == "stored" else 0
+            connection.execute(update(stored_bytes).values(bytes=counted))
 
         await world.gateway.db.write(change)
 
@@ -75,3 +83,54 @@ async def test_what_is_being_copied_or_removed_at_this_moment_is_no_fault(world:
     place_of(world, row.storage_key).unlink()
     assert await found(world) == []
     assert kept(world) == []
+
+
+async def test_each_sum_of_stored_bytes_that_is_not_that_of_its_rows_is_named(world: World) -> None:
+    await mirrored(world)
+    await completed(world)
+    await copy(world)
+    (row,) = await rows(world)
+    terms = {"end_user": "ada", "models": [DREAMINA]}
+    token = (await world.client.post("/v1/client-tokens", json=terms)).json()["token"]
+    picture = png()
+    question, headers = {"model_id": DREAMINA}, world.with_key(token)
+    sent = await world.client.post("/v1/files", params=question, content=picture, headers=headers)
+    assert sent.status_code == 201, sent.text
+    both = row.size_bytes + len(picture)
+
+    async def wrong() -> list[tuple[str, str]]:
+        report = await store_check.verify(world.gateway)
+        assert report.sums == 3
+        found = [one for one in report.faults if one.rule is StoreRule.WRONG_SUM]
+        return [(one.subject, one.detail) for one in found]
+
+    async def change(*statements: Executable) -> None:
+        def execute(connection: Connection) -> None:
+            for one in statements:
+                connection.execute(one)
+
+        await world.gateway.db.write(execute)
+
+    def told(counted: int, should: int) -> str:
+        return f"{counted} bytes are counted, and the rows have {should}."
+
+    # What is being removed counts until its bytes are gone, and so does an upload before it is stored.
+    await change(update(files).values(state="deleting"), update(assets).values(removing_at_ms=1))
+    assert await wrong() == []
+    sums, of_ada = stored_bytes.c, stored_bytes.c.end_user == "ada"
+    acme = f"{await tenant_name(world)} test"
+    await change(
+        update(stored_bytes).where(of_ada).values(bytes=sums.bytes + 1),
+        delete(stored_bytes).where(sums.kid == row.kid),
+    )
+    expected = [
+        (f"{acme} end user ada", told(len(picture) + 1, len(picture))),
+        (f"{acme} key {row.kid}", told(0, both)),
+    ]
+    assert await wrong() == expected
+    await change(update(assets).values(state="expired", storage_key=None))  # without giving its bytes back
+    assert await wrong() == [
+        (acme, told(both, len(picture))),
+        expected[0],
+        (expected[1][0], told(0, len(picture))),
+    ]

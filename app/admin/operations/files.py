@@ -15,6 +15,7 @@ def _verified(_gateway: AdminGateway, one: StoreReport) -> VerifiedStore:
         "rows": one.rows,
         "stored_bytes": one.stored_bytes,
         "objects": one.objects,
+        "sums": one.sums,
         "deep": one.is_deep,
         "fault_count": one.count,
         "faults": [
@@ -43,8 +44,9 @@ VERIFY: Final = Operation(
     path="/admin/v1/files/verification",
     scope="read",
     tag="system",
-    text="Every row's bytes are looked for in the store, and a row for all bytes in it. With `deep` all bytes"
-    " are read, which takes as long as that takes.",
+    text="Every row's bytes are looked for in the store, and a row for all bytes in it; and what is counted"
+    " in `stored-bytes` is compared with the rows. With `deep` all bytes are read, which takes as long as"
+    " that takes.",
     function=store_check.verify,
     document=_verified,
     shape=VerifiedStore,

@@ -6,10 +6,15 @@ from app.documents.schema import keywords
 
 
 class StoreFault(TypedDict):
-    """A row whose bytes are wrong, or bytes that have no row."""
+    """A row whose bytes are wrong, bytes that have no row, or a sum that is not that of its rows."""
 
-    rule: Annotated[str, keywords(enum=["missing", "wrong_size", "wrong_hash", "no_row", "unreadable"])]
-    subject: Annotated[str, keywords("The row's id, or the key of bytes without a row.")]
+    rule: Annotated[
+        str, keywords(enum=["missing", "wrong_size", "wrong_hash", "no_row", "unreadable", "wrong_sum"])
+    ]
+    subject: Annotated[
+        str,
+        keywords("The row's id, the key of bytes without a row, or the tenant, mode and holder of a sum."),
+    ]
     detail: str
 
 
@@ -19,6 +24,7 @@ class VerifiedStore(TypedDict):
     rows: int
     stored_bytes: int
     objects: Annotated[int, keywords("How many things there are in the store.")]
+    sums: Annotated[int, keywords("How many sums of stored bytes were compared with their rows.")]
     deep: Annotated[bool, keywords("Whether all bytes were read and hashed.")]
     fault_count: int
     faults: list[StoreFault]
