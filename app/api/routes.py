@@ -859,7 +859,7 @@ ROUTES = (
         ),
         status=201,
         text="Only where files are kept in a bucket. The file counts with `size_bytes` until the upload is"
-        " completed, and is given up if it is not, an hour after its form has expired. It needs the scope"
+        " completed, and is given up if it is not, ten minutes after its form has expired. It needs the scope"
         " `submit`.",
     ),
     Route(
