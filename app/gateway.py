@@ -39,7 +39,6 @@ from app.egress.client import Egress, Reach
 from app.egress.tls import system_trust
 from app.egress.urls import parse_url
 from app.files.direct import DirectUploads
-from app.files.links import Links, key_id_of
 from app.files.references import References
 from app.files.sending import FileLinks, FileSender
 from app.files.sweeping import Sweeper
@@ -209,8 +208,7 @@ class Gateway:
         if expires_s is None:
             expires_s = (self.clock.now_ms() // 1000 // _DAY_S + _LINK_DAYS) * _DAY_S
         row_id = asset.id.removeprefix(ASSET)
-        text = self.file_links.links.sign("assets", asset.tenant_id, row_id, expires_s=expires_s)
-        return f"{self.base_url}/a/{text}"
+        return self.file_links.copy_url(asset.tenant_id, row_id, expires_s=expires_s)
 
 
 @asynccontextmanager
@@ -285,8 +283,7 @@ async def open_gateway(
             max_per_token=settings.streams_per_token,
         )
         uploads = _uploads(settings, db=db, clock=clock, storage=storage, catalog=catalog, policy=policy)
-        link_keys = {key_id_of(one): one for one in settings.link_keys()}
-        file_links = FileLinks(links=Links(link_keys), base_url=settings.base_url)
+        file_links = FileLinks.of(settings)
         dispatcher = Dispatcher(
             db=db,
             clock=clock,

@@ -209,7 +209,12 @@ What these browsers see of the pages, `console/test_sites` sees of a gateway in 
 _DEEP_FILES: Final = (
     _FETCHING
     | _REAL_TOOLS
-    | {"contract/test_schemathesis_admin", "mirror/test_any_failure", "mirror/test_kill"}
+    | {
+        "console/test_copies",
+        "contract/test_schemathesis_admin",
+        "mirror/test_any_failure",
+        "mirror/test_kill",
+    }
 )
 _WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}
 _NEVER_DEEP: Final = {

@@ -37,6 +37,8 @@ from app.generations.search import Filters, search
 from app.generations.store import Generation
 from app.kit.ids import is_id
 from app.kit.text import quoted
+from app.mirror import rows as assets
+from app.mirror.rows import Asset
 from app.upstream.credentials import Pool
 from app.upstream.outcomes import INCONCLUSIVE, Seen, is_safe_id, observe_status
 
@@ -83,11 +85,12 @@ class ListedRequest:
 
 @dataclass(frozen=True, slots=True)
 class RequestInFull:
-    """A request with its tenant's name and its events, oldest first."""
+    """A request with its tenant's name, its events, oldest first, and the copies of its output."""
 
     request: Generation
     tenant: str
     events: Sequence[Event]
+    copies: Sequence[Asset]
 
 
 async def listed(
@@ -141,7 +144,8 @@ async def show(gateway: AdminGateway, request_id: str) -> RequestInFull:
     found = await _find(gateway, request_id)
     names = await accounts.tenant_names(gateway)
     events = await gateway.db.read(event_rows.of_generation, request_id)
-    return RequestInFull(found, names[found.tenant_id], events)
+    copies = [] if found.mirror is None else await gateway.db.read(assets.of_generation, request_id)
+    return RequestInFull(found, names[found.tenant_id], events, copies)
 
 
 async def resolve(

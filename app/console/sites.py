@@ -24,7 +24,7 @@ FILES: Final = Path(__file__).parent / "static" / "sites"
 # Outputs are shown from whatever https host they are at; everything else is this origin's.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " img-src 'self' data: https: {sandbox}; media-src 'self' https: {sandbox}; base-uri 'none';"
+    " img-src 'self' data: https: {ours}; media-src 'self' https: {ours}; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _VENDOR: Final = "vendor.js"
@@ -51,8 +51,10 @@ def add_portal(app: Starlette, settings: Settings) -> None:
 
 
 def _page(name: str, settings: Settings) -> Callable[[Request], Awaitable[Response]]:
-    parts = urlsplit(settings.sandbox_public_base_url)  # where the outputs of test keys are
-    headers = headers_of(_POLICY.format(sandbox=f"{parts.scheme}://{parts.netloc}"))
+    # Where the outputs of test keys are, and where links to copies lead.
+    addresses = [urlsplit(one) for one in (settings.sandbox_public_base_url, settings.base_url)]
+    origins = dict.fromkeys(f"{one.scheme}://{one.netloc}" for one in addresses)
+    headers = headers_of(_POLICY.format(ours=" ".join(origins)))
     content = (FILES / f"{name}.html").read_bytes()
 
     async def answer(_request: Request) -> Response:

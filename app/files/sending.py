@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from app.config import Settings
 from app.db.engine import Database
 from app.files import rows
-from app.files.links import Links
+from app.files.links import Links, key_id_of
 from app.files.rows import File
 from app.kit.clock import Clock
 from app.quotas.account import Owner
 from app.storage.store import Store
 
 LINK_PATH: Final = "/f/"
+_COPIES_PATH: Final = "/a/"
 
 
 class FileGoneError(Exception):
@@ -22,15 +24,26 @@ class FileGoneError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLinks:
-    """Makes addresses of files below `base_url`."""
+    """Makes addresses of files and copies below `base_url`."""
 
     links: Links
     base_url: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "FileLinks":
+        """Returns what makes links with the keys that are set."""
+        keys = {key_id_of(one): one for one in settings.link_keys()}
+        return cls(links=Links(keys), base_url=settings.base_url)
 
     def url(self, file: File, *, expires_s: int) -> str:
         """Returns the address at which anybody may read a file until this second since 1970."""
         text = self.links.sign("files", file.tenant_id, file.id, expires_s=expires_s)
         return f"{self.base_url}{LINK_PATH}{text}"
+
+    def copy_url(self, tenant_id: str, row_id: str, *, expires_s: int) -> str:
+        """Returns the address at which anybody may read a copy; `row_id` is the asset's id without prefix."""
+        text = self.links.sign("assets", tenant_id, row_id, expires_s=expires_s)
+        return f"{self.base_url}{_COPIES_PATH}{text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from app.admin.operation import Operation
 from app.admin.paging import Page
 from app.admin.requests import ListedRequest, RequestInFull
 from app.admin.session import AdminGateway
+from app.config import Settings, SettingsError
 from app.documents.admin.requests import (
     AdminRequest,
     AdminRequestInFull,
@@ -23,7 +24,10 @@ from app.errors import (
     TENANT_NOT_FOUND,
     UPSTREAM_UNUSABLE,
 )
+from app.files.sending import FileLinks
+from app.mirror.rows import ASSET, Asset
 
+_HOUR_S: Final = 3600
 _REQUEST: Final = "/admin/v1/requests/{request_id}"
 
 
@@ -34,8 +38,26 @@ def _page(_gateway: AdminGateway, page: Page[ListedRequest]) -> AdminRequestPage
     }
 
 
-def _in_full(_gateway: AdminGateway, found: RequestInFull) -> AdminRequestInFull:
-    return request_in_full(found.request, found.tenant, found.events)
+def _links(settings: Settings) -> FileLinks | None:
+    """Returns what makes links; None for a command that runs without the secrets of the server."""
+    try:
+        return FileLinks.of(settings)
+    except SettingsError:
+        return None
+
+
+def _in_full(gateway: AdminGateway, found: RequestInFull) -> AdminRequestInFull:
+    links = _links(gateway.settings)
+    expires_s = (gateway.clock.now_ms() // 1000 // _HOUR_S + 2) * _HOUR_S  # so a link is the same for an hour
+
+    def link(one: Asset) -> str | None:
+        row_id = one.id.removeprefix(ASSET)
+        if links is None or not one.is_served:
+            return None
+        return links.copy_url(one.tenant_id, row_id, expires_s=expires_s)
+
+    copies = [(one, link(one)) for one in found.copies]
+    return request_in_full(found.request, found.tenant, found.events, copies, gateway.settings.base_url)
 
 
 def _document(_gateway: AdminGateway, one: ListedRequest) -> AdminRequest:
@@ -63,7 +85,7 @@ SHOW: Final = Operation(
     path=_REQUEST,
     scope="read",
     tag="requests",
-    text="With its input, output, evidence and events.",
+    text="With its input, output, evidence, events, and the copies of its output.",
     function=cases.show,
     document=_in_full,
     shape=AdminRequestInFull,

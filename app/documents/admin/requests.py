@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
 from app.auth.keys import Mode
-from app.documents.fields import Moment, iso_or_none
+from app.documents.assets import Asset, asset
+from app.documents.fields import Moment, Url, iso_or_none
 from app.documents.schema import keywords
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.kit.clock import iso
 from app.kit.json import from_column
+from app.mirror import rows
 
 
 class AdminRequest(TypedDict):
@@ -63,6 +65,14 @@ class AdminEvent(TypedDict):
     reason: str
 
 
+class AdminAsset(Asset):
+    """A file of a request's output, its copy, and a link to that."""
+
+    link: Annotated[
+        Url | None, keywords("Where anybody may see the copy, for one to two hours; null: it is not served.")
+    ]
+
+
 class AdminRequestInFull(AdminRequest):
     """Everything that is stored of a request."""
 
@@ -71,6 +81,10 @@ class AdminRequestInFull(AdminRequest):
     error: Any
     evidence: Annotated[Any, keywords("What was seen of a submit whose outcome was unclear.")]
     events: Annotated[list[AdminEvent], keywords("Oldest first.")]
+    assets: Annotated[
+        list[AdminAsset],
+        keywords("The copies of its output in the gateway's store; empty: it is not mirrored."),
+    ]
 
 
 def request(one: Generation, tenant: str) -> AdminRequest:
@@ -106,8 +120,14 @@ def request(one: Generation, tenant: str) -> AdminRequest:
     }
 
 
-def request_in_full(one: Generation, tenant: str, events: Sequence[Event]) -> AdminRequestInFull:
-    """Returns everything that is stored of a request of the tenant with this name."""
+def request_in_full(
+    one: Generation,
+    tenant: str,
+    events: Sequence[Event],
+    copies: Sequence[tuple[rows.Asset, str | None]],
+    base_url: str,
+) -> AdminRequestInFull:
+    """Returns everything that is stored of a request of this tenant; each copy comes with its link."""
     return {
         **request(one, tenant),
         "input": one.input,
@@ -118,4 +138,5 @@ def request_in_full(one: Generation, tenant: str, events: Sequence[Event]) -> Ad
             {"version": each.version, "state": each.state, "at": iso(each.at_ms), "reason": each.reason}
             for each in events
         ],
+        "assets": [{**asset(each, base_url), "link": link} for each, link in copies],
     }

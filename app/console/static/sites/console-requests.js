@@ -3,7 +3,7 @@
 import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { Act, Card, ChangeDialog, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, Trouble, useCall } from "./kit.js";
-import { Filter, Media, ModePick, Timeline } from "./parts.js";
+import { Copies, Filter, Media, ModePick, Timeline } from "./parts.js";
 import { credits, modeIn, modeOf, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
@@ -99,6 +99,7 @@ function Request({ one, entries, reload }) {
     </div>
     ${one.error !== null && one.error !== undefined && html`<div class="notice bad"><strong>${one.error_code ?? "It failed."}</strong><${Json} of=${one.error} /></div>`}
     <${Media} output=${one.output} />
+    <${Copies} assets=${one.assets} linkOf=${async (copy) => copy.link} />
     <section><h3>Timeline</h3><${Timeline} events=${one.events} /></section>
     <${Facts}
       of=${[

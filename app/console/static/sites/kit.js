@@ -88,10 +88,10 @@ export function Trouble({ error, again, stale = false }) {
 
 export const Pill = ({ tone = "", children }) => html`<span class=${`pill ${tone}`}>${children}</span>`;
 const TONES = {
-  ...{ completed: "good", active: "good", closed: "good", good: "good", delivered: "good" },
-  ...{ failed: "bad", rejected: "bad", lost: "bad", revoked: "bad", open: "bad", bad: "bad", exhausted: "bad" },
+  ...{ completed: "good", active: "good", stored: "good", closed: "good", good: "good", delivered: "good" },
+  ...{ failed: "bad", rejected: "bad", lost: "bad", gone: "bad", revoked: "bad", open: "bad", bad: "bad", exhausted: "bad" },
   ...{ unknown: "warn", half_open: "warn", expired: "warn", note: "warn", disabled: "warn", paused: "warn" },
-  ...{ in_progress: "busy", dispatching: "busy", in_queue: "busy", accepted: "busy" },
+  ...{ in_progress: "busy", dispatching: "busy", in_queue: "busy", accepted: "busy", copying: "busy" },
 };
 export const State = ({ of }) => html`<${Pill} tone=${TONES[of] ?? ""}>${String(of).replaceAll("_", " ")}<//>`;
 

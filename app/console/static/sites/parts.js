@@ -1,8 +1,8 @@
 // Parts of several pages: the mode in the address, filters, a request's timeline and its media.
 
 import { html, useEffect, useState } from "./vendor.js";
-import { Field, State, Time } from "./kit.js";
-import { clock, modeIn, modeOf, refine, span } from "./state.js";
+import { Field, State, Time, Trouble } from "./kit.js";
+import { bytes, clock, modeIn, modeOf, refine, span } from "./state.js";
 
 export const MODES = [["live", "Live"], ["test", "Test"]];
 
@@ -68,6 +68,34 @@ export function Media({ output }) {
           : html`<a href=${address} target="_blank" rel="noopener noreferrer">${address}</a>`,
     )}
   </div>`;
+}
+
+/**
+ * The copies of an output in the gateway's own store, or why there is none. `linkOf` makes the link at which
+ * one is played, when somebody wants to see it.
+ */
+export const Copies = ({ assets, linkOf }) =>
+  assets?.length > 0 &&
+  html`<section><h3>Stored copies</h3><ul class="copies">
+    ${assets.map((one) => html`<${StoredCopy} key=${one.asset_id} one=${one} linkOf=${linkOf} />`)}
+  </ul></section>`;
+
+function StoredCopy({ one, linkOf }) {
+  const [seen, setSeen] = useState({ link: "", error: null });
+  const show = () => linkOf(one).then((link) => setSeen({ link, error: null }), (error) => setSeen({ link: "", error }));
+  const stored = one.state === "stored";
+  return html`<li>
+    <div class="actions">
+      <code>${one.pointer}</code> <${State} of=${one.state} />
+      <span class="hint">${[one.media_type, one.size_bytes !== null && bytes(one.size_bytes), !stored && one.error].filter(Boolean).join(" · ")}</span>
+      ${stored && !seen.link && html`<button class="button small" onClick=${show}>Show</button>`}
+      ${stored && seen.link && html`<a class="button small" href=${seen.link} download target="_blank" rel="noopener noreferrer">Download</a>`}
+    </div>
+    ${one.next_attempt_at && one.attempts > 0 && html`<p class="hint">Copied again <${Time} at=${one.next_attempt_at} rel=${true} /></p>`}
+    ${stored && one.expires_at && html`<p class="hint">Kept until <${Time} at=${one.expires_at} /></p>`}
+    ${seen.error && html`<${Trouble} error=${seen.error} again=${show} />`}
+    ${stored && seen.link && html`<${Media} output=${{ [one.media_type.split("/")[0]]: seen.link }} />`}
+  </li>`;
 }
 
 /** Tabs whose choice stands in the address. */

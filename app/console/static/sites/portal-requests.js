@@ -3,12 +3,16 @@
 import { html, useEffect, useRef } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, useCall } from "./kit.js";
-import { Filter, Media, Timeline } from "./parts.js";
+import { Copies, Filter, Media, Timeline } from "./parts.js";
 import { credits, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
 const ENDED = new Set(["completed", "failed", "cancelled", "rejected", "expired", "lost"]);
+const COPIED_LATER = new Set(["pending", "copying"]);
 const REST_MS = 1000;
+
+/** A link to a copy as this page reaches it, by whatever address of the gateway it was opened. */
+const hereOf = (link) => address(link.slice(link.lastIndexOf("/a/") + 1));
 
 /** Calls `work` after each change of the tenant's requests, at most once a second. */
 function useChanges(work) {
@@ -24,7 +28,7 @@ function useChanges(work) {
       }, REST_MS);
     };
     stream.onmessage = note;
-    for (const one of ["state", "event", "request"]) stream.addEventListener(one, note);
+    for (const one of ["state", "event", "request", "asset"]) stream.addEventListener(one, note);
     return () => {
       clearTimeout(timer);
       stream.close();
@@ -39,7 +43,8 @@ export function Requests({ place }) {
   const opened = useCall((signal) => (query.open ? call(`v1/requests/${encodeURIComponent(query.open)}`, { signal }) : Promise.resolve(null)), [query.open]);
   useChanges(() => {
     if (!query.cursor) found.reload();
-    if (query.open && !ENDED.has(opened.data?.state)) opened.reload();
+    const one = opened.data;
+    if (query.open && (!ENDED.has(one?.state) || one.assets.some((copy) => COPIED_LATER.has(copy.state)))) opened.reload();
   });
   return html`<${Page} title="Requests" lead=${query.cursor ? "An earlier page" : "Live, newest first"}>
     <div class="filters" role="search">
@@ -91,6 +96,7 @@ const Panel = ({ id, found, close }) => html`<aside class="panel" aria-label="Th
         ${!ENDED.has(one.state) && html`<button class="button small" onClick=${() => call(`v1/requests/${id}/cancel`, { body: {} }).then(found.reload, found.reload)}>Cancel</button>`}</div>
       ${one.error && html`<div class="notice bad"><strong>It failed.</strong><${Json} of=${one.error} /></div>`}
       <${Media} output=${one.output} />
+      <${Copies} assets=${one.assets} linkOf=${async (copy) => hereOf((await call(`v1/assets/${copy.asset_id}/links`, { body: {} })).url)} />
       <section><h3>Timeline</h3><${Timeline} events=${one.events} /></section>
       <${Facts} of=${[
         ["Model", one.model_id],

@@ -120,6 +120,11 @@ const inWhole = new Intl.NumberFormat("en");
 /** The number of credits, exact to the last micro-credit. */
 export const credits = (micro) => (micro === null || micro === undefined ? "–" : inCredits.format(micro / 1e6));
 export const count = (value) => (value === null || value === undefined ? "–" : inWhole.format(value));
+/** "340 B", "12.4 kB", "1.3 MB" */
+export const bytes = (size) => {
+  const power = Math.min(3, Math.floor(Math.log10(Math.max(size, 1)) / 3));
+  return `${power ? (size / 1000 ** power).toFixed(1) : size} ${["B", "kB", "MB", "GB"][power]}`;
+};
 export const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(1)} %` : "–");
 
 // --- the theme
