@@ -157,6 +157,7 @@ broken gateway has to be caught, the search that must catch it."""
 _RARE_FILES: Final = {
     "console/test_company_in_full",
     "console/test_company_tasks",
+    "mirror/test_bucket",
     "operations/test_prometheus",
     "operations/test_prometheus_faults",
     "operations/test_rolling_restarts",
@@ -213,6 +214,7 @@ _DEEP_FILES: Final = (
         "console/test_copies",
         "contract/test_schemathesis_admin",
         "mirror/test_any_failure",
+        "mirror/test_bucket",
         "mirror/test_kill",
     }
 )
