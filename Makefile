@@ -36,7 +36,7 @@ quick: check     ## Checks, then the tests that need only this process: make qui
 	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)$(if $(T)$(K),, and not costly)'
 
 test: check      ## Checks, then every guarantee once, on SQLite and PostgreSQL
-	@$(PYTEST) -m 'not deep'
+	@$(PYTEST) -p no:schemathesis -m 'not deep'
 
 test-all: check  ## Checks, then every test there is
 	@$(PYTEST)

@@ -114,10 +114,13 @@ Tests that ask for a database without the gateway run on both, but for those of 
 _DEEP_ON_POSTGRESQL: Final = {
     "admin/test_backup",
     "admin/test_disabling",
+    "admin/test_reconcile",
+    "admin/test_verify",
     "cli/test_admin_commands",
     "cli/test_commands",
     "cli/test_money_commands",
     "client_tokens/test_client_token_commands",
+    "db/test_migrated_rows",
     "dispatch/test_any_failure",
     "following/test_following",
     "gateway/test_chaos_money",
@@ -212,16 +215,16 @@ _DEEP_FILES: Final = (
     | _REAL_TOOLS
     | {
         "console/test_copies",
+        "contract/test_schemathesis",
         "contract/test_schemathesis_admin",
         "mirror/test_any_failure",
         "mirror/test_bucket",
         "mirror/test_kill",
     }
 )
+"""Beside those: a browser at the side panel, searches by Schemathesis for what `contract/test_responses` and
+`contract/test_openapi` ask as rules, and the mirror under failures that `mirror/test_life` has one by one."""
 _WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}
-_NEVER_DEEP: Final = {
-    "contract/test_schemathesis"
-}  # only to import it and its brother takes a quarter of a collection
 
 _STORES: Final = {"seaweedfs", "rclone"}
 """Real servers of files, as values of a test: what they show of the protocol, the same tests show on disk."""
@@ -267,16 +270,15 @@ def is_left_out(path: Path, expression: str) -> bool:
     """Whether `-m` chooses no test of a file, by what is known of the file alone: it is not imported then."""
     file = f"{path.parent.name}/{path.stem}"
     certain = {name for name, files in _WHOLE_FILES.items() if file in files}
-    never = {"deep"} if file in _NEVER_DEEP else set[str]()
     names = set(re.findall(r"\w+", expression)) - {"and", "or", "not"}
-    if not (certain or never) or not names or not names <= MARKERS.keys():
+    if not certain or not names or not names <= MARKERS.keys():
         return False
     chosen = Expression.compile(expression)
 
     def is_chosen(marked: set[str]) -> bool:
         return chosen.evaluate(lambda name, /, **_: name in marked)
 
-    others = MARKERS.keys() - certain - never
+    others = MARKERS.keys() - certain
     sets = (more for count in range(len(others) + 1) for more in itertools.combinations(others, count))
     return not any(is_chosen(certain.union(more)) for more in sets)
 
