@@ -311,7 +311,9 @@ def _describe_bytes(route: Route, operation: dict[str, Any], success: dict[str, 
         success.pop("content", None)
     if not route.binary:
         return
-    success["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    # The first is for generators of clients, which know no ranges of types; a file has the type of its bytes.
+    success["content"] = {"application/octet-stream": binary, "*/*": binary}
     operation["parameters"] = [
         *operation.get("parameters", ()),
         header("Range", "One range of bytes, such as `bytes=0-499`."),
