@@ -12,6 +12,7 @@ from app.db import readers
 from app.db.engine import Database, open_database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.loops import skip
+from tests.patience import PATIENCE_S
 from tests.rows import add_counter, set_text, text_of
 from tests.shared import PATIENT_S
 
@@ -157,4 +158,6 @@ async def test_a_close_waits_for_the_reads_that_were_asked_for_and_takes_no_more
     gate.open()
     assert await asyncio.gather(*reads, waiting) == [7] * THREADS + [1]
     await close
+    for thread in gate.inside:
+        thread.join(PATIENCE_S)  # a thread has a little to do after it says that it has closed
     assert not any(thread.is_alive() for thread in gate.inside)
