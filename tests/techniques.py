@@ -8,7 +8,7 @@ further widths of a page.
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -170,8 +170,11 @@ _RARE: Final = {
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
     "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
     "test_any_history_of_the_network_makes_one_job_one_charge_and_one_result",
+    "test_usage_of_long_histories_is_the_sum_of_the_entries_on_postgresql",
 }
 """Of the deep tests, those that take a minute of processor or install a large application."""
+_PARTS_IN_CI: Final = 5
+"""Of the ten parts of the campaign, its copy for PostgreSQL runs so many in CI, and all before a release."""
 
 _PRODUCTS: Final = {
     "test_a_header_as_long_as_the_limit_is_read_and_a_longer_one_is_named",
@@ -338,13 +341,24 @@ def _techniques(item: pytest.Item, *, has_copy: bool) -> set[str]:
     return found
 
 
+def _part(named: Mapping[str, object]) -> int:
+    """Which part of a campaign that is split a test is; 0 also where there are none."""
+    part = named.get("part")
+    return part if isinstance(part, int) else 0
+
+
 def _is_rare(item: pytest.Item) -> bool:
+    named = _named(item)
+    if _part(named) >= _PARTS_IN_CI and "postgresql" in _values(item):
+        return True
+    if named.get("color_scheme") == "dark" and _name(item) == "test_no_state_is_closed_to_anybody":
+        return True
     return _name(item) in _RARE or f"{item.path.parent.name}/{Path(item.path).stem}" in _RARE_FILES
 
 
 def _is_deep(item: pytest.Item, file: str, fixtures: set[str], *, has_copy: bool) -> bool:
     named = _named(item)
-    if named.get("part", 0) != 0:  # of a campaign that is split
+    if _part(named):
         return True
     function = _name(item)
     if function in _LONG or file in _DEEP_FILES:
