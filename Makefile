@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(BIN)/python -m pytest -n $(N) --dist worksteal $(if $(K),-k '$(K)') $(T)
 
 QUICK := not (postgresql or process or browser or campaign or deep)
-# The dearest of these tests take six tenths of their time: they are left out where no part is named (make costs).
+# The dearest of these tests take eight tenths of their time: they are left out where no part is named (make costs).
 quick: check     ## Checks, then the tests that need only this process: make quick T=tests/following K=cancel
 	@$(PYTEST) -p no:schemathesis --hypothesis-profile=dev -m '$(QUICK)$(if $(T)$(K),, and not costly)'
 
