@@ -29,7 +29,8 @@ Tell = Callable[[str], None]
 _LOCK_TIMEOUT: Final = "3s"  # whoever waits behind our wait for a table waits no longer
 _LOCK_TRIES: Final = 20
 _PAUSE_S: Final = 0.5
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+_IN_USE: Final = frozenset({"55P03", "40P01"})
+"""A table stayed locked for so long; or a server waited for us while we did for it, as PostgreSQL noticed."""
 _FIRST_WITH_FLOOR: Final = "0024"
 
 
@@ -175,12 +176,12 @@ def _migrating(engine: Engine) -> Iterator[Connection]:
 
 
 def _patiently(work: Callable[[], str | None], tell: Tell) -> str | None:
-    """Does the work again where a table was locked: everybody who waited behind it goes first."""
+    """Does the work again where a table was in use: everybody who waited behind it goes first."""
     for left in reversed(range(_LOCK_TRIES)):
         try:
             return work()
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE or not left:
+            if getattr(error.orig, "sqlstate", None) not in _IN_USE or not left:
                 raise
             tell("A table is in use; trying again.")
             time.sleep(_PAUSE_S)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text, update
+from sqlalchemy.exc import OperationalError
 
-from app.db import processes, revision
+from app.db import migrating, processes, revision
 from app.db.engine import open_database
 from app.db.processes import ALIVE_MS, Heartbeat
 from app.db.revision import SchemaError
@@ -266,3 +267,22 @@ def test_schemas_before_the_newest_are_used_where_only_what_the_code_does_withou
 def test_what_the_code_knows_are_the_migrations_of_its_folder() -> None:
     script = ScriptDirectory(str(revision.migrations_folder()))
     assert revision.known() == {one.revision for one in script.walk_revisions()}
+
+
+@pytest.mark.parametrize("code", ["55P03", "40P01"])
+def test_a_migration_that_meets_a_table_in_use_is_tried_again(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InUseError(Exception):
+        sqlstate = code
+
+    left, told = [OperationalError("ALTER TABLE", None, InUseError())] * 2, list[str]()
+
+    def work() -> str:
+        if left:
+            raise left.pop()
+        return "9001"
+
+    monkeypatch.setattr(migrating, "_PAUSE_S", 0)
+    assert migrating._patiently(work, told.append) == "9001"
+    assert told == ["A table is in use; trying again."] * 2
