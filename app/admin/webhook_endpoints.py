@@ -321,7 +321,7 @@ async def _write(
     return await audit.write(gateway, actor, reason, changed)
 
 
-def _terms(url: str, description: str, events: Sequence[str] | None, vendor_links: bool) -> Terms:  # noqa: FBT001 - as above
+def _terms(url: str, description: str, events: Sequence[str] | None, vendor_links: bool) -> Terms:  # noqa: FBT001 - by its name
     return Terms(
         url=url,
         description=description,
