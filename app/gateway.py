@@ -316,8 +316,8 @@ async def open_gateway(
             await pool.begin(db)
             await spool.replay(db, clock)
             dispatch_loop.listen()
-            webhooks.listen()
-            mirror.listen()
+            webhooks.due.listen()
+            mirror.due.listen()
             await db.write(operator.configure, settings.operator_webhook_url, now_ms=clock.now_ms())
             await stack.enter_async_context(db.announcements.heard())
         pollers = [Poller(tracker, one, settings.polls_at_once) for one in pool.all.values()]

@@ -72,7 +72,7 @@ async def measure(url: str, tenant_id: str, port: int, *, rate: float, seconds: 
         at_once=Settings.model_fields["webhooks_at_once"].default,
         append=lambda _connection, _stopped: None,
     )
-    deliverer.listen()
+    deliverer.due.listen()
     loop = asyncio.create_task(_serve(deliverer))
     began_s, cpu_s = time.monotonic(), time.process_time()
     writes = []
@@ -109,8 +109,8 @@ async def _serve(deliverer: Deliverer) -> None:
     while True:
         await deliverer.run_once()
         with suppress(TimeoutError):
-            async with asyncio.timeout(deliverer.pause_s()):
-                await deliverer.woken.wait()
+            async with asyncio.timeout(deliverer.due.pause_s()):
+                await deliverer.due.woken.wait()
 
 
 def _place(connection: Connection, paths: list[str], port: int) -> None:

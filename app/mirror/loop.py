@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from app.db.announcements import ASSETS, Announcement
+from app.db.announcements import ASSETS
 from app.db.asset_states import AssetState
+from app.db.due_work import DueWork
 from app.db.engine import Database
 from app.errors import Problem
 from app.kit.clock import Clock
@@ -27,8 +28,6 @@ _log = get_logger("mirror")
 TICK_S: Final = 5.0
 """How often it looks for what is due, and renews leases; completions wake it, here and on other servers."""
 _TRY_AGAIN_S: Final = 0.5
-_TURN_S: Final = 0.05
-_FREE_MS: Final = 5_000
 
 
 class Copies(Protocol):
@@ -53,18 +52,17 @@ class Mirror:
     tell: Tell
     at_once: int
     per_tenant: int
-    woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    due: DueWork = field(init=False)
     attempts: Counter[str] = field(default_factory=Counter, init=False)
     """How many attempts this process made, by their outcome: `stored`, or the class of an error."""
     copied_bytes: int = field(default=0, init=False)
     _under_way: dict[str, "_Copy"] = field(default_factory=dict, init=False)
     _closing: bool = field(default=False, init=False)
-    _pause_s: float = field(default=0.0, init=False)
-    _freed_at_ms: int = field(default=0, init=False)
 
-    def listen(self) -> None:
-        """Starts to be woken by requests that this process or another one completes."""
-        self.db.announcements.subscribe(ASSETS, self._on_announcement)
+    def __post_init__(self) -> None:
+        self.due = DueWork(
+            db=self.db, announced=ASSETS, tick_s=TICK_S, next_due=claims.next_due, free=claims.free
+        )
 
     def close(self) -> None:
         """Leases nothing more and breaks off what is under way, which is due again at once."""
@@ -73,10 +71,6 @@ class Mirror:
             if not copy.is_recording:
                 copy.task.cancel()
 
-    def pause_s(self) -> float:
-        """Returns how long the next tick is away, unless it is woken."""
-        return self._pause_s
-
     @property
     def under_way(self) -> int:
         """The number of files that are being copied."""
@@ -84,30 +78,21 @@ class Mirror:
 
     async def run_once(self) -> int:
         """Renews leases, leases what is due and starts to copy it; returns how many."""
-        woken, self._pause_s = self.woken.is_set(), TICK_S
-        self.woken.clear()
+        self.due.begin()
         now_ms = self.clock.now_ms()
         await self._renew(now_ms)
         room = self.at_once - len(self._under_way)
-        if room <= 0 or self._closing:
+        if room <= 0 or self._closing or not await self.due.is_due(now_ms):
             return 0
-        if not woken:  # reading is cheaper than claiming, where nothing is due
-            due_ms = await self.db.read(claims.next_due)
-            if due_ms is None or due_ms > now_ms:
-                self._rest_until(due_ms, now_ms)
-                return 0
-        if not 0 <= now_ms - self._freed_at_ms < _FREE_MS:
-            self._freed_at_ms = now_ms
-            await self.db.write(claims.free, now_ms=now_ms)
         claim = await self.db.write(claims.claim, per_tenant=self.per_tenant, limit=room, now_ms=now_ms)
         if claim is None:
-            self._pause_s = _TURN_S
+            self.due.come_back()
             return 0
         for one in claim.assets:
             task = self.tasks.start(self._copy(one), name="mirror")
             self._under_way[one.id] = _Copy(one, task, now_ms)
             task.add_done_callback(partial(self._end, one.id))
-        self._rest_until(claim.next_at_ms, now_ms)
+        self.due.rest_until(claim.next_at_ms, now_ms)
         return len(claim.assets)
 
     async def _renew(self, now_ms: int) -> None:
@@ -124,13 +109,9 @@ class Mirror:
                 _log.warning("A copy's lease ended before the copy did.", asset=one.claimed.id)
                 one.task.cancel()
 
-    def _rest_until(self, due_ms: int | None, now_ms: int) -> None:
-        if due_ms is not None:
-            self._pause_s = min(TICK_S, max(due_ms - now_ms, 0) / 1000)
-
     def _end(self, asset_id: str, _: "asyncio.Task[None]") -> None:
         del self._under_way[asset_id]
-        self.woken.set()  # there is room again
+        self.due.woken.set()  # there is room again
 
     async def _copy(self, claimed: Claimed) -> None:
         try:
@@ -189,9 +170,6 @@ class Mirror:
                     "A copy could not be recorded; trying again.", asset=claimed.id, reason=problem.detail
                 )
             await self.clock.sleep(_TRY_AGAIN_S)
-
-    def _on_announcement(self, _: Announcement | None) -> None:
-        self.woken.set()
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from app.db.announcements import WEBHOOKS, Announcement
+from app.db.announcements import WEBHOOKS
+from app.db.due_work import DueWork
 from app.db.engine import Database
 from app.db.webhook_states import DeliveryState
 from app.errors import Problem
@@ -34,8 +35,6 @@ LEASE_S: Final = TIMEOUT_S + 15.0
 """How long a lease lasts: an attempt, and the time for its record."""
 TICK_S: Final = 1.0
 _TRY_AGAIN_S: Final = 0.5
-_TURN_S: Final = 0.05
-_FREE_MS: Final = 5_000
 _GATHER_S: Final = 0.01
 _GATHERED: Final = 8
 
@@ -64,7 +63,7 @@ class Deliverer:
     caps: Caps
     at_once: int
     append: Append
-    woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    due: DueWork = field(init=False)
     attempts: Counter[str] = field(default_factory=Counter, init=False)
     """How many attempts this process made, by their outcome: `delivered`, a status, or an error."""
     stopped: Counter[str] = field(default_factory=Counter, init=False)
@@ -74,20 +73,15 @@ class Deliverer:
     _settling: asyncio.Task[None] | None = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _closing: bool = field(default=False, init=False)
-    _pause_s: float = field(default=0.0, init=False)
-    _freed_at_ms: int = field(default=0, init=False)
 
-    def listen(self) -> None:
-        """Starts to be woken by messages that this process or another one writes."""
-        self.db.announcements.subscribe(WEBHOOKS, self._on_announcement)
+    def __post_init__(self) -> None:
+        self.due = DueWork(
+            db=self.db, announced=WEBHOOKS, tick_s=TICK_S, next_due=claims.next_due, free=claims.free
+        )
 
     def close(self) -> None:
         """Leases nothing more: the server is stopping. What is under way ends, or its lease does."""
         self._closing = True
-
-    def pause_s(self) -> float:
-        """Returns how long the next tick is away, unless it is woken."""
-        return self._pause_s
 
     @property
     def under_way(self) -> int:
@@ -96,20 +90,10 @@ class Deliverer:
 
     async def run_once(self) -> int:
         """Leases what is due, as far as there is room, and starts to send it; returns how many."""
-        woken, self._pause_s = self.woken.is_set(), TICK_S
-        self.woken.clear()
+        self.due.begin()
         room = self.at_once - len(self._under_way)
-        if room <= 0 or self._closing:
+        if room <= 0 or self._closing or not await self.due.is_due(self.clock.now_ms()):
             return 0
-        now_ms = self.clock.now_ms()
-        if not woken:  # reading is cheaper than claiming, where nothing is due
-            due_ms = await self.db.read(claims.next_due)
-            if due_ms is None or due_ms > now_ms:
-                self._rest_until(due_ms, now_ms)
-                return 0
-        if not 0 <= now_ms - self._freed_at_ms < _FREE_MS:
-            self._freed_at_ms = now_ms
-            await self.db.write(claims.free, now_ms=now_ms)
         return await self._step()
 
     async def _step(self) -> int:
@@ -136,15 +120,15 @@ class Deliverer:
             for one, its in zip(ended, recorded, strict=True):
                 one.tell(its)
             if claim is None:
-                self._pause_s = _TURN_S
+                self.due.come_back()
                 return 0
             for each in claim.deliveries:
                 task = self.tasks.start(self._send(each), name="webhook")
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-            self._rest_until(claim.next_at_ms, now_ms)
+            self.due.rest_until(claim.next_at_ms, now_ms)
             if claim.again:
-                self._pause_s = _TURN_S
+                self.due.come_back()
             return len(claim.deliveries)
 
     async def _settle(self) -> None:
@@ -157,12 +141,8 @@ class Deliverer:
                 await self._step()
             except Exception as error:  # noqa: BLE001 - each is recorded by itself then
                 _log.warning("Attempts to deliver webhooks could not be recorded together.", exc_info=error)
-        if self._pause_s <= _TURN_S:  # there is more to do that this step could not
-            self.woken.set()
-
-    def _rest_until(self, due_ms: int | None, now_ms: int) -> None:
-        if due_ms is not None:
-            self._pause_s = min(TICK_S, max(due_ms - now_ms, 0) / 1000)
+        if self.due.is_soon:  # there is more to do that this step could not
+            self.due.woken.set()
 
     async def _send(self, claimed: Claimed) -> None:
         with Span(
@@ -204,7 +184,7 @@ class Deliverer:
         recorded = await ended.recorded
         if recorded is None:
             recorded = await self._record(claimed, attempted)
-            self.woken.set()  # there is room again
+            self.due.woken.set()  # there is room again
         return recorded
 
     async def _record(self, claimed: Claimed, attempted: Attempted) -> Recorded | None:
@@ -249,9 +229,6 @@ class Deliverer:
                 mode=stopped.mode,
                 reason=reason,
             )
-
-    def _on_announcement(self, _: Announcement | None) -> None:
-        self.woken.set()
 
 
 def _record_and_claim(

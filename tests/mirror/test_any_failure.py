@@ -104,7 +104,7 @@ async def test_a_death_at_any_event_of_a_copy_leaves_neither_a_row_without_bytes
 
 async def _what_it_did(world: World, events: Dying) -> None:
     mirror = world.gateway.mirror
-    mirror.woken.set()
+    mirror.due.woken.set()
     try:
         await mirror.run_once()
     except Exception:  # noqa: BLE001 - as its loop does

@@ -144,7 +144,7 @@ class TestWhileItIsCopied:
         await mirrored(world)
         request_id = await completed(world, {"video": upstream.url("/held")})
         mirror = world.gateway.mirror
-        mirror.woken.set()
+        mirror.due.woken.set()
         await mirror.run_once()
         await upstream.hanging.wait()
         (asset,) = await copies(world, request_id)
@@ -164,7 +164,7 @@ class TestWhileItIsCopied:
         await mirrored(world)
         request_id = await completed(world, {"video": upstream.url("/held")})
         mirror = world.gateway.mirror
-        mirror.woken.set()
+        mirror.due.woken.set()
         await mirror.run_once()
         await upstream.hanging.wait()
         (asset,) = await copies(world, request_id)
@@ -191,7 +191,7 @@ class TestWhileItIsCopied:
         await mirrored(world)
         request_id = await completed(world, {"video": upstream.url("/held")})
         mirror = world.gateway.mirror
-        mirror.woken.set()
+        mirror.due.woken.set()
         await mirror.run_once()
         await upstream.hanging.wait()
         mirror.close()

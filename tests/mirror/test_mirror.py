@@ -197,7 +197,7 @@ class TestServersThatDoWrong:
         await mirrored(world)
         request_id = await completed(world, {"video": upstream.url("/held")})
         mirror = world.gateway.mirror
-        mirror.woken.set()
+        mirror.due.woken.set()
         assert await mirror.run_once() == 1
         await upstream.hanging.wait()
         for _ in range(6):

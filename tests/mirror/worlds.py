@@ -32,7 +32,7 @@ async def completed(world: World, output: dict[str, Any] | None = None) -> str:
 
 async def copy(world: World) -> None:
     """Let the loop do what is due, and wait for the end of it."""
-    world.gateway.mirror.woken.set()
+    world.gateway.mirror.due.woken.set()
     await world.gateway.mirror.run_once()
     await until(lambda: not world.gateway.mirror.under_way)
 

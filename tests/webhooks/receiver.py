@@ -180,7 +180,7 @@ def at_any_time() -> Iterator[None]:
 async def deliver(world: World) -> None:
     """Everything that is due is attempted once, and recorded."""
     deliverer = world.gateway.webhooks
-    deliverer.woken.set()
+    deliverer.due.woken.set()
     await deliverer.run_once()
     await until(lambda: not deliverer.under_way)
 

@@ -86,7 +86,7 @@ async def test_a_death_at_any_event_of_a_delivery_loses_nothing_and_makes_no_sec
 
 async def _what_it_did(world: World, events: Dying) -> None:
     deliverer = world.gateway.webhooks
-    deliverer.woken.set()
+    deliverer.due.woken.set()
     try:
         await deliverer.run_once()
     except Exception:  # noqa: BLE001 - as its loop does

@@ -55,7 +55,7 @@ async def test_three_bad_endpoints_take_their_own_room_and_delay_no_other(
         await world.gateway.db.write(tell, world.tenant_id, number, world.clock.now_ms())
     well = [path for path in ids if path not in BAD]
     for _ in range(EVENTS):
-        deliverer.woken.set()
+        deliverer.due.woken.set()
         await deliverer.run_once()
         await until(lambda: deliverer.under_way <= 8)  # four that hang and four that drip
     assert [len(receiver.at(path)) for path in well] == [EVENTS] * len(well), (

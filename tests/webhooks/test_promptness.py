@@ -13,13 +13,13 @@ async def test_the_poll_that_sees_the_end_wakes_the_sender_and_no_time_passes_un
 ) -> None:
     await endpoint(world, receiver)
     deliverer = world.gateway.webhooks
-    deliverer.listen()
+    deliverer.due.listen()
     request_id = await world.submitted()
-    deliverer.woken.clear()
+    deliverer.due.woken.clear()
     assert await deliverer.run_once() == 0
     await world.finish(request_id)
     ended_ms = world.clock.now_ms()
-    await until(deliverer.woken.is_set)
+    await until(deliverer.due.woken.is_set)
     assert await deliverer.run_once() == 1, "it is due at once, not at the next tick"
     await until(lambda: not deliverer.under_way)
     (delivery,), (attempt,) = await deliveries(world), await attempts(world)

@@ -74,7 +74,7 @@ async def test_two_servers_send_each_message_once_and_keep_within_what_is_allowe
 
     async def serve(world: World) -> None:
         while len(receiver.received) < EVENTS * len(PATHS):
-            world.gateway.webhooks.woken.set()
+            world.gateway.webhooks.due.woken.set()
             await world.gateway.webhooks.run_once()
             await asyncio.sleep(0)
         await until(lambda: not world.gateway.webhooks.under_way)
