@@ -1,20 +1,19 @@
 """A server that dies at any event of a copy: no row without its bytes, nothing left over, no second copy."""
 
 import os
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from app.mirror.claims import LEASE_S
 from app.storage import incoming
 from app.storage.threads import Threads
-from tests.gateway.events import Events, counting, no_fault, postgres_error, sqlite_error
-from tests.harness import World, open_world, settings_for, until
+from tests.gateway.dying import Dying, tick
+from tests.gateway.events import counting
+from tests.harness import World, open_world, settings_for
 from tests.mirror.upstream import FILM, Upstream
 from tests.mirror.worlds import completed, copies, copy, kept, mirrored, rows
 from tests.sandbox.harness import Running
@@ -24,21 +23,8 @@ pytestmark = pytest.mark.anyio
 LEAST = 15  # events of a copy
 
 
-class Dying(Events):
-    """From the event at `at` on, nothing of what a server does happens any more."""
-
-    is_dead = False
-    error: Callable[[], Exception] = staticmethod(sqlite_error)
-
-    def meet(self, kind: str, name: str) -> None:
-        if name.startswith("ROLLBACK"):  # which the database does by itself when a server is gone
-            return
-        if self.on and not self.is_dead:
-            super().meet(kind, name)
-            self.is_dead = self.reached
-        if self.on and self.is_dead:
-            error = self.error()
-            raise OperationalError(name, None, error) if kind == "statement" else error
+class DyingWithFiles(Dying):
+    """One that does nothing to its files either."""
 
     def in_files(self, run: Any) -> Any:
         """Return how file work is run: before and after each piece of it, a server may die."""
@@ -75,20 +61,18 @@ async def test_a_death_at_any_event_of_a_copy_leaves_neither_a_row_without_bytes
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    events = Dying(no_fault)
-    if database_url.startswith("postgresql"):
-        events.error = postgres_error
+    events = DyingWithFiles(database_url)
     monkeypatch.setattr(Threads, "run", events.in_files(Threads.run))
     settings = settings_for(database_url, tmp_path, sandbox.options.public_url, mirror_hosts=upstream.host)
     with capture_logs(), counting(events):
         async with open_world(settings, sandbox) as world:
             world.gateway.db.announcements._run = None
             await mirrored(world)
+            mirror = world.gateway.mirror
             for number in count(1):
-                events.at, events.is_dead, events.met = number, False, []
+                events.dies_at(number)
                 request_id = await completed(world, {"video": upstream.url("/film")})
-                with events.counted():
-                    await _what_it_did(world, events)
+                await tick(mirror, events, lambda: (one.task for one in mirror._under_way.values()))
                 has_died = events.is_dead
                 await _restarted(world)
                 (asset,) = await copies(world, request_id)
@@ -100,19 +84,6 @@ async def test_a_death_at_any_event_of_a_copy_leaves_neither_a_row_without_bytes
                     break
             assert number > LEAST
             assert len(stored) == number  # one row for each request
-
-
-async def _what_it_did(world: World, events: Dying) -> None:
-    mirror = world.gateway.mirror
-    mirror.due.woken.set()
-    try:
-        await mirror.run_once()
-    except Exception:  # noqa: BLE001 - as its loop does
-        assert events.is_dead
-    await until(lambda: events.is_dead or not mirror.under_way)
-    for one in tuple(mirror._under_way.values()):
-        one.task.cancel()
-    await until(lambda: not mirror.under_way)
 
 
 async def _restarted(world: World) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.generations.lifecycle import State
 from app.kit.json import to_column
 from app.mirror import rows
 from app.quotas.limits import Payer
+from tests.beside import Quiet, serving
 from tests.mirror.upstream import FILM
 from tests.patience import PATIENCE_S
 from tests.processes import a_key, eventually, in_database, place_for, started
@@ -42,7 +43,7 @@ class Films:
 def films() -> Iterator[Films]:
     found = Films()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found.asked.append(self.path)
             self.send_response(200)
@@ -53,24 +54,11 @@ def films() -> Iterator[Films]:
             found.free.wait(PATIENCE_S)
             self.wfile.write(FILM[1000:])
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def handle_error(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        found.free.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(PATIENCE_S)
+    with serving(Handler) as found.port:
+        try:
+            yield found
+        finally:
+            found.free.set()
 
 
 def test_after_a_kill_every_file_is_copied_once_and_nothing_of_the_first_attempts_is_left(

@@ -4,12 +4,11 @@ import base64
 import io
 import itertools
 import struct
-import threading
 import time
 import wave
 import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from app.media.formats import see
 from app.sandbox import render
 from app.sandbox.fetch import PictureError
 from app.sandbox.pictures import SAMPLES, open_sample
+from tests.beside import Quiet, serving
 from tests.sandbox.harness import Running, running
 
 
@@ -252,7 +252,7 @@ def test_own_samples_are_read_without_http_and_other_hosts_are_drawn(shared: Run
     assert frames_of(video_of(shared, **SMALL))
 
 
-class _Host(BaseHTTPRequestHandler):
+class _Host(Quiet, BaseHTTPRequestHandler):
     """A host with one picture, one redirect and one endless file."""
 
     def do_GET(self) -> None:
@@ -267,18 +267,11 @@ class _Host(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *args: object) -> None:
-        """Stay silent."""
-
 
 @pytest.fixture
 def host() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), _Host) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(_Host) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def test_an_allowed_host_is_fetched_without_redirects_within_the_limit(tmp_path: Path, host: str) -> None:

@@ -1,21 +1,21 @@
 """The doctor says before anybody tries whether operators can sign in by OpenID Connect."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from app.admin import sign_in_checks
 from app.config import Settings
+from tests.beside import Quiet, serving
 from tests.sessions.provider import KEY, SETTINGS
 
 pytestmark = pytest.mark.anyio
 
 
-class _Provider(BaseHTTPRequestHandler):
+class _Provider(Quiet, BaseHTTPRequestHandler):
     changes: dict[str, Any] = {}  # noqa: RUF012 - of one test's class
 
     def do_GET(self) -> None:
@@ -30,19 +30,12 @@ class _Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
 
 @pytest.fixture
 def provider() -> Iterator[tuple[str, type[_Provider]]]:
     handler = type("Handler", (_Provider,), {"changes": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with serving(handler) as port:
+        yield f"http://127.0.0.1:{port}", handler
 
 
 async def _found(issuer: str, **more: Any) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """A server that dies at any event of a delivery: what it did not record is sent again, under the same id."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -8,38 +8,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from app.webhooks import outbox
 from app.webhooks.delivery import LEASE_S
 from app.webhooks.kinds import Kind
 from app.webhooks.outbox import Bodies, Message
-from tests.gateway.events import Events, counting, no_fault, postgres_error, sqlite_error
-from tests.harness import World, open_world, settings_for, until
+from tests.gateway.dying import Dying, tick
+from tests.gateway.events import counting
+from tests.harness import World, open_world, settings_for
 from tests.sandbox.harness import Running
 from tests.webhooks.receiver import KEY, Receiver, attempts, deliver, deliveries, endpoint
 
 pytestmark = pytest.mark.anyio
 
 LEAST = 12  # events of two deliveries
-
-
-class Dying(Events):
-    """From the event at `at` on, nothing of what a server does to the database happens any more."""
-
-    is_dead = False
-    error: Callable[[], Exception] = staticmethod(sqlite_error)
-
-    def meet(self, kind: str, name: str) -> None:
-        if name.startswith("ROLLBACK"):  # which the database does by itself when a server is gone
-            return
-        if self.on and not self.is_dead:
-            super().meet(kind, name)
-            self.is_dead = self.reached
-        if self.on and self.is_dead:
-            error = self.error()
-            raise OperationalError(name, None, error) if kind == "statement" else error
 
 
 @asynccontextmanager
@@ -57,19 +40,17 @@ def tell(connection: Connection, tenant_id: str, number: int, at_ms: int) -> Non
 async def test_a_death_at_any_event_of_a_delivery_loses_nothing_and_makes_no_second_id(
     database_url: str, tmp_path: Path, sandbox: Running, receiver: Receiver
 ) -> None:
-    events = Dying(no_fault)
-    if database_url.startswith("postgresql"):
-        events.error = postgres_error
+    events = Dying(database_url)
     with capture_logs(), counting(events):
         async with a_world(database_url, tmp_path, sandbox, receiver) as world:
             made = [await endpoint(world, receiver, path) for path in ("/well", "/late")]
             world.gateway.db.announcements._run = None
+            deliverer = world.gateway.webhooks
             for number in count(1):
-                events.at, events.is_dead, events.met = number, False, []
+                events.dies_at(number)
                 receiver.answers["/late"] = [503]
                 await world.gateway.db.write(tell, world.tenant_id, number, world.clock.now_ms())
-                with events.counted():
-                    await _what_it_did(world, events)
+                await tick(deliverer, events, lambda: deliverer._under_way)
                 has_died = events.is_dead
                 await _mended(world)
                 _check(receiver, await deliveries(world), number, len(made))
@@ -82,19 +63,6 @@ async def test_a_death_at_any_event_of_a_delivery_loses_nothing_and_makes_no_sec
             for row in rows:
                 by_delivery.setdefault(row.delivery_id, []).append(row.n)
             assert all(sorted(each) == list(range(1, len(each) + 1)) for each in by_delivery.values())
-
-
-async def _what_it_did(world: World, events: Dying) -> None:
-    deliverer = world.gateway.webhooks
-    deliverer.due.woken.set()
-    try:
-        await deliverer.run_once()
-    except Exception:  # noqa: BLE001 - as its loop does
-        assert events.is_dead
-    await until(lambda: events.is_dead or not deliverer.under_way)
-    for task in tuple(deliverer._under_way):
-        task.cancel()
-    await until(lambda: not deliverer.under_way)
 
 
 async def _mended(world: World) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2
@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from app.db.engine import Database
 from app.db.tables import webhook_deliveries, webhook_messages
+from tests.beside import Quiet, serving
 from tests.harness import SUBMIT
 from tests.patience import PATIENCE_S
 from tests.processes import a_key, eventually, in_database, place_for, rows_of, started
@@ -41,7 +42,7 @@ class Beside:
 def beside() -> Iterator[Beside]:
     found = Beside()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             found.came.append((self.path, self.headers["webhook-id"], body))
@@ -50,21 +51,11 @@ def beside() -> Iterator[Beside]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        found.free.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(PATIENCE_S)
+    with serving(Handler) as found.port:
+        try:
+            yield found
+        finally:
+            found.free.set()
 
 
 def test_after_a_kill_every_end_is_told_to_every_endpoint_under_one_id_with_equal_bytes(
