@@ -192,10 +192,11 @@ def relaying(target: str, restart: Callable[[], None] | None = None) -> Iterator
 
     async def run() -> None:
         await _serve(relay, 0, ready.set, over.wait())
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for one in others:
-            one.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # A connection that was accepted just now starts its task a moment later.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for one in others:
+                one.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()
