@@ -117,6 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_at_most = 0
         self._framing = 0  # bytes of a body besides its content and chunk sizes: extensions and trailers
         self._content = 0  # bytes of content in this piece of input, with what frames their chunks
+        self._to_come = 0  # bytes of an upload whose length was stated
         self._piece: bytes | memoryview = b""  # of input, which is being parsed
         self._messages_begun = 0  # messages that began in this piece of input
         self._plain_head: bytes | None = None  # the head, without the upgrade, of a request that asks for one
@@ -194,7 +195,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parses the input; on a connection that is closing or was refused, drops it."""
         self._unset_keepalive_if_required()
-        if len(data) <= _SLICE:
+        if len(data) <= max(_SLICE, self._to_come):  # a body whose length was stated has no framing
             self._receive(data)
             return
         view = memoryview(data)
@@ -311,6 +312,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._plain_head = without_upgrade(method, version, self.url, self.headers)
             return
         self._is_upload = self.url.partition(b"?")[0] == _UPLOADS
+        self._to_come = _stated_length(self.headers) if self._is_upload else 0
         super().on_headers_complete()
         self._phase = _Phase.BODY
         self._framing = 0
@@ -324,12 +326,19 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Receives a part of the body. An upload may take long, as long as it goes on and is not answered."""
         self._content += len(body)
-        if self._is_upload and not self.cycle.response_complete:
-            self._arrived += len(body)
-            if self._arrived >= _RENEWED_BYTES:
-                self._arrived = 0
-                self._set_deadline(self._limits.body_s)
+        if self._is_upload:
+            self._to_come -= len(body)
+            if not self.cycle.response_complete:
+                self._renew_deadline(len(body))
+            if not self.cycle.body:
+                self.cycle.body = b""  # to which a part is added, and from which it is taken, without a copy
         super().on_body(body)
+
+    def _renew_deadline(self, arrived: int) -> None:
+        self._arrived += arrived
+        if self._arrived >= _RENEWED_BYTES:
+            self._arrived = 0
+            self._set_deadline(self._limits.body_s)
 
     def on_message_complete(self) -> None:
         """Ends the message: the client has sent all of it, and has no deadline any more."""
@@ -524,6 +533,11 @@ class GuardedProtocol(HttpToolsProtocol):
 def _head_size(target: bytes, headers: Headers) -> int:
     """Returns the size of a request target and headers, without the rest of the request line."""
     return len(target) + sum([len(name) + len(value) + 4 for name, value in headers])
+
+
+def _stated_length(headers: Headers) -> int:
+    """Returns the length of the body as the head states it, which the parser has judged; else 0."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
 def _of_parser(error: httptools.HttpParserError) -> Problem:

@@ -4,10 +4,12 @@ A file that a process left behind because it was killed is removed by the next o
 share a folder: each locks the files that are its own, so that nobody removes those of a living process.
 """
 
+import asyncio
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +20,8 @@ from app.kit.secrets import random_16_bytes
 from app.storage.threads import Threads
 
 _FLUSH_BYTES: Final = 1_048_576  # of a stream, written at a time
+_LARGE_BYTES: Final = 32_768
+_MAX_REST_S: Final = 0.005  # after a megabyte, so that more than 100 MB a second can still come in
 _HEAD_BYTES: Final = 4_096
 
 
@@ -60,19 +64,22 @@ class Intake:
         path, descriptor = await self._threads.make(partial(_create, self._folder), _undo)
         try:
             digest, size, head = hashlib.sha256(), 0, b""
-            waiting = bytearray()
+            waiting: list[bytes | bytearray] = []
+            written = 0
             async for chunk in chunks:
                 size += len(chunk)
                 if size > max_bytes:
                     raise TooLargeError
                 if len(head) < _HEAD_BYTES:
                     head += chunk[: _HEAD_BYTES - len(head)]
-                waiting += chunk
-                if len(waiting) >= _FLUSH_BYTES:
+                _add(waiting, chunk)
+                if size - written >= _FLUSH_BYTES:
+                    began = time.perf_counter()
                     await self._threads.run(_write, descriptor, waiting, digest)
-                    waiting = bytearray()
-            if waiting:
-                await self._threads.run(_write, descriptor, waiting, digest)
+                    waiting, written = [], size
+                    # As long again is left to others: one who sends faster than they are served slows nobody.
+                    await asyncio.sleep(min(time.perf_counter() - began, _MAX_REST_S))
+            await self._threads.run(_write, descriptor, waiting, digest)
             yield Received(path=path, size_bytes=size, sha256=digest.hexdigest(), head=head)
         finally:
             await self._threads.run(_remove, path, descriptor)
@@ -94,12 +101,23 @@ def _create(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _write(descriptor: int, data: bytearray, digest: "hashlib._Hash") -> None:
-    digest.update(data)
-    with memoryview(data) as rest:
-        written = 0
-        while written < len(rest):
-            written += os.write(descriptor, rest[written:])
+def _add(waiting: list[bytes | bytearray], chunk: bytes) -> None:
+    """Adds a chunk to those that wait: a large one as it is, small ones together."""
+    if len(chunk) >= _LARGE_BYTES:
+        waiting.append(chunk)
+    elif waiting and isinstance(waiting[-1], bytearray):
+        waiting[-1] += chunk
+    else:
+        waiting.append(bytearray(chunk))
+
+
+def _write(descriptor: int, waiting: Sequence[bytes | bytearray], digest: "hashlib._Hash") -> None:
+    for data in waiting:
+        digest.update(data)
+        with memoryview(data) as rest:
+            written = 0
+            while written < len(rest):
+                written += os.write(descriptor, rest[written:])
 
 
 def _undo(created: tuple[Path, int]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import starlette.responses
 import starlette.staticfiles
 
+from app.server.protocol import GuardedProtocol
 from app.server.request_head import READ, fault_of_head
 from tests.patience import PATIENCE_S
 from tests.server.test_protocol import CHUNKED, GET, LIMITS, answers_in, refusal_in, serving
@@ -58,14 +59,36 @@ async def test_a_body_in_whatever_chunks_is_taken(name: str, pieces: int) -> Non
 
 
 @pytest.mark.anyio
-async def test_what_follows_a_body_in_one_piece_is_not_counted_as_its_framing() -> None:
-    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000
+@pytest.mark.parametrize("path", [b"/", b"/v1/files"])
+async def test_what_follows_a_body_in_one_piece_is_not_counted_as_its_framing(path: bytes) -> None:
+    post = b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" % path + b"x" * 60_000
     last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with serving() as place:
         said = await place.talk(
             CHUNKED + b"1\r\na\r\n0\r\n\r\n" + post + CHUNKED + b"0\r\n\r\n" + post + last
         )
         assert [status for status, _, _ in answers_in(said)] == [200] * 5
+
+
+@pytest.mark.anyio
+async def test_an_upload_of_a_stated_length_is_parsed_in_the_pieces_in_which_it_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parsed: list[int] = []
+    receive = GuardedProtocol._receive
+
+    def counted(self: GuardedProtocol, data: bytes | memoryview) -> None:
+        parsed.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(GuardedProtocol, "_receive", counted)
+    body = b"x" * 3_000_000
+    head = b"POST /v1/files HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3000000\r\n\r\n"
+    async with serving() as place:
+        ((status, _, got),) = answers_in(await place.talk(head, body))
+    assert (status, got) == (200, b"seen " + body)
+    assert sum(parsed) == len(head) + len(body)
+    assert max(parsed) > 4096
 
 
 CUT: dict[str, bytes] = {
