@@ -696,8 +696,8 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/v1/assets/{asset_id}",
-        assets.get_asset,
+        "/v1/assets/{asset_id}/facts",
+        assets.get_asset_facts,
         "assets",
         "Asset",
         (*_KEY, ASSET_NOT_FOUND),
@@ -706,8 +706,8 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/v1/assets/{asset_id}/content",
-        assets.get_asset_content,
+        "/v1/assets/{asset_id}",
+        assets.get_asset,
         "assets",
         "",
         (
@@ -719,7 +719,7 @@ ROUTES = (
             STORAGE_UNAVAILABLE,
         ),
         binary=True,
-        text="As the content of a file: one range is served, with `If-Range` and entity tags, and where the"
+        text="As a file: one range is served, with `If-Range` and entity tags, and where the"
         " store is a bucket, the answer may be a 302 to a link of the bucket that lasts minutes.",
     ),
     Route(
@@ -761,7 +761,7 @@ ROUTES = (
             DATABASE_UNAVAILABLE,
         ),
         binary=True,
-        text="As `/v1/assets/{asset_id}/content`. Pages of every origin may embed it.",
+        text="As `/v1/assets/{asset_id}`. Pages of every origin may embed it.",
     ),
     Route(
         "GET",
@@ -886,8 +886,8 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/v1/files/{file_id}",
-        files.get_file,
+        "/v1/files/{file_id}/facts",
+        files.get_file_facts,
         "files",
         "UploadedFile",
         (*_KEY, FILE_NOT_FOUND),
@@ -896,8 +896,8 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/v1/files/{file_id}/content",
-        files.get_file_content,
+        "/v1/files/{file_id}",
+        files.get_file,
         "files",
         "",
         (*_KEY, FILE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STORAGE_UNAVAILABLE),
@@ -941,7 +941,7 @@ ROUTES = (
             DATABASE_UNAVAILABLE,
         ),
         binary=True,
-        text="As `/v1/files/{file_id}/content`. Pages of every origin may embed it.",
+        text="As `/v1/files/{file_id}`. Pages of every origin may embed it.",
     ),
     Route(
         "GET",

@@ -57,7 +57,7 @@ def asset(one: rows.Asset, base_url: str) -> Asset:
         "sha256": one.sha256,
         "stored_at": iso_or_none(one.stored_at_ms),
         "expires_at": iso_or_none(one.expires_at_ms),
-        "url": f"{base_url}/v1/assets/{one.id}/content" if one.is_served else None,
+        "url": f"{base_url}/v1/assets/{one.id}" if one.is_served else None,
     }
 
 

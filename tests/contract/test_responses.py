@@ -164,7 +164,7 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask("POST", "/v1/files", content=png())
     path = f"/v1/files/{made['file_id']}"
     link = (await ask("POST", f"{path}/links")).json()["url"].removeprefix("http://gateway.test")
-    for place in (path, f"{path}/content", link):
+    for place in (path, f"{path}/facts", link):
         for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=9999-"}, {"If-None-Match": "*"}):
             await ask("GET", place, headers=headers)
     await _direct_uploads(ask)
@@ -188,7 +188,7 @@ async def _files(ask: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     await _absent_files(ask)
     with monkeypatch.context() as patch:
         patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
-        for place in (f"{path}/content", link):
+        for place in (path, link):
             await ask("GET", place)
     world.clock.advance(3_600)
     await ask("GET", link)
@@ -256,11 +256,11 @@ async def _assets(
     (made,) = (await ask("GET", f"/v1/requests/{request_id}/assets")).json()["assets"]
     path = f"/v1/assets/{made['asset_id']}"
     early = a_link(world, made["asset_id"])
-    for method, place in (("GET", f"{path}/content"), ("POST", f"{path}/links"), ("GET", early)):
+    for method, place in (("GET", path), ("POST", f"{path}/links"), ("GET", early)):
         await ask(method, place)
     await copy(world)
     link = (await ask("POST", f"{path}/links")).json()["url"].removeprefix("http://gateway.test")
-    for place in (path, f"{path}/content", link):
+    for place in (path, f"{path}/facts", link):
         for headers in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=99999999-"}, {"If-None-Match": "*"}):
             await ask("GET", place, headers=headers)
     for route in (one for one in ROUTES if one.tag == "assets"):
@@ -274,10 +274,10 @@ async def _assets(
             await ask(route.method, absent, headers=lacking)
     with monkeypatch.context() as patch:
         patch.setattr(world.gateway.storage.store, "link", lambda *_, **__: "https://bucket.example/x")
-        for place in (f"{path}/content", link):
+        for place in (path, link):
             await ask("GET", place)
     await ask("DELETE", path)
-    for method, place in (("GET", f"{path}/content"), ("POST", f"{path}/links"), ("GET", link)):
+    for method, place in (("GET", path), ("POST", f"{path}/links"), ("GET", link)):
         await ask(method, place)
     world.clock.advance(3_600)
     await ask("GET", link)

@@ -29,7 +29,7 @@ async def test_a_file_that_is_kept_longer_while_the_sweeper_works_keeps_its_byte
     world.clock.advance(2)
     monkeypatch.setattr(rows, "due", lambda *_args, **_more: due)  # as the sweeper read it before
     assert await world.gateway.upkeep.files.run_once() == 0
-    content = await world.client.get(f"/v1/files/{file_id}/content")
+    content = await world.client.get(f"/v1/files/{file_id}")
     assert content.content == PICTURE
 
 
@@ -51,7 +51,7 @@ async def test_a_file_that_is_completed_twice_at_one_moment_is_kept(
     monkeypatch.setattr(direct.DirectUploads, "_measured", then_completed)
     answer = await complete(world, file_id)
     assert sorted([answer.status_code, answers[0].status_code]) == [200, 201]
-    content = await world.client.get(f"/v1/files/{file_id}/content")
+    content = await world.client.get(f"/v1/files/{file_id}")
     assert content.content == PICTURE
     assert (await counted(world))["", ""] == len(PICTURE)
     assert len(on_disk(tmp_path)) == 1

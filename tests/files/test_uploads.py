@@ -71,13 +71,13 @@ async def test_a_file_is_kept_with_its_facts_and_read_back_as_it_was(world: Worl
     assert document["reference"] == f"rg-file:{document['file_id']}"
     assert document["expires_at"] == "2026-09-21T15:13:20.000Z"
     address = f"/v1/files/{document['file_id']}"
-    assert await world.get(address) == document
+    assert await world.get(f"{address}/facts") == document
     assert (await world.get("/v1/files"))["files"] == [document]
-    content = await world.client.get(f"{address}/content")
+    content = await world.client.get(address)
     assert (content.content, content.headers["content-type"]) == (PICTURE, "image/png")
     assert len(on_disk(tmp_path)) == 1
     assert (await world.client.delete(address)).status_code == 204
-    for path in (address, f"{address}/content"):
+    for path in (address, f"{address}/facts"):
         assert (await world.get(path, expect=404))["code"] == "file_not_found"
     assert (on_disk(tmp_path), await counted(world)) == ([], {})
 
@@ -201,7 +201,7 @@ async def test_a_file_is_there_for_its_owner_and_the_tenants_keys_of_its_mode_al
         await world.another_key(tenant="another"),
         await world.another_key(mode="live"),
     ):
-        for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", ""), ("POST", "/links")):
+        for method, path in (("GET", ""), ("GET", "/facts"), ("DELETE", ""), ("POST", "/links")):
             answer = await world.client.request(method, address + path, headers=world.with_key(key))
             assert answer.status_code == 404
             assert answer.json()["detail"] == missing.json()["detail"]

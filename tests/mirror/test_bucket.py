@@ -47,7 +47,7 @@ async def test_an_output_is_copied_into_a_bucket_read_from_there_and_removed(wor
     size = asset["size_bytes"]
     right = StoreReport(rows=1, objects=1, sums=2, stored_bytes=size, is_deep=True)
     assert await store_check.verify(world.gateway, deep=True) == right
-    answer = await world.client.get(f"/v1/assets/{asset['asset_id']}/content")
+    answer = await world.client.get(f"/v1/assets/{asset['asset_id']}")
     assert answer.status_code == 302
     async with httpx2.AsyncClient(trust_env=False) as anybody:
         link = answer.headers["location"]

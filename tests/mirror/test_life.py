@@ -96,7 +96,7 @@ async def test_who_may_not_read_the_request_finds_no_asset(world: World) -> None
         for method, place in (
             ("DELETE", path),
             ("GET", path),
-            ("GET", f"{path}/content"),
+            ("GET", f"{path}/facts"),
             ("POST", f"{path}/links"),
         ):
             answer = await world.client.request(method, place, headers=foreign)

@@ -28,7 +28,7 @@ async def test_an_output_of_the_sandbox_is_copied_and_its_record_has_both(world:
     record = await world.record(request_id)
     assert record["assets"] == [asset]
     assert (asset["state"], asset["media_type"], asset["error"]) == ("stored", "video/mp4", None)
-    assert asset["url"].endswith(f"/v1/assets/{asset['asset_id']}/content")
+    assert asset["url"].endswith(f"/v1/assets/{asset['asset_id']}")
     their_own = (await world.result(request_id))["output"]["video"]
     assert their_own == record["output"]["video"]
     data = world.sandbox.client.get(their_own).content

@@ -42,7 +42,7 @@ async def test_a_copy_is_served_whole_in_part_and_by_its_hash(world: World) -> N
     assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(data)))
     again = await world.client.get(path, headers={"If-None-Match": whole.headers["etag"]})
     assert again.status_code == 304
-    known = await world.client.get(f"/v1/assets/{asset['asset_id']}")
+    known = await world.client.get(f"/v1/assets/{asset['asset_id']}/facts")
     assert known.json() == asset
 
 
@@ -90,8 +90,8 @@ async def test_what_is_not_copied_yet_is_a_conflict_that_waiting_helps(world: Wo
     await mirrored(world)
     request_id = await completed(world)
     (asset,) = await copies(world, request_id)
-    for method, path in (("GET", "content"), ("POST", "links")):
-        answer = await world.client.request(method, f"/v1/assets/{asset['asset_id']}/{path}")
+    for method, path in (("GET", ""), ("POST", "/links")):
+        answer = await world.client.request(method, f"/v1/assets/{asset['asset_id']}{path}")
         assert (answer.status_code, answer.json()["code"]) == (409, "asset_not_stored")
         assert answer.headers["retry-after"] == "1"
 

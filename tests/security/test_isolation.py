@@ -35,14 +35,14 @@ WITHOUT_OWNER = {
     "get_llms_txt_of_model": "the catalogue, as the contract tells it to everybody",
     "get_statement": "its id is a month: another tenant's are never looked up",
     **dict.fromkeys(
-        ("get_asset", "get_asset_content", "delete_asset", "create_asset_link", "get_linked_asset"),
+        ("get_asset", "get_asset_facts", "delete_asset", "create_asset_link", "get_linked_asset"),
         "swept in tests/mirror/test_life.py and test_serving.py",
     ),
     "get_client_token": "swept in tests/client_tokens/test_client_tokens.py: they have ids of their own kind",
     "revoke_client_token": "as above",
     **dict.fromkeys(
         (
-            *("get_file", "get_file_content", "delete_file", "create_file_link", "get_linked_file"),
+            *("get_file", "get_file_facts", "delete_file", "create_file_link", "get_linked_file"),
             "complete_direct_upload",
         ),
         "swept in tests/files/test_uploads.py and test_serving.py",

@@ -34,7 +34,7 @@ BODIES: Mapping[str, Any] = {
 }
 SWEPT = [one for one in ROUTES if one.path.startswith("/v1/") and "events" not in one.path]
 """Every operation of a key, but for streams, of which tests/following has the permits."""
-_UNREADY = {"get_asset_content": 409}  # the copy is pending
+_UNREADY = {"get_asset": 409}  # the copy is pending
 OPEN = {
     "model_id": "the catalogue is everybody's",
     "month": "a month is no tenant's: it is looked up in one's own",

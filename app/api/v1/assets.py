@@ -40,13 +40,13 @@ async def list_assets(gateway: Open, principal: CanSee, request_id: str) -> Resp
     return json_response(documents.asset_list(await copies_of(gateway, generation), gateway.base_url))
 
 
-async def get_asset(request: Request, gateway: Open, principal: CanSee, asset_id: str) -> Response:
-    """What is known of an asset. Its bytes are at `/v1/assets/{asset_id}/content`."""
+async def get_asset_facts(request: Request, gateway: Open, principal: CanSee, asset_id: str) -> Response:
+    """What is known of an asset. Its bytes are at its own address."""
     asset = await own_asset(gateway, principal, asset_id)
     return tagged_response(request, documents.asset(asset, gateway.base_url))
 
 
-async def get_asset_content(request: Request, gateway: Open, principal: CanSee, asset_id: str) -> Response:
+async def get_asset(request: Request, gateway: Open, principal: CanSee, asset_id: str) -> Response:
     """The bytes of the copy of an output's file, whole or in part."""
     return _served(request, gateway, await own_asset(gateway, principal, asset_id))
 

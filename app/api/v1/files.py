@@ -124,13 +124,13 @@ async def list_files(
     return json_response(document, headers=headers)
 
 
-async def get_file(request: Request, gateway: Open, principal: CanRead, file_id: str) -> Response:
-    """What is known of a file. Its bytes are at `/v1/files/{file_id}/content`."""
+async def get_file_facts(request: Request, gateway: Open, principal: CanRead, file_id: str) -> Response:
+    """What is known of a file. Its bytes are at its own address."""
     file = await gateway.uploads.find(principal, file_id)
     return tagged_response(request, documents.uploaded_file(file))
 
 
-async def get_file_content(request: Request, gateway: Open, principal: CanRead, file_id: str) -> Response:
+async def get_file(request: Request, gateway: Open, principal: CanRead, file_id: str) -> Response:
     """The bytes of a file, whole or in part."""
     return _served(request, gateway, await gateway.uploads.find(principal, file_id))
 
