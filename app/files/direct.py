@@ -105,23 +105,13 @@ class DirectUploads:
             raise not_found()
         try:
             async with uploads.place(principal):  # all of it is read
-                file = await self._measured(found)
+                file = await self._judged(found)
         except KeyError:
             raise Problem(
                 UPLOAD_INCOMPLETE, "The bucket does not have the file yet.", retry_after_s=2
             ) from None
         except StorageError as error:
             raise unavailable(error) from error
-        except UnreadableError as error:
-            await uploads.give_up(found)
-            raise judging.refuse_unreadable(error) from None
-        model = None if file.model_id is None else uploads.catalog.models.get(file.model_id)
-        try:
-            if model is not None:
-                judging.check(file.facts, model, file.place)
-        except Problem:
-            await uploads.give_up(found)
-            raise
         kept, is_new = await uploads.db.write_for(file.tenant_id, _complete, found, file)
         if kept is None or kept.id != found.id:
             await uploads.give_up(found)
@@ -129,14 +119,31 @@ class DirectUploads:
             raise not_found()
         return kept, is_new
 
+    async def _judged(self, file: File) -> File:
+        """Returns the file with what its bytes tell; gives up one that is refused."""
+        try:
+            measured = await self._measured(file)
+            model = None if file.model_id is None else self.uploads.catalog.models.get(file.model_id)
+            if model is not None:
+                judging.check(measured.facts, model, file.place)
+        except UnreadableError as error:
+            await self.uploads.give_up(file)
+            raise judging.refuse_unreadable(error) from None
+        except Problem:
+            await self.uploads.give_up(file)
+            raise
+        return measured
+
     async def _measured(self, file: File) -> File:
         """Moves the bytes to the file's own key, and returns the file with what they tell."""
         store = self.uploads.storage.store
         if await store.size(file.key) is None:  # else an earlier completion died behind the move
             await store.move(file.incoming_key, file.key)
         size = await store.size(file.key)
-        if size is None or size > file.bytes:
-            raise StorageError("wrong_size")
+        if size is None:
+            raise StorageError("gone_meanwhile")
+        if size > file.bytes:
+            raise judging.refuse_too_large(size, file.bytes)  # not every server compares
         digest = hashlib.sha256()
         async with aclosing(store.read(file.key, 0, size)) as chunks:
             async for chunk in chunks:

@@ -13,6 +13,12 @@ def refuse_unreadable(error: UnreadableError) -> Problem:
     return _problem("The file is no picture, video or sound.", [("media_unreadable", str(error))])
 
 
+def refuse_too_large(size_bytes: int, announced: int) -> Problem:
+    """Returns the refusal of a direct upload of more bytes than its form was made for."""
+    text = f"has {size_bytes:,} bytes, and {announced:,} were announced"
+    return _problem(f"The file {text}. Begin a new upload with its `size_bytes`.", [("too_large", text)])
+
+
 def check(facts: Facts, model: Model, place: str | None) -> None:
     """Refuses a file that a model takes nowhere, or not in the place that is named.
 

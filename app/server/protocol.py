@@ -330,8 +330,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._to_come -= len(body)
             if not self.cycle.response_complete:
                 self._renew_deadline(len(body))
-            if not self.cycle.body:
-                self.cycle.body = b""  # to which a part is added, and from which it is taken, without a copy
+            if not self.cycle.body:  # a part is added to this, and taken from it, without a copy
+                self.cycle.body = cast("bytearray", b"")
         super().on_body(body)
 
     def _renew_deadline(self, arrived: int) -> None:

@@ -63,7 +63,7 @@ async def test_a_direct_upload_is_kept_after_it_was_measured_and_counts_what_cam
     sent(file_id, b"<html> by the same form")
     again = await complete(world, file_id)
     assert (again.status_code, again.json()) == (200, document)
-    content = await world.client.get(f"/v1/files/{file_id}/content")
+    content = await world.client.get(f"/v1/files/{file_id}")
     assert content.content == PICTURE
 
 
@@ -89,7 +89,13 @@ async def test_more_than_was_announced_is_not_kept_and_the_same_content_is_kept_
     assert (await counted(world))["", ""] == len(PICTURE)
     larger = await begun(world, 100)
     sent(larger, jpeg(size_bytes=101))
-    assert (await complete(world, larger)).json()["code"] == "storage_unavailable"
+    refused = await complete(world, larger)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_file")
+    assert refused.json()["errors"] == [
+        {"pointer": "#/file", "code": "too_large", "detail": "has 101 bytes, and 100 were announced"}
+    ]
+    assert (await complete(world, larger)).status_code == 404
+    assert len(on_disk(tmp_path)) == 1
 
 
 async def test_completions_take_the_places_of_uploads_as_they_read_all_of_a_file(
@@ -143,7 +149,7 @@ async def test_a_real_bucket_takes_the_form_and_what_was_sent_is_kept(
         kept = await complete(world, form["file_id"])
         assert kept.status_code == 201, kept.text
         assert kept.json()["sha256"] == hashlib.sha256(PICTURE).hexdigest()
-        led = await world.client.get(f"/v1/files/{form['file_id']}/content", follow_redirects=False)
+        led = await world.client.get(f"/v1/files/{form['file_id']}", follow_redirects=False)
         assert led.status_code == 302
         async with httpx2.AsyncClient(trust_env=False) as client:
             assert (await client.get(led.headers["location"])).content == PICTURE

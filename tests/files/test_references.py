@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.db.tables import tenants
 from app.files.references import References
+from app.generations.dispatch import references
 from app.media.facts import Facts
 from tests.files.doomed import principal_of
 from tests.files.test_uploads import PICTURE, token, upload, uploaded
@@ -123,6 +125,27 @@ async def test_a_request_whose_file_is_deleted_before_it_is_sent_ends_refunded_a
     record = await world.record(answer.json()["request_id"])
     assert (record["state"], record["charge"]) == ("rejected", "refunded")
     assert world.received() == []
+
+
+@pytest.mark.parametrize("checks", ["enforce", "off"])
+async def test_where_the_model_has_other_places_for_files_by_then_no_reference_is_sent_as_a_text(
+    world: World, monkeypatch: pytest.MonkeyPatch, checks: str
+) -> None:
+    await world.gateway.db.write(
+        lambda connection: connection.execute(tenants.update().values(media_checks=checks)) and None
+    )
+    file_id = await uploaded(world)
+    monkeypatch.setattr(
+        references, "media_texts", lambda *_: iter(())
+    )  # the catalogue was replaced meanwhile
+    answer = await world.client.post(SUBMIT, json=body(world, f"rg-file:{file_id}"))
+    record = await world.record(answer.json()["request_id"])
+    if checks == "enforce":  # its places are known by its record
+        (received,) = world.received()
+        assert received["input"]["image_urls"][0].startswith("http://gateway.test/f/")
+        return
+    assert (answer.status_code, answer.json()["code"]) == (422, "file_gone")
+    assert (record["state"], record["charge"], world.received()) == ("rejected", "refunded", [])
 
 
 async def test_a_prompt_may_say_rg_file_and_is_sent_as_it_is(world: World) -> None:
