@@ -428,6 +428,7 @@ def _uploads(
         catalog=catalog,
         limits=lambda: policy.default_limits,
         room=Room(at_once, share=max(1, at_once // 2)),
+        token_room=Room(at_once, share=max(1, at_once // 8)),
         max_bytes=settings.max_upload_bytes,
         token_bytes=settings.token_upload_bytes,
         keep_s=settings.upload_retention_s,

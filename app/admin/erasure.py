@@ -104,7 +104,7 @@ async def erase(
     """
     tenant = await gateway.db.read(tenants.by_name, name)
     if end_user is None and tenant.disabled_at_ms is None:
-        detail = "names nobody, and the tenant is enabled: disable it first, or name an end user."
+        detail = f"Tenant {name!r} is enabled: disable it first, or name one of its end users."
         refuse(INVALID_CHANGE, [FieldError("#/end_user", "conflict", detail)])
     if end_user is not None and not re.fullmatch(END_USER, end_user):
         refuse(INVALID_CHANGE, [FieldError("#/end_user", "pattern", "is not the label of an end user.")])

@@ -19,7 +19,7 @@ from app.media.facts import Facts
 from app.quotas import stored
 from app.quotas.account import Owner, lock_tenant
 from app.quotas.limits import Payer
-from app.storage.store import key_of
+from app.storage.store import INCOMING, key_of
 
 
 class FileState(StrEnum):
@@ -64,7 +64,7 @@ class File:
     @property
     def incoming_key(self) -> str:
         """The key under which the bytes of a direct upload arrive."""
-        return key_of("incoming", self.tenant_id, self.id)
+        return key_of(INCOMING, self.tenant_id, self.id)
 
     @property
     def facts(self) -> Facts:
@@ -138,6 +138,12 @@ def find_all(connection: Connection, owner: Owner, file_ids: Collection[str]) ->
         files.c.mode == owner.mode,
     )
     return {row.id: _file(row) for row in connection.execute(query)}
+
+
+def awaited(connection: Connection, file_ids: Collection[str]) -> set[str]:
+    """Returns those of these ids whose direct upload was not completed or given up yet."""
+    query = select(files.c.id).where(files.c.id.in_(file_ids), files.c.state == FileState.AWAITED)
+    return set(connection.scalars(query))
 
 
 def find_same(connection: Connection, file: File, *, now_ms: int) -> File | None:

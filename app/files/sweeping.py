@@ -1,27 +1,39 @@
-"""The sweeper: deletes files that expired, and what whoever died while storing or deleting left behind."""
+"""The sweeper: deletes files that expired, and what whoever died while storing or deleting left behind.
 
-from dataclasses import dataclass
+In a bucket it also deletes what forms brought there that no upload waits for.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final
 
 from app.db.engine import Database
 from app.files import rows
 from app.files.uploads import Uploads
 from app.kit.clock import Clock
+from app.kit.log import get_logger
+from app.storage.store import INCOMING, StorageError
+
+_log = get_logger("files")
 
 _AT_ONCE = 100
 _MAX_ROUNDS = 20
 _AGAIN_MS = 600_000
+_LIST_MS: Final = 3_600_000  # a form is good for an hour
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sweeper:
     """Deletes bytes before rows, some files at a time. Any number of servers may do it at once."""
 
     db: Database
     clock: Clock
     uploads: Uploads
+    _listed_at_ms: int = field(default=0, init=False)
 
     async def run_once(self) -> int:
         """Deletes all files that are due, a few thousand at most; returns their number."""
+        await self._delete_strays()
         deleted = 0
         for _ in range(_MAX_ROUNDS):
             due = await self.db.read(rows.due, now_ms=self.clock.now_ms(), limit=_AT_ONCE)
@@ -38,3 +50,28 @@ class Sweeper:
             if len(due) < _AT_ONCE:
                 break
         return deleted
+
+    async def _delete_strays(self) -> None:
+        """Deletes once an hour what arrived in the bucket by the form of an upload that has ended."""
+        now_ms, store = self.clock.now_ms(), self.uploads.storage.store
+        if not store.takes_forms or 0 <= now_ms - self._listed_at_ms < _LIST_MS:
+            return
+        self._listed_at_ms = now_ms
+        try:
+            async for keys in self._arrived():
+                names = {key.rpartition("/")[2]: key for key in keys}
+                awaited = await self.db.read(rows.awaited, names.keys())
+                for name in names.keys() - awaited:
+                    await store.delete(names[name])
+        except StorageError as error:
+            _log.warning("What arrived in the bucket could not be looked through.", reason=error.reason)
+
+    async def _arrived(self) -> AsyncIterator[list[str]]:
+        some: list[str] = []
+        async for key, _ in self.uploads.storage.store.keys(f"{INCOMING}/"):
+            some.append(key)
+            if len(some) == _AT_ONCE:
+                yield some
+                some = []
+        if some:
+            yield some

@@ -67,7 +67,7 @@ class Uploads:
     """Receives, judges and stores files. `limits` returns the default limits as they are now.
 
     `keep_s` is how long a file is kept at most; 0 is for ever. `token_bytes` is the budget of a client token
-    whose terms say nothing.
+    whose terms say nothing. `token_room` is the part of `room` of those who upload with client tokens.
     """
 
     db: Database
@@ -76,6 +76,7 @@ class Uploads:
     catalog: Catalog
     limits: Callable[[], Sequence[Limit]]
     room: Room
+    token_room: Room
     max_bytes: int
     token_bytes: int
     keep_s: float
@@ -279,6 +280,10 @@ class Uploads:
         """
         async with AsyncExitStack() as held:
             try:
+                if principal.token is not None:  # one page does not keep the tenant's others out
+                    owner = f"{principal.tenant_id}/{rows.owner_of(principal)}"
+                    room = self.token_room.holding(1, owner, within_s=_ROOM_WITHIN_S)
+                    await held.enter_async_context(room)
                 room = self.room.holding(1, principal.tenant_id, within_s=_ROOM_WITHIN_S)
                 await held.enter_async_context(room)
             except RoomFullError:

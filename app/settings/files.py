@@ -45,7 +45,8 @@ class FileSettings(Room):
         default=32,
         ge=1,
         le=1_000,
-        description="The most files that a server receives at a time. A tenant has half of them.",
+        description="The most files that a server receives at a time. A tenant has half of"
+        " them, and an end user or a client token an eighth.",
     )
     upload_retention_s: Seconds = Field(
         default=2_592_000.0,

@@ -20,6 +20,8 @@ _LISTED_AT_ONCE = 1_000
 class DiskStore:
     """The store on disk. What it is given lies on the same file system, so that keeping it is a rename."""
 
+    takes_forms = False
+
     def __init__(self, folder: Path, threads: Threads) -> None:
         self._folder = folder
         self._threads = threads

@@ -68,6 +68,8 @@ class Bucket:
 class S3Store:
     """The store in S3, with keys that do not change while the process runs."""
 
+    takes_forms = True
+
     def __init__(
         self,
         bucket: Bucket,

@@ -14,6 +14,7 @@ from app.storage.incoming import Received
 Kind = Literal["files", "assets", "incoming"]
 """Uploads of callers, copies of outputs, and direct uploads that were not judged yet."""
 
+INCOMING: Final = "incoming"
 CHUNK_BYTES: Final = 262_144  # what is read and written at a time
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -37,6 +38,9 @@ class Post:
 
 class Store(Protocol):
     """Bytes by key. Everything raises StorageError where the store does not answer, or answers oddly."""
+
+    takes_forms: bool
+    """Whether clients can send files to the store itself."""
 
     async def put(self, key: str, received: Received, *, media_type: str) -> None:
         """Keeps the received file under the key: afterwards all of it is durable, or nothing is there.

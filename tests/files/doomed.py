@@ -58,6 +58,7 @@ async def stage(url: str, folder: Path, clock: FakeClock) -> AsyncIterator[Stage
                 catalog=Catalog({}),
                 limits=lambda: (),
                 room=Room(10, 10),
+                token_room=Room(10, 10),
                 max_bytes=10_000_000,
                 token_bytes=0,
                 keep_s=0,

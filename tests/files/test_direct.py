@@ -9,7 +9,9 @@ import pytest
 
 from app.files.direct import DirectUploads
 from app.files.uploads import Uploads
+from app.storage.disk import DiskStore
 from app.storage.store import Post
+from tests.files.test_references import ABSENT
 from tests.files.test_uploads import PICTURE, counted, on_disk, token, uploaded
 from tests.harness import World
 from tests.pictures import jpeg, png
@@ -123,6 +125,24 @@ async def test_nobody_else_completes_an_upload_and_what_nobody_completes_is_give
     assert await world.gateway.upkeep.files.run_once() == 1
     assert (on_disk(tmp_path), await counted(world)) == ([], {})
     assert (await complete(world, file_id)).status_code == 404
+
+
+async def test_what_a_form_brings_after_its_upload_has_ended_is_removed_within_an_hour(
+    world: World, sent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskStore, "takes_forms", True)
+    done, open_ = await begun(world), await begun(world)
+    sent(done, PICTURE)
+    assert (await complete(world, done)).status_code == 201
+    await world.gateway.upkeep.files.run_once()
+    for file_id in (done, open_, ABSENT):
+        sent(file_id, PICTURE)
+    await world.gateway.upkeep.files.run_once()
+    assert len(on_disk(tmp_path)) == 4  # of which it looked for some less than an hour ago
+    world.clock.advance(3_600)
+    await world.gateway.upkeep.files.run_once()
+    assert sorted(one.name for one in on_disk(tmp_path)) == sorted([done, open_])
+    assert (await complete(world, open_)).json()["file_id"] == done
 
 
 async def test_on_disk_there_are_no_direct_uploads(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,23 @@ async def test_a_token_uploads_for_a_model_that_it_may_use_within_its_budget(wor
     await world.client.delete(f"/v1/files/{file_id}", headers=world.with_key(text))
     over = await upload(world, jpeg(640, 480, size_bytes=1_000), key=text, model_id=DREAMINA)
     assert (over.status_code, over.json()["violated-policies"]) == (429, ["token-stored-bytes"])
+
+
+async def test_the_tokens_of_one_end_user_take_few_of_the_places_for_uploads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.files.uploads._ROOM_WITHIN_S", 0)
+    ada, bob = [await token(world, end_user=name) for name in ("ada", "bob")]
+    rooms = world.gateway.uploads
+    async with AsyncExitStack() as held:
+        for _ in range(4):
+            room = rooms.token_room.holding(1, f"{world.tenant_id}/user:ada", within_s=0)
+            await held.enter_async_context(room)
+        again = await token(world, end_user="ada")
+        for key, status in ((ada, 503), (again, 503), (bob, 201), (world.key, 201)):
+            answer = await upload(world, key=key, model_id=DREAMINA)
+            assert answer.status_code == status, answer.text
+    assert (await upload(world, key=ada, model_id=DREAMINA)).status_code == 201
 
 
 async def test_a_file_is_there_for_its_owner_and_the_tenants_keys_of_its_mode_alone(world: World) -> None:
