@@ -8,16 +8,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, select
 
 from app.auth import keys, tenants
-from app.db.engine import Database, open_database
+from app.db.engine import Database
 from app.db.tables import files, stored_bytes
 from app.files.rows import FileState
 from app.files.sweeping import Sweeper
 from app.files.uploads import LEASE_MS, Asked
+from app.storage.s3 import S3Store
 from tests.files.doomed import PICTURES, Stage, chunks, principal_of, stage
 from tests.harness import PEPPER, FakeClock
 from tests.patience import PATIENCE_S
@@ -42,18 +44,8 @@ def launcher() -> Iterator["subprocess.Popen[str]"]:
         process.communicate(timeout=PATIENCE_S)
 
 
-def _with_database(folder: Path, template: Path) -> Path:
-    folder.mkdir()
-    (folder / "own.db").write_bytes(template.read_bytes())
-    return folder
-
-
-def _stored(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def _tenant(connection: Connection) -> dict[str, str]:
-    tenant = tenants.create(connection, "acme", now_ms=0)
+def _tenant(connection: Connection, name: str) -> dict[str, str]:
+    tenant = tenants.create(connection, name, now_ms=0)
     kid, _ = keys.create(connection, tenant.id, mode="test", name="", pepper=PEPPER, now_ms=0)
     return {"tenant_id": tenant.id, "kid": kid}
 
@@ -61,15 +53,15 @@ def _tenant(connection: Connection) -> dict[str, str]:
 async def _recovered(one: Stage) -> None:
     """What the next start and the sweeper make of it."""
     await one.uploads.storage.intake.clear()
-    one.clock.advance(LEASE_MS / 1000 + 1)
+    one.clock.advance(2 * LEASE_MS / 1000)
     await Sweeper(db=one.db, clock=one.clock, uploads=one.uploads).run_once()
 
 
-async def _check(one: Stage) -> int:
-    """Compare rows, bytes and sums; the number of stored files."""
-    rows = await one.db.read(lambda connection: connection.execute(files.select()).all())
-    sums = await one.db.read(lambda connection: connection.execute(stored_bytes.select()).all())
-    stored = _stored(one.folder)
+async def _check(one: Stage, tenant_id: str) -> int:
+    """Compare a tenant's rows, bytes and sums; the number of its stored files."""
+    rows = await one.db.read(lambda connection: connection.execute(_of(files, tenant_id)).all())
+    sums = await one.db.read(lambda connection: connection.execute(_of(stored_bytes, tenant_id)).all())
+    stored = await _stored(one)
     assert {row.state for row in rows} <= {"stored"}
     assert {row.id: row.sha256 for row in rows} == {
         name: hashlib.sha256(data).hexdigest() for name, data in stored.items()
@@ -80,27 +72,49 @@ async def _check(one: Stage) -> int:
     return len(rows)
 
 
+def _of(table: Table, tenant_id: str) -> Any:
+    return select(table).where(table.c.tenant_id == tenant_id)
+
+
+async def _stored(one: Stage) -> dict[str, bytes]:
+    """All that is on this machine and in the bucket, by the last part of its key."""
+    found = {path.name: path.read_bytes() for path in one.folder.rglob("*") if path.is_file()}
+    store = one.uploads.storage.store
+    if isinstance(store, S3Store):
+        assert found == {}, "nothing stays on this machine"
+        for kind in ("files", "incoming"):
+            async for key, size in store.keys(f"{kind}/"):
+                found[key.rpartition("/")[2]] = b"".join([part async for part in store.read(key, 0, size)])
+    return found
+
+
+@pytest.mark.parametrize("server", [None, "seaweedfs"])
+@pytest.mark.parametrize("direct", [False, True])
 async def test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none(
-    launcher: "subprocess.Popen[str]", sqlite_template: Path, tmp_path: Path
+    launcher: "subprocess.Popen[str]",
+    database_url: str,
+    tmp_path: Path,
+    endpoints: dict[str, str],
+    *,
+    server: str | None,
+    direct: bool,
 ) -> None:
     assert launcher.stdin is not None
     assert launcher.stdout is not None
+    endpoint = None if server is None else endpoints[server]
     deaths, seen = 0, set()
-    for at in range(1, 200):
-        folder = _with_database(tmp_path / str(at), sqlite_template)
-        url = f"sqlite:///{folder / 'own.db'}"
-        db = open_database(url, pool=1)
-        made = await db.write(_tenant)
-        await db.close()
-        launcher.stdin.write(
-            json.dumps({"url": url, "folder": str(folder / "files"), "at": at, **made}) + "\n"
-        )
+    for at in range(1, 250):
+        folder = tmp_path / f"{at}-{uuid4().hex[:8]}" / "files"
+        async with stage(database_url, folder, FakeClock(), endpoint=endpoint) as one:
+            made = await one.db.write(_tenant, folder.parent.name)
+        order = {"url": database_url, "folder": str(folder), "at": at, "endpoint": endpoint, "direct": direct}
+        launcher.stdin.write(json.dumps(order | made) + "\n")
         launcher.stdin.flush()
         code = int(launcher.stdout.readline())
         assert code in {0, -signal.SIGKILL}, at
-        async with stage(url, folder / "files", FakeClock()) as one:
+        async with stage(database_url, folder, FakeClock(), endpoint=endpoint) as one:
             await _recovered(one)
-            seen.add(await _check(one))
+            seen.add(await _check(one, made["tenant_id"]))
         if code == 0:
             break
         deaths += 1
@@ -114,7 +128,7 @@ async def test_a_row_that_was_left_on_the_way_is_removed_with_its_bytes_once_its
     sqlite_url: str, tmp_path: Path, state: FileState, has_bytes: bool
 ) -> None:
     async with stage(sqlite_url, tmp_path / "files", FakeClock()) as one:
-        made = await one.db.write(_tenant)
+        made = await one.db.write(_tenant, "acme")
         principal = principal_of(**made)
         uploaded: Any = await one.uploads.upload(principal, chunks(PICTURES[0]), Asked(), announced=None)
         file = uploaded[0]
@@ -125,7 +139,7 @@ async def test_a_row_that_was_left_on_the_way_is_removed_with_its_bytes_once_its
         sweeper = Sweeper(db=one.db, clock=one.clock, uploads=one.uploads)
         assert await sweeper.run_once() == 0
         await _recovered(one)
-        assert await _check(one) == 0
+        assert await _check(one, made["tenant_id"]) == 0
 
 
 async def _set(db: Database, **values: Any) -> None:
