@@ -202,12 +202,11 @@ def _as_of(account: Account, payer: Payer, model_id: str | None, now_ms: int) ->
 
     It has to be for another payer or model, for another day, and where overrides may have ended.
     """
-    if (account.payer, account.model_id) != (payer, model_id):
+    if account.payer != payer or account.model_id != model_id or not account.periods.has(now_ms):
         return None
-    periods = periods_at(now_ms, zone_of(account.time_zone))
-    if periods.labels != account.periods.labels or any(one.until_ms is not None for one in account.limits):
+    if any(one.until_ms is not None for one in account.limits):
         return None
-    return replace(account, now_ms=now_ms, periods=periods)
+    return account if account.now_ms == now_ms else account._replace(now_ms=now_ms)
 
 
 def _read_account(
@@ -310,22 +309,18 @@ def take(connection: Connection, owner: Owner, before: Account, after: Account, 
     hold; `after` is `before.with_one_more(amounts)`.
     """
     # Missing rows are inserted first, with sums of 0, so that one statement changes all rows.
-    rows = after.rows
-    missing = [_row(owner, scope, period) for scope, period in rows if (scope, period) not in before.usage]
-    if missing:
+    if before.taken is NOTHING:
+        missing = [_row(owner, *place) for place in after.rows if place not in before.usage]
         _INSERT_USAGE.run_many(connection, missing)
-    tats = {
-        (owner, scope): after.usage[scope, period].tat_us
-        for scope, period in rows
-        if period == TOTAL and after.usage[scope, period].tat_us is not None
-    }
+    arrivals = before.arrivals_of_one_more()
+    tats = {(owner, scope): usage.tat_us for (scope, _), usage in arrivals.items()}
     of_whom = (owner, after.payer.kid, after.payer.end_user, after.model_id, after.periods.day)
     taken = _Taken(of_whom, amounts, tats)
     known = kept(connection)
     if known is None or (there := known.get(owner)) is None:
         _write_taken(connection, [taken])
     else:
-        known[owner] = replace(there, usage={**there.usage, **{row: after.usage[row] for row in rows}})
+        known[owner] = there._replace(usage={**there.usage, **arrivals}, taken=there.taken + amounts)
         write_later(connection, _write_taken, taken)
     rollups.count(
         connection,

@@ -39,21 +39,29 @@ class Amounts(NamedTuple):
 
     def of(self, unit: Unit) -> int:
         """Returns the amount in a unit: a generation is also one submit and one request."""
-        match unit:
-            case Unit.GENERATIONS | Unit.SUBMITS | Unit.REQUESTS:
-                return self.generations
-            case Unit.MICROCREDITS:
-                return self.microcredits
-            case Unit.OUTPUT_SECONDS:
-                return self.output_seconds
-            case Unit.BYTES | Unit.READS | Unit.CALLS | Unit.TOKENS:
-                return 0
-            case _:
-                assert_never(unit)
+        place = _PLACES[unit]
+        return 0 if place is None else self[place]
 
 
 NAMES: Final = Amounts._fields
 """The names of the members, in the order of `Amounts`."""
+
+
+def _place_of(unit: Unit) -> int | None:
+    match unit:
+        case Unit.GENERATIONS | Unit.SUBMITS | Unit.REQUESTS:
+            return NAMES.index("generations")
+        case Unit.MICROCREDITS:
+            return NAMES.index("microcredits")
+        case Unit.OUTPUT_SECONDS:
+            return NAMES.index("output_seconds")
+        case Unit.BYTES | Unit.READS | Unit.CALLS | Unit.TOKENS:
+            return None
+        case _:
+            assert_never(unit)
+
+
+_PLACES: Final = {unit: _place_of(unit) for unit in Unit}  # every submit asks for several
 NOTHING: Final = Amounts(*(0 for _ in NAMES))
 
 

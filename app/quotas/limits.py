@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, assert_never
 
 from app.kit.text import quoted
@@ -95,6 +96,7 @@ class Payer(NamedTuple):
     token_id: str = ""
 
 
+@lru_cache(maxsize=4_096)
 def scopes_of(kid: str, model_id: str, end_user: str = "") -> tuple[Scope, ...]:
     """Returns the scopes in which a generation is summed, always in the same order."""
     of_key = (Scope(), Scope("", model_id), Scope(kid, ""), Scope(kid, model_id))

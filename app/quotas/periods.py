@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple, assert_never
 
 from app.quotas.metrics import Window
@@ -26,7 +26,7 @@ _MINUTE: Final = Period(TOTAL, None, 60)  # a rate's `tat_us` is in the row of `
 _ENDLESS: Final = Period(TOTAL, None, None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Periods:
     """The calendar day and month of a moment in a time zone, such as `2026-11-24` and `2026-11`.
 
@@ -47,6 +47,17 @@ class Periods:
 
     def of(self, window: Window) -> Period:
         """Returns the period of a window."""
+        return self._by_window[window]
+
+    def has(self, now_ms: int) -> bool:
+        """Returns whether a moment is in the day, and so in the month too."""
+        return self.day_ends_ms - self.day_s * 1000 <= now_ms < self.day_ends_ms
+
+    @cached_property
+    def _by_window(self) -> dict[Window, Period]:
+        return {window: self._of(window) for window in Window}
+
+    def _of(self, window: Window) -> Period:
         match window:
             case Window.MINUTE:
                 return _MINUTE

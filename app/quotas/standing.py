@@ -4,17 +4,18 @@ Usage and the time come from the caller. `quotas.account` reads the rows of whic
 writes what is taken from it. Rates are counted by GCRA, the generic cell rate algorithm.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple, assert_never
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, assert_never
 
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import Limit, Payer, Scope, scopes_of
 from app.quotas.metrics import Metric, Unit, Window
-from app.quotas.periods import TOTAL, Period, Periods
+from app.quotas.periods import TOTAL, Periods
 
 IN_FLIGHT_RETRY_S: Final = 5  # an event frees a slot, not the clock, so clients should try again soon
 _MINUTE_US: Final = 60_000_000
+_NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class Usage(NamedTuple):
@@ -115,11 +116,11 @@ def binding(against: Sequence[Standing]) -> Standing:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """Everything that decides whether a payer may make one more generation with a model.
 
     `usage` is by scope and period, `in_flight` and `stored` (bytes) by scope; what is not in them is 0.
+    `taken` is held beside it in every row of `rows`, since `usage` was read.
     """
 
     payer: Payer
@@ -128,9 +129,10 @@ class Account:
     time_zone: str
     periods: Periods
     limits: tuple[Limit, ...]
-    usage: Mapping[tuple[Scope, str], Usage] = field(default_factory=dict)
-    in_flight: Mapping[Scope, int] = field(default_factory=dict)
-    stored: Mapping[Scope, int] = field(default_factory=dict)
+    usage: Mapping[tuple[Scope, str], Usage] = _NOTHING
+    in_flight: Mapping[Scope, int] = _NOTHING
+    stored: Mapping[Scope, int] = _NOTHING
+    taken: Amounts = NOTHING
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -143,11 +145,6 @@ class Account:
         labels = self.periods.labels
         return [(scope, label) for scope in self.scopes for label in labels]
 
-    @property
-    def cells(self) -> list[tuple[Scope, str]]:
-        """Every scope and period that a generation counts in; a client token has the period `total` alone."""
-        return [*self.rows, *([(Scope(token_id=self.payer.token_id), TOTAL)] if self.payer.token_id else [])]
-
     def standings(
         self, wanted: Amounts = NOTHING, *, undeclared: Collection[Unit] = frozenset()
     ) -> list[Standing]:
@@ -155,63 +152,52 @@ class Account:
 
         It does not fit into limits on units in `undeclared`: its model's file does not say how much it takes.
         """
-        found = [
-            self._until_its_end(self._standing(one, one.amount, wanted))
+        return [
+            self._standing(one, one.amount, wanted, undeclared)
             for one in self.limits
             if one.amount is not None
         ]
-        return [
-            one._replace(undeclared=True, retry_after_s=None) if one.limit.metric.unit in undeclared else one
-            for one in found
-        ]
-
-    def _until_its_end(self, standing: Standing) -> Standing:
-        """Returns a standing that says when to try again where only the end of an override can help."""
-        until_ms = standing.limit.until_ms
-        if until_ms is None or not standing.waits_for_override:
-            return standing
-        return standing._replace(retry_after_s=max(1, -((self.now_ms - until_ms) // 1000)))
 
     def with_one_more(self, wanted: Amounts) -> "Account":
         """Returns the account after one more generation of these amounts."""
-        now_us = self.now_ms * 1000
-        rates = {one.scope: one for one in self.limits if one.metric is Metric.SUBMITS_MINUTE and one.amount}
-        usage = dict(self.usage)
-        for scope, label in self.cells:
-            before = usage.get((scope, label), Usage())
-            rate = rates.get(scope) if label == TOTAL else None
-            tat_us = before.tat_us if rate is None else Rate.of(rate).take(before.tat_us, now_us)
-            usage[scope, label] = Usage(before.held + wanted, before.spent, before.added_microcredits, tat_us)
-        in_flight = {scope: self.in_flight.get(scope, 0) + 1 for scope in self.scopes}
-        return Account(
-            self.payer,
-            self.model_id,
-            self.now_ms,
-            self.time_zone,
-            self.periods,
-            self.limits,
-            usage,
-            in_flight,
-            self.stored,
+        usage = {**self.usage, **self.arrivals_of_one_more()}
+        if self.payer.token_id:
+            of_token = Scope(token_id=self.payer.token_id), TOTAL
+            before = usage.get(of_token, Usage())
+            usage[of_token] = before._replace(held=before.held + wanted)
+        return self._replace(
+            usage=usage,
+            in_flight={scope: self.in_flight.get(scope, 0) + 1 for scope in self.scopes},
+            taken=self.taken + wanted,
         )
 
-    def _standing(self, limit: Limit, amount: int, wanted: Amounts) -> Standing:
-        unit, window = limit.metric.unit, limit.metric.window
-        period = self.periods.of(window)
-        usage = self.usage.get((limit.scope, period.label), Usage())
-        match window:
-            case Window.MINUTE:
-                return rate_standing(limit, usage.tat_us, self.now_ms, wanted.of(unit))
-            case Window.NOW:
-                if unit is Unit.BYTES:
-                    return stored_standing(limit, self.stored.get(limit.scope, 0))
-                return self._in_flight_standing(limit, amount, wanted.of(unit))
-            case Window.DAY | Window.MONTH | Window.TOTAL:
-                return self._sum_standing(limit, amount, usage, wanted.of(unit), period)
-            case _:
-                assert_never(window)
+    def arrivals_of_one_more(self) -> dict[tuple[Scope, str], Usage]:
+        """Returns the rows of `usage` that have the arrival times of rates, as one more submit makes them."""
+        rows = {}
+        for one in self.limits:
+            if one.metric is _SUBMITS and one.amount and one.scope in self.scopes:
+                before = self.usage.get((one.scope, TOTAL), _NO_USAGE)
+                tat_us = Rate.of(one).take(before.tat_us, self.now_ms * 1000)
+                rows[one.scope, TOTAL] = before._replace(tat_us=tat_us)
+        return rows
 
-    def _in_flight_standing(self, limit: Limit, amount: int, wanted: int) -> Standing:
+    def _standing(self, limit: Limit, amount: int, wanted: Amounts, undeclared: Collection[Unit]) -> Standing:
+        metric = limit.metric
+        standing = _STANDING_OF[metric.window](self, limit, amount, wanted.of(metric.unit))
+        if (until_ms := limit.until_ms) is not None and standing.waits_for_override:
+            # Only the end of the override can help.
+            standing = standing._replace(retry_after_s=max(1, -((self.now_ms - until_ms) // 1000)))
+        if metric.unit in undeclared:
+            return standing._replace(undeclared=True, retry_after_s=None)
+        return standing
+
+    def _rate_standing(self, limit: Limit, _amount: int, wanted: int) -> Standing:
+        usage = self.usage.get((limit.scope, TOTAL), _NO_USAGE)
+        return rate_standing(limit, usage.tat_us, self.now_ms, wanted)
+
+    def _present_standing(self, limit: Limit, amount: int, wanted: int) -> Standing:
+        if limit.metric.unit is Unit.BYTES:
+            return stored_standing(limit, self.stored.get(limit.scope, 0))
         held = self.in_flight.get(limit.scope, 0)
         remaining = max(0, amount - held)
         can_come = remaining < wanted <= amount
@@ -229,11 +215,15 @@ class Account:
             IN_FLIGHT_RETRY_S if can_come else None,
         )
 
-    def _sum_standing(self, limit: Limit, amount: int, usage: Usage, wanted: int, period: Period) -> Standing:
-        unit = limit.metric.unit
-        if limit.metric is Metric.CREDITS_TOTAL:
+    def _sum_standing(self, limit: Limit, amount: int, wanted: int) -> Standing:
+        metric, scope = limit.metric, limit.scope
+        period = self.periods.of(metric.window)
+        usage = self.usage.get((scope, period.label), _NO_USAGE)
+        if metric is _BALANCE:
             amount += usage.added_microcredits
-        held, spent = usage.held.of(unit), usage.spent.of(unit)
+        held, spent = usage.held.of(metric.unit), usage.spent.of(metric.unit)
+        if scope in self.scopes:
+            held += self.taken.of(metric.unit)
         remaining = max(0, amount - held - spent)
         ends_ms = period.ends_ms
         resets_in_s = None if ends_ms is None else max(1, -((self.now_ms - ends_ms) // 1000))
@@ -250,6 +240,26 @@ class Account:
             wanted,
             resets_in_s if remaining < wanted <= amount else None,
         )
+
+
+_NO_USAGE: Final = Usage()
+_SUBMITS, _BALANCE = Metric.SUBMITS_MINUTE, Metric.CREDITS_TOTAL  # a member's look-up is slow
+
+
+def _standing_of(window: Window) -> Callable[[Account, Limit, int, int], Standing]:
+    """Returns how limits of this window stand: by an account, the limit, its amount, and what is wanted."""
+    match window:
+        case Window.MINUTE:
+            return Account._rate_standing  # noqa: SLF001 - of this module
+        case Window.NOW:
+            return Account._present_standing  # noqa: SLF001 - of this module
+        case Window.DAY | Window.MONTH | Window.TOTAL:
+            return Account._sum_standing  # noqa: SLF001 - of this module
+        case _:
+            assert_never(window)
+
+
+_STANDING_OF: Final = {window: _standing_of(window) for window in Window}
 
 
 class Rate(NamedTuple):

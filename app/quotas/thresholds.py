@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.quotas.limits import Limit
-from app.quotas.metrics import Metric, Window
-from app.quotas.standing import Account, Usage
+from app.quotas.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,27 +23,23 @@ class Crossing:
     used: int
 
 
-def crossed(before: Account, after: Account, percentages: Sequence[int]) -> Iterator[Crossing]:
-    """Yields the thresholds that lie between two states of an account, in the order of its limits.
+def crossed(
+    before: Sequence[Standing], after: Sequence[Standing], percentages: Sequence[int]
+) -> Iterator[Crossing]:
+    """Yields the thresholds that lie between two states of the same limits, in their order.
 
     The budgets of client tokens have none: such a token lives an hour at most.
     """
-    for limit in after.limits:
-        window = limit.metric.window
-        if limit.amount is None or limit.scope.token_id or window in {Window.MINUTE, Window.NOW}:
+    for was, now in zip(before, after, strict=True):
+        limit, amount = now.limit, now.amount
+        if now.period is None or limit.scope.token_id or amount <= 0:
             continue
-        label = after.periods.of(window).label
-        was, now = (one.usage.get((limit.scope, label), Usage()) for one in (before, after))
-        unit = limit.metric.unit
-        amount = limit.amount + (now.added_microcredits if limit.metric is Metric.CREDITS_TOTAL else 0)
-        if amount <= 0:
-            continue
-        used_before, used = (one.held.of(unit) + one.spent.of(unit) for one in (was, now))
+        used_before, used = was.held + was.spent, now.held + now.spent
         for percent in percentages:
             if used_before * 100 < percent * amount <= used * 100:
                 yield Crossing(
                     limit=limit,
-                    window=f"{label}:{amount}",
+                    window=f"{now.period}:{amount}",
                     percent=percent,
                     amount=amount,
                     used=used,

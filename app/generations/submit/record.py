@@ -7,7 +7,7 @@ that it counts against.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -90,9 +90,10 @@ def record(
     credential = decide.credential_for(connection, intent, policy, standings, now_ms=now_ms)
     after = before.with_one_more(intent.amounts)
     account.take(connection, owner, before, after, intent.amounts)
+    left = after.standings(intent.amounts, undeclared=intent.undeclared)
     crossed = tuple(
         one
-        for one in thresholds.crossed(before, after, policy.thresholds)
+        for one in thresholds.crossed(standings, left, policy.thresholds)
         if _is_new(connection, owner, one, now_ms)
     )
     generation = begin(
@@ -108,9 +109,9 @@ def record(
     # A queued generation is not in flight; only an end user's limits count it all the same.
     if not credential:
         of_end_user = {scope: count for scope, count in after.in_flight.items() if scope.end_user}
-        after = replace(after, in_flight={**before.in_flight, **of_end_user})
-    standings = after.standings(intent.amounts, undeclared=intent.undeclared)
-    return Recorded(generation, is_new=True, standings=tuple(standings), crossed=crossed)
+        after = after._replace(in_flight={**before.in_flight, **of_end_user})
+        left = after.standings(intent.amounts, undeclared=intent.undeclared)
+    return Recorded(generation, is_new=True, standings=tuple(left), crossed=crossed)
 
 
 def _check_webhook(connection: Connection, intent: SubmitIntent) -> None:
