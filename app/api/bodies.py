@@ -70,15 +70,12 @@ async def model_input(
     model = gateway.catalog.models.get(model_id)
     max_bytes = settings.max_body_bytes
     max_by_value = settings.max_data_uri_bytes if settings.data_uris and model and model.compiled.media else 0
-    limits = f"A body may have at most {max_bytes:,} bytes" + (
-        f", and data: URIs of at most {max_by_value:,} bytes beside them." if max_by_value else "."
-    )
     _check_type(request)
     async with AsyncExitStack() as held:
 
         async def make_room(size: int) -> None:
             if size > max_bytes + max_by_value:
-                raise _too_large(limits)
+                raise _too_large_by_value(max_bytes, max_by_value)
             room = gateway.large_bodies.holding(size, principal.tenant_id, within_s=_ROOM_WITHIN_S)
             try:
                 await held.enter_async_context(room)
@@ -98,7 +95,7 @@ async def model_input(
             # Some writers of JSON escape slashes and line breaks: these are parts of the files too.
             escapes = raw.count(b"\\") if by_value else 0
             if by_value > max_by_value or len(raw) - by_value - escapes > max_bytes:
-                raise _too_large(limits)
+                raise _too_large_by_value(max_bytes, max_by_value)
         del raw
         yield body
 
@@ -120,7 +117,7 @@ def _check_type(request: Request, wanted: str = "application/json") -> None:
     media_type, _, parameters = (part.strip() for part in content_type.partition(";"))
     if media_type != wanted:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not {wanted}.")
-    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters) if parameters else None
     if charset is not None and charset[1] not in {"utf-8", "utf8"}:
         noun = "JSON" if wanted == "application/json" else "the file"
         raise Problem(
@@ -167,6 +164,11 @@ async def _read(
     except ClientDisconnect as error:
         raise Problem(HTTP_ERROR, "The connection was closed before the body was complete.") from error
     return bytes(body)
+
+
+def _too_large_by_value(max_bytes: int, max_by_value: int) -> Problem:
+    more = f", and data: URIs of at most {max_by_value:,} bytes beside them" if max_by_value else ""
+    return _too_large(f"A body may have at most {max_bytes:,} bytes{more}.")
 
 
 def _too_large(detail: str) -> Problem:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind
 
-from app.catalog.excess import Excess, within_bounds
+from app.catalog.excess import Cut, Excess, within_bounds
 from app.catalog.findings import clipped, fragment, listed, shown
 from app.catalog.media.policy import MediaPolicy, media_fault
 from app.catalog.model import Model
@@ -70,55 +70,59 @@ class _Fault:
         return steps, self.code, self.detail
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What is judged of a body: the body without what is too much, and the values of its media inputs."""
+
+    cut: Cut
+    texts: list[tuple[MediaInput, Path, str]]
+
+
+def read(model: Model, body: Any) -> Read:
+    """Returns what is judged of a body. Items beyond the number that their array may have are left out."""
+    cut = within_bounds(model.compiled.schema, body)
+    texts = [
+        (media, path, value)
+        for media in (model.compiled.media if isinstance(cut.body, dict) else ())
+        for path, value in _strings_at(cut.body, media.path)
+    ]
+    return Read(cut, texts)
+
+
 def violations(
     model: Model,
     body: Any,
     policy: MediaPolicy = _ANY_HTTPS,
     unpacked: Mapping[Path, Unpacked] = MappingProxyType({}),
+    there: Read | None = None,
 ) -> list[Violation]:
     """Returns all that the model's schema and the media policy forbid in the body.
 
     There are at most `MAX_VIOLATIONS`; where there would be more, the last one says so. They are sorted by
     place, elements of arrays by number. Of an array that is too long, only so many items are judged as it may
-    have. `unpacked` are files by value, by their paths, that need not be unpacked again. Never raises,
-    whatever the body is.
+    have. `unpacked` are files by value, by their paths, that need not be unpacked again, and `there` is what
+    `read` has returned for this body. Never raises, whatever the body is.
     """
-    cut = within_bounds(model.compiled.schema, body)
-    body = cut.body
-    faults = [_too_many(one) for one in cut.found[: MAX_VIOLATIONS + 1]]
-    faults += _schema_faults(model.compiled.validator, model.compiled.schema, body)
+    there = there or read(model, body)
+    faults = [_too_many(one) for one in there.cut.found[: MAX_VIOLATIONS + 1]]
+    faults += _schema_faults(model.compiled.validator, model.compiled.schema, there.cut.body)
     wrong = {fault.path for fault in faults if fault.code in _FIRST or fault.code == "too_long"}
-    for media in model.compiled.media if isinstance(body, dict) else ():
-        for path, value in _strings_at(body, media.path):
-            reason = None if path in wrong else media_fault(value, media.kind, policy, unpacked.get(path))
-            if reason is not None:
-                faults.append(_Fault(path, "media_uri", reason))
-            if len(faults) > MAX_VIOLATIONS * 2:
-                break
+    for media, path, value in there.texts:
+        reason = None if path in wrong else media_fault(value, media.kind, policy, unpacked.get(path))
+        if reason is not None:
+            faults.append(_Fault(path, "media_uri", reason))
+        if len(faults) > MAX_VIOLATIONS * 2:
+            break
+    if not faults:
+        return []
     ordered = sorted(_one_per_cause(faults), key=lambda fault: fault.order)[: MAX_VIOLATIONS + 1]
     found = [Violation(fragment(fault.path), fault.code, fault.detail) for fault in ordered]
     return found if len(found) <= MAX_VIOLATIONS else [*found[: MAX_VIOLATIONS - 1], _MORE]
 
 
-def media_values(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[MediaInput, str, str]]:
-    """Yields each media input that the body fills, with its pointer in fragment form and its value.
-
-    Items beyond the number that their array may have are left out.
-    """
-    cut = within_bounds(model.compiled.schema, body)
-    for media in model.compiled.media:
-        for path, value in _strings_at(cut.body, media.path):
-            yield media, fragment(path), value
-
-
 def media_texts(model: Model, body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yields the value of each media input that the body fills, with its path.
-
-    Items beyond the number that their array may have are left out.
-    """
-    cut = within_bounds(model.compiled.schema, body)
-    for media in model.compiled.media:
-        yield from _strings_at(cut.body, media.path)
+    """Yields the value of each media input that the body fills, with its path, as `read` has them."""
+    return ((path, value) for _, path, value in read(model, body).texts)
 
 
 def with_texts(body: dict[str, Any], texts: Mapping[Path, str]) -> dict[str, Any]:

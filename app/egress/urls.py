@@ -13,6 +13,7 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 # RFC 1123 has no underscores, but host names of object stores do.
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
 _KEPT: Final = "!$%&'()*+,/:;=?@[]~"
+_PLAIN: Final = re.compile(rf"[A-Za-z0-9_.~{re.escape(_KEPT)}-]*")  # what needs no quoting
 
 
 class URLRefused(ValueError):  # noqa: N818 - named after what happened
@@ -83,7 +84,9 @@ def parse_url(text: str) -> URL:
             "must be a URL with a valid host (ASCII; an international name in its xn-- form) and port"
         )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return URL(scheme, host, port or _USUAL_PORT[scheme], quote(target, safe=_KEPT))
+    if not _PLAIN.fullmatch(target):
+        target = quote(target, safe=_KEPT)
+    return URL(scheme, host, port or _USUAL_PORT[scheme], target)
 
 
 def _is_host(host: str, netloc: str) -> bool:

@@ -13,7 +13,7 @@ from app.api.v1.client_tokens import _terms_of
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.excess import MAX_ITEMS, within_bounds
 from app.catalog.model import Model, build_model
-from app.catalog.validate import MAX_VIOLATIONS, MORE, media_values, violations
+from app.catalog.validate import MAX_VIOLATIONS, MORE, media_texts, violations
 from app.errors import Problem
 
 CATALOG = load_catalog(SHIPPED, Path(__file__).parents[1] / "data" / "models")
@@ -87,7 +87,7 @@ def test_work_does_not_grow_with_what_is_too_much(name: str) -> None:
 
         def work() -> None:
             assert violations(model, body)
-            list(media_values(model, body))
+            list(media_texts(model, body))
 
         work()  # what is done once per process
         return calls_of(work)

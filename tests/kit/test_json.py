@@ -11,6 +11,8 @@ from app.kit.json import (
     MAX_DEPTH,
     MAX_VALUES,
     JSONRefused,
+    _check_all,
+    _is_simple,
     dumps,
     from_column,
     parse_strict,
@@ -151,3 +153,21 @@ def test_the_number_of_values_is_bounded() -> None:
     assert len(parse_strict(b"[" + b"1," * (MAX_VALUES - 2) + b"1]")) == MAX_VALUES - 1
     with pytest.raises(JSONRefused, match="values"):
         parse_strict(b"[" + b"1," * (MAX_VALUES - 1) + b"1]")
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers(-9, 9) | st.text(st.sampled_from('[]{},:\\u"a0\ud800\0'), max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text("[{,a", max_size=2), inner, max_size=4)
+        ),
+        max_leaves=60,
+    ),
+    st.integers(0, 40),
+)
+def test_a_document_that_is_plainly_simple_passes_every_check(value: Any, depth: int) -> None:
+    for _ in range(depth):
+        value = [value]
+    text = json.dumps(value)
+    if _is_simple(text):
+        _check_all(value)

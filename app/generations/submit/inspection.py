@@ -22,8 +22,8 @@ from app.catalog.validate import (
     MAX_VIOLATIONS,
     MORE,
     Path,
-    media_texts,
-    media_values,
+    Read,
+    read,
     violations,
     with_texts,
 )
@@ -89,6 +89,8 @@ class Inspection:
         There are at most `MAX_VIOLATIONS`; the last one says so where there are more.
         """
         of_files = [one for file in self.files or () for one in file.errors] if self.binding else []
+        if not self.violations and not of_files:
+            return []
         more = [one for one in self.violations if one.code == MORE]
         others = [one for one in self.violations if one.code != MORE]
         return [*sorted([*others, *of_files], key=_place)[: MAX_VIOLATIONS - len(more)], *more]
@@ -159,12 +161,15 @@ class Inspector:
     async def inspect(self, principal: Principal, model: Model, body: dict[str, Any]) -> Inspection:
         """Returns what is wrong with an input, what was found out about its files, and what to send."""
         policy = self.policies[principal.mode]
-        unpacked = await _unpacked(model, body) if policy.data_uris else {}
-        body = with_texts(body, {path: one.uri for path, one in unpacked.items()})
-        found = violations(model, body, policy, unpacked)
+        there = read(model, body)
+        unpacked = await _unpacked(there) if policy.data_uris else {}
+        if unpacked:
+            body = with_texts(body, {path: one.uri for path, one in unpacked.items()})
+            there = read(model, body)
+        found = violations(model, body, policy, unpacked, there)
         if principal.token is not None and principal.token.bounds is not None:
             found += violations_of_bounds(model, principal.token.bounds, body)
-        referred = await self._referred(principal, model, body)
+        referred = await self._referred(principal, there)
         refused = {
             pointer: FieldError(pointer, "file_not_usable", str(one))
             for pointer, one in referred.items()
@@ -181,18 +186,18 @@ class Inspector:
         by_value |= {fragment(path): one.seen for path, one in unpacked.items()}
         inspections = [
             self._inspect_file(principal, media, pointer, by_value.get(pointer, value))
-            for media, pointer, value in media_values(model, body)
+            for media, pointer, value in (
+                (media, fragment(path), value) for media, path, value in there.texts
+            )
             # A value that is refused already is not fetched, nor are the files of a list that is.
             if pointer not in wrong and pointer.rpartition("/")[0] not in wrong
         ]
         return Inspection(body, errors, await asyncio.gather(*inspections), binding=checks == "enforce")
 
-    async def _referred(
-        self, principal: Principal, model: Model, body: dict[str, Any]
-    ) -> dict[str, Facts | ReferenceRefused]:
+    async def _referred(self, principal: Principal, there: Read) -> dict[str, Facts | ReferenceRefused]:
         """Returns the facts of the uploaded files in an input by their pointers, or why they are refused."""
-        texts = ((fragment(path), id_in(text)) for path, text in media_texts(model, body))
-        named = {pointer: file_id for pointer, file_id in texts if file_id is not None}
+        texts = ((path, id_in(text)) for _, path, text in there.texts)
+        named = {fragment(path): file_id for path, file_id in texts if file_id is not None}
         return await self.references.facts(principal, named) if named else {}
 
     async def _inspect_file(
@@ -221,9 +226,9 @@ class Inspector:
         )
 
 
-async def _unpacked(model: Model, body: dict[str, Any]) -> dict[Path, Unpacked]:
+async def _unpacked(there: Read) -> dict[Path, Unpacked]:
     """Returns the input's files by value, by their paths, without those that cannot be read."""
-    texts = {path: text for path, text in media_texts(model, body) if is_data_uri(text)}
+    texts = {path: text for _, path, text in there.texts if is_data_uri(text)}
     if sum(map(len, texts.values())) < _IN_A_THREAD:
         return _unpack_all(texts)
     return await asyncio.to_thread(_unpack_all, texts)
