@@ -178,7 +178,8 @@ class _Lane:
             if self._closed:
                 raise NotBegunError("the writer is closed")
             self.waiting.append(work)
-        self._bell.set()
+        if not self._bell.is_set():  # who clears it looks for work afterwards
+            self._bell.set()
 
     def close(self) -> None:
         with self._gate:

@@ -273,7 +273,7 @@ class Edge:
 
 def _logged(path: str) -> str:
     """Returns a path as the log has it: a link without its signature, with which anybody may read a file."""
-    return _LINK.sub(r"\1…", path)
+    return _LINK.sub(r"\1…", path) if "/a/" in path or "/f/" in path else path
 
 
 def _head_alone(send: Send) -> Send:

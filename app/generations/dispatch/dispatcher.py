@@ -78,10 +78,11 @@ class Dispatcher:
         credential or is busy, the generation is sent with the next one.
         """
         credential, left = self.pool.with_others(generation.credential)
-        found = await self._resolved(generation, body, deadline)
-        if isinstance(found, Outcome):
-            return await self._conclude(generation, credential, found, Exchange(Sent.NOTHING))
-        body = found
+        if self.references.has_any(body):
+            found = await self._resolved(generation, body, deadline)
+            if isinstance(found, Outcome):
+                return await self._conclude(generation, credential, found, Exchange(Sent.NOTHING))
+            body = found
         keeps_trying = not generation.queueable
         full: list[Credential] = []  # those that take no more jobs
         while True:

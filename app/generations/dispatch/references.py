@@ -31,8 +31,12 @@ class ReferenceResolver:
     catalog: Models
     sender: FileSender
 
+    def has_any(self, body: bytes) -> bool:
+        """Returns whether an input may refer to uploaded files."""
+        return _MARK in body
+
     async def resolved(self, generation: Generation, body: bytes) -> bytes:
-        """Returns the input to send: as it is, where it refers to no uploaded file.
+        """Returns the input to send, where `has_any` says that it may refer to uploaded files.
 
         Raises:
             FileGoneError: a file is not there any more, or the model is not in the catalogue any more, or no
@@ -40,8 +44,6 @@ class ReferenceResolver:
             StorageError, Problem: a file cannot be read now.
 
         """
-        if _MARK not in body:
-            return body
         model = self.catalog.models.get(generation.model_id)
         if model is None:
             raise FileGoneError

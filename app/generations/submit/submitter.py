@@ -7,7 +7,7 @@ became of it.
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.auth.callers import NOBODY, Caller
@@ -164,25 +164,25 @@ class Submitter:
         )
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")
-        try:
-            async with asyncio.timeout_at(deadline + _RECORD_WAIT_S):
-                written = await asyncio.shield(task)
-        except TimeoutError:
+        left_s = deadline + _RECORD_WAIT_S - asyncio.get_running_loop().time()
+        await asyncio.wait({task}, timeout=left_s)
+        if not task.done():
             if not recorded.is_set() and queueable:
-                raise problems.maybe_accepted(intent.generation_id) from None
+                raise problems.maybe_accepted(intent.generation_id)
             if not recorded.is_set():
                 # The deadline has passed, so even if the submit is recorded now it will not be sent.
                 raise Problem(
                     DATABASE_UNAVAILABLE,
                     "The database did not answer in time; nothing was sent.",
                     retry_after_s=2,
-                ) from None
+                )
             # The job was sent or is being sent, and its outcome is not recorded yet. The task goes on, and
             # nobody may send the job again.
-            raise problems.unknown_outcome(intent.generation_id) from None
+            raise problems.unknown_outcome(intent.generation_id)
+        written = task.result()
         if not written.is_new:
             return _replay(written.generation)
-        return replace(_answer(written.generation), standings=written.standings)
+        return _answer(written.generation, written.standings)
 
     async def _record_and_send(
         self, intent: SubmitIntent, now_ms: int, recorded: asyncio.Event, deadline: float
@@ -225,7 +225,7 @@ class Submitter:
         if not written.is_new or written.generation.state is State.ACCEPTED:
             return written
         sent = await self.dispatcher.dispatch(written.generation, intent.input_json, deadline=deadline)
-        return replace(written, generation=sent)
+        return Recorded(sent, is_new=True, standings=written.standings)
 
     def _tell(self, intent: SubmitIntent, written: Recorded) -> None:
         """Counts and logs the thresholds that were crossed."""
@@ -312,10 +312,12 @@ def _payer(principal: Principal) -> Payer:
     return Payer(principal.root_kid, token.end_user or "", token.token_id)
 
 
-def _answer(generation: Generation, *, replayed: bool = False) -> Submission:
+def _answer(
+    generation: Generation, standings: tuple[Standing, ...] = (), *, replayed: bool = False
+) -> Submission:
     if generation.submit_failed and (problem := problems.of_record(generation)) is not None:
         raise problem
-    return Submission(generation, replayed)
+    return Submission(generation, replayed, standings)
 
 
 def _replay(generation: Generation) -> Submission:
