@@ -28,6 +28,7 @@ TABLES: Final = (
     "refusals",
     "usage_counts",
     "usage_days",
+    "usage_months",
     "statements",
     "threshold_events",
     "webhook_endpoints",
@@ -63,6 +64,16 @@ class History:
         """The time at which the last generation was created."""
         return _FIRST_MS + self.rows * _APART_MS
 
+    @property
+    def summed_until(self) -> int:
+        """The day up to which usage is summed: all but the last three."""
+        return int((self._day - timedelta(days=3)).strftime("%Y%m%d"))
+
+    @property
+    def _day(self) -> date:
+        """The last day of usage."""
+        return _FIRST_DAY + timedelta(days=self._days - 1)
+
     def draw(self, chance: random.Random, *, of_the_largest: bool = False) -> Draw:
         """Returns keys of random rows, or of random rows of the tenant that has half of them."""
         number = chance.randrange(self.rows)
@@ -83,6 +94,7 @@ class History:
             end_user=f"user-{number % _TOKENS}",
             address=f"10.0.{number % _NETWORKS}.0/24",
             day=(_FIRST_DAY + timedelta(days=chance.randrange(self._days))).isoformat(),
+            today=self._day.isoformat(),
         )
 
     def fill(self, connection: Connection, tables: Collection[str] = TABLES) -> Iterator[str]:
@@ -94,6 +106,10 @@ class History:
             yield table
             columns, _, rows = select.partition(" AS SELECT ")
             connection.execute(text(f"INSERT INTO {table} ({columns}) SELECT {rows}"))
+        connection.execute(
+            text("UPDATE upkeep_positions SET position = :day WHERE name = 'usage sums'"),
+            {"day": str(self.summed_until)},
+        )
 
     def _selects(self, words: "_Words") -> dict[str, str]:
         tenants = f"{words.series(_TENANTS)}"
@@ -169,8 +185,15 @@ class History:
             " spent_generations, spent_microcredits, refunded_generations, refunded_microcredits,"
             " refused_calls, ended_generations, added_microcredits, adjusted_microcredits, cost_microusd"
             " AS SELECT mode, period, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
-            " sum(cost_microusd) FROM usage_counts WHERE facet = 'day'"
+            f" sum(cost_microusd) FROM usage_counts WHERE facet = 'day' AND period <= {self.summed_until}"
             " GROUP BY mode, period, model_id, outcome",
+            "usage_months": "mode, facet, period, tenant_id, subject, kid, model_id, outcome,"
+            " held_generations, held_microcredits, spent_generations, spent_microcredits,"
+            " refunded_generations, refunded_microcredits, refused_calls, ended_generations,"
+            " added_microcredits, adjusted_microcredits, cost_microusd AS SELECT mode, facet, period / 100,"
+            " tenant_id, subject, kid, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
+            f" sum(cost_microusd) FROM usage_counts WHERE facet <> 'hour' AND period <= {self.summed_until}"
+            " GROUP BY mode, facet, period / 100, tenant_id, subject, kid, model_id, outcome",
             "statements": "tenant_id, mode, month, time_zone, from_ms, until_ms, earlier_id, last_id,"
             " entries, opening_microcredits, held_microcredits, refunded_microcredits, added_microcredits,"
             " adjusted_microcredits, closing_microcredits, csv_sha256, closed_at_ms AS SELECT "

@@ -24,10 +24,11 @@ from app.quotas import account, entries, ledger, statements, usage
 from app.quotas.account import Owner
 from app.quotas.entries import Span
 from app.quotas.ledger import Kind
-from app.quotas.usage import Group, Question, Step
+from app.quotas.usage import Group, Question, Step, Zone
 from app.webhooks import backlog, claims, log
 
 HOUR_MS: Final = 3_600_000
+_UTC: Final = Zone("UTC", UTC)
 _LISTED = "ix_generations_listed"
 _BY_EITHER = "ix_generations_listed_by_state or ix_generations_listed_by_model"
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s")
@@ -63,6 +64,7 @@ class Draw:
     token: str
     end_user: str
     day: str
+    today: str
     address: str
 
     @property
@@ -121,21 +123,26 @@ def _day(draw: Draw, **wanted: Any) -> refusals.Filters:
 
 
 def _usage(
-    connection: Connection, draw: Draw, *groups: Group, of_all: bool = False, by: Step = Step.DAY, **only: str
+    connection: Connection,
+    draw: Draw,
+    *groups: Group,
+    of_all: bool = False,
+    by: Step = Step.DAY,
+    running: bool = False,
+    **only: str,
 ) -> Any:
-    """Reads the usage of the month of the drawn day."""
-    day = date.fromisoformat(draw.day)
+    """Answers a question about the month of the drawn day, or about the one that is not over."""
+    last = date.fromisoformat(draw.today if running else draw.day)
     question = Question(
         tenant_id=None if of_all else draw.tenant,
         mode="live",
-        first=day.replace(day=1),
-        last=(day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1),
+        first=last.replace(day=1),
+        last=last if running else (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(1),
         by=by,
         groups=groups,
         only={Group(name): value for name, value in only.items()},
-        summed_until=20991231 if of_all else 0,
     )
-    return usage.rows(connection, question, UTC, after=None, limit=1001)
+    return usage.answer(connection, question, _UTC, after=None, limit=1000)
 
 
 def _month(draw: Draw) -> Span:
@@ -381,25 +388,54 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "statements.find": Statement(lambda c, d: statements.find(c, d.owner, d.day[:7]), "pk_statements"),
     "statements.listed": Statement(lambda c, d: statements.listed(c, d.owner, limit=21), "pk_statements"),
+    # The first statement of an answer is where sums end, the second its rows, the third their total.
     "usage of a tenant's month": Statement(
         lambda c, d: _usage(c, d, Group.MODEL),
         "pk_usage_counts",
+        which=1,
         sorts=True,  # the rows of one month
+    ),
+    "usage of a tenant's month, its total": Statement(
+        lambda c, d: _usage(c, d, Group.MODEL),
+        "pk_usage_months",
+        which=2,
+        sorts=True,  # as above
     ),
     "usage of an end user's month": Statement(
         lambda c, d: _usage(c, d, end_user=d.end_user),
         "ix_usage_counts_subject",
+        which=1,
         sorts=True,  # as above
+    ),
+    "usage of a tenant's month, by end user": Statement(
+        lambda c, d: _usage(c, d, Group.END_USER, by=Step.MONTH),
+        "pk_usage_months",
+        which=1,
+        sorts=True,  # a row of each end user
     ),
     "usage of the month of all tenants": Statement(
         lambda c, d: _usage(c, d, Group.MODEL, of_all=True),
         "pk_usage_days or usage_days",
-        sorts=True,  # as above
+        which=1,
+        sorts=True,  # the rows of one month
     ),
     "usage of the month of all tenants, by tenant": Statement(
         lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH),
-        "ix_usage_counts_period or pk_usage_counts",
-        sorts=True,  # as above
+        "pk_usage_months",
+        which=1,
+        sorts=True,  # a row of each tenant
+    ),
+    "usage of the running month, by tenant": Statement(
+        lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH, running=True),
+        "pk_usage_months",
+        which=1,
+        sorts=True,  # as above, and those of the days that are not summed yet
+    ),
+    "usage of the days of all tenants, by tenant": Statement(
+        lambda c, d: _usage(c, d, Group.TENANT, of_all=True),
+        "ix_usage_counts_period or pk_usage_counts or sqlite_autoindex_usage_counts_1",
+        which=1,
+        sorts=True,  # a row of each tenant and day
     ),
     "usage.below_cost": Statement(
         lambda c, d: usage.below_cost(c, now_ms=d.now_ms),

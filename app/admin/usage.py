@@ -26,6 +26,7 @@ MAX_ROWS: Final = 1_000
 """The most rows on a page."""
 _MAX_DAYS: Final = {Step.HOUR: 31, Step.DAY: 400, Step.MONTH: 3_700}
 _FIRST, _LAST = date(2000, 1, 1), date(9000, 1, 1)
+_MAX_LATE_MS: Final = 86_400_000
 _NEVER_TOGETHER: Final = frozenset({Group.END_USER, Group.TOKEN})
 
 
@@ -149,8 +150,11 @@ def _number_of_groups(asked: Asked, tenant: str | None) -> int:
     return len(set(asked.groups) - ({Group.TENANT} if tenant is not None else set()))
 
 
-def count_refused(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Counts refused calls in the usage of their tenants and keys; `rows` are those of `refusals`."""
+def count_refused(connection: Connection, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
+    """Counts refused calls in the usage of their tenants and keys; `rows` are those of `refusals`.
+
+    Where the database was away for long, they are counted in the last day: earlier ones are summed already.
+    """
     for row in rows:
         if not row["tenant_id"]:
             continue
@@ -163,7 +167,7 @@ def count_refused(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
             "",
             outcome=rollups.REFUSED,
             zone=usage.zone_of_tenant(connection, row["tenant_id"]).zone,
-            at_ms=row["minute_ms"],
+            at_ms=max(row["minute_ms"], now_ms - _MAX_LATE_MS),
             refused_calls=row["count"],
         )
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, Select, func, literal_column, select, text
 
 from app.db.deferral import write_deferred
-from app.db.tables import archived_usage, tenants, usage_counts, usage_days
+from app.db.tables import archived_usage, tenants, usage_counts, usage_days, usage_months
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
 from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, microusd
-from app.quotas.usage_days import summed_until
+from app.quotas.usage_sums import SUMMED_BY_MONTH, summed_until
 
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
@@ -110,31 +110,31 @@ def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
         ]
         if wrong:
             yield " ".join(str(part) or "*" for part in place), "; ".join(wrong)
-    yield from _wrong_days(connection)
+    yield from _wrong_sums(connection)
 
 
-def _wrong_days(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yields the days of all tenants together that are not the sums of the tenants' own."""
-    key = ("mode", "period", "model_id", "outcome")
+def _wrong_sums(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yields the days of all tenants together, and the months, that are not the sums of the tenants' days."""
+    own, until = usage_counts.c, summed_until(connection)
+    month = own.period // literal_column("100")
+    for title, table, facets, period, last in (
+        ("of all tenants", usage_days, (Facet.DAY,), own.period, until),
+        ("of a month", usage_months, SUMMED_BY_MONTH, month, until // 100),
+    ):
+        names = [one.name for one in table.primary_key]
+        columns = [period if name == "period" else own[name] for name in names]
+        counted = select(*columns, *(func.sum(own[name]) for name in _COMPARED)).group_by(*columns)
+        counted = counted.where(own.facet.in_(facets), own.period <= until, own.outcome != REFUSED)
+        summed = select(*(table.c[name] for name in (*names, *_COMPARED)))
+        summed = summed.where(table.c.period <= last, table.c.outcome != REFUSED)
+        should, kept = (_by_key(connection, query, len(names)) for query in (counted, summed))
+        for place in sorted(should.keys() | kept.keys()):
+            if should.get(place) != kept.get(place):
+                yield " ".join([f"* {title}", *map(str, place)]), "is not the sum of the tenants' days"
 
-    def sums(query: Select[Any]) -> dict[tuple[Any, ...], list[int]]:
-        return {tuple(row[:4]): [int(one) for one in row[4:]] for row in connection.execute(query)}
 
-    own = usage_counts.c
-    columns = [own[name] for name in key]
-    should = sums(
-        select(*columns, *(func.sum(own[name]) for name in _COMPARED))
-        .where(own.facet == Facet.DAY, own.period <= summed_until(connection), own.outcome != REFUSED)
-        .group_by(*columns)
-    )
-    kept = sums(
-        select(*(usage_days.c[name] for name in (*key, *_COMPARED))).where(
-            usage_days.c.period <= summed_until(connection), usage_days.c.outcome != REFUSED
-        )
-    )
-    for place in sorted(should.keys() | kept.keys()):
-        if should.get(place) != kept.get(place):
-            yield " ".join(["* of all tenants", *map(str, place)]), "is not the sum of the tenants' days"
+def _by_key(connection: Connection, query: Select[Any], size: int) -> dict[tuple[Any, ...], list[int]]:
+    return {tuple(row[:size]): [int(one) for one in row[size:]] for row in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,12 @@ class Filters:
 class Refusals:
     """Counts refusals. `totals` are this process's, by mode, tenant's name and code, for the metric.
 
-    `also` is called with the rows that are written, in the transaction that writes them.
+    `also` is called with the rows that are written and the time, in the transaction that writes them.
     """
 
     db: Database
     clock: Clock
-    also: Callable[[Connection, Sequence[Mapping[str, Any]]], None] | None = None
+    also: Callable[[Connection, Sequence[Mapping[str, Any]], int], None] | None = None
     totals: Counter[tuple[str, str, str]] = field(default_factory=Counter, init=False)
     _counts: Counter[_Counted] = field(default_factory=Counter, init=False)
     _networks: Counter[_Counted] = field(default_factory=Counter, init=False)
@@ -128,7 +128,7 @@ class Refusals:
     def _write(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         _add(connection, rows)
         if self.also is not None:
-            self.also(connection, rows)
+            self.also(connection, rows, self.clock.now_ms())
 
     async def run_once(self) -> int:
         """Writes what was counted since the last time. Returns the number of refusals."""

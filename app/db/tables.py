@@ -754,7 +754,8 @@ usage_counts = Table(
     Index("ix_usage_counts_period", "mode", "facet", "period"),
 )
 
-# The days of all tenants together, summed from `usage_counts` once they are over (`app.quotas.usage_days`).
+_SUMS_OF_USAGE = tuple(one.name for one in usage_counts.columns if not one.primary_key)
+# The days of all tenants together, summed from `usage_counts` once they are over (`app.quotas.usage_sums`).
 usage_days = Table(
     "usage_days",
     metadata,
@@ -762,14 +763,24 @@ usage_days = Table(
     Column("period", BigInteger, primary_key=True, autoincrement=False),
     Column("model_id", String(200), primary_key=True),
     Column("outcome", String(16), primary_key=True),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in (
-            *("held_generations", "held_microcredits", "spent_generations", "spent_microcredits"),
-            *("refunded_generations", "refunded_microcredits", "refused_calls", "ended_generations"),
-            *("added_microcredits", "adjusted_microcredits", "cost_microusd"),
-        )
-    ),
+    *(Column(name, BigInteger, nullable=False) for name in _SUMS_OF_USAGE),
+    CheckConstraint("mode IN ('live', 'test')", name="mode"),
+)
+
+# The months of each tenant and end user, to which days of `usage_counts` are added once they are over. The
+# period is a month such as 202611; the facet is that of the days. A month's rows are together.
+usage_months = Table(
+    "usage_months",
+    metadata,
+    Column("mode", String(4), primary_key=True),
+    Column("facet", String(8), primary_key=True),
+    Column("period", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
+    Column("subject", String(END_USER_LENGTH), primary_key=True),
+    Column("kid", String(16), primary_key=True),
+    Column("model_id", String(200), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in _SUMS_OF_USAGE),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 

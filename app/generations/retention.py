@@ -2,7 +2,7 @@
 
 Client tokens that made no generation are removed as well; a token that made one is kept for ever, as the
 generation is. What is kept of who submitted a generation, and how many calls were refused, have retention
-periods of their own, and so has usage by the hour. The days of all tenants together are summed here too.
+periods of their own, and so has usage by the hour. Finished days of usage are summed here too.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from app.auth import client_tokens, refusals, sessions
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
-from app.quotas import rollups, usage_days
+from app.quotas import rollups, usage_sums
 
 _BATCH = 200
 _STEP = 1000  # rows that one transaction looks at for callers, most of which have one
@@ -98,8 +98,8 @@ class Retention:
         return removed
 
     async def _sum_days(self) -> None:
-        """Sums the days of all tenants that are due: hours are removed, and days summed up."""
-        while await self.db.write(usage_days.sum_next, now_ms=self.clock.now_ms()):
+        """Sums the finished days that are due: hours are removed, and days summed up."""
+        while await self.db.write(usage_sums.sum_next, now_ms=self.clock.now_ms()):
             pass
 
     async def _tokens(self) -> int:

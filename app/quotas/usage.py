@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Subquery,
+    Table,
     func,
     literal,
     literal_column,
@@ -24,10 +25,10 @@ from sqlalchemy import (
 )
 
 from app.db.deferral import write_deferred
-from app.db.tables import tenants, usage_counts, usage_days
+from app.db.tables import tenants, usage_counts, usage_days, usage_months
 from app.quotas.account import zone_of
 from app.quotas.rollups import COUNTS, Facet, day_number
-from app.quotas.usage_days import summed_until
+from app.quotas.usage_sums import SUMMED_BY_MONTH, summed_until
 
 
 class Step(StrEnum):
@@ -58,6 +59,7 @@ _COLUMNS: Final = {
     Group.OUTCOME: "outcome",
 }
 _MAX_VALUE: Final = 200
+_LAST_DAY: Final = 31  # of a month, as the end of a range
 _FACETS: Final = {Group.END_USER: Facet.END_USER, Group.TOKEN: Facet.TOKEN}
 Key = tuple[int | str, ...]
 """The key of a row in an answer: its period as the table has it, then the value of each group."""
@@ -68,8 +70,8 @@ class Question:
     """Which usage is asked for.
 
     The days are of the tenants' time zones, the last one included; `tenant_id` is None for all tenants.
-    `only` are values that groups must have. `by` and `facet` are such that the roll-ups have them. Up to the
-    day `summed_until` the days of all tenants together are kept; 0: none are.
+    `only` are values that groups must have. `by` and `facet` are such that the roll-ups have them. Days up to
+    `summed_until` are in the sums of `usage_sums`; 0: none are.
     """
 
     tenant_id: str | None
@@ -83,7 +85,7 @@ class Question:
 
     @property
     def is_of_all(self) -> bool:
-        """Whether the days of all tenants together have the answer, as far as they are kept."""
+        """Whether the days of all tenants together have the answer, as far as they are summed."""
         return (
             self.tenant_id is None
             and self.facet is Facet.DAY
@@ -144,8 +146,7 @@ def answer(
     connection: Connection, question: Question, zone: Zone, *, after: Key | None, limit: int
 ) -> Answer:
     """Returns a page of the answer to a question; see `rows`."""
-    if question.is_of_all:
-        question = replace(question, summed_until=summed_until(connection))
+    question = replace(question, summed_until=summed_until(connection))
     found = rows(connection, question, zone.zone, after=after, limit=limit + 1)
     return Answer(
         question=question,
@@ -187,6 +188,8 @@ def rows(
 def total(connection: Connection, question: Question, zone: tzinfo) -> dict[str, int]:
     """Returns the sums of all that is asked for, whatever it is grouped by."""
     write_deferred(connection)
+    by = Step.HOUR if question.by is Step.HOUR else Step.MONTH
+    question = replace(question, groups=(), by=by)
     source = _source(question, zone)
     row = connection.execute(select(*_sums(source).values())).one()
     return dict(zip(COUNTS, map(int, row), strict=True))
@@ -219,7 +222,7 @@ def below_cost(connection: Connection, *, now_ms: int) -> list[BelowCost]:
         .where(
             table.mode == "live",
             table.facet == Facet.DAY,
-            table.period >= day_number(first.year, first.month, first.day),
+            table.period >= _number(first),
             table.outcome != "",
         )
         .group_by(table.model_id)
@@ -244,64 +247,98 @@ def _source(question: Question, zone: tzinfo) -> Subquery:
     Grouped by end user or token, what belongs to none is what the days have beyond the rows of the subjects.
     """
     facet = question.facet
-    if question.is_of_all and question.summed_until:
-        return union_all(_of_all(question), _selected(question, zone, facet, facet, 1)).subquery("source")
-    own = _selected(question, zone, facet, facet, 1)
-    if facet not in _FACETS.values() or any(group in _FACETS for group in question.only):
-        return own.subquery("source")
-    days = _selected(question, zone, Facet.DAY, facet, 1)
-    return union_all(own, days, _selected(question, zone, facet, facet, -1)).subquery("source")
+    parts = _selected(question, zone, facet)
+    if facet in _FACETS.values() and not any(group in _FACETS for group in question.only):
+        parts += _selected(question, zone, Facet.DAY, of_none=1)
+        parts += _selected(question, zone, facet, of_none=-1)
+    return union_all(*parts).subquery("source")
 
 
-def _of_all(question: Question) -> Select[Any]:
-    table = usage_days.c
+def _selected(question: Question, zone: tzinfo, facet: Facet, *, of_none: int = 0) -> list[Select[Any]]:
+    """Returns the queries of a facet's rows; `of_none`: as rows of no subject, times this number."""
     none: ColumnElement[str] = literal_column("''")
-    first, last = _bounds(question, UTC)
-    query = select(
-        none.label("tenant_id"),
-        table.period,
-        none.label("subject"),
-        none.label("kid"),
-        table.model_id,
-        table.outcome,
-        *(table[name] for name in COUNTS),
-    ).where(
-        table.mode == question.mode, table.period >= first, table.period <= min(last, question.summed_until)
-    )
-    for group, value in question.only.items():
-        query = query.where(table[_COLUMNS[group]] == value)
-    return query
+    found = []
+    for part in _parts(question, facet, zone):
+        table = part.table.c
+        query = select(
+            table.tenant_id if "tenant_id" in table else none.label("tenant_id"),
+            # A month as a day, which `_period_of` makes a month again.
+            (table.period * 100 if part.table is usage_months else table.period).label("period"),
+            none.label("subject") if of_none or "subject" not in table else table.subject,
+            table.kid if "kid" in table else none.label("kid"),
+            table.model_id,
+            table.outcome,
+            *((table[name] * (of_none or 1)).label(name) for name in COUNTS),
+        ).where(table.mode == question.mode, part.condition)
+        if "facet" in table:
+            query = query.where(table.facet == facet)
+        if question.tenant_id is not None:
+            query = query.where(table.tenant_id == question.tenant_id)
+        for group, value in question.only.items():
+            query = query.where(table[_COLUMNS[group]] == value)
+            if group in _FACETS:
+                query = query.where(table.subject != none)  # as the index of subjects says
+        found.append(query)
+    return found
 
 
-def _selected(question: Question, zone: tzinfo, facet: Facet, wanted: Facet, sign: int) -> Select[Any]:
-    table = usage_counts.c
-    first, last = _bounds(question, zone)
+class _Part(NamedTuple):
+    """Some of the periods that are asked for, and the table whose rows have them."""
+
+    table: Table
+    condition: ColumnElement[bool]
+
+
+def _parts(question: Question, facet: Facet, zone: tzinfo) -> list[_Part]:
+    """Returns all periods that are asked for: those that are summed, and the others from their own rows."""
+    if question.by is Step.HOUR:
+        until = _midnight_ms(question.last + timedelta(days=1), zone) - 1
+        return _between(usage_counts, _midnight_ms(question.first, zone), until)
+    first, last = _number(question.first), _number(question.last)
+    until = min(last, question.summed_until)
     if question.is_of_all:
-        first = max(first, question.summed_until + 1)
-    is_rest = facet is not wanted or sign < 0
-    query = select(
-        table.tenant_id,
-        table.period,
-        (literal_column("''") if is_rest else table.subject).label("subject"),
-        table.kid,
-        table.model_id,
-        table.outcome,
-        *((table[name] * sign).label(name) for name in COUNTS),
-    ).where(table.mode == question.mode, table.facet == facet, table.period >= first, table.period <= last)
-    if question.tenant_id is not None:
-        query = query.where(table.tenant_id == question.tenant_id)
-    for group, value in question.only.items():
-        query = query.where(table[_COLUMNS[group]] == value)
-        if group in _FACETS:
-            query = query.where(table.subject != literal_column("''"))  # as the index of subjects says
-    return query
+        return [
+            *_between(usage_days, first, until),
+            *_between(usage_counts, max(first, question.summed_until + 1), last),
+        ]
+    months = _summed_months(question) if question.by is Step.MONTH and facet in SUMMED_BY_MONTH else []
+    if not months:
+        return _between(usage_counts, first, last)
+    summed = min(months[-1] * 100 + _LAST_DAY, question.summed_until)
+    return [
+        *_between(usage_counts, first, months[0] * 100),
+        # Each month by itself, since tenants stand behind months in the key.
+        _Part(usage_months, usage_months.c.period.in_(months)),
+        *_between(usage_counts, summed + 1, last),
+    ]
 
 
-def _bounds(question: Question, zone: tzinfo) -> tuple[int, int]:
+def _between(table: Table, first: int, last: int) -> list[_Part]:
+    return [_Part(table, table.c.period.between(first, last))] if first <= last else []
+
+
+def _summed_months(question: Question) -> list[int]:
+    """Returns the months of which all summed days are asked for; of the last, days may still be added."""
     first, last = question.first, question.last
-    if question.by is not Step.HOUR:
-        return day_number(first.year, first.month, first.day), day_number(last.year, last.month, last.day)
-    return _midnight_ms(first, zone), _midnight_ms(last + timedelta(days=1), zone) - 1
+    month = first if first.day == 1 else _month_after(first)
+    until = question.summed_until
+    if _number(last) < until:
+        # Only of months that are over, since the rows of the others may have days after the last one.
+        day_after = last + timedelta(days=1)
+        until = _number(day_after.replace(day=1) - timedelta(days=1))
+    found = []
+    while _number(month) // 100 <= until // 100:
+        found.append(_number(month) // 100)
+        month = _month_after(month)
+    return found
+
+
+def _month_after(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
+def _number(day: date) -> int:
+    return day_number(day.year, day.month, day.day)
 
 
 def _midnight_ms(day: date, zone: tzinfo) -> int:

@@ -1,18 +1,20 @@
-"""Days of all tenants together: summed once they are over, set back with the clock, and verified."""
+"""Finished days are summed, of all tenants and by month; sums go back with the clock, and are verified."""
 
+from dataclasses import replace
 from datetime import UTC, date
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
+from app.admin.usage import count_refused
 from app.admin.verify_usage import wrong_roll_ups
 from app.db.engine import Database
-from app.db.tables import usage_days
+from app.db.tables import usage_days, usage_months
 from app.quotas import rollups, usage
 from app.quotas.limits import Payer
 from app.quotas.rollups import bucket_of
 from app.quotas.usage import Group, Question, Step, Zone
-from app.quotas.usage_days import sum_next, summed_until
+from app.quotas.usage_sums import sum_next, summed_until
 from tests.harness import World
 from tests.rows import NOW_MS, add_owner
 
@@ -23,8 +25,8 @@ DAY_MS = 86_400_000
 def _count(connection: Connection, owners: list[tuple[str, str]], at_ms: int) -> None:
     for tenant_id, kid in owners:
         rollups.count(
-            connection, tenant_id, "live", Payer(kid), "a/b", outcome="submitted", zone=UTC, at_ms=at_ms,
-            held_generations=1, held_microcredits=5,
+            connection, tenant_id, "live", Payer(kid, "ann", "token"), "a/b", outcome="submitted", zone=UTC,
+            at_ms=at_ms, held_generations=1, held_microcredits=5,
         )  # fmt: skip
 
 
@@ -35,57 +37,90 @@ def _sum(connection: Connection, now_ms: int) -> int:
     return summed_until(connection)
 
 
-def _held(connection: Connection) -> list[int]:
-    """What all tenants held, by day; as it is told, which is also the sum of the tenants' own."""
-    question = Question(
-        tenant_id=None,
-        mode="live",
-        first=date(2000, 1, 1),
-        last=date(2099, 1, 1),
-        by=Step.DAY,
-        groups=(Group.MODEL,),
-    )
-    told = usage.answer(connection, question, Zone("UTC", UTC), after=None, limit=100)
-    own = usage.rows(connection, question, UTC, after=None, limit=100)  # nothing is said to be summed
-    assert list(told.rows) == own
-    assert told.total["held_microcredits"] == sum(one.counts["held_microcredits"] for one in own)
-    return [one.counts["held_microcredits"] for one in own]
+def _held(connection: Connection, tenant_id: str) -> list[int]:
+    """What all tenants held, by day; as it is told, which is also the sum of the tenants' own days."""
+    days = Question(tenant_id=None, mode="live", first=date(2026, 9, 1), last=date(2026, 12, 31), by=Step.DAY)
+    months = replace(days, by=Step.MONTH, groups=(Group.TENANT,))
+    for question in (
+        replace(days, groups=(Group.MODEL,)),
+        months,
+        replace(months, first=date(2026, 9, 21), last=date(2026, 10, 2)),
+        replace(months, last=date(2026, 10, 31)),
+        replace(months, tenant_id=tenant_id, groups=(Group.END_USER,)),
+        replace(months, tenant_id=tenant_id, groups=(Group.TOKEN,)),
+        replace(months, groups=(), only={Group.END_USER: "ann"}),
+    ):
+        told = usage.answer(connection, question, Zone("UTC", UTC), after=None, limit=100)
+        own = usage.rows(connection, question, UTC, after=None, limit=100)  # nothing is said to be summed
+        assert list(told.rows) == own
+        assert told.total["held_microcredits"] == sum(one.counts["held_microcredits"] for one in own)
+    found = usage.answer(connection, days, Zone("UTC", UTC), after=None, limit=100).rows
+    return [one.counts["held_microcredits"] for one in found]
 
 
-async def test_usage_of_all_tenants_is_the_same_whatever_is_summed_already(db: Database) -> None:
+async def test_usage_is_the_same_whatever_is_summed_already(db: Database) -> None:
     def check(connection: Connection) -> None:
         owners = [add_owner(connection), add_owner(connection)]
-        for day in (0, 4, 9):
+        tenant_id = owners[0][0]
+        for day in (0, 4, 9, 11):
             _count(connection, owners, NOW_MS + day * DAY_MS)
         assert summed_until(connection) == 0
-        assert _held(connection) == [10, 10, 10]
-        first = _sum(connection, NOW_MS + 9 * DAY_MS)
-        assert len(connection.execute(select(usage_days)).all()) == 2, "the last day is not over yet"
-        assert _held(connection) == [10, 10, 10]
-        _count(connection, owners, NOW_MS + 4 * DAY_MS)  # late, while its day is summed again
-        assert _sum(connection, NOW_MS + 12 * DAY_MS) > first
-        assert _held(connection) == [10, 20, 10]
-        # The clock is set back: what is counted now is in no sum, and the days are read from the rows again.
-        assert _sum(connection, NOW_MS + 4 * DAY_MS) < first
+        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        first = _sum(connection, NOW_MS + 11 * DAY_MS)
+        assert len(connection.execute(select(usage_days)).all()) == 2, "the last days are not over yet"
+        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        assert _sum(connection, NOW_MS + 14 * DAY_MS) > first
+        # Of each month, a row of a tenant's days and one of its end user's.
+        assert len(connection.execute(select(usage_months)).all()) == 2 * 2 * 2
+        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        # The clock is set back: days that are not over now are read from the rows again.
+        assert _sum(connection, NOW_MS + 6 * DAY_MS) < first
         _count(connection, owners, NOW_MS + 4 * DAY_MS)
-        assert _held(connection) == [10, 30, 10]
+        assert _held(connection, tenant_id) == [10, 20, 10, 10]
         _sum(connection, NOW_MS + 20 * DAY_MS)
-        assert _held(connection) == [10, 30, 10]
+        assert _held(connection, tenant_id) == [10, 20, 10, 10]
 
     await db.write(check)
 
 
-async def test_a_day_that_is_not_the_sum_of_the_tenants_days_is_named(db: Database) -> None:
+@pytest.mark.parametrize("table", [usage_days, usage_months])
+async def test_a_sum_that_is_not_that_of_the_tenants_days_is_named(db: Database, table: Table) -> None:
     def check(connection: Connection) -> None:
         _count(connection, [add_owner(connection)], NOW_MS)
         _sum(connection, NOW_MS + 9 * DAY_MS)
 
         def wrong() -> list[str]:
-            return [place for place, _ in wrong_roll_ups(connection) if "of all tenants" in place]
+            return [place for place, _ in wrong_roll_ups(connection) if place.startswith("* ")]
 
         assert wrong() == []
-        connection.execute(update(usage_days).values(held_microcredits=6))
-        assert len(wrong()) == 1
+        connection.execute(update(table).values(held_microcredits=6))
+        assert len(wrong()) == len(connection.execute(select(table)).all())
+        connection.execute(delete(table))
+        assert wrong()
+
+    await db.write(check)
+
+
+async def test_calls_that_are_counted_days_later_are_in_days_that_are_not_summed_yet(db: Database) -> None:
+    def check(connection: Connection) -> None:
+        tenant_id, kid = add_owner(connection)
+        _sum(connection, NOW_MS)
+        row = {
+            "tenant_id": tenant_id,
+            "kid": kid,
+            "mode": "live",
+            "minute_ms": NOW_MS - 9 * DAY_MS,
+            "count": 3,
+        }
+        count_refused(connection, [row], NOW_MS)
+        question = Question(
+            tenant_id=None, mode="live", first=date(2026, 1, 1), last=date(2026, 12, 31), by=Step.MONTH
+        )
+        found = [usage.answer(connection, question, Zone("UTC", UTC), after=None, limit=9)]
+        found.append(
+            usage.answer(connection, replace(question, by=Step.DAY), Zone("UTC", UTC), after=None, limit=9)
+        )
+        assert [one.total["refused_calls"] for one in found] == [3, 3]
 
     await db.write(check)
 

@@ -25,7 +25,7 @@ from app.generations import store
 from app.generations.advance import advance, begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
-from app.quotas import ledger, rollups, usage, usage_days
+from app.quotas import ledger, rollups, usage, usage_sums
 from app.quotas.account import Owner, open_account, take
 from app.quotas.amounts import Amounts
 from app.quotas.ledger import Charge, Kind
@@ -131,7 +131,7 @@ class History:
 
     def sum_days(self) -> None:
         """Sums the days of all tenants that are over, as upkeep does."""
-        while usage_days.sum_next(self.connection, now_ms=self.now_ms):
+        while usage_sums.sum_next(self.connection, now_ms=self.now_ms):
             pass
 
     def _submit(self, choice: int) -> None:
@@ -269,7 +269,11 @@ def _agrees(history: History) -> None:
             assert {key: row for key, row in told.items() if row} == {
                 key: row for key, row in right.items() if row
             }
-            totals.add(tuple(usage.total(history.connection, question, zone).values()))
+            told_summed = usage.answer(
+                history.connection, question, usage.Zone("", zone), after=None, limit=10_000
+            )
+            assert list(told_summed.rows) == found
+            totals.add(tuple(told_summed.total.values()))
             if set(groups) <= {Group.MODEL}:  # of all tenants, of whom there is one
                 of_all = replace(question, tenant_id=None)
                 told_of_all = usage.answer(history.connection, of_all, UTC_ZONE, after=None, limit=10_000)
