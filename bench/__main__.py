@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from bench import (
+    asked,
     calls,
     crossings,
     crowd,
@@ -31,6 +32,7 @@ _MAX_SECONDS = 60.0
 _MAX_ROUNDS = 50
 _MAX_RATE = 5000.0
 _PARTS = {
+    "asked": asked,
     "calls": calls,
     "crossings": crossings,
     "crowd": crowd,

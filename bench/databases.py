@@ -37,6 +37,24 @@ def database_of_its_own(choice: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def kept_database(choice: str, folder: Path, name: str) -> Iterator[str]:
+    """Yields the URL of a database of this name in the folder, which is made if need be, and stays."""
+    if choice == SQLITE:
+        yield f"sqlite:///{folder / name}.db"
+        return
+    with server_from_wheel(folder / "postgresql") as url:
+        server = make_url(url)
+        engine = create_engine(
+            server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
+        with engine.connect() as connection:
+            known = text("SELECT 1 FROM pg_database WHERE datname = :name")
+            if connection.scalar(known, {"name": name}) is None:
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        yield server.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
 def server_from_wheel(folder: Path) -> Iterator[str]:
     """Yields the URL of a real PostgreSQL server with its defaults, which ends with the block."""
     with warnings.catch_warnings():

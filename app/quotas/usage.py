@@ -59,6 +59,7 @@ _COLUMNS: Final = {
     Group.OUTCOME: "outcome",
 }
 _MAX_VALUE: Final = 200
+_MAX_MONTH: Final = 999_999
 _LAST_DAY: Final = 31  # of a month, as the end of a range
 _FACETS: Final = {Group.END_USER: Facet.END_USER, Group.TOKEN: Facet.TOKEN}
 Key = tuple[int | str, ...]
@@ -166,6 +167,9 @@ def rows(
     A row of which nothing was counted is left out. `zone` says when the days of hours begin and end.
     """
     write_deferred(connection)
+    if after is not None and question.by is not Step.HOUR:
+        first = _first_of(int(after[0]), question.first)
+        question = replace(question, first=min(max(question.first, first), question.last))
     source = _source(question, zone)
     columns = [_period_of(question, source), *(source.c[_COLUMNS[group]] for group in question.groups)]
     sums = _sums(source)
@@ -331,6 +335,15 @@ def _summed_months(question: Question) -> list[int]:
         found.append(_number(month) // 100)
         month = _month_after(month)
     return found
+
+
+def _first_of(period: int, least: date) -> date:
+    """Returns the first day of a period of an answer; `least` for what is none."""
+    number = period if period > _MAX_MONTH else period * 100 + 1
+    try:
+        return date(number // 10_000, number // 100 % 100, number % 100)
+    except ValueError:
+        return least
 
 
 def _month_after(day: date) -> date:

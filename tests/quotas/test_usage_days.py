@@ -43,6 +43,7 @@ def _held(connection: Connection, tenant_id: str) -> list[int]:
     months = replace(days, by=Step.MONTH, groups=(Group.TENANT,))
     for question in (
         replace(days, groups=(Group.MODEL,)),
+        replace(days, groups=(Group.TENANT,)),
         months,
         replace(months, first=date(2026, 9, 21), last=date(2026, 10, 2)),
         replace(months, last=date(2026, 10, 31)),
@@ -53,6 +54,10 @@ def _held(connection: Connection, tenant_id: str) -> list[int]:
         told = usage.answer(connection, question, Zone("UTC", UTC), after=None, limit=100)
         own = usage.rows(connection, question, UTC, after=None, limit=100)  # nothing is said to be summed
         assert list(told.rows) == own
+        paged: list[usage.Row] = []
+        while found := usage.rows(connection, question, UTC, after=paged[-1].key if paged else None, limit=1):
+            paged += found
+        assert paged == own
         assert told.total["held_microcredits"] == sum(one.counts["held_microcredits"] for one in own)
     found = usage.answer(connection, days, Zone("UTC", UTC), after=None, limit=100).rows
     return [one.counts["held_microcredits"] for one in found]
