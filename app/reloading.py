@@ -40,12 +40,12 @@ async def _reload(gateway: Gateway, read: Callable[[], Settings]) -> str | None:
     except _FAULTS as error:
         fault = faults_of(error)
         _log.error("The settings were not reloaded; nothing was changed.", error=fault)
-        await _tell(gateway.upkeep.heartbeat, fault)
+        await tell(gateway.upkeep.heartbeat, fault)
         return fault
     _log.info("The settings were reloaded.", changed=sorted(changed & RELOADED))
     if needing := sorted(f"{PREFIX}{name.upper()}" for name in changed - RELOADED):
         _log.warning("Changed settings need a restart.", settings=needing)
-    await _tell(gateway.upkeep.heartbeat, None)
+    await tell(gateway.upkeep.heartbeat, None)
     return None
 
 
@@ -80,7 +80,8 @@ async def _take_over(gateway: Gateway, settings: Settings) -> set[str]:
     return {name for name in Settings.model_fields if getattr(settings, name) != getattr(present, name)}
 
 
-async def _tell(heartbeat: Heartbeat, fault: str | None) -> None:
+async def tell(heartbeat: Heartbeat, fault: str | None) -> None:
+    """Tells operators that the settings were read or, with a fault, why nothing was changed."""
     try:
         await heartbeat.note_settings(fault)
     except Problem:  # `reelgate processes list` learns it with the next beat

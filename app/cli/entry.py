@@ -109,6 +109,14 @@ def reload() -> None:
 
 
 @cli.command()
+def restart() -> None:
+    """Have the servers of this machine replaced by new processes, without refusing or delaying a call."""
+    from app.cli import restart as restarting
+
+    restarting.restart()
+
+
+@cli.command()
 def sandbox(
     exit_with_parent: Annotated[
         bool, typer.Option(hidden=True, help="End when standard input does.")

@@ -13,22 +13,27 @@ from socket import socket
 from typing import Any, NamedTuple
 
 import uvloop
+from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.types import ASGIApp
 
 from app.cli.session import fail, log_for_server, plain_errors
 from app.config import Settings
 from app.db.engine import is_sqlite
+from app.db.sqlite import keep_server_lock
 from app.gateway import Gateway, open_gateway
 from app.kit.log import get_logger
 from app.kit.traces import TracingError, is_on, start_tracing
 from app.main import create_admin_app, create_server_app
-from app.reloading import reload
+from app.reloading import reload, tell
+from app.server.edge import Edge
 from app.server.fast_protocol import FastProtocol
 from app.server.fast_reads import FastReads
-from app.server.handed_over import handed_over
+from app.server.handed_over import by_port, handed_over
 from app.server.ports import Ports
 from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
 from app.server.protocol import GuardedProtocol, Limits
+from app.server.succession import Inheritance, Succession, inherited
 from app.server.tracing import Traced
 from app.settings.values import PREFIX
 from app.upstream.credentials import SANDBOX
@@ -47,6 +52,23 @@ def _reload_on_hangup(gateway: Gateway) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
 
 
+def _succeed_on_signal(state: State, server: Server, lock: int | None) -> None:
+    """Has a successor started whenever the process gets SIGUSR2."""
+    state.succession = Succession(
+        state.gateway.tasks,
+        sockets=server.descriptors,
+        lock=lock,
+        hand_on=server.hand_on,
+        tell=partial(tell, state.gateway.upkeep.heartbeat),
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, state.succession.begin)
+
+
+def _tell_predecessor(given: Inheritance | None) -> None:
+    if given is not None and not given.tell():
+        os.kill(os.getpid(), signal.SIGTERM)  # who ended the predecessor meanwhile wants no server
+
+
 def _settle_memory() -> None:
     """Exempts from garbage collection what lives as long as the process, and collects more rarely.
 
@@ -60,13 +82,18 @@ def _settle_memory() -> None:
 def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
     """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
     log_for_server(settings)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload that comes early has nothing to reload
+    for sign in (signal.SIGHUP, signal.SIGUSR2):  # what comes early finds nothing to reload or to replace
+        signal.signal(sign, signal.SIG_IGN)
     _trace(settings, "server")
+    given = inherited()
+    lock = None
     with plain_errors():
+        if is_sqlite(settings.database):
+            lock = keep_server_lock(settings.database, None if given is None else given.lock)
         asyncio.run(_try_to_open(settings))
     with plain_errors():
-        listening = _listening(settings)
-    _serve(settings, settings.port, listening, on_start=on_start)
+        listening = _listening(settings, given)
+    _serve(settings, settings.port, listening, on_start=on_start, lock=lock, given=given)
 
 
 class Listening(NamedTuple):
@@ -76,11 +103,12 @@ class Listening(NamedTuple):
     kept: Collection[socket] = ()
 
 
-def _listening(settings: Settings) -> Listening:
+def _listening(settings: Settings, given: Inheritance | None) -> Listening:
     wanted = [(settings.host, settings.port, "PORT")]
     if settings.has_admin_port:
         wanted.append((settings.admin_address, settings.admin_port or 0, "ADMIN_PORT"))
-    handed = handed_over({port: name for _, port, name in wanted})
+    names = {port: name for _, port, name in wanted}
+    handed = handed_over(names) if given is None else by_port(given.sockets, names)
     if not handed and len(wanted) == 1:
         claim_port(settings.host, settings.port, f"{PREFIX}PORT")
         return Listening()
@@ -98,6 +126,8 @@ def _serve(
     *,
     on_start: Callable[[], None],
     probes_only: bool = False,
+    lock: int | None = None,
+    given: Inheritance | None = None,
 ) -> None:
     app, edge = create_server_app(settings, probes_only=probes_only)
     served: ASGIApp = edge
@@ -109,10 +139,15 @@ def _serve(
     def started() -> None:
         _settle_memory()
         _reload_on_hangup(app.state.gateway)
+        if not probes_only:
+            _succeed_on_signal(app.state, server, lock)
         on_start()
+        _tell_predecessor(given)
 
     def on_leave() -> None:
         app.state.draining = True
+        if hasattr(app.state, "succession"):
+            app.state.succession.leave()
 
     def on_stop() -> None:
         app.state.stopping_since = time.monotonic()
@@ -120,10 +155,7 @@ def _serve(
             app.state.gateway.following.watch.close()  # event streams end, held answers are sent
             app.state.gateway.dispatch_loop.close()  # other replicas, or the next start, send the queue
 
-    protocol: Any = GuardedProtocol
-    if settings.fast_reads and not probes_only:
-        other_port = settings.admin_port if settings.has_admin_port else None
-        protocol = partial(FastProtocol, FastReads(app, edge, other_port=other_port))
+    protocol = _protocol(settings, app, edge, probes_only=probes_only)
     config = server_config(
         served,
         settings.host,
@@ -132,17 +164,23 @@ def _serve(
         http=partial(protocol, Limits.of(settings), on_refusal=edge.count_refusal),
         timeout_keep_alive=settings.keep_alive_s,
     )
-    run_until_stopped(
-        Server(
-            config,
-            on_start=started,
-            on_leave=on_leave,
-            on_stop=on_stop,
-            kept=listening.kept,
-            delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
-        ),
-        listening.sockets,
+    server = Server(
+        config,
+        on_start=started,
+        on_leave=on_leave,
+        on_stop=on_stop,
+        kept=listening.kept,
+        delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
     )
+    run_until_stopped(server, listening.sockets)
+
+
+def _protocol(settings: Settings, app: FastAPI, edge: Edge, *, probes_only: bool) -> Any:
+    """Returns the class of what reads from connections, without its limits."""
+    if not settings.fast_reads or probes_only:
+        return GuardedProtocol
+    other_port = settings.admin_port if settings.has_admin_port else None
+    return partial(FastProtocol, FastReads(app, edge, other_port=other_port))
 
 
 def _trace(settings: Settings, role: str) -> None:

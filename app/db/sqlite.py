@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,23 @@ class FileLock:
                 self._descriptor = descriptor
                 return True
 
+    def share(self, kept: Iterable[int]) -> bool:
+        """Takes the lock from descriptors that have it; returns whether one of them did."""
+        with suppress(FileNotFoundError):
+            there = self._path.stat()
+            for one in kept:
+                if os.path.samestat(os.fstat(one), there):
+                    self._descriptor = os.dup(one)
+                    return True
+        return False
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that has the lock."""
+        if self._descriptor is None:
+            raise AssertionError("the lock is taken")
+        return self._descriptor
+
     def release(self) -> None:
         """Releases the lock."""
         if self._descriptor is not None:
@@ -134,6 +151,24 @@ def write_lock(path: Path) -> Iterator[None]:
         lock.release()
 
 
+_kept: list[int] = []  # the locks of servers that this process keeps until it ends
+
+
+def keep_server_lock(url: str, given: int | None = None) -> int:
+    """Takes the lock of `server_lock` until this process ends, and returns its descriptor.
+
+    `given` is the descriptor of a predecessor's lock. Who takes the lock here meanwhile shares it.
+
+    Raises:
+        ServerRunningError: another process has it.
+
+    """
+    if given is not None:
+        _kept.append(given)
+    _kept.append(server_lock(url).descriptor)
+    return _kept[-1]
+
+
 def server_lock(url: str) -> FileLock:
     """Takes the lock that a server keeps for its life, so that there is only one on a file; returns it.
 
@@ -144,7 +179,7 @@ def server_lock(url: str) -> FileLock:
     path = path_of(url)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".server"))
-    if not lock.acquire(timeout_s=0):
+    if not lock.share(_kept) and not lock.acquire(timeout_s=0):
         raise ServerRunningError(
             f"another server is running on {path}; SQLite allows only one. Use PostgreSQL for several."
         )

@@ -6,7 +6,7 @@ nobody is refused. The protocol is that of sd_listen_fds(3).
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from app.config import SettingsError
@@ -29,8 +29,18 @@ def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, s
     told = [os.environ.pop(name, "") for name in _NAMES]
     if told[0] != str(os.getpid()) or not told[1].isdecimal():
         return {}
+    return by_port(range(first, first + int(told[1])), ports)
+
+
+def by_port(descriptors: Iterable[int], ports: Mapping[int, str]) -> dict[int, socket.socket]:
+    """Returns listening sockets by their ports, from their descriptors; `ports` as above.
+
+    Raises:
+        SettingsError: one listens on no such port.
+
+    """
     found: dict[int, socket.socket] = {}
-    for descriptor in range(first, first + int(told[1])):
+    for descriptor in descriptors:
         one = socket.socket(fileno=descriptor)
         one.set_inheritable(False)
         port = one.getsockname()[1] if one.family in {socket.AF_INET, socket.AF_INET6} else 0

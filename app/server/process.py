@@ -16,6 +16,8 @@ from app.kit.log import Aside
 from app.server.closing import PACE_S, accept_the_last
 
 _TICK_S: Final = 1.0
+_HANDED_ON_S: Final = 5.0
+"""A server whose successor serves goes on for so long at least: no connection is cut while a call comes."""
 
 
 class PortTakenError(OSError):
@@ -86,6 +88,20 @@ class Server(uvicorn.Server):
         with Aside("telling that the server stops"):
             self._on_stop()
         await super().shutdown(sockets)
+
+    def descriptors(self) -> list[int]:
+        """Returns those of the sockets that it listens on."""
+        return [one.fileno() for server in self.servers for one in server.sockets or ()]
+
+    def hand_on(self) -> None:
+        """Leave the sockets to a successor, which serves from them already, and stop.
+
+        Whoever is connected is served for a while, each connection until its next answer.
+        """
+        for server in self.servers:
+            server.close()
+        self._delay_s = max(self._delay_s, _HANDED_ON_S)
+        self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Leave, and stop once that had time to be noticed; a second signal does not wait for that.

@@ -1,0 +1,160 @@
+"""A server starts its successor, and stops once that one serves from the same sockets: no call is refused.
+
+The successor runs the command of its predecessor anew: with the code that is there now, and with the files of
+settings. It is given the listening sockets, on SQLite the lock that makes a server the only one on a file,
+and one end of a channel, on which it says that it serves. Until then its predecessor goes on as before, and
+where the successor ends or says nothing, it just stays. For a moment both work on one database, as servers
+on PostgreSQL do: what a process has begun belongs to it by leases in rows and locks on files.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from app.kit.log import get_logger
+from app.kit.tasks import Tasks
+
+_TOLD: Final = "_REELGATE_PREDECESSOR"
+_SERVES: Final = b"serves"
+_PATIENCE_S: Final = 120.0
+_END_S: Final = 5.0
+_INIT: Final = 1
+_log = get_logger("succession")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inheritance:
+    """What a successor is given by its predecessor: descriptors of sockets, of a lock, and the channel."""
+
+    sockets: tuple[int, ...]
+    lock: int | None
+    channel: socket.socket
+
+    def tell(self) -> bool:
+        """Tells the predecessor that this process serves; returns whether it was still there to hear that."""
+        try:
+            self.channel.sendall(_SERVES)
+        except OSError:
+            return False
+        finally:
+            self.channel.close()
+        return True
+
+
+def inherited() -> Inheritance | None:
+    """Returns what this process was given; None where it is no successor.
+
+    It forgets what it was told, and keeps the descriptors from its own children.
+    """
+    told = os.environ.pop(_TOLD, "")
+    if not told:
+        return None
+    parent, channel, lock, *sockets = (int(one) for one in told.split(","))
+    if parent != os.getppid():
+        return None
+    given = Inheritance(
+        sockets=tuple(sockets), lock=lock if lock >= 0 else None, channel=socket.socket(fileno=channel)
+    )
+    for one in (channel, *sockets, *([lock] if lock >= 0 else [])):
+        os.set_inheritable(one, False)  # noqa: FBT003 - its one parameter
+    return given
+
+
+class Succession:
+    """Replaces this server when it is asked to, one successor at a time.
+
+    `sockets` returns the descriptors that it listens on, `lock` is that of the database file. `hand_on` is
+    called once the successor serves, `tell` with why it does not.
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        *,
+        sockets: Callable[[], list[int]],
+        lock: int | None,
+        hand_on: Callable[[], None],
+        tell: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._tasks = tasks
+        self._sockets = sockets
+        self._lock = lock
+        self._hand_on = hand_on
+        self._tell = tell
+        self._coming: subprocess.Popen[bytes] | None = None
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Starts a successor, unless one is starting or this server stops."""
+        if os.getpid() == _INIT:
+            _log.error("No successor was started: a container ends with its first process.")
+        elif self._coming is None and not self._is_over:
+            self._tasks.start(self._replace(), name="succession")
+
+    def leave(self) -> None:
+        """Ends a successor that does not serve yet: this server was told to stop, so nobody is to serve."""
+        self._is_over = True
+        if self._coming is not None:
+            self._coming.terminate()
+
+    async def _replace(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(0)
+        with ours:
+            try:
+                with theirs:
+                    self._coming = coming = self._start(theirs.fileno())
+            except OSError as error:
+                _log.error("No successor could be started; this server goes on.", error=str(error))
+                await self._tell(f"no successor could be started: {error}.")
+                return
+            _log.info("A successor was started.", pid=coming.pid)
+            said = b""
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    said = await asyncio.get_running_loop().sock_recv(ours, len(_SERVES))
+            self._coming = None
+            if said == _SERVES and not self._is_over:
+                self._is_over = True
+                _log.info("The successor serves; this server stops.", pid=coming.pid)
+                _tell_systemd(f"MAINPID={coming.pid}")
+                self._hand_on()
+                return
+            code = await asyncio.to_thread(_ended, coming)
+            if not self._is_over:
+                _log.error(
+                    "The successor does not serve; this server goes on.", pid=coming.pid, exit_code=code
+                )
+                await self._tell(f"its successor ended with code {code}; the log says why.")
+
+    def _start(self, channel: int) -> "subprocess.Popen[bytes]":
+        sockets = self._sockets()
+        lock = -1 if self._lock is None else self._lock
+        told = ",".join(str(one) for one in (os.getpid(), channel, lock, *sockets))
+        given = [channel, *sockets] + ([] if self._lock is None else [self._lock])
+        return subprocess.Popen(  # noqa: S603 - the command that this process was started by
+            [sys.executable, *sys.orig_argv[1:]], env={**os.environ, _TOLD: told}, pass_fds=given
+        )
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> int:
+    """Ends a process that has not ended by itself, and returns its exit code."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(_END_S)
+    process.kill()
+    return process.wait()
+
+
+def _tell_systemd(what: str) -> None:
+    """Tells systemd, where it has started this process and listens: see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address.startswith(("/", "@")):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+            one.connect(address.replace("@", "\0", 1))
+            one.sendall(what.encode())
