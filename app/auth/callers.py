@@ -110,7 +110,9 @@ class Callers:
         text = user_agent.decode("latin-1").strip()
         if self.kept == "truncated":
             text = text.partition(" ")[0]
-        return "".join(one if one.isprintable() else "?" for one in text)[:_MAX_USER_AGENT] or None
+        if not text.isprintable():
+            text = "".join(one if one.isprintable() else "?" for one in text)
+        return text[:_MAX_USER_AGENT] or None
 
 
 @lru_cache(maxsize=_MAX_REMEMBERED)

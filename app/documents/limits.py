@@ -5,11 +5,13 @@ limit of the caller, named as in documents. Amounts of credits are in micro-cred
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, NotRequired, TypedDict, assert_never
 
 from app.auth.principal import Principal
 from app.documents.fields import Holder, Moment, iso_or_none
 from app.documents.schema import keywords
+from app.quotas import limits as own_limits
 from app.quotas.metrics import Metric, Unit
 from app.quotas.problem import QuotaProblem
 from app.quotas.standing import Standing, binding, violated
@@ -105,13 +107,17 @@ def submit_headers(principal: Principal, standings: Sequence[Standing]) -> dict[
 
 def _members(standing: Standing) -> tuple[str, str]:
     """Returns the limit's members of the two headers: what is allowed, and how it stands."""
-    name, unit = standing.limit.policy, _quota_unit(standing.limit.metric.unit)
-    window = f";w={standing.window_s}" if standing.window_s is not None else ""
     until = f";t={standing.resets_in_s}" if standing.resets_in_s is not None else ""
-    return (
-        f'"{name}";q={_integer(standing.amount)}{window}' + (f';qu="{unit}"' if unit else ""),
-        f'"{name}";r={_integer(standing.remaining)}{until}',
-    )
+    name, allowed = _allowed(standing.limit, standing.amount, standing.window_s)
+    return allowed, f"{name};r={_integer(standing.remaining)}{until}"
+
+
+@lru_cache(maxsize=4_096)
+def _allowed(own: own_limits.Limit, amount: int, window_s: int | None) -> tuple[str, str]:
+    """Returns the name of a limit's members and the first of them, which rarely changes."""
+    name, unit = f'"{own.policy}"', _quota_unit(own.metric.unit)
+    window = f";w={window_s}" if window_s is not None else ""
+    return name, f"{name};q={_integer(amount)}{window}" + (f';qu="{unit}"' if unit else "")
 
 
 def _quota_unit(unit: Unit) -> str | None:

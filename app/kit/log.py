@@ -14,12 +14,13 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -161,7 +162,14 @@ class JSONLines:
 
 
 def _timestamp() -> str:
-    return datetime.now(UTC).isoformat()[: -len("+00:00")] + "Z"
+    second, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second_of(second)}.{microseconds:06}Z"
+
+
+@lru_cache(maxsize=2)
+def _second_of(second: int) -> str:
+    """Returns the date and time of a second, which many lines have."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[: -len("+00:00")]
 
 
 _log = get_logger("log")

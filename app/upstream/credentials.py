@@ -128,7 +128,10 @@ class Pool:
 
         The order is that of a smooth weighted round-robin.
         """
-        return sorted(self.usable(mode), key=lambda one: one.credit + one.weight, reverse=True)
+        usable = self.usable(mode)
+        if len(usable) > 1:
+            usable.sort(key=lambda one: one.credit + one.weight, reverse=True)
+        return usable
 
     def record_use(self, mode: str, name: str) -> None:
         """Records that the credential of that name has had its turn."""
@@ -147,6 +150,8 @@ class Pool:
         return tuple(one.choice(now_ms, queueable=queueable) for one in usable)
 
     def _record_use(self, usable: Collection[Credential], used: Credential | None) -> None:
+        if len(usable) == 1 and used in usable:
+            return  # it is its turn each time
         for one in usable:
             one.credit += one.weight
         if used is not None:

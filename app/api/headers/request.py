@@ -50,6 +50,12 @@ class SubmitHeaders(NamedTuple):
     keep_output_s: int | None
 
 
+_NOTHING_ASKED: Final = SubmitHeaders(None, None, None, None)
+_ASKING: Final = frozenset(
+    name.lower().encode() for name in (IDEMPOTENCY_KEY, START_DEADLINE, WEBHOOK, KEEP_OUTPUT)
+)
+
+
 def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
     """Returns what the headers of a submit say, with None for those that were not sent.
 
@@ -62,6 +68,8 @@ def submit_headers_of(headers: Headers, clock: Clock) -> SubmitHeaders:
             the time for copies is no number of seconds.
 
     """
+    if _ASKING.isdisjoint([name for name, _ in headers.raw]):
+        return _NOTHING_ASKED
     deadlines, webhooks = headers.getlist(START_DEADLINE), headers.getlist(WEBHOOK)
     times = headers.getlist(KEEP_OUTPUT)
     return SubmitHeaders(
