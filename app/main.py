@@ -13,8 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api import openapi
-from app.api.admin.openapi import build as build_admin
 from app.api.admin.routes import add_admin_routes
 from app.api.bodies import json_response
 from app.api.internal.metrics import get_metrics
@@ -134,16 +132,22 @@ def create_server_app(
 
 def contract(settings: Settings, catalog: Catalog) -> dict[str, Any]:
     """Returns the OpenAPI document for a catalogue, without opening a gateway."""
+    from app.api import openapi  # noqa: PLC0415 - only who asks for a contract waits for what makes it
+
     return openapi.build(create_app(settings), catalog)
 
 
 def admin_contract(settings: Settings) -> dict[str, Any]:
     """Returns the OpenAPI document of the admin API."""
+    from app.api.admin.openapi import build as build_admin  # noqa: PLC0415 - as above
+
     return build_admin(version("reelgate"), settings.base_url)
 
 
 async def _answer_openapi(request: Request) -> Response:
     app = request.app
     if not hasattr(app.state, "contract"):
+        from app.api import openapi  # noqa: PLC0415 - as above
+
         app.state.contract = openapi.build(app, app.state.gateway.catalog)
     return json_response(app.state.contract)

@@ -47,18 +47,22 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
 
     It takes those in the handler's signature and its dependencies', except those that stand in the route's
     `path`, and those named in `more`, which the handler reads from the request itself. The check comes after
-    authentication.
+    authentication. What the route takes is found out when the first query comes: FastAPI has looked through
+    the same signatures at the start, and doing it for all routes again took a tenth of that.
     """
     signature = inspect.signature(handler)
-    names = _declared(handler, path) | dict.fromkeys(more, Takes())
     takes_request = _REQUEST in signature.parameters
+
+    @functools.cache
+    def names() -> dict[str, Takes]:
+        return _declared(handler, path) | dict.fromkeys(more, Takes())
 
     @functools.wraps(handler)
     async def checked(*args: Any, **kwargs: Any) -> Response:
         request: Request = args[0] if args else kwargs[_REQUEST]
         if not takes_request:
             del kwargs[_REQUEST]
-        if errors := faults_in(request, names):
+        if request.scope.get("query_string") and (errors := faults_in(request, names())):
             raise problem_of(errors)
         return await handler(*args, **kwargs)
 
@@ -72,7 +76,7 @@ def strict(handler: Handler, *more: str, path: str = "") -> Handler:
 
 def unknown_too(request: Request, invalid: list[FieldError]) -> Problem:
     """Returns the refusal of parameters with invalid values, which also names all that its route refuses."""
-    names: Mapping[str, Takes] = getattr(request.scope.get("endpoint"), "query_names", {})
+    names: Mapping[str, Takes] = getattr(request.scope.get("endpoint"), "query_names", dict)()
     told = hinted(request, [name for name, takes in names.items() if takes.many], invalid)
     strange = {one.pointer: one for one in (*told, *faults_in(request, names))}
     return problem_of(list(strange.values()))

@@ -27,6 +27,7 @@ GROUPS: Final[Mapping[str, str]] = {
 """The names of the groups of commands, each with the module whose `group` it is."""
 _STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
+_SERVES: Final = frozenset({"serve", "worker"})  # these look for garbage once they are at work
 _SHOWS_NOTHING: Final = frozenset({"serve", "worker", "sandbox"})  # on standard output: they run without
 _CANNOT_PRINT: Final = frozenset(
     {errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EAGAIN, errno.EFBIG}
@@ -46,12 +47,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Returns the command with that name; None where there is none."""
         if cmd_name in GROUPS and cmd_name not in self.commands:
-            gc.disable()  # imported modules are no garbage, and looking for some takes a tenth of the time
-            try:
-                group = typer.main.get_command(import_module(GROUPS[cmd_name]).group)
-            finally:
-                gc.freeze()
-                gc.enable()
+            group = typer.main.get_command(import_module(GROUPS[cmd_name]).group)
             group.name = cmd_name
             self.commands[cmd_name] = group
         return super().get_command(ctx, cmd_name)
@@ -72,18 +68,24 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 
 @cli.callback()
 def reelgate(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """The `reelgate` command."""
+    if context.invoked_subcommand not in _SERVES:
+        gc.freeze()
+        gc.enable()
 
 
 @cli.command()
 def serve() -> None:
     """Run a gateway server."""
-    gc.disable()  # until it serves: what it imports and builds is no garbage
+    from app.server.light_fastapi import import_fastapi
+
+    import_fastapi()
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -93,7 +95,9 @@ def serve() -> None:
 @cli.command()
 def worker() -> None:
     """Run the background loops, for servers with REELGATE_RUN_LOOPS=false (PostgreSQL only)."""
-    gc.disable()  # as above
+    from app.server.light_fastapi import import_fastapi
+
+    import_fastapi()
     from app.cli import servers
     from app.cli.session import settings_or_exit
 
@@ -289,6 +293,8 @@ def doctor(
 
 def main() -> None:
     """Runs the command line; the entry point of `reelgate`."""
+    gc.disable()  # imported modules are no garbage, and looking for some takes a tenth of the time
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for some in every package
     _fill_closed_descriptors()
     if sys.stdout is None and not _SHOWS_NOTHING.isdisjoint(sys.argv[1:2]):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - no path; until the end

@@ -6,16 +6,18 @@ the cursor or turn the direction of writing: such characters are escaped.
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import IO, Annotated, Any, Final
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from app.documents.limits import Limit
 from app.kit.clock import iso
 from app.kit.log import flush_log
 from app.kit.text import printable
 from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
+
+if TYPE_CHECKING:
+    from app.documents.limits import Limit
 
 _PIECE: Final = 65_536
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields, for programs.")]
@@ -58,7 +60,7 @@ def iso_or_none(at_ms: int | None) -> str | None:
     return None if at_ms is None else iso(at_ms)
 
 
-def cells_of(one: Limit) -> tuple[str, str, str, str, str]:
+def cells_of(one: "Limit") -> tuple[str, str, str, str, str]:
     """Returns limit, held, spent, remaining and reset time for people: in credits, not micro-credits."""
 
     def shown(value: int) -> str:
@@ -77,7 +79,7 @@ def cells_of(one: Limit) -> tuple[str, str, str, str, str]:
     )
 
 
-def print_limits(limits: Sequence[Limit]) -> None:
+def print_limits(limits: "Sequence[Limit]") -> None:
     """Prints a table of limits with their usage."""
     print_table(
         ("POLICY", "LIMIT", "HELD", "SPENT", "REMAINING", "RESETS"),

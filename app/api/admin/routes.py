@@ -20,7 +20,6 @@ from app.admin.actor import of_admin_key
 from app.admin.calls import Call, fingerprint_of, perform, tag_of
 from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
-from app.api.admin.openapi import build
 from app.api.bodies import if_match_of, json_response, read_file, read_object, tags_of
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
 from app.api.pages import refuse_foreign_page, session_text
@@ -71,6 +70,8 @@ async def _answer(request: Request) -> Response:
     key = await _authenticated(request, gateway)
     if request.scope["path"] == CONTRACT and request.method == "GET":
         _refuse_query(request, {})
+        from app.api.admin.openapi import build  # noqa: PLC0415 - only who asks for it waits for it
+
         return json_response(build(request.app.version, gateway.base_url))
     operation, of_path = _operation_at(request)
     if not key.may(operation.scope):
