@@ -18,7 +18,7 @@ class AccessSettings(Room):
         " development.",
     )
     previous_peppers: SecretList = Field(
-        default_factory=list,
+        default=[],
         description="Former peppers, separated by commas, until the keys that were made with them are"
         " rotated.",
     )

@@ -73,7 +73,7 @@ class AdministrationSettings(Room):
         " name, or by a path with dots such as realm_access.roles.",
     )
     oidc_roles: CommaList = Field(
-        default_factory=list,
+        default=[],
         description="Who may do what: VALUE=SCOPE, separated by commas, where VALUE is one of the claim's and"
         " SCOPE is read, operate, money or root. Whoever has none of them does not get in.",
     )

@@ -22,7 +22,7 @@ class FileSettings(Room):
         " DATA_DIR/files.",
     )
     link_key: SecretList = Field(
-        default_factory=list,
+        default=[],
         max_length=2,
         description="The key that signs links to files: at least 32 characters, except in development. While"
         " it is replaced, two, separated by a comma: the first signs, links of both are good. Default: made"

@@ -20,12 +20,12 @@ class MediaSettings(Room):
     )
     data_uris: bool = Field(default=True, description="Whether pictures may be sent as data: URIs.")
     http_media_hosts: HostPorts = Field(
-        default_factory=list,
+        default=[],
         description="host:port pairs, separated by commas, from which files may be fetched over plain http,"
         " even in private networks; for rg_test_ keys the sandbox is always included.",
     )
     media_networks: CommaList = Field(
-        default_factory=list,
+        default=[],
         description="Private networks, separated by commas, from which files may be fetched: 10.20.0.0/16"
         " allows ports 80 and 443, 10.20.0.0/16:9000 only port 9000.",
     )

@@ -31,7 +31,7 @@ class QuotaSettings(Room):
     charge_for: Annotated[
         list[Literal["cancelled", "failed", "expired", "lost"]], NoDecode, BeforeValidator(split)
     ] = Field(
-        default_factory=list,
+        default=[],
         description="Other final states that are charged, separated by commas: cancelled, failed, expired,"
         " lost."
         " All others are refunded.",

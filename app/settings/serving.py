@@ -42,12 +42,12 @@ class ServingSettings(Room):
         description="The folder of the SQLite database, the sandbox's files and the spool.",
     )
     cors_headers: CommaList = Field(
-        default_factory=list,
+        default=[],
         description="More request headers that pages may send, separated by commas: those of usual tracing"
         " tools are allowed already.",
     )
     trusted_proxies: CommaList = Field(
-        default_factory=list,
+        default=[],
         description="The networks of your own proxies, separated by commas, which are believed when they"
         " name a caller's address: 10.20.0.0/16, 127.0.0.1. Empty, the address is that of the connection.",
     )

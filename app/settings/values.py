@@ -5,7 +5,15 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.setting_texts import has_good_port, netloc
 
@@ -13,6 +21,33 @@ PREFIX: Final = "REELGATE_"
 _TEN_YEARS_S: Final = 315_360_000
 HOST_AND_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _BRACKETS: Final = re.compile(r"\[[^\[\]]+\]")
+
+
+class _Variables(EnvSettingsSource):
+    """The variables of the environment, of which each is one setting.
+
+    A setting without a variable is passed over. The library would look for one that is made of several.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        if f"{self.env_prefix}{field_name}".lower() not in self.env_vars:
+            return None, field_name, True
+        return super().get_field_value(field, field_name)
+
+    def prepare_field_value(
+        self,
+        field_name: str,
+        field: FieldInfo,
+        value: Any,
+        value_is_complex: bool,  # noqa: FBT001 - as the library calls it
+    ) -> Any:
+        if value is None:
+            return None
+        return super().prepare_field_value(field_name, field, value, value_is_complex)
+
+
+class _VariablesInFile(_Variables, DotEnvSettingsSource):
+    """Those in `.env`."""
 
 
 class Room(BaseSettings):
@@ -26,6 +61,19 @@ class Room(BaseSettings):
         frozen=True,
         defer_build=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `_Variables` stands in for it
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there are none
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Returns where settings come from; the first wins."""
+        file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, _Variables(settings_cls), _VariablesInFile(settings_cls, env_file=file)
 
 
 def split(value: Any) -> Any:

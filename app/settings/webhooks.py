@@ -23,7 +23,7 @@ class WebhookSettings(Room):
     """Webhooks of tenants, and the operator's own."""
 
     webhook_key: SecretList = Field(
-        default_factory=list,
+        default=[],
         max_length=2,
         description="The key that seals the secrets of webhook endpoints in the database: at least 32"
         " characters, except in development. While it is replaced, two, separated by a comma: the first"
@@ -36,12 +36,12 @@ class WebhookSettings(Room):
         description="The maximum number of webhook endpoints of a tenant in one mode.",
     )
     http_webhook_hosts: HostPorts = Field(
-        default_factory=list,
+        default=[],
         description="host:port pairs, separated by commas, to which webhooks may be sent over plain http,"
         " even in private networks.",
     )
     webhook_networks: CommaList = Field(
-        default_factory=list,
+        default=[],
         description="Private networks to which webhooks may be sent over https, such as 10.20.0.0/16 or"
         " 10.20.0.0/16:8443. Every tenant can then choose any address in them.",
     )
