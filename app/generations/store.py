@@ -528,14 +528,19 @@ def stuck_since(connection: Connection, state: State, *, before_ms: int, limit: 
     For DISPATCHING these are the generations whose lease ended before `before_ms`, for any other state those
     that entered it before `before_ms`.
     """
+    rows = _stuck_in(state).all(connection, {"before_ms": before_ms, "at_most": limit})
+    return [row_id for (row_id,) in rows]
+
+
+@lru_cache(maxsize=8)
+def _stuck_in(state: State) -> Prepared:
     moment = generations.c.lease_until_ms if state is State.DISPATCHING else generations.c.changed_at_ms
-    query = (
+    return Prepared(
         select(generations.c.id)
-        .where(literal_column(state_is(state)), moment < before_ms)
+        .where(literal_column(state_is(state)), moment < bindparam("before_ms"))
         .order_by(moment)
-        .limit(limit)
+        .limit(bindparam("at_most"))
     )
-    return list(connection.scalars(query))
 
 
 def unknown_by_mode(connection: Connection) -> dict[Mode, tuple[int, int]]:
