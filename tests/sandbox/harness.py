@@ -19,6 +19,7 @@ from app.sandbox.options import SandboxOptions
 TOKEN = "sandbox-token"
 DREAMINA = "bytedance/dreamina-3-0/image-to-video"
 DEADLINE_S = 30.0  # real time: only a hung test ever sees it
+_KEPT_S = 3600  # longer than any client keeps a connection: one that is closed as it is used breaks a test
 
 
 @dataclass
@@ -119,7 +120,14 @@ def running(data_dir: Path, clock: ManualClock | None = None, **options: Any) ->
         await app(scope, receive, send)
 
     server = uvicorn.Server(
-        uvicorn.Config(heard, log_level="critical", ws="none", loop="asyncio", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            heard,
+            log_level="critical",
+            ws="none",
+            loop="asyncio",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=_KEPT_S,
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
