@@ -142,6 +142,17 @@ def test_what_waits_for_a_stopped_endpoint_is_cancelled_and_for_a_paused_one_kep
         assert states == {(stopped, "cancelled"), (paused, "pending"), (anew, "cancelled")}
 
 
+def test_the_previous_secret_signs_after_the_new_one_until_its_grace_ends(engine: Engine) -> None:
+    with engine.begin() as connection:
+        tenant, (endpoint,) = a_tenant(connection, "rotating")
+        waiting(connection, tenant, endpoint, 2)
+        values = {"secret": "new", "previous_secret": "old", "previous_until_ms": NOW_MS + 1}
+        connection.execute(update(webhook_endpoints).values(values))
+        (during,) = claim(connection, limit=1).deliveries
+        (after,) = claim(connection, limit=1, now_ms=NOW_MS + 1).deliveries
+        assert (during.secrets, after.secrets) == (("new", "old"), ("new",))
+
+
 def test_what_was_under_way_on_a_server_that_died_is_due_again_as_another_attempt(engine: Engine) -> None:
     with engine.begin() as connection:
         tenant, (endpoint,) = a_tenant(connection, "died")

@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from app.admin import verify
 from app.admin.conditions import Name
-from app.db.tables import generations
+from app.db.tables import generations, webhook_endpoints
 from app.upstream.breaker import Health
 from app.webhooks import conditions
 from app.webhooks.conditions import CALM_MS, Condition
 from tests.harness import World
-from tests.webhooks.receiver import KEY, Receiver, deliver
+from tests.webhooks.receiver import KEY, Receiver, deliver, endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +94,19 @@ async def test_what_a_verification_finds_is_told_and_that_it_finds_nothing_any_m
     await verify.report(world.gateway)
     await deliver(world)
     assert told(receiver) == [("condition.raised", Name.LEDGER_VERIFY_FAILED, "")]
+
+
+async def test_an_endpoint_that_is_disabled_is_told_with_its_tenant(world: World, receiver: Receiver) -> None:
+    made = await endpoint(world, receiver, secret=bytes(32))
+    spoilt = update(webhook_endpoints).where(webhook_endpoints.c.id == made.id).values(secret="v1.0.AAAA")
+    await world.gateway.db.write(lambda connection: connection.execute(spoilt) and None)
+    await world.finish(await world.submitted())
+    for _ in range(2):
+        await deliver(world)
+    (one,) = receiver.received
+    assert (one.path, one.document["type"]) == ("/operator", "endpoint.disabled")
+    data = one.document["data"]
+    assert (data["endpoint_id"], data["tenant_id"]) == (made.id, world.tenant_id)
 
 
 def _all(connection: Connection, /, **values: Any) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.db.tables import webhook_endpoints
+from app.db.tables import webhook_endpoints, webhook_messages
 from app.generations import events
 from app.webhooks import schedule
+from app.webhooks.sender import TIMEOUT_S
 from tests.harness import World
 from tests.webhooks.receiver import (
     Receiver,
@@ -109,7 +110,29 @@ async def test_a_failed_attempt_is_made_again_by_the_schedule_with_equal_bytes(
     (row,) = await deliveries(world)
     assert (row.state, row.attempts) == ("failed", schedule.MAX_ATTEMPTS)
     assert len({(one.id, one.body) for one in receiver.received}) == 1
-    assert [one.n for one in await attempts(world)] == list(range(1, schedule.MAX_ATTEMPTS + 1))
+    made = await attempts(world)
+    assert [one.n for one in made] == list(range(1, schedule.MAX_ATTEMPTS + 1))
+    assert [int(one.headers["webhook-timestamp"]) for one in receiver.received] == [
+        one.at_ms // 1000 for one in made
+    ], "of the attempt, or late ones would be refused as old"
+
+
+async def test_what_is_under_way_is_leased_for_longer_than_an_attempt_can_last(
+    world: World, receiver: Receiver
+) -> None:
+    leases = []
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        leases.extend(await deliveries(world))
+        writer.write(reply(200))
+
+    await endpoint(world, receiver)
+    receiver.always["/hook"] = take
+    await world.finish(await world.submitted())
+    await deliver(world)
+    (row,) = leases
+    assert row.state == "delivering"
+    assert row.lease_until_ms - world.clock.now_ms() > TIMEOUT_S * 1000
 
 
 async def test_retry_after_holds_the_delivery_and_its_endpoint(world: World, receiver: Receiver) -> None:
@@ -139,6 +162,7 @@ async def test_a_redirect_is_a_failure_and_never_followed(world: World, receiver
     await deliver(world)
     assert [one.path for one in receiver.received] == ["/hook"]
     assert [one.status for one in await attempts(world)] == [307]
+    assert [one.state for one in await deliveries(world)] == ["pending"]
 
 
 async def test_of_an_endless_answer_a_kib_is_read(world: World, receiver: Receiver) -> None:
@@ -182,6 +206,20 @@ async def test_two_410_an_hour_apart_mean_that_the_endpoint_is_gone_and_the_othe
     assert [one.number for one in stream] == list(range(1, len(stream) + 1))
 
 
+async def test_an_endpoint_that_answers_otherwise_between_two_410_is_not_gone(
+    world: World, receiver: Receiver
+) -> None:
+    made = await endpoint(world, receiver)
+    receiver.answers["/hook"] = [410, 500, 410, 410]
+    await world.finish(await world.submitted())
+    states = []
+    for _ in range(4):
+        await deliver(world)
+        states.append((await endpoint_row(world, made.id)).state)
+        world.clock.advance(1.2 * HOUR_S)
+    assert states == ["enabled", "enabled", "enabled", "gone"]
+
+
 def _events(connection: Any, tenant_id: str) -> list[Any]:
     return list(events.after(connection, tenant_id, "test", 0, limit=100))
 
@@ -211,6 +249,19 @@ async def test_five_days_of_failure_disable_an_endpoint_and_one_success_between_
     await deliver(world)
     assert len(receiver.received) == sent
     assert (await deliveries(world))[-1].state == "cancelled", "recorded, to be replayed"
+
+
+async def test_a_delivery_whose_message_is_gone_fails_at_once_and_its_endpoint_is_not_blamed(
+    world: World, receiver: Receiver
+) -> None:
+    made = await endpoint(world, receiver)
+    await world.finish(await world.submitted())
+    await world.gateway.db.write(lambda connection: connection.execute(delete(webhook_messages)) and None)
+    await deliver(world)
+    (row,) = await deliveries(world)
+    assert (row.state, row.last_error, row.last_status) == ("failed", "message_missing", None)
+    assert (await endpoint_row(world, made.id)).failing_since_ms is None
+    assert receiver.received == []
 
 
 async def test_a_secret_that_cannot_be_read_ends_in_a_state_and_not_in_a_loop(

@@ -115,11 +115,16 @@ async def test_a_crossed_threshold_is_told_also_when_its_body_was_owed(
     assert {one["policy"] for one in told} == {"tenant-generations-total"}
 
 
-async def test_an_endpoint_hears_of_what_commits_after_it(world: World, receiver: Receiver) -> None:
-    first, second = await world.submitted("queued"), await world.submitted("queued")
+async def test_an_endpoint_hears_of_what_commits_after_it_until_it_is_deleted(
+    world: World, receiver: Receiver
+) -> None:
+    first, second, third = [await world.submitted("queued") for _ in range(3)]
     await world.gateway.db.write(ended, first, State.CANCELLED)
-    await endpoint(world, receiver)
+    made = await endpoint(world, receiver)
     await world.gateway.db.write(ended, second, State.CANCELLED)
+    await endpoint(world, receiver, events=["request.failed"])
+    await world.client.post(f"/v1/webhooks/endpoints/{made.id}/delete")
+    await world.gateway.db.write(ended, third, State.CANCELLED)
     assert [one.generation_id for one in await messages(world)] == [second]
 
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from app.db.tables import webhook_deliveries
 from app.kit.clock import iso
 from app.webhooks import log, replays
 from tests.contract.published import Contract, problem_of
 from tests.harness import World
-from tests.webhooks.receiver import Receiver, deliver, deliveries, reply
+from tests.webhooks.receiver import Receiver, deliver, deliveries, messages, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -81,13 +81,39 @@ async def test_a_replay_sends_exactly_what_has_failed_with_the_same_ids_and_byte
     assert (done["state"], done["deliveries_seen"], done["deliveries_made"]) == ("finished", 2, 2)
     assert (await world.get(f"{ROOT}/replays"))["replays"] == [done]
     world.clock.advance(1)
-    again = await begun(world, endpoint_id)
+    again = await begun(world, endpoint_id, until=replay["until"])
     await run(world)
-    assert (await world.get(f"{ROOT}/replays/{again['replay_id']}"))["deliveries_made"] == 0, "all arrived"
+    assert (await world.get(f"{ROOT}/replays/{again['replay_id']}"))["deliveries_made"] == 0, (
+        "all arrived, by deliveries that are not in its time"
+    )
     everything = await begun(world, endpoint_id, only_failed=False, events=["request.completed"])
     await run(world)
     found = await listed(world, f"&replay_id={everything['replay_id']}")
     assert sorted(one["message_id"] for one in found) == sorted(ids)
+
+
+async def test_a_replay_takes_what_its_time_and_types_name(world: World, receiver: Receiver) -> None:
+    endpoint_id = await made(world, receiver)
+    ends = {}
+    for directives in ("canned", "fail"):
+        ends[directives] = await world.submitted(directives)
+        await world.finish(ends[directives])
+        await deliver(world)
+        world.clock.advance(60)
+    between = iso(world.clock.now_ms() - 60_000)
+    for wanted, found in (
+        ({"events": ["request.failed"]}, ["fail"]),
+        ({"since": between}, ["fail"]),
+        ({"until": between}, ["canned"]),
+        ({}, ["canned", "fail"]),
+    ):
+        world.clock.advance(1)
+        replay = await begun(world, endpoint_id, only_failed=False, **wanted)
+        await run(world)
+        sent = await listed(world, f"&replay_id={replay['replay_id']}")
+        told = {one["message_id"].split("_")[1] for one in sent}
+        assert told == {ends[one] for one in found}, wanted
+        await deliver(world)
 
 
 async def test_a_replay_goes_on_where_it_was_makes_nothing_twice_and_can_be_cancelled(
@@ -220,6 +246,11 @@ async def test_a_test_event_says_nothing_of_its_endpoint_and_stopped_ones_get_no
     problem_of(answer, 409, "webhook_endpoint_stopped")
     assert (await world.client.post(f"{path}/enable")).json()["state"] == "enabled"
     assert (await world.client.post(f"{path}/test")).status_code == 201
+    world.clock.advance(1)
+    replay = await begun(world, endpoint_id)
+    await run(world)
+    made_of_it = await world.get(f"{ROOT}/replays/{replay['replay_id']}")
+    assert (made_of_it["state"], made_of_it["deliveries_made"]) == ("finished", 0), "tests are not sent again"
 
 
 async def _stop(world: World, endpoint_id: str) -> None:
@@ -263,17 +294,34 @@ async def test_what_waited_for_a_paused_endpoint_is_sent_and_nothing_is_once_it_
     assert row.last_error == "endpoint_stopped"
 
 
-async def test_the_log_is_kept_for_its_time(world: World, receiver: Receiver) -> None:
+async def test_the_log_is_kept_for_its_time_and_a_message_as_long_as_a_delivery_of_it(
+    world: World, receiver: Receiver
+) -> None:
     endpoint_id = await made(world, receiver)
     await world.finish(await world.submitted())
+    await deliver(world)
+    (first,) = await listed(world)
+    retention = world.gateway.upkeep.webhook_log
+    world.clock.advance(retention.keep_s - 3600)
+    await world.client.post(f"{ROOT}/deliveries/{first['delivery_id']}/resend")
     await deliver(world)
     await begun(world, endpoint_id)
     await run(world)
     await world.client.post(f"{ROOT}/endpoints/{endpoint_id}/delete")
-    retention = world.gateway.upkeep.webhook_log
-    world.clock.advance(retention.keep_s - 3600)
     assert await retention.run_once() == 0
     world.clock.advance(2 * 3600)
-    assert await retention.run_once() == 4, "a delivery, its message, a replay, the endpoint"
+    assert await retention.run_once() == 1, "the first delivery"
+    (second,) = await listed(world)
+    assert (await world.get(f"{ROOT}/deliveries/{second['delivery_id']}"))["payload"] is not None
+    world.clock.advance(retention.keep_s)
+    await world.gateway.db.write(_all_deliveries, "delivering")
+    assert await retention.run_once() == 1, "a replay; what is being sent is kept, with what belongs to it"
+    await world.gateway.db.write(_all_deliveries, "delivered")
+    assert await retention.run_once() == 3, "the other delivery, its message, the endpoint"
     assert await listed(world) == []
+    assert await messages(world) == []
     assert await retention.run_once() == 0
+
+
+def _all_deliveries(connection: Connection, state: str) -> None:
+    connection.execute(update(webhook_deliveries).values(state=state))

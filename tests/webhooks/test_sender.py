@@ -116,7 +116,7 @@ async def test_a_name_that_turns_to_a_private_address_is_refused_logged_and_neve
     for private in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
         names["hook.test"] = private
         with capture_logs() as logs:
-            second = await sender.attempt(CLAIMED)
+            second = await sender.attempt(replace(CLAIMED, attempt=2))
         assert connected == ["93.184.216.34"], "never reached"
         assert [one["reason"] for one in logs] == ["forbidden_address"]
         assert (second.status, second.error) == (None, "unreachable")
@@ -132,6 +132,12 @@ async def test_plain_http_and_odd_addresses_are_refused(
     names["hook.test"] = "93.184.216.34"
     assert (await sender.attempt(replace(CLAIMED, url=url))).error == error
     assert connected == []
+
+
+async def test_a_message_without_a_body_is_not_sent(sender: Sender, receiver: Receiver) -> None:
+    tried = await sender.attempt(to(receiver, body=None))
+    assert (tried.status, tried.error) == (None, "message_missing")
+    assert receiver.received == []
 
 
 async def test_a_receiver_that_speaks_no_tls_gets_nothing(sender: Sender, receiver: Receiver) -> None:
