@@ -1039,8 +1039,7 @@ webhook_messages = Table(
     Column("generation_id", String(ID_LENGTH)),
     Column("created_at_ms", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
-    # For retention.
-    Index("ix_webhook_messages_created_at_ms", "created_at_ms"),
+    # What is removed is found by its deliveries.
     PartialIndex("ix_webhook_messages_owed", "created_at_ms", where=webhook_states.IS_OWED),
 )
 

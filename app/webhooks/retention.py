@@ -36,7 +36,7 @@ class WebhookRetention:
     async def run_once(self) -> int:
         """Removes what is due, and returns how many deliveries, messages, replays and endpoints that were."""
         removed, before_ms = 0, self.clock.now_ms() - int(self.keep_s * 1000)
-        for some in (_deliveries, _messages, _replays, _endpoints):
+        for some in (_deliveries, _replays, _endpoints):
             count = _BATCH
             while count >= _BATCH:
                 count = await self.db.write(some, before_ms)
@@ -45,30 +45,23 @@ class WebhookRetention:
 
 
 def _deliveries(connection: Connection, before_ms: int) -> int:
-    """Removes the oldest deliveries, but for one that is being sent."""
+    """Removes the oldest deliveries, but for one that is being sent, with the messages that have no other."""
     query = (
-        select(_D.id)
+        select(_D.id, _D.message_id)
         .where(_D.id < log.PREFIX + first_of(before_ms), _D.state != DeliveryState.DELIVERING)
         .order_by(_D.id)
         .limit(_BATCH)
     )
-    ids = connection.execute(query).scalars().all()
-    if ids:
-        connection.execute(delete(webhook_attempts).where(webhook_attempts.c.delivery_id.in_(ids)))
-        connection.execute(delete(webhook_deliveries).where(_D.id.in_(ids)))
-    return len(ids)
-
-
-def _messages(connection: Connection, before_ms: int) -> int:
+    rows = connection.execute(query).all()
+    if not rows:
+        return 0
+    ids = [row.id for row in rows]
+    connection.execute(delete(webhook_attempts).where(webhook_attempts.c.delivery_id.in_(ids)))
+    connection.execute(delete(webhook_deliveries).where(_D.id.in_(ids)))
     message = webhook_messages.c
     used = select(_D.id).where(_D.message_id == message.id).exists()
-    query = (
-        select(message.id)
-        .where(message.created_at_ms < before_ms, message.body.is_not(None), ~used)
-        .order_by(message.created_at_ms)
-        .limit(_BATCH)
-    )
-    return _removed(connection, webhook_messages, query)
+    some = message.id.in_({row.message_id for row in rows})
+    return len(ids) + connection.execute(delete(webhook_messages).where(some, ~used)).rowcount
 
 
 def _replays(connection: Connection, before_ms: int) -> int:
