@@ -27,9 +27,12 @@ _POLICY: Final = (
     " img-src 'self' data: https: {ours}; media-src 'self' https: {ours}; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_VENDOR: Final = "vendor.js"
+_VENDOR: Final = "vendor."
 _COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*\*(?s:.*?)\*/[ \t]*)$", re.MULTILINE)
 """A comment that has its lines to itself."""
+_INDENTATION: Final = re.compile(r"^[ \t]+", re.MULTILINE)
+_AROUND_SIGNS: Final = re.compile(r" ?([{;]) ?|(?<=:) ")
+"""Spaces that a style sheet does not need; none of its texts has such signs."""
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -80,11 +83,13 @@ def _add(app: Starlette, settings: Settings, name: str) -> None:
 
 
 def served(file: Path) -> bytes:
-    """Returns a file as browsers get it: of our own scripts without comments, with the same line numbers."""
+    """Returns a file as browsers get it: our own without indentation and comments, with the same line numbers."""
     content = file.read_bytes()
-    if file.suffix != ".js" or file.name == _VENDOR:
+    if file.suffix not in {".js", ".css"} or file.name.startswith(_VENDOR):
         return content
-    return _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), content.decode()).encode()
+    text = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), content.decode())
+    text = _INDENTATION.sub("", text)
+    return (_AROUND_SIGNS.sub(lambda found: found[1] or "", text) if file.suffix == ".css" else text).encode()
 
 
 def _answer(file: Path) -> tuple[bytes, dict[str, str], str]:

@@ -9,8 +9,23 @@ const here = new URL(".", import.meta.url).pathname;
 const out = `${here}../../app/console/static/sites`;
 const packages = ["preact", "htm", "uplot"];
 
+/** uPlot without the lines and curves that no page draws: no flag of its own leaves them out. */
+const leaner = {
+  name: "leaner",
+  setup({ onLoad }) {
+    onLoad({ filter: /uPlot\.esm\.js$/ }, ({ path }) => {
+      let contents = readFileSync(path, "utf8");
+      for (const line of ["(paths.stepped = stepped);", "(paths.spline  = monotoneCubic);"]) {
+        if (!contents.includes(line)) throw new Error(`uPlot has no line ${line}`);
+        contents = contents.replace(line, "");
+      }
+      return { contents };
+    });
+  },
+};
 await build({
   absWorkingDir: here,
+  plugins: [leaner],
   entryPoints: ["entry.js"],
   outfile: `${out}/vendor.js`,
   bundle: true,
@@ -20,7 +35,9 @@ await build({
   legalComments: "none",
   banner: { js: "// Preact, htm and uPlot; their licences are in licences/, how this was made in tools/pages." },
 });
-copyFileSync(`${here}node_modules/uplot/dist/uPlot.min.css`, `${out}/vendor.css`);
+// The plots have no title and no legend of uPlot's.
+const rules = readFileSync(`${here}node_modules/uplot/dist/uPlot.min.css`, "utf8").split(/(?<=\})/);
+writeFileSync(`${out}/vendor.css`, rules.filter((one) => !/^\.u-(title|legend|inline|series)/.test(one)).join(""));
 mkdirSync(`${out}/licences`, { recursive: true });
 const lock = { packages: {}, files: {} };
 for (const name of packages) {
