@@ -80,6 +80,16 @@ class House:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def token(self) -> str:
+        """The id of a client token that acme's backend just made."""
+        headers = {"Authorization": f"Bearer {self.keys['portal']}"}
+        url = f"{self.process.place.url}/v1/client-tokens"
+        answer = httpx2.post(url, headers=headers, json={}, trust_env=False, timeout=30)
+        assert answer.status_code == 201, answer.text
+        token_id = answer.json()["token_id"]
+        assert isinstance(token_id, str)
+        return token_id
+
     @asynccontextmanager
     async def visited(self, browser: Browser, site: str, **looks: Any) -> AsyncIterator[Visit]:
         """Somebody who has signed in."""

@@ -46,7 +46,7 @@ async def test_six_questions_are_answered_in_three_clicks_from_the_first_page(
         await walk.sees(FLOODING, "rate_limited")
 
         walk = await asking("why was acme refused at 14:05")
-        await walk.click("Refused today")
+        await walk.click("Refused calls")
         at = datetime.fromtimestamp(house.company.refused_at_ms / 1000, UTC)
         await walk.write("At about", at.strftime("%Y-%m-%dT%H:%M"))
         row = await walk.sees(ACME, "quota_exhausted", "14:05")

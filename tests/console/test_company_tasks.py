@@ -54,6 +54,7 @@ class Hands:
             place = place.locator("tbody tr" if row else "section.card", has_text=row or card).first
         await place.get_by_role("button", name=button, exact=True).first.click()
         dialog = self.page.locator("dialog")
+        await dialog.evaluate("one => one.querySelectorAll('details').forEach((each) => (each.open = true))")
         for label, value in fields.items():
             field = dialog.get_by_label(label.replace("_", " "), exact=False).first
             if await field.evaluate("one => one.tagName") == "SELECT":
@@ -107,12 +108,19 @@ async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_a
         await hands.change("Set", "Set", Limits="credits-day=100000")
         await hands.change("Override a limit", "Override", Limit="credits-day=200000", Hours="1")
         await hands.change("End", "End")
+        await hands.change("Set", "Set", Limits="in-flight=3", End_user=f"user-of-{width}")
+        await hands.change("Remove", "Remove", row=f"user-of-{width}")
         await hands.change("Remove", "Remove")
+        await visit.go("tenants/acme?tab=ledger")
+        await hands.change("Adjust", "Adjust", Credits="-0.5", Note=f"of task {width}")
+        await hands.sees(f"of task {width}")
         await visit.go("tenants/acme?tab=keys")
         key = await hands.change("New key", "Create", secret=True, Name=f"of task {width}")
         assert re.fullmatch(r"rg_live_\w+", key)
         kid = key.split("_")[2]
         await hands.change("Rotate", "Rotate", row=kid, secret=True)
+        await hands.change("Change", "Change", row=kid, Name=f"narrow {width}", Copies="off", Requests="true")
+        await hands.sees(f"narrow {width}")
         link = await hands.change("Portal link", "Make", row=f"of task {width}", secret=True)
         assert "/portal#link=" in link
         await hands.change("Revoke", "Revoke", row=kid)
@@ -124,9 +132,17 @@ async def test_an_operator_resolves_and_manages_a_tenant_with_its_money_limits_a
         await hands.change("Change", "Replace", card="Web origins", One_in_each_line=origin)
         await hands.change("Change", "Set", card="Queueing", Requests_that_cannot="true", Weight="3")
         await hands.change("Change", "Set", card="Checks of files", Files_that_break="warn")
+        await hands.change("Change", "Set", card="Copies of outputs", Copies="beside", Days="30")
+        await hands.sees("30 d 0 h")
+        await hands.change("Pause sending", "Pause sending")
+        await hands.change("Resume sending", "Resume sending")
+        await hands.change("Erase", "Erase", End_user="ada", Type_the=f"comer{width}")
         await hands.sees(origin)
+        token = house.token()
+        await visit.go("tenants/acme?tab=tokens")
+        await hands.change("Revoke", "Revoke", row=token)
         done = _done(house)
-        assert len(done) >= 16, done
+        assert len(done) >= 22, done
 
 
 @each_look
@@ -152,17 +168,32 @@ async def test_an_operator_pauses_sends_again_and_makes_operators(
         )
         for button, verb in (("Test", "Send"), ("Pause", "Pause"), ("Enable", "Enable")):
             await hands.change(button, verb, row=f"new{width}.example")
+        await hands.change("Edit", "Save", row=f"new{width}.example", Note=f"edited {width}", Events="none")
+        await hands.sees(f"edited {width}")
         await hands.change("Replay", "Replay", row=f"new{width}.example", Since="2020-01-01T00:00")
         await hands.change("Rotate", "Rotate", row=f"new{width}.example", secret=True)
+        await hands.change("End the old secret", "End the old secret", row=f"new{width}.example")
         await hands.change("Delete", "Delete", row=f"new{width}.example")
         await visit.go("webhooks?tab=replays")
         await visit.page.locator("main tbody tr").first.wait_for()
 
         await visit.go("system")
         await hands.change("New admin key", "Create", secret=True, Whose_it_is=f"helper {width}")
+        await hands.change("Rotate", "Rotate", row=f"helper {width}", secret=True)
         await hands.change("Revoke", "Revoke", row=f"helper {width}")
+        await hands.change("Close months", "Close months")
+        for books in ("the ledger", "statements", "the audit log", "files"):
+            await visit.page.get_by_role("button", name=f"Verify {books}").click()
+            await visit.page.locator("dialog .facts").wait_for()
+            await visit.page.locator("dialog").get_by_role("button", name="Close").click()
+        await visit.go("models?mode=live&open=bytedance%2Fdreamina-3-0%2Fimage-to-video")
+        await visit.page.get_by_role("button", name="Correct what was charged").click()
+        form = visit.page.locator("dialog form")
+        await form.get_by_label("Reason").fill(REASON)
+        await form.get_by_role("button", name="Go on").click()
+        await visit.page.get_by_role("dialog", name="What was charged").wait_for()
         done = _done(house)
-        assert len(done) >= 10, done
+        assert len(done) >= 13, done
 
 
 @each_look
@@ -180,6 +211,13 @@ async def test_a_person_does_whatever_the_portal_offers(
         await hands.change("Revoke", "Revoke", row=kid, Type_the_kid=kid)
         await hands.change("Change", "Replace", One_in_each_line="https://app.example")
         await hands.sees("https://app.example")
+        assert "/portal#link=" in await hands.change("Link for a colleague", "Make", secret=True)
+        token = await hands.change("New token", "Create", secret=True, End_user=f"of-{width}")
+        assert token.startswith("rg_client_")
+        await visit.page.locator("tr", has_text=f"of-{width}").get_by_role("button", name="Show").click()
+        await visit.page.locator("dialog").get_by_text("Expires").wait_for()
+        await visit.page.locator("dialog").get_by_role("button", name="Close").click()
+        await hands.change("Revoke", "Revoke", row=f"of-{width}")
 
         await visit.go("webhooks?tab=endpoints")
         await hands.change("New endpoint", "Create", secret=True, Address=f"https://own{width}.example/")

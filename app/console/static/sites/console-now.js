@@ -2,14 +2,13 @@
 
 import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
-import { Chart } from "./chart.js";
+import { Chart } from "./usage-view.js";
 import { Card, Page, Shown, State, Table, Tile, Time, useCall } from "./kit.js";
 import { ModePick } from "./parts.js";
-import { away, count, credits, modeIn, modeOf, span, to } from "./state.js";
+import { away, count, credits, minute, modeIn, modeOf, span, theZone, to } from "./state.js";
 
 const FIRST = 5;
 const LATE_MS = 60_000;
-const minute = (period) => new Date(period).toISOString().slice(11, 16);
 
 /** How each kind of decision is told, and where it is made. */
 const TOLD = {
@@ -23,9 +22,9 @@ const TOLD = {
   credential_removed: (one) => [`Credential ${one.subject} was removed`, `Nobody can follow ${count(one.count)} of its jobs.`, to("credentials"), "bad"],
   polls_late: (one) => [`Polls of ${one.subject} are late`, "Results reach callers later than they should.", to("credentials"), "bad"],
   dispatch_paused: (one, mode) => ["Dispatch is paused", `${count(one.count)} requests wait.`, to("queue", { mode }), "warn"],
-  queue_waits: (one, mode) => [`${one.subject} waits`, `${count(one.count)} queued, the oldest since ${away(one.since)}.`, to("queue", { mode }), "warn"],
+  queue_waits: (one, mode) => [`${one.subject} waits`, `${count(one.count)} queued, the oldest ${away(one.since)}.`, to("queue", { mode }), "warn"],
   price_below_cost: (one) => [`${one.subject} makes a loss`, `${credits(one.count)} credits below RunComfy's cost in a week.`, to("models"), "warn"],
-  flood_of_refusals: (one, mode) => [`${one.subject || "Somebody without a key"} is flooding us`, `${count(one.count)} refusals in an hour.`, to("tenants", { refused: "1", mode }), "warn"],
+  flood_of_refusals: (one, mode) => [`${one.subject || "Somebody without a key"} is flooding us`, `${count(one.count)} refusals in an hour.`, to("tenants", { tab: "refused", mode }), "warn"],
   webhooks_late: (one, mode) => ["Webhooks are late", `${count(one.count)} wait. Does a server run the loops?`, to("webhooks", { state: "pending", mode }), "bad"],
   endpoints_failing: (one, mode) => [`Webhooks of ${one.subject} do not arrive`, `${count(one.count)} ${one.count === 1 ? "endpoint fails" : "endpoints fail"}.`, to("webhooks", { tab: "endpoints", tenant: one.subject, mode }), "warn"],
   limit_reached: (one) => [`${one.subject} reached a limit`, `${count(one.count)} used up within a day.`, to(["tenants", one.subject]), "warn"],
@@ -52,36 +51,40 @@ function Glance({ data, mode: shown }) {
   const late = data.webhooks_due_since ? Date.parse(data.at) - Date.parse(data.webhooks_due_since) : 0;
   return html`
     <${Decisions} all=${data.decisions} mode=${mode} />
-    <div class="tiles">
-      <${Tile} name="Submitted today" value=${count(today.held_generations)} hint="UTC" href=${to("requests", { mode })} />
-      <${Tile} name="Refused today" value=${count(today.refused_calls)} href=${to("tenants", { refused: "1", mode: shown })} />
+    <div class="sums">
+    <section><h2>Today, UTC</h2><div class="tiles">
+      <${Tile} name="Submitted" value=${count(today.held_generations)} href=${to("requests", { mode })} />
+      <${Tile} name="Refused calls" value=${count(today.refused_calls)} href=${to("tenants", { tab: "refused", mode: shown })} />
+      <${Tile} name="Spent" value=${credits(today.spent_microcredits)} hint="credits" href=${to("usage", { mode })} />
+      <${Tile} name="Margin" value=${credits(today.margin_microcredits)} hint="after RunComfy's cost" tone=${today.margin_microcredits < 0 ? "bad" : ""} href=${to("usage", { mode, show: "margin" })} />
+    </div></section>
+    <section><h2>Now</h2><div class="tiles">
       <${Tile} name="In flight" value=${count(inFlight)} href=${to("credentials")} />
       <${Tile} name="Queued" value=${count(queued)} hint=${data.dispatch_paused_since ? "dispatch is paused" : ""} tone=${data.dispatch_paused_since ? "warn" : ""} href=${to("queue", { mode })} />
-      <${Tile} name="Unknown" value=${count(data.unknown)} hint=${data.unknown_since ? `since ${away(data.unknown_since)}` : ""} tone=${data.unknown ? "bad" : ""} href=${to("requests", { state: "unknown", mode })} />
+      <${Tile} name="Unknown" value=${count(data.unknown)} hint=${data.unknown_since ? `the first ${away(data.unknown_since)}` : ""} tone=${data.unknown ? "bad" : ""} href=${to("requests", { state: "unknown", mode })} />
       <${Tile} name="Poll lag" value=${span(lag)} tone=${lag > LATE_MS ? "bad" : ""} href=${to("credentials")} />
       <${Tile} name="Webhooks waiting" value=${count(data.webhooks_waiting)} hint=${late > 0 ? `the first is ${span(late)} late` : ""} tone=${late > LATE_MS ? "bad" : ""} href=${to("webhooks", { state: "pending", mode })} />
-      <${Tile} name="Spent today" value=${credits(today.spent_microcredits)} hint="credits" href=${to("usage", { mode })} />
-      <${Tile} name="Margin today" value=${credits(today.margin_microcredits)} hint="credits, after RunComfy's cost" tone=${today.margin_microcredits < 0 ? "bad" : ""} href=${to("usage", { mode, show: "margin" })} />
+    </div></section>
     </div>
     <${Hours} hours=${data.hours} at=${data.at} />
     <div class="cards wide">
       <div class="stack"><${Card} title="In flight by credential" kind="flush">
         ${data.credentials.length
           ? html`<${Table} caption="Credentials" keyOf=${(one) => one.name} rows=${data.credentials} columns=${[
-              ["Credential", (one) => one.name],
+              ["Credential", "name"],
               ["State", (one) => html`<${State} of=${one.configured ? one.condition : "removed"} />`],
               ["Live", (one) => `${count(one.live)}${one.concurrency ? ` of ${one.concurrency}` : ""}`, "right"],
-              ["Next poll", (one) => html`<${Time} at=${one.next_poll_at} rel=${true} />`, "tight"],
+              ["Next poll", "next_poll_at", "ago"],
             ]} />`
           : html`<p class="empty">No credential of this mode is configured.</p>`}
       <//>
       <${Card} title="Queue by tenant" kind="flush">
         ${data.queues.length
           ? html`<${Table} caption="Queues" keyOf=${(one) => one.tenant} rows=${data.queues} open=${(one) => to(["tenants", one.tenant])} columns=${[
-              ["Tenant", (one) => one.tenant],
-              ["Queued", (one) => count(one.queued), "right"],
-              ["Oldest", (one) => html`<${Time} at=${one.oldest_at} rel=${true} />`, "tight"],
-              ["In flight", (one) => count(one.in_flight), "right"],
+              ["Tenant", "tenant"],
+              ["Queued", "queued", "count"],
+              ["Oldest", "oldest_at", "ago"],
+              ["In flight", "in_flight", "count"],
               ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
             ]} />`
           : html`<p class="empty">Nobody waits.</p>`}
@@ -90,9 +93,9 @@ function Glance({ data, mode: shown }) {
         ${data.refused.length
           ? html`<${Table} caption="Refusals" keyOf=${(one) => `${one.kid} ${one.code} ${one.network}`} rows=${data.refused} columns=${[
               ["Who", (one) => one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no key"],
-              ["Error", (one) => html`<code>${one.code}</code>`],
-              ["Calls", (one) => count(one.count), "right"],
-              ["A minute", (one) => count(one.max_per_minute), "right"],
+              ["Error", "code", "code"],
+              ["Calls", "count", "count"],
+              ["A minute", "max_per_minute", "count"],
             ]} />`
           : html`<p class="empty">No call was refused.</p>`}
       <//>
@@ -121,7 +124,7 @@ function Hours({ hours, at }) {
   const by = new Map(hours.map((one) => [Date.parse(one.period), one]));
   const times = Array.from({ length: 24 }, (_, place) => last - (23 - place) * HOUR);
   const of = (name) => times.map((time) => by.get(time)?.[name] ?? 0);
-  return html`<${Card} title="The last 24 hours" more="by hour, UTC">
+  return html`<${Card} title="The last 24 hours" more=${`by hour, ${theZone()}`}>
     <${Chart}
       title="Submits and refusals by hour"
       labels=${times.map(minute)}

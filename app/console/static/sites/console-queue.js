@@ -1,10 +1,10 @@
-// Who waits in the queue, for how long, and with what share; pausing and resuming.
+// What is sent, with what, and for how much: who waits in the queue; the credentials for RunComfy; models and their prices.
 
-import { html } from "./vendor.js";
+import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
-import { Act, Card, ChangeDialog, Page, Pill, Shown, Table, Time, useCall } from "./kit.js";
-import { ModePick } from "./parts.js";
-import { count, modeOf, to } from "./state.js";
+import { Change, Dialog, Json, List, Page, Pill, State, Time, useCall } from "./kit.js";
+import { Filter, Filters, ModePick } from "./parts.js";
+import { count, credits, modeOf, percent, refine, to } from "./state.js";
 
 export function Queue({ place }) {
   const mode = modeOf(place.query);
@@ -15,37 +15,98 @@ export function Queue({ place }) {
     title="Queue"
     lead="Requests that wait to be sent, fairly by tenant"
     actions=${html`<${ModePick} query=${place.query} />
-      ${found.data && html`<${Act} label=${since ? "Resume dispatch" : "Pause dispatch"} scope="operate" danger=${!since}>
-        ${(close) => html`<${ChangeDialog} title=${since ? `Resume dispatch of ${mode} keys` : `Pause dispatch of ${mode} keys`}
+      ${found.data && html`<${Change} label=${since ? "Resume dispatch" : "Pause dispatch"} scope="operate" danger=${!since} title=${since ? `Resume dispatch of ${mode} keys` : `Pause dispatch of ${mode} keys`}
           text=${since ? "What waits is sent again." : "Nothing of any tenant is sent. Requests that may be queued are still accepted; others are refused."}
-          verb=${since ? "Resume" : "Pause"} danger=${!since} onClose=${close}
-          onDo=${({ reason }) => change(since ? "resume" : "pause", { modes: [mode], reason })} />`}
-      <//>`}`}
+          verb=${since ? "Resume" : "Pause"} 
+          onDo=${({ reason }) => change(since ? "resume" : "pause", { modes: [mode], reason })} />`}`}
   >
     ${since && html`<div class="notice warn"><strong>Paused</strong> since <${Time} at=${since} />.</div>`}
-    <${Card} kind="flush">
-      <${Shown} of=${found} isEmpty=${(data) => !data.queues.some((one) => one.mode === mode)} empty=${html`<p>No tenant has a queue in this mode.</p>`}>
-        ${(data) => html`<${Table}
-          caption="Queues"
-          rows=${data.queues.filter((one) => one.mode === mode).sort((a, b) => b.queued - a.queued)}
-          keyOf=${(one) => one.tenant}
-          open=${(one) => to(["tenants", one.tenant], { tab: "settings" })}
-          columns=${[
-            ["Tenant", (one) => one.tenant],
-            ["Queued", (one) => count(one.queued), "right"],
-            ["Oldest", (one) => html`<${Time} at=${one.oldest_at} rel=${true} />`, "tight"],
-            ["In flight", (one) => count(one.in_flight), "right"],
-            ["Weight", (one) => one.weight, "right"],
+    <${List} caption="Queues" of=${found} rows=${(data) => data.queues.filter((one) => one.mode === mode).sort((a, b) => b.queued - a.queued)} empty="No tenant has a queue in this mode." keyOf=${(one) => one.tenant} open=${(one) => to(["tenants", one.tenant], { tab: "settings" })} columns=${[
+            ["Tenant", "tenant"],
+            ["Queued", "queued", "count"],
+            ["Oldest", "oldest_at", "ago"],
+            ["In flight", "in_flight", "count"],
+            ["Weight", "weight", " right"],
             ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
-            ["Sent ever", (one) => count(one.sent), "right"],
+            ["Sent ever", "sent", "count"],
             ["", (one) => html`${one.disabled ? html`<${Pill} tone="bad">disabled<//>` : one.paused ? html`<${Pill} tone="warn">paused<//>` : ""}`],
-            ["", (one) => html`<${Act} label=${one.paused ? "Resume" : "Pause"} scope="operate">
-              ${(close) => html`<${ChangeDialog} title=${`${one.paused ? "Resume" : "Pause"} ${one.tenant}`} text="In both modes." verb=${one.paused ? "Resume" : "Pause"} onClose=${close}
-                onDo=${({ reason }) => change(one.paused ? "resume" : "pause", { tenant: one.tenant, reason })} />`}
-            <//>`, "right"],
-          ]}
-        />`}
-      <//>
-    <//>
+            ["", (one) => html`<${Change} label=${one.paused ? "Resume" : "Pause"} scope="operate" title=${`${one.paused ? "Resume" : "Pause"} ${one.tenant}`} text="In both modes." verb=${one.paused ? "Resume" : "Pause"} 
+                onDo=${({ reason }) => change(one.paused ? "resume" : "pause", { tenant: one.tenant, reason })} />`, "right"],
+          ]} />
   <//>`;
+}
+
+export function Credentials() {
+  const found = useCall((signal) => call("admin/v1/credentials", { signal }), [], { every: 5000 });
+  return html`<${Page} title="Credentials" lead="For RunComfy; never their secrets">
+    <${List} caption="Credentials" of=${found} rows=${(data) => data.credentials} empty="None is configured." keyOf=${(one) => one.name} columns=${[
+            ["Name", "name"],
+            ["Mode", "mode"],
+            ["State", (one) => html`<${State} of=${one.configured ? one.condition : "removed"} />`],
+            ["Why", "reason"],
+            ["Paused until", "paused_until", "time"],
+            ["Live jobs", "live", "count"],
+            ["May have", (one) => one.concurrency ?? "any number", "right"],
+            ["Learnt", (one) => one.learnt_concurrency ?? "–", "right"],
+            ["Weight", "weight", " right"],
+            ["Next poll", "next_poll_at", "ago"],
+          ]} />
+  <//>`;
+}
+
+export function Models({ place }) {
+  const { query } = place;
+  const mode = modeOf(query);
+  const models = useCall((signal) => call("admin/v1/models", { signal }), []);
+  const usage = useCall((signal) => call("admin/v1/usage", { query: { mode, by: "month", group_by: "model" }, signal }), [mode]);
+  const by = new Map((usage.data?.rows ?? []).map((one) => [one.model_id, one]));
+  const wanted = (query.q ?? "").toLowerCase();
+  const margin = (one) => by.get(one.model_id)?.margin_microcredits ?? null;
+  /** Those of the catalogue, and those that it no longer has, but for which something was charged. */
+  const listed = (all) => {
+    const known = new Set(all.map((one) => one.model_id));
+    const gone = [...by.keys()].filter((id) => id && !known.has(id)).map((id) => ({ model_id: id, display_name: id, gone: true, warnings: [] }));
+    const found = [...all, ...gone].filter((one) => `${one.model_id} ${one.display_name}`.toLowerCase().includes(wanted));
+    return found.sort((a, b) => Math.min(0, margin(a)) - Math.min(0, margin(b)));
+  };
+  const opened = models.data?.models.find((one) => one.model_id === query.open);
+  return html`<${Page} title="Models and prices" lead="What each is charged, and what was left of it this month" actions=${html`<${ModePick} query=${query} />`}>
+    <${Filters} query=${query}><${Filter} query=${query} name="q" label="Model" search=${true} first=${true} grow=${true} placeholder="Search  /" /><//>
+    <${List} caption="Models" of=${models} rows=${(data) => listed(data.models)} empty="The catalogue is empty." keyOf=${(one) => one.model_id} open=${(one) => (one.gone ? to("usage", { model_id: one.model_id, show: "margin", mode: query.mode }) : to("models", { ...query, open: one.model_id }))} columns=${[
+            ["Model", (one) => html`${one.display_name} ${one.gone ? "" : html`<span class="under hint">${one.model_id}</span>`}`],
+            ["Price", (one) => (one.gone ? html`<${Pill}>not served<//>` : one.lowest_microcredits === one.highest_microcredits ? credits(one.lowest_microcredits) : `${credits(one.lowest_microcredits)} to ${credits(one.highest_microcredits)}`), "right"],
+            ["Version", "price_version", "wide tight"],
+            ["Submits", (one) => count(by.get(one.model_id)?.held_generations ?? 0), "right"],
+            ["Charged", (one) => credits((by.get(one.model_id)?.spent_microcredits ?? 0) - (by.get(one.model_id)?.adjusted_microcredits ?? 0)), "right"],
+            ["RunComfy's cost", (one) => credits(by.get(one.model_id)?.cost_microusd ?? 0), "right"],
+            ["Margin", (one) => html`<span class=${margin(one) < 0 ? "below" : ""}>${credits(margin(one))}</span>`, "right"],
+            ["Margin, %", (one) => (by.get(one.model_id)?.spent_microcredits ? percent(margin(one), by.get(one.model_id).spent_microcredits) : "–"), "right"],
+            ["", (one) => html`${margin(one) < 0 ? html`<${Pill} tone="bad">a loss<//>` : ""} ${one.warnings.length ? html`<${Pill} tone="warn">odd<//>` : ""}`],
+          ]} />
+    ${opened &&
+    html`<${Dialog} title=${opened.display_name} onClose=${() => refine({ open: "" })}>
+      ${opened.warnings.map((one) => html`<p class="notice warn">${one}</p>`)}
+      <h3>Prices, as its file has them</h3>
+      <pre class="json" tabindex="0">${JSON.stringify(opened.pricing, null, 2)}</pre>
+      <div class="actions"><button class="button" onClick=${() => refine({ open: "" })}>Close</button><${Reprice} model=${opened} test=${mode === "test"} /><a class="button" href=${to("usage", { model_id: opened.model_id, show: "margin", mode: query.mode })}>Its margin by day</a></div>
+    <//>`}
+  <//>`;
+}
+
+/** Corrects what was charged with a wrong version of a model's prices; first it is only told what would change. */
+function Reprice({ model, test }) {
+  const [told, setTold] = useState(null);
+  const send = async ({ version, first_day, last_day, price, how, reason }) => {
+    const body = { model_id: model.model_id, version, first_day, last_day, price: price || null, test, dry_run: how !== "do", reason };
+    setTold(await call("admin/v1/ledger/reprice", { body }));
+  };
+  const today = new Date().toISOString().slice(0, 10);
+  return html`<${Change} label="Correct what was charged" scope="money" verb="Go on" fields=${[
+      { name: "version", label: "Version of the prices that was wrong", value: model.price_version, required: true },
+      { name: "first_day", label: "First day", kind: "date", value: `${today.slice(0, 8)}01`, required: true },
+      { name: "last_day", label: "Last day", kind: "date", value: today, required: true },
+      { name: "price", label: "Credits that each should have cost", hint: "Empty: what the present prices say." },
+      { name: "how", label: "What to do", kind: "select", value: "tell", options: [["tell", "tell what would change, and change nothing"], ["do", "correct it, by an adjustment for each request"]] },
+    ]} onDo=${send} />
+    ${told && html`<${Dialog} title="What was charged" onClose=${() => setTold(null)}><${Json} of=${told} /><div class="actions"><button class="button" onClick=${() => setTold(null)}>Close</button></div><//>`}`;
 }

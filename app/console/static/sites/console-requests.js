@@ -2,8 +2,8 @@
 
 import { html } from "./vendor.js";
 import { call } from "./calls.js";
-import { Act, Card, ChangeDialog, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, Trouble, useCall } from "./kit.js";
-import { Copies, Filter, Media, ModePick, Timeline } from "./parts.js";
+import { Change, Copy, Facts, Json, List, Page, Shown, State, Table, Time, Trouble, useCall } from "./kit.js";
+import { Copies, Filter, Filters, Media, ModePick, Timeline } from "./parts.js";
 import { credits, modeIn, modeOf, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
@@ -28,9 +28,9 @@ export function Requests({ place }) {
   return html`<${Page}
     title="Requests"
     lead=${query.cursor ? "An earlier page" : query.hold ? "Not live" : "Live, newest first"}
-    actions=${html`<${ModePick} query=${query} /><button class="button small" aria-pressed=${query.hold ? "false" : "true"} onClick=${() => refine({ hold: query.hold ? "" : "1" })}>${query.hold ? "Go live" : "Hold"}</button>`}
+    actions=${html`<${ModePick} query=${query} /><button class="button small" aria-pressed=${query.hold ? "false" : "true"} onClick=${() => refine({ hold: query.hold ? "" : "1" })}>${query.hold ? "Go live" : "Stop updates"}</button>`}
   >
-    <div class="filters" role="search">
+    <${Filters} query=${query}>
       <${Filter} query=${query} name="q" label="Request id, or RunComfy's" search=${true} grow=${true} placeholder="Search  /" />
       <${Filter} query=${query} name="tenant" label="Tenant" first=${true} />
       <${Filter} query=${query} name="state" label="State" kind="select" options=${[["", "all"], ...STATES.map((one) => [one, one.replaceAll("_", " ")])]} />
@@ -40,38 +40,19 @@ export function Requests({ place }) {
       <${Filter} query=${query} name="kid" label="Key" />
       <${Filter} query=${query} name="from" label="From" type="datetime-local" />
       <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
-    </div>
+    <//>
     <div class="split">
-      <${Card} kind="flush">
-        <${Shown}
-          of=${found}
-          rows=${10}
-          isEmpty=${(data) => !data.requests.length && !data.next_cursor && !query.cursor}
-          empty=${html`<p>No request matches.</p>
-            <p><a href=${to("requests")}>Without filters</a></p>`}
-        >
-          ${(data) => html`
-            <${Table}
-              caption="Requests"
-              rows=${data.requests}
-              keyOf=${(one) => one.request_id}
-              chosen=${query.open}
-              open=${(one) => here(one.request_id)}
-              columns=${[
-                ["Created", (one) => html`<${Time} at=${one.created_at} />`, "tight"],
-                ["Tenant", (one) => one.tenant],
-                ["State", (one) => html`<${State} of=${one.state} />`],
-                ["Model", (one) => one.model_id],
-                ["Error", (one) => one.error_code ?? ""],
-                ["Price", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right"],
-                ["End user", (one) => one.end_user ?? ""],
-              ]}
-            />
-            ${!data.requests.length && html`<p class="empty">None among those that were looked at; there may be more.</p>`}
-            <${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor, open: "" }, false)} />
-          `}
-        <//>
-      <//>
+      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`}
+        query=${query} keyOf=${(one) => one.request_id} chosen=${query.open} open=${(one) => here(one.request_id)}
+        columns=${[
+          ["Created", "created_at", "time"],
+          ["Tenant", "tenant"],
+          ["State", "state", "state"],
+          ["Model", "model_id", "spare"],
+          ["Error", "error_code"],
+          ["Price", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right"],
+          ["End user", "end_user", "spare"],
+        ]} />
       ${query.open && html`<${Panel} key=${query.open} id=${query.open} close=${here("")} onChange=${found.reload} />`}
     </div>
   <//>`;
@@ -134,9 +115,9 @@ function Request({ one, entries, reload }) {
       ${entries.error && html`<${Trouble} error=${entries.error} />`}
       ${entries.data?.entries.length > 0 &&
       html`<${Table} caption="Entries of the ledger" rows=${[...entries.data.entries].reverse()} keyOf=${(each) => each.entry} columns=${[
-        ["Entry", (each) => each.kind],
-        ["Credits", (each) => credits(each.microcredits), "right"],
-        ["At", (each) => html`<${Time} at=${each.at} />`, "tight"],
+        ["Entry", "kind"],
+        ["Credits", "microcredits", "credits"],
+        ["At", "at", "time"],
       ]} />`}
     </section>
     <section><h3>Input</h3><${Json} of=${one.input} /></section>
@@ -146,21 +127,15 @@ function Request({ one, entries, reload }) {
 }
 
 /** An unknown request ends by the job that was found for it, or by whether RunComfy charged for it. */
-const Resolve = ({ one, onDone }) => html`<${Act} label="Resolve" scope="money">
-  ${(close) => html`<${ChangeDialog}
-    title="Resolve this request"
+const Resolve = ({ one, onDone }) => html`<${Change} label="Resolve" scope="money" title="Resolve this request"
     text="Look for its job at RunComfy first. With the job's id it is followed again; otherwise it ends as lost."
-    verb="Resolve"
     danger=${true}
     fields=${[
       { name: "how", label: "What was found", kind: "select", value: "job", options: [["job", "A job at RunComfy"], ["charged", "No job, but RunComfy charged for it"], ["free", "No job, and no charge"]] },
       { name: "job", label: "RunComfy's id of the job", hint: "Only where a job was found." },
-    ]}
-    onClose=${close}
+    ]} 
     onDo=${async ({ how, job, reason }) => {
       const body = how === "job" ? { upstream_request_id: job.trim(), reason } : { charged: how === "charged", reason };
       await call(`admin/v1/requests/${one.request_id}/resolve`, { body });
       onDone();
-    }}
-  />`}
-<//>`;
+    }} />`;

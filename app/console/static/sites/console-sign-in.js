@@ -1,7 +1,7 @@
 // How operators sign in: by the company's own sign-in (OpenID Connect), where there is one, or with an admin key.
 
 import { html, useEffect, useState } from "./vendor.js";
-import { CallError, call } from "./calls.js";
+import { call, CallError } from "./calls.js";
 import { KeyForm } from "./frame.js";
 import { Trouble } from "./kit.js";
 

@@ -2,7 +2,8 @@
 
 import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
-import { Act, Card, ChangeDialog, Facts, Page, SecretDialog, Shown, State, Table, tagOf, Time, useCall } from "./kit.js";
+import { Card, Change, Facts, List, Page, Pill, SecretDialog, State, tagOf, Time, useCall } from "./kit.js";
+import { Verify } from "./parts.js";
 import { useSession } from "./state.js";
 
 const DAY_MS = 86_400_000;
@@ -12,21 +13,43 @@ export function System() {
   const checks = useCall((signal) => call("admin/v1/checks", { signal }), []);
   const bad = checks.data?.findings.filter((one) => one.level === "bad").length;
   return html`<${Page} title="System" lead=${`Reelgate ${me.version}`} actions=${html`<button class="button small" onClick=${checks.reload}>Check again</button>`}>
-    <${Card} title="Checks" kind="flush" more=${checks.data ? (bad ? `${bad} bad` : "nothing is bad") : ""}>
-      <${Shown} of=${checks} rows=${8}>
-        ${(data) => html`<${Table} caption="Checks" rows=${data.findings} keyOf=${(one) => one.name} columns=${[
-          ["Check", (one) => one.name],
-          ["", (one) => html`<${State} of=${one.level} />`],
-          ["Finding", (one) => one.finding],
-        ]} />`}
-      <//>
-    <//>
+    <${List} title="Checks" more=${checks.data ? (bad ? `${bad} bad` : "nothing is bad") : ""} of=${checks} drawn=${8} rows=${(data) => data.findings} keyOf=${(one) => one.name} columns=${[
+          ["Check", "name"],
+          ["", "level", "state"],
+          ["Finding", "finding", " whole"],
+        ]} />
     <${Card} title="This session">
       <${Facts} of=${[["Admin key", me.name], ["Kid", html`<code>${me.kid}</code>`], ["Scopes", me.scopes.join(", ")], ["Ends", html`<${Time} at=${me.expires_at} />`], ["Or when idle for", `${Math.round(me.idle_s / 60)} min`], ["The gateway's address", me.base_url]]} />
+    <//>
+    <${Processes} />
+    <${Card} title="Whether the books are right" more=${html`<${Change} label="Close months" scope="money" title="Close every month that has ended" text="Servers do it by themselves, soon after a month has ended." onDo=${({ reason }) => call("admin/v1/statements/close", { body: { reason } })} />`}>
+      <div class="actions">${VERIFIED.map(([label, path, faults]) => html`<${Verify} label=${label} path=${path} faults=${faults} />`)}</div>
+      <p class="hint">Each reads everything anew, beside the running servers.</p>
     <//>
     ${can("root") && html`<${AdminKeys} />`}
     <${Settings} />
   <//>`;
+}
+
+const VERIFIED = [
+  ["Verify the ledger", "admin/v1/ledger/verification", (one) => one.findings],
+  ["Verify statements", "admin/v1/statements/verification", (one) => one.differences],
+  ["Verify the audit log", "admin/v1/audit/verification", (one) => (one.first_break ? [one.first_break] : [])],
+  ["Verify files", "admin/v1/files/verification", (one) => one.faults],
+];
+
+/** Which servers and workers run, and of which version. */
+function Processes() {
+  const found = useCall((signal) => call("admin/v1/processes", { signal }), [], { every: 30_000 });
+  return html`<${List} title="Servers and workers" of=${found} drawn=${2} rows=${(data) => data.processes} empty="None was seen within the last minute." keyOf=${(one) => `${one.host} ${one.pid}`} columns=${[
+        ["Role", "role"],
+        ["Host", (one) => `${one.host}, ${one.pid}`],
+        ["Version", "version"],
+        ["Schema", "schema"],
+        ["Since", "started_at", "time"],
+        ["Settings read", (one) => html`<${Time} at=${one.settings_read_at} /> ${one.settings_fault ? html`<${Pill} tone="bad">${one.settings_fault}<//>` : ""}`, "tight"],
+        ["Seen", "seen_at", "ago"],
+      ]} />`;
 }
 
 /** The settings in effect: those that something sets, or all. */
@@ -34,45 +57,39 @@ function Settings() {
   const [all, setAll] = useState(false);
   const found = useCall((signal) => call("admin/v1/settings", { signal }), []);
   const text = (value) => (value === null || value === "" ? "–" : Array.isArray(value) ? value.join(", ") : String(value));
-  return html`<${Card} title="Settings of the server that answers" kind="flush" more=${html`<button class="button small" onClick=${() => setAll(!all)}>${all ? "Only what is set" : "With defaults"}</button>`}>
-    <${Shown} of=${found}>
-      ${(data) => html`<${Table} caption="Settings" rows=${data.settings.filter((one) => all || one.origin !== "default")} keyOf=${(one) => one.setting} columns=${[
-        ["Setting", (one) => html`<code>${one.setting}</code>`],
-        ["Value", (one) => text(one.value)],
-        ["Set by", (one) => one.origin],
+  return html`<${List} title="Settings of the server that answers" caption="Settings" more=${html`<button class="button small" onClick=${() => setAll(!all)}>${all ? "Only what is set" : "With defaults"}</button>`} of=${found} rows=${(data) => data.settings.filter((one) => all || one.origin !== "default")} keyOf=${(one) => one.setting} columns=${[
+        ["Setting", "setting", "code"],
+        ["Value", (one) => text(one.value), "whole"],
+        ["Set by", "origin"],
         ["A reload takes it over", (one) => (one.reloads ? "yes" : "")],
-      ]} />`}
-    <//>
-  <//>`;
+      ]} />`;
 }
 
 function AdminKeys() {
   const keys = useCall((signal) => call("admin/v1/admin-keys", { signal }), []);
   const [secret, setSecret] = useState(null);
-  return html`<${Card} title="Admin keys" kind="flush" more=${html`<${Act} label="New admin key" scope="root">
-      ${(close) => html`<${ChangeDialog} title="New admin key" verb="Create" onClose=${close} fields=${[
+  return html`<${List} title="Admin keys" more=${html`<${Change} label="New admin key" scope="root" verb="Create" fields=${[
         { name: "name", label: "Whose it is", required: true },
         { name: "scopes", label: "Scopes", kind: "checks", options: ["read", "operate", "money", "root"], value: ["read"] },
         { name: "days", label: "Days until it expires", kind: "number", min: "1", value: "90", hint: "Empty: never." },
       ]} onDo=${async ({ name, scopes, days, reason }) => {
         setSecret(await call("admin/v1/admin-keys", { body: { name, scopes, reason, lifetime_ms: days ? Number(days) * DAY_MS : null } }));
         keys.reload();
-      }} />`}
-    <//>`}>
-    <${Shown} of=${keys}>
-      ${(data) => html`<${Table} caption="Admin keys" rows=${data.admin_keys} keyOf=${(one) => one.kid} columns=${[
-        ["Name", (one) => one.name],
-        ["Kid", (one) => html`<code>${one.kid}</code>`],
-        ["State", (one) => html`<${State} of=${one.state} />`],
+      }} />`} of=${keys} rows=${(data) => data.admin_keys} keyOf=${(one) => one.kid} columns=${[
+        ["Name", "name"],
+        ["Kid", "kid", "code"],
+        ["State", "state", "state"],
         ["Scopes", (one) => one.scopes.join(", ")],
-        ["Last used", (one) => html`<${Time} at=${one.last_used_at} rel=${true} />`, "tight"],
-        ["Expires", (one) => html`<${Time} at=${one.expires_at} />`, "tight"],
-        ["", (one) => one.state === "active" && html`<${Act} label="Revoke" scope="root" danger=${true}>${(close) => html`<${ChangeDialog} title=${`Revoke ${one.name}`} text="With its sessions, on every server at once." verb="Revoke" danger=${true} onClose=${close} onDo=${async ({ reason }) => {
+        ["Last used", "last_used_at", "ago"],
+        ["Expires", "expires_at", "time"],
+        ["", (one) => one.state === "active" && html`<div class="actions"><${Change} label="Rotate" scope="root" title=${`Rotate ${one.name}`} text="A second admin key like it; the old one works on for a while." fields=${[{ name: "days", label: "Days that both work", kind: "number", value: "7", min: "0", step: "any" }]} onDo=${async ({ days, reason }) => {
+          setSecret(await call(`admin/v1/admin-keys/${one.kid}/rotate`, { body: { overlap_ms: Math.round(Number(days) * DAY_MS), reason } }));
+          keys.reload();
+        }} /><${Change} label="Revoke" scope="root" danger=${true} title=${`Revoke ${one.name}`} text="With its sessions, on every server at once." onDo=${async ({ reason }) => {
           await call(`admin/v1/admin-keys/${one.kid}/revoke`, { body: { reason }, tag: tagOf(one) });
           keys.reload();
-        }} />`}<//>`, "right"],
-      ]} />`}
-    <//>
+        }} /></div>`, "right"],
+      ]}>
     ${secret && html`<${SecretDialog} title="The new admin key" text="Give it to whoever will use it." secret=${secret.key} onClose=${() => setSecret(null)} />`}
   <//>`;
 }

@@ -3,7 +3,7 @@
 import { html } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Page, Pages, Shown, useCall } from "./kit.js";
-import { Filter, ModePick } from "./parts.js";
+import { Filter, Filters, ModePick } from "./parts.js";
 import { count, modeOf, refine } from "./state.js";
 import { MEASURES, OF_OPERATORS, OUTCOMES, UsageView } from "./usage-view.js";
 
@@ -49,7 +49,7 @@ export function Usage({ place }) {
     actions=${html`<${ModePick} query=${query} /><a class="button small" href=${address("admin/v1/usage", { ...asked, format: "csv" })} download>All rows as CSV</a>`}
   >
     <div class="actions">${spans().map(([title, from, until]) => html`<button class="button small" aria-pressed=${query.from === from && query.until === until ? "true" : "false"} onClick=${() => refine({ from, until, cursor: "" })}>${title}</button>`)}</div>
-    <div class="filters" role="search">
+    <${Filters} query=${query}>
       <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
       <${Filter} query=${query} name="until" label="Last day" type="date" />
       <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
@@ -58,7 +58,7 @@ export function Usage({ place }) {
       <${Filter} query=${query} name="tenant" label="Tenant" search=${true} />
       <${Filter} query=${query} name="model_id" label="Model" />
       <${Filter} query=${query} name="outcome" label="Outcome" kind="select" options=${[["", "all"], ...OUTCOMES.map((one) => [one, one])]} />
-    </div>
+    <//>
     <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.rows.length} empty=${html`<p>Nothing was counted in these days.</p>`}>
       ${(data) => html`${data.next_cursor && html`<div class="notice warn"><strong>A part of it:</strong> the first ${count(data.rows.length)} rows${query.cursor ? " of this page" : ""}. Take months, or fewer groups, to see all at once; all rows are in the CSV.</div>`}
         <${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${ALL} show=${query.show ?? "spent"} name="usage" />

@@ -4,10 +4,8 @@ import { html } from "./vendor.js";
 import { OperatorForm, told } from "./console-sign-in.js";
 import { start } from "./frame.js";
 import { Audit } from "./console-audit.js";
-import { Credentials } from "./console-credentials.js";
-import { Models } from "./console-models.js";
+import { Credentials, Models, Queue } from "./console-queue.js";
 import { Now } from "./console-now.js";
-import { Queue } from "./console-queue.js";
 import { Requests } from "./console-requests.js";
 import { System } from "./console-system.js";
 import { Tenants } from "./console-tenants.js";
@@ -29,7 +27,7 @@ start({
     { path: "audit", title: "Audit", Page: Audit },
     { path: "system", title: "System", Page: System },
   ],
-  links: [["Admin API", "admin/openapi.json"]],
+  links: (me) => [["Guides", `${me.base_url}/docs/guides`], ["Admin API", "admin/openapi.json"]],
   enter: told,
   Form: OperatorForm,
   Who: ({ me }) => html`<span class="who"><strong>${me.name}</strong> · ${me.scopes.join(", ")}</span>`,

@@ -132,11 +132,11 @@ function Inside({ site, me, leave }) {
         <${site.Who} me=${me} />
         <label class="pick"><span class="sr-only">Times are shown in</span>
           <select value=${theZone()} onChange=${(event) => setZone(event.target.value)}>
-            ${[...new Set([HERE, "UTC"])].map((one) => html`<option value=${one} selected=${one === theZone()}>${one}</option>`)}
+            ${[...new Set([HERE, "UTC"])].map((one) => html`<option value=${one} selected=${one === theZone()}>Times in ${one}</option>`)}
           </select></label>
         <label class="pick"><span class="sr-only">Theme</span>
           <select value=${theTheme()} onChange=${(event) => setTheme(event.target.value)}>
-            ${["auto", "light", "dark"].map((one) => html`<option value=${one} selected=${one === theTheme()}>${one}</option>`)}
+            ${["auto", "light", "dark"].map((one) => html`<option value=${one} selected=${one === theTheme()}>${one === "auto" ? "Light or dark" : one}</option>`)}
           </select></label>
         <button class="button small" onClick=${leave}>Sign out</button>
       </div>
@@ -146,7 +146,7 @@ function Inside({ site, me, leave }) {
         ${site.pages.filter((one) => !one.hidden).map(
           (one) => html`<a href=${to(one.path)} aria-current=${one.path === name ? "page" : null}>${one.title}</a>`,
         )}
-        ${site.links.map(([title, href]) => html`<a class="out" href=${href} target="_blank" rel="noopener">${title}</a>`)}
+        ${site.links(me).map(([title, href]) => html`<a class="out" href=${href} target="_blank" rel="noopener">${title}</a>`)}
       </nav>
       <main>
         ${current

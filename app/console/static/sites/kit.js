@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor.js";
 import { TAG } from "./calls.js";
-import { away, credits, count, go, span, to, useSession, when } from "./state.js";
+import { away, bytes, count, credits, go, refine, span, to, useSession, when } from "./state.js";
 
 // --- calls
 
@@ -89,11 +89,14 @@ export function Trouble({ error, again, stale = false }) {
 export const Pill = ({ tone = "", children }) => html`<span class=${`pill ${tone}`}>${children}</span>`;
 const TONES = {
   ...{ completed: "good", active: "good", stored: "good", closed: "good", good: "good", delivered: "good" },
+  ...{ enabled: "good", pending: "busy", delivering: "busy", running: "busy" },
   ...{ failed: "bad", rejected: "bad", lost: "bad", gone: "bad", revoked: "bad", open: "bad", bad: "bad", exhausted: "bad" },
   ...{ unknown: "warn", half_open: "warn", expired: "warn", note: "warn", disabled: "warn", paused: "warn" },
   ...{ in_progress: "busy", dispatching: "busy", in_queue: "busy", accepted: "busy", copying: "busy" },
 };
-export const State = ({ of }) => html`<${Pill} tone=${TONES[of] ?? ""}>${String(of).replaceAll("_", " ")}<//>`;
+/** What a credential's condition means: of its circuit breaker nobody needs to know. */
+const WORDS = { closed: "in use", open: "not used", half_open: "being tried" };
+export const State = ({ of }) => html`<${Pill} tone=${TONES[of] ?? ""}>${WORDS[of] ?? String(of).replaceAll("_", " ")}<//>`;
 
 /** A moment, with how long ago it is; the whole moment is its title. */
 export const Time = ({ at, rel = false }) =>
@@ -147,16 +150,35 @@ function useDrawn(size) {
   return rests ? AT_FIRST : size;
 }
 
+/** How a member of a row is shown, and what its column is like. */
+const CELLS = {
+  time: ["tight", (at) => html`<${Time} at=${at} />`],
+  ago: ["tight", (at) => html`<${Time} at=${at} rel=${true} />`],
+  count: ["right", count],
+  credits: ["right", credits],
+  code: ["", (value) => html`<code>${value}</code>`],
+  state: ["", (value) => html`<${State} of=${value} />`],
+};
+/** A column as `[title, cell of a row, class]`: where a member is named in place of a cell, its class begins with how to show it. */
+function column([title, cell, kind = ""]) {
+  if (typeof cell !== "string") return [title, cell, kind];
+  const [how, ...more] = kind.split(" ");
+  const [own, show] = CELLS[how] ?? [how, (value) => value ?? ""];
+  return [title, (row) => show(row[cell]), [own, ...more].join(" ")];
+}
+
 /**
  * A table whose rows can be opened: by a click, by J, K and Enter. `columns` are `[title, cell, class]`; the
- * first cell of a row is its link, if there is an `open` that gives the address of a row.
+ * first cell of a row is its link, if there is an `open` that gives the address of a row. On a narrow screen each row
+ * is a card, unless it `isGrid`: numbers that are read downwards.
  */
-export function Table({ columns, rows, keyOf, open, chosen, caption }) {
+export function Table({ columns, rows, keyOf, open, chosen, caption, isGrid = false }) {
   const drawn = useDrawn(rows.length);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
+  const shown = columns.map(column);
+  return html`<div class=${`scroll ${isGrid ? "grid" : "rows"}`} tabindex="0" role="region" aria-label=${caption}>
     <table>
       <caption class="sr-only">${caption}</caption>
-      <thead><tr>${columns.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title || html`<span class="sr-only">More</span>`}</th>`)}</tr></thead>
+      <thead><tr>${shown.map(([title, , kind]) => html`<th class=${kind ?? ""} scope="col">${title || html`<span class="sr-only">More</span>`}</th>`)}</tr></thead>
       <tbody>
         ${rows.slice(0, drawn).map((row) => {
           const key = keyOf(row);
@@ -167,8 +189,8 @@ export function Table({ columns, rows, keyOf, open, chosen, caption }) {
               if (open && !event.target.closest("a, button, input") && !String(getSelection())) go(open(row));
             }}
           >
-            ${columns.map(
-              ([, cell, kind], place) => html`<td class=${kind ?? ""}>
+            ${shown.map(
+              ([title, cell, kind], place) => html`<td class=${kind ?? ""} data-name=${title}>
                 ${place === 0 && open
                   ? html`<a class="opens" data-row href=${open(row)} aria-current=${chosen === key ? "true" : null}>${cell(row)}</a>`
                   : cell(row)}
@@ -189,37 +211,54 @@ export const Pages = ({ next, cursor, onGo }) =>
     ${next && html`<button class="button small" onClick=${() => onGo(next)}>Next page</button>`}
   </nav>`;
 
+/**
+ * A card with a table of what a call gave, page by page: `rows` takes them from its document, and the member `param` of the
+ * address says which page. Everything else is the table's; what is inside stands below it.
+ */
+export const List = ({ title = "", caption = title, more = "", of, rows, drawn = 6, empty = "", query = {}, param = "cursor", children = null, ...table }) => html`<${Card} title=${title} more=${more} kind="flush">
+  <${Shown} of=${of} rows=${drawn} isEmpty=${(data) => !rows(data).length && !data.next_cursor && !query[param]} empty=${empty}>
+    ${(data) => html`<${Table} caption=${caption} rows=${rows(data)} ...${table} />
+      ${!rows(data).length && html`<p class="empty">None among those that were looked at; there may be more.</p>`}
+      <${Pages} next=${data.next_cursor} cursor=${query[param]} onGo=${(cursor) => refine({ [param]: cursor, open: "" }, false)} />`}
+  <//>
+  ${children}
+<//>`;
+
 // --- limits
 
-const OF_CREDITS = "microcredits";
-export const amountOf = (unit, value) => (unit === OF_CREDITS || unit === "credits" ? credits(value) : count(value));
+/** An amount of a metric, such as `credits-day`, as people read it. */
+export const amountOf = (metric, amount) =>
+  amount === null ? "none" : metric.startsWith("credits") ? credits(amount) : metric === "stored-bytes" ? bytes(amount) : count(amount);
 
 /** A limit as a bar: what is spent, what is held, what remains, and when that changes. */
 export function LimitBar({ of }) {
-  const whole = Math.max(of.limit, of.spent + of.held, 1);
-  const used = of.limit - of.remaining;
-  const part = of.limit > 0 ? used / of.limit : 1;
-  const tone = part >= 1 ? "full" : part >= 0.8 ? "near" : "";
-  const show = (value) => (String(of.metric).startsWith("credits") ? credits(value) : count(value));
+  const limit = of.burst ?? of.limit; // of a rate: as many as may come at once
+  const whole = Math.max(limit, of.spent + of.held, 1);
+  const used = limit > 0 ? (limit - of.remaining) / limit : 1;
+  const tone = used >= 1 ? "full" : used >= 0.8 ? "near" : "";
+  const show = (value) => amountOf(of.metric, value);
+  const isRate = of.burst !== null;
+  const told = [
+    isRate ? `${show(of.limit)} a minute, ${show(limit)} at once` : of.period ? `${show(of.spent)} spent` : "",
+    of.held > 0 && `${show(of.held)} ${of.period ? "held" : "now"}`,
+    of.resets_at && Date.parse(of.resets_at) > Date.now() + 1000 && html`back <${Time} at=${of.resets_at} rel=${true} />`,
+    of.override_until && html`override until <${Time} at=${of.override_until} />`,
+  ].filter(Boolean);
   return html`<li class="limit">
     <div class="limit-head">
       <strong>${of.metric}</strong>
-      <span class="hint">${[of.holder, of.model_id, of.period].filter(Boolean).join(" · ")}</span>
-      <span class="number">${show(of.remaining)} of ${show(of.limit)} left</span>
+      <span class="hint">${[of.holder, of.model_id, of.period !== "total" && of.period].filter(Boolean).join(" · ")}</span>
+      <span class="number">${show(of.remaining)} of ${show(limit)} left</span>
     </div>
     <div
       class=${`meter ${tone}`}
       role="img"
-      aria-label=${`${show(of.spent)} spent, ${show(of.held)} held, of ${show(of.limit)}`}
+      aria-label=${`${show(of.spent)} spent, ${show(of.held)} held, of ${show(limit)}`}
     >
-      <i class="spent" style=${{ width: `${(of.spent / whole) * 100}%` }}></i>
+      <i class="spent" style=${{ width: `${((isRate ? limit - of.remaining : of.spent) / whole) * 100}%` }}></i>
       <i class="held" style=${{ width: `${(of.held / whole) * 100}%` }}></i>
     </div>
-    <p class="hint">
-      ${show(of.spent)} spent${of.held > 0 ? `, ${show(of.held)} held` : ""}${of.resets_at && Date.parse(of.resets_at) > Date.now() + 1000
-        ? html` · back <${Time} at=${of.resets_at} rel=${true} />`
-        : ""}${of.override_until ? html` · override until <${Time} at=${of.override_until} />` : ""}
-    </p>
+    ${told.length > 0 && html`<p class="hint">${told.map((one, place) => html`${place ? " · " : ""}${one}`)}</p>`}
   </li>`;
 }
 
@@ -240,10 +279,10 @@ export function Dialog({ title, onClose, children }) {
 }
 
 /**
- * A form for a change. `fields` are `{name, label, kind, value, hint, options}`; `onDo` gets their values by name and returns
- * a promise. With `needsReason` it asks why, for the audit log.
+ * A form for a change. `fields` are `{name, label, kind, value, hint, options, rare}`; `onDo` gets their values by name and
+ * returns a promise. With `needsReason` it asks why, for the audit log. Those that are `rare` stand behind the words `rarely`.
  */
-export function ChangeDialog({ title, text, fields = [], needsReason = true, verb, danger = false, onDo, onClose }) {
+export function ChangeDialog({ title, text, fields = [], rarely = "More", needsReason = true, verb, danger = false, onDo, onClose }) {
   const [values, setValues] = useState(Object.fromEntries(fields.map((one) => [one.name, one.value ?? ""])));
   const [reason, setReason] = useState("");
   const [error, setError] = useState(null);
@@ -260,10 +299,13 @@ export function ChangeDialog({ title, text, fields = [], needsReason = true, ver
       setBusy(false);
     }
   };
+  const drawn = (all) => all.map(({ rare, ...one }) => html`<${Field} ...${one} value=${values[one.name]} onChange=${(value) => setValues((was) => ({ ...was, [one.name]: value }))} />`);
+  const more = fields.filter((one) => one.rare);
   return html`<${Dialog} title=${title} onClose=${onClose}>
     <form onSubmit=${send}>
       ${text && html`<p>${text}</p>`}
-      ${fields.map((one) => html`<${Field} ...${one} value=${values[one.name]} onChange=${(value) => setValues((all) => ({ ...all, [one.name]: value }))} />`)}
+      ${drawn(fields.filter((one) => !one.rare))}
+      ${more.length > 0 && html`<details open=${more.some((one) => one.value)}><summary>${rarely}</summary>${drawn(more)}</details>`}
       ${needsReason &&
       html`<${Field} label="Reason" hint="It stands in the audit log." value=${reason} onChange=${setReason} required=${true} maxlength="200" />`}
       ${error && html`<${Trouble} error=${error} />`}
@@ -364,6 +406,11 @@ export function Act({ label, scope, danger = false, children }) {
   return html`<button class=${`button small ${danger ? "danger" : ""}`} onClick=${() => setOpen(true)}>${label}</button>
     ${open && children(() => setOpen(false))}`;
 }
+
+/** A button that opens the form of a change; its words also stand on the form, unless that has others. */
+export const Change = ({ label, scope, danger = false, ...more }) => html`<${Act} label=${label} scope=${scope} danger=${danger}>
+  ${(close) => html`<${ChangeDialog} title=${label} verb=${label} danger=${danger} ...${more} onClose=${close} />`}
+<//>`;
 
 /** Saves a text as a file. */
 export function save(name, type, text) {

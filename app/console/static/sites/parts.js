@@ -1,8 +1,9 @@
-// Parts of several pages: the mode in the address, filters, a request's timeline and its media.
+// Parts of several pages: the mode in the address, filters, timelines, media, checks, and the terms of API keys.
 
 import { html, useEffect, useState } from "./vendor.js";
-import { Field, State, Time, Trouble } from "./kit.js";
-import { bytes, clock, modeIn, modeOf, refine, span } from "./state.js";
+import { call } from "./calls.js";
+import { Dialog, Facts, Field, Json, Shown, State, Time, Trouble, useCall } from "./kit.js";
+import { bytes, clock, count, credits, modeIn, modeOf, refine, span, to } from "./state.js";
 
 export const MODES = [["live", "Live"], ["test", "Test"]];
 
@@ -35,6 +36,16 @@ export function Filter({ query, name, label, kind = "text", options, first = fal
   return html`<div class=${grow ? "grow" : ""}><${Field} kind=${kind} label=${label} value=${value} options=${options} onChange=${setValue} ...${marks} ...${more} /></div>`;
 }
 
+const NO_FILTERS = new Set(["mode", "open", "tab", "cursor", "hold", "show"]);
+/** Filters of a page; on a narrow screen all but the first wait behind a button, unless one of them is set. */
+export function Filters({ query, children }) {
+  const [open, setOpen] = useState(() => Object.keys(query).some((name) => !NO_FILTERS.has(name)));
+  return html`<div class=${`filters ${open ? "" : "few"}`} role="search">
+    ${children}
+    ${Array.isArray(children) && html`<button type="button" class="button small more" onClick=${() => setOpen(!open)}>${open ? "Fewer filters" : "Filters"}</button>`}
+  </div>`;
+}
+
 /** Every change of a request's state, with how long each lasted. */
 export const Timeline = ({ events }) => html`<ol class="timeline">
   ${events.map((one, place) => {
@@ -51,6 +62,16 @@ const Exact = ({ at }) => html`<time datetime=${at}>${clock(at)}</time>`;
 /** Whether an address may stand in a link, a picture or a player. */
 const isMedia = (address) => typeof address === "string" && /^https?:\/\//i.test(address);
 
+/** A player, which is given its video once the page around it is drawn. */
+function Player({ src }) {
+  const [given, setGiven] = useState(null);
+  useEffect(() => {
+    const timer = setTimeout(() => setGiven(src), 30);
+    return () => clearTimeout(timer);
+  }, [src]);
+  return html`<video src=${given} controls preload="metadata" playsinline></video>`;
+}
+
 /** What an output holds to look at: videos that play, pictures, sounds. */
 export function Media({ output }) {
   if (!output || typeof output !== "object") return null;
@@ -62,7 +83,7 @@ export function Media({ output }) {
   return html`<div class="media">
     ${found.map(([kind, address]) =>
       kind === "video"
-        ? html`<video src=${address} controls preload="metadata" playsinline></video>`
+        ? html`<${Player} src=${address} />`
         : kind === "image"
           ? html`<img src=${address} alt="Output" loading="lazy" />`
           : html`<a href=${address} target="_blank" rel="noopener noreferrer">${address}</a>`,
@@ -98,6 +119,53 @@ function StoredCopy({ one, linkOf }) {
   </li>`;
 }
 
+/** A check that is made when somebody asks for it: `faults` gives what it found wrong. */
+export function Verify({ label, path, faults }) {
+  const [shown, setShown] = useState(null);
+  const begin = () => {
+    setShown({});
+    call(path).then((data) => setShown({ data }), (error) => setShown({ error }));
+  };
+  const { data, error } = shown ?? {};
+  const wrong = data ? faults(data) : [];
+  const known = Object.entries(data ?? {}).filter(([, value]) => typeof value === "number");
+  return html`<button class="button small" onClick=${begin}>${label}</button>
+    ${shown && html`<${Dialog} title=${label} onClose=${() => setShown(null)}>
+      ${error ? html`<${Trouble} error=${error} again=${begin} />` : !data ? html`<p role="status">It is read from the beginning. That may take long; closing this stops nothing.</p>` : ""}
+      ${data && html`<p class=${wrong.length ? "notice bad" : "calm"}><strong>${wrong.length ? `${count(wrong.length)} wrong` : "Nothing is wrong."}</strong></p>
+        ${wrong.length > 0 && html`<${Json} of=${wrong} />`}
+        <${Facts} of=${known.map(([name, value]) => [name.replace("_microcredits", "").replaceAll("_", " "), name.endsWith("microcredits") ? credits(value) : count(value)])} />`}
+      <div class="actions"><button class="button" onClick=${() => setShown(null)}>Close</button></div>
+    <//>`}`;
+}
+
+/** Everything that is stored of a client token, with its newest requests and refusals. */
+export function TokenDialog({ path, onClose }) {
+  const token = useCall((signal) => call(path, { signal }), [path]);
+  return html`<${Dialog} title="Client token" onClose=${onClose}>
+    <${Shown} of=${token}>${(one) => html`
+      <${Facts} of=${[
+        ["Token", html`<code>${one.token_id}</code>`],
+        ["State", html`<${State} of=${one.state} />`],
+        ["End user", one.end_user],
+        ["Key", html`<code>${one.kid}</code>`],
+        ["Scopes", one.scopes.join(", ")],
+        ["Models", one.models?.join(", ")],
+        ["Origins", one.origins?.join(", ")],
+        ["Sees", one.request_id ?? one.visibility],
+        ["Made", html`<${Time} at=${one.created_at} />`],
+        ["Expires", html`<${Time} at=${one.expires_at} />`],
+        ["Requests", `${count(one.usage.held_generations + one.usage.spent_generations)}${one.max_generations === null ? "" : ` of ${count(one.max_generations)}`}`],
+        ["Credits", `${credits(one.usage.held_microcredits + one.usage.spent_microcredits)}${one.max_microcredits === null ? "" : ` of ${credits(one.max_microcredits)}`}`],
+      ]} />
+      ${one.bounds && html`<h3>Bounds of inputs</h3><${Json} of=${one.bounds} />`}
+      ${one.newest_requests.length > 0 && html`<h3>Newest requests</h3><ul>${one.newest_requests.map((id) => html`<li><a href=${to("requests", { open: id })}>${id}</a></li>`)}</ul>`}
+      ${one.newest_refusals.length > 0 && html`<h3>Newest refusals</h3><ul>${one.newest_refusals.map((each) => html`<li><${Time} at=${each.at} /> <code>${each.code}</code> ${each.detail}</li>`)}</ul>`}
+    `}<//>
+    <div class="actions"><button class="button" onClick=${onClose}>Close</button></div>
+  <//>`;
+}
+
 /** Tabs whose choice stands in the address. */
 export const Tabs = ({ query, tabs, name = "tab" }) => html`<nav class="tabs" aria-label="Parts">
   ${tabs.map(([key, title], place) => {
@@ -114,3 +182,36 @@ export const Tabs = ({ query, tabs, name = "tab" }) => html`<nav class="tabs" ar
   })}
 </nav>`;
 export { Time };
+
+export const SCOPES = ["submit", "read", "tokens:create", "usage:read", "webhooks:read", "webhooks:write", "account:manage"];
+export const DAY_S = 86_400;
+const listed = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+const MODELS = { name: "models", label: "Only these models", kind: "area", rows: "2", hint: "Their ids, one in each line." };
+
+/** The fields of a new key; `scopes` are those that it may have. */
+export const newKeyFields = (scopes) => [
+  { name: "name", label: "Name", hint: "For people, such as what uses it." },
+  { name: "scopes", label: "Scopes", kind: "checks", options: scopes, value: scopes.filter((one) => one === "submit" || one === "read") },
+  { ...MODELS, hint: "Their ids, one in each line. Empty: all." },
+  { name: "days", label: "Days until it expires", kind: "number", min: "1", hint: "Empty: never." },
+];
+/** The terms of a new key, and for how many seconds it lives. @param {any} given */
+export const newKey = ({ name, scopes, models, days }) => ({ name, scopes, models: listed(models).length ? listed(models) : null, lives_s: days ? Number(days) * DAY_S : null });
+
+/** The fields that narrow a key. */
+export const narrowFields = (one) => [
+  { name: "name", label: "Name", value: one.name },
+  { name: "scopes", label: "Scopes that stay", kind: "checks", options: one.scopes, value: one.scopes },
+  { ...MODELS, value: (one.models ?? []).join("\n"), hint: "Their ids, one in each line. Empty: it stays." },
+  { name: "days", label: "Days until it expires", kind: "number", min: "0", step: "any", hint: "Only sooner than now. Empty: it stays." },
+];
+/** What was changed of a key's terms; none where nothing was. @param {any} given */
+export function narrowed({ name, scopes, models, days }, one) {
+  const terms = {};
+  if (name !== one.name) terms.name = name;
+  if (scopes.length !== one.scopes.length) terms.scopes = scopes;
+  if (listed(models).length && listed(models).join() !== (one.models ?? []).join()) terms.models = listed(models);
+  if (days) terms.lives_s = Math.round(Number(days) * DAY_S);
+  return terms;
+}

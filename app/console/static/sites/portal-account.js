@@ -1,9 +1,11 @@
-// Balance, limits with when they come back, and what was refused: how the account stands now.
+// The tenant's account: how it stands now, what was used, closed months as files, and every change of the balance.
 
 import { html } from "./vendor.js";
-import { call } from "./calls.js";
-import { Card, LimitBar, Page, Shown, Table, Tile, Time, useCall } from "./kit.js";
-import { count, credits, to, useSession } from "./state.js";
+import { address, call } from "./calls.js";
+import { Card, LimitBar, List, Page, Pages, Shown, Tile, Time, useCall } from "./kit.js";
+import { Filter, Filters } from "./parts.js";
+import { count, credits, refine, to, useSession } from "./state.js";
+import { MEASURES, OUTCOMES, UsageView } from "./usage-view.js";
 
 export function Account() {
   const { me, can } = useSession();
@@ -24,18 +26,14 @@ export function Account() {
         <//>
       `}
     <//>
-    <${Card} title="Refused in the last day" kind="flush">
-      <${Shown} of=${refused} isEmpty=${(data) => !data.refusals.length} empty=${html`<p>No call was refused.</p>`}>
-        ${(data) => html`<${Table} caption="Refused calls" rows=${data.refusals} keyOf=${(one) => `${one.kid} ${one.code}`} columns=${[
-          ["Error", (one) => html`<code>${one.code}</code>`],
-          ["Key", (one) => html`<code>${one.kid}</code>`],
-          ["Calls", (one) => count(one.count), "right"],
-          ["Worst minute", (one) => count(one.max_per_minute), "right"],
-          ["First", (one) => html`<${Time} at=${one.first_at} />`, "tight"],
-          ["Last", (one) => html`<${Time} at=${one.last_at} />`, "tight"],
-        ]} />`}
-      <//>
-    <//>
+    <${List} title="Refused in the last day" caption="Refused calls" of=${refused} rows=${(data) => data.refusals} empty="No call was refused." keyOf=${(one) => `${one.kid} ${one.code}`} columns=${[
+          ["Error", "code", "code"],
+          ["Key", "kid", "code"],
+          ["Calls", "count", "count"],
+          ["Worst minute", "max_per_minute", "count"],
+          ["First", "first_at", "time"],
+          ["Last", "last_at", "time"],
+        ]} />
   <//>`;
 }
 
@@ -53,4 +51,73 @@ function Sums({ data }) {
     <${Tile} name="Finished this month" value=${count(month?.spent_generations ?? 0)} hint="requests that were charged" href=${to("requests")} />
     ${data.queue.queued !== undefined && html`<${Tile} name="Queued" value=${count(data.queue.queued)} hint=${data.queue.paused ? "the operator has paused sending" : data.queue.queueable ? `of ${count(data.queue.max_queued)}` : "queueing is off"} tone=${data.queue.paused ? "warn" : ""} href=${to("requests", { state: "accepted" })} />`}
   </div>`;
+}
+
+const GROUPS = [["", "model"], ["none", "nothing"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
+const MEMBERS = { model: "model_id", key: "kid", end_user: "end_user", token: "token_id", outcome: "outcome" };
+
+export const Lacking = ({ scope, what }) => html`<div class="notice warn"><strong>Not for this session.</strong> ${what} needs a key or link with the scope <code>${scope}</code>.</div>`;
+
+export function Usage({ place }) {
+  const { can } = useSession();
+  if (!can("usage:read")) return html`<${Page} title="Usage"><${Lacking} scope="usage:read" what="Usage" /><//>`;
+  return html`<${Used} query=${place.query} />`;
+}
+
+function Used({ query }) {
+  const groups = [query.group ?? "model"].filter((one) => one !== "none");
+  const asked = { by: query.by ?? "day", from: query.from, to: query.until, model_id: query.model_id, end_user: query.end_user, outcome: query.outcome, group_by: groups };
+  const found = useCall((signal) => call("v1/usage", { query: { ...asked, limit: 1000, cursor: query.cursor }, signal }), [asked, query.cursor]);
+  return html`<${Page}
+    title="Usage"
+    lead=${found.data ? `${found.data.first_day} to ${found.data.last_day}, days of ${found.data.time_zone}` : ""}
+    actions=${html`<a class="button small" href=${address("v1/usage", { ...asked, format: "csv" })} download>All rows as CSV</a>`}
+  >
+    <${Filters} query=${query}>
+      <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
+      <${Filter} query=${query} name="until" label="Last day" type="date" />
+      <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
+      <${Filter} query=${query} name="group" label="For each" kind="select" options=${GROUPS} />
+      <${Filter} query=${query} name="show" label="Plotted" kind="select" options=${[["", "Spent"], ...Object.entries(MEASURES).filter(([key]) => key !== "spent").map(([key, [title]]) => [key, title])]} />
+      <${Filter} query=${query} name="model_id" label="Model" search=${true} />
+      <${Filter} query=${query} name="outcome" label="Outcome" kind="select" options=${[["", "all"], ...OUTCOMES.map((one) => [one, one])]} />
+    <//>
+    <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.rows.length} empty=${html`<p>Nothing was counted in these days.</p>`}>
+      ${(data) => html`<${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${MEASURES} show=${query.show ?? "spent"} name="usage" />
+        <${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} />`}
+    <//>
+  <//>`;
+}
+
+export function Statements({ place }) {
+  const { can } = useSession();
+  if (!can("usage:read")) return html`<${Page} title="Statements"><${Lacking} scope="usage:read" what="Seeing statements" /><//>`;
+  return html`<${Page} title="Statements"><${Months} /><${Ledger} query=${place.query} /><//>`;
+}
+
+function Months() {
+  const found = useCall((signal) => call("v1/statements", { signal }), []);
+  const file = (one, format) => address(`v1/statements/${one.month}`, { format });
+  return html`<${List} title="Closed months" caption="Statements" of=${found} rows=${(data) => data.statements} empty="No month is closed yet: one closes soon after it has ended." keyOf=${(one) => one.month} columns=${[
+        ["Month", "month", " tight"],
+        ["Opening", "opening_microcredits", "credits"],
+        ["Held", "held_microcredits", "credits"],
+        ["Refunded", "refunded_microcredits", "credits"],
+        ["Added", "added_microcredits", "credits"],
+        ["Adjusted", "adjusted_microcredits", "credits"],
+        ["Closing", "closing_microcredits", "credits"],
+        ["", (one) => html`<a class="button small" href=${file(one, "csv")} download>CSV</a> <a class="button small" href=${file(one, "pdf")} download>PDF</a>`, "right"],
+      ]} />`;
+}
+
+function Ledger({ query }) {
+  const found = useCall((signal) => call("v1/ledger", { query: { limit: 50, cursor: query.cursor }, signal }), [query.cursor]);
+  return html`<${List} title="Every change of the balance, newest first" caption="Ledger" of=${found} rows=${(data) => data.entries} empty="Nothing was entered." query=${query} keyOf=${(one) => one.entry} columns=${[
+        ["At", "at", "time"],
+        ["Entry", "kind"],
+        ["Credits", (one) => html`<span class=${one.microcredits < 0 ? "below" : ""}>${credits(one.microcredits)}</span>`, "right"],
+        ["Request", (one) => one.request_id && html`<a href=${to("requests", { open: one.request_id })}>${one.request_id.slice(-12)}</a>`],
+        ["Reference", "reference"],
+        ["Note", "note"],
+      ]} />`;
 }

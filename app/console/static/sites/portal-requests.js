@@ -1,9 +1,9 @@
 // The tenant's requests with their videos, live by one stream of events.
 
 import { html, useEffect, useRef } from "./vendor.js";
-import { address, call } from "./calls.js";
-import { Card, Copy, Facts, Json, Page, Pages, Shown, State, Table, Time, useCall } from "./kit.js";
-import { Copies, Filter, Media, Timeline } from "./parts.js";
+import { address, call, CallError } from "./calls.js";
+import { Change, Copy, Facts, Json, List, Page, Shown, State, Time, useCall } from "./kit.js";
+import { Copies, Filter, Filters, Media, Timeline } from "./parts.js";
 import { credits, momentIn, refine, span, to } from "./state.js";
 
 const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
@@ -47,7 +47,7 @@ export function Requests({ place }) {
     if (query.open && (!ENDED.has(one?.state) || one.assets.some((copy) => COPIED_LATER.has(copy.state)))) opened.reload();
   });
   return html`<${Page} title="Requests" lead=${query.cursor ? "An earlier page" : "Live, newest first"}>
-    <div class="filters" role="search">
+    <${Filters} query=${query}>
       <form class="grow" onSubmit=${(event) => {
         event.preventDefault();
         refine({ open: String(new FormData(event.target).get("id")).trim() });
@@ -57,28 +57,17 @@ export function Requests({ place }) {
       <${Filter} query=${query} name="end_user" label="End user" />
       <${Filter} query=${query} name="from" label="From" type="datetime-local" />
       <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
-    </div>
+    <//>
     <div class="split">
-      <${Card} kind="flush">
-        <${Shown} of=${found} rows=${10} isEmpty=${(data) => !data.requests.length && !query.cursor} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`}>
-          ${(data) => html`<${Table}
-              caption="Requests"
-              rows=${data.requests}
-              keyOf=${(one) => one.request_id}
-              chosen=${query.open}
-              open=${(one) => to("requests", { ...query, open: one.request_id })}
-              columns=${[
-                ["Created", (one) => html`<${Time} at=${one.created_at} />`, "tight"],
-                ["State", (one) => html`<${State} of=${one.state} />`],
-                ["Model", (one) => one.model_id],
+      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`} query=${query} keyOf=${(one) => one.request_id} chosen=${query.open} open=${(one) => to("requests", { ...query, open: one.request_id })} columns=${[
+                ["Created", "created_at", "time"],
+                ["State", "state", "state"],
+                ["Model", "model_id"],
                 ["Credits", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right"],
-                ["Charge", (one) => one.charge ?? ""],
+                ["Charge", "charge", "spare"],
                 ["Took", (one) => (one.finished_at ? span(Date.parse(one.finished_at) - Date.parse(one.created_at)) : ""), "right"],
-                ["End user", (one) => one.end_user ?? ""],
-              ]}
-            /><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor, open: "" }, false)} />`}
-        <//>
-      <//>
+                ["End user", "end_user", "spare"],
+              ]} />
       ${query.open && html`<${Panel} key=${query.open} id=${query.open} found=${opened} close=${to("requests", { ...query, open: "" })} />`}
     </div>
   <//>`;
@@ -93,7 +82,11 @@ const Panel = ({ id, found, close }) => html`<aside class="panel" aria-label="Th
   <${Shown} of=${found} rows=${8} isEmpty=${(one) => one === null}>
     ${(one) => html`
       <div class="actions"><${State} of=${one.state} />
-        ${!ENDED.has(one.state) && html`<button class="button small" onClick=${() => call(`v1/requests/${id}/cancel`, { body: {} }).then(found.reload, found.reload)}>Cancel</button>`}</div>
+        ${!ENDED.has(one.state) && html`<${Change} label="Cancel" scope="submit" title="Cancel this request" text="Only while it waits: what RunComfy has begun goes on, and is charged." verb="Cancel it" danger=${true} needsReason=${false} onDo=${async () => {
+          const { outcome } = await call(`v1/requests/${id}/cancel`, { body: {} });
+          found.reload();
+          if (outcome !== "cancelled") throw new CallError({ title: "It was not cancelled.", detail: "It has begun, or has ended, already." }, 202, 0);
+        }} />`}</div>
       ${one.error && html`<div class="notice bad"><strong>It failed.</strong><${Json} of=${one.error} /></div>`}
       <${Media} output=${one.output} />
       <${Copies} assets=${one.assets} linkOf=${async (copy) => hereOf((await call(`v1/assets/${copy.asset_id}/links`, { body: {} })).url)} />

@@ -3,11 +3,9 @@
 import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { KeyForm, start } from "./frame.js";
-import { Account } from "./portal-account.js";
+import { Account, Statements, Usage } from "./portal-account.js";
 import { Keys } from "./portal-keys.js";
 import { Requests } from "./portal-requests.js";
-import { Statements } from "./portal-statements.js";
-import { Usage } from "./portal-usage.js";
 import { TenantsWebhooks } from "./webhooks.js";
 
 const LINK = "#link=";
@@ -32,7 +30,7 @@ start({
     { path: "keys", title: "Keys and origins", Page: Keys },
     { path: "statements", title: "Statements", Page: Statements },
   ],
-  links: [
+  links: () => [
     ["Playground", "portal-playground"],
     ["Guides", "docs/guides"],
     ["API reference", "docs"],

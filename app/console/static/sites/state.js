@@ -93,12 +93,15 @@ export function when(iso) {
   const years = at.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
   return format(`when${Object.keys(years)}`, { ...DAY, ...years, ...TIME }).format(at);
 }
+/** "14:05", in the zone that the page says */
+export const minute = (ms) => format("minute", { hour: "2-digit", minute: "2-digit" }).format(ms);
 /** "14:05:11.250" */
 export const clock = (iso) => format("clock", { ...TIME, fractionalSecondDigits: 3 }).format(new Date(iso));
 
-/** A span of time: "0.4 s", "4.5 s", "1 min 12 s", "2 h 5 min", "3 d 4 h". */
+/** A span of time: "120 ms", "4.5 s", "1 min 12 s", "2 h 5 min", "3 d 4 h". */
 export function span(ms) {
   const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   const whole = Math.round(seconds);
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
@@ -115,7 +118,7 @@ export function away(iso) {
 // --- amounts
 
 // A format is made once: `toLocaleString` makes one for each cell of a table.
-const inCredits = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
+const inCredits = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
 const inWhole = new Intl.NumberFormat("en");
 /** The number of credits, exact to the last micro-credit. */
 export const credits = (micro) => (micro === null || micro === undefined ? "–" : inCredits.format(micro / 1e6));
