@@ -55,6 +55,7 @@ _PROCESS_FILES: Final = {
     "operations/test_alerts",
     "operations/test_image",
     "operations/test_restart",
+    "operations/test_succession",
     "operations/test_units",
     "server/test_failing_log",
     "sessions/test_oidc_provider",
@@ -223,10 +224,12 @@ _DEEP_FILES: Final = (
         "mirror/test_any_failure",
         "mirror/test_bucket",
         "mirror/test_kill",
+        "operations/test_restart",
     }
 )
-"""Beside those: a browser at the side panel, searches by Schemathesis for what `contract/test_responses` and
-`contract/test_openapi` ask as rules, and the mirror under failures that `mirror/test_life` has one by one."""
+"""Beside those: a restart by systemd, which `operations/test_succession` makes by a successor; a browser at
+the side panel, searches by Schemathesis for what `contract/test_responses` and `contract/test_openapi` ask as
+rules, and the mirror under failures that `mirror/test_life` has one by one."""
 _WHOLE_FILES: Final = {**_OF_FILES, "deep": _DEEP_FILES, "rare": _RARE_FILES}
 
 _STORES: Final = {"seaweedfs", "rclone"}

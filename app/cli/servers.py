@@ -13,7 +13,6 @@ from socket import socket
 from typing import Any, NamedTuple
 
 import uvloop
-from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.types import ASGIApp
 
@@ -175,7 +174,7 @@ def _serve(
     run_until_stopped(server, listening.sockets)
 
 
-def _protocol(settings: Settings, app: FastAPI, edge: Edge, *, probes_only: bool) -> Any:
+def _protocol(settings: Settings, app: Any, edge: Edge, *, probes_only: bool) -> Any:
     """Returns the class of what reads from connections, without its limits."""
     if not settings.fast_reads or probes_only:
         return GuardedProtocol
