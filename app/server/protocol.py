@@ -45,6 +45,7 @@ _CHUNK_FRAMING: Final = 20  # bytes of a chunk besides its content and extension
 _OTHER_PROTOCOLS: Final = (b" RTSP/", b" ICE/")  # of which the parser reads a head as if it were HTTP/1.0
 _RETRY_AFTER_S: Final = 1
 _PAUSED_TICK_S: Final = 1.0
+_LAST_REQUEST_S: Final = 1.0  # for whoever has just connected to a server that stops
 _MAX_ANSWERED_REFUSALS: Final = 1000  # connections over the limit that still get a response; more are aborted
 
 
@@ -164,6 +165,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._serving is not None and not self._serving.response_complete:
             self._serving.disconnected = True  # uvicorn tells only the last request of a pipeline
             self._serving.message_event.set()
+
+    def shutdown(self) -> None:
+        """Ends the connection with the answer under way; who is yet to send a request gets a moment."""
+        if self._deadline == math.inf or not self._is_idle():
+            super().shutdown()
+        else:
+            self._set_deadline(min(self._limits.head_s, _LAST_REQUEST_S))
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Answers what was asked, then closes: a client may end its sending half before (RFC 9112).

@@ -385,6 +385,21 @@ async def test_a_server_that_stops_answers_first_and_then_closes(
         assert b"connection: close" in said
 
 
+async def test_who_has_just_connected_to_a_server_that_stops_is_answered_and_who_is_idle_is_closed(
+    ways: Ways,
+) -> None:
+    request = ways.get(f"/v1/requests/{await ways.world.submitted('')}/status")
+    async with ways.connect() as idle, ways.connect() as new:
+        await ways.ask(idle, request)
+        await until(lambda: len(ways.connections) == 2)
+        ways.world.app.state.draining = True
+        for connection in ways.connections:
+            connection.shutdown()
+        assert await idle.rest() == b""
+        new.send(request)
+        assert b"connection: close" in await new.rest()
+
+
 async def test_a_client_who_leaves_before_its_row_was_read_is_logged(
     ways: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
