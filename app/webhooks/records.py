@@ -23,6 +23,8 @@ from app.webhooks.verdicts import Attempted
 FAILING: Final = "failing"
 GONE: Final = "gone"
 UNREADABLE: Final = "secret_unreadable"
+STOPS: Final = (FAILING, GONE, UNREADABLE)
+"""Why an endpoint is stopped."""
 MISSING: Final = "message_missing"
 _E: Final = webhook_endpoints.c
 _HAS_STATE: Final = _E.state.in_([EndpointState.ENABLED, EndpointState.PAUSED])

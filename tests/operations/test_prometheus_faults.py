@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from tests.sandbox.harness import TOKEN, Running, running
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 LONG = "nowhere" * 800
 """A path whose lines fill the log's buffer, of megabytes, in seconds."""
+KEYS = [b64encode(bytes(range(start, start + 32))).decode() for start in (0, 100)]
 Firing = Callable[[], set[str]]
 
 
@@ -268,3 +271,62 @@ def test_a_model_that_costs_more_than_it_is_charged_until_its_price_is_corrected
             with started(place):
                 ends(firing, "BelowCost", "Down")
                 reelgate.run(place, "ledger", "verify")
+
+
+@contextmanager
+def receiving() -> Iterator[tuple[int, list[str]]]:
+    """A receiver of webhooks that says yes to everything: its port, and the ids of what it was sent."""
+    received: list[str] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.headers["webhook-id"])
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the library has it
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port, received
+        finally:
+            server.shutdown()
+
+
+def test_webhooks_and_copies_that_are_late_and_an_endpoint_whose_secret_is_lost(
+    sqlite_url: str, tmp_path: Path, sandbox: Running, reelgate: Commands
+) -> None:
+    """Nobody runs the loops; then a server has another key than that which sealed the secret."""
+    with (
+        receiving() as (port, received),
+        running(tmp_path / "quick", RealClock(), queue_s=0.1, run_s=0.1) as quick,
+    ):
+        place = gateway(sqlite_url, tmp_path, sandbox, quick)
+        place = place.but(WEBHOOK_KEY=KEYS[0], HTTP_WEBHOOK_HOSTS=f"127.0.0.1:{port}")
+        key = a_live_key(place, reelgate)
+        reelgate.run(place, "tenants", "set-mirror", "acme", "beside")
+        url = f"http://127.0.0.1:{port}/"
+        reelgate.run(place, "webhooks", "create", url, "--tenant", "acme")
+        headers = {"Authorization": f"Bearer {key}"}
+        with watched(place, tmp_path) as firing:
+            with started(place.but(RUN_LOOPS="false")) as server:
+                made = submit(place, key, quick, "canned").json()["request_id"]
+                status = f"{place.url}/v1/requests/{made}/status"  # who reads it has it polled
+                eventually(lambda: "completed" in httpx2.get(status, headers=headers, trust_env=False).text)
+                fires(firing, "WebhooksLate", "MirrorLate")
+                assert received == []
+                stopped(server)
+            with started(place) as server:
+                ends(firing, "WebhooksLate", "MirrorLate", "Down")
+                assert len(received) > 0
+                stopped(server)
+            with started(place.but(WEBHOOK_KEY=KEYS[1])):
+                eventually(lambda: "ReelgateDown" not in firing())
+                assert submit(place, key, quick, "canned").status_code == 200
+                fires(firing, "WebhookEndpointStopped")
+                [listed] = reelgate.run(place, "webhooks", "list", "--json").json
+                assert listed["state"] == "disabled"
+                ends(firing, "WebhookEndpointStopped")

@@ -13,6 +13,7 @@ from app.db.webhook_states import EndpointState
 from app.webhooks import backlog
 from app.webhooks.backlog import Waiting
 from app.webhooks.delivery import Deliverer
+from app.webhooks.records import STOPS
 
 _TOLD_APART: Final = frozenset({"410", "429"})
 
@@ -51,8 +52,8 @@ def of_process(deliverer: Deliverer) -> Iterator[Metric]:
         attempts.add_metric([name], count)
     yield attempts
     stopped = families.WEBHOOKS_STOPPED.new()
-    for reason, count in sorted(deliverer.stopped.items()):
-        stopped.add_metric([reason], count)
+    for reason in STOPS:  # also those that were not met yet: increase() sees no first value
+        stopped.add_metric([reason], deliverer.stopped[reason])
     yield stopped
     yield families.WEBHOOKS_UNDER_WAY.of(deliverer.under_way)
 
