@@ -4,8 +4,9 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,32 @@ def hurried(text: str) -> str:
     return re.sub(r"\[(?!60s)\w+\]", "[5s]", text)
 
 
+@dataclass(frozen=True)
+class Prometheus:
+    """A Prometheus that runs; called, it says which alerts fire."""
+
+    url: str
+
+    def __call__(self) -> set[str]:
+        return {
+            one["labels"]["alertname"] for one in self.asked("alerts")["alerts"] if one["state"] == "firing"
+        }
+
+    def asked(self, path: str, **query: str) -> Any:
+        answer = httpx2.get(f"{self.url}/api/v1/{path}", params=query, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def is_there(self) -> bool:
+        with suppress(httpx2.HTTPError, AssertionError):  # it is starting
+            targets = self.asked("targets")["activeTargets"]
+            return len([one for one in targets if one["health"] != "unknown"]) > 0
+        return False
+
+
 @contextmanager
-def prometheus(folder: Path, targets: list[str]) -> Iterator[Callable[[], set[str]]]:
-    """Prometheus with the shipped files; yields what says which alerts fire."""
+def prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
+    """Prometheus with the shipped files."""
     shipped = DEPLOY / "prometheus"
     (folder / "rules.yml").write_text(hurried((shipped / "rules.yml").read_text("utf-8")))
     (folder / "token").write_text(METRICS_TOKEN)
@@ -52,24 +76,10 @@ def prometheus(folder: Path, targets: list[str]) -> Iterator[Callable[[], set[st
     )
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([tool("prometheus"), *options], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-
-    def asked(path: str) -> Any:
-        answer = httpx2.get(f"{url}/api/v1/{path}", trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def firing() -> set[str]:
-        return {one["labels"]["alertname"] for one in asked("alerts")["alerts"] if one["state"] == "firing"}
-
-    def is_there() -> bool:
-        with suppress(httpx2.HTTPError, AssertionError):  # it is starting
-            return len([one for one in asked("targets")["activeTargets"] if one["health"] != "unknown"]) > 0
-        return False
-
+    running = Prometheus(f"http://127.0.0.1:{port}")
     try:
-        eventually(is_there)
-        yield firing
+        eventually(running.is_there)
+        yield running
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE_S)

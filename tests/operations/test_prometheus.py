@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import RealClock
 from tests.operations.prometheus import METRICS_TOKEN, prometheus, settings, submit
+from tests.operations.test_alerts import panels
 from tests.processes import Commands, eventually, place_for, started
-from tests.sandbox.harness import Running
+from tests.sandbox.harness import Running, running
 
 
 def test_alerts_fire_at_real_faults_and_end_with_them(
@@ -100,3 +102,44 @@ def test_a_full_disk_is_told_before_and_after_and_is_over_when_there_is_room(
         eventually(lambda: submit(place, key, sandbox, "canned").status_code == 200)
         eventually(lambda: not {"ReelgateDiskFilling", "ReelgateDiskFull"} & firing())
         reelgate.run(place, "ledger", "verify")
+
+
+QUIET = {
+    "sum by (reason) (increase(reelgate_database_failures_total[5s]))",
+    "sum by (loop) (increase(reelgate_loop_failures_total[5s]))",
+    "max by (credential) (reelgate_credential_capacity)",
+}
+"""Of the dashboard's queries, those without an answer while nothing fails and no credential has a limit."""
+
+
+def test_every_query_of_the_dashboard_has_an_answer_from_a_gateway_at_work(
+    sqlite_url: str, tmp_path: Path, sandbox: Running, reelgate: Commands
+) -> None:
+    with running(tmp_path / "quick", RealClock(), queue_s=0.1, run_s=0.1) as quick:
+        place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, **settings(quick))
+        place.settings["HTTP_MEDIA_HOSTS"] = quick.options.public_url.removeprefix("http://")
+        reelgate.run(place, "tenants", "create", "acme")
+        key = reelgate.run(place, "keys", "create", "--tenant", "acme", "--json").json["key"]
+        with started(place) as server:  # money is read when a server starts
+            made = submit(place, key, quick, "canned").json()["request_id"]
+            eventually(lambda: reelgate.run(place, "requests", "show", made).json["state"] == "completed")
+            server.send(signal.SIGTERM)
+            assert server.wait() == 0
+        wanted = {expr.replace("$__rate_interval", "5s").replace("5m", "5s") for _, expr in panels()} - QUIET
+        with started(place), prometheus(tmp_path, [place.url.removeprefix("http://")]) as asked:
+
+            def unanswered() -> set[str]:
+                assert submit(place, key, quick, "canned").status_code == 200
+                assert submit(place, "rg_live_nobody", quick, "canned").status_code == 401
+                return {one for one in wanted if not asked.asked("query", query=one)["result"]}
+
+            left = wanted
+
+            def are_answered() -> bool:
+                left.intersection_update(unanswered())
+                return not left
+
+            try:
+                eventually(are_answered)
+            except AssertionError:
+                pytest.fail(f"no answer to {left}")

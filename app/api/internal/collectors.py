@@ -148,8 +148,8 @@ class OfProcess:
         yield families.LOG_DROPPED.of(dropped_lines())
         yield families.LOG_BUFFERED.of(buffered_bytes())
         folder = self._gateway.settings.data_dir
-        with suppress(OSError):  # no folder yet: nothing was written there
-            disk = os.statvfs(folder)
+        with suppress(OSError):
+            disk = os.statvfs(next(one for one in (folder, *folder.absolute().parents) if one.exists()))
             yield families.DISK_FREE.of(disk.f_bavail * disk.f_frsize)
             yield families.DISK_SIZE.of(disk.f_blocks * disk.f_frsize)
         yield families.SPOOLED.of(_size(self._gateway.submitter.dispatcher.spool.path))
