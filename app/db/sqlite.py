@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from app.db.outage import GONE, LOCKED, DatabaseBusyError, outage_of
-from app.db.prepared import note_change
+from app.db.prepared import execute, note_change
 
 BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
@@ -204,7 +204,7 @@ def writer_engine(path: Path, *more_pragmas: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # By default the driver begins a transaction late and silently loses updates.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        execute(connection, "BEGIN IMMEDIATE")
 
     return engine
 
@@ -221,13 +221,23 @@ class SqlitePlace:
         self.engine = writer_engine(path, *_OF_A_LANE)
         self._path = path
         self._inode: int | None = None
+        self._kept: Connection | None = None
+        """The connection, between two transactions: to take one from the engine is dear."""
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Begins a transaction, and commits it at the end of the block."""
-        with write_lock(self._path), self.engine.connect() as connection, connection.begin():
-            self._check_file()
-            yield connection
+        with write_lock(self._path):
+            connection = self._kept or self.engine.connect()
+            self._kept = None  # after an error it is not used again
+            try:
+                with connection.begin():
+                    self._check_file()
+                    yield connection
+            except BaseException:
+                connection.close()  # and with it a transaction that SQLAlchemy takes for over
+                raise
+            self._kept = connection
 
     def is_lost(self, error: BaseException) -> bool:
         """Returns whether the whole transaction is in doubt: the disk is full or broken, the file corrupt."""
@@ -243,6 +253,8 @@ class SqlitePlace:
     def close(self) -> None:
         """Closes the connection, under the lock as well: the last one of a file checkpoints."""
         with suppress(DatabaseBusyError, OSError), write_lock(self._path):
+            if self._kept is not None:
+                self._kept.close()
             self.engine.dispose()
 
     def _check_file(self) -> None:

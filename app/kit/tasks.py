@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -53,6 +54,29 @@ class Tasks:
         self._cuttable.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not warn: whoever awaited the task has it
+
+
+async def has_ended(task: "asyncio.Task[Any]", *, within_s: float) -> bool:
+    """Waits for a task, `within_s` seconds at most, and returns whether it has ended.
+
+    The task goes on where it has not, and where who waits is cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    bell = loop.create_future()
+    ring = partial(_ring, bell)
+    timer = loop.call_later(within_s, ring)
+    task.add_done_callback(ring)
+    try:
+        await bell
+    finally:
+        timer.cancel()
+        task.remove_done_callback(ring)
+    return task.done()
+
+
+def _ring(bell: "asyncio.Future[None]", *_: object) -> None:
+    if not bell.done():
+        bell.set_result(None)
 
 
 def retrieve_exception(future: "asyncio.Future[Any]") -> None:

@@ -37,7 +37,7 @@ from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.json import dumps
 from app.kit.log import get_logger
-from app.kit.tasks import Tasks
+from app.kit.tasks import Tasks, has_ended
 from app.kit.traces import Span
 from app.quotas.account import Owner
 from app.quotas.amounts import ordered, undeclared
@@ -165,8 +165,7 @@ class Submitter:
         recorded = asyncio.Event()
         task = self.tasks.start(self._record_and_send(intent, now_ms, recorded, deadline), name="submit")
         left_s = deadline + _RECORD_WAIT_S - asyncio.get_running_loop().time()
-        await asyncio.wait({task}, timeout=left_s)
-        if not task.done():
+        if not await has_ended(task, within_s=left_s):
             if not recorded.is_set() and queueable:
                 raise problems.maybe_accepted(intent.generation_id)
             if not recorded.is_set():
