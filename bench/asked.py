@@ -34,6 +34,7 @@ class _Found(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this part."""
     add_histories(parser)
+    parser.add_argument("--only", metavar="TEXT", help="only questions whose names begin with it")
     parser.add_argument("--repeat", type=int, default=100, help="times that each question is asked (100)")
 
 
@@ -55,7 +56,7 @@ def main(given: argparse.Namespace) -> list[str]:
 
 
 def _asked(given: argparse.Namespace, choice: str, rows: int) -> dict[str, _Found]:
-    names = [one for one in STATEMENTS if one.startswith(_OF)]
+    names = [one for one in STATEMENTS if one.startswith(given.only or _OF)]
     history = History(rows, min(given.live, rows // 2), DAYS)
     with filled(choice, history, names, folder=given.folder, keep=given.keep) as connection:
         say(f"{choice}, {rows} rows: measuring")

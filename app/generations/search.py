@@ -26,7 +26,7 @@ from app.generations.store import Generation, generation_of
 from app.kit.ids import first_of, is_id, moment_of
 from app.kit.text import is_storable
 
-STEP: Final = 5000
+STEP: Final = 2000
 _FIRST_ID, _LAST_ID = "", "zzzz"  # below and above every id, in every collation
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _ROW: Final = generations.c
