@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,15 +30,17 @@ _DELIVERY: Final = (
     "mode",
     "type",
     "cause",
-    "replay_id",
     "state",
-    "attempts",
     "next_at_ms",
     "last_error",
     "created_at_ms",
     "finished_at_ms",
 )
 _OF_OPERATOR: Final = Subscription(OPERATOR_ENDPOINT, vendor_links=False, sent_to=True)
+# SQLite takes members of an enumeration a microsecond later than text, each.
+_EVENT: Final = Cause.EVENT.value
+_PENDING: Final = DeliveryState.PENDING.value
+_CANCELLED: Final = DeliveryState.CANCELLED.value
 STOPPED: Final = "endpoint_stopped"
 """The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
 
@@ -57,8 +58,7 @@ class Bodies(NamedTuple):
     linked: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """A message without its body. The id says what it tells: what is told twice has one id."""
 
     id: str
@@ -133,14 +133,21 @@ def _write_all(connection: Connection, told: Sequence[_Told]) -> None:
 
 
 def _delivery_to(one: Subscription, message: Message) -> tuple[Any, ...]:
-    delivery = delivery_of(message, one.endpoint_id, now_ms=message.at_ms)
-    if not one.sent_to:
-        delivery |= {
-            "state": DeliveryState.CANCELLED,
-            "last_error": STOPPED,
-            "finished_at_ms": message.at_ms,
-        }
-    return tuple(delivery[name] for name in _DELIVERY)
+    at_ms, sent_to = message.at_ms, one.sent_to
+    return (
+        DELIVERY + new_id(at_ms),
+        message.id,
+        one.endpoint_id,
+        message.tenant_id,
+        message.mode,
+        message.kind.value,
+        _EVENT,
+        _PENDING if sent_to else _CANCELLED,
+        at_ms,
+        None if sent_to else STOPPED,
+        at_ms,
+        None if sent_to else at_ms,
+    )
 
 
 def delivery_of(
@@ -180,7 +187,7 @@ def _message_row(message: Message, bodies: Bodies | None) -> tuple[Any, ...]:
         message.id,
         message.tenant_id,
         message.mode,
-        message.kind,
+        message.kind.value,
         None if bodies is None else bodies.plain,
         None if bodies is None else bodies.linked,
         message.generation_id,
