@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.webhooks import bodies, schedule
+from app.webhooks import bodies, delivery, schedule, sender
 from app.webhooks.kinds import Kind
 from app.webhooks.schedule import HOUR_MS, MAX_ATTEMPTS
 from app.webhooks.verdicts import Attempted
@@ -38,6 +38,11 @@ def test_an_answer_holds_its_delivery_for_a_day_and_its_endpoint_for_a_quarter_o
     assert (attempted.wait_ms, attempted.hold_ms) == (waits_s * 1000, holds_s * 1000)
     latest_ms = schedule.next_at_ms(1, now_ms=0, retry_after_ms=7 * DAY_MS, spread=0.5)
     assert latest_ms == DAY_MS, "whoever asks for a week is asked again after a day"
+
+
+def test_an_attempt_takes_15_to_20_seconds_at_most_and_its_lease_outlasts_it() -> None:
+    assert 15 <= sender._HEAD_S + sender._ANSWER_S < sender.TIMEOUT_S <= 20
+    assert delivery.LEASE_S > sender.TIMEOUT_S + 10, "time to record it"
 
 
 def test_an_output_that_is_too_large_for_a_body_is_left_out() -> None:
