@@ -4,7 +4,8 @@ A use case writes with `gateway.db.write`, once. It is given a gateway whose `wr
 the two parts of the record: first the key is claimed, and what the caller read is compared with what is
 there; at the end the answer is stored. Where the use case is refused, nothing of this is kept, and a call
 with the same key is carried out anew. A secret in the answer, such as a new key, is not stored: a repeated
-call is answered without it.
+call is answered without it. What is done in steps, such as erasing, has a transaction and an audit row for each; its
+record is made at the end, so a call that was cut off is carried out anew, and finds less to do.
 """
 
 import hashlib
@@ -84,6 +85,10 @@ async def perform(
     if (stored := await gateway.db.read(_stored, call)) is not None:
         return stored
     recording = _RecordingGateway(gateway, operation, arguments, call)
+    if operation.in_steps:
+        done = operation.document(gateway, await operation.function(gateway, call.actor, **arguments))
+        kept = await gateway.db.write(recording.keep, done)
+        return Answer(done, replayed=False) if kept is None else kept
     try:
         result = await operation.function(recording, call.actor, **arguments)
     except (Problem, _TakenError):
@@ -173,6 +178,19 @@ class _RecordingGateway:
         document = dict(self._operation.document(self._gateway, result))
         if self._operation.reveals is not None:
             document[self._operation.reveals] = None
+        self._answer(connection, document)
+        return result
+
+    def keep(self, connection: Connection, document: Mapping[str, Any]) -> Answer | None:
+        """Records the answer of what was done in steps; returns another one's, if that was first."""
+        try:
+            self._claim(connection)
+        except _TakenError:
+            return _stored(connection, self._call)
+        self._answer(connection, document)
+        return None
+
+    def _answer(self, connection: Connection, document: Mapping[str, Any]) -> None:
         connection.execute(
             admin_calls.update()
             .where(
@@ -181,7 +199,6 @@ class _RecordingGateway:
             )
             .values(answer=to_column(document))
         )
-        return result
 
     def _claim(self, connection: Connection) -> None:
         """Claims the key; on PostgreSQL, waits for a transaction that has claimed it and is not over yet."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from app.admin import audit
 from app.admin.accounts import AccountName
-from app.admin.operations import admin_keys, client_tokens, keys, limits, overrides, tenants
+from app.admin.operations import admin_keys, client_tokens, files, keys, limits, overrides, tenants
 from app.db.tables import admin_calls, audit_entries
 from app.kit.clock import iso
 from tests.admin.counter import Counter
@@ -48,6 +48,21 @@ async def test_sixteen_calls_with_one_key_make_one_change_with_one_row(counter: 
     replayed = [one for one in answers if one.headers.get("idempotent-replayed") == "true"]
     assert len(replayed) == 15
     assert await counter.world.gateway.db.read(_changes) == [("tenant.create", "admin_key")]
+
+
+async def test_what_is_done_in_steps_is_answered_and_then_recorded(counter: Counter) -> None:
+    """Erasing writes many times; a call with the same key is answered with what the first one did."""
+    await counter.done(tenants.CREATE, name="acme")
+    terms = {"name": "acme", "end_user": "ann", "idempotency_key": "once"}
+    key = await counter.key("root")
+    first, again = [await counter.call(files.ERASE, key=key, **terms) for _ in range(2)]
+    assert (first.status_code, first.json()["requests"]) == (200, 0), first.text
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.content == first.content
+    changes = await counter.world.gateway.db.read(_changes)
+    assert [action for action, _ in changes] == ["tenant.create", "tenant.erase"]
+    other = {**terms, "end_user": "bob"}
+    problem_of(await counter.call(files.ERASE, key=key, **other), 422, "idempotency_mismatch")
 
 
 async def test_the_record_of_a_call_is_removed_when_its_retention_is_over(counter: Counter) -> None:

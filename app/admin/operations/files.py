@@ -64,6 +64,7 @@ ERASE: Final = Operation(
     document=_erased,
     shape=Erased,
     faults=(TENANT_NOT_FOUND, INVALID_CHANGE),
+    in_steps=True,
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (VERIFY, ERASE)
