@@ -256,7 +256,7 @@ export function Settings({ one, tenant, path }) {
       ]} onDo=${({ mirror, days, reason }) => edit("mirror", { mirror, keep_s: days === "" ? null : Math.round(Number(days) * DAY_S), reason })} />`}>
       <${Facts} of=${[["Copies", MIRRORS.find(([key]) => key === one.mirror)?.[1]], ["Kept for", one.mirror_keep_s === 0 ? "ever" : one.mirror_keep_s === null ? "as long as the settings say" : span(one.mirror_keep_s * 1000)]]} />
     <//>
-    <${Card} title="Erasing" more=${html`<${Change} label="Erase" scope="operate" danger=${true} title="Erase what people put in and got" text="Inputs, outputs, copies, files and callers: of one end user, or, where the tenant is disabled, all. Amounts stay. This cannot be undone."
+    <${Card} title="Erasing" more=${html`<${Change} label="Erase" scope="root" danger=${true} title="Erase what people put in and got" text="Inputs, outputs, copies, files and callers: of one end user, or, where the tenant is disabled, all. Amounts stay. This cannot be undone."
         fields=${[
           { name: "end_user", label: "End user", hint: "Empty: everything of the tenant." },
           { name: "again", label: `Type the tenant's name, ${one.name}, to confirm`, required: true, pattern: one.name },

@@ -59,7 +59,7 @@ function Frame({ site }) {
   return html`<${Session.Provider} value=${session}>
     <${Inside} site=${site} me=${me} leave=${leave} />
     ${expired &&
-    html`<${Dialog} title="The session has ended" onClose=${() => {}}>
+    html`<${Dialog} title="The session has ended" stays=${true} onClose=${() => {}}>
       <p>What stands on the page is kept. Sign in again to go on.</p>
       <${site.Form} onDone=${look} />
     <//>`}

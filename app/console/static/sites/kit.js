@@ -264,15 +264,17 @@ export function LimitBar({ of }) {
 
 // --- dialogs
 
-/** A dialog that is open while it is drawn; Esc closes it. */
-export function Dialog({ title, onClose, children }) {
+/** A dialog that is open while it is drawn; Esc closes it, unless it `stays`. */
+export function Dialog({ title, onClose, stays = false, children }) {
   const box = useRef(null);
   useEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     box.current.showModal();
     return () => before?.focus();
   }, []);
-  return html`<dialog ref=${box} aria-label=${title} onClose=${onClose} onCancel=${onClose}>
+  // A browser closes a dialog at the second Esc, whatever the page says.
+  const closed = () => (stays ? box.current.showModal() : onClose());
+  return html`<dialog ref=${box} aria-label=${title} onClose=${closed} onCancel=${(event) => stays && event.preventDefault()}>
     <h2>${title}</h2>
     ${children}
   </dialog>`;
@@ -360,7 +362,7 @@ export function Field({ label, hint, kind = "text", value, onChange, options = [
 /** A secret that is shown once: it can be copied, and goes only when somebody says that they have it. */
 export function SecretDialog({ title, text, secret, onClose }) {
   const [has, setHas] = useState(false);
-  return html`<${Dialog} title=${title} onClose=${has ? onClose : () => {}}>
+  return html`<${Dialog} title=${title} stays=${!has} onClose=${onClose}>
     <p>${text}</p>
     <p class="secret"><code>${secret ?? "This call repeated an earlier one, whose answer alone had the secret."}</code></p>
     ${secret && html`<${Copy} text=${secret} />`}
