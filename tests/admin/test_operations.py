@@ -26,7 +26,7 @@ from tools.docs import commands
 ROOT = Path(__file__).parents[2]
 # Commands about a process of this machine or its files: nobody can call them from another one.
 OF_THIS_MACHINE = {"serve", "worker", "sandbox", "dev", "migrate", "openapi", "mcp", "webhooks listen"}
-OF_THIS_MACHINE |= {"reload", "config check", "backup", "restore", "recover", "archive"}
+OF_THIS_MACHINE |= {"reload", "restart", "config check", "backup", "restore", "recover", "archive"}
 # Modules of `app.admin` whose public functions are not use cases, or have no route.
 NO_USE_CASES = {"accounts", "audit", "calls", "chain", "session", "database_checks", "sign_in_checks"}
 NO_USE_CASES |= {"store_probe"}
