@@ -12,10 +12,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from app.kit.log import get_logger
 from app.kit.tasks import Tasks
@@ -80,36 +80,48 @@ class Succession:
         sockets: Callable[[], list[int]],
         lock: int | None,
         hand_on: Callable[[], None],
-        tell: Callable[[str], Awaitable[None]],
+        tell: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
         self._tasks = tasks
         self._sockets = sockets
         self._lock = lock
         self._hand_on = hand_on
         self._tell = tell
-        self._coming: subprocess.Popen[bytes] | None = None
+        self.successor: subprocess.Popen[bytes] | None = None
+        self._is_begun = False
+        self._is_served = False  # by the successor
         self._is_over = False
 
     def begin(self) -> None:
         """Starts a successor, unless one is starting or this server stops."""
         if os.getpid() == _INIT:
             _log.error("No successor was started: a container ends with its first process.")
-        elif self._coming is None and not self._is_over:
+            self._tasks.start(self._tell("a container ends with its first process."), name="succession")
+        elif not self._is_begun and not self._is_over:
+            self._is_begun = True
             self._tasks.start(self._replace(), name="succession")
 
     def leave(self) -> None:
         """Ends a successor that does not serve yet: this server was told to stop, so nobody is to serve."""
         self._is_over = True
-        if self._coming is not None:
-            self._coming.terminate()
+        if self.successor is not None and not self._is_served:
+            self.successor.terminate()
 
     async def _replace(self) -> None:
+        try:
+            await self._try_to_replace()
+        finally:
+            self._is_begun = False
+
+    async def _try_to_replace(self) -> None:
+        if self._is_over:
+            return
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
         with ours:
             try:
                 with theirs:
-                    self._coming = coming = self._start(theirs.fileno())
+                    self.successor = coming = self._start(theirs.fileno())
             except OSError as error:
                 _log.error("No successor could be started; this server goes on.", error=str(error))
                 await self._tell(f"no successor could be started: {error}.")
@@ -119,14 +131,14 @@ class Succession:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE_S):
                     said = await asyncio.get_running_loop().sock_recv(ours, len(_SERVES))
-            self._coming = None
             if said == _SERVES and not self._is_over:
-                self._is_over = True
+                self._is_served = self._is_over = True
                 _log.info("The successor serves; this server stops.", pid=coming.pid)
                 _tell_systemd(f"MAINPID={coming.pid}")
                 self._hand_on()
                 return
             code = await asyncio.to_thread(_ended, coming)
+            self.successor = None
             if not self._is_over:
                 _log.error(
                     "The successor does not serve; this server goes on.", pid=coming.pid, exit_code=code

@@ -1,0 +1,137 @@
+"""A server and its successor: what is handed on, by which word, and what happens where it is not said."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db import sqlite
+from app.db.sqlite import ServerRunningError, keep_server_lock, server_lock
+from app.kit.tasks import Tasks
+from app.server.succession import Succession, inherited
+from tests.patience import PATIENCE_S
+
+pytestmark = pytest.mark.anyio
+TOLD = "_REELGATE_PREDECESSOR"
+SERVES = """
+import os, socket
+parent, channel, lock, *sockets = map(int, os.environ["_REELGATE_PREDECESSOR"].split(","))
+assert (parent, lock, len(sockets)) == (os.getppid(), -1, 1)
+socket.socket(fileno=sockets[0]).getsockname()
+os.write(channel, b"serves")
+"""
+
+
+class Asked:
+    """What a server is told to do by its succession."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.tasks = Tasks()
+        self.handed_on = 0
+        self.told: list[str] = []
+        self.succession = Succession(
+            self.tasks,
+            sockets=lambda: [listening.fileno()],
+            lock=None,
+            hand_on=self._hand_on,
+            tell=self._tell,
+        )
+
+    async def is_over(self) -> None:
+        """Waits for what was begun, and for the process, which outlives its predecessor otherwise."""
+        assert await self.tasks.drain(PATIENCE_S) == 0
+        if self.succession.successor is not None:
+            self.succession.successor.wait(PATIENCE_S)
+
+    def _hand_on(self) -> None:
+        self.handed_on += 1
+
+    async def _tell(self, fault: str) -> None:
+        self.told.append(fault)
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield one
+
+
+def runs(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-S", "-c", program])
+
+
+async def test_a_successor_that_serves_takes_over_once(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(SERVES, monkeypatch)
+    asked = Asked(listening)
+    asked.succession.begin()
+    asked.succession.begin()  # another signal meanwhile
+    await asked.is_over()
+    assert (asked.handed_on, asked.told) == (1, [])
+    asked.succession.begin()
+    assert len(asked.tasks) == 0
+
+
+async def test_where_a_successor_ends_its_predecessor_goes_on_and_may_try_again(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(listening)
+    runs("raise SystemExit(3)", monkeypatch)
+    asked.succession.begin()
+    await asked.is_over()
+    assert (asked.handed_on, asked.told) == (0, ["its successor ended with code 3; the log says why."])
+    runs(SERVES, monkeypatch)
+    asked.succession.begin()
+    await asked.is_over()
+    assert asked.handed_on == 1
+
+
+async def test_a_server_that_is_stopped_meanwhile_takes_its_successor_with_it(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs("import time; time.sleep(600)", monkeypatch)
+    asked = Asked(listening)
+    asked.succession.begin()
+    while asked.succession.successor is None:  # noqa: ASYNC110 - it is started within the next turns
+        await asyncio.sleep(0)
+    asked.succession.leave()
+    await asked.is_over()
+    assert (asked.handed_on, asked.told) == (0, [])
+
+
+def test_a_process_inherits_from_its_parent_alone_and_forgets_what_it_was_told(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        given = (theirs.detach(), -1, listening.fileno())
+        for parent, is_ours in ((1, False), (os.getppid(), True)):
+            monkeypatch.setenv(TOLD, ",".join(str(one) for one in (parent, *given)))
+            found = inherited()
+            assert (found is not None, TOLD in os.environ) == (is_ours, False)
+        assert found is not None
+        assert (found.sockets, found.lock) == ((listening.fileno(),), None)
+        ours.close()
+        assert not found.tell()  # the predecessor is gone
+
+
+def test_the_lock_of_a_server_is_shared_in_its_process_and_with_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    monkeypatch.setattr(sqlite, "_kept", [])
+    kept = keep_server_lock(url)
+    server_lock(url).release()
+    monkeypatch.setattr(sqlite, "_kept", [])  # as another process
+    with pytest.raises(ServerRunningError):
+        server_lock(url)
+    assert keep_server_lock(url, os.dup(kept)) != kept  # as a successor
+    os.close(kept)
+    monkeypatch.setattr(sqlite, "_kept", [])
+    with pytest.raises(ServerRunningError):
+        server_lock(url)  # which has it still
