@@ -40,9 +40,9 @@ _PATIENCE_S = 1200.0
 
 def said(command: list[str], script: str, environment: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
-        command,
-        input=script,
+        [*command, "-c", f"cd /root\n{script}"],
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=_PATIENCE_S,
@@ -66,7 +66,7 @@ class Debian:
             there.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, there)
         environment = {"PATH": _PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **given}
-        return said(["chroot", str(self.root), "/bin/bash", "-e"], f"cd /root\n{script}", environment)
+        return said(["chroot", str(self.root), "/bin/bash", "-e"], script, environment)
 
     @contextmanager
     def booted(self) -> Iterator["Booted"]:
@@ -95,7 +95,7 @@ class Booted:
         """What a script says that root types."""
         enter = ["nsenter", "-t", self.pid, "-m", "-p", "-C", "-u", "-i", "-n"]
         shell = ["env", "-i", "HOME=/root", f"PATH={_PATH}", "bash", "-e", "-O", "expand_aliases"]
-        return said([*enter, *shell], f"cd /root\n{script}\n")
+        return said([*enter, *shell], script)
 
     def is_up(self) -> bool:
         try:

@@ -35,7 +35,7 @@ sed -i 's/^\(REELGATE_DATABASE_URL=postgresql\)/# \1/; s/^# \(REELGATE_DATABASE_
 s/^REELGATE_RUN_LOOPS/# &/' /etc/reelgate/reelgate.env
 systemctl start reelgate-migrate
 """
-TOLD = {"PASSWORD": PASSWORD, "ADDRESS-OF-THIS-REPOSITORY": "/root/repository", "YOUR-NAME": NAME}
+TOLD = {"'PASSWORD'": f"'{PASSWORD}'", "ADDRESS-OF-THIS-REPOSITORY": "/root/repository", "YOUR-NAME": NAME}
 TOLD |= {"THE-METRICS-TOKEN": METRICS_TOKEN}
 
 
