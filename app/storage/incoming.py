@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,6 @@ from app.kit.secrets import random_16_bytes
 from app.storage.threads import Threads
 
 _FLUSH_BYTES: Final = 1_048_576  # of a stream, written at a time
-_LARGE_BYTES: Final = 32_768
 _MAX_REST_S: Final = 0.005  # after a megabyte, so that more than 100 MB a second can still come in
 _HEAD_BYTES: Final = 4_096
 
@@ -64,25 +63,31 @@ class Intake:
         path, descriptor = await self._threads.make(partial(_create, self._folder), _undo)
         try:
             digest, size, head = hashlib.sha256(), 0, b""
-            waiting: list[bytes | bytearray] = []
-            written = 0
+            buffer, filled = bytearray(_FLUSH_BYTES), 0
             async for chunk in chunks:
                 size += len(chunk)
                 if size > max_bytes:
                     raise TooLargeError
                 if len(head) < _HEAD_BYTES:
                     head += chunk[: _HEAD_BYTES - len(head)]
-                _add(waiting, chunk)
-                if size - written >= _FLUSH_BYTES:
-                    began = time.perf_counter()
-                    await self._threads.run(_write, descriptor, waiting, digest)
-                    waiting, written = [], size
-                    # As long again is left to others: one who sends faster than they are served slows nobody.
-                    await asyncio.sleep(min(time.perf_counter() - began, _MAX_REST_S))
-            await self._threads.run(_write, descriptor, waiting, digest)
+                rest = memoryview(chunk)
+                while rest:
+                    taken = rest[: _FLUSH_BYTES - filled]
+                    buffer[filled : filled + len(taken)] = taken
+                    filled, rest = filled + len(taken), rest[len(taken) :]
+                    if filled == _FLUSH_BYTES:
+                        await self._flush(descriptor, buffer, digest)
+                        filled = 0
+            await self._threads.run(_write, descriptor, memoryview(buffer)[:filled], digest)
             yield Received(path=path, size_bytes=size, sha256=digest.hexdigest(), head=head)
         finally:
             await self._threads.run(_remove, path, descriptor)
+
+    async def _flush(self, descriptor: int, buffer: bytearray, digest: "hashlib._Hash") -> None:
+        """Writes a full buffer, and leaves as long again to others, whoever sends how fast."""
+        began = time.perf_counter()
+        await self._threads.run(_write, descriptor, memoryview(buffer), digest)
+        await asyncio.sleep(min(time.perf_counter() - began, _MAX_REST_S))
 
 
 def _create(folder: Path) -> tuple[Path, int]:
@@ -101,23 +106,10 @@ def _create(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _add(waiting: list[bytes | bytearray], chunk: bytes) -> None:
-    """Adds a chunk to those that wait: a large one as it is, small ones together."""
-    if len(chunk) >= _LARGE_BYTES:
-        waiting.append(chunk)
-    elif waiting and isinstance(waiting[-1], bytearray):
-        waiting[-1] += chunk
-    else:
-        waiting.append(bytearray(chunk))
-
-
-def _write(descriptor: int, waiting: Sequence[bytes | bytearray], digest: "hashlib._Hash") -> None:
-    for data in waiting:
-        digest.update(data)
-        with memoryview(data) as rest:
-            written = 0
-            while written < len(rest):
-                written += os.write(descriptor, rest[written:])
+def _write(descriptor: int, data: memoryview, digest: "hashlib._Hash") -> None:
+    digest.update(data)
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _undo(created: tuple[Path, int]) -> None:
