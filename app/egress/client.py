@@ -25,6 +25,7 @@ from app.egress.race import first_stream, in_turns
 from app.egress.resolver import Resolver
 from app.egress.tls import system_trust
 from app.egress.urls import URL, URLRefused, parse_url, scheme_of
+from app.kit.sockets import SMALL_RECEIVE_BUFFER
 
 _USUAL_PORTS: Final = frozenset({80, 443})
 _CONNECT_S: Final = 3.0
@@ -387,9 +388,11 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         """
         addresses = await _judged(self._resolver, self._url, self._reach)
 
+        options = [*(socket_options or ()), SMALL_RECEIVE_BUFFER]
+
         async def to(address: Address) -> httpcore2.AsyncNetworkStream:
             return await self._inner.connect_tcp(
-                str(address), port, timeout=_CONNECT_S, socket_options=socket_options
+                str(address), port, timeout=_CONNECT_S, socket_options=options
             )
 
         stream = await first_stream(to, in_turns(addresses)[:_MAX_ADDRESSES], within_s=_CONNECT_S)

@@ -18,6 +18,7 @@ import httpx2
 
 from app.egress.tls import system_trust
 from app.kit.clock import Clock
+from app.kit.sockets import SMALL_RECEIVE_BUFFER
 from app.storage.incoming import Received
 from app.storage.signature import (
     EMPTY_SHA256,
@@ -85,11 +86,15 @@ class S3Store:
         self._pauses_s = pauses_s
         self._scheme, self._host, self._base = bucket.base(bucket.endpoint)
         self._client = httpx2.AsyncClient(
+            transport=httpx2.AsyncHTTPTransport(
+                trust_env=False,
+                verify=system_trust(),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE),
+                socket_options=[SMALL_RECEIVE_BUFFER],
+            ),
             trust_env=False,
             follow_redirects=False,
-            verify=system_trust(),
             timeout=_TIMEOUT,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE),
         )
 
     async def put(self, key: str, received: Received, *, media_type: str) -> None:

@@ -247,6 +247,24 @@ async def test_where_hosts_are_named_no_other_is_fetched_from_nor_redirected_to(
                 assert await reason(egress, f"https://{name}/", reach) == "unresolvable", name
 
 
+async def test_a_fast_server_does_not_fill_a_turn_of_the_loop_with_megabytes(
+    egress: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    connect = httpcore2.AnyIOBackend.connect_tcp
+
+    async def asked(self: httpcore2.AnyIOBackend, *address: Any, **more: Any) -> Any:
+        stream = await connect(self, *address, **more)
+        kept.append(stream.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        return stream
+
+    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", asked)
+    async with serving(answers(OK)) as port:
+        here = f"127.0.0.1:{port}"
+        assert await body(egress, f"http://{here}/a", Reach(frozenset({here}))) == b"file"
+    assert 0 < kept[0] <= 2 * 262_144  # all that is read at once: uvloop reads until nothing is there
+
+
 async def test_a_place_may_be_fetched_by_its_inner_name(egress: Egress) -> None:
     async with serving(answers(OK)) as port:
         inner = f"http://127.0.0.1:{port}"
