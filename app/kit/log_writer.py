@@ -9,7 +9,6 @@ import errno
 import os
 import select
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -19,7 +18,9 @@ BUFFER_BYTES: Final = 4 * 1024 * 1024
 """Some ten thousand lines: seconds of a busy server. A reader that stalls for longer has to do without them,
 since the memory of a server that is paid work must stay bounded."""
 _AT_ONCE_BYTES: Final = 64 * 1024  # of one call: what a pipe takes at a time
-_GATHER_S: Final = 0.005  # between two calls, in which lines gather; a line after a pause waits for nothing
+# Between two calls, in which lines gather: to be woken for each would interrupt whoever logs. A line after a
+# pause waits for nothing.
+_GATHER_S: Final = 0.02
 _RETRY_S: Final = 1.0
 _SLOW: Final = "its reader is too slow"
 
@@ -52,6 +53,7 @@ class LogWriter:
         )  # None: lines are missing here
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
+        self._is_awaited = threading.Event()  # somebody waits until all is written
         self._buffered_bytes = 0
         self._dropped = 0
         self._told = 0
@@ -106,6 +108,7 @@ class LogWriter:
                 return True
             mark = threading.Event()
             self._queue.put(mark)
+            self._is_awaited.set()
             if not self._thread.is_alive():
                 self._start()
             works = self._thread.is_alive()
@@ -139,7 +142,9 @@ class LogWriter:
                     self._buffered_bytes -= size
                 if mark is not None:
                     mark.set()
-            time.sleep(_GATHER_S)
+            if size < _AT_ONCE_BYTES and not self._is_awaited.wait(_GATHER_S):
+                continue
+            self._is_awaited.clear()
 
     def _gather(self) -> tuple[list[bytes], int, threading.Event | None]:
         """Waits for lines, and returns those to write at once, their size in the buffer, and who waits."""
