@@ -1,9 +1,10 @@
-"""Inserts live generations in bulk, with events, ledger and usage that agree."""
+"""Inserts live generations in bulk, with events, ledger, usage and roll-ups that agree."""
 
 import random
 import secrets
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
@@ -15,8 +16,9 @@ from app.generations.lifecycle import State
 from app.kit.clock import iso
 from app.kit.ids import new_id
 from app.kit.json import to_column
+from app.quotas import rollups
 from app.quotas.ledger import Charge, Kind
-from app.quotas.limits import scopes_of
+from app.quotas.limits import Payer, scopes_of
 from app.quotas.periods import periods_of_day
 from bench.gateway import MODEL
 from bench.standin import live_id
@@ -56,6 +58,15 @@ def add_live_jobs(connection: Connection, count: int, *, now_ms: int, oldest_s: 
     connection.execute(insert(generation_events), events)
     connection.execute(insert(ledger_entries), [_hold(row) for row in rows])
     connection.execute(insert(quota_usage), list(_usage(rows)))
+    for row in rows:
+        rollups.count(
+            *(connection, tenant.id, "test", Payer(kid), MODEL),
+            outcome=rollups.SUBMITTED,
+            zone=UTC,
+            at_ms=row["created_at_ms"],
+            held_generations=1,
+            held_microcredits=PRICE,
+        )
     connection.execute(update(tenants).where(tenants.c.id == tenant.id).values(test_events=len(events)))
 
 
