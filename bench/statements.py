@@ -391,7 +391,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "statements.find": Statement(lambda c, d: statements.find(c, d.owner, d.day[:7]), "pk_statements"),
     "statements.listed": Statement(lambda c, d: statements.listed(c, d.owner, limit=21), "pk_statements"),
-    # The first statement of an answer is where sums end, the second its rows, the third their total.
+    # The first statement of an answer is where sums end, the second its rows, the last their total.
     "usage of a tenant's month": Statement(
         lambda c, d: _usage(c, d, Group.MODEL),
         "pk_usage_counts",
@@ -439,6 +439,12 @@ STATEMENTS: Final[dict[str, Statement]] = {
         "ix_usage_counts_period or pk_usage_counts or sqlite_autoindex_usage_counts_1",
         which=1,
         sorts=True,  # a row of each tenant and day
+    ),
+    "usage of the days of a tenant, by end user": Statement(
+        lambda c, d: _usage(c, d, Group.END_USER),
+        "pk_usage_counts",
+        which=1,
+        sorts=True,  # a row of each end user and day
     ),
     "usage.below_cost": Statement(
         lambda c, d: usage.below_cost(c, now_ms=d.now_ms),

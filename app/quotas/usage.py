@@ -3,7 +3,7 @@
 Pages are read by a key, so each reads its own rows alone where the grouping is the one that rows are kept in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -59,6 +59,7 @@ _COLUMNS: Final = {
     Group.OUTCOME: "outcome",
 }
 _MAX_VALUE: Final = 200
+_FIRST_DAYS: Final = 2  # that are read at first where each may have many rows
 _MAX_MONTH: Final = 999_999
 _LAST_DAY: Final = 31  # of a month, as the end of a range
 _FACETS: Final = {Group.END_USER: Facet.END_USER, Group.TOKEN: Facet.TOKEN}
@@ -92,6 +93,14 @@ class Question:
             and self.facet is Facet.DAY
             and {*self.groups, *self.only} <= {Group.MODEL, Group.OUTCOME}
         )
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether each period has a row for each tenant, key of all tenants, end user or token."""
+        groups = {Group.END_USER, Group.TOKEN}
+        if self.tenant_id is None:
+            groups |= {Group.TENANT, Group.KEY}
+        return not groups.isdisjoint(self.groups)
 
     @property
     def facet(self) -> Facet:
@@ -170,6 +179,29 @@ def rows(
     if after is not None and question.by is not Step.HOUR:
         first = _first_of(int(after[0]), question.first)
         question = replace(question, first=min(max(question.first, first), question.last))
+    found: list[Row] = []
+    for window in _windows(question):
+        found += _page(connection, window, zone, after=after, limit=limit - len(found))
+        if len(found) == limit:
+            break
+    return found
+
+
+def _windows(question: Question) -> Iterator[Question]:
+    """Yields a question by day a few days at a time, and ever more, where few days may fill a page."""
+    if question.by is not Step.DAY or not question.is_wide:
+        yield question
+        return
+    first, days = question.first, _FIRST_DAYS
+    while first <= question.last:
+        last = min(first + timedelta(days=days - 1), question.last)
+        yield replace(question, first=first, last=last)
+        first, days = last + timedelta(days=1), days * 4
+
+
+def _page(
+    connection: Connection, question: Question, zone: tzinfo, *, after: Key | None, limit: int
+) -> list[Row]:
     source = _source(question, zone)
     columns = [_period_of(question, source), *(source.c[_COLUMNS[group]] for group in question.groups)]
     sums = _sums(source)
