@@ -37,53 +37,67 @@ def _sum(connection: Connection, now_ms: int) -> int:
     return summed_until(connection)
 
 
-def _held(connection: Connection, tenant_id: str) -> list[int]:
-    """What all tenants held, by day; as it is told, which is also the sum of the tenants' own days."""
-    days = Question(tenant_id=None, mode="live", first=date(2026, 9, 1), last=date(2026, 12, 31), by=Step.DAY)
-    months = replace(days, by=Step.MONTH, groups=(Group.TENANT,))
-    for question in (
-        replace(days, groups=(Group.MODEL,)),
-        replace(days, groups=(Group.TENANT,)),
-        months,
-        replace(months, first=date(2026, 9, 21), last=date(2026, 10, 2)),
-        replace(months, last=date(2026, 10, 31)),
-        replace(months, tenant_id=tenant_id, groups=(Group.END_USER,)),
-        replace(months, tenant_id=tenant_id, groups=(Group.TOKEN,)),
-        replace(months, groups=(), only={Group.END_USER: "ann"}),
-    ):
-        told = usage.answer(connection, question, Zone("UTC", UTC), after=None, limit=100)
+DAYS = Question(tenant_id=None, mode="live", first=date(2026, 9, 1), last=date(2026, 12, 31), by=Step.DAY)
+MONTHS = replace(DAYS, by=Step.MONTH, groups=(Group.TENANT,))
+ALL = Zone("UTC", UTC)
+
+
+def _held(connection: Connection, *questions: Question) -> list[int]:
+    """What all tenants held, by day; these questions are answered as by the tenants' own days."""
+    for question in (DAYS, MONTHS, *questions):
+        told = usage.answer(connection, question, ALL, after=None, limit=100)
         own = usage.rows(connection, question, UTC, after=None, limit=100)  # nothing is said to be summed
         assert list(told.rows) == own
-        paged: list[usage.Row] = []
-        while found := usage.rows(connection, question, UTC, after=paged[-1].key if paged else None, limit=1):
-            paged += found
-        assert paged == own
         assert told.total["held_microcredits"] == sum(one.counts["held_microcredits"] for one in own)
-    found = usage.answer(connection, days, Zone("UTC", UTC), after=None, limit=100).rows
+    found = usage.answer(connection, DAYS, ALL, after=None, limit=100).rows
     return [one.counts["held_microcredits"] for one in found]
 
 
 async def test_usage_is_the_same_whatever_is_summed_already(db: Database) -> None:
     def check(connection: Connection) -> None:
         owners = [add_owner(connection), add_owner(connection)]
-        tenant_id = owners[0][0]
         for day in (0, 4, 9, 11):
             _count(connection, owners, NOW_MS + day * DAY_MS)
         assert summed_until(connection) == 0
-        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        assert _held(connection) == [10, 10, 10, 10]
         first = _sum(connection, NOW_MS + 11 * DAY_MS)
         assert len(connection.execute(select(usage_days)).all()) == 2, "the last days are not over yet"
-        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        assert _held(connection) == [10, 10, 10, 10]
         assert _sum(connection, NOW_MS + 14 * DAY_MS) > first
         # Of each month, a row of a tenant's days and one of its end user's.
         assert len(connection.execute(select(usage_months)).all()) == 2 * 2 * 2
-        assert _held(connection, tenant_id) == [10, 10, 10, 10]
+        some = (
+            replace(MONTHS, first=date(2026, 9, 21), last=date(2026, 10, 2)),
+            replace(MONTHS, last=date(2026, 10, 31)),
+            replace(MONTHS, tenant_id=owners[0][0], groups=(Group.END_USER,)),
+            replace(MONTHS, tenant_id=owners[0][0], groups=(Group.TOKEN,)),
+            replace(MONTHS, groups=(), only={Group.END_USER: "ann"}),
+        )
+        assert _held(connection, *some) == [10, 10, 10, 10]
         # The clock is set back: days that are not over now are read from the rows again.
         assert _sum(connection, NOW_MS + 6 * DAY_MS) < first
         _count(connection, owners, NOW_MS + 4 * DAY_MS)
-        assert _held(connection, tenant_id) == [10, 20, 10, 10]
+        assert _held(connection) == [10, 20, 10, 10]
         _sum(connection, NOW_MS + 20 * DAY_MS)
-        assert _held(connection, tenant_id) == [10, 20, 10, 10]
+        assert _held(connection) == [10, 20, 10, 10]
+
+    await db.write(check)
+
+
+async def test_pages_of_usage_by_day_and_by_month_have_each_row_once(db: Database) -> None:
+    def check(connection: Connection) -> None:
+        owners = [add_owner(connection), add_owner(connection)]
+        for day in (0, 4, 40):
+            _count(connection, owners, NOW_MS + day * DAY_MS)
+        _sum(connection, NOW_MS + 9 * DAY_MS)
+        for question in (replace(DAYS, groups=(Group.TENANT,)), MONTHS):
+            whole = usage.answer(connection, question, ALL, after=None, limit=100).rows
+            paged = [usage.answer(connection, question, ALL, after=None, limit=3)]
+            while paged[-1].has_more:
+                after = paged[-1].rows[-1].key
+                paged.append(usage.answer(connection, question, ALL, after=after, limit=3))
+            assert [row for page in paged for row in page.rows] == list(whole)
+            assert len(whole) == (6 if question.by is Step.DAY else 4)
 
     await db.write(check)
 

@@ -269,11 +269,11 @@ def _agrees(history: History) -> None:
             assert {key: row for key, row in told.items() if row} == {
                 key: row for key, row in right.items() if row
             }
-            told_summed = usage.answer(
-                history.connection, question, usage.Zone("", zone), after=None, limit=10_000
-            )
-            assert list(told_summed.rows) == found
-            totals.add(tuple(told_summed.total.values()))
+            totals.add(tuple(usage.total(history.connection, question, zone).values()))
+            if step is Step.MONTH and Group.TOKEN not in groups:  # from months, as far as they are summed
+                summed = usage.Zone("", zone)
+                told_summed = usage.answer(history.connection, question, summed, after=None, limit=10_000)
+                assert list(told_summed.rows) == found
             if set(groups) <= {Group.MODEL}:  # of all tenants, of whom there is one
                 of_all = replace(question, tenant_id=None)
                 told_of_all = usage.answer(history.connection, of_all, UTC_ZONE, after=None, limit=10_000)
