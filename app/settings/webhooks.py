@@ -64,7 +64,7 @@ class WebhookSettings(Room):
         description="The maximum number of webhooks of one tenant being sent at a time, on all servers.",
     )
     webhooks_per_endpoint: int = Field(
-        default=4,
+        default=8,
         ge=1,
         le=1000,
         description="The maximum number of webhooks being sent to one endpoint at a time, on all servers.",

@@ -70,6 +70,9 @@ async def test_a_tenant_without_endpoints_and_the_other_mode_have_no_messages(
     await endpoint(world, receiver, mode="live")
     await world.finish(await world.submitted())
     assert await messages(world) == []
+    made = await endpoint(world, receiver)
+    await world.finish(await world.submitted())
+    assert [one.endpoint_id for one in await deliveries(world)] == [made.id]
 
 
 async def test_an_endpoint_hears_what_it_chose(world: World, receiver: Receiver) -> None:
