@@ -11,10 +11,11 @@ from sqlalchemy.pool import NullPool
 from app.auth import tenants
 from app.db.engine import sync_url
 from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
-from app.webhooks import claims, outbox
+from app.webhooks import claims, outbox, records
 from app.webhooks.claims import Caps, Claim
 from app.webhooks.kinds import Kind
 from app.webhooks.outbox import Message
+from app.webhooks.verdicts import Attempted
 from tests.webhooks.receiver import add_endpoint
 
 NOW_MS = 1_790_000_000_000
@@ -169,6 +170,20 @@ def test_what_was_under_way_on_a_server_that_died_is_due_again_as_another_attemp
             claims.free(connection, now_ms=later_ms)
             claim(connection, now_ms=later_ms)
         assert connection.execute(select(webhook_deliveries.c.state)).scalar_one() == "failed", "not for ever"
+
+
+def test_an_attempt_that_is_recorded_after_its_lease_changes_nothing_of_the_next_one(engine: Engine) -> None:
+    with engine.begin() as connection:
+        tenant, (endpoint,) = a_tenant(connection, "late")
+        waiting(connection, tenant, endpoint, 1)
+        (first,) = claim(connection).deliveries
+        later_ms = first.lease_until_ms + 1
+        claims.free(connection, now_ms=later_ms)
+        (second,) = claim(connection, now_ms=later_ms).deliveries
+        arrived = Attempted(at_ms=NOW_MS, ms=1, status=200)
+        assert records.record(connection, first, arrived, now_ms=later_ms).state is None
+        assert connection.execute(select(webhook_deliveries.c.state)).scalar_one() == "delivering"
+        assert records.record(connection, second, arrived, now_ms=later_ms).state == "delivered"
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -78,6 +78,7 @@ async def test_a_tenant_without_endpoints_and_the_other_mode_have_no_messages(
 async def test_an_endpoint_hears_what_it_chose(world: World, receiver: Receiver) -> None:
     await endpoint(world, receiver, "/failed", events=["request.failed"])
     await endpoint(world, receiver, "/all", vendor_links=True)
+    await endpoint(world, receiver, "/completed", events=["request.completed"])
     await world.finish(await world.submitted())
     await world.finish(await world.submitted("fail"))
     await deliver(world)
@@ -88,6 +89,8 @@ async def test_an_endpoint_hears_what_it_chose(world: World, receiver: Receiver)
     ]
     completed = next(one for one in receiver.at("/all") if one.document["type"] == "request.completed")
     assert completed.document["data"]["output"]["video"].startswith("http")
+    (thin,) = receiver.at("/completed")
+    assert "output" not in thin.document["data"], "it did not ask for RunComfy's links"
     failed = {one.id: one.body for one in receiver.at("/failed")}
     again = {one.id: one.document for one in receiver.at("/all")}
     assert set(failed) < set(again), "one id for all endpoints"
