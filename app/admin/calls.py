@@ -4,8 +4,8 @@ A use case writes with `gateway.db.write`, once. It is given a gateway whose `wr
 the two parts of the record: first the key is claimed, and what the caller read is compared with what is
 there; at the end the answer is stored. Where the use case is refused, nothing of this is kept, and a call
 with the same key is carried out anew. A secret in the answer, such as a new key, is not stored: a repeated
-call is answered without it. What is done in steps, such as erasing, has a transaction and an audit row for each; its
-record is made at the end, so a call that was cut off is carried out anew, and finds less to do.
+call is answered without it. What is done in steps, such as erasing, has a transaction and an audit row for
+each; its record is made at the end, so a call that was cut off is carried out anew, and finds less to do.
 """
 
 import hashlib

@@ -74,8 +74,8 @@ class Operation(Generic[D]):
     returns its document: an edit is refused where the document has another tag than the caller read.
     `reveals` is the member of the answer that is a secret: it is shown once, and is never stored. `forms` are
     what the parameter `format` can ask for in place of the document, by their names. With `upload` the body
-    is a file, which is read and not kept: the operation changes nothing. One that is done `in_steps` writes more
-    than once, and can be repeated without harm: its answer is recorded when all is done.
+    is a file, which is read and not kept: the operation changes nothing. One that is done `in_steps` writes
+    more than once, and can be repeated without harm: its answer is recorded when all is done.
     """
 
     name: str

@@ -83,7 +83,7 @@ def _add(app: Starlette, settings: Settings, name: str) -> None:
 
 
 def served(file: Path) -> bytes:
-    """Returns a file as browsers get it: our own without indentation and comments, with the same line numbers."""
+    """Returns a file as browsers get it: ours without indentation and comments, and with its line numbers."""
     content = file.read_bytes()
     if file.suffix not in {".js", ".css"} or file.name.startswith(_VENDOR):
         return content
