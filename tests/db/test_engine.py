@@ -296,3 +296,21 @@ async def test_what_is_committed_is_on_the_disk(sqlite_url: str, monkeypatch: py
 
     assert await db.write(settings) == [2, "wal", 1]
     await db.close()
+
+
+def test_sqlites_place_keeps_its_connection_until_a_transaction_fails(
+    tmp_path: Any, sqlite_template: Any
+) -> None:
+    path = tmp_path / "reelgate.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    place = SqlitePlace(path)
+    with place.transaction() as first:
+        kid = add_counter(first)
+    with pytest.raises(ZeroDivisionError), place.transaction() as second:
+        _set_then_fail(second, kid, ZeroDivisionError())
+    assert second is first
+    assert first.closed
+    with place.transaction() as third:
+        assert text_of(third, kid) == "0"
+    place.close()
+    assert third.closed
