@@ -369,13 +369,13 @@ def _summed_months(question: Question) -> list[int]:
     return found
 
 
-def _first_of(period: int, least: date) -> date:
-    """Returns the first day of a period of an answer; `least` for what is none."""
+def _first_of(period: int, otherwise: date) -> date:
+    """Returns the first day of a period of an answer; `otherwise` for what is none."""
     number = period if period > _MAX_MONTH else period * 100 + 1
     try:
         return date(number // 10_000, number // 100 % 100, number % 100)
     except ValueError:
-        return least
+        return otherwise
 
 
 def _month_after(day: date) -> date:
