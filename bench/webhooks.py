@@ -2,7 +2,8 @@
 
 It opens a database in this process, without HTTP, as `transactions` does. The cost of an end is that of the
 transaction which records it, measured in turns: without an endpoint, and with one that hears it. Then ten
-endpoints are sent to, of which three are bad (`bench.deliveries`).
+endpoints are sent to, of which three are bad (`bench.deliveries`), and ends at RunComfy are told by a server
+as it is (`bench.promptness`).
 """
 
 # ruff: noqa: S608 - its statements are made of its own constants
@@ -28,7 +29,7 @@ from app.generations.lifecycle import State
 from app.generations.submit.record import Admission
 from app.webhooks import claims, subscriptions
 from app.webhooks.claims import Caps
-from bench import deliveries
+from bench import deliveries, promptness
 from bench.children import Child, Children, free_port
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own
 from bench.receivers import BAD
@@ -49,9 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--database", default="both", help="sqlite, postgresql, a server's URL, or both (both)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="to take medians over (5)")
-    parser.add_argument("--rate", type=float, default=50, help="events a second for ten endpoints (50)")
+    parser.add_argument("--rate", type=float, default=50, help="events a second (50)")
     parser.add_argument("--seconds", type=float, default=20, help="for how long (20)")
-    parser.add_argument("--only", choices=["ends", "claims", "deliveries"], help="this part alone")
+    parser.add_argument(
+        "--only", choices=["ends", "claims", "deliveries", "promptness"], help="this part alone"
+    )
     parser.add_argument("--rows", type=int, default=_WAITING[1], help="that wait for the claim")
 
 
@@ -69,7 +72,25 @@ def main(given: argparse.Namespace) -> list[str]:
             ):
                 revision.upgrade(url)
                 runner.run(measure(url, given))
+        if given.only in {None, "promptness"}:
+            _promptness(choice, given)
     return []
+
+
+def _promptness(choice: str, given: argparse.Namespace) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="reelgate-bench-") as folder,
+        database_of_its_own(choice, Path(folder)) as url,
+    ):
+        found = promptness.measure(url, Path(folder), rate=given.rate, seconds=given.seconds)
+    for name, delays_ms in (("recorded", found.recorded_ms), ("told", found.arrived_ms)):
+        p50_ms, p99_ms = promptness.cuts(delays_ms)
+        print(
+            f"{url.partition(':')[0]:11}{len(delays_ms)} ends, {found.rate:.0f} a second, polled every"
+            f" {promptness.POLL_S:g} s: from RunComfy's end until it is {name:8} p50 {p50_ms:.0f} ms,"
+            f" p99 {p99_ms:.0f} ms; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
 
 
 async def _ends(url: str, given: argparse.Namespace) -> None:
