@@ -60,11 +60,11 @@ class Debian:
 
     def before_it_boots(self, script: str) -> str:
         """What a script says that runs in it with the network of this machine, as root."""
-        given = {name: os.environ[name] for name in _TRUST if name in os.environ}
-        for path in {Path(one) for one in given.values() if Path(one).is_file()}:
-            there = self.root / path.relative_to("/")
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, there)
+        given = {}
+        for name in _TRUST:
+            if Path(os.environ.get(name, "")).is_file():
+                given[name] = f"/etc/{name}.crt"  # Debian writes to its usual places itself
+                shutil.copyfile(os.environ[name], self.root / given[name].removeprefix("/"))
         environment = {"PATH": _PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **given}
         return said(["chroot", str(self.root), "/bin/bash", "-e"], script, environment)
 
