@@ -140,6 +140,7 @@ _DEEP_ON_POSTGRESQL: Final = {
 """Files without `world` whose PostgreSQL copy is deep: other tests ask both databases what these ask."""
 
 _LONG: Final = {
+    "test_a_link_that_ends_during_play_fails_at_the_next_range_and_a_new_one_goes_on",
     "test_no_call_of_a_page_takes_more_statements_for_a_large_company",
     "test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none",
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
@@ -171,6 +172,7 @@ _RARE_FILES: Final = {
 _RARE: Final = {
     "test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none",
     "test_a_hundred_networks_that_fail_at_random_make_one_job_of_a_run_each",
+    "test_a_link_that_ends_during_play_fails_at_the_next_range_and_a_new_one_goes_on",
     "test_an_application_of_next_gives_tokens_makes_a_video_and_verifies_webhooks",
     "test_any_history_of_the_network_makes_one_job_one_charge_and_one_result",
     "test_usage_of_long_histories_is_the_sum_of_the_entries_on_postgresql",
