@@ -112,10 +112,11 @@ def _listening(settings: Settings, given: Inheritance | None) -> Listening:
         claim_port(settings.host, settings.port, f"{PREFIX}PORT")
         return Listening()
     sockets = [
-        handed[port] if port in handed else bound(host, port, f"{PREFIX}{name}")
+        one
         for host, port, name in wanted
+        for one in handed.get(port) or [bound(host, port, f"{PREFIX}{name}")]
     ]
-    return Listening(sockets, handed.values())
+    return Listening(sockets, [one for of_port in handed.values() for one in of_port])
 
 
 def _serve(

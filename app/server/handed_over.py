@@ -16,7 +16,7 @@ _FIRST: Final = 3  # descriptors: behind standard input, output and error
 _NAMES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, socket.socket]:
+def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, list[socket.socket]]:
     """Returns the sockets that this process was given, by their ports; none, where it was given none.
 
     `ports` are those that it is to listen on, with the names of their settings. The process forgets what it
@@ -32,14 +32,16 @@ def handed_over(ports: Mapping[int, str], *, first: int = _FIRST) -> dict[int, s
     return by_port(range(first, first + int(told[1])), ports)
 
 
-def by_port(descriptors: Iterable[int], ports: Mapping[int, str]) -> dict[int, socket.socket]:
+def by_port(descriptors: Iterable[int], ports: Mapping[int, str]) -> dict[int, list[socket.socket]]:
     """Returns listening sockets by their ports, from their descriptors; `ports` as above.
+
+    A port may have several: a name such as `localhost` may stand for an address of each family.
 
     Raises:
         SettingsError: one listens on no such port.
 
     """
-    found: dict[int, socket.socket] = {}
+    found: dict[int, list[socket.socket]] = {}
     for descriptor in descriptors:
         one = socket.socket(fileno=descriptor)
         one.set_inheritable(False)
@@ -52,5 +54,5 @@ def by_port(descriptors: Iterable[int], ports: Mapping[int, str]) -> dict[int, s
                 f"the socket that was handed over (descriptor {descriptor}) listens on {where},"
                 f" and the settings say {names}: make both the same."
             )
-        found[port] = one
+        found.setdefault(port, []).append(one)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.config import SettingsError
-from app.server.handed_over import handed_over
+from app.server.handed_over import by_port, handed_over
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def test_a_socket_that_was_given_is_taken_by_its_port_once_and_kept_from_childre
     os.set_inheritable(first, True)
     found = handed_over({port: "PORT", 1: "ADMIN_PORT"}, first=first)
     assert list(found) == [port]
-    with found[port] as one:
+    [taken] = found[port]
+    with taken as one:
         assert not one.get_inheritable()
         assert one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     assert "LISTEN_FDS" not in os.environ
@@ -51,3 +52,13 @@ def test_a_socket_on_another_port_is_refused_with_both(given: socket.socket) -> 
     port = given.getsockname()[1]
     with pytest.raises(SettingsError, match=rf"listens on .*{port}.*, and the settings say REELGATE_PORT=1:"):
         handed_over({1: "PORT"}, first=copy_of(given))
+
+
+def test_a_port_with_several_addresses_keeps_all_of_them(given: socket.socket) -> None:
+    port = given.getsockname()[1]
+    with socket.create_server(("127.0.0.2", port)) as other:
+        found = by_port([copy_of(given), copy_of(other)], {port: "PORT"})[port]
+    addresses = [one.getsockname()[0] for one in found]
+    for one in found:
+        one.close()
+    assert addresses == ["127.0.0.1", "127.0.0.2"]
