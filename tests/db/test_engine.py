@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from app.auth import tenants
 from app.db import sqlite, tables
 from app.db.engine import Database, open_database, sync_url
-from app.db.sqlite import SqlitePlace
+from app.db.sqlite import FileLock, SqlitePlace
 from app.db.tables import api_keys
 from app.db.writer import Writer
 from app.errors import DATABASE_UNAVAILABLE, TENANT_EXISTS, Problem
@@ -314,3 +316,23 @@ def test_sqlites_place_keeps_its_connection_until_a_transaction_fails(
         assert text_of(third, kid) == "0"
     place.close()
     assert third.closed
+
+
+def test_a_lock_is_had_that_a_busy_server_leaves_free_for_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers, ours = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert servers.acquire(timeout_s=0)
+    now_s = 0.0
+
+    def sleep(pause_s: float) -> None:
+        nonlocal now_s
+        now_s += pause_s
+        if now_s % 0.1 > 0.095:
+            servers.release()
+        else:
+            servers.acquire(timeout_s=0)
+
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
+    assert ours.acquire(timeout_s=5)
+    ours.release()
