@@ -116,7 +116,10 @@ def _listening(settings: Settings, given: Inheritance | None) -> Listening:
         for host, port, name in wanted
         for one in handed.get(port) or [bound(host, port, f"{PREFIX}{name}")]
     ]
-    return Listening(sockets, [one for of_port in handed.values() for one in of_port])
+    kept = [one for of_port in handed.values() for one in of_port]
+    if given is not None:
+        kept = [one for one in kept if one.fileno() in given.kept]
+    return Listening(sockets, kept)
 
 
 def _serve(
@@ -170,6 +173,7 @@ def _serve(
         on_leave=on_leave,
         on_stop=on_stop,
         kept=listening.kept,
+        shares=(lambda: False) if given is None else given.is_shared,
         delay_s=0 if probes_only else settings.drain_delay_s,  # nothing is sent to a worker by a proxy
     )
     run_until_stopped(server, listening.sockets)

@@ -29,7 +29,8 @@ class Server(uvicorn.Server):
 
     `on_start` is called once it listens, `on_leave` with the first signal, and `on_stop` when it has stopped
     accepting connections, `delay_s` seconds after the first signal. `kept` are sockets that stay open when
-    this process ends, since they were handed over to it.
+    this process ends, since they were handed over to it; while `shares` says so, another process listens on
+    all of its sockets.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Server(uvicorn.Server):
         on_stop: Callable[[], None] = lambda: None,
         delay_s: float = 0,
         kept: Collection[socket.socket] = (),
+        shares: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(config)
         self._on_start = on_start
@@ -48,6 +50,7 @@ class Server(uvicorn.Server):
         self._on_stop = on_stop
         self._delay_s = delay_s
         self._kept = kept
+        self._shares = shares
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left = False
         self._stopping = asyncio.Event()
@@ -76,9 +79,8 @@ class Server(uvicorn.Server):
         Nobody is waited for where no proxy sends us calls (there is no delay) and no socket is kept.
         """
         if self._delay_s or self._kept:
-            kept = {one.fileno() for one in self._kept}
-            ours = {one.fileno() for server in self.servers for one in server.sockets or ()}
-            await accept_the_last(ours - kept)
+            _, own = self.descriptors()
+            await accept_the_last([] if self._shares() else own)
             for server in self.servers:
                 server.close()
             await asyncio.sleep(PACE_S)
@@ -89,9 +91,11 @@ class Server(uvicorn.Server):
             self._on_stop()
         await super().shutdown(sockets)
 
-    def descriptors(self) -> list[int]:
-        """Returns those of the sockets that it listens on."""
-        return [one.fileno() for server in self.servers for one in server.sockets or ()]
+    def descriptors(self) -> tuple[list[int], list[int]]:
+        """Returns those of the sockets that it listens on: of those that are kept, and of its own."""
+        kept = {one.fileno() for one in self._kept}
+        ours = {one.fileno() for server in self.servers for one in server.sockets or ()}
+        return sorted(ours & kept), sorted(ours - kept)
 
     def hand_on(self) -> None:
         """Leave the sockets to a successor, which serves from them already, and stop.

@@ -30,11 +30,20 @@ _log = get_logger("succession")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inheritance:
-    """What a successor is given by its predecessor: descriptors of sockets, of a lock, and the channel."""
+    """What a successor is given by its predecessor: descriptors of sockets, of a lock, and the channel.
 
+    The `kept` sockets are those that a third process keeps open, as systemd does: they outlive every server.
+    """
+
+    parent: int
     sockets: tuple[int, ...]
+    kept: frozenset[int]
     lock: int | None
     channel: socket.socket
+
+    def is_shared(self) -> bool:
+        """Returns whether the predecessor lives, which may listen on the sockets itself."""
+        return os.getppid() == self.parent
 
     def tell(self) -> bool:
         """Tells the predecessor that this process serves; returns whether it was still there to hear that."""
@@ -55,11 +64,15 @@ def inherited() -> Inheritance | None:
     told = os.environ.pop(_TOLD, "")
     if not told:
         return None
-    parent, channel, lock, *sockets = (int(one) for one in told.split(","))
+    parent, channel, lock, kept, *sockets = (int(one) for one in told.split(","))
     if parent != os.getppid():
         return None
     given = Inheritance(
-        sockets=tuple(sockets), lock=lock if lock >= 0 else None, channel=socket.socket(fileno=channel)
+        parent=parent,
+        sockets=tuple(sockets),
+        kept=frozenset(sockets[:kept]),
+        lock=lock if lock >= 0 else None,
+        channel=socket.socket(fileno=channel),
     )
     for one in (channel, *sockets, *([lock] if lock >= 0 else [])):
         os.set_inheritable(one, False)  # noqa: FBT003 - its one parameter
@@ -69,15 +82,16 @@ def inherited() -> Inheritance | None:
 class Succession:
     """Replaces this server when it is asked to, one successor at a time.
 
-    `sockets` returns the descriptors that it listens on, `lock` is that of the database file. `hand_on` is
-    called once the successor serves, `tell` with why it does not.
+    `sockets` returns the descriptors that it listens on: those that a third process keeps, and its own.
+    `lock` is that of the database file. `hand_on` is called once the successor serves, `tell` with why it
+    does not.
     """
 
     def __init__(
         self,
         tasks: Tasks,
         *,
-        sockets: Callable[[], list[int]],
+        sockets: Callable[[], tuple[list[int], list[int]]],
         lock: int | None,
         hand_on: Callable[[], None],
         tell: Callable[[str], Coroutine[Any, Any, None]],
@@ -146,10 +160,10 @@ class Succession:
                 await self._tell(f"its successor ended with code {code}; the log says why.")
 
     def _start(self, channel: int) -> "subprocess.Popen[bytes]":
-        sockets = self._sockets()
+        kept, own = self._sockets()
         lock = -1 if self._lock is None else self._lock
-        told = ",".join(str(one) for one in (os.getpid(), channel, lock, *sockets))
-        given = [channel, *sockets] + ([] if self._lock is None else [self._lock])
+        told = ",".join(str(one) for one in (os.getpid(), channel, lock, len(kept), *kept, *own))
+        given = [channel, *kept, *own] + ([] if self._lock is None else [self._lock])
         return subprocess.Popen(  # noqa: S603 - the command that this process was started by
             [sys.executable, *sys.orig_argv[1:]], env={**os.environ, _TOLD: told}, pass_fds=given
         )

@@ -6,21 +6,26 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from app.cli.servers import _listening
+from app.config import Settings
 from app.db import sqlite
 from app.db.sqlite import ServerRunningError, keep_server_lock, server_lock
 from app.kit.tasks import Tasks
-from app.server.succession import Succession, inherited
+from app.server import process
+from app.server.succession import Inheritance, Succession, inherited
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 TOLD = "_REELGATE_PREDECESSOR"
 SERVES = """
 import os, socket
-parent, channel, lock, *sockets = map(int, os.environ["_REELGATE_PREDECESSOR"].split(","))
-assert (parent, lock, len(sockets)) == (os.getppid(), -1, 1)
+parent, channel, lock, kept, *sockets = map(int, os.environ["_REELGATE_PREDECESSOR"].split(","))
+assert (parent, lock, kept, len(sockets)) == (os.getppid(), -1, 0, 1)
 socket.socket(fileno=sockets[0]).getsockname()
 os.write(channel, b"serves")
 """
@@ -35,7 +40,7 @@ class Asked:
         self.told: list[str] = []
         self.succession = Succession(
             self.tasks,
-            sockets=lambda: [listening.fileno()],
+            sockets=lambda: ([], [listening.fileno()]),
             lock=None,
             hand_on=self._hand_on,
             tell=self._tell,
@@ -109,15 +114,58 @@ def test_a_process_inherits_from_its_parent_alone_and_forgets_what_it_was_told(
 ) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        given = (theirs.detach(), -1, listening.fileno())
+        given = (theirs.detach(), -1, 0, listening.fileno())
         for parent, is_ours in ((1, False), (os.getppid(), True)):
             monkeypatch.setenv(TOLD, ",".join(str(one) for one in (parent, *given)))
             found = inherited()
             assert (found is not None, TOLD in os.environ) == (is_ours, False)
         assert found is not None
-        assert (found.sockets, found.lock) == ((listening.fileno(),), None)
+        assert (found.sockets, found.kept, found.lock) == ((listening.fileno(),), frozenset(), None)
         ours.close()
         assert not found.tell()  # the predecessor is gone
+
+
+def test_of_what_a_successor_is_given_only_what_systemd_keeps_outlives_it(listening: socket.socket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as of_systemd, socket.socket() as channel:
+        given = Inheritance(
+            parent=os.getppid(),
+            sockets=(sockets := (os.dup(of_systemd.fileno()), os.dup(listening.fileno()))),
+            kept=frozenset(sockets[:1]),
+            lock=None,
+            channel=channel,
+        )
+        port, admin_port = of_systemd.getsockname()[1], listening.getsockname()[1]
+    here = {"host": "127.0.0.1", "port": port, "admin_address": "127.0.0.1", "admin_port": admin_port}
+    found = _listening(cast("Settings", SimpleNamespace(**here, has_admin_port=True)), given)
+    assert found.sockets is not None
+    assert [one.fileno() for one in found.sockets] == list(sockets)
+    assert [one.fileno() for one in found.kept] == [sockets[0]]
+    assert given.is_shared()
+    for one in found.sockets:
+        one.close()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_a_server_closes_a_port_to_callers_unless_its_predecessor_listens_there_still(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch, *, is_shared: bool
+) -> None:
+    closed: list[int] = []
+
+    async def accept_the_last(own: list[int]) -> None:
+        closed.extend(own)
+
+    async def end(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(process, "accept_the_last", accept_the_last)
+    monkeypatch.setattr(process, "PACE_S", 0)
+    monkeypatch.setattr("uvicorn.Server.shutdown", end)
+    config = process.server_config(cast("Any", end), "127.0.0.1", 0, drain_s=1)
+    server = process.Server(config, delay_s=1, shares=lambda: is_shared)
+    server.servers = [cast("Any", SimpleNamespace(sockets=[listening], close=lambda: None))]
+    assert server.descriptors() == ([], [listening.fileno()])
+    await server.shutdown()
+    assert closed == ([] if is_shared else [listening.fileno()])
 
 
 def test_the_lock_of_a_server_is_shared_in_its_process_and_with_nobody_else(
