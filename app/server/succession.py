@@ -22,8 +22,9 @@ from app.kit.tasks import Tasks
 
 _TOLD: Final = "_REELGATE_PREDECESSOR"
 _SERVES: Final = b"serves"
+_NOTHING: Final = b"nothing in time"
 _PATIENCE_S: Final = 120.0
-_END_S: Final = 5.0
+_END_S: Final = 60.0  # for what a successor began that serves too late: as long as the units give any server
 _INIT: Final = 1
 _log = get_logger("succession")
 
@@ -141,23 +142,27 @@ class Succession:
                 await self._tell(f"no successor could be started: {error}.")
                 return
             _log.info("A successor was started.", pid=coming.pid)
-            said = b""
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_PATIENCE_S):
                     said = await asyncio.get_running_loop().sock_recv(ours, len(_SERVES))
-            if said == _SERVES and not self._is_over:
-                self._is_served = self._is_over = True
-                _log.info("The successor serves; this server stops.", pid=coming.pid)
-                _tell_systemd(f"MAINPID={coming.pid}")
-                self._hand_on()
-                return
-            code = await asyncio.to_thread(_ended, coming)
-            self.successor = None
-            if not self._is_over:
-                _log.error(
-                    "The successor does not serve; this server goes on.", pid=coming.pid, exit_code=code
-                )
-                await self._tell(f"its successor ended with code {code}; the log says why.")
+            except TimeoutError:
+                said = _NOTHING
+            except asyncio.CancelledError:
+                coming.kill()  # it did not end when this server was told to stop
+                raise
+        if said == _SERVES and not self._is_over:
+            self._is_served = self._is_over = True
+            _log.info("The successor serves; this server stops.", pid=coming.pid)
+            _tell_systemd(f"MAINPID={coming.pid}")
+            self._hand_on()
+            return
+        if said == _NOTHING:
+            coming.terminate()  # it cannot say any more that it serves, and may just have begun to
+        code = await asyncio.to_thread(_ended, coming)
+        self.successor = None
+        if not self._is_over:
+            _log.error("The successor does not serve; this server goes on.", pid=coming.pid, exit_code=code)
+            await self._tell(f"its successor ended with code {code}; the log says why.")
 
     def _start(self, channel: int) -> "subprocess.Popen[bytes]":
         kept, own = self._sockets()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from app.config import Settings
 from app.db import sqlite
 from app.db.sqlite import ServerRunningError, keep_server_lock, server_lock
 from app.kit.tasks import Tasks
-from app.server import process
+from app.server import process, succession
 from app.server.succession import Inheritance, Succession, inherited
 from tests.patience import PATIENCE_S
 
@@ -28,6 +29,19 @@ parent, channel, lock, kept, *sockets = map(int, os.environ["_REELGATE_PREDECESS
 assert (parent, lock, kept, len(sockets)) == (os.getppid(), -1, 0, 1)
 socket.socket(fileno=sockets[0]).getsockname()
 os.write(channel, b"serves")
+"""
+
+LATE = """
+import os, signal
+channel = int(os.environ["_REELGATE_PREDECESSOR"].split(",")[1])
+def stop(*_):
+    try:
+        os.write(channel, b"serves")
+    except BrokenPipeError:
+        os._exit(7)
+signal.signal(signal.SIGTERM, stop)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+signal.pause()
 """
 
 
@@ -94,6 +108,34 @@ async def test_where_a_successor_ends_its_predecessor_goes_on_and_may_try_again(
     asked.succession.begin()
     await asked.is_over()
     assert asked.handed_on == 1
+
+
+async def test_a_successor_that_serves_too_late_is_asked_to_stop_and_not_killed(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(LATE, monkeypatch)
+    monkeypatch.setattr(succession, "_PATIENCE_S", 0.01)
+    asked = Asked(listening)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the successor unblocks it
+    asked.succession.begin()
+    await asked.is_over()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert (asked.handed_on, asked.told) == (0, ["its successor ended with code 7; the log says why."])
+
+
+async def test_a_server_ends_with_a_successor_that_does_not_stop(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs("import time; time.sleep(600)", monkeypatch)
+    asked = Asked(listening)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # by its successor, too
+    asked.succession.begin()
+    while (coming := asked.succession.successor) is None:  # noqa: ASYNC110 - it is started within the next turns
+        await asyncio.sleep(0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    asked.succession.leave()
+    assert await asked.tasks.drain(0.01) == 1
+    assert coming.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 async def test_a_server_that_is_stopped_meanwhile_takes_its_successor_with_it(
