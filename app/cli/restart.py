@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
+from collections.abc import Collection
+from pathlib import Path
 
 from app.admin import processes
 from app.admin.session import AdminSession
@@ -33,7 +36,8 @@ async def _restart(gateway: AdminSession) -> tuple[list[tuple[Process, Process]]
         found = await _replaced(gateway, old)
         if isinstance(found, str):
             return replaced, f"{old.title}: {found}"
-        replaced.append((old, found))
+        if found is not None:
+            replaced.append((old, found))
     return replaced, None
 
 
@@ -42,21 +46,40 @@ async def _here(gateway: AdminSession) -> list[Process]:
     return [one for one in await processes.listed(gateway) if one.host == host and one.role == "server"]
 
 
-async def _replaced(gateway: AdminSession, old: Process) -> Process | str:
-    """Returns the successor of a server or, in words, why it has none."""
+async def _replaced(gateway: AdminSession, old: Process) -> Process | str | None:
+    """Returns the successor of a server or, in words, why it has none; None where the server has ended."""
     before = {one.id for one in await _here(gateway)}
+    if not _is_ready(old.pid):
+        return "it is only starting, or of a version that cannot be replaced so. It goes on as it was."
     try:
         os.kill(old.pid, signal.SIGUSR2)
     except ProcessLookupError:
-        return "it does not run any more."
+        return None  # its row outlives it for a minute
     except PermissionError:
         return "it belongs to another user: run this as that user, or send it SIGUSR2."
+    return await _successor(gateway, old, before)
+
+
+async def _successor(gateway: AdminSession, old: Process, before: Collection[str]) -> Process | str | None:
+    """Returns who comes in place of a server that was signalled, beside those that ran `before`; as above."""
     for _ in range(int(_PATIENCE_S / _PAUSE_S)):
         await asyncio.sleep(_PAUSE_S)
         now = await _here(gateway)
         if new := [one for one in now if one.id not in before]:
             return new[0]
         still = next((one for one in now if one.id == old.id), None)
-        if still is not None and still.settings_at_ms != old.settings_at_ms:
-            return f"{still.settings_fault or 'it has no successor.'} It goes on as it was."
+        if still is None:
+            return None  # it was stopping already
+        if still.settings_at_ms != old.settings_at_ms and still.settings_fault is not None:
+            return f"{still.settings_fault} It goes on as it was."
     return "its successor does not serve; the log says why. It goes on as it was."
+
+
+def _is_ready(pid: int) -> bool:
+    """Returns whether a process handles SIGUSR2, which would end any other; True where that is not known."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    except OSError:
+        return True
+    handled = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return handled is None or bool(int(handled[1], 16) >> (signal.SIGUSR2 - 1) & 1)
