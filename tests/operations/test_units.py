@@ -49,6 +49,11 @@ def test_a_unit_sets_settings_that_exist_and_waits_longer_than_they_drain(unit: 
         assert float(patience) > drains + 10
 
 
+def test_a_server_that_was_replaced_is_asked_to_stop_with_its_successor_and_not_killed() -> None:
+    unit = (DEPLOY / "systemd" / "reelgate@.service").read_text("utf-8")
+    assert re.findall(r"^KillMode=(.*)$", unit, re.MULTILINE) == ["control-group"]
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_gives_no_program_a_secret_as_an_argument_which_every_user_can_read(unit: Path) -> None:
     secrets = re.compile(rf"\${PREFIX}\w*|\$\{{{PREFIX}")
