@@ -1,6 +1,7 @@
 """The unknown has an end: late evidence, an operator's word, or the policy's clock."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,23 @@ async def test_a_commit_that_was_never_heard_of_leaves_no_job_and_no_key_behind(
     again = await world.client.post(SUBMIT, json=body, headers={"Idempotency-Key": "k"})
     assert again.status_code == 200
     assert len(world.received()) == 1
+
+
+def test_a_line_is_kept_where_a_successor_takes_the_spool_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool.jsonl")
+    write = os.write
+
+    def write_too_late(descriptor: int, line: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        (taken,) = spool._claim()
+        taken.unlink()  # all that it had is replayed
+        return write(descriptor, line)
+
+    monkeypatch.setattr(os, "write", write_too_late)
+    spool.append("a-generation", "its-job")
+    assert "its-job" in spool.path.read_text()
 
 
 async def test_a_stop_in_the_middle_of_tx_2_leaves_the_id_in_the_spool(

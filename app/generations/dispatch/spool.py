@@ -112,19 +112,28 @@ def _has(connection: Connection, generation_id: str, upstream_request_id: str) -
 def _append(path: Path, generation_id: str, upstream_request_id: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = json.dumps({"generation": generation_id, "upstream_request_id": upstream_request_id})
-    left = f"\n{entry}\n".encode()  # the line break before it keeps it intact after a line that was cut off
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
+    line = f"\n{entry}\n".encode()  # the line break before it keeps it intact after a line that was cut off
+    while not _is_written(path, line):
+        pass  # a successor has just taken the file, and may have read it before
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # so that the file's directory entry is on the disk too
     finally:
         os.close(folder)
+
+
+def _is_written(path: Path, line: bytes) -> bool:
+    """Writes a line to the disk, and returns whether the file that has it is still the one of this name."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+        os.fdatasync(descriptor)
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), path.stat())
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:
