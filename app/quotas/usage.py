@@ -374,7 +374,7 @@ def _first_of(period: int, otherwise: date) -> date:
     number = period if period > _MAX_MONTH else period * 100 + 1
     try:
         return date(number // 10_000, number // 100 % 100, number % 100)
-    except ValueError:
+    except (ValueError, OverflowError):  # a cursor that nobody was given
         return otherwise
 
 

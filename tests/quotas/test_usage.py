@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from app.api.cursors import encode_key
 from app.auth import tenants
 from app.kit.clock import iso
 from app.quotas import ledger
@@ -89,6 +90,14 @@ async def test_a_question_without_an_answer_is_refused_by_its_parameter(
 ) -> None:
     problem = problem_of(await world.client.get(f"/v1/usage?{query}"), 400, "invalid_parameter")
     assert [one["pointer"] for one in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("period", [0, 202_613, 20_261_340, 10**15 - 1])
+async def test_a_cursor_of_no_day_begins_where_the_question_does(world: World, period: int) -> None:
+    await worked(world)
+    cursor = encode_key((period, "", ""))
+    page = await world.get(f"/v1/usage?by=day&group_by=model&group_by=outcome&cursor={cursor}")
+    assert bool(page["rows"]) == (period < 20_260_000)
 
 
 async def test_several_values_with_commas_are_told_how_they_are_sent(world: World) -> None:
