@@ -11,6 +11,7 @@ from app.db.engine import Database
 from app.files import rows
 from app.files.uploads import Uploads
 from app.kit.clock import Clock
+from app.kit.ids import is_id
 from app.kit.log import get_logger
 from app.storage.store import INCOMING, StorageError
 
@@ -20,6 +21,7 @@ _AT_ONCE = 100
 _MAX_ROUNDS = 20
 _AGAIN_MS = 600_000
 _LIST_MS: Final = 3_600_000  # a form is good for an hour
+_NAMES: Final = 2  # in a key of ours: the tenant's id and the file's
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,19 +61,22 @@ class Sweeper:
         self._listed_at_ms = now_ms
         try:
             async for keys in self._arrived():
-                names = {key.rpartition("/")[2]: key for key in keys}
-                awaited = await self.db.read(rows.awaited, names.keys())
-                for name in names.keys() - awaited:
-                    await store.delete(names[name])
+                awaited = await self.db.read(rows.awaited, keys.keys())
+                for file_id in keys.keys() - awaited:
+                    await store.delete(keys[file_id])
         except StorageError as error:
             _log.warning("What arrived in the bucket could not be looked through.", reason=error.reason)
 
-    async def _arrived(self) -> AsyncIterator[list[str]]:
-        some: list[str] = []
+    async def _arrived(self) -> AsyncIterator[dict[str, str]]:
+        """Yields keys by the ids of files, some at a time. What has no key of ours is somebody else's."""
+        some: dict[str, str] = {}
         async for key, _ in self.uploads.storage.store.keys(f"{INCOMING}/"):
-            some.append(key)
+            _, *names = key.split("/")
+            if len(names) != _NAMES or not all(map(is_id, names)):
+                continue
+            some[names[-1]] = key
             if len(some) == _AT_ONCE:
                 yield some
-                some = []
+                some = {}
         if some:
             yield some

@@ -145,6 +145,22 @@ async def test_what_a_form_brings_after_its_upload_has_ended_is_removed_within_a
     assert (await complete(world, open_)).json()["file_id"] == done
 
 
+async def test_what_no_form_brought_is_left_in_the_bucket_and_in_the_way_of_nothing(
+    world: World, sent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket may be shared: folders that people made, and what others keep there, are not ours."""
+    monkeypatch.setattr(DiskStore, "takes_forms", True)
+    sent(ABSENT, PICTURE)
+    others = ["a report.csv", "report.csv", f"others/{ABSENT}", f"{world.tenant_id}/deeper/{ABSENT}"]
+    for name in others:
+        path = tmp_path / "files" / "incoming" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PICTURE)
+    await world.gateway.upkeep.files.run_once()
+    left = [str(one.relative_to(tmp_path / "files" / "incoming")) for one in on_disk(tmp_path)]
+    assert sorted(left) == sorted(others)
+
+
 async def test_on_disk_there_are_no_direct_uploads(world: World) -> None:
     answer = await world.client.post("/v1/direct-uploads", params={"size_bytes": 5})
     assert (answer.status_code, answer.json()["code"]) == (409, "direct_uploads_unavailable")
