@@ -12,6 +12,7 @@ from typing import Any
 import typer.main
 
 from app.admin.operations.every import OPERATIONS
+from app.api.admin import events
 from app.api.internal.families import FAMILIES, TENANTS_ONLY
 from app.cli.entry import cli
 from app.config import Settings
@@ -75,6 +76,7 @@ def operations() -> str:
     rows += [
         f"| `{one.method} {one.path}` | `{one.scope}` | `reelgate {one.command}` |" for one in OPERATIONS
     ]
+    rows.append(f"| `GET {events.PATH}` | `{events.SCOPE}` | an event stream: no command does the same |")
     return "\n".join(rows)
 
 

@@ -275,7 +275,7 @@ def _describe(operation: dict[str, Any], route: Route) -> None:
         if "/{" not in route.path and route.resumes:  # of all of a tenant's events
             others = ("Threshold", "EndedAsset", "StoppedEndpoint")
             of_event = {"anyOf": [of_event, *({"$ref": f"#/components/schemas/{one}"} for one in others)]}
-        success["content"] = {_STREAM: {"schema": _stream_of(of_event)}}
+        success["content"] = {_STREAM: {"schema": stream_of(of_event)}}
         if "{request_id}" in route.path:  # the events of one request come to an end
             operation["responses"]["204"] = {"description": "The caller has seen the last event."}
     if route.uploads or route.repeats or route.binary or route.status == HTTPStatus.NO_CONTENT:
@@ -327,7 +327,7 @@ def _describe_bytes(route: Route, operation: dict[str, Any], success: dict[str, 
     }
 
 
-def _stream_of(event: dict[str, Any]) -> dict[str, Any]:
+def stream_of(event: dict[str, Any]) -> dict[str, Any]:
     """Returns the schema of a stream whose events have this data.
 
     In OpenAPI 3.1 a schema is of a body as a whole, and the body of a stream is a text. Given the schema of

@@ -7,7 +7,7 @@ remembered between two calls, so that a revocation acts at once on every replica
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
@@ -178,6 +178,24 @@ def find(connection: Connection, kid: str, *, to_change: bool = False) -> AdminK
         query = query.with_for_update(key_share=True)
     row = connection.execute(query).one_or_none()
     return None if row is None else _admin_key(row)
+
+
+def find_all(connection: Connection, kids: Collection[str]) -> dict[str, AdminKey]:
+    """Returns the records of several admin keys, by their kids; a kid without a record is left out."""
+    rows = connection.execute(select(admin_keys).where(admin_keys.c.kid.in_(kids)))
+    return {key.kid: key for key in map(_admin_key, rows)}
+
+
+def check(key: AdminKey | None, now_ms: int) -> None:
+    """Refuses an admin key that was accepted before and has ended since, or is none.
+
+    Raises:
+        Problem: INVALID_ADMIN_KEY.
+
+    """
+    state = "unknown" if key is None else key.state(now_ms)
+    if state != "active":
+        raise Problem(INVALID_ADMIN_KEY, f"This admin key is {state}.")
 
 
 def to_change(connection: Connection, kid: str) -> AdminKey:

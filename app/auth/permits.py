@@ -5,12 +5,14 @@ are, and ends the permits of those that have ended.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from app.auth import client_tokens, keys, sessions
+from sqlalchemy import Connection
+
+from app.auth import admin_keys, client_tokens, keys, sessions
 from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal, check_key, check_token
 from app.auth.sessions import Sessions
@@ -25,17 +27,31 @@ _SWEEP_S: Final = 2.0  # with the time of a read, an end takes effect well withi
 _LATE_MS: Final = 4000  # after which a stream does not send anything without a sweep
 _MAX_AT_ONCE: Final = 500  # keys or tokens in one statement
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever calls the admin API: with an admin key, or by a session of the console that acts as it."""
+
+    kid: str
+    session_id: str | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Permit:
     """The right of one key, client token or session to be answered; `problem` says why it has ended."""
 
-    principal: Principal
+    principal: Principal | Operator
     began_ms: int
     problem: Problem | None = None
     bells: set[asyncio.Event] = field(default_factory=set)
+
+    @property
+    def token(self) -> ClientToken | None:
+        """The client token that it is of, if any."""
+        return self.principal.token if isinstance(self.principal, Principal) else None
 
     def end(self, problem: Problem) -> None:
         """Ends the permit, and wakes everybody who holds it."""
@@ -61,12 +77,13 @@ class Permits:
         return len(self._held)
 
     @contextmanager
-    def held(self, principal: Principal, bell: asyncio.Event) -> Iterator[Permit]:
+    def held(self, principal: Principal | Operator, bell: asyncio.Event) -> Iterator[Permit]:
         """Gives a permit for the block, within which its end rings the bell."""
-        name = (principal.kid, principal.session_id or (principal.token.token_id if principal.token else ""))
+        new = Permit(principal, self._clock.now_ms())
+        name = (principal.kid, principal.session_id or (new.token.token_id if new.token else ""))
         permit = self._held.get(name)
         if permit is None or permit.problem is not None:
-            permit = self._held[name] = Permit(principal, self._clock.now_ms())
+            permit = self._held[name] = new
         permit.bells.add(bell)
         if self._sweeper is None:
             self._sweeper = self._tasks.start(self._sweep_on(), name="permits", cancel_on_drain=True)
@@ -106,28 +123,36 @@ class Permits:
     async def _read_all(self) -> None:
         """Ends the permits whose key, token or session has ended; none where the database does not answer."""
         held = list(self._held.values())
+        of_operators = [one for one in held if isinstance(one.principal, Operator)]
+        of_keys = [one for one in held if isinstance(one.principal, Principal) and one.token is None]
         try:
-            await self._judge_keys([one for one in held if one.principal.token is None])
-            await self._judge_tokens([one for one in held if one.principal.token is not None])
+            await self._judge_keys(of_keys, keys.find_all, check_key)
+            await self._judge_keys(of_operators, admin_keys.find_all, admin_keys.check)
+            await self._judge_tokens([one for one in held if one.token is not None])
             await self._judge_sessions([one for one in held if one.principal.session_id is not None])
         except Problem:
             _log.warning("The keys of open streams could not be read; trying again.")
         except Exception:  # noqa: BLE001 - no fault of one sweep may end the streams, or all later sweeps
             _log.exception("The keys of open streams could not be read; trying again.")
 
-    async def _judge_keys(self, held: Iterable[Permit]) -> None:
-        """Judges by their keys; several permits may be of one: a session of the portal acts as its key."""
+    async def _judge_keys(
+        self,
+        held: Iterable[Permit],
+        find_all: Callable[[Connection, Collection[str]], Mapping[str, K]],
+        check: Callable[[K | None, int], object],
+    ) -> None:
+        """Judges by their keys; several permits may be of one: a session acts as its key."""
         by_kid: dict[str, list[Permit]] = {}
         for one in held:
             by_kid.setdefault(one.principal.kid, []).append(one)
         for kids in _parts(by_kid):
-            found = await self._db.read(keys.find_all, kids)
+            found = await self._db.read(find_all, kids)
             for kid in kids:
                 for one in by_kid[kid]:
-                    _judge(one, check_key, found.get(kid), self._clock.now_ms())
+                    _judge(one, check, found.get(kid), self._clock.now_ms())
 
     async def _judge_tokens(self, held: Iterable[Permit]) -> None:
-        by_id = {one.principal.token.token_id: one for one in held if one.principal.token is not None}
+        by_id = {one.token.token_id: one for one in held if one.token is not None}
         for token_ids in _parts(by_id):
             found = await self._db.read(client_tokens.find_all, token_ids)
             for token_id in token_ids:

@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from app.admin.operation import Operation, Upload
 from app.admin.operations.every import OPERATIONS
 from app.api import openapi_webhooks
+from app.api.admin import events
 from app.api.headers.request import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
-from app.api.openapi import body_of, header, refusals
+from app.api.openapi import body_of, header, refusals, stream_of
 from app.documents.admin import published
 from app.errors import (
     BODY_TOO_LARGE,
@@ -28,10 +29,13 @@ from app.errors import (
     MISSING_IDEMPOTENCY_KEY,
     PRECONDITION_FAILED,
     PRECONDITION_REQUIRED,
+    SHUTTING_DOWN,
     TOO_MANY_ATTEMPTS,
+    TOO_MANY_STREAMS,
     UNSUPPORTED_MEDIA_TYPE,
     Fault,
 )
+from app.generations.following.changes import KINDS
 
 _KEY: Final = (
     MISSING_ADMIN_KEY,
@@ -175,6 +179,7 @@ def build(version: str, base_url: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for one in OPERATIONS:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    paths[events.PATH] = {"get": _stream()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -245,6 +250,21 @@ def _operation(one: Operation[Any]) -> dict[str, Any]:
             }
     described["security"] = [{"AdminKey": []}]
     return described
+
+
+def _stream() -> dict[str, Any]:
+    kinds = {"type": "array", "items": {"type": "string", "enum": [*KINDS]}}
+    changed = {"type": "object", "required": ["kinds"], "properties": {"kinds": kinds}}
+    schema = stream_of({"anyOf": [changed, {"$ref": "#/components/schemas/Problem"}]})
+    success = {"description": "Success.", "content": {"text/event-stream": {"schema": schema}}}
+    return {
+        "tags": [events.TAG],
+        "summary": events.SUMMARY,
+        "description": f"{events.TEXT} Scope: `{events.SCOPE}`.",
+        "operationId": "stream_changes",
+        "responses": {"200": success} | refusals((*_KEY, TOO_MANY_STREAMS, SHUTTING_DOWN)),
+        "security": [{"AdminKey": []}],
+    }
 
 
 def _file_body(upload: Upload) -> dict[str, Any]:

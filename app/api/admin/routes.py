@@ -20,12 +20,14 @@ from app.admin.actor import of_admin_key
 from app.admin.calls import Call, fingerprint_of, perform, tag_of
 from app.admin.operation import REASON, Form, Operation
 from app.admin.operations.every import OPERATIONS
+from app.api.admin import events
 from app.api.bodies import if_match_of, json_response, read_file, read_object, tags_of
 from app.api.headers.request import IDEMPOTENCY_KEY, REPLAYED, idempotency_key_of
 from app.api.pages import refuse_foreign_page, session_text
 from app.api.problems import ADMIN_KID, PRESENTED_KID, SESSION
 from app.api.query import Takes, faults_in, hinted, problem_of
-from app.auth.admin_keys import AdminKey, kid_in
+from app.auth.admin_keys import AdminKey, AdminScope, kid_in
+from app.auth.permits import Operator
 from app.catalog.findings import fragment
 from app.errors import (
     INSUFFICIENT_ADMIN_SCOPE,
@@ -73,10 +75,14 @@ async def _answer(request: Request) -> Response:
         from app.api.admin.openapi import build  # noqa: PLC0415 - only who asks for it waits for it
 
         return json_response(build(request.app.version, gateway.base_url))
+    if request.scope["path"] == events.PATH:
+        return _stream(request, gateway, key)
+    return await _operate(request, gateway, key)
+
+
+async def _operate(request: Request, gateway: Gateway, key: AdminKey) -> Response:
     operation, of_path = _operation_at(request)
-    if not key.may(operation.scope):
-        detail = f"This admin key lacks the scope `{operation.scope}`."
-        raise Problem(INSUFFICIENT_ADMIN_SCOPE, detail)
+    _require(key, operation.scope)
     if operation.changes:
         return await _change(request, gateway, key, operation, of_path)
     members, form = _query(request, operation)
@@ -91,6 +97,20 @@ async def _answer(request: Request) -> Response:
     if tags_of(request) & {headers["ETag"], "*"}:
         return Response(status_code=304, headers=headers)
     return json_response(document, headers=headers)
+
+
+def _stream(request: Request, gateway: Gateway, key: AdminKey) -> Response:
+    """Answers with the event stream, which is no operation: no command does the same."""
+    if request.method != "GET":
+        raise _not_allowed(request, {"GET"})
+    _require(key, events.SCOPE)
+    _refuse_query(request, {})
+    return events.stream_changes(gateway, Operator(key.kid, request.scope["state"].get(SESSION)))
+
+
+def _require(key: AdminKey, scope: AdminScope) -> None:
+    if not key.may(scope):
+        raise Problem(INSUFFICIENT_ADMIN_SCOPE, f"This admin key lacks the scope `{scope}`.")
 
 
 async def _authenticated(request: Request, gateway: Gateway) -> AdminKey:
@@ -137,7 +157,7 @@ def _operation_at(request: Request) -> tuple[Operation[Any], dict[str, str]]:
         Problem: METHOD_NOT_ALLOWED.
 
     """
-    allowed = set()
+    allowed: set[str] = set()
     for pattern, operation in _MATCHERS:
         if (found := pattern.fullmatch(request.scope["path"])) is None:
             continue
@@ -146,9 +166,13 @@ def _operation_at(request: Request) -> tuple[Operation[Any], dict[str, str]]:
         allowed.add(operation.method)
     if not allowed:
         raise HTTPException(404)
+    raise _not_allowed(request, allowed)
+
+
+def _not_allowed(request: Request, allowed: set[str]) -> Problem:
     methods = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
     detail = f"This address supports {methods}, not {request.method}."
-    raise Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})
+    return Problem(METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})
 
 
 def _query(request: Request, operation: Operation[Any]) -> tuple[dict[str, Any], str | None]:

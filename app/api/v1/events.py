@@ -28,7 +28,8 @@ from app.kit.log import get_logger
 
 _log = get_logger("events")
 _RETRY: Final = b"retry: 1000\n"  # milliseconds after which a browser reconnects
-_PING: Final = b": ping\n"  # a line and no block, which some readers would take for an event
+PING: Final = b": ping\n"
+"""A sign of life: a line and no block, which some readers would take for an event."""
 _PAGE: Final = 200
 _SLOWEST_S: Final = 20.0  # within which a subscriber must read what was sent
 _MAX_DIGITS: Final = 15
@@ -152,7 +153,7 @@ def _last_seen(request: Request, after: str | None) -> int | None:
     return int(text)
 
 
-class _Blocks:
+class Blocks:
     """Writes the blocks of one stream. No block is without data: readers take that for an empty event.
 
     So the time after which a browser reconnects is in the first block, and a sign of life is a line alone.
@@ -204,7 +205,7 @@ class _Call:
         """Returns what waits for the bell, each time until a sign of life is due at the latest."""
         return Waits(bell, self.gateway.clock, within_s=self.gateway.settings.heartbeat_s)
 
-    def farewell(self, blocks: _Blocks, problem: Problem) -> bytes:
+    def farewell(self, blocks: Blocks, problem: Problem) -> bytes:
         """Returns the last event of a caller whose key or token has ended: the problem of its next call."""
         base_url = self.gateway.settings.base_url
         document = of_problem(problem, self.principal, base_url=base_url, instance=self.path)
@@ -228,7 +229,7 @@ class _Subject:
     async def leave(self) -> None:
         await self._stack.aclose()
 
-    def news(self, blocks: _Blocks, *, numbered: bool) -> tuple[list[bytes], bool]:
+    def news(self, blocks: Blocks, *, numbered: bool) -> tuple[list[bytes], bool]:
         """Returns the blocks of what is new, and whether the request has ended."""
         shared = self._shared
         if shared is None or shared.value is None or shared.serial == self._serial:
@@ -249,7 +250,7 @@ class _Subject:
 async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) -> AsyncGenerator[bytes]:
     """Yields the changes of some requests after the versions that were seen, until all have ended."""
     watch, permits = call.gateway.following.watch, call.gateway.access.permits
-    bell, blocks = asyncio.Event(), _Blocks()
+    bell, blocks = asyncio.Event(), Blocks()
     async with AsyncExitStack() as stack:
         permit = stack.enter_context(permits.held(call.principal, bell))
         waits = stack.enter_context(call.waits(bell))
@@ -257,7 +258,7 @@ async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) 
         for subject in subjects:
             stack.push_async_callback(subject.leave)
             await subject.subscribe(watch, bell)
-        yield _PING
+        yield PING
         while not watch.closing.is_set():
             bell.clear()
             if (ended := await permits.judge(permit)) is not None:
@@ -273,17 +274,17 @@ async def _of_requests(call: _Call, seen: Mapping[str, int], *, numbered: bool) 
             if not subjects:
                 return
             if not await waits.wait():
-                yield _PING
+                yield PING
 
 
 async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
     """Yields the tenant's events after the number that was seen, without end."""
     watch, permits = call.gateway.following.watch, call.gateway.access.permits
-    bell, blocks = asyncio.Event(), _Blocks()
+    bell, blocks = asyncio.Event(), Blocks()
     tenant_id, mode = call.principal.tenant_id, call.principal.mode
     async with watch.of_tenant(tenant_id, mode, bell) as shared:
         with permits.held(call.principal, bell) as permit, call.waits(bell) as waits:
-            yield _PING
+            yield PING
             while not watch.closing.is_set():
                 bell.clear()
                 if (ended := await permits.judge(permit)) is not None:
@@ -302,4 +303,4 @@ async def _of_tenant(call: _Call, seen: int) -> AsyncGenerator[bytes]:
                     if events and kept is None:
                         continue
                 if not await waits.wait():
-                    yield _PING
+                    yield PING

@@ -7,10 +7,10 @@ memory for what it finds, and hold no resources of their own: a slow one delays 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from app.auth.keys import Mode
 from app.db.announcements import Subject
@@ -18,6 +18,7 @@ from app.db.engine import Database
 from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
 from app.generations import events as event_rows
 from app.generations.events import AnyEvent, Event
+from app.generations.following.changes import Changes, Kind
 from app.generations.following.tracker import Tracker
 from app.generations.store import Generation
 from app.kit.clock import Clock, wait_for_event
@@ -38,6 +39,10 @@ class StreamOwner(NamedTuple):
 
     tenant_id: str
     token_id: str | None = None
+
+
+OPERATORS: Final = StreamOwner("")
+"""Whom the streams of all operators are counted for, as if they were one tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class Watch:
     closing: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _generations: dict[str, Shared[View]] = field(default_factory=dict, init=False)
     _tenants: dict[tuple[str, str], Shared[Tail]] = field(default_factory=dict, init=False)
+    _changes: Changes = field(default_factory=Changes, init=False)
     _watchers: Counter[str] = field(default_factory=Counter, init=False)
     _of_tokens: Counter[str] = field(default_factory=Counter, init=False)
 
@@ -141,6 +147,7 @@ class Watch:
         self.closing.set()
         for shared in self._all():
             shared.ring()
+        self._changes.ring()
 
     @property
     def watchers(self) -> int:
@@ -158,9 +165,8 @@ class Watch:
         if self.closing.is_set():
             raise Problem(SHUTTING_DOWN, "This server is shutting down.", retry_after_s=1)
         if self.full(watcher):
-            detail = (
-                f"Your tenant has {self.max_per_tenant} event streams and long polls open on this server."
-            )
+            whose = "Your tenant has" if watcher != OPERATORS else "Operators have"
+            detail = f"{whose} {self.max_per_tenant} event streams and long polls open on this server."
             if watcher.token_id is not None:
                 alone = self._watchers[watcher.tenant_id] < self.max_per_tenant
                 has = (
@@ -254,6 +260,12 @@ class Watch:
 
         async with self._watching(self._tenants, (tenant_id, mode), read, bell) as shared:
             yield shared
+
+    @contextmanager
+    def of_everything(self, bell: asyncio.Event) -> Iterator[Mapping[Kind, int]]:
+        """Subscribes to changes of all tenants for the block: their numbers by kind; each rings the bell."""
+        with self._changes.heard(self.db.announcements, bell) as numbers:
+            yield numbers
 
     @asynccontextmanager
     async def _watching(
