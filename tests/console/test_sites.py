@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
+from app.auth import permits
 from app.auth.keys import SCOPES
 from tests.console.site import HOSTILE, Visit, visiting
-from tests.harness import SUBMIT, World
+from tests.harness import SUBMIT, World, until
 from tests.sessions.browsing import admin_key
 
 pytestmark = pytest.mark.anyio
@@ -136,6 +137,39 @@ async def test_a_person_enters_by_a_link_sees_their_video_and_makes_a_key(visit:
     )
 
 
+async def test_what_happens_is_on_an_operators_page_by_one_stream_which_a_hidden_tab_has_not(
+    visit: Visit,
+) -> None:
+    page, watch = visit.page, visit.world.gateway.following.watch
+    await visit.sign_in("console", await admin_key(visit.world, "read"))
+    await until(lambda: watch.watchers == 1)
+    await visit.go("requests?mode=test")
+    rows = page.locator("[data-row]")
+    known = await rows.count()
+    await visit.world.submit("canned")
+    await rows.nth(known).wait_for()
+    await page.evaluate(
+        "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })"
+    )
+    await _look(page, away=True)
+    await until(lambda: watch.watchers == 0)
+    await visit.world.submit("canned")
+    visit.calls.clear()
+    await _look(page, away=False)
+    await rows.nth(known + 1).wait_for()
+    listed = [one for one in visit.calls if "/events" not in one]
+    assert (len(listed), len(visit.calls)) == (1, 2), visit.calls
+    await visit.world.gateway.db.write(lambda one: one.exec_driver_sql("DELETE FROM sessions") and None)
+    visit.world.clock.advance(permits._SWEEP_S)
+    await page.locator("dialog").get_by_text("The session has ended").wait_for()
+    assert watch.watchers == 0
+
+
+async def _look(page: Page, *, away: bool) -> None:
+    script = "away => { window.away = away; document.dispatchEvent(new Event('visibilitychange')) }"
+    await page.evaluate(script, away)
+
+
 async def test_a_session_that_ends_is_said_and_the_page_goes_on_after_a_sign_in(visit: Visit) -> None:
     page, key = visit.page, await admin_key(visit.world)
     await visit.sign_in("console", key)
@@ -194,7 +228,10 @@ async def test_the_keyboard_reaches_everything_of_a_list_and_its_address_brings_
 async def test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often(
     furnished: World, browser: Browser, width: int, color_scheme: str
 ) -> None:
-    """Every page: axe finds nothing, nothing is wider than the window, and it makes at most four calls."""
+    """Every page: axe finds nothing, nothing is wider than the window, and it makes at most four calls.
+
+    All of a site's pages follow one stream.
+    """
     looks = {"viewport": {"width": width, "height": 900}, "color_scheme": color_scheme}
     (done,) = (await furnished.get("/v1/requests?state=completed"))["requests"]
     found: dict[str, list[str]] = {}
@@ -205,10 +242,13 @@ async def test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often(
             await visit.page.get_by_label("key").wait_for()
             found[f"{site} door"] = await visit.violations()
             await visit.sign_in(site, keys[site])
+            streams = 0
             for place in places:
                 await visit.go(place.format_map(done))
-                asked = [one for one in visit.calls if "/events" not in one]
+                asked = [one for one in visit.calls if "v1/events" not in one]
+                streams += len(visit.calls) - len(asked)
                 found[f"{site} {place}"] = await visit.violations()
                 if len(asked) > MOST_CALLS:
                     found[f"{site} {place}"].append(f"{len(asked)} calls: {asked}")
+            assert streams <= 1, "all pages have one"
     assert {place: faults for place, faults in found.items() if faults} == {}

@@ -3,8 +3,8 @@
 /** Where the gateway's addresses begin: the pages also work below a path. */
 const ROOT = new URL(".", location.href);
 
-let ended = () => {};
 /** What is done once the session has ended. */
+export let ended = () => {};
 export const whenEnded = (work) => (ended = work);
 
 /** An answer that is an error: `problem` is its document, `status` 0 where there was no answer at all. */

@@ -45,7 +45,7 @@ export const Adjust = ({ name, test }) => html`<${Change} label="Adjust" scope="
 
 export function Limits({ name, test, mode, query }) {
   const part = partOf(query);
-  const account = useCall((signal) => call("admin/v1/limits/account", { query: { tenant: name, test, ...part }, signal }), [name, test, part], { every: 10_000 });
+  const account = useCall((signal) => call("admin/v1/limits/account", { query: { tenant: name, test, ...part }, signal }), [name, test, part], { live: "requests", pause: 5000 });
   const all = useCall((signal) => call("admin/v1/limits", { query: { tenant: name, cursor: query.cursor }, signal }), [name, query.cursor]);
   const overrides = useCall((signal) => call("admin/v1/limit-overrides", { query: { tenant: name, ended: query.ended }, signal }), [name, query.ended]);
   const reload = () => (account.reload(), all.reload(), overrides.reload());

@@ -1,9 +1,9 @@
-// At a glance: what needs a decision, and what is happening now. One call, every ten seconds.
+// At a glance: what needs a decision, and what is happening now. One call, every five seconds at most.
 
 import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { Chart } from "./usage-view.js";
-import { Card, Page, Shown, State, Table, Tile, Time, useCall } from "./kit.js";
+import { Card, List, Page, Shown, State, Tile, Time, useCall } from "./kit.js";
 import { ModePick } from "./parts.js";
 import { away, count, credits, minute, modeIn, modeOf, span, theZone, to } from "./state.js";
 
@@ -32,10 +32,10 @@ const TOLD = {
 
 export function Now({ place }) {
   const mode = modeOf(place.query);
-  const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { every: 10_000 });
+  const now = useCall((signal) => call("admin/v1/overview", { query: { mode }, signal }), [mode], { live: "requests webhooks", pause: 5000 });
   return html`<${Page}
     title="Now"
-    lead=${now.data ? html`As of <${Time} at=${now.data.at} />, every ten seconds` : "What is happening, and what needs a decision"}
+    lead=${now.data ? html`As of <${Time} at=${now.data.at} />, live` : "What is happening, and what needs a decision"}
     actions=${html`<${ModePick} query=${place.query} />`}
   >
     <${Shown} of=${now} rows=${6}>${(data) => html`<${Glance} data=${data} mode=${mode} />`}<//>
@@ -43,6 +43,7 @@ export function Now({ place }) {
 }
 
 function Glance({ data, mode: shown }) {
+  const of = { data };
   const mode = modeIn(shown);
   const { today } = data;
   const inFlight = data.credentials.reduce((sum, one) => sum + one.live, 0);
@@ -68,37 +69,25 @@ function Glance({ data, mode: shown }) {
     </div>
     <${Hours} hours=${data.hours} at=${data.at} />
     <div class="cards wide">
-      <div class="stack"><${Card} title="In flight by credential" kind="flush">
-        ${data.credentials.length
-          ? html`<${Table} caption="Credentials" keyOf=${(one) => one.name} rows=${data.credentials} columns=${[
-              ["Credential", "name"],
-              ["State", (one) => html`<${State} of=${one.configured ? one.condition : "removed"} />`],
-              ["Live", (one) => `${count(one.live)}${one.concurrency ? ` of ${one.concurrency}` : ""}`, "right"],
-              ["Next poll", "next_poll_at", "ago"],
-            ]} />`
-          : html`<p class="empty">No credential of this mode is configured.</p>`}
-      <//>
-      <${Card} title="Queue by tenant" kind="flush">
-        ${data.queues.length
-          ? html`<${Table} caption="Queues" keyOf=${(one) => one.tenant} rows=${data.queues} open=${(one) => to(["tenants", one.tenant])} columns=${[
-              ["Tenant", "tenant"],
-              ["Queued", "queued", "count"],
-              ["Oldest", "oldest_at", "ago"],
-              ["In flight", "in_flight", "count"],
-              ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
-            ]} />`
-          : html`<p class="empty">Nobody waits.</p>`}
-      <//></div>
-      <${Card} title="Refused in the last hour" kind="flush">
-        ${data.refused.length
-          ? html`<${Table} caption="Refusals" keyOf=${(one) => `${one.kid} ${one.code} ${one.network}`} rows=${data.refused} columns=${[
-              ["Who", (one) => one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no key"],
-              ["Error", "code", "code"],
-              ["Calls", "count", "count"],
-              ["A minute", "max_per_minute", "count"],
-            ]} />`
-          : html`<p class="empty">No call was refused.</p>`}
-      <//>
+      <div class="stack"><${List} title="In flight by credential" caption="Credentials" of=${of} rows=${(all) => all.credentials} empty="No credential of this mode is configured." keyOf=${(one) => one.name} columns=${[
+        ["Credential", "name"],
+        ["State", (one) => html`<${State} of=${one.configured ? one.condition : "removed"} />`],
+        ["Live", (one) => `${count(one.live)}${one.concurrency ? ` of ${one.concurrency}` : ""}`, "right"],
+        ["Next poll", "next_poll_at", "ago"],
+      ]} />
+      <${List} title="Queue by tenant" caption="Queues" of=${of} rows=${(all) => all.queues} empty="Nobody waits." keyOf=${(one) => one.tenant} open=${(one) => to(["tenants", one.tenant])} columns=${[
+        ["Tenant", "tenant"],
+        ["Queued", "queued", "count"],
+        ["Oldest", "oldest_at", "ago"],
+        ["In flight", "in_flight", "count"],
+        ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
+      ]} /></div>
+      <${List} title="Refused in the last hour" caption="Refusals" of=${of} rows=${(all) => all.refused} empty="No call was refused." keyOf=${(one) => `${one.kid} ${one.code} ${one.network}`} columns=${[
+        ["Who", (one) => one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no key"],
+        ["Error", "code", "code"],
+        ["Calls", "count", "count"],
+        ["A minute", "max_per_minute", "count"],
+      ]} />
     </div>
   `;
 }

@@ -8,7 +8,7 @@ import { count, credits, modeOf, percent, refine, to } from "./state.js";
 
 export function Queue({ place }) {
   const mode = modeOf(place.query);
-  const found = useCall((signal) => call("admin/v1/dispatch", { signal }), [], { every: 5000 });
+  const found = useCall((signal) => call("admin/v1/dispatch", { signal }), [], { live: "requests" });
   const since = found.data?.paused_since[mode];
   const change = (verb, body) => call(`admin/v1/dispatch/${verb}`, { body }).then(found.reload);
   return html`<${Page}
@@ -37,7 +37,7 @@ export function Queue({ place }) {
 }
 
 export function Credentials() {
-  const found = useCall((signal) => call("admin/v1/credentials", { signal }), [], { every: 5000 });
+  const found = useCall((signal) => call("admin/v1/credentials", { signal }), [], { live: "requests" });
   return html`<${Page} title="Credentials" lead="For RunComfy; never their secrets">
     <${List} caption="Credentials" of=${found} rows=${(data) => data.credentials} empty="None is configured." keyOf=${(one) => one.name} columns=${[
             ["Name", "name"],

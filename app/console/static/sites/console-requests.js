@@ -3,10 +3,9 @@
 import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { Change, Copy, Facts, Json, List, Page, Shown, State, Table, Time, Trouble, useCall } from "./kit.js";
-import { Copies, Filter, Filters, Media, ModePick, Timeline } from "./parts.js";
+import { Copies, Filter, Filters, Media, ModePick, StateFilter, Timeline } from "./parts.js";
 import { credits, modeIn, modeOf, momentIn, refine, span, to } from "./state.js";
 
-const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
 const FILTERS = ["tenant", "model_id", "state", "error_code", "end_user", "kid", "token_id", "address", "price_version", "upstream_request_id", "request_id"];
 const SIZE = 50;
 const UUID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/i;
@@ -22,7 +21,7 @@ export function Requests({ place }) {
   const found = useCall(
     (signal) => call("admin/v1/requests", { query: { ...asked, limit: SIZE, cursor: query.cursor }, signal }),
     [asked, query.cursor],
-    { every: query.cursor || query.hold ? 0 : 5000 },
+    { live: query.cursor || query.hold ? "" : "requests" },
   );
   const here = (open) => to("requests", { ...query, open });
   return html`<${Page}
@@ -33,7 +32,7 @@ export function Requests({ place }) {
     <${Filters} query=${query}>
       <${Filter} query=${query} name="q" label="Request id, or RunComfy's" search=${true} grow=${true} placeholder="Search  /" />
       <${Filter} query=${query} name="tenant" label="Tenant" first=${true} />
-      <${Filter} query=${query} name="state" label="State" kind="select" options=${[["", "all"], ...STATES.map((one) => [one, one.replaceAll("_", " ")])]} />
+      <${StateFilter} query=${query} />
       <${Filter} query=${query} name="model_id" label="Model" />
       <${Filter} query=${query} name="error_code" label="Error code" />
       <${Filter} query=${query} name="end_user" label="End user" />
@@ -59,7 +58,7 @@ export function Requests({ place }) {
 }
 
 function Panel({ id, close, onChange }) {
-  const found = useCall((signal) => call(`admin/v1/requests/${encodeURIComponent(id)}`, { signal }), [id], { every: 5000 });
+  const found = useCall((signal) => call(`admin/v1/requests/${encodeURIComponent(id)}`, { signal }), [id], { live: "requests assets" });
   const entries = useCall((signal) => call("admin/v1/ledger", { query: { request_id: id }, signal }), [id]);
   return html`<aside class="panel" aria-label="The request">
     <div class="panel-head">

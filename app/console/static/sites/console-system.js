@@ -40,7 +40,7 @@ const VERIFIED = [
 
 /** Which servers and workers run, and of which version. */
 function Processes() {
-  const found = useCall((signal) => call("admin/v1/processes", { signal }), [], { every: 30_000 });
+  const found = useCall((signal) => call("admin/v1/processes", { signal }), [], { live: "processes" });
   return html`<${List} title="Servers and workers" of=${found} drawn=${2} rows=${(data) => data.processes} empty="None was seen within the last minute." keyOf=${(one) => `${one.host} ${one.pid}`} columns=${[
         ["Role", "role"],
         ["Host", (one) => `${one.host}, ${one.pid}`],

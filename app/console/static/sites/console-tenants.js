@@ -85,7 +85,7 @@ function Refused({ query }) {
   const found = useCall(
     (signal) => call("admin/v1/refusals", { query: { ...asked, created_after: from, created_before: until }, signal }),
     [asked, from, until],
-    { every: until ? 0 : 10_000 },
+    { live: until ? "" : "refusals" },
   );
   const total = useMemo(() => (found.data?.refusals ?? []).reduce((sum, one) => sum + one.count, 0), [found.data]);
   return html`

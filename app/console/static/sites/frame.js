@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useState } from "./vendor.js";
 import { call, whenEnded } from "./calls.js";
-import { Dialog, Field, Trouble } from "./kit.js";
+import { Dialog, Field, follow, Trouble } from "./kit.js";
 import { go, HERE, Session, setTheme, setUsualMode, setZone, showTheme, theTheme, theZone, to, usePlace } from "./state.js";
 
 const KEYS = [
@@ -14,7 +14,7 @@ const KEYS = [
   ["?", "These keys"],
 ];
 
-/** Draws the page. `site` has `name`, `home`, `pages`, and `SignIn`, `Who`, which show who is signed in. */
+/** Draws the page. `site` has `name`, `title`, `stream`, `pages`, and `Form`, `Who`, which show who is signed in. */
 export function start(site) {
   showTheme();
   render(html`<${Frame} site=${site} />`, document.getElementById("page"));
@@ -49,6 +49,8 @@ function Frame({ site }) {
     begin();
     whenEnded(() => setMe((was) => (was && setExpired(true), was)));
   }, []);
+  const isIn = me && !expired && me.scopes.includes("read");
+  useEffect(() => (isIn ? follow(site.stream) : undefined), [isIn]);
   if (me === undefined && !trouble) return html`<p class="wait" role="status">Loading…</p>`;
   if (!me) return html`<${SignIn} site=${site} trouble=${trouble} onDone=${look} again=${me === undefined && look} />`;
   const leave = async () => {

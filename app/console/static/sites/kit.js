@@ -1,20 +1,82 @@
 // What pages are made of: calls with their states, tables, bars, dialogs, secrets.
 
 import { html, useEffect, useRef, useState } from "./vendor.js";
-import { TAG } from "./calls.js";
-import { away, bytes, count, credits, go, refine, span, to, useSession, when } from "./state.js";
+import { ended, TAG } from "./calls.js";
+import { away, bytes, count, credits, go, refine, useSession, when } from "./state.js";
 
 // --- calls
 
 const REST_MS = 30 * 60_000;
+const MINUTE_MS = 60_000;
+const LOOK_MS = 5000;
 let touched = Date.now();
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = Date.now()), true);
+/** Whether nobody looks at the page. One that nobody touches for half an hour rests, so that its session can end. */
+const rests = () => document.hidden || Date.now() - touched > REST_MS;
+
+const listeners = new Set();
+/** The kinds of what events of a tenant's stream are of; those of operators say it themselves. */
+const KINDS = { state: "requests webhooks", asset: "assets", endpoint: "webhooks", changed: "" };
+
+/** Follows what changes by one stream, while somebody looks at the page; returns what ends it. */
+export function follow(path) {
+  let stream, timer;
+  const ring = (kinds) => listeners.forEach((one) => one(kinds));
+  const open = () => {
+    stream?.close();
+    clearTimeout(timer);
+    if (document.hidden) return;
+    stream = new EventSource(path);
+    stream.onopen = () => ring(); // what changed meanwhile nobody says
+    stream.onerror = () => stream.readyState === 2 && (timer = setTimeout(open, LOOK_MS)); // refused: a browser gives up
+    for (const [name, kinds] of Object.entries(KINDS)) {
+      stream.addEventListener(name, ({ data }) => ring(kinds || JSON.parse(data).kinds));
+    }
+    stream.addEventListener("problem", () => (stream.close(), ended()));
+  };
+  open();
+  document.addEventListener("visibilitychange", open);
+  return () => {
+    document.removeEventListener("visibilitychange", open);
+    clearTimeout(timer);
+    stream?.close();
+  };
+}
+
+/** Does `work` after changes of these kinds: one at a time, and a while after each change, for it is seldom alone. */
+function useChanges(kinds, work, pause) {
+  const last = useRef(work);
+  last.current = work;
+  useEffect(() => {
+    if (!kinds) return undefined;
+    let timer = 0;
+    let again = false;
+    const run = async () => {
+      again = false;
+      await (rests() || last.current());
+      timer = 0;
+      if (again) note();
+    };
+    const note = (found) => {
+      if (found && !kinds.split(" ").some((one) => found.includes(one))) return;
+      again = true;
+      timer ||= setTimeout(run, pause);
+    };
+    listeners.add(note);
+    return () => {
+      clearTimeout(timer);
+      listeners.delete(note);
+      again = false;
+    };
+  }, [kinds, pause]);
+}
 
 /**
- * What a call gives, as it is now: `data`, `error`, and whether it is `loading`. `every` (ms) repeats it while
- * somebody looks at the page; a page that nobody touches for half an hour rests, so that its session can end.
+ * What a call gives, as it is now: `data`, `error`, and whether it is `loading`. While somebody looks at the page it
+ * is repeated after changes of the kinds in `live`, once in a `pause` (ms), and once a minute in any case: the
+ * stream may be held up on its way, and of some kinds nobody tells.
  */
-export function useCall(ask, parts, { every = 0 } = {}) {
+export function useCall(ask, parts, { live = "", pause = 1000 } = {}) {
   const [state, setState] = useState({ data: undefined, error: undefined, loading: true });
   const again = useRef(/** @type {() => unknown} */ (() => {}));
   const key = JSON.stringify(parts);
@@ -31,10 +93,10 @@ export function useCall(ask, parts, { every = 0 } = {}) {
         if (given.over || error.name === "AbortError") return;
         setState((before) => ({ data: keeps ? before.data : undefined, error, loading: false }));
       }
-      if (every && !given.over) given.timer = setTimeout(repeat, every);
+      if (live && !given.over) given.timer = setTimeout(repeat, MINUTE_MS);
     };
     const repeat = () => {
-      if (document.hidden || Date.now() - touched > REST_MS) given.timer = setTimeout(repeat, every);
+      if (rests()) given.timer = setTimeout(repeat, LOOK_MS);
       else load(true);
     };
     again.current = () => load(true);
@@ -44,7 +106,8 @@ export function useCall(ask, parts, { every = 0 } = {}) {
       given.stop.abort();
       clearTimeout(given.timer);
     };
-  }, [key, every]);
+  }, [key, live]);
+  useChanges(live, () => again.current(), pause);
   return { ...state, reload: () => again.current() };
 }
 
@@ -101,8 +164,6 @@ export const State = ({ of }) => html`<${Pill} tone=${TONES[of] ?? ""}>${WORDS[o
 /** A moment, with how long ago it is; the whole moment is its title. */
 export const Time = ({ at, rel = false }) =>
   at ? html`<time datetime=${at} title=${rel ? when(at) : away(at)}>${rel ? away(at) : when(at)}</time>` : "–";
-
-export const Mono = ({ children }) => html`<code>${children}</code>`;
 
 /** Names and values; those without a value are left out. */
 export const Facts = ({ of }) => html`<dl class="facts">
@@ -437,4 +498,3 @@ export const csvOf = (rows) =>
     .join("\r\n") + "\r\n";
 
 export const tagOf = (document) => document[TAG] ?? "*";
-export { away, span, to };

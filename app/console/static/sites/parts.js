@@ -36,6 +36,11 @@ export function Filter({ query, name, label, kind = "text", options, first = fal
   return html`<div class=${grow ? "grow" : ""}><${Field} kind=${kind} label=${label} value=${value} options=${options} onChange=${setValue} ...${marks} ...${more} /></div>`;
 }
 
+const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
+/** The filter by state, of requests or of whatever else has these. */
+export const StateFilter = ({ states = STATES, ...more }) =>
+  html`<${Filter} name="state" label="State" kind="select" options=${[["", "all"], ...states.map((one) => [one, one.replaceAll("_", " ")])]} ...${more} />`;
+
 const NO_FILTERS = new Set(["mode", "open", "tab", "cursor", "hold", "show"]);
 /** Filters of a page; on a narrow screen all but the first wait behind a button, unless one of them is set. */
 export function Filters({ query, children }) {
@@ -181,7 +186,6 @@ export const Tabs = ({ query, tabs, name = "tab" }) => html`<nav class="tabs" ar
     >`;
   })}
 </nav>`;
-export { Time };
 
 export const SCOPES = ["submit", "read", "tokens:create", "usage:read", "webhooks:read", "webhooks:write", "account:manage"];
 export const DAY_S = 86_400;

@@ -9,8 +9,8 @@ import { MEASURES, OUTCOMES, UsageView } from "./usage-view.js";
 
 export function Account() {
   const { me, can } = useSession();
-  const quota = useCall((signal) => call("v1/quota", { signal }), [], { every: 10_000 });
-  const refused = useCall((signal) => call("v1/refusals", { signal }), [], { every: 30_000 });
+  const quota = useCall((signal) => call("v1/quota", { signal }), [], { live: "requests", pause: 5000 });
+  const refused = useCall((signal) => call("v1/refusals", { signal }), [], { live: "refusals" });
   return html`<${Page}
     title=${me.tenant}
     lead=${quota.data ? html`${me.mode} keys, as of <${Time} at=${quota.data.at} />; days and months of ${quota.data.time_zone}` : `${me.mode} keys`}

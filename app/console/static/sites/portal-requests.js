@@ -1,58 +1,27 @@
 // The tenant's requests with their videos, live by one stream of events.
 
-import { html, useEffect, useRef } from "./vendor.js";
+import { html } from "./vendor.js";
 import { address, call, CallError } from "./calls.js";
 import { Change, Copy, Facts, Json, List, Page, Shown, State, Time, useCall } from "./kit.js";
-import { Copies, Filter, Filters, Media, Timeline } from "./parts.js";
+import { Copies, Filter, Filters, Media, StateFilter, Timeline } from "./parts.js";
 import { credits, momentIn, refine, span, to } from "./state.js";
 
-const STATES = ["accepted", "dispatching", "in_queue", "in_progress", "completed", "failed", "cancelled", "rejected", "expired", "unknown", "lost"];
-const ENDED = new Set(["completed", "failed", "cancelled", "rejected", "expired", "lost"]);
-const COPIED_LATER = new Set(["pending", "copying"]);
-const REST_MS = 1000;
 
 /** A link to a copy as this page reaches it, by whatever address of the gateway it was opened. */
 const hereOf = (link) => address(link.slice(link.lastIndexOf("/a/") + 1));
 
-/** Calls `work` after each change of the tenant's requests, at most once a second. */
-function useChanges(work) {
-  const last = useRef(work);
-  last.current = work;
-  useEffect(() => {
-    const stream = new EventSource(address("v1/events"));
-    let timer = 0;
-    const note = () => {
-      timer ||= setTimeout(() => {
-        timer = 0;
-        last.current();
-      }, REST_MS);
-    };
-    stream.onmessage = note;
-    for (const one of ["state", "event", "request", "asset"]) stream.addEventListener(one, note);
-    return () => {
-      clearTimeout(timer);
-      stream.close();
-    };
-  }, []);
-}
-
 export function Requests({ place }) {
   const { query } = place;
   const asked = { state: query.state, model_id: query.model_id, end_user: query.end_user, created_after: momentIn(query.from), created_before: momentIn(query.until) };
-  const found = useCall((signal) => call("v1/requests", { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor]);
-  const opened = useCall((signal) => (query.open ? call(`v1/requests/${encodeURIComponent(query.open)}`, { signal }) : Promise.resolve(null)), [query.open]);
-  useChanges(() => {
-    if (!query.cursor) found.reload();
-    const one = opened.data;
-    if (query.open && (!ENDED.has(one?.state) || one.assets.some((copy) => COPIED_LATER.has(copy.state)))) opened.reload();
-  });
+  const found = useCall((signal) => call("v1/requests", { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor], { live: query.cursor ? "" : "requests" });
+  const opened = useCall((signal) => (query.open ? call(`v1/requests/${encodeURIComponent(query.open)}`, { signal }) : Promise.resolve(null)), [query.open], { live: "requests assets" });
   return html`<${Page} title="Requests" lead=${query.cursor ? "An earlier page" : "Live, newest first"}>
     <${Filters} query=${query}>
       <form class="grow" onSubmit=${(event) => {
         event.preventDefault();
         refine({ open: String(new FormData(event.target).get("id")).trim() });
       }}><label>Request id<input name="id" type="search" data-search placeholder="Search  /, then Enter" autocomplete="off" /></label></form>
-      <${Filter} query=${query} name="state" label="State" kind="select" first=${true} options=${[["", "all"], ...STATES.map((one) => [one, one.replaceAll("_", " ")])]} />
+      <${StateFilter} query=${query} first=${true} />
       <${Filter} query=${query} name="model_id" label="Model" />
       <${Filter} query=${query} name="end_user" label="End user" />
       <${Filter} query=${query} name="from" label="From" type="datetime-local" />
@@ -82,7 +51,7 @@ const Panel = ({ id, found, close }) => html`<aside class="panel" aria-label="Th
   <${Shown} of=${found} rows=${8} isEmpty=${(one) => one === null}>
     ${(one) => html`
       <div class="actions"><${State} of=${one.state} />
-        ${!ENDED.has(one.state) && html`<${Change} label="Cancel" scope="submit" title="Cancel this request" text="Only while it waits: what RunComfy has begun goes on, and is charged." verb="Cancel it" danger=${true} needsReason=${false} onDo=${async () => {
+        ${!one.finished_at && html`<${Change} label="Cancel" scope="submit" title="Cancel this request" text="Only while it waits: what RunComfy has begun goes on, and is charged." verb="Cancel it" danger=${true} needsReason=${false} onDo=${async () => {
           const { outcome } = await call(`v1/requests/${id}/cancel`, { body: {} });
           found.reload();
           if (outcome !== "cancelled") throw new CallError({ title: "It was not cancelled.", detail: "It has begun, or has ended, already." }, 202, 0);

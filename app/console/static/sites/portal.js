@@ -21,6 +21,7 @@ async function enter() {
 start({
   name: "portal",
   title: "Portal",
+  stream: "v1/events",
   enter,
   pages: [
     { path: "", title: "Overview", Page: Account },

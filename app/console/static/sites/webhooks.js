@@ -4,7 +4,7 @@
 import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { Change, Copy, Facts, Json, List, Page, SecretDialog, Shown, State, Table, Time, useCall } from "./kit.js";
-import { Filter, Filters, ModePick, Tabs } from "./parts.js";
+import { Filter, Filters, ModePick, StateFilter, Tabs } from "./parts.js";
 import { count, modeOf, momentIn, span, to, useSession, when } from "./state.js";
 
 const TABS = [["deliveries", "Deliveries"], ["endpoints", "Endpoints"], ["replays", "Replays"]];
@@ -35,12 +35,12 @@ const ofMode = (at, query) => (at.reason ? { mode: modeOf(query), tenant: query.
 
 function Deliveries({ query, at }) {
   const asked = { ...ofMode(at, query), state: query.state, type: query.type, request_id: query.request_id, endpoint_id: query.endpoint_id, replay_id: query.replay_id };
-  const found = useCall((signal) => call(at.deliveries, { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor], { every: query.cursor ? 0 : 10_000 });
+  const found = useCall((signal) => call(at.deliveries, { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor], { live: query.cursor ? "" : "webhooks" });
   return html`
     <${Filters} query=${query}>
       <${Filter} query=${query} name="request_id" label="Request id" search=${true} grow=${true} placeholder="Search  /" />
       ${at.reason && html`<${Filter} query=${query} name="tenant" label="Tenant" />`}
-      <${Filter} query=${query} name="state" label="State" kind="select" first=${true} options=${[["", "all"], ...STATES.map((one) => [one, one])]} />
+      <${StateFilter} query=${query} first=${true} states=${STATES} />
       <${Filter} query=${query} name="type" label="Event" />
       <${Filter} query=${query} name="endpoint_id" label="Endpoint" />
     <//>
@@ -61,7 +61,7 @@ function Deliveries({ query, at }) {
 }
 
 function Delivery({ id, at, close, onChange }) {
-  const found = useCall((signal) => call(`${at.deliveries}/${encodeURIComponent(id)}`, { signal }), [id], { every: 10_000 });
+  const found = useCall((signal) => call(`${at.deliveries}/${encodeURIComponent(id)}`, { signal }), [id], { live: "webhooks" });
   return html`<aside class="panel" aria-label="The delivery">
     <div class="panel-head"><div><h2>Delivery</h2><code>${id}</code></div><${Copy} text=${id} /><a class="button small" data-close href=${close}>Close</a></div>
     <${Shown} of=${found} rows=${6}>
@@ -106,7 +106,7 @@ function Endpoints({ query, at }) {
   const [secret, setSecret] = useState(null);
   const { can } = useSession();
   const asked = { ...ofMode(at, query), limit: 50, cursor: query.cursor };
-  const found = useCall((signal) => call(at.endpoints, { query: asked, signal }), [asked], { every: 30_000 });
+  const found = useCall((signal) => call(at.endpoints, { query: asked, signal }), [asked], { live: "webhooks" });
   const change = async (one, verb, body, reason) => {
     const after = await call(`${at.endpoints}/${one.endpoint_id}/${verb}`, { body: said(at, body, reason) });
     if (verb === "rotate") setSecret(after);
@@ -149,7 +149,7 @@ function Endpoints({ query, at }) {
 }
 
 function Replays({ query, at }) {
-  const found = useCall((signal) => call(at.replays, { query: { tenant: at.reason ? query.tenant : "", limit: 50, cursor: query.cursor }, signal }), [query.tenant, query.cursor], { every: 10_000 });
+  const found = useCall((signal) => call(at.replays, { query: { tenant: at.reason ? query.tenant : "", limit: 50, cursor: query.cursor }, signal }), [query.tenant, query.cursor], { live: "webhooks" });
   return html`<${List} title="Replays" of=${found} rows=${(data) => data.replays} empty="Nothing was replayed." query=${query} keyOf=${(one) => one.replay_id} open=${(one) => to("webhooks", { mode: query.mode, replay_id: one.replay_id })} columns=${[
         ["Began", "created_at", "time"],
         ...(at.reason ? [["Tenant", "tenant"]] : []),
