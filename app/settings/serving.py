@@ -144,8 +144,8 @@ class ServingSettings(Room):
     streams_per_tenant: int = Field(
         default=200,
         ge=1,
-        description="The maximum number of open event streams and long polls of a tenant, and of all operators together,"
-        " on each server.",
+        description="The maximum number of open event streams and long polls of a tenant, and of all"
+        " operators together, on each server.",
     )
     streams_per_token: int = Field(
         default=10,
