@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from app.admin.verify import verify
 from app.auth import keys
 from app.db import revision
+from app.db.engine import Database
 from app.generations import events as event_rows
 from app.generations import leases, store
 from app.generations.advance import advance
@@ -203,3 +204,35 @@ def test_books_from_before_the_seconds_count_none_and_what_they_hold_ends_once(
         wrong = [one for one in verify(connection).findings if "usage" in one.rule]
     engine.dispose()
     assert (int(kept[0]), int(kept[1]), wrong) == (0, 0, [])
+
+
+@pytest.mark.anyio
+async def test_messages_that_lost_their_deliveries_are_removed_before_they_are_found_by_these(
+    db: Database,
+) -> None:
+    script = ScriptDirectory(str(revision.migrations_folder())).get_revision("0030")
+
+    def migrate(connection: Connection) -> set[str]:
+        of_whom = {"tenant_id": TENANT, "mode": "test", "type": "request.completed"}
+        for name, body, at_ms in (
+            ("left", "{}", 1),
+            ("owed", None, 1),
+            ("replayed", "{}", 1),
+            ("sent", "{}", 3),
+        ):
+            _insert(connection, "webhook_messages", id=name, body=body, created_at_ms=at_ms, **of_whom)
+        for name, at_ms in (("sent", 3), ("replayed", 4)):
+            its = {"id": f"dlv_{at_ms}", "message_id": name, "endpoint_id": "e", "created_at_ms": at_ms}
+            _insert(
+                connection,
+                "webhook_deliveries",
+                cause="event",
+                state="delivered",
+                next_at_ms=0,
+                **its,
+                **of_whom,
+            )
+        connection.execute(text(script.module.REMOVED))
+        return set(connection.execute(text("SELECT id FROM webhook_messages")).scalars())
+
+    assert await db.write(migrate) == {"owed", "replayed", "sent"}
