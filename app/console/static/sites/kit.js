@@ -20,25 +20,26 @@ const KINDS = { state: "requests webhooks", asset: "assets", endpoint: "webhooks
 
 /** Follows what changes by one stream, while somebody looks at the page; returns what ends it. */
 export function follow(path) {
-  let stream, timer;
+  let stream;
   const ring = (kinds) => listeners.forEach((one) => one(kinds));
   const open = () => {
-    stream?.close();
-    clearTimeout(timer);
-    if (document.hidden) return;
     stream = new EventSource(path);
     stream.onopen = () => ring(); // what changed meanwhile nobody says
-    stream.onerror = () => stream.readyState === 2 && (timer = setTimeout(open, LOOK_MS)); // refused: a browser gives up
     for (const [name, kinds] of Object.entries(KINDS)) {
       stream.addEventListener(name, ({ data }) => ring(kinds || JSON.parse(data).kinds));
     }
     stream.addEventListener("problem", () => (stream.close(), ended()));
   };
-  open();
-  document.addEventListener("visibilitychange", open);
+  const look = () => {
+    if (rests()) stream?.close();
+    else if (!stream || stream.readyState === 2) open(); // it was closed, or refused: then a browser gives up
+  };
+  look();
+  const timer = setInterval(look, LOOK_MS);
+  document.addEventListener("visibilitychange", look);
   return () => {
-    document.removeEventListener("visibilitychange", open);
-    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+    clearInterval(timer);
     stream?.close();
   };
 }
@@ -81,19 +82,21 @@ export function useCall(ask, parts, { live = "", pause = 1000 } = {}) {
   const again = useRef(/** @type {() => unknown} */ (() => {}));
   const key = JSON.stringify(parts);
   useEffect(() => {
-    const given = { over: false, stop: new AbortController(), timer: 0 };
+    const given = { over: false, stop: new AbortController(), timer: 0, turn: 0 };
     const load = async (keeps) => {
       clearTimeout(given.timer);
+      const turn = ++given.turn;
+      const isOld = () => given.over || turn !== given.turn; // a later call overtook it
       if (!keeps) setState((before) => ({ data: undefined, error: undefined, loading: true, was: before.data }));
       else setState((before) => ({ ...before, loading: true }));
       try {
         const data = await ask(given.stop.signal);
-        if (!given.over) setState({ data, error: undefined, loading: false });
+        if (!isOld()) setState({ data, error: undefined, loading: false });
       } catch (error) {
-        if (given.over || error.name === "AbortError") return;
+        if (isOld() || error.name === "AbortError") return;
         setState((before) => ({ data: keeps ? before.data : undefined, error, loading: false }));
       }
-      if (live && !given.over) given.timer = setTimeout(repeat, MINUTE_MS);
+      if (live && !isOld()) given.timer = setTimeout(repeat, MINUTE_MS);
     };
     const repeat = () => {
       if (rests()) given.timer = setTimeout(repeat, LOOK_MS);
@@ -178,21 +181,11 @@ export const Json = ({ of }) => html`<pre class="json" tabindex="0">${JSON.strin
 export function Copy({ text, label = "Copy" }) {
   const [done, setDone] = useState(false);
   const copy = async () => {
-    await copyText(text);
+    await navigator.clipboard.writeText(text); // a session is kept where this is there: over https, or on this machine
     setDone(true);
     setTimeout(() => setDone(false), 2000);
   };
   return html`<button type="button" class="button small" onClick=${copy}>${done ? "Copied" : label}</button>`;
-}
-
-async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = document.createElement("textarea");
-  area.value = text;
-  (document.querySelector("dialog[open]") ?? document.body).append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
 }
 
 // --- tables
