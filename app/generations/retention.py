@@ -48,9 +48,9 @@ class Retention:
         days of usage. Returns the number of what is gone.
         """
         gone = await self._outputs() + await self._callers() + await self._tokens()
-        gone += await self._refusals()
-        await self._sum_days()
-        return gone + await self._hours() + await self._sessions()
+        gone += await self._refusals() + await self._hours() + await self._sessions()
+        await self._sum_days()  # last: a day that is too large to be summed holds up nothing else
+        return gone
 
     async def _sessions(self) -> int:
         """Removes sessions and links of which nobody signed out or made use."""

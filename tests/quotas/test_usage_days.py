@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import UTC, date
 
 import pytest
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 from app.admin.usage import count_refused
 from app.admin.verify_usage import wrong_roll_ups
 from app.db.engine import Database
-from app.db.tables import usage_days, usage_months
-from app.quotas import rollups, usage
+from app.db.tables import usage_counts, usage_days, usage_months
+from app.errors import DATABASE_UNAVAILABLE, Problem
+from app.quotas import rollups, usage, usage_sums
 from app.quotas.limits import Payer
 from app.quotas.rollups import bucket_of
 from app.quotas.usage import Group, Question, Step, Zone
@@ -155,3 +156,21 @@ async def test_upkeep_sums_each_day_of_all_tenants_once_it_is_over(world: World)
     assert await read(summed_until) >= day
     held = select(usage_days.c.held_generations).where(usage_days.c.period == day)
     assert await read(lambda connection: connection.scalars(held).all()) == [1]
+
+
+async def test_a_day_that_cannot_be_summed_keeps_nothing_from_being_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.submitted("queued")
+    hours = select(func.count()).where(usage_counts.c.facet == rollups.Facet.HOUR)
+    read = world.gateway.db.read
+    assert await read(lambda connection: connection.scalar(hours))
+    world.clock.advance(2_000 * DAY_MS / 1000)
+
+    def failing(_: Connection, **__: int) -> bool:
+        raise Problem(DATABASE_UNAVAILABLE, "statement timeout")
+
+    monkeypatch.setattr(usage_sums, "sum_next", failing)
+    with pytest.raises(Problem):
+        await world.gateway.upkeep.retention.run_once()
+    assert await read(lambda connection: connection.scalar(hours)) == 0
