@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, literal_column, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from app.db.deferral import write_deferred
 from app.db.tables import archived_usage, tenants, usage_counts, usage_days, usage_months
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
 from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, microusd
-from app.quotas.usage_sums import SUMMED_BY_MONTH, summed_until
+from app.quotas.usage_sums import SUMMED_BY_MONTH, month_of, summed_until
 
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
@@ -116,10 +116,9 @@ def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
 def _wrong_sums(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yields the days of all tenants together, and the months, that are not the sums of the tenants' days."""
     own, until = usage_counts.c, summed_until(connection)
-    month = own.period // literal_column("100")
     for title, table, facets, period, last in (
         ("of all tenants", usage_days, (Facet.DAY,), own.period, until),
-        ("of a month", usage_months, SUMMED_BY_MONTH, month, until // 100),
+        ("of a month", usage_months, SUMMED_BY_MONTH, month_of(own.period), until // 100),
     ):
         names = [one.name for one in table.primary_key]
         columns = [period if name == "period" else own[name] for name in names]

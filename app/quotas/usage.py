@@ -28,7 +28,7 @@ from app.db.deferral import write_deferred
 from app.db.tables import tenants, usage_counts, usage_days, usage_months
 from app.quotas.account import zone_of
 from app.quotas.rollups import COUNTS, Facet, day_number
-from app.quotas.usage_sums import SUMMED_BY_MONTH, summed_until
+from app.quotas.usage_sums import SUMMED_BY_MONTH, month_of, summed_until
 
 
 class Step(StrEnum):
@@ -273,8 +273,7 @@ def _sums(source: Subquery) -> dict[str, ColumnElement[int]]:
 
 
 def _period_of(question: Question, source: Subquery) -> ColumnElement[int]:
-    # Not `/`, which SQLAlchemy makes a division with a remainder on one of the databases.
-    return source.c.period // literal_column("100") if question.by is Step.MONTH else source.c.period
+    return month_of(source.c.period) if question.by is Step.MONTH else source.c.period
 
 
 def _source(question: Question, zone: tzinfo) -> Subquery:

@@ -9,7 +9,7 @@ Newer days are read from the tenants' own.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal_column, select, update
 
 from app.db.deferral import write_deferred
 from app.db.tables import upkeep_positions, usage_counts, usage_days, usage_months
@@ -23,6 +23,14 @@ _MODES: Final = ("live", "test")
 _OPEN_DAYS: Final = 3  # today in some time zone, and time for what is counted late, of the day before
 _OF_ALL: Final = ("mode", "period", "model_id", "outcome")
 _OF_MONTH: Final = ("mode", "facet", "period", "tenant_id", "subject", "kid", "model_id", "outcome")
+
+
+def month_of(day: ColumnElement[int]) -> ColumnElement[int]:
+    """Returns the month of a day: 202611 of 20261130. It is a whole number on both databases.
+
+    `//` would be a number with a point on PostgreSQL where the 100 is no parameter, as grouping by it needs.
+    """
+    return day.op("/", return_type=BigInteger())(literal_column("100"))
 
 
 def summed_until(connection: Connection) -> int:
@@ -96,7 +104,7 @@ def _sum_of_all(connection: Connection, day: int) -> None:
 def _add_to_months(connection: Connection, day: int) -> None:
     own = usage_counts.c
     names = [*_OF_MONTH, *COUNTS]
-    of_day = select(*((own[name] if name != "period" else own.period // 100) for name in names)).where(
+    of_day = select(*((own[name] if name != "period" else month_of(own.period)) for name in names)).where(
         own.mode.in_(_MODES), own.facet.in_(SUMMED_BY_MONTH), own.period == day
     )
     insert = insert_of(connection, usage_months).from_select(names, of_day)

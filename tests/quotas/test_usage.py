@@ -62,9 +62,16 @@ async def test_csv_has_the_rows_of_the_json_and_pages_follow_each_other(world: W
         assert rows == [
             {key: "" if value is None else str(value) for key, value in one.items()} for one in whole["rows"]
         ]
-    pages, address = [], "/v1/usage?by=hour&group_by=outcome&limit=1"
+
+
+@pytest.mark.parametrize("by", ["hour", "day", "month"])
+async def test_pages_of_usage_are_as_the_whole(world: World, by: str) -> None:
+    await worked(world)
+    whole = await world.get(f"/v1/usage?by={by}&group_by=outcome")
+    pages, address = [], f"/v1/usage?by={by}&group_by=outcome&limit=1"
     while address:
         answer = await world.client.get(address)
+        assert answer.status_code == 200, answer.text
         pages += answer.json()["rows"]
         assert answer.json()["total"] == whole["total"]
         address = answer.links["next"]["url"] if "next" in answer.links else ""
