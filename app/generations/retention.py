@@ -12,7 +12,10 @@ from app.auth import client_tokens, refusals, sessions
 from app.db.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
+from app.kit.log import get_logger
 from app.quotas import rollups, usage_sums
+
+_log = get_logger("retention")
 
 _BATCH = 200
 _STEP = 1000  # rows that one transaction looks at for callers, most of which have one
@@ -98,9 +101,16 @@ class Retention:
         return removed
 
     async def _sum_days(self) -> None:
-        """Sums the finished days that are due: hours are removed, and days summed up."""
+        """Sums the finished days that are due: hours are removed, and days summed up.
+
+        Then it looks whether the last months are right. One that is not is summed anew by the next run.
+        """
+        summed = 0
         while await self.db.write(usage_sums.sum_next, now_ms=self.clock.now_ms()):
-            pass
+            summed += 1
+        if summed and (month := await self.db.snapshot(usage_sums.first_wrong_month)) is not None:
+            _log.warning("A month of usage is not the sum of its days, and is summed anew.", month=month)
+            await self.db.write(usage_sums.take_out, month)
 
     async def _tokens(self) -> int:
         """Removes old client tokens that made no generation, and returns their number.

@@ -48,7 +48,7 @@ def sum_next(connection: Connection, *, now_ms: int) -> bool:
     if until == last:
         return False
     if until > last:
-        return _set_back(connection, until, last)
+        return take_out(connection, last // 100)
     write_deferred(connection)
     due = _first_after(connection, until, last)
     if _moved(connection, until, due):
@@ -112,10 +112,36 @@ def _add_to_months(connection: Connection, day: int) -> None:
     connection.execute(insert.on_conflict_do_update(index_elements=_OF_MONTH, set_=sums))
 
 
-def _set_back(connection: Connection, until: int, last: int) -> bool:
-    """Takes out the month of the last day that is over now, and what is after it: they are summed anew."""
-    month = last // 100
-    if _moved(connection, until, month * 100):
+def first_wrong_month(connection: Connection) -> int | None:
+    """Returns the first of the last two months that is not the sum of its days; None where both are.
+
+    Something was counted in a day that had been summed, by a server whose clock was days behind.
+    """
+    until = summed_until(connection)
+    first = until // 100 - (1 if until // 100 % 100 > 1 else 89)  # January follows on December
+    own = usage_counts.c
+    month = month_of(own.period)
+    days = select(month, *(func.sum(own[name]) for name in COUNTS)).group_by(month)
+    days = days.where(own.period.between(first * 100, until))
+    months = select(usage_months.c.period, *(func.sum(usage_months.c[name]) for name in COUNTS))
+    months = months.where(usage_months.c.period >= first).group_by(usage_months.c.period)
+    should, kept = (
+        {row[0]: [int(one) for one in row[1:]] for row in connection.execute(query)}
+        for query in (
+            days.where(own.mode.in_(_MODES), own.facet == Facet.DAY),
+            months.where(usage_months.c.mode.in_(_MODES), usage_months.c.facet == Facet.DAY),
+        )
+    )
+    return min((one for one in should.keys() | kept.keys() if should.get(one) != kept.get(one)), default=None)
+
+
+def take_out(connection: Connection, month: int) -> bool:
+    """Takes out a month and what is after it: they are summed anew. Returns True, since there is more to do.
+
+    Where the clock was set back, it is the month of the last day that is over now.
+    """
+    until = summed_until(connection)
+    if until > month * 100 and _moved(connection, until, month * 100):
         connection.execute(usage_days.delete().where(usage_days.c.period > month * 100))
         connection.execute(usage_months.delete().where(usage_months.c.period >= month))
     return True

@@ -1,7 +1,7 @@
 """Finished days are summed, of all tenants and by month; sums go back with the clock, and are verified."""
 
 from dataclasses import replace
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import Connection, Table, delete, func, select, update
@@ -174,3 +174,31 @@ async def test_a_day_that_cannot_be_summed_keeps_nothing_from_being_removed(
     with pytest.raises(Problem):
         await world.gateway.upkeep.retention.run_once()
     assert await read(lambda connection: connection.scalar(hours)) == 0
+
+
+async def test_what_was_counted_in_a_summed_day_is_in_its_month_a_day_later(world: World) -> None:
+    """A server whose clock is days behind may count there, however short it lasts."""
+    write, read = world.gateway.db.write, world.gateway.db.read
+    retention = world.gateway.upkeep.retention
+    owners = [await write(add_owner)]
+    now_ms = int(datetime(2027, 1, 5, 12, tzinfo=UTC).timestamp() * 1000)
+    world.clock.advance((now_ms - world.clock.now_ms()) / 1000)
+    question = replace(MONTHS, first=date(2026, 12, 1), last=date(2027, 1, 31), groups=())
+
+    def held(connection: Connection) -> list[int]:
+        found = usage.answer(connection, question, ALL, after=None, limit=9)
+        return [one.counts["held_microcredits"] for one in found.rows]
+
+    await write(_count, owners, now_ms - 20 * DAY_MS)
+    await write(_count, owners, now_ms - 4 * DAY_MS)
+    await retention.run_once()
+    for behind in (20, 4):
+        await write(_count, owners, now_ms - behind * DAY_MS)
+    assert await read(held) == [5, 5], "they are not in the sums yet"
+    world.clock.advance(DAY_MS / 1000)
+    await retention.run_once()
+    assert await read(held) == [10, 10]
+    await retention.run_once()
+    assert await read(held) == [10, 10]
+    assert await read(usage_sums.first_wrong_month) is None
+    assert await read(summed_until) == 20_270_103
