@@ -10,6 +10,7 @@ each; its record is made at the end, so a call that was cut off is carried out a
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
@@ -182,11 +183,16 @@ class _RecordingGateway:
         return result
 
     def keep(self, connection: Connection, document: Mapping[str, Any]) -> Answer | None:
-        """Records the answer of what was done in steps; returns another one's, if that was first."""
+        """Records the answer of what was done in steps; returns another one's, if that was first.
+
+        Where the key was used for a different change meanwhile, what was done is told, and not recorded.
+        """
         try:
             self._claim(connection)
         except _TakenError:
-            return _stored(connection, self._call)
+            with suppress(Problem):
+                return _stored(connection, self._call)
+            return None
         self._answer(connection, document)
         return None
 

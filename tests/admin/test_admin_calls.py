@@ -65,6 +65,23 @@ async def test_what_is_done_in_steps_is_answered_and_then_recorded(counter: Coun
     problem_of(await counter.call(files.ERASE, key=key, **other), 422, "idempotency_mismatch")
 
 
+async def test_what_was_done_in_steps_is_told_though_its_key_was_used_for_something_else_meanwhile(
+    counter: Counter,
+) -> None:
+    await counter.done(tenants.CREATE, name="acme")
+    key = await counter.key("root")
+    terms = {"name": "acme", "idempotency_key": "once", "key": key}
+    answers = await asyncio.gather(
+        *(counter.call(files.ERASE, end_user=end_user, **terms) for end_user in ("ann", "bob"))
+    )
+    changes = await counter.world.gateway.db.read(_changes)
+    erased = [action for action, _ in changes].count("tenant.erase")
+    assert [one.status_code for one in answers].count(200) == erased
+    for end_user, answer in zip(("ann", "bob"), answers, strict=True):
+        if answer.status_code == 200:
+            assert answer.json()["end_user"] == end_user
+
+
 async def test_the_record_of_a_call_is_removed_when_its_retention_is_over(counter: Counter) -> None:
     gateway, clock = counter.world.gateway, counter.world.clock
     key = await counter.key("operate")
