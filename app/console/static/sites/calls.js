@@ -30,6 +30,9 @@ export function address(path, query = {}) {
   return url.href;
 }
 
+/** The keys of changes of which nobody knows whether they were made: sent again, each is made once. */
+const unanswered = new Map();
+
 /**
  * Calls an address below the gateway's root, such as `admin/v1/tenants`. A change is sent with `body`.
  *
@@ -41,14 +44,19 @@ export async function call(path, { query = {}, body = undefined, put = false, ta
   const headers = { Accept: "application/json", "Reelgate-Page": "1" };
   const isChange = body !== undefined;
   if (isChange) headers["Content-Type"] = "application/json";
-  if (isChange && path.startsWith("admin/")) headers["Idempotency-Key"] = randomKey();
+  const text = isChange ? JSON.stringify(body) : undefined;
+  const change = isChange && path.startsWith("admin/") ? `${put} ${path} ${text}` : "";
+  if (change) {
+    if (!unanswered.has(change)) unanswered.set(change, randomKey());
+    headers["Idempotency-Key"] = unanswered.get(change);
+  }
   if (tag) headers["If-Match"] = tag;
   let answer;
   try {
     answer = await fetch(address(path, query), {
       method: put ? "PUT" : isChange ? "POST" : "GET",
       headers,
-      body: isChange ? JSON.stringify(body) : undefined,
+      body: text,
       signal,
       cache: "no-store",
     });
@@ -56,6 +64,7 @@ export async function call(path, { query = {}, body = undefined, put = false, ta
     if (error.name === "AbortError") throw error;
     throw new CallError({ title: "The gateway did not answer.", detail: "Is the network down?" }, 0, 0);
   }
+  if (answer.status < 500) unanswered.delete(change);
   if (answer.status === 204) return null;
   let document;
   try {
