@@ -137,10 +137,9 @@ async def test_a_person_enters_by_a_link_sees_their_video_and_makes_a_key(visit:
     )
 
 
-async def test_what_happens_is_on_an_operators_page_by_one_stream_which_a_hidden_tab_has_not(
-    visit: Visit,
-) -> None:
+async def test_what_happens_is_on_an_operators_page_by_one_stream_while_somebody_looks(visit: Visit) -> None:
     page, watch = visit.page, visit.world.gateway.following.watch
+    await page.clock.install()
     await visit.sign_in("console", await admin_key(visit.world, "read"))
     await until(lambda: watch.watchers == 1)
     await visit.go("requests?mode=test")
@@ -148,17 +147,23 @@ async def test_what_happens_is_on_an_operators_page_by_one_stream_which_a_hidden
     known = await rows.count()
     await visit.world.submit("canned")
     await rows.nth(known).wait_for()
-    await page.evaluate(
-        "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })"
-    )
+    hidden = "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })"
+    await page.evaluate(hidden)
     await _look(page, away=True)
     await until(lambda: watch.watchers == 0)
     await visit.world.submit("canned")
     visit.calls.clear()
     await _look(page, away=False)
     await rows.nth(known + 1).wait_for()
-    listed = [one for one in visit.calls if "/events" not in one]
+    listed = [one for one in visit.calls if "v1/events" not in one]
     assert (len(listed), len(visit.calls)) == (1, 2), visit.calls
+    async with page.expect_request("**/admin/v1/requests?*"):
+        await page.clock.fast_forward("01:01")  # whatever became of the stream
+    await page.clock.fast_forward("30:00")
+    await until(lambda: watch.watchers == 0)
+    await page.keyboard.press("Shift")
+    await page.clock.fast_forward("00:06")
+    await until(lambda: watch.watchers == 1)
     await visit.world.gateway.db.write(lambda one: one.exec_driver_sql("DELETE FROM sessions") and None)
     visit.world.clock.advance(permits._SWEEP_S)
     await page.locator("dialog").get_by_text("The session has ended").wait_for()
