@@ -187,13 +187,13 @@ class History:
             " AS SELECT mode, period, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
             f" sum(cost_microusd) FROM usage_counts WHERE facet = 'day' AND period <= {self.summed_until}"
             " GROUP BY mode, period, model_id, outcome",
-            "usage_months": "mode, facet, period, tenant_id, subject, kid, model_id, outcome,"
+            "usage_months": "mode, period, tenant_id, kid, model_id, outcome,"
             " held_generations, held_microcredits, spent_generations, spent_microcredits,"
             " refunded_generations, refunded_microcredits, refused_calls, ended_generations,"
-            " added_microcredits, adjusted_microcredits, cost_microusd AS SELECT mode, facet, period / 100,"
-            " tenant_id, subject, kid, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
-            f" sum(cost_microusd) FROM usage_counts WHERE facet <> 'hour' AND period <= {self.summed_until}"
-            " GROUP BY mode, facet, period / 100, tenant_id, subject, kid, model_id, outcome",
+            " added_microcredits, adjusted_microcredits, cost_microusd AS SELECT mode, period / 100,"
+            " tenant_id, kid, model_id, outcome, 0, 0, 0, sum(spent_microcredits), 0, 0, 0, 0, 0, 0,"
+            f" sum(cost_microusd) FROM usage_counts WHERE facet = 'day' AND period <= {self.summed_until}"
+            " GROUP BY mode, period / 100, tenant_id, kid, model_id, outcome",
             "statements": "tenant_id, mode, month, time_zone, from_ms, until_ms, earlier_id, last_id,"
             " entries, opening_microcredits, held_microcredits, refunded_microcredits, added_microcredits,"
             " adjusted_microcredits, closing_microcredits, csv_sha256, closed_at_ms AS SELECT "

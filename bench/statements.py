@@ -43,8 +43,9 @@ _SMALL: Final = (
     "of_kinds",
     "source",
     "usage_days",
+    "usage_months",
     "webhook_endpoints",
-)  # subqueries of a statement, which stay small, and tables with few rows for each day or tenant
+)  # subqueries of a statement, which stay small, and tables with few rows for each day, month or tenant
 _SORT_KEY: Final = re.compile(r"Sort Key: (.*)")
 
 
@@ -412,9 +413,9 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "usage of a tenant's month, by end user": Statement(
         lambda c, d: _usage(c, d, Group.END_USER, by=Step.MONTH),
-        "pk_usage_months",
+        "pk_usage_counts",
         which=1,
-        sorts=True,  # a row of each end user
+        sorts=True,  # a row of each end user and day
     ),
     "usage of the month of all tenants": Statement(
         lambda c, d: _usage(c, d, Group.MODEL, of_all=True),
@@ -424,13 +425,13 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "usage of the month of all tenants, by tenant": Statement(
         lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH),
-        "pk_usage_months",
+        "pk_usage_months or usage_months",
         which=1,
         sorts=True,  # a row of each tenant
     ),
     "usage of the running month, by tenant": Statement(
         lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH, running=True),
-        "pk_usage_months",
+        "pk_usage_months or usage_months",
         which=1,
         sorts=True,  # as above, and those of the days that are not summed yet
     ),

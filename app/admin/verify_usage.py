@@ -17,7 +17,7 @@ from app.db.tables import archived_usage, tenants, usage_counts, usage_days, usa
 from app.quotas.account import zone_of
 from app.quotas.ledger import Kind
 from app.quotas.rollups import COUNTS, REFUSED, SUBMITTED, Facet, bucket_of, microusd
-from app.quotas.usage_sums import SUMMED_BY_MONTH, month_of, summed_until
+from app.quotas.usage_sums import month_of, summed_until
 
 _QUARTER_MS: Final = 900_000
 _HOUR_MS: Final = 3_600_000
@@ -116,14 +116,14 @@ def wrong_roll_ups(connection: Connection) -> Iterator[tuple[str, str]]:
 def _wrong_sums(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yields the days of all tenants together, and the months, that are not the sums of the tenants' days."""
     own, until = usage_counts.c, summed_until(connection)
-    for title, table, facets, period, last in (
-        ("of all tenants", usage_days, (Facet.DAY,), own.period, until),
-        ("of a month", usage_months, SUMMED_BY_MONTH, month_of(own.period), until // 100),
+    for title, table, period, last in (
+        ("of all tenants", usage_days, own.period, until),
+        ("of a month", usage_months, month_of(own.period), until // 100),
     ):
         names = [one.name for one in table.primary_key]
         columns = [period if name == "period" else own[name] for name in names]
         counted = select(*columns, *(func.sum(own[name]) for name in _COMPARED)).group_by(*columns)
-        counted = counted.where(own.facet.in_(facets), own.period <= until, own.outcome != REFUSED)
+        counted = counted.where(own.facet == Facet.DAY, own.period <= until, own.outcome != REFUSED)
         summed = select(*(table.c[name] for name in (*names, *_COMPARED)))
         summed = summed.where(table.c.period <= last, table.c.outcome != REFUSED)
         should, kept = (_by_key(connection, query, len(names)) for query in (counted, summed))

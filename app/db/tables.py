@@ -767,16 +767,14 @@ usage_days = Table(
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
 )
 
-# The months of each tenant and end user, to which days of `usage_counts` are added once they are over. The
-# period is a month such as 202611; the facet is that of the days. A month's rows are together.
+# The months of each tenant, to which days of `usage_counts` are added once they are over. The period is a
+# month such as 202611. A month's rows are together.
 usage_months = Table(
     "usage_months",
     metadata,
     Column("mode", String(4), primary_key=True),
-    Column("facet", String(8), primary_key=True),
     Column("period", BigInteger, primary_key=True, autoincrement=False),
     Column("tenant_id", String(ID_LENGTH), ForeignKey("tenants.id"), primary_key=True),
-    Column("subject", String(END_USER_LENGTH), primary_key=True),
     Column("kid", String(16), primary_key=True),
     Column("model_id", String(200), primary_key=True),
     Column("outcome", String(16), primary_key=True),

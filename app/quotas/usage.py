@@ -28,7 +28,7 @@ from app.db.deferral import write_deferred
 from app.db.tables import tenants, usage_counts, usage_days, usage_months
 from app.quotas.account import zone_of
 from app.quotas.rollups import COUNTS, Facet, day_number
-from app.quotas.usage_sums import SUMMED_BY_MONTH, month_of, summed_until
+from app.quotas.usage_sums import month_of, summed_until
 
 
 class Step(StrEnum):
@@ -336,7 +336,7 @@ def _parts(question: Question, facet: Facet, zone: tzinfo) -> list[_Part]:
             *_between(usage_days, first, until),
             *_between(usage_counts, max(first, question.summed_until + 1), last),
         ]
-    months = _summed_months(question) if question.by is Step.MONTH and facet in SUMMED_BY_MONTH else []
+    months = _summed_months(question) if question.by is Step.MONTH and facet is Facet.DAY else []
     if not months:
         return _between(usage_counts, first, last)
     summed = min(months[-1] * 100 + _LAST_DAY, question.summed_until)

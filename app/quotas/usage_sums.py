@@ -3,7 +3,8 @@
 Usage is read from them in few rows, however many tenants and days there are. They are made afterwards, from
 the tenants' own days: for a row that every submit changes, all tenants would wait in turn, and a submit would
 write a month too. A day is summed once, when it is over in every time zone and nothing more is counted in it.
-Newer days are read from the tenants' own.
+Newer days are read from the tenants' own. End users and client tokens have no months: a day may have hundreds
+of thousands of them, which one transaction could not add, and most have few days in a month.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,11 @@ from app.db.tables import upkeep_positions, usage_counts, usage_days, usage_mont
 from app.db.upsert import insert_of
 from app.quotas.rollups import COUNTS, Facet, day_number
 
-SUMMED_BY_MONTH: Final = (Facet.DAY, Facet.END_USER)
-"""Of which days there are months. Not of client tokens, which live for hours: their months save nothing."""
 _NAME: Final = "usage sums"
 _MODES: Final = ("live", "test")
 _OPEN_DAYS: Final = 3  # today in some time zone, and time for what is counted late, of the day before
 _OF_ALL: Final = ("mode", "period", "model_id", "outcome")
-_OF_MONTH: Final = ("mode", "facet", "period", "tenant_id", "subject", "kid", "model_id", "outcome")
+_OF_MONTH: Final = ("mode", "period", "tenant_id", "kid", "model_id", "outcome")
 
 
 def month_of(day: ColumnElement[int]) -> ColumnElement[int]:
@@ -105,7 +104,7 @@ def _add_to_months(connection: Connection, day: int) -> None:
     own = usage_counts.c
     names = [*_OF_MONTH, *COUNTS]
     of_day = select(*((own[name] if name != "period" else month_of(own.period)) for name in names)).where(
-        own.mode.in_(_MODES), own.facet.in_(SUMMED_BY_MONTH), own.period == day
+        own.mode.in_(_MODES), own.facet == Facet.DAY, own.period == day
     )
     insert = insert_of(connection, usage_months).from_select(names, of_day)
     sums = {name: usage_months.c[name] + insert.excluded[name] for name in COUNTS}
@@ -129,7 +128,7 @@ def first_wrong_month(connection: Connection) -> int | None:
         {row[0]: [int(one) for one in row[1:]] for row in connection.execute(query)}
         for query in (
             days.where(own.mode.in_(_MODES), own.facet == Facet.DAY),
-            months.where(usage_months.c.mode.in_(_MODES), usage_months.c.facet == Facet.DAY),
+            months.where(usage_months.c.mode.in_(_MODES)),
         )
     )
     return min((one for one in should.keys() | kept.keys() if should.get(one) != kept.get(one)), default=None)

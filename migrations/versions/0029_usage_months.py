@@ -25,17 +25,15 @@ _SUMS = (
     "adjusted_microcredits",
     "cost_microusd",
 )
-_KEY = ("mode", "facet", "period", "tenant_id", "subject", "kid", "model_id", "outcome")
+_KEY = ("mode", "period", "tenant_id", "kid", "model_id", "outcome")
 
 
 def upgrade() -> None:
     op.create_table(
         "usage_months",
         sa.Column("mode", sa.String(4), nullable=False),
-        sa.Column("facet", sa.String(8), nullable=False),
         sa.Column("period", sa.BigInteger, nullable=False, autoincrement=False),
         sa.Column("tenant_id", sa.String(36), nullable=False),
-        sa.Column("subject", sa.String(64), nullable=False),
         sa.Column("kid", sa.String(16), nullable=False),
         sa.Column("model_id", sa.String(200), nullable=False),
         sa.Column("outcome", sa.String(16), nullable=False),
