@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Adjust, Keys, Limits, MIRRORS, TopUp } from "./console-account.js";
-import { DAY_S, Filter, Filters, ModePick, MODES, Tabs, TokenDialog } from "./parts.js";
+import { DAY_S, Entries, Filter, Filters, ModePick, MODES, Months, Tabs, TokenDialog } from "./parts.js";
 import { amountOf, Card, Change, Facts, List, Page, Pill, Shown, State, tagOf, Time, useCall } from "./kit.js";
 import { count, credits, go, modeIn, modeOf, momentIn, span, to } from "./state.js";
 
@@ -192,30 +192,12 @@ function Tokens({ name, query }) {
 
 function Ledger({ name, test, query }) {
   const entries = useCall((signal) => call("admin/v1/ledger", { query: { tenant: name, limit: 50, cursor: query.cursor }, signal }), [name, query.cursor, query.seen]);
-  return html`<${List} title="Every change of its balances, newest first" caption="Ledger" more=${html`<${Adjust} name=${name} test=${test} />`} of=${entries} rows=${(data) => data.entries} empty="Nothing was entered." query=${query} keyOf=${(one) => one.entry} columns=${[
-        ["At", "at", "time"],
-        ["Entry", "kind"],
-        ["Credits", (one) => html`<span class=${one.microcredits < 0 ? "below" : ""}>${credits(one.microcredits)}</span>`, "right"],
-        ["Mode", "mode", "wide"],
-        ["Request", (one) => one.request_id && html`<a href=${to("requests", { q: one.request_id, open: one.request_id })}>${one.request_id.slice(-12)}</a>`],
-        ["Reference", "reference"],
-        ["Note", "note"],
-      ]} />`;
+  return html`<${Entries} title="Every change of its balances, newest first" more=${html`<${Adjust} name=${name} test=${test} />`} of=${entries} query=${query} both=${true} />`;
 }
 
 function Statements({ name, test, query }) {
   const found = useCall((signal) => call("admin/v1/statements", { query: { tenant: name, test, cursor: query.cursor }, signal }), [name, test, query.cursor]);
-  const file = (one, format) => address(`admin/v1/statements/${one.month}`, { tenant: name, test, format });
-  return html`<${List} title="Closed months" caption="Statements" of=${found} rows=${(data) => data.statements} empty="No month is closed yet: one closes soon after it has ended." query=${query} keyOf=${(one) => one.month} columns=${[
-        ["Month", "month", " tight"],
-        ["Opening", "opening_microcredits", "credits"],
-        ["Held", "held_microcredits", "credits"],
-        ["Refunded", "refunded_microcredits", "credits"],
-        ["Added", "added_microcredits", "credits"],
-        ["Adjusted", "adjusted_microcredits", "credits"],
-        ["Closing", "closing_microcredits", "credits"],
-        ["", (one) => html`<a class="button small" href=${file(one, "csv")} download>CSV</a> <a class="button small" href=${file(one, "pdf")} download>PDF</a>`, "right"],
-      ]} />`;
+  return html`<${Months} of=${found} query=${query} file=${(one, format) => address(`admin/v1/statements/${one.month}`, { tenant: name, test, format })} />`;
 }
 
 export function Settings({ one, tenant, path }) {

@@ -1,8 +1,8 @@
-// Parts of several pages: the mode in the address, filters, timelines, media, checks, and the terms of API keys.
+// Parts of several pages: the mode in the address, filters, timelines, media, checks, books, and the terms of API keys.
 
 import { html, useEffect, useState } from "./vendor.js";
 import { call } from "./calls.js";
-import { Dialog, Facts, Field, Json, Shown, State, Time, Trouble, useCall } from "./kit.js";
+import { Dialog, Facts, Field, Json, List, Shown, State, Time, Trouble, useCall } from "./kit.js";
 import { bytes, clock, count, credits, modeIn, modeOf, refine, span, to } from "./state.js";
 
 export const MODES = [["live", "Live"], ["test", "Test"]];
@@ -170,6 +170,24 @@ export function TokenDialog({ path, onClose }) {
     <div class="actions"><button class="button" onClick=${onClose}>Close</button></div>
   <//>`;
 }
+
+/** Closed months, with the addresses of their files. */
+export const Months = ({ of, file, query = {} }) => html`<${List} title="Closed months" caption="Statements" of=${of} rows=${(data) => data.statements} empty="No month is closed yet: one closes soon after it has ended." query=${query} keyOf=${(one) => one.month} columns=${[
+  ["Month", "month", " tight"],
+  ...["Opening", "Held", "Refunded", "Added", "Adjusted", "Closing"].map((one) => [one, `${one.toLowerCase()}_microcredits`, "credits"]),
+  ["", (one) => html`<a class="button small" href=${file(one, "csv")} download>CSV</a> <a class="button small" href=${file(one, "pdf")} download>PDF</a>`, "right"],
+]} />`;
+
+/** Entries of the ledger; with `both` they are of both modes. */
+export const Entries = ({ both = false, ...more }) => html`<${List} caption="Ledger" rows=${(data) => data.entries} empty="Nothing was entered." keyOf=${(one) => one.entry} ...${more} columns=${[
+  ["At", "at", "time"],
+  ["Entry", "kind"],
+  ["Credits", (one) => html`<span class=${one.microcredits < 0 ? "below" : ""}>${credits(one.microcredits)}</span>`, "right"],
+  ...(both ? [["Mode", "mode", "wide"]] : []),
+  ["Request", (one) => one.request_id && html`<a href=${to("requests", { q: both ? one.request_id : "", open: one.request_id })}>${one.request_id.slice(-12)}</a>`],
+  ["Reference", "reference"],
+  ["Note", "note"],
+]} />`;
 
 /** Tabs whose choice stands in the address. */
 export const Tabs = ({ query, tabs, name = "tab" }) => html`<nav class="tabs" aria-label="Parts">
