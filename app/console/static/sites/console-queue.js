@@ -99,6 +99,7 @@ function Reprice({ model, test }) {
   const send = async ({ version, first_day, last_day, price, how, reason }) => {
     const body = { model_id: model.model_id, version, first_day, last_day, price: price || null, test, dry_run: how !== "do", reason };
     setTold(await call("admin/v1/ledger/reprice", { body }));
+    return "told";
   };
   const today = new Date().toISOString().slice(0, 10);
   return html`<${Change} label="Correct what was charged" scope="money" verb="Go on" fields=${[

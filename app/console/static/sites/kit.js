@@ -157,7 +157,7 @@ const TONES = {
   ...{ completed: "good", active: "good", stored: "good", closed: "good", good: "good", delivered: "good" },
   ...{ enabled: "good", pending: "busy", delivering: "busy", running: "busy" },
   ...{ failed: "bad", rejected: "bad", lost: "bad", gone: "bad", revoked: "bad", open: "bad", bad: "bad", exhausted: "bad" },
-  ...{ unknown: "warn", half_open: "warn", expired: "warn", note: "warn", disabled: "warn", paused: "warn" },
+  ...{ retrying: "warn", unknown: "warn", half_open: "warn", expired: "warn", note: "warn", disabled: "warn", paused: "warn" },
   ...{ in_progress: "busy", dispatching: "busy", in_queue: "busy", accepted: "busy", copying: "busy" },
 };
 /** What a credential's condition means: of its circuit breaker nobody needs to know. */
@@ -334,9 +334,19 @@ export function Dialog({ title, onClose, stays = false, children }) {
   </dialog>`;
 }
 
+/** Says for some seconds what was done, also to whoever hears the page. */
+function tell(text) {
+  const line = document.createElement("p");
+  line.className = "told";
+  line.role = "status";
+  document.body.append(line);
+  setTimeout(() => (line.textContent = text), 50);
+  setTimeout(() => line.remove(), 5000);
+}
+
 /**
  * A form for a change. `fields` are `{name, label, kind, value, hint, options, rare}`; `onDo` gets their values by name and
- * returns a promise. With `needsReason` it asks why, for the audit log. Those that are `rare` stand behind the words `rarely`.
+ * returns a promise, of "told" where it says itself what was done. With `needsReason` it asks why, for the audit log. Those that are `rare` stand behind the words `rarely`.
  */
 export function ChangeDialog({ title, text, fields = [], rarely = "More", needsReason = true, verb, danger = false, onDo, onClose }) {
   const [values, setValues] = useState(Object.fromEntries(fields.map((one) => [one.name, one.value ?? ""])));
@@ -348,8 +358,9 @@ export function ChangeDialog({ title, text, fields = [], rarely = "More", needsR
     setBusy(true);
     setError(null);
     try {
-      const keeps = await onDo({ ...values, reason });
-      if (keeps !== "stay") onClose();
+      const told = await onDo({ ...values, reason });
+      onClose();
+      if (told !== "told") tell(`Done: ${title}.`);
     } catch (found) {
       setError(found);
       setBusy(false);
