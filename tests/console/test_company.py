@@ -75,8 +75,11 @@ async def test_six_questions_are_answered_in_three_clicks_from_the_first_page(
         walk = await asking("did that webhook arrive")
         await walk.click("Webhooks")
         await walk.write("Request id", house.ids["request_id"])
-        await walk.sees("request.completed", "delivered", "200")
-        await walk.sees("request.completed", "pending", "500")
+        await visit.page.wait_for_url("**request_id=**")
+        await visit.settled()
+        row = await walk.sees("request.completed", "delivered", "200")
+        assert await row.count() == 1
+        await walk.sees("request.completed", "retrying", "500")
 
         walk = await asking("is this price making a loss")
         await walk.click(f"{AT_A_LOSS} makes a loss")

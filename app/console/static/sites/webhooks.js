@@ -5,7 +5,7 @@ import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { Change, Copy, Facts, Json, List, Page, SecretDialog, Shown, State, Table, Time, useCall } from "./kit.js";
 import { Filter, Filters, ModePick, StateFilter, Tabs } from "./parts.js";
-import { count, modeOf, momentIn, span, to, useSession, when } from "./state.js";
+import { count, modeOf, momentIn, refine, span, to, useSession, when } from "./state.js";
 
 const TABS = [["deliveries", "Deliveries"], ["endpoints", "Endpoints"], ["replays", "Replays"]];
 const STATES = ["pending", "delivering", "delivered", "failed", "cancelled"];
@@ -49,7 +49,7 @@ function Deliveries({ query, at }) {
                 ["Made", "created_at", "time"],
                 ...(at.reason ? [["Tenant", "tenant"]] : []),
                 ["Event", "type", "code"],
-                ["State", "state", "state"],
+                ["State", (one) => html`<${State} of=${stateOf(one)} />`],
                 ["Cause", "cause", "wide spare"],
                 ["Attempts", "attempts", "count spare"],
                 ["Answer", (one) => one.last_status ?? one.last_error ?? ""],
@@ -60,19 +60,29 @@ function Deliveries({ query, at }) {
   `;
 }
 
+/** A delivery that failed and will be tried again is pending to the API; whoever looks wants to know why. */
+const stateOf = (one) => (one.state === "pending" && one.attempts ? "retrying" : one.state);
+
+/** An endpoint's address, where it is still there, above its id. */
+function EndpointOf({ id, at }) {
+  const found = useCall((signal) => call(`${at.endpoints}/${id}`, { signal }), [id]);
+  return html`${found.data?.url} <code class="under">${id}</code>`;
+}
+
 function Delivery({ id, at, close, onChange }) {
   const found = useCall((signal) => call(`${at.deliveries}/${encodeURIComponent(id)}`, { signal }), [id], { live: "webhooks" });
   return html`<aside class="panel" aria-label="The delivery">
     <div class="panel-head"><div><h2>Delivery</h2><code>${id}</code></div><${Copy} text=${id} /><a class="button small" data-close href=${close}>Close</a></div>
     <${Shown} of=${found} rows=${6}>
       ${(one) => html`
-        <div class="actions"><${State} of=${one.state} />
+        <div class="actions"><${State} of=${stateOf(one)} />
           <${Change} label="Send again" scope=${at.scope} title="Send this event again" text="A new delivery of the same event, to the same endpoint." needsReason=${at.reason} verb="Send" 
             onDo=${async ({ reason }) => {
-              await call(`${at.deliveries}/${id}/resend`, { body: said(at, {}, reason) });
+              const { delivery_id } = await call(`${at.deliveries}/${id}/resend`, { body: said(at, {}, reason) });
               onChange();
+              refine({ open: delivery_id });
             }} /></div>
-        <${Facts} of=${[["Event", one.type], ["Request", one.request_id && html`<a href=${to("requests", { open: one.request_id })}>${one.request_id}</a>`], ["Message", html`<code>${one.message_id}</code>`], ["Endpoint", html`<code>${one.endpoint_id}</code>`], ["Cause", one.cause], ["Replay", one.replay_id], ["Made", html`<${Time} at=${one.created_at} />`], ["Ended", one.finished_at && html`<${Time} at=${one.finished_at} />`], ["Next attempt", one.next_attempt_at && html`<${Time} at=${one.next_attempt_at} rel=${true} />`]]} />
+        <${Facts} of=${[["Event", one.type], ["Request", one.request_id && html`<a href=${to("requests", { open: one.request_id })}>${one.request_id}</a>`], ["Message", html`<code>${one.message_id}</code>`], ["Endpoint", html`<${EndpointOf} id=${one.endpoint_id} at=${at} />`], ["Cause", one.cause], ["Replay", one.replay_id], ["Made", html`<${Time} at=${one.created_at} />`], ["Ended", one.finished_at && html`<${Time} at=${one.finished_at} />`], ["Next attempt", one.next_attempt_at && html`<${Time} at=${one.next_attempt_at} rel=${true} />`]]} />
         <section><h3>Attempts</h3>
           ${one.attempt_log.length
             ? html`<${Table} caption="Attempts" rows=${one.attempt_log} keyOf=${(each) => each.number} columns=${[
