@@ -116,7 +116,8 @@ def _pepper(settings: Settings) -> tuple[Level, str]:
 def _describe(catalog: Catalog) -> tuple[Level, str]:
     warnings = sum(len(model.warnings) for model in catalog.models.values())
     examples = sum(model.pricing.version.startswith("example") for model in catalog.models.values())
-    finding = f"{len(catalog.models)} models, {examples} with example prices, {warnings} warnings"
+    count = f"{len(catalog.models)} model{'' if len(catalog.models) == 1 else 's'}"
+    finding = f"{count}, {examples} with example prices, {warnings} warnings"
     return ("note" if warnings or examples else "good"), finding
 
 
