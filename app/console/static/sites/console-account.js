@@ -4,7 +4,7 @@ import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { DAY_S, Filter, Filters, narrowed, narrowFields, newKey, newKeyFields, SCOPES } from "./parts.js";
 import { amountOf, Card, Change, LimitBar, List, SecretDialog, Shown, State, tagOf, useCall } from "./kit.js";
-import { refine, useSession } from "./state.js";
+import { credits, refine, useSession } from "./state.js";
 
 /** Which part of a tenant's account a change is of; by default the whole. */
 const partFields = (query) => [
@@ -25,7 +25,15 @@ const enter = (name, test, path) => async ({ amount, reference, note, reason, ..
 };
 const NOTE = { name: "note", label: "Note", hint: "The tenant sees it." };
 
-export const TopUp = ({ name, test }) => html`<${Change} label="Top up" scope="money" title=${`Top up ${name}, ${test ? "test" : "live"} keys`} rarely=${RARELY}
+/** What a top up is added to: where there is no balance, it makes one. */
+function Balance({ name, test }) {
+  const found = useCall((signal) => call("admin/v1/limits/account", { query: { tenant: name, test }, signal }), []);
+  const one = found.data?.standings.find((each) => each.metric === "credits-total" && each.holder === "tenant" && each.model_id === null);
+  if (!found.data) return found.error ? "" : "…";
+  return one ? `The tenant's balance is ${credits(one.remaining)} credits; what you enter is added.` : html`<strong>This makes the tenant prepaid:</strong> it has no limit of all its credits yet, and the first top up sets one. What it spent before counts; an adjustment evens it out.`;
+}
+
+export const TopUp = ({ name, test }) => html`<${Change} label="Top up" scope="money" title=${`Top up ${name}, ${test ? "test" : "live"} keys`} rarely=${RARELY} text=${html`<${Balance} name=${name} test=${test} />`}
   fields=${[
     { name: "amount", label: "Credits", hint: "Such as 12.5.", required: true, inputmode: "decimal" },
     { name: "reference", label: "Reference", hint: "The payment's number: with the same one it is entered only once." },
@@ -81,7 +89,7 @@ export function Limits({ name, test, mode, query }) {
           ["", (one) => html`<${Change} label="Remove" scope="operate" danger=${true} title=${`Remove ${one.metric}`} text=${`Of ${toldPart(one)}. Defaults apply again, where there are any.`}
             onDo=${({ reason }) => change("admin/v1/limits/account/remove", false, { ...partOf(one), metrics: [one.metric], reason }, "*")} />`, "right"],
         ]} />
-    <${List} title="Overrides" more=${html`<button class="button small" onClick=${() => refine({ ended: query.ended ? "" : "true" })}>${query.ended ? "Only those that last" : "Ended ones too"}</button> <${Change} label="Override a limit" scope="operate" title="Override a limit for a while" verb="Override" rarely=${RARELY} fields=${[
+    <${List} title="Overrides" more=${html`<button class="button small" onClick=${() => refine({ ended: query.ended ? "" : "true" })}>${query.ended ? "Only those that last" : "Ended ones too"}</button> <${Change} label="Override a limit" scope="operate" title="Override a limit for a while" text="Where no such limit is set, this sets one until then." verb="Override" rarely=${RARELY} fields=${[
           { name: "override", label: "Limit", hint: "Such as credits-day=50.", required: true },
           { name: "hours", label: "Hours", value: "24", kind: "number", min: "0.1", step: "any", required: true },
           ...partFields(query),

@@ -81,6 +81,7 @@ function Glance({ data, mode: shown }) {
         ["Oldest", "oldest_at", "ago"],
         ["In flight", "in_flight", "count"],
         ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
+        ["", (one) => one.paused && html`<${State} of="paused" />`],
       ]} /></div>
       <${List} title="Refused in the last hour" caption="Refusals" of=${of} rows=${(all) => all.refused} empty="No call was refused." keyOf=${(one) => `${one.kid} ${one.code} ${one.network}`} columns=${[
         ["Who", (one) => one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no key"],

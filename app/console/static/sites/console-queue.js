@@ -1,10 +1,12 @@
-// What is sent, with what, and for how much: who waits in the queue; the credentials for RunComfy; models and their prices.
+// What is sent, with what, and for how much: who waits in the queue; the credentials for RunComfy; models and
+// their prices; and what was used, by any grouping, with RunComfy's cost and the margin.
 
 import { html, useState } from "./vendor.js";
-import { call } from "./calls.js";
-import { Change, Dialog, Json, List, Page, Pill, State, Time, useCall } from "./kit.js";
+import { address, call } from "./calls.js";
+import { Card, Change, Dialog, Json, List, Page, Pages, Pill, Shown, State, Time, useCall } from "./kit.js";
 import { Filter, Filters, ModePick } from "./parts.js";
 import { count, credits, modeOf, percent, refine, to } from "./state.js";
+import { MEASURES, OF_OPERATORS, OUTCOMES, UsageView } from "./usage-view.js";
 
 export function Queue({ place }) {
   const mode = modeOf(place.query);
@@ -15,12 +17,12 @@ export function Queue({ place }) {
     title="Queue"
     lead="Requests that wait to be sent, fairly by tenant"
     actions=${html`<${ModePick} query=${place.query} />
-      ${found.data && html`<${Change} label=${since ? "Resume dispatch" : "Pause dispatch"} scope="operate" danger=${!since} title=${since ? `Resume dispatch of ${mode} keys` : `Pause dispatch of ${mode} keys`}
+      ${found.data && html`<${Change} label=${`${since ? "Resume" : "Pause"} dispatch of all tenants`} scope="operate" danger=${!since} title=${`${since ? "Resume" : "Pause"} dispatch of all tenants, ${mode} keys`}
           text=${since ? "What waits is sent again." : "Nothing of any tenant is sent. Requests that may be queued are still accepted; others are refused."}
           verb=${since ? "Resume" : "Pause"} 
           onDo=${({ reason }) => change(since ? "resume" : "pause", { modes: [mode], reason })} />`}`}
   >
-    ${since && html`<div class="notice warn"><strong>Paused</strong> since <${Time} at=${since} />.</div>`}
+    ${since && html`<div class="notice warn"><strong>Dispatch of all tenants is paused</strong> since <${Time} at=${since} />.</div>`}
     <${List} caption="Queues" of=${found} rows=${(data) => data.queues.filter((one) => one.mode === mode).sort((a, b) => b.queued - a.queued)} empty="No tenant has a queue in this mode." keyOf=${(one) => one.tenant} open=${(one) => to(["tenants", one.tenant], { tab: "settings" })} columns=${[
             ["Tenant", "tenant"],
             ["Queued", "queued", "count"],
@@ -29,8 +31,8 @@ export function Queue({ place }) {
             ["Weight", "weight", " right"],
             ["Share", (one) => `${Math.round(one.share * 100)} %`, "right"],
             ["Sent ever", "sent", "count"],
-            ["", (one) => html`${one.disabled ? html`<${Pill} tone="bad">disabled<//>` : one.paused ? html`<${Pill} tone="warn">paused<//>` : ""}`],
-            ["", (one) => html`<${Change} label=${one.paused ? "Resume" : "Pause"} scope="operate" title=${`${one.paused ? "Resume" : "Pause"} ${one.tenant}`} text="In both modes." verb=${one.paused ? "Resume" : "Pause"} 
+            ["", (one) => html`${one.disabled ? html`<${Pill} tone="bad">disabled<//>` : one.paused ? html`<${Pill} tone="warn">dispatch paused<//>` : ""}`],
+            ["", (one) => html`<${Change} label=${one.paused ? "Resume" : "Pause"} scope="operate" title=${`${one.paused ? "Resume" : "Pause"} dispatch of ${one.tenant}`} text="In both modes." verb=${one.paused ? "Resume" : "Pause"} 
                 onDo=${({ reason }) => change(one.paused ? "resume" : "pause", { tenant: one.tenant, reason })} />`, "right"],
           ]} />
   <//>`;
@@ -110,4 +112,66 @@ function Reprice({ model, test }) {
       { name: "how", label: "What to do", kind: "select", value: "tell", options: [["tell", "tell what would change, and change nothing"], ["do", "correct it, by an adjustment for each request"]] },
     ]} onDo=${send} />
     ${told && html`<${Dialog} title="What was charged" onClose=${() => setTold(null)}><${Json} of=${told} /><div class="actions"><button class="button" onClick=${() => setTold(null)}>Close</button></div><//>`}`;
+}
+
+// --- usage of all tenants or of one
+
+const GROUPS = [["", "model"], ["tenant", "tenant"], ["none", "nothing"], ["tenant,model", "tenant and model"], ["key", "key"], ["end_user", "end user"], ["token", "client token"], ["outcome", "outcome"]];
+const MEMBERS = { tenant: "tenant", model: "model_id", key: "kid", end_user: "end_user", token: "token_id", outcome: "outcome" };
+const ALL = { ...MEASURES, ...OF_OPERATORS };
+
+const dayOf = (at) => at.toISOString().slice(0, 10);
+
+/** Spans that somebody asks for: their name, first and last day. */
+function spans() {
+  const now = new Date();
+  const [year, month, day] = [now.getFullYear(), now.getMonth(), now.getDate()];
+  const at = (ofYear, ofMonth, ofDay) => dayOf(new Date(Date.UTC(ofYear, ofMonth, ofDay)));
+  const monday = day - ((now.getDay() + 6) % 7);
+  return [
+    ["Today", at(year, month, day), at(year, month, day)],
+    ["This week", at(year, month, monday), at(year, month, monday + 6)],
+    ["Last week", at(year, month, monday - 7), at(year, month, monday - 1)],
+    ["This month", at(year, month, 1), at(year, month + 1, 0)],
+    ["Last month", at(year, month - 1, 1), at(year, month, 0)],
+  ];
+}
+
+export function Usage({ place }) {
+  const { query } = place;
+  const groups = (query.group ?? "model").split(",").filter((one) => one && one !== "none");
+  const asked = {
+    mode: modeOf(query),
+    by: query.by ?? "day",
+    first_day: query.from,
+    last_day: query.until,
+    tenant: query.tenant,
+    model_id: query.model_id,
+    outcome: query.outcome,
+    end_user: query.end_user,
+    group_by: groups,
+  };
+  const found = useCall((signal) => call("admin/v1/usage", { query: { ...asked, limit: 1000, cursor: query.cursor }, signal }), [asked, query.cursor]);
+  return html`<${Page}
+    title="Usage"
+    lead=${found.data ? `${found.data.first_day} to ${found.data.last_day}, ${found.data.time_zone ? `days of ${found.data.time_zone}` : "each tenant's own days"}` : "From the ledger's sums"}
+    actions=${html`<${ModePick} query=${query} /><a class="button small" href=${address("admin/v1/usage", { ...asked, format: "csv" })} download>All rows as CSV</a>`}
+  >
+    <div class="actions">${spans().map(([title, from, until]) => html`<button class="button small" aria-pressed=${query.from === from && query.until === until ? "true" : "false"} onClick=${() => refine({ from, until, cursor: "" })}>${title}</button>`)}</div>
+    <${Filters} query=${query}>
+      <${Filter} query=${query} name="from" label="First day" type="date" first=${true} />
+      <${Filter} query=${query} name="until" label="Last day" type="date" />
+      <${Filter} query=${query} name="by" label="By" kind="select" options=${[["", "day"], ["hour", "hour"], ["month", "month"]]} />
+      <${Filter} query=${query} name="group" label="For each" kind="select" options=${GROUPS} />
+      <${Filter} query=${query} name="show" label="Plotted" kind="select" options=${[["", "Spent"], ...Object.entries(ALL).filter(([key]) => key !== "spent").map(([key, [title]]) => [key, title])]} />
+      <${Filter} query=${query} name="tenant" label="Tenant" search=${true} />
+      <${Filter} query=${query} name="model_id" label="Model" />
+      <${Filter} query=${query} name="outcome" label="Outcome" kind="select" options=${[["", "all"], ...OUTCOMES.map((one) => [one, one])]} />
+    <//>
+    <${Shown} of=${found} rows=${8} isEmpty=${(data) => !data.rows.length} empty=${html`<p>Nothing was counted in these days.</p>`}>
+      ${(data) => html`${data.next_cursor && html`<div class="notice warn"><strong>A part of it:</strong> the first ${count(data.rows.length)} rows${query.cursor ? " of this page" : ""}. Take months, or fewer groups, to see all at once; all rows are in the CSV.</div>`}
+        <${UsageView} data=${data} groups=${groups.map((one) => MEMBERS[one]).filter((one) => data.rows[0] && one in data.rows[0])} measures=${ALL} show=${query.show ?? "spent"} name="usage" />
+        ${data.next_cursor && html`<${Card} kind="flush"><${Pages} next=${data.next_cursor} cursor=${query.cursor} onGo=${(cursor) => refine({ cursor }, false)} /><//>`}`}
+    <//>
+  <//>`;
 }

@@ -41,15 +41,15 @@ export function Requests({ place }) {
       <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
     <//>
     <div class="split">
-      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`}
+      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches. Calls that were refused are no requests: <a href=${to("tenants", { tab: "refused", tenant: query.tenant, mode: query.mode === "all" ? "" : query.mode })}>who is refused</a>.</p><p><a href=${to("requests")}>Without filters</a></p>`}
         query=${query} keyOf=${(one) => one.request_id} chosen=${query.open} open=${(one) => here(one.request_id)}
         columns=${[
           ["Created", "created_at", "time"],
           ["Tenant", "tenant"],
           ["State", "state", "state"],
-          ["Model", "model_id", "spare"],
+          ["Model", "model_id"],
           ["Error", "error_code"],
-          ["Price", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right"],
+          ["Price", (one) => credits(one.repriced_microcredits ?? one.price_microcredits), "right spare"],
           ["End user", "end_user", "spare"],
         ]} />
       ${query.open && html`<${Panel} key=${query.open} id=${query.open} close=${here("")} onChange=${found.reload} />`}

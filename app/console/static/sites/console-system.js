@@ -4,7 +4,7 @@ import { html, useState } from "./vendor.js";
 import { call } from "./calls.js";
 import { Card, Change, Facts, Json, List, Page, Pill, SecretDialog, State, tagOf, Time, Trouble, useCall } from "./kit.js";
 import { Filter, Filters, Verify } from "./parts.js";
-import { count, momentIn, to, useSession } from "./state.js";
+import { count, credits, momentIn, span, to, useSession, when } from "./state.js";
 
 const DAY_MS = 86_400_000;
 
@@ -16,7 +16,7 @@ export function System() {
     <${List} title="Checks" more=${checks.data ? (bad ? `${bad} bad` : "nothing is bad") : ""} of=${checks} drawn=${8} rows=${(data) => data.findings} keyOf=${(one) => one.name} columns=${[
           ["Check", "name"],
           ["", "level", "state"],
-          ["Finding", "finding", " whole"],
+          ["Finding", (one) => one.finding.replace(/(\d+) s\b/g, (_, s) => span(s * 1000)), "whole"],
         ]} />
     <${Card} title="This session">
       <${Facts} of=${[["Admin key", me.name], ["Kid", html`<code>${me.kid}</code>`], ["Scopes", me.scopes.join(", ")], ["Ends", html`<${Time} at=${me.expires_at} />`], ["Or when idle for", `${Math.round(me.idle_s / 60)} min`], ["The gateway's address", me.base_url]]} />
@@ -102,6 +102,9 @@ export function Audit({ place }) {
   const { query } = place;
   const asked = { ...Object.fromEntries(FILTERS.map((name) => [name, query[name]])), created_after: momentIn(query.from), created_before: momentIn(query.until) };
   const found = useCall((signal) => call("admin/v1/audit", { query: { ...asked, limit: 50, cursor: query.cursor }, signal }), [asked, query.cursor]);
+  const { me, can } = useSession();
+  const keys = useCall((signal) => (can("root") ? call("admin/v1/admin-keys", { signal }) : Promise.resolve({ admin_keys: [me] })), []);
+  const who = ({ kind, name }) => `${kind.replaceAll("_", " ")} ${(kind === "admin_key" && keys.data?.admin_keys.find((one) => one.kid === name)?.name) || name}`;
   const opened = found.data?.entries.find((one) => String(one.seq) === query.open);
   return html`<${Page} title="Audit" lead="Every change that an operator, a tenant or the gateway itself made" actions=${html`<${Verified} />`}>
     <${Filters} query=${query}>
@@ -116,7 +119,7 @@ export function Audit({ place }) {
       <${List} caption="Audit log" of=${found} drawn=${8} rows=${(data) => data.entries} empty="No entry matches." query=${query} keyOf=${(one) => String(one.seq)} chosen=${query.open} open=${(one) => to("audit", { ...query, open: one.seq })} columns=${[
                 ["At", "at", "time"],
                 ["Action", "action", "code"],
-                ["Who", (one) => `${one.actor.kind.replaceAll("_", " ")} ${one.actor.name}`],
+                ["Who", (one) => who(one.actor)],
                 ["Subject", (one) => `${one.subject.kind.replaceAll("_", " ")} ${one.subject.id}`],
                 ["Tenant", "tenant", "spare"],
                 ["Reason", "reason", "spare"],
@@ -124,12 +127,20 @@ export function Audit({ place }) {
               ]} />
       ${opened && html`<aside class="panel" aria-label="The entry">
         <div class="panel-head"><h2>Entry ${opened.seq}</h2><a class="button small" data-close href=${to("audit", { ...query, open: "" })}>Close</a></div>
-        <${Facts} of=${[["Action", opened.action], ["At", html`<${Time} at=${opened.at} />`], ["Who", `${opened.actor.kind} ${opened.actor.name}`], ["Subject", `${opened.subject.kind} ${opened.subject.id}`], ["Tenant", opened.tenant], ["Reason", opened.reason], ["Trace", opened.trace_id], ["Hash", html`<code>${opened.hash}</code>`]]} />
-        <section><h3>Before</h3><${Json} of=${opened.before} /></section>
-        <section><h3>After</h3><${Json} of=${opened.after} /></section>
+        <${Facts} of=${[["Action", opened.action], ["At", html`<${Time} at=${opened.at} />`], ["Who", who(opened.actor)], ["Id of who", opened.actor.name], ["Subject", `${opened.subject.kind} ${opened.subject.id}`], ["Tenant", opened.tenant], ["Reason", opened.reason], ["Trace", opened.trace_id], ["Hash", html`<code>${opened.hash}</code>`]]} />
+        <section><h3>Before</h3><${Json} of=${opened.before} told=${inWords} /></section>
+        <section><h3>After</h3><${Json} of=${opened.after} told=${inWords} /></section>
       </aside>`}
     </div>
   <//>`;
+}
+
+/** Amounts and moments of an entry as people read them. @this {any} */
+function inWords(name, value) {
+  if (typeof value !== "number") return value;
+  if (name.endsWith("microcredits") || (name === "amount" && /^credits/.test(this.metric))) return `${credits(value)} credits`;
+  if (/_(at|until)_ms$|^until_ms$/.test(name)) return when(new Date(value).toISOString());
+  return name.endsWith("_ms") ? span(value) : value;
 }
 
 /** Whether the chain is whole, as far as its head: asked for when somebody wants to know. */

@@ -3,7 +3,7 @@
 import { html, useMemo, useState } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Adjust, Keys, Limits, MIRRORS, TopUp } from "./console-account.js";
-import { DAY_S, Entries, Filter, Filters, ModePick, MODES, Months, Tabs, TokenDialog } from "./parts.js";
+import { DAY_S, Entries, Filter, Filters, ModePick, MODES, Months, Refusal, Tabs, TokenDialog } from "./parts.js";
 import { amountOf, Card, Change, Facts, List, Page, Pill, Shown, State, tagOf, Time, useCall } from "./kit.js";
 import { count, credits, go, modeIn, modeOf, momentIn, span, to } from "./state.js";
 
@@ -49,9 +49,9 @@ function All({ query }) {
         </form>
       </div>
     <//>
-    <${List} caption="Tenants" of=${found} drawn=${8} rows=${(data) => data.tenants.filter((one) => one.name.toLowerCase().includes(wanted))} empty="There is no tenant yet." query=${query} keyOf=${(one) => one.id} open=${(one) => to(["tenants", one.name])} columns=${[
+    <${List} caption="Tenants" of=${found} drawn=${8} rows=${(data) => data.tenants.filter((one) => one.name.toLowerCase().includes(wanted)).sort((a, b) => a.name.localeCompare(b.name))} empty="There is no tenant yet." query=${query} keyOf=${(one) => one.id} open=${(one) => to(["tenants", one.name])} columns=${[
               ["Name", "name"],
-              ["State", (one) => one.disabled_at ? html`<${Pill} tone="bad">disabled<//>` : one.dispatch_paused_at ? html`<${Pill} tone="warn">paused<//>` : html`<${Pill} tone="good">active<//>`],
+              ["State", (one) => one.disabled_at ? html`<${Pill} tone="bad">disabled<//>` : one.dispatch_paused_at ? html`<${Pill} tone="warn">dispatch paused<//>` : html`<${Pill} tone="good">active<//>`],
               ["Time zone", "time_zone", "wide"],
               ["Queueing", (one) => (one.in_effect.queueing ? `up to ${count(one.in_effect.max_queued)}` : "off")],
               ["Weight", "weight", " right"],
@@ -100,7 +100,7 @@ function Refused({ query }) {
     <${List} title="Most often refused" caption="Refused calls" more=${found.data ? `${count(total)} calls` : ""} of=${found} rows=${(data) => data.refusals} empty="No call was refused in this time." keyOf=${(one) => `${one.tenant} ${one.kid} ${one.code} ${one.network}`} columns=${[
             ["Who", (one) => (one.tenant ? html`<a href=${to(["tenants", one.tenant])}>${one.tenant}</a>` : one.network ?? "no valid key")],
             ["Key", (one) => (one.kid ? html`<code>${one.kid}</code>` : "")],
-            ["Error", "code", "code"],
+            ["Error", (one) => html`<${Refusal} code=${one.code} />`],
             ["", (one) => (one.tenant ? html`<a href=${to(["tenants", one.tenant], { mode: modeIn(one.mode) })}>limits</a>` : "")],
             ["Calls", "count", "count"],
             ["Worst minute", "max_per_minute", "count"],
@@ -138,6 +138,7 @@ export function Tenant({ name, query }) {
     <${Shown} of=${tenant} rows=${3}>
       ${(one) => html`
         ${one.disabled_at && html`<div class="notice bad"><strong>Disabled</strong> since <${Time} at=${one.disabled_at} />: its keys are refused.</div>`}
+        ${one.dispatch_paused_at && html`<div class="notice warn"><strong>Its dispatch is paused</strong> since <${Time} at=${one.dispatch_paused_at} />: <a href=${to(["tenants", name], { tab: "settings" })}>Settings</a> has it resumed.</div>`}
         <${Tabs} query=${query} tabs=${TABS} />
         <${Tab} key=${tab} one=${one} tenant=${tenant} name=${name} test=${test} mode=${mode} query=${query} path=${path} />
       `}
@@ -217,7 +218,7 @@ export function Settings({ one, tenant, path }) {
     <${Card} title="Web origins" more=${html`<${Change} label="Change" scope="operate" title="Web origins" verb="Replace" fields=${[{ name: "origins", label: "One in each line", kind: "area", value: one.origins.join("\n"), hint: "Such as https://app.example.com" }]} onDo=${({ origins, reason }) => edit("origins", { origins: origins.split(/\s+/).filter(Boolean), reason })} />`}>
       ${one.origins.length ? html`<ul>${one.origins.map((each) => html`<li><code>${each}</code></li>`)}</ul>` : html`<p class="hint">No web page may call with its keys.</p>`}
     <//>
-    <${Card} title="Queueing" more=${html`<${Change} label=${paused ? "Resume sending" : "Pause sending"} scope="operate" text="Of its requests, in both modes." onDo=${async ({ reason }) => {
+    <${Card} title="Queueing" more=${html`<${Change} label=${paused ? "Resume dispatch" : "Pause dispatch"} scope="operate" text="Of its requests, in both modes." onDo=${async ({ reason }) => {
         await call(`admin/v1/dispatch/${paused ? "resume" : "pause"}`, { body: { tenant: one.name, reason } });
         tenant.reload();
       }} /> <${Change} label="Change" scope="operate" title="Queueing" verb="Set" fields=${[

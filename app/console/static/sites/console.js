@@ -5,12 +5,11 @@ import { html, useEffect, useState } from "./vendor.js";
 import { call, CallError } from "./calls.js";
 import { KeyForm, start } from "./frame.js";
 import { Trouble } from "./kit.js";
-import { Credentials, Models, Queue } from "./console-queue.js";
+import { Credentials, Models, Queue, Usage } from "./console-queue.js";
 import { Now } from "./console-now.js";
 import { Requests } from "./console-requests.js";
 import { Audit, System } from "./console-system.js";
 import { Tenants } from "./console-tenants.js";
-import { Usage } from "./console-usage.js";
 import { OperatorsWebhooks } from "./webhooks.js";
 
 const MARK = "#sign-in=";

@@ -175,8 +175,8 @@ export const Facts = ({ of }) => html`<dl class="facts">
     .map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
 </dl>`;
 
-/** JSON for people, whatever stands in it: it is shown as text. */
-export const Json = ({ of }) => html`<pre class="json" tabindex="0">${JSON.stringify(of, null, 2)}</pre>`;
+/** JSON for people, whatever stands in it: it is shown as text. `told` says how a member is told, as for `JSON.stringify`. */
+export const Json = ({ of, told = null }) => html`<pre class="json" tabindex="0">${JSON.stringify(of, told, 2)}</pre>`;
 
 export function Copy({ text, label = "Copy" }) {
   const [done, setDone] = useState(false);

@@ -70,11 +70,13 @@ const isMedia = (address) => typeof address === "string" && /^https?:\/\//i.test
 /** A player, which is given its video once the page around it is drawn. */
 function Player({ src }) {
   const [given, setGiven] = useState(null);
+  const [fails, setFails] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setGiven(src), 30);
     return () => clearTimeout(timer);
   }, [src]);
-  return html`<video src=${given} controls preload="metadata" playsinline></video>`;
+  return html`<video src=${given} controls preload="metadata" playsinline onError=${() => setFails(true)}></video>
+    ${fails && html`<p class="notice warn">It cannot be played here. <a href=${src} target="_blank" rel="noopener noreferrer">Open the file</a></p>`}`;
 }
 
 /** What an output holds to look at: videos that play, pictures, sounds. */
@@ -188,6 +190,13 @@ export const Entries = ({ both = false, ...more }) => html`<${List} caption="Led
   ["Reference", "reference"],
   ["Note", "note"],
 ]} />`;
+
+const REFUSED = {
+  quota_exceeded: "A limit for the moment: it passes by waiting. The limits show which.",
+  quota_exhausted: "A limit is used up, and waiting does not help: raise it or top up. The limits show which.",
+};
+/** Why calls were refused; of limits it says what the code means. */
+export const Refusal = ({ code }) => html`<code>${code}</code>${REFUSED[code] ? html`<span class="under hint">${REFUSED[code]}</span>` : ""}`;
 
 /** Tabs whose choice stands in the address. */
 export const Tabs = ({ query, tabs, name = "tab" }) => html`<nav class="tabs" aria-label="Parts">

@@ -3,7 +3,7 @@
 import { html, useState } from "./vendor.js";
 import { address, call } from "./calls.js";
 import { Card, Change, LimitBar, List, Page, Pages, SecretDialog, Shown, Tile, Time, useCall } from "./kit.js";
-import { DAY_S, Entries, Filter, Filters, Months, narrowed, narrowFields, newKey, newKeyFields, TokenDialog } from "./parts.js";
+import { DAY_S, Entries, Filter, Filters, Months, narrowed, narrowFields, newKey, newKeyFields, Refusal, TokenDialog } from "./parts.js";
 import { count, credits, refine, to, useSession } from "./state.js";
 import { MEASURES, OUTCOMES, UsageView } from "./usage-view.js";
 
@@ -27,7 +27,7 @@ export function Account() {
       `}
     <//>
     <${List} title="Refused in the last day" caption="Refused calls" of=${refused} rows=${(data) => data.refusals} empty="No call was refused." keyOf=${(one) => `${one.kid} ${one.code}`} columns=${[
-          ["Error", "code", "code"],
+          ["Error", (one) => html`<${Refusal} code=${one.code} />`],
           ["Key", "kid", "code"],
           ["Calls", "count", "count"],
           ["Worst minute", "max_per_minute", "count"],
@@ -49,7 +49,7 @@ function Sums({ data }) {
     <${Tile} name="Held now" value=${credits(day?.held_microcredits ?? 0)} hint="of today's requests under way" href=${to("requests")} />
     <${Tile} name="Spent this month" value=${credits(month?.spent_microcredits ?? 0)} hint="credits" href=${to("usage", { by: "month" })} />
     <${Tile} name="Finished this month" value=${count(month?.spent_generations ?? 0)} hint="requests that were charged" href=${to("requests")} />
-    ${data.queue.queued !== undefined && html`<${Tile} name="Queued" value=${count(data.queue.queued)} hint=${data.queue.paused ? "the operator has paused sending" : data.queue.queueable ? `of ${count(data.queue.max_queued)}` : "queueing is off"} tone=${data.queue.paused ? "warn" : ""} href=${to("requests", { state: "accepted" })} />`}
+    ${data.queue.queued !== undefined && html`<${Tile} name="Queued" value=${count(data.queue.queued)} hint=${data.queue.paused ? "the operator has paused dispatch" : data.queue.queueable ? `of ${count(data.queue.max_queued)}` : "queueing is off"} tone=${data.queue.paused ? "warn" : ""} href=${to("requests", { state: "accepted" })} />`}
   </div>`;
 }
 
@@ -165,7 +165,7 @@ function Origins() {
           await call("v1/origins", { body: { origins: origins.split(/\s+/).filter(Boolean) } });
           found.reload();
         }} />`}>
-    <p class="hint">Pages of these origins may call with the tenant's keys and client tokens, in both modes.</p>
+    <p class="hint">Pages of these origins may call with your keys and client tokens, in both modes.</p>
     <${Shown} of=${found} rows=${2} isEmpty=${(data) => !data.origins.length} empty=${html`<p>There is none.</p>`}>
       ${(data) => html`<ul>${data.origins.map((one) => html`<li><code>${one}</code></li>`)}</ul>`}
     <//>

@@ -28,7 +28,7 @@ export function Requests({ place }) {
       <${Filter} query=${query} name="until" label="Until" type="datetime-local" />
     <//>
     <div class="split">
-      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches.</p><p><a href=${to("requests")}>Without filters</a></p>`} query=${query} keyOf=${(one) => one.request_id} chosen=${query.open} open=${(one) => to("requests", { ...query, open: one.request_id })} columns=${[
+      <${List} caption="Requests" of=${found} drawn=${10} rows=${(data) => data.requests} empty=${html`<p>No request matches. Calls that were refused are no requests: the <a href=${to("")}>overview</a> has them.</p><p><a href=${to("requests")}>Without filters</a></p>`} query=${query} keyOf=${(one) => one.request_id} chosen=${query.open} open=${(one) => to("requests", { ...query, open: one.request_id })} columns=${[
                 ["Created", "created_at", "time"],
                 ["State", "state", "state"],
                 ["Model", "model_id"],
