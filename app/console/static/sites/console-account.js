@@ -30,7 +30,7 @@ function Balance({ name, test }) {
   const found = useCall((signal) => call("admin/v1/limits/account", { query: { tenant: name, test }, signal }), []);
   const one = found.data?.standings.find((each) => each.metric === "credits-total" && each.holder === "tenant" && each.model_id === null);
   if (!found.data) return found.error ? "" : "…";
-  return one ? `The tenant's balance is ${credits(one.remaining)} credits; what you enter is added.` : html`<strong>This makes the tenant prepaid:</strong> it has no limit of all its credits yet, and the first top up sets one. What it spent before counts; an adjustment evens it out.`;
+  return one ? `The tenant's balance is ${credits(one.remaining)} credits; what you enter is added.` : html`<strong>This makes the tenant prepaid,</strong> unless you name a key, a model or an end user below: it has no limit of all its credits yet, and the first top up sets one. What it spent before counts; an adjustment evens it out.`;
 }
 
 export const TopUp = ({ name, test }) => html`<${Change} label="Top up" scope="money" title=${`Top up ${name}, ${test ? "test" : "live"} keys`} rarely=${RARELY} text=${html`<${Balance} name=${name} test=${test} />`}

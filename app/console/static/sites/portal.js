@@ -3,8 +3,7 @@
 import { html } from "./vendor.js";
 import { call } from "./calls.js";
 import { KeyForm, start } from "./frame.js";
-import { Account, Keys, Statements, Usage } from "./portal-account.js";
-import { Requests } from "./portal-requests.js";
+import { Account, Keys, Requests, Statements, Usage } from "./portal-account.js";
 import { TenantsWebhooks } from "./webhooks.js";
 
 const LINK = "#link=";
