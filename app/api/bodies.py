@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -39,8 +40,8 @@ async def read_object(request: Request, *, cap_bytes: int) -> dict[str, Any]:
             disconnected.
 
     """
-    _check_type(request)
-    return _object_in(await _read_up_to(request, cap_bytes))
+    check_type(request.headers)
+    return object_in(await _read_up_to(request, cap_bytes))
 
 
 async def read_file(request: Request, media_type: str, *, cap_bytes: int) -> bytes:
@@ -50,7 +51,7 @@ async def read_file(request: Request, media_type: str, *, cap_bytes: int) -> byt
         Problem: UNSUPPORTED_MEDIA_TYPE or BODY_TOO_LARGE; HTTP_ERROR where the caller disconnected.
 
     """
-    _check_type(request, media_type)
+    check_type(request.headers, media_type)
     return await _read_up_to(request, cap_bytes)
 
 
@@ -70,7 +71,7 @@ async def model_input(
     model = gateway.catalog.models.get(model_id)
     max_bytes = settings.max_body_bytes
     max_by_value = settings.max_data_uri_bytes if settings.data_uris and model and model.compiled.media else 0
-    _check_type(request)
+    check_type(request.headers)
     async with AsyncExitStack() as held:
 
         async def make_room(size: int) -> None:
@@ -87,9 +88,9 @@ async def model_input(
 
         raw = await _read(request, max_bytes, make_room, up_to=max_bytes + max_by_value)
         if len(raw) <= max_bytes:
-            body = _object_in(raw)
+            body = object_in(raw)
         else:
-            body = await asyncio.to_thread(_object_in, raw)
+            body = await asyncio.to_thread(object_in, raw)
             texts = media_texts(model, body) if model is not None else ()
             by_value = sum(len(text) for _, text in texts if is_data_uri(text))
             # Some writers of JSON escape slashes and line breaks: these are parts of the files too.
@@ -100,7 +101,13 @@ async def model_input(
         yield body
 
 
-def _object_in(raw: bytes) -> dict[str, Any]:
+def object_in(raw: bytes) -> dict[str, Any]:
+    """Returns the JSON object that these bytes are.
+
+    Raises:
+        Problem: INVALID_JSON.
+
+    """
     try:
         value = parse_strict(raw)
     except JSONRefused as error:
@@ -112,8 +119,14 @@ def _object_in(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _check_type(request: Request, wanted: str = "application/json") -> None:
-    content_type = request.headers.get("content-type", wanted).lower()
+def check_type(headers: Headers, wanted: str = "application/json") -> None:
+    """Refuses a body that is of another type than the wanted one, by what its headers say.
+
+    Raises:
+        Problem: UNSUPPORTED_MEDIA_TYPE.
+
+    """
+    content_type = headers.get("content-type", wanted).lower()
     media_type, _, parameters = (part.strip() for part in content_type.partition(";"))
     if media_type != wanted:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not {wanted}.")
@@ -123,7 +136,7 @@ def _check_type(request: Request, wanted: str = "application/json") -> None:
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; {noun} must be in UTF-8."
         )
-    coding = request.headers.get("content-encoding", "identity")
+    coding = headers.get("content-encoding", "identity")
     if coding.strip().lower() != "identity":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
 

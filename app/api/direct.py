@@ -32,10 +32,12 @@ class Direct(NamedTuple):
     handler: Callable[..., Awaitable[Response]]
 
 
+SUBMIT: Final = Direct("POST", "/v1/models/{model_id:path}", caller_of_submit, submit)
+"""The route of submits."""
 _ALL: Final = (
     Direct("GET", "/v1/requests/{request_id}/status", caller_of_read, get_status),
     Direct("GET", "/v1/requests/{request_id}/result", caller_of_read, get_result),
-    Direct("POST", "/v1/models/{model_id:path}", caller_of_submit, submit),
+    SUBMIT,
 )
 _PATTERNS: Final = tuple((compile_path(one.path)[0], one) for one in _ALL)
 

@@ -28,6 +28,7 @@ from app.reloading import reload, tell
 from app.server.edge import Edge
 from app.server.fast_protocol import FastProtocol
 from app.server.fast_reads import FastReads
+from app.server.fast_submits import FastSubmits
 from app.server.handed_over import by_port, handed_over
 from app.server.ports import Ports
 from app.server.process import Server, bound, claim_port, run_until_stopped, server_config
@@ -184,7 +185,8 @@ def _protocol(settings: Settings, app: Any, edge: Edge, *, probes_only: bool) ->
     if not settings.fast_reads or probes_only:
         return GuardedProtocol
     other_port = settings.admin_port if settings.has_admin_port else None
-    return partial(FastProtocol, FastReads(app, edge, other_port=other_port))
+    submits = None if is_on() else FastSubmits(app, edge)  # spans are made by the ordinary way
+    return partial(FastProtocol, FastReads(app, edge, other_port=other_port), submits)
 
 
 def _trace(settings: Settings, role: str) -> None:

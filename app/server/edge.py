@@ -4,16 +4,18 @@ It tidies the path before anything judges it. No exception leaves it, except whe
 and only closing the connection tells so.
 """
 
+import json
 import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.addresses import Addresses
 from app.api.cors import (
@@ -35,6 +37,7 @@ from app.errors import INTERNAL_ERROR, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.kit.log import Aside, get_logger, trace_id_of, trace_id_var
 from app.kit.meters import CallMeter
+from app.kit.redaction import redactor
 
 HANDLER_HEADERS: Final = frozenset(
     {
@@ -96,6 +99,14 @@ _QUIET: Final = frozenset({"/livez", "/readyz"})
 _log = get_logger("http")
 
 
+class Begun(NamedTuple):
+    """What is known of a call when it begins: its trace, the moment, and the page that it comes from."""
+
+    trace_id: str
+    started_s: float
+    origin: bytes | None = None
+
+
 class Edge:
     """Wraps the whole application. `base_url` is used in the problem documents that it writes itself.
 
@@ -137,11 +148,17 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, *, sent: Scope) -> None:
         """Answers a request whose path is tidy and whose method is no HEAD; `sent` is as it came."""
         traceparent, origin = _read(scope["headers"])
-        trace_id = trace_id_of(traceparent)
-        token = trace_id_var.set(trace_id)
-        started_s = time.perf_counter()
         if origin is not None:
             note_origin(scope, origin)
+        now = Begun(trace_id_of(traceparent), time.perf_counter(), origin)
+        await self.answer_by(partial(self._serve, origin=origin), scope, receive, send, now, sent=sent)
+
+    async def answer_by(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, begun: Begun, *, sent: Scope
+    ) -> None:
+        """Answers a request by this application; logs it, and counts it."""
+        trace_id, started_s, origin = begun
+        token = trace_id_var.set(trace_id)
         status = size = 0
         complete = False
 
@@ -160,7 +177,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._serve(scope, receive, send_marked, origin)
+            await app(scope, receive, send_marked)
         except Exception:
             _log.exception("A request failed.", method=sent["method"], path=_logged(scope["path"]))
             if not status:
@@ -214,7 +231,7 @@ class Edge:
             network = gateway.access.callers.network(peer[0], scope["headers"])
         gateway.access.refusals.note(known, code, network)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, origin: bytes | None) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, *, origin: bytes | None) -> None:
         if scope["path"].endswith("\n"):
             # Starlette's route patterns accept a final line break, because Python's `$` matches before it.
             await self._refuse(
@@ -306,6 +323,12 @@ def _caller(state: Mapping[str, Any]) -> dict[str, str]:
         if principal.token is not None:
             named["token"] = principal.token.token_id
     return named
+
+
+def members_of(principal: Principal) -> str:
+    """Returns who called, as members of a line in the log, without what is secret."""
+    named = _caller({"principal": principal})
+    return redactor.redact(json.dumps(named, separators=(",", ":"))[1:-1])
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bytes | None]:

@@ -1,6 +1,7 @@
-"""The protocol that answers plain reads by itself; all other requests take the ordinary way.
+"""The protocol that answers plain reads and submits by itself; other requests take the ordinary way.
 
-A request is answered here only where its bytes arrive whole and alone on a connection on which nothing is
+A submit is read by the parser as any request, and answered by `fast_submits` in place of the application.
+A read is answered here only where its bytes arrive whole and alone on a connection on which nothing is
 under way. They are compared with heads that the parser has read before, so nothing is parsed here, and a head
 that is new, or differs in one byte, goes to the parser. While a row is being read, whatever else happens on
 the connection makes the request take the ordinary way too.
@@ -11,19 +12,27 @@ import math
 from functools import partial
 from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.generations.following.recent import Recent
 from app.server.fast_reads import Asked, FastReads, Head
+from app.server.fast_submits import FastSubmits
 from app.server.protocol import GuardedProtocol, Limits
 
 
 class FastProtocol(GuardedProtocol):
-    """One connection. Used as `uvicorn.Config(http=partial(FastProtocol, reads, limits))`."""
+    """One connection. Used as `uvicorn.Config(http=partial(FastProtocol, reads, submits, limits))`.
 
-    def __init__(self, reads: FastReads, limits: Limits, *args: Any, **kwargs: Any) -> None:
+    Without `submits`, all of them take the ordinary way.
+    """
+
+    def __init__(
+        self, reads: FastReads, submits: FastSubmits | None, limits: Limits, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(limits, *args, **kwargs)
         self._reads = reads
+        self._submits = submits
         self._asked: Asked | None = None
         self._is_of_another = False
 
@@ -61,6 +70,27 @@ class FastProtocol(GuardedProtocol):
             self._asked = None
             self._reads.log_left(asked)
         super().connection_lost(exc)
+
+    async def _serve(self, cycle: Any, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a plain submit whose body is here; or has the application answer the request."""
+        if self._submits is not None and not (cycle.more_body or self._is_of_another):
+            plain = self._submits.plain(scope, cycle.body)
+            if plain is not None:
+                cycle.body = bytearray()  # it was read
+                dated, is_written = self.server_state.default_headers, partial(self._is_written, cycle)
+                app = partial(self._submits.answer, plain, dated=dated, is_written=is_written)
+        await super()._serve(cycle, app, scope, receive, send)
+
+    def _is_written(self, cycle: Any, answer: bytes) -> bool:
+        """Writes a whole answer; returns False where uvicorn has to, since the connection is to end."""
+        if cycle.disconnected or not cycle.keep_alive or self.flow.write_paused:
+            return False
+        cycle.response_started = True
+        self.transport.write(answer)
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def _is_quiet(self) -> bool:
         """Returns whether nothing is under way: no half of a request, no response, no end."""

@@ -8,7 +8,6 @@ way, and every refusal, is left to the ordinary way: these functions return None
 
 import asyncio
 import hashlib
-import json
 import re
 import time
 from typing import Final, NamedTuple
@@ -26,11 +25,11 @@ from app.kit.ids import is_id
 from app.kit.json import dumps
 from app.kit.log import JSONLines, trace_id_of
 from app.kit.meters import Times
-from app.kit.redaction import redactor
 from app.quotas.calls import CallLimiter
 from app.quotas.limits import Scope
-from app.server.edge import ANSWERED, LEFT, OK, TRACE_HEADER, Edge, labels_of
+from app.server.edge import ANSWERED, LEFT, OK, Edge, labels_of, members_of
 from app.server.request_head import READ, Headers
+from app.server.response_head import ResponseHead, template
 
 _BEGIN: Final = b"GET /v1/requests/"
 _ID_ENDS: Final = len(_BEGIN) + 36
@@ -84,8 +83,7 @@ class FastReads:
         self._heads: dict[bytes, Head] = {}
         self._lines = JSONLines("http")
         self._template = b""
-        self._dated: Headers = ()
-        self._first_lines = b""
+        self._head = ResponseHead()
 
     # --- heads
 
@@ -147,7 +145,7 @@ class FastReads:
         if principal is not head.principal:
             if "read" not in principal.scopes:
                 return None
-            head.limit, head.caller = call_limit_of(gateway, principal), _members_of(principal)
+            head.limit, head.caller = call_limit_of(gateway, principal), members_of(principal)
             head.principal = principal
         return Asked(data, traceparent, id_in(data), head, principal, started_s)
 
@@ -159,11 +157,8 @@ class FastReads:
         parts = recent.answers.get(asked.head.kind) or self._made(recent, asked.head.kind)
         if parts is None or not self._is_right(asked, recent):
             return None
-        if dated is not self._dated:
-            lines = [b"HTTP/1.1 200 OK", *(name + b": " + value for name, value in dated)]
-            self._dated, self._first_lines = dated, b"\r\n".join([*lines, b""])
         trace_id = trace_id_of(asked.traceparent)
-        answer = b"".join((self._first_lines, parts[0], trace_id.encode(), parts[1]))
+        answer = b"".join((self._head.begin(dated), parts[0], trace_id.encode(), parts[1]))
         return answer, trace_id, len(parts[1]) - len(_END)
 
     def _is_right(self, asked: Asked, recent: Recent) -> bool:
@@ -208,22 +203,12 @@ class FastReads:
             body = dumps(documents.result(generation, include_cost=False))
         else:
             return None
-        self._template = self._template or self._made_template()
+        if not self._template:
+            varying = {b"etag": b"%b", b"content-length": b"%d"}
+            self._template = template(self._edge, tagged_body(b"{}", '""'), varying)
         parts = self._template % (tag_of_bytes(body).encode(), len(body)), _END + body
         recent.answers[kind] = parts
         return parts
-
-    def _made_template(self) -> bytes:
-        """Returns the headers as the ordinary way sends them, with room for entity tag and length."""
-        values = {b"etag": b"%b", b"content-length": b"%d"}
-        response = tagged_body(b"{}", '""')
-        final = self._edge.final_headers(response.raw_headers, "", ())
-        lines = [
-            name + b": " + values.get(name, value.replace(b"%", b"%%"))
-            for name, value in final
-            if name != TRACE_HEADER
-        ]
-        return b"\r\n".join([*lines, TRACE_HEADER + b": "])
 
     # --- the log
 
@@ -250,11 +235,3 @@ class FastReads:
 def id_in(data: bytes) -> str:
     """Returns what stands in place of the id in a head."""
     return data[len(_BEGIN) : _ID_ENDS].decode("latin-1")
-
-
-def _members_of(principal: Principal) -> str:
-    """Returns who called, as members of a line in the log."""
-    named = {"tenant": principal.tenant_id, "kid": principal.kid}
-    if principal.token is not None:
-        named["token"] = principal.token.token_id
-    return redactor.redact(json.dumps(named, separators=(",", ":"))[1:-1])

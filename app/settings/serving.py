@@ -119,8 +119,8 @@ class ServingSettings(Room):
     )
     fast_reads: bool = Field(
         default=True,
-        description="Whether plain reads of a request's status and result are answered before FastAPI, by the"
-        " same decisions.",
+        description="Whether plain reads of a request's status and result, and plain submits, are answered"
+        " before FastAPI, by the same decisions.",
     )
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="The maximum number of open connections of a server."

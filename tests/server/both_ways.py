@@ -1,4 +1,4 @@
-"""One gateway behind two ports: the ordinary protocol, and the one that answers plain reads itself."""
+"""One gateway behind two ports: the ordinary protocol, and the one that answers what is plain itself."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ from app.kit import log
 from app.server.edge import Edge
 from app.server.fast_protocol import FastProtocol
 from app.server.fast_reads import FastReads
+from app.server.fast_submits import FastSubmits
 from app.server.protocol import GuardedProtocol, Limits
 from tests.harness import World
 from tests.patience import PATIENCE_S
@@ -33,6 +34,17 @@ class Counted(FastReads):
     def answer(self, *args: Any) -> Any:
         found = super().answer(*args)
         self.answered += found is not None
+        return found
+
+
+class CountedSubmits(FastSubmits):
+    """Counts the submits that were taken for plain."""
+
+    taken = 0
+
+    def plain(self, *args: Any) -> Any:
+        found = super().plain(*args)
+        self.taken += found is not None
         return found
 
 
@@ -71,6 +83,7 @@ class Ways:
     world: World
     ports: dict[str, int]
     reads: Counted
+    submits: CountedSubmits
     states: dict[str, ServerState]
     lines: list[dict[str, Any]] = field(default_factory=list)
 
@@ -93,6 +106,11 @@ class Ways:
         ]
         return "\r\n".join([*lines, "Accept: */*", *headers, "", ""]).encode()
 
+    def post(self, path: str, body: bytes, *headers: str, key: str | None = None) -> bytes:
+        """The same, with a JSON body."""
+        lines = ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return self.get(path, *lines, *headers, key=key).replace(b"GET", b"POST", 1) + body
+
     async def ask(self, line: Line, request: bytes) -> tuple[bytes, list[bytes], bytes]:
         line.send(request)
         return await line.answer()
@@ -107,14 +125,22 @@ async def both_ways(world: World) -> AsyncIterator[Ways]:
     """Serve the world's gateway at two ports, with a log in JSON."""
     settings, loop = world.gateway.settings, asyncio.get_running_loop()
     edge = Edge(world.app, settings.base_url)
-    reads, limits = Counted(world.app, edge), Limits.of(settings)
-    config = Config(edge, ws="none", log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S)
+    reads, submits = Counted(world.app, edge), CountedSubmits(world.app, edge)
+    limits = Limits.of(settings)
+    config = Config(
+        edge,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
     config.load()
     protocols: dict[str, Any] = {
         "ordinary": partial(GuardedProtocol, limits),
-        "fast": partial(FastProtocol, reads, limits),
+        "fast": partial(FastProtocol, reads, submits, limits),
     }
-    ways = Ways(world, {}, reads, {})
+    ways = Ways(world, {}, reads, submits, {})
     async with AsyncExitStack() as stack:
         stack.enter_context(_json_log(ways.lines))
         for way, protocol in protocols.items():

@@ -21,6 +21,7 @@ from app.generations.lifecycle import State
 from app.generations.store import erase
 from app.main import create_server_app
 from app.server.fast_protocol import FastProtocol
+from app.server.fast_submits import FastSubmits
 from app.server.protocol import GuardedProtocol
 from tests.client_tokens.pages import page
 from tests.harness import World, settings_for, until
@@ -424,4 +425,8 @@ def test_the_setting_chooses_the_protocol(
     monkeypatch.setattr(servers, "run_until_stopped", lambda server, _: served.append(server.config.http))
     settings = settings_for("sqlite:///unused.db", tmp_path, "http://127.0.0.1:1", fast_reads=chosen)
     servers._serve(settings, 1, servers.Listening(), on_start=lambda: None)
-    assert served[0].func is protocol
+    monkeypatch.setattr(servers, "is_on", lambda: True)
+    servers._serve(settings, 1, servers.Listening(), on_start=lambda: None)
+    assert [one.func for one in served] == [protocol, protocol]
+    submits = [one for made in served for one in made.args if isinstance(one, FastSubmits)]
+    assert len(submits) == chosen  # a submit whose spans are told takes the ordinary way

@@ -1,6 +1,6 @@
 """Handlers of models: the catalogue, and the submit to one of its models."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -8,7 +8,15 @@ from starlette.responses import Response
 from app.api.bodies import json_response, model_input
 from app.api.deps import CanRead, CanSubmit, Open
 from app.api.headers.rate_limit import rate_headers_of
-from app.api.headers.request import REPLAYED, caller_of, preferences_of, submit_headers_of, wait_for
+from app.api.headers.request import (
+    REPLAYED,
+    SubmitHeaders,
+    caller_of,
+    preferences_of,
+    submit_headers_of,
+    wait_for,
+)
+from app.auth.callers import Caller
 from app.auth.principal import Principal
 from app.catalog.model import Model
 from app.documents import models as documents
@@ -17,6 +25,7 @@ from app.documents.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.generations.store import Generation
+from app.generations.submit.submitter import Submission
 from app.kit.log import trace_id_var
 from app.quotas.problem import QuotaProblem
 
@@ -71,24 +80,11 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
     try:
         asked = submit_headers_of(request.headers, gateway.clock)
         async with model_input(request, gateway, principal, model_id.strip("/")) as body:
-            submission = await gateway.submitter.submit(
-                principal,
-                model_id.strip("/"),
-                body,
-                trace_id=trace_id_var.get(),
-                idempotency_key=asked.idempotency_key,
-                start_deadline_ms=asked.start_deadline_ms,
-                webhook_endpoint_id=asked.webhook_endpoint_id,
-                keep_output_s=asked.keep_output_s,
-                caller=caller_of(request, gateway),
-            )
+            caller = caller_of(request, gateway)
+            submission = await send(gateway, principal, model_id.strip("/"), body, asked=asked, caller=caller)
         del body  # the answer may be held for a while, and pictures by value are large
     except Problem as problem:
-        if problem.replayed:
-            problem.headers |= REPLAYED
-        # A quota problem has its own rate headers; without the database there are none.
-        if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
-            problem.headers |= await rate_headers_of(gateway, principal, model_id)
+        await add_headers(problem, gateway, principal, model_id)
         raise
     document = submitted(submission.generation, gateway.base_url)
     try:
@@ -99,13 +95,51 @@ async def submit(request: Request, gateway: Open, principal: CanSubmit, model_id
         # The database is away: the caller gets the id of its request all the same.
         if problem.fault is not DATABASE_UNAVAILABLE:
             raise
+    headers = await headers_of(gateway, principal, model_id, submission)
+    return json_response(document, headers=headers | preferences.headers)
+
+
+async def send(
+    gateway: Gateway,
+    principal: Principal,
+    model_id: str,
+    body: dict[str, Any],
+    *,
+    asked: SubmitHeaders,
+    caller: Caller,
+) -> Submission:
+    """Submits what a call asks for, under the trace of this call."""
+    return await gateway.submitter.submit(
+        principal,
+        model_id,
+        body,
+        trace_id=trace_id_var.get(),
+        idempotency_key=asked.idempotency_key,
+        start_deadline_ms=asked.start_deadline_ms,
+        webhook_endpoint_id=asked.webhook_endpoint_id,
+        keep_output_s=asked.keep_output_s,
+        caller=caller,
+    )
+
+
+async def headers_of(
+    gateway: Gateway, principal: Principal, model_id: str, submission: Submission
+) -> dict[str, str]:
+    """Returns the headers of the answer to a submit that made a request, now or earlier."""
     if submission.replayed:
         headers = REPLAYED | await rate_headers_of(gateway, principal, model_id)
     else:
         headers = submit_headers(principal, submission.standings)
-    return json_response(
-        document, headers=headers | preferences.headers | _media_warnings(submission.generation)
-    )
+    return headers | _media_warnings(submission.generation)
+
+
+async def add_headers(problem: Problem, gateway: Gateway, principal: Principal, model_id: str) -> None:
+    """Adds the headers that a refused submit is answered with."""
+    if problem.replayed:
+        problem.headers |= REPLAYED
+    # A quota problem has its own rate headers; without the database there are none.
+    if not isinstance(problem, QuotaProblem) and problem.fault is not DATABASE_UNAVAILABLE:
+        problem.headers |= await rate_headers_of(gateway, principal, model_id)
 
 
 def _media_warnings(generation: Generation) -> dict[str, str]:
