@@ -425,13 +425,13 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "usage of the month of all tenants, by tenant": Statement(
         lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH),
-        "pk_usage_months or usage_months",
+        "usage_months or pk_usage_months",
         which=1,
         sorts=True,  # a row of each tenant
     ),
     "usage of the running month, by tenant": Statement(
         lambda c, d: _usage(c, d, Group.TENANT, of_all=True, by=Step.MONTH, running=True),
-        "pk_usage_months or usage_months",
+        "usage_months or pk_usage_months",
         which=1,
         sorts=True,  # as above, and those of the days that are not summed yet
     ),
