@@ -255,5 +255,5 @@ async def test_no_page_is_closed_to_anybody_or_too_wide_or_asks_too_often(
                 found[f"{site} {place}"] = await visit.violations()
                 if len(asked) > MOST_CALLS:
                     found[f"{site} {place}"].append(f"{len(asked)} calls: {asked}")
-            assert streams <= 1, "all pages have one"
+            assert streams <= 2, "all pages have one; a browser opens it again where it was cut"
     assert {place: faults for place, faults in found.items() if faults} == {}
