@@ -99,8 +99,7 @@ class Guides:
             KeyError: there is no such guide.
 
         """
-        # Takes a while, and most servers never render one.
-        from markdown_it import MarkdownIt  # noqa: PLC0415
+        from markdown_it import MarkdownIt  # noqa: PLC0415 - slow, and most servers never render a page
 
         file = self.files[name]
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -146,8 +146,8 @@ class Kept:
         with suppress(Exception):  # it may end by itself meanwhile
             connection = self._connection
             if connection is not None:
-                # An open connection has one of the driver; where it has just ended, `suppress` holds.
-                descriptor = connection.connection.driver_connection.pgconn.socket  # type: ignore[union-attr]
+                driver: Any = connection.connection.driver_connection  # None where it has just ended
+                descriptor = driver.pgconn.socket
                 with socket.socket(fileno=os.dup(descriptor)) as other:
                     other.shutdown(socket.SHUT_RDWR)
 

@@ -240,7 +240,10 @@ def start_tracing(
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
         from opentelemetry.sdk.trace import SpanLimits, TracerProvider  # noqa: PLC0415 - as above
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
-        from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator  # noqa: PLC0415
+        from opentelemetry.sdk.trace.id_generator import (  # noqa: PLC0415 - as above
+            IdGenerator,
+            RandomIdGenerator,
+        )
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise TracingError(

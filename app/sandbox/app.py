@@ -174,7 +174,7 @@ class _Sandbox:
         job = self._job(request)
         job.seen["status"] += 1
         calls, steering = job.seen["status"], job.directives
-        second = calls == 2  # noqa: PLR2004
+        second = calls == 2  # noqa: PLR2004 - the second call
         if ("vanish" in steering and calls > 1) or ("vanish-once" in steering and second):
             raise Refused(_unknown())
         if _hits(job, "status-429", calls):

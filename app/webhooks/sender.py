@@ -8,7 +8,7 @@ is public, or is one that the operator named.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from app.egress.client import Egress, EgressError, Reach
 from app.kit.clock import Clock
@@ -54,9 +54,9 @@ class Sender:
         """Makes an attempt: within `TIMEOUT_S` seconds, the last of them for the body of the answer."""
         at_ms, began_s = self.clock.now_ms(), time.monotonic()
 
-        def ended(**what: object) -> Attempted:
+        def ended(**what: Any) -> Attempted:
             ms = int((time.monotonic() - began_s) * 1000)
-            return Attempted(at_ms=at_ms, ms=ms, **what)  # type: ignore[arg-type]
+            return Attempted(at_ms=at_ms, ms=ms, **what)
 
         if claimed.body is None:
             return ended(error=MISSING)

@@ -67,8 +67,8 @@ def place_in(cursor: str) -> Place:
 
     """
     values = decode_key(cursor)
-    # A place is a time and a number.
-    if len(values) == 2 and all(isinstance(one, int) and 0 <= one < 2**62 for one in values):  # noqa: PLR2004
+    is_place = len(values) == 2  # noqa: PLR2004 - a time and a number
+    if is_place and all(isinstance(one, int) and 0 <= one < 2**62 for one in values):
         return int(values[0]), int(values[1])
     error = FieldError("#/query/cursor", "cursor", "is not a `next_cursor` of this listing")
     raise Problem(INVALID_PARAMETER, "The cursor is not one of ours.", errors=[error])
