@@ -32,6 +32,7 @@ DEMO_MODEL = "bytedance/dreamina-3-0/image-to-video"
 DEMO_PICTURE = "harbour.jpg"
 DEMO_PROMPT = "the boats rock gently as the sun goes down behind the harbour"
 DEMO_ORIGINS = ("http://127.0.0.1:5173", "http://localhost:5173")  # of docs/examples, and of Vite
+_NO_SUCCESSOR = "a development server is not replaced: stop it with Ctrl+C, and start it again."
 _SANDBOX_START_S = 120  # of a machine that is busy: one that ended is told at once
 
 
@@ -46,7 +47,7 @@ def dev() -> None:
     if settings.playground_kid is None and presented is not None:
         settings = settings.model_copy(update={"playground_kid": presented.kid})
     with _sandbox(settings):
-        serve(settings, on_start=lambda: typer.echo(first_job(settings, key)))
+        serve(settings, on_start=lambda: typer.echo(first_job(settings, key)), no_successor=_NO_SUCCESSOR)
 
 
 def show_key() -> None:

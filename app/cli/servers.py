@@ -52,14 +52,15 @@ def _reload_on_hangup(gateway: Gateway) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
 
 
-def _succeed_on_signal(state: State, server: Server, lock: int | None) -> None:
-    """Has a successor started whenever the process gets SIGUSR2."""
+def _succeed_on_signal(state: State, server: Server, lock: int | None, refusal: str | None) -> None:
+    """Has a successor started whenever the process gets SIGUSR2, or says why there is none."""
     state.succession = Succession(
         state.gateway.tasks,
         sockets=server.descriptors,
         lock=lock,
         hand_on=server.hand_on,
         tell=partial(tell, state.gateway.upkeep.heartbeat),
+        refusal=refusal,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, state.succession.begin)
 
@@ -79,8 +80,13 @@ def _settle_memory() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) -> None:
-    """Serves the gateway until a signal; exits with a line on standard error where it cannot start."""
+def serve(
+    settings: Settings, *, on_start: Callable[[], None] = lambda: None, no_successor: str | None = None
+) -> None:
+    """Serves the gateway until a signal; exits with a line on standard error where it cannot start.
+
+    `no_successor` is why `reelgate restart` may not replace this server; None where it may.
+    """
     log_for_server(settings)
     for sign in (signal.SIGHUP, signal.SIGUSR2):  # what comes early finds nothing to reload or to replace
         signal.signal(sign, signal.SIG_IGN)
@@ -93,7 +99,15 @@ def serve(settings: Settings, *, on_start: Callable[[], None] = lambda: None) ->
         asyncio.run(_try_to_open(settings))
     with plain_errors():
         listening = _listening(settings, given)
-    _serve(settings, settings.port, listening, on_start=on_start, lock=lock, given=given)
+    _serve(
+        settings,
+        settings.port,
+        listening,
+        on_start=on_start,
+        lock=lock,
+        given=given,
+        no_successor=no_successor,
+    )
 
 
 class Listening(NamedTuple):
@@ -132,6 +146,7 @@ def _serve(
     probes_only: bool = False,
     lock: int | None = None,
     given: Inheritance | None = None,
+    no_successor: str | None = None,
 ) -> None:
     app, edge = create_server_app(settings, probes_only=probes_only)
     served: ASGIApp = edge
@@ -144,7 +159,7 @@ def _serve(
         _settle_memory()
         _reload_on_hangup(app.state.gateway)
         if not probes_only:
-            _succeed_on_signal(app.state, server, lock)
+            _succeed_on_signal(app.state, server, lock, no_successor)
         on_start()
         _tell_predecessor(given)
 

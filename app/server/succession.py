@@ -85,7 +85,7 @@ class Succession:
 
     `sockets` returns the descriptors that it listens on: those that a third process keeps, and its own.
     `lock` is that of the database file. `hand_on` is called once the successor serves, `tell` with why it
-    does not.
+    does not. `refusal` is why this server may have no successor; None where it may.
     """
 
     def __init__(
@@ -96,8 +96,10 @@ class Succession:
         lock: int | None,
         hand_on: Callable[[], None],
         tell: Callable[[str], Coroutine[Any, Any, None]],
+        refusal: str | None = None,
     ) -> None:
         self._tasks = tasks
+        self._refusal = "a container ends with its first process." if os.getpid() == _INIT else refusal
         self._sockets = sockets
         self._lock = lock
         self._hand_on = hand_on
@@ -109,9 +111,9 @@ class Succession:
 
     def begin(self) -> None:
         """Starts a successor, unless one is starting or this server stops."""
-        if os.getpid() == _INIT:
-            _log.error("No successor was started: a container ends with its first process.")
-            self._tasks.start(self._tell("a container ends with its first process."), name="succession")
+        if self._refusal is not None:
+            _log.error("No successor was started.", reason=self._refusal)
+            self._tasks.start(self._tell(self._refusal), name="succession")
         elif not self._is_begun and not self._is_over:
             self._is_begun = True
             self._tasks.start(self._replace(), name="succession")

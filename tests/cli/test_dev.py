@@ -108,6 +108,8 @@ def test_commands_beside_it_just_work_and_its_key_can_be_shown_again(
     with started(place.but(PEPER="x", LOG_FORMAT="json"), "dev") as dev:
         shown = _block(dev).splitlines()[0].removeprefix("export REELGATE_KEY=")
         assert reelgate.run(place, "dev", "--show-key").out == f"{shown}\n"
+        refused = reelgate.run(place, "restart", expect=1)
+        assert "a development server is not replaced" in refused.err
         reelgate.run(place, "tenants", "create", "acme")
         made = reelgate.run(place, "keys", "create", "--tenant", "acme", "--test", "--quiet")
         key = made.out.strip()
