@@ -52,12 +52,12 @@ def serving(place: Place, listening: socket.socket) -> Iterator[Process]:
 class Calls:
     """Callers who submit all the time, each with a connection of its own for every call."""
 
-    def __init__(self, url: str, key: str, body: dict[str, object]) -> None:
+    def __init__(self, url: str, key: str, sandbox_url: str) -> None:
         self.made: dict[str, str] = {}
         self.answered_s: list[float] = []
         self._url = url
         self._key = key
-        self._body = body
+        self._body = {"image_urls": [f"{sandbox_url}/samples/harbour.jpg"], "prompt": "[sandbox:canned]"}
         self._over = threading.Event()
         self._active = 0
 
@@ -101,11 +101,7 @@ def test_nobody_is_refused_while_a_server_that_was_given_its_socket_is_restarted
 ) -> None:
     _, key = a_key(sqlite_url)
     place = place_for(tmp_path, sqlite_url, sandbox.options.public_url, DRAIN_DELAY_S="0")
-    body: dict[str, object] = {
-        "image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"],
-        "prompt": "[sandbox:canned]",
-    }
-    calls = Calls(place.url, key, body)
+    calls = Calls(place.url, key, sandbox.options.public_url)
 
     def restart(server: Process, listening: socket.socket) -> None:
         calls.until_more(2 * CALLERS)

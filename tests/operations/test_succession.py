@@ -42,11 +42,7 @@ def test_no_call_is_refused_or_lost_while_a_server_is_replaced_and_none_is_by_on
 ) -> None:
     _, key = a_key(sqlite_url)
     place = place_for(tmp_path, sqlite_url, sandbox.options.public_url)
-    body: dict[str, object] = {
-        "image_urls": [f"{sandbox.options.public_url}/samples/harbour.jpg"],
-        "prompt": "[sandbox:canned]",
-    }
-    calls = Calls(place.url, key, body)
+    calls = Calls(place.url, key, sandbox.options.public_url)
 
     # The command itself has its number in a variable, which comes before the file.
     named = place.but(DRAIN_S="30")
