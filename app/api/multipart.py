@@ -37,7 +37,7 @@ def boundary_of(content_type: str) -> bytes:
 class Form:
     """A form that is being read: `open` reads up to the file, `file` yields the file."""
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncIterator[bytes | memoryview]
     boundary: bytes
     fields: dict[str, str] = field(default_factory=dict)
     file_name: str | None = None
@@ -72,7 +72,7 @@ class Form:
             self.fields[name[1]] = _text_of(await self._until(b"\r\n--" + self.boundary))
         raise MultipartRefused(f"The form has more than {_MAX_FIELDS} fields.")
 
-    async def file(self) -> AsyncIterator[bytes]:
+    async def file(self) -> AsyncIterator[bytes | memoryview]:
         """Yields the bytes of the file.
 
         Raises:
@@ -82,8 +82,8 @@ class Form:
         end = b"\r\n--" + self.boundary
         while (at := self._held.find(end)) < 0:
             if (ready := len(self._held) - len(end)) > 0:
-                yield bytes(self._held[:ready])
-                del self._held[:ready]
+                whole, self._held = self._held, self._held[ready:]
+                yield memoryview(whole)[:ready]
             if not await self._more():
                 raise MultipartRefused("The form ends within the file.")
         yield bytes(self._held[:at])

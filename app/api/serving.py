@@ -20,6 +20,7 @@ from app.api.bodies import tags_of
 from app.api.pages import send_to
 from app.errors import RANGE_NOT_SATISFIABLE, Problem
 from app.files.uploads import unavailable
+from app.storage.opening import Storage
 from app.storage.store import StorageError, Store
 
 _RANGE = re.compile(r"bytes=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII)
@@ -64,7 +65,7 @@ class Served:
         return named if plain == self.name else f"{named}; filename*=UTF-8''{quote(self.name, safe='')}"
 
 
-def serve(request: Request, store: Store, file: Served, *, redirects: bool) -> Response:
+def serve(request: Request, storage: Storage, file: Served, *, redirects: bool) -> Response:
     """Returns the response with a file, or with the part of it that was asked for.
 
     With `redirects` the client is sent to the store itself, where that has addresses for it.
@@ -77,7 +78,7 @@ def serve(request: Request, store: Store, file: Served, *, redirects: bool) -> R
         request.scope["state"][EMBEDDABLE] = True
     tag = f'"{file.sha256}"'
     is_head = request.scope["state"].get(HEAD_ALONE, False)  # the store's links are signed for GET alone
-    if redirects and not is_head and (link := _link(store, file)) is not None:
+    if redirects and not is_head and (link := _link(storage.store, file)) is not None:
         return send_to(request, link)
     headers = {
         "Accept-Ranges": "bytes",
@@ -99,7 +100,7 @@ def serve(request: Request, store: Store, file: Served, *, redirects: bool) -> R
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size_bytes}"
     status = 200 if wanted is None else 206
-    part = _Part(store, file.key, start, end)
+    part = _Part(storage, file.key, start, end)
     return _PartResponse(part, status_code=status, headers=headers, media_type=file.shown_type)
 
 
@@ -113,7 +114,7 @@ def _link(store: Store, file: Served) -> str | None:
 class _Part:
     """Bytes in the store: those from `start` up to but not including `end`."""
 
-    store: Store
+    storage: Storage
     key: str
     start: int
     end: int
@@ -142,7 +143,7 @@ class _PartResponse(Response):
             return
         left = asyncio.ensure_future(_until_left(receive))
         try:
-            async with aclosing(part.store.read(part.key, part.start, part.end)) as chunks:
+            async with aclosing(part.storage.read(part.key, part.start, part.end)) as chunks:
                 try:
                     chunk = await anext(chunks)
                 except StorageError as error:

@@ -145,7 +145,7 @@ class DirectUploads:
         if size > file.bytes:
             raise judging.refuse_too_large(size, file.bytes)  # not every server compares
         digest = hashlib.sha256()
-        async with aclosing(store.read(file.key, 0, size)) as chunks:
+        async with aclosing(self.uploads.storage.read(file.key, 0, size)) as chunks:
             async for chunk in chunks:
                 await self.uploads.storage.threads.run(digest.update, chunk)
 

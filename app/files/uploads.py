@@ -83,7 +83,12 @@ class Uploads:
     counted: Counter[str] = field(default_factory=Counter, init=False)
 
     async def upload(
-        self, principal: Principal, chunks: AsyncIterable[bytes], asked: Asked, *, announced: int | None
+        self,
+        principal: Principal,
+        chunks: AsyncIterable[bytes | memoryview],
+        asked: Asked,
+        *,
+        announced: int | None,
     ) -> tuple[File, bool]:
         """Receives a file and stores it, unless the caller has stored the same content already.
 
@@ -293,7 +298,7 @@ class Uploads:
             yield
 
     @asynccontextmanager
-    async def _received(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[Received]:
+    async def _received(self, chunks: AsyncIterable[bytes | memoryview]) -> AsyncIterator[Received]:
         try:
             async with self.storage.intake.receive(chunks, max_bytes=self.max_bytes) as received:
                 yield received

@@ -31,6 +31,7 @@ from app.errors import (
 )
 from app.kit.log import get_logger, trace_id_of, trace_id_var
 from app.server.edge import CLIENT_LEFT, SECURITY_HEADERS, TRACE_HEADER
+from app.server.long_body import BUFFER_BYTES, LongBody
 from app.server.request_head import Headers, fault_of_head, without_upgrade
 from app.server.transport import Transport
 
@@ -38,6 +39,7 @@ _log = get_logger("http")
 _MAX_HEADERS: Final = 100
 _UPLOADS: Final = b"/v1/files"  # whose bodies are as long as files are
 _RENEWED_BYTES: Final = 1_048_576  # of an upload, after which its deadline begins anew
+_BEGINNING: Final = 65_536  # bytes of an upload that are passed on as they arrive, as the fields of a form
 _MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one that is being answered
 _REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
 _SLICE: Final = 4096  # bytes that are parsed at a time: how exactly the framing of a body is counted
@@ -118,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_at_most = 0
         self._framing = 0  # bytes of a body besides its content and chunk sizes: extensions and trailers
         self._content = 0  # bytes of content in this piece of input, with what frames their chunks
-        self._to_come = 0  # bytes of an upload whose length was stated
+        self._stated = self._to_come = 0  # bytes of an upload whose length was stated: all, and those left
         self._piece: bytes | memoryview = b""  # of input, which is being parsed
         self._messages_begun = 0  # messages that began in this piece of input
         self._plain_head: bytes | None = None  # the head, without the upgrade, of a request that asks for one
@@ -320,7 +322,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._plain_head = without_upgrade(method, version, self.url, self.headers)
             return
         self._is_upload = self.url.partition(b"?")[0] == _UPLOADS
-        self._to_come = _stated_length(self.headers) if self._is_upload else 0
+        self._stated = self._to_come = _stated_length(self.headers) if self._is_upload else 0
         super().on_headers_complete()
         self._phase = _Phase.BODY
         self._framing = 0
@@ -335,14 +337,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Receives a part of the body. An upload may take long, as long as it goes on and is not answered."""
         self._content += len(body)
         if self._is_upload:
-            self._to_come -= len(body)
-            if not self.cycle.response_complete:
-                self._renew_deadline(len(body))
+            self._note_arrival(len(body))
             if not self.cycle.body:  # a part is added to this, and taken from it, without a copy
                 self.cycle.body = cast("bytearray", b"")
         super().on_body(body)
 
-    def _renew_deadline(self, arrived: int) -> None:
+    def _note_arrival(self, arrived: int) -> None:
+        self._to_come -= arrived
+        if self.cycle.response_complete:
+            return
         self._arrived += arrived
         if self._arrived >= _RENEWED_BYTES:
             self._arrived = 0
@@ -358,6 +361,35 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline = math.inf
         super().on_message_complete()
 
+    def _long_body(self, cycle: Any) -> LongBody | None:
+        """Has the rest of a long upload read without the parser, after its beginning.
+
+        Returns None where it is no such upload, or is none yet.
+        """
+        if (
+            cycle is not self.cycle
+            or self._phase is not _Phase.BODY
+            or self._to_come < BUFFER_BYTES
+            or self._stated - self._to_come < _BEGINNING
+            or cycle.response_complete
+            or self._ignores_input
+            or self.transport.is_closing()
+        ):
+            return None
+        found = LongBody(
+            self, self.flow, cycle, self._to_come, on_read=self._note_arrival, on_end=self._end_long_body
+        )
+        self.transport.set_protocol(found)
+        return found
+
+    def _end_long_body(self) -> None:
+        self.transport.set_protocol(self)
+        self.parser = httptools.HttpRequestParser(self)  # the other one waits for what it will never see
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.on_message_complete()
+        if self._is_idle():
+            self._set_deadline(self._limits.head_s)
+
     def _should_upgrade(self) -> bool:
         return False
 
@@ -369,12 +401,14 @@ class GuardedProtocol(HttpToolsProtocol):
     async def _serve(self, cycle: Any, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the application. After its request, a client that has closed its sending half has left."""
         has_request = False
+        long_body: LongBody | None = None
 
         async def receive_until_left() -> Message:
-            nonlocal has_request
+            nonlocal has_request, long_body
             message: Message = {"type": "http.disconnect"}
             if not (has_request and self._half_closed):
-                received = await receive()
+                long_body = long_body or self._long_body(cycle)
+                received = await (receive() if long_body is None else long_body.receive(receive))
                 if not (has_request and self._half_closed):
                     message = received
             has_request = has_request or not message.get("more_body", False)

@@ -48,6 +48,13 @@ class FileSettings(Room):
         description="The most files that a server receives at a time. A tenant has half of"
         " them, and an end user or a client token an eighth.",
     )
+    files_bytes_per_s: int = Field(
+        default=200_000_000,
+        ge=1_000_000,
+        le=100_000_000_000,
+        description="The most bytes of files that a server moves in a second, uploads, downloads and copies"
+        " together, so that other calls beside them are answered as quickly as ever.",
+    )
     upload_retention_s: Seconds = Field(
         default=2_592_000.0,
         ge=0,

@@ -4,11 +4,9 @@ A file that a process left behind because it was killed is removed by the next o
 share a folder: each locks the files that are its own, so that nobody removes those of a living process.
 """
 
-import asyncio
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from app.kit.secrets import random_16_bytes
+from app.storage.pace import UNPACED, Pace
 from app.storage.threads import Threads
 
 _FLUSH_BYTES: Final = 1_048_576  # of a stream, written at a time
-_MAX_REST_S: Final = 0.005  # after a megabyte, so that more than 100 MB a second can still come in
+_DIRECT_BYTES: Final = 262_144  # of a piece that is written as it is, not gathered with others
 _HEAD_BYTES: Final = 4_096
 
 
@@ -41,19 +40,23 @@ class Received:
 class Intake:
     """The folder for files that are being received. It lies on the same file system as a store on disk."""
 
-    def __init__(self, folder: Path, threads: Threads) -> None:
+    def __init__(self, folder: Path, threads: Threads, pace: Pace = UNPACED) -> None:
         self._folder = folder
         self._threads = threads
+        self._pace = pace
 
     async def clear(self) -> int:
         """Removes what processes that are gone left behind, and returns the number of files."""
         return await self._threads.run(_clear, self._folder)
 
     @asynccontextmanager
-    async def receive(self, chunks: AsyncIterable[bytes], *, max_bytes: int) -> AsyncIterator[Received]:
+    async def receive(
+        self, chunks: AsyncIterable[bytes | memoryview], *, max_bytes: int
+    ) -> AsyncIterator[Received]:
         """Writes a stream to a file, and removes the file at the end of the block if it is still there.
 
-        Memory is a megabyte, whatever the stream holds. Errors of the stream itself pass through.
+        Memory is a megabyte, whatever the stream holds. A piece may be a view of a buffer that is used again
+        for the next one. Errors of the stream itself pass through.
 
         Raises:
             TooLargeError: the stream has more than `max_bytes`.
@@ -70,24 +73,25 @@ class Intake:
                     raise TooLargeError
                 if len(head) < _HEAD_BYTES:
                     head += chunk[: _HEAD_BYTES - len(head)]
+                await self._pace.rest(len(chunk))
                 rest = memoryview(chunk)
+                if len(rest) >= _DIRECT_BYTES:
+                    if filled:
+                        await self._threads.run(_write, descriptor, memoryview(buffer)[:filled], digest)
+                        filled = 0
+                    await self._threads.run(_write, descriptor, rest, digest)
+                    continue
                 while rest:
                     taken = rest[: _FLUSH_BYTES - filled]
                     buffer[filled : filled + len(taken)] = taken
                     filled, rest = filled + len(taken), rest[len(taken) :]
                     if filled == _FLUSH_BYTES:
-                        await self._flush(descriptor, buffer, digest)
+                        await self._threads.run(_write, descriptor, memoryview(buffer), digest)
                         filled = 0
             await self._threads.run(_write, descriptor, memoryview(buffer)[:filled], digest)
             yield Received(path=path, size_bytes=size, sha256=digest.hexdigest(), head=head)
         finally:
             await self._threads.run(_remove, path, descriptor)
-
-    async def _flush(self, descriptor: int, buffer: bytearray, digest: "hashlib._Hash") -> None:
-        """Writes a full buffer, and leaves as long again to others, whoever sends how fast."""
-        began = time.perf_counter()
-        await self._threads.run(_write, descriptor, memoryview(buffer), digest)
-        await asyncio.sleep(min(time.perf_counter() - began, _MAX_REST_S))
 
 
 def _create(folder: Path) -> tuple[Path, int]:

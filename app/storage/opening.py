@@ -1,7 +1,7 @@
 """Opening the store that the settings name."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,7 @@ from app.config import Settings
 from app.kit.clock import Clock
 from app.storage.disk import DiskStore
 from app.storage.incoming import Intake
+from app.storage.pace import UNPACED, Pace
 from app.storage.store import Store
 from app.storage.threads import Threads
 
@@ -17,27 +18,38 @@ _THREADS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The store, what files come in by, and the threads of both."""
+    """The store, what files come in by, the threads of both, and how fast files pass."""
 
     store: Store
     intake: Intake
     threads: Threads
+    pace: Pace = UNPACED
+
+    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """Yields the bytes as the store does, at the pace of all files; what is one piece is not held up."""
+        async with aclosing(self.store.read(key, start, end)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                start += len(chunk)
+                if start < end:
+                    await self.pace.rest(len(chunk))
 
 
 @asynccontextmanager
 async def open_storage(settings: Settings, clock: Clock) -> AsyncIterator[Storage]:
     """Opens the store that the settings name. Nothing is called and no folder is made yet."""
-    threads = Threads(_THREADS)
+    threads, pace = Threads(_THREADS), Pace(settings.files_bytes_per_s)
     folder = settings.files_dir or settings.data_dir / "files"
-    store = DiskStore(folder, threads) if settings.storage == "disk" else _s3(settings, clock, threads)
+    store = DiskStore(folder, threads) if settings.storage == "disk" else _s3(settings, clock, threads, pace)
     try:
-        yield Storage(store=store, intake=Intake(folder / "incoming", threads), threads=threads)
+        intake = Intake(folder / "incoming", threads, pace)
+        yield Storage(store=store, intake=intake, threads=threads, pace=pace)
     finally:
         await store.close()
         threads.close()
 
 
-def _s3(settings: Settings, clock: Clock, threads: Threads) -> Store:
+def _s3(settings: Settings, clock: Clock, threads: Threads, pace: Pace) -> Store:
     from app.storage.s3 import Bucket, S3Store  # noqa: PLC0415 - its client is slow to import
     from app.storage.signature import Keys  # noqa: PLC0415 - as above
 
@@ -62,4 +74,5 @@ def _s3(settings: Settings, clock: Clock, threads: Threads) -> Store:
         ),
         clock,
         threads,
+        pace=pace,
     )

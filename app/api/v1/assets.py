@@ -102,7 +102,7 @@ def _served(request: Request, gateway: Gateway, asset: Asset, *, to_anybody: boo
         name=f"{asset.id}{_ENDINGS.get(stored.media_type, '')}",
         to_anybody=to_anybody,
     )
-    return serve(request, gateway.storage.store, served, redirects=gateway.settings.bucket_redirects)
+    return serve(request, gateway.storage, served, redirects=gateway.settings.bucket_redirects)
 
 
 def _check_stored(asset: Asset) -> Copied:

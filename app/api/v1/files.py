@@ -177,10 +177,10 @@ def _served(request: Request, gateway: Gateway, file: File, *, to_anybody: bool 
         name=file.name or file.id,
         to_anybody=to_anybody,
     )
-    return serve(request, gateway.storage.store, served, redirects=gateway.settings.bucket_redirects)
+    return serve(request, gateway.storage, served, redirects=gateway.settings.bucket_redirects)
 
 
-async def _chunks_of(request: Request) -> AsyncIterator[bytes]:
+async def _chunks_of(request: Request) -> AsyncIterator[bytes | memoryview]:
     try:
         async with aclosing(request.stream()) as stream:
             async for chunk in stream:

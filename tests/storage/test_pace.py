@@ -1,0 +1,39 @@
+"""Files together pass at the pace that is set, and what is hardly noticeable is not waited for."""
+
+import asyncio
+import math
+
+import pytest
+
+from app.storage.pace import Pace
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is slept, at a moment that does not pass."""
+    slept: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        slept.append(round(delay_s, 6))
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0, raising=False)
+    return slept
+
+
+async def test_each_waits_for_the_bytes_of_all(waited: list[float]) -> None:
+    pace = Pace(1_000_000)
+    for passed in (1_000_000, 500_000, 500, 500_000):
+        await pace.rest(passed)
+    assert waited == [1.0, 1.5, 1.5005, 2.0005]
+
+
+async def test_bytes_that_take_no_time_are_waited_for_together(waited: list[float]) -> None:
+    pace = Pace(1_000_000)
+    for _ in range(3):
+        await pace.rest(400)
+    assert waited == [0.0012]
+    await Pace(math.inf).rest(10**12)
+    assert len(waited) == 1
