@@ -42,6 +42,22 @@ def write_together(connection: Connection, write: Write, item: Any) -> None:
         write_later(connection, write, item)
 
 
+def write_first(connection: Connection, write: Write, item: Any) -> None:
+    """Does as `write_together`, before all else that is deferred: for rows that others refer to."""
+    write_together(connection, write, item)
+    deferral: Deferral | None = connection.info.get(_DEFERRAL)
+    if deferral is not None:
+        deferral.first.add(write)
+
+
+def is_deferred(connection: Connection, write: Write, fits: Callable[[Any], bool]) -> bool:
+    """Returns whether an item that fits is deferred for this write, and not written yet."""
+    deferral: Deferral | None = connection.info.get(_DEFERRAL)
+    if deferral is None:
+        return False
+    return any(one is write and fits(item) for one, item in deferral.items[deferral.written :])
+
+
 def kept(connection: Connection) -> dict[Any, Any] | None:
     """Returns what the functions that share this transaction know of rows that it has locked; None elsewhere.
 
@@ -68,6 +84,8 @@ class Deferral:
         self.is_writing = False
         """Whether a write has begun and not returned: where the transaction fails then, that is why."""
         self.kept: dict[Any, Any] = {}
+        self.first: set[Write] = set()
+        """The writes that are called before all others."""
         self.shares = False
         """Whether the present function shares what it knows with those before and after it."""
         self.of_others = 0
@@ -112,7 +130,7 @@ class Deferral:
         items: dict[Write, list[Any]] = {}
         for write, item in self.items[self.written :]:
             items.setdefault(write, []).append(item)
-        for write, of_one in items.items():
+        for write, of_one in sorted(items.items(), key=lambda one: one[0] not in self.first):
             write(connection, of_one)
         if len(self.items) == self._before:
             self.of_others += changes_of(connection) - changes

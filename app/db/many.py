@@ -4,7 +4,7 @@ They are text, since SQLAlchemy has none of them in a form that both databases t
 whole numbers, or None.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, count
 from typing import Any, Final
@@ -34,13 +34,18 @@ class Many:
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
         """Runs the statement for all rows, once for each; returns the rows that it returned."""
-        found: list[Row] = []
+        return [row for some, _ in self._runs(connection, rows) for row in some]
+
+    def change(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> int:
+        """Runs the statement for all rows, once for each; returns how many it changed."""
+        return sum(changed for _, changed in self._runs(connection, rows))
+
+    def _runs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[list[Row], int]]:
         at = 0
         for size in _SIZES:
             while len(rows) - at >= size:
-                found += self._send(connection, rows[at : at + size], ())
+                yield self._send(connection, rows[at : at + size], ())
                 at += size
-        return found
 
     def match(self, connection: Connection, rows: Sequence[Sequence[Any]], *first: Any) -> list[Row]:
         """Runs a statement to which it is all the same if a row is repeated: a single trip for up to 64."""
@@ -48,15 +53,15 @@ class Many:
         for at in range(0, len(rows), _SIZES[0]):
             some = rows[at : at + _SIZES[0]]
             size = next(one for one in reversed(_SIZES) if one >= len(some))
-            found += self._send(connection, [*some, *[some[-1]] * (size - len(some))], first)
+            found += self._send(connection, [*some, *[some[-1]] * (size - len(some))], first)[0]
         return found
 
     def _send(
         self, connection: Connection, rows: Sequence[Sequence[Any]], first: tuple[Any, ...]
-    ) -> list[Row]:
+    ) -> tuple[list[Row], int]:
         shape = (self._sql, self._each, self._between, len(rows))
         sql = _filled(*shape, connection.dialect.name == "sqlite")
-        return prepared.execute(connection, sql, (*first, *chain.from_iterable(rows)))[0]
+        return prepared.execute(connection, sql, (*first, *chain.from_iterable(rows)))
 
 
 @lru_cache(maxsize=256)

@@ -264,7 +264,7 @@ class _Lane:
             work = left.popleft()
             if _has_waited_in_vain(work) or self._is_avoided(work) or not work.may_run():
                 continue
-            deferral.begin(connection, shares=work.shares)
+            deferral.begin(connection, shares=work.shares and run is not _run_alone)
             run(connection, deferral, work)
             if connection.info.pop(_LAST, False) and self.place.locks_rows:
                 break
@@ -274,7 +274,7 @@ class _Lane:
         try:
             work.result = work.function(connection)
         except BaseException as error:
-            if self.place.is_lost(error):
+            if self.place.is_lost(error) or deferral.is_writing:
                 raise
             self._failed(work, error)
             if changes_of(connection) - deferral.of_others != changes or self.place.has_failed(connection):
@@ -289,7 +289,7 @@ class _Lane:
         try:
             work.result = work.function(connection)
         except BaseException as error:
-            if self.place.is_lost(error):
+            if self.place.is_lost(error) or deferral.is_writing:
                 raise
             execute(connection, "ROLLBACK TO SAVEPOINT one")
             deferral.go_back(mark)

@@ -1,12 +1,14 @@
 """The state of a generation: its first state, the one function that changes it, and what observations do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Integer, bindparam, update
 
+from app.db.deferral import is_deferred, kept, write_deferred, write_later
+from app.db.many import Many
 from app.db.prepared import Prepared
 from app.db.tables import ERROR_CODE_LENGTH, generations
 from app.generations import events, leases, messages, store
@@ -41,10 +43,11 @@ def begin(
     ticket: int | None = None,
     now_ms: int,
     lease_until_ms: int | None,
+    together: bool = False,
 ) -> Generation:
     """Inserts a generation in its first state, with its first event and the hold on its price in the ledger.
 
-    The caller must count it in the usage, in the same transaction.
+    The caller must count it in the usage, in the same transaction. `together` is as of `store.insert`.
     """
     generation = store.insert(
         connection,
@@ -55,6 +58,7 @@ def begin(
         ticket=ticket,
         now_ms=now_ms,
         lease_until_ms=lease_until_ms,
+        together=together,
     )
     events.append(connection, generation, at_ms=now_ms, reason="submitted")
     owner, price = Owner(intent.tenant_id, intent.mode), intent.amounts.microcredits
@@ -73,6 +77,7 @@ def advance(
     only_from: Collection[State] | None = None,
     up_to_version: int | None = None,
     spent: bool | None = None,
+    known: Generation | None = None,
     **changes: Any,
 ) -> Generation | None:
     """Moves a generation to a state, if the lifecycle allows it from the present one. A compare-and-swap.
@@ -87,25 +92,18 @@ def advance(
     endpoints, the message is.
 
     `only_from` narrows the states to move from. `up_to_version` is the highest version the row may have.
-    `changes` are further columns to set.
+    `changes` are further columns to set. `known` is the generation as the caller has committed it: functions
+    that share what they know swap such rows with one statement. Where one of these is another by then, all of
+    it is rolled back, and the functions run again, one by one.
     """
     allowed = SOURCES[to] if only_from is None else SOURCES[to] & frozenset(only_from)
-    values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
-    if (error := changes.get("error")) is not None:
-        values["error_code"] = _code_of(error)
-    if to in FOLLOWABLE:
-        values.setdefault("next_poll_at_ms", now_ms + FIRST_POLL_MS)
-    if to in TERMINAL:
-        values |= {"finished_at_ms": now_ms, "queue_position": None}
-    values = {"lease_until_ms": None, **values, "state": to, "changed_at_ms": now_ms, "stale_reason": None}
-    which = {
-        "of_id": generation_id,
-        "max_version": _ANY_VERSION if up_to_version is None else up_to_version,
-    }
-    row = _swap(frozenset(allowed), frozenset(values)).one_or_none(connection, which | values)
-    if row is None:
+    values = _columns(to, changes, now_ms)
+    if known is not None and _may_wait(connection, known, to, allowed):
+        generation: Generation | None = _swap_later(connection, known, to, values)
+    else:
+        generation = _swap_now(connection, generation_id, allowed, up_to_version, values)
+    if generation is None:
         return None
-    generation = store.generation_of(row)
     appended = events.append(connection, generation, at_ms=now_ms, reason=reason)
     if to in _SENDING_IS_OVER:
         store.forget_unsent_input(connection, generation)
@@ -119,6 +117,87 @@ def advance(
     if appended.webhooks:
         messages.tell(connection, generation, appended, reason=reason, at_ms=now_ms)
     return generation
+
+
+def _columns(to: State, changes: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    """Returns what is set in a row that moves to a state, with these changes."""
+    values = {name: to_column(value) if name in _JSON else value for name, value in changes.items()}
+    if (error := changes.get("error")) is not None:
+        values["error_code"] = _code_of(error)
+    if to in FOLLOWABLE:
+        values.setdefault("next_poll_at_ms", now_ms + FIRST_POLL_MS)
+    if to in TERMINAL:
+        values |= {"finished_at_ms": now_ms, "queue_position": None}
+    values.setdefault("lease_until_ms", None)
+    return values | {"state": to.value, "changed_at_ms": now_ms, "stale_reason": None}
+
+
+def _may_wait(connection: Connection, known: Generation, to: State, allowed: Collection[State]) -> bool:
+    """Returns whether a swap may be deferred: nothing is done with it that another move may have done."""
+    return kept(connection) is not None and known.state in allowed and not _ends_hold(known, to)
+
+
+def _swap_now(
+    connection: Connection,
+    generation_id: str,
+    allowed: Collection[State],
+    up_to_version: int | None,
+    values: Mapping[str, Any],
+) -> Generation | None:
+    if is_deferred(connection, _write_swaps, lambda swap: swap.row[0] == generation_id):
+        write_deferred(connection)
+    which = {
+        "of_id": generation_id,
+        "max_version": _ANY_VERSION if up_to_version is None else up_to_version,
+    }
+    row = _swap(frozenset(allowed), frozenset(values)).one_or_none(connection, {**which, **values})
+    return None if row is None else store.generation_of(row)
+
+
+class _Swap(NamedTuple):
+    """A swap that is deferred: a row's id, state and version as they are now, and then what is set."""
+
+    columns: tuple[str, ...]
+    row: tuple[Any, ...]
+
+
+class _MovedError(Exception):
+    """A row is not as it was known to be."""
+
+
+def _swap_later(
+    connection: Connection, known: Generation, to: State, values: Mapping[str, Any]
+) -> Generation:
+    row = (known.id, known.state.value, known.version, *values.values())
+    write_later(connection, _write_swaps, _Swap(tuple(values), row))
+    store.note_key(connection, known.tenant_id, known.idempotency_key)
+    return store.with_changes(known, {**values, "state": to, "version": known.version + 1})
+
+
+def _write_swaps(connection: Connection, swaps: Sequence[_Swap]) -> None:
+    by_columns: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for columns, row in swaps:
+        by_columns.setdefault(columns, []).append(row)
+    for columns, rows in by_columns.items():
+        if _swapping(columns).change(connection, rows) != len(rows):
+            raise _MovedError
+
+
+@lru_cache(maxsize=32)
+def _swapping(columns: tuple[str, ...]) -> Many:
+    """Returns the statement that sets these columns of many rows, each where it is as it is known to be."""
+    names = ("of_id", "from_state", "from_version", *columns)
+    given = ", ".join(f"column{number} AS {name}" for number, name in enumerate(names, 1))
+    sets = ", ".join(f"{name} = given.{name}" for name in columns)
+    whole = {name for name in columns if isinstance(generations.c[name].type, Integer)}
+    return Many(
+        f"UPDATE generations SET {sets}, version = generations.version + 1"  # noqa: S608 - our names
+        f" FROM (SELECT {given} FROM (VALUES {{rows}}) AS each) AS given"
+        " WHERE generations.id = given.of_id AND generations.state = given.from_state"
+        " AND generations.version = given.from_version",
+        *names,
+        whole={"from_version", *whole},
+    )
 
 
 def _begin_mirror(connection: Connection, generation: Generation, *, now_ms: int) -> Generation:
@@ -161,14 +240,21 @@ def _swap(allowed: frozenset[State], columns: frozenset[str]) -> Prepared:
     )
 
 
+def _settles(generation: Generation, to: State) -> bool:
+    return to in (generation.settles_in or "").split(",")
+
+
+def _ends_hold(generation: Generation, to: State) -> bool:
+    return to in TERMINAL or _settles(generation, to)
+
+
 def _end_hold(
     connection: Connection, generation: Generation, *, spent: bool | None, now_ms: int
 ) -> Generation:
     """Settles or refunds a generation's hold, if its new state ends the hold."""
-    settles = generation.state in (generation.settles_in or "").split(",")
-    ends = settles or generation.terminal
-    if not ends or generation.charge is None:
+    if not _ends_hold(generation, generation.state) or generation.charge is None:
         return generation
+    settles = _settles(generation, generation.state)
     ending = Ending(
         outcome=generation.state,
         at_ms=now_ms,

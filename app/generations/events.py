@@ -214,18 +214,22 @@ def append(connection: Connection, generation: Generation, *, at_ms: int, reason
     event = {
         "generation_id": generation.id,
         "version": generation.version,
-        "state": generation.state,
+        "state": generation.state.value,
         "at_ms": at_ms,
         "reason": reason,
         "tenant_id": generation.tenant_id,
         "mode": generation.mode,
     }
-    if last is not None:
-        appended = last._replace(number=last.number + 1)
-        write_later(connection, _write_events, (*event.values(), appended.number))
-    else:
+    if known is None:
         appended = _append_now(connection, generation, event)
-    if known is not None:
+    else:
+        if last is None:
+            of_tenant = {"of_tenant": generation.tenant_id}
+            appended = Appended(*_NEXT_NUMBER[generation.mode].one(connection, of_tenant))
+        else:
+            appended = Appended(last.number + 1, last.webhooks)
+        is_counted_on = last is not None
+        write_later(connection, _write_events, ((*event.values(), appended.number), is_counted_on))
         known[place] = appended
     change = Announcement(generation.tenant_id, generation.mode, generation.id, generation.state)
     count(connection, (generation.mode, generation.model_id, generation.state.value))
@@ -243,11 +247,12 @@ def _append_now(connection: Connection, generation: Generation, event: dict[str,
     return appended
 
 
-def _write_events(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Inserts events whose numbers were counted on, and stores in their tenants' rows how many they are."""
-    for (tenant_id, mode), more in Counter(row[5:7] for row in rows).items():
+def _write_events(connection: Connection, events: Sequence[tuple[tuple[Any, ...], bool]]) -> None:
+    """Inserts events, and stores in their tenants' rows how many of their numbers were counted on."""
+    counted_on = Counter(row[5:7] for row, is_counted_on in events if is_counted_on)
+    for (tenant_id, mode), more in counted_on.items():
         _ADD_NUMBERS[mode].run(connection, {"of_tenant": tenant_id, "more": more})
-    inserting_many(generation_events, *_EVENT_COLUMNS).run(connection, rows)
+    inserting_many(generation_events, *_EVENT_COLUMNS).run(connection, [row for row, _ in events])
 
 
 def _draw(connection: Connection, tenant_id: str, mode: str) -> Appended:

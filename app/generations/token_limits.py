@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_colum
 from app.auth.client_tokens import ClientToken
 from app.db.states import UNFINISHED
 from app.db.tables import generations
-from app.generations.store import AMOUNT_SUMS, COUNTS_AS_LIVE, amounts_of, is_in
+from app.generations.store import AMOUNT_SUMS, COUNTS_AS_LIVE, amounts_of, is_in, write_rows
 from app.quotas.account import Owner
 from app.quotas.amounts import NOTHING
 from app.quotas.ledger import Charge
@@ -64,6 +64,7 @@ def budget_of(token: ClientToken) -> tuple[Limit, ...]:
 
 def used(connection: Connection, owner: Owner, token_id: str) -> Usage:
     """Returns what a client token's generations hold and have spent; refunded ones do not count."""
+    write_rows(connection)
     rows = connection.execute(_USED, _of(owner, token_id))
     sums = {charge: amounts_of(amounts) for charge, *amounts in rows}
     return Usage(held=sums.get(Charge.HELD, NOTHING), spent=sums.get(Charge.SETTLED, NOTHING))
@@ -76,6 +77,7 @@ def unfinished(
 
     Queued generations count too; an unknown one counts only if it became so at or after `unknown_since_ms`.
     """
+    write_rows(connection)
     rows = connection.execute(
         _UNFINISHED,
         {

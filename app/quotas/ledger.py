@@ -87,12 +87,13 @@ _OF_A_HOLD: Final = (
     "microcredits",
     "at_ms",
 )
+_HOLD: Final = Kind.HOLD.value
 _INSERT = inserting(ledger_entries, *_OF_A_HOLD, "note", "reference", "about_id")
 
 
 def hold(connection: Connection, owner: Owner, generation_id: str, microcredits: int, *, now_ms: int) -> None:
     """Enters the hold on a generation's price. The caller counts it in the usage, in this transaction."""
-    row = (owner.tenant_id, owner.mode, Kind.HOLD, generation_id, "", "", -microcredits, now_ms)
+    row = (owner.tenant_id, owner.mode, _HOLD, generation_id, "", "", -microcredits, now_ms)
     write_together(connection, _write_holds, row)
 
 

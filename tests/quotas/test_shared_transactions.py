@@ -21,7 +21,10 @@ from app.db.tables import (
     threshold_events,
     usage_counts,
 )
+from app.generations import store
+from app.generations.advance import advance
 from app.generations.dispatch.dispatcher import record_outcome
+from app.generations.lifecycle import State
 from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import SubmitIntent
 from app.generations.submit.record import Recorded, record
@@ -64,6 +67,7 @@ class Site:
         price: int = 250_000,
         later_ms: int = 0,
         fails: bool = False,
+        repeats: str | None = None,
     ) -> Act:
         kid, now_ms = (self.kid, self.other)[key], NOW_MS + later_ms
 
@@ -72,6 +76,7 @@ class Site:
                 generation_id=new_id(now_ms), tenant_id=self.tenant_id, kid=kid, payer=Payer(kid),
                 mode="test", model_id=model_id, input_json=b"{}", amounts=Amounts(1, price, 5),
                 price_version="1", settles_in="completed", trace_id="0" * 32, choices=(Choice("sandbox"),),
+                idempotency_key=repeats, fingerprint=repeats,
             )  # fmt: skip
             done = record(connection, intent, POLICY, now_ms=now_ms, lease_until_ms=now_ms + 60_000)
             if fails:
@@ -80,11 +85,13 @@ class Site:
 
         return True, act
 
-    def outcome(self, number: int, verdict: Verdict) -> Act:
+    def outcome(self, number: int, verdict: Verdict, job: str | None = None) -> Act:
         of = self.sent[number]
-        job = f"job-{of.id}" if verdict is Verdict.ACCEPTED else None
+        job = job or (f"job-{of.id}" if verdict is Verdict.ACCEPTED else None)
         outcome = Outcome(verdict, verdict.value, upstream_request_id=job)
-        return True, lambda connection: record_outcome(connection, of.id, outcome, {}, now_ms=NOW_MS)
+        return True, lambda connection: record_outcome(
+            connection, of.id, outcome, {}, now_ms=NOW_MS, version=1, sent=of
+        )
 
     def limit(self, text: str) -> Act:
         def act(connection: Connection) -> None:
@@ -205,4 +212,65 @@ async def test_a_refused_submit_of_another_key_makes_nobody_run_again(one_lane: 
     got = await run(one_lane, site.tenant_id, [noted(one) for one in acts])
     assert [type(one).__name__ for one in got] == ["Recorded", "QuotaProblem", "Recorded", "Recorded"]
     assert runs == acts, "what it wrote had been deferred by another, whose it is"
+    assert (await one_lane.snapshot(verify)).findings == []
+
+
+async def test_rows_of_one_transaction_are_written_with_one_statement_before_what_refers_to_them(
+    one_lane: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await one_lane.write(Site)
+    seen: list[str] = []
+    execute: Any = prepared._send
+
+    def watched(driver: Any, sql: str, parameters: Any) -> Any:
+        seen.extend(
+            [sql.partition(" (")[0]] if "INTO generation" in sql or "UPDATE generations" in sql else []
+        )
+        return execute(driver, sql, parameters)
+
+    await run(one_lane, site.tenant_id, [site.submit()])  # which crosses a threshold
+    monkeypatch.setattr(prepared, "_send", watched)
+    accepted = [site.outcome(number, Verdict.ACCEPTED) for number in range(2)]
+    got = await run(one_lane, site.tenant_id, [*accepted, site.submit(), site.submit()])
+    assert [type(one).__name__ for one in got] == ["Generation", "Generation", "Recorded", "Recorded"]
+    inserts = ["INSERT INTO generations", "INSERT INTO generation_events"]
+    assert [sql for sql in seen if sql.startswith("INSERT")] == inserts
+    assert sum(sql.startswith("UPDATE") for sql in seen) == 1
+    for answered in [*got[:2], *(one.generation for one in got[2:])]:
+        assert await one_lane.read(store.find, answered.id, None) == answered
+
+
+async def test_a_row_that_moved_meanwhile_is_judged_as_it_is_and_its_neighbours_are_told_the_truth(
+    one_lane: Database,
+) -> None:
+    site = await one_lane.write(Site)
+    moved, other = site.sent
+    await one_lane.write(advance, moved.id, State.UNKNOWN, reason="lease_expired", now_ms=NOW_MS)
+    accepted = [site.outcome(number, Verdict.ACCEPTED) for number in (1, 0, 0)]
+    got = await run(one_lane, site.tenant_id, [site.submit(), *accepted])
+    assert [(one.id, one.state, one.version) for one in got[1:]] == [
+        (other.id, State.IN_QUEUE, 2),
+        (moved.id, State.IN_QUEUE, 3),
+        (moved.id, State.IN_QUEUE, 3),
+    ]
+    assert (await one_lane.snapshot(verify)).findings == []
+
+
+async def test_an_id_that_was_given_twice_fails_the_second_outcome_alone(one_lane: Database) -> None:
+    site = await one_lane.write(Site)
+    twice = [site.outcome(number, Verdict.ACCEPTED, "the-same") for number in range(2)]
+    got = await run(one_lane, site.tenant_id, [site.submit(), *twice, site.submit()])
+    assert [type(one).__name__ for one in got] == ["Recorded", "Generation", "IntegrityError", "Recorded"]
+    assert (await one_lane.snapshot(verify)).findings == []
+
+
+async def test_a_key_that_is_used_twice_in_one_transaction_makes_one_generation(one_lane: Database) -> None:
+    site = await one_lane.write(Site)
+    first, second, other = await run(
+        one_lane,
+        site.tenant_id,
+        [site.submit(repeats="key"), site.submit(repeats="key"), site.submit(repeats="other")],
+    )
+    assert (first.is_new, second.is_new, other.is_new) == (True, False, True)
+    assert second.generation == first.generation
     assert (await one_lane.snapshot(verify)).findings == []

@@ -244,6 +244,7 @@ class Dispatcher:
                     kept,
                     now_ms=self.clock.now_ms(),
                     version=generation.version,
+                    sent=generation,
                 )
             except asyncio.CancelledError:
                 if not spooled:  # the process is stopping: the id is kept on disk
@@ -401,12 +402,14 @@ def record_outcome(
     *,
     now_ms: int,
     version: int | None = None,
+    sent: Generation | None = None,
 ) -> Generation:
     """Tx 2: records the outcome of a submit, and returns the generation after it.
 
     An outcome that arrives after the rescue loop made the row unknown is late evidence and still counts. One
     that had been committed before, without this process being told, changes nothing: `version` is the row's
-    version when it was sent, and by now the generation may have been queued and dispatched again.
+    version when it was sent, and by now the generation may have been queued and dispatched again. `sent` is
+    the generation as it was committed before it was sent, for `advance`.
     """
     last = None if version is None else version + 1  # the version that the rescue loop makes
     to, changes = _move(outcome, kept)
@@ -418,7 +421,14 @@ def record_outcome(
         # that.
         changes |= {"idempotency_key": None, "fingerprint": None}
     generation = advance(
-        connection, generation_id, to, reason=outcome.reason, now_ms=now_ms, up_to_version=last, **changes
+        connection,
+        generation_id,
+        to,
+        reason=outcome.reason,
+        now_ms=now_ms,
+        up_to_version=last,
+        known=sent if to is State.IN_QUEUE else None,
+        **changes,
     )
     if generation is None and to is State.UNKNOWN:
         store.add_evidence(connection, generation_id, kept)

@@ -30,10 +30,13 @@ from app.quotas import account, thresholds
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
 from app.quotas.limits import Payer
+from app.quotas.metrics import Metric
 from app.quotas.problem import QuotaProblem, refusal
-from app.quotas.standing import Standing, violated
+from app.quotas.standing import Account, Standing, violated
 from app.quotas.thresholds import Crossing
 from app.webhooks import subscriptions
+
+_IN_FLIGHT: Final = Metric.IN_FLIGHT  # a member's look-up is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def record(
         ticket=_ticket(connection, intent, policy, waits=not credential),
         now_ms=now_ms,
         lease_until_ms=lease_until_ms if credential else None,
+        together=not _counts_rows(intent, before),
     )
     # A queued generation is not in flight; only an end user's limits count it all the same.
     if not credential:
@@ -112,6 +116,15 @@ def record(
         after = after._replace(in_flight={**before.in_flight, **of_end_user})
         left = after.standings(intent.amounts, undeclared=intent.undeclared)
     return Recorded(generation, is_new=True, standings=tuple(left), crossed=crossed)
+
+
+def _counts_rows(intent: SubmitIntent, opened: Account) -> bool:
+    """Returns whether the next submit like this one counts generations, so that it wants this one's row."""
+    return (
+        intent.token is not None
+        or any(one.metric is _IN_FLIGHT for one in opened.limits)
+        or any(one.concurrency is not None for one in intent.choices)
+    )
 
 
 def _check_webhook(connection: Connection, intent: SubmitIntent) -> None:
