@@ -14,6 +14,7 @@ from app.catalog.standard import is_closed, known_fields
 MAX_ITEMS: Final = 1_000  # in all arrays and open objects of a body whose size the schema does not bound
 MAX_UNKNOWN: Final = 101  # unknown fields of an object that are named, and one that shows that there are more
 _MAX_DEPTH: Final = 200
+_BRANCHING: Final = frozenset({"allOf", "anyOf", "oneOf"})
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 Path = tuple[str | int, ...]
@@ -112,6 +113,8 @@ def _schema_at(node: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
 def _bound(node: Mapping[str, Any], keyword: str) -> int | None:
     """Returns the most that a schema and its branches allow of a value; None where they set no bound."""
     bounds = [node[keyword]] if keyword in node else []
+    if _BRANCHING.isdisjoint(node):  # as nearly every schema is
+        return int(bounds[0]) if bounds else None
     bounds += [one for child in node.get("allOf", ()) if (one := _bound(child, keyword)) is not None]
     for name in ("anyOf", "oneOf"):
         of_branches = [_bound(child, keyword) for child in node.get(name, ()) if _may_hold(child, keyword)]

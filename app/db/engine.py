@@ -130,7 +130,8 @@ class Database:
             raise self._unavailable(error, what="write") from error
         with Aside("counting a write"):
             self._of_writes.note(time.perf_counter() - began_s)
-            self.entered.update(counted)
+            for labels in counted:
+                self.entered[labels] += 1
         self._probe.committed()
         self.announcements.publish(announced)
         done: R = result

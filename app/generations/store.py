@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -42,8 +42,7 @@ from app.quotas.metrics import Unit
 from app.upstream.credentials import Choice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitIntent:
+class SubmitIntent(NamedTuple):
     """A submit that is validated and priced: the generation to be made of it does not exist yet.
 
     `amounts` is what it takes of every limit, its price in micro-credits among it. The model's file does not

@@ -42,7 +42,7 @@ class Unpacked:
 
 def is_data_uri(value: str) -> bool:
     """Returns whether the value is a `data:` URI, which holds the file itself."""
-    return _bare(value[:64])[:5].lower() == "data:"
+    return not value.startswith("http") and _bare(value[:64])[:5].lower() == "data:"
 
 
 def unpack(value: str) -> Unpacked:

@@ -8,6 +8,7 @@ import ssl
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, cast
 from urllib.parse import SplitResult, unquote
@@ -154,7 +155,7 @@ class Route:
 async def _connected(hop: SplitResult) -> Connection:
     """Returns a TCP connection to whichever address of the host answers first."""
     loop = asyncio.get_running_loop()
-    host, port = hop.hostname or "", hop.port or _PORTS[hop.scheme]
+    host, port = _place_of(hop)
 
     async def connect(address: Address) -> Connection:
         _, connection = await loop.create_connection(Connection, str(address), port)
@@ -168,6 +169,11 @@ async def _connected(hop: SplitResult) -> Connection:
     if connection is None:
         raise ConnectError
     return connection
+
+
+@lru_cache(maxsize=64)  # few are in use, and each property of a URL is parsed anew
+def _place_of(hop: SplitResult) -> tuple[str, int]:
+    return hop.hostname or "", hop.port or _PORTS[hop.scheme]
 
 
 async def _tunnel(connection: Connection, proxy: SplitResult, authority: str) -> None:

@@ -39,7 +39,7 @@ from app.files.references import ReferenceRefused, References
 from app.media.data_uri import DataURIRefused, Unpacked, is_data_uri, unpack
 from app.media.facts import Facts, UnreadableError
 from app.media.probe import Prober, UnreachableError
-from app.media.references import id_in
+from app.media.references import id_in, is_reference
 
 _RETRY_AFTER_S = 5
 _IN_A_THREAD = 65_536  # characters of files by value from which they are not unpacked on the event loop
@@ -162,20 +162,22 @@ class Inspector:
         """Returns what is wrong with an input, what was found out about its files, and what to send."""
         policy = self.policies[principal.mode]
         there = read(model, body)
-        unpacked = await _unpacked(there) if policy.data_uris else {}
+        has_data = policy.data_uris and any(is_data_uri(text) for _, _, text in there.texts)
+        unpacked = await _unpacked(there) if has_data else {}
         if unpacked:
             body = with_texts(body, {path: one.uri for path, one in unpacked.items()})
             there = read(model, body)
         found = violations(model, body, policy, unpacked, there)
         if principal.token is not None and principal.token.bounds is not None:
             found += violations_of_bounds(model, principal.token.bounds, body)
-        referred = await self._referred(principal, there)
-        refused = {
-            pointer: FieldError(pointer, "file_not_usable", str(one))
+        has_references = any(is_reference(text) for _, _, text in there.texts)
+        referred = await self._referred(principal, there) if has_references else {}
+        errors = [FieldError(one.pointer, one.code, one.detail) for one in found]
+        errors += [
+            FieldError(pointer, "file_not_usable", str(one))
             for pointer, one in referred.items()
             if isinstance(one, ReferenceRefused)
-        }
-        errors = [*(FieldError(one.pointer, one.code, one.detail) for one in found), *refused.values()]
+        ]
         checks = principal.media_checks or self.checks
         if checks == "off":
             return Inspection(body, errors, None, binding=False)
@@ -198,7 +200,7 @@ class Inspector:
         """Returns the facts of the uploaded files in an input by their pointers, or why they are refused."""
         texts = ((path, id_in(text)) for _, path, text in there.texts)
         named = {fragment(path): file_id for path, file_id in texts if file_id is not None}
-        return await self.references.facts(principal, named) if named else {}
+        return await self.references.facts(principal, named)
 
     async def _inspect_file(
         self, principal: Principal, media: MediaInput, pointer: str, value: str | Facts | UnreadableError
