@@ -36,10 +36,11 @@ def write_together(connection: Connection, write: Write, item: Any) -> None:
 
     In any other function `write` is called at once.
     """
-    if kept(connection) is None:
+    deferral: Deferral | None = connection.info.get(_DEFERRAL)
+    if deferral is None or not deferral.shares:
         write(connection, [item])
     else:
-        write_later(connection, write, item)
+        deferral.items.append((write, item))
 
 
 def write_first(connection: Connection, write: Write, item: Any) -> None:

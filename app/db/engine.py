@@ -118,7 +118,8 @@ class Database:
         def call(connection: Connection) -> tuple[R, list[Announcement], list[Labels]]:
             announced: list[Announcement] = []
             counted: list[Labels] = []
-            connection.info[ANNOUNCED], connection.info[COUNTED] = announced, counted
+            info = connection.info
+            info[ANNOUNCED], info[COUNTED] = announced, counted
             return function(connection), announced, counted
 
         began_s = time.perf_counter()

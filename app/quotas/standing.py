@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, assert_never
 
-from app.quotas.amounts import NAMES, NOTHING, Amounts
+from app.quotas.amounts import NAMES, NOTHING, PLACES, Amounts
 from app.quotas.limits import Limit, Payer, Scope, scopes_of
 from app.quotas.metrics import Metric, Unit, Window
 from app.quotas.periods import TOTAL, Periods
@@ -221,10 +221,14 @@ class Account(NamedTuple):
         usage = self.usage.get((scope, period.label), _NO_USAGE)
         if metric is _BALANCE:
             amount += usage.added_microcredits
-        held, spent = usage.held.of(metric.unit), usage.spent.of(metric.unit)
+        place = PLACES[metric.unit]
+        if place is None:
+            raise AssertionError("what is summed has a place among the amounts")
+        held, spent = usage.held[place], usage.spent[place]
         if scope in self.scopes:
-            held += self.taken.of(metric.unit)
-        remaining = max(0, amount - held - spent)
+            held += self.taken[place]
+        remaining = amount - held - spent
+        remaining = max(remaining, 0)
         ends_ms = period.ends_ms
         resets_in_s = None if ends_ms is None else max(1, -((self.now_ms - ends_ms) // 1000))
         return Standing(
