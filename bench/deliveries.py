@@ -19,7 +19,7 @@ from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoint
 from app.egress.client import Egress, Reach
 from app.kit.clock import SystemClock
 from app.kit.tasks import Tasks
-from app.webhooks import outbox, secrets
+from app.webhooks import fan_out, outbox, secrets
 from app.webhooks.claims import Caps
 from app.webhooks.delivery import Deliverer
 from app.webhooks.kinds import Kind
@@ -135,6 +135,8 @@ def _of_the_well() -> Any:
 
 
 def _waits(connection: Connection) -> bool:
+    if fan_out.waiting_since(connection) is not None:
+        return True
     waiting = select(webhook_deliveries.c.id).where(
         webhook_deliveries.c.state.in_(["pending", "delivering"]), _of_the_well()
     )

@@ -32,6 +32,7 @@ TABLES: Final = (
     "statements",
     "threshold_events",
     "webhook_endpoints",
+    "webhook_messages",
     "webhook_deliveries",
 )
 _FIRST_MS: Final = 1_700_000_000_000
@@ -208,6 +209,10 @@ class History:
             "webhook_endpoints": "id, tenant_id, mode, url, vendor_links, state, state_since_ms, signature,"
             f" secret, created_at_ms, changed_at_ms AS SELECT {words.join('ep_', 'n')}, {words.tenant('n')},"
             f" 'live', '', false, 'enabled', 0, 'v1', '', 0, 0 FROM {words.series(_TENANTS)}",
+            "webhook_messages": "id, tenant_id, mode, type, body, heard_by, created_at_ms AS SELECT "
+            f"{words.join('msg_', 'n')}, {words.tenant(f'n % {_TENANTS}')}, 'live', 'request.completed', '',"
+            f" CASE WHEN n % 10 = 0 THEN {words.join('ep_', f'n % {_TENANTS}')} END, {made}"
+            f" FROM {words.series(self.rows // 10)}",
             "webhook_deliveries": "id, message_id, endpoint_id, tenant_id, mode, type, cause, state,"
             f" next_at_ms, created_at_ms AS SELECT {words.join('dlv_', 'n')}, {words.join('msg_', 'n')},"
             f" {words.join('ep_', f'n % {_TENANTS}')}, {words.tenant(f'n % {_TENANTS}')}, 'live',"

@@ -25,7 +25,7 @@ from app.quotas.account import Owner
 from app.quotas.entries import Span
 from app.quotas.ledger import Kind
 from app.quotas.usage import Group, Question, Step, Zone
-from app.webhooks import backlog, claims, log
+from app.webhooks import backlog, claims, fan_out, log
 
 HOUR_MS: Final = 3_600_000
 _UTC: Final = Zone("UTC", UTC)
@@ -466,7 +466,7 @@ STATEMENTS: Final[dict[str, Statement]] = {
         sorts=True,  # few
     ),
     "webhooks.claims: the first of each endpoint": Statement(
-        lambda c, _: claims.next_due(c), "ix_webhook_deliveries_pending", sorts=True
+        lambda c, _: claims.heads(c), "ix_webhook_deliveries_pending", sorts=True
     ),
     "webhooks.claims: the first of an endpoint": Statement(
         lambda c, d: claims._FIRST.run(c, [("ep_0", d.now_ms, 4)] * 4),  # noqa: SLF001
@@ -478,6 +478,14 @@ STATEMENTS: Final[dict[str, Statement]] = {
     ),
     "webhooks.claims: leases that ended": Statement(
         lambda c, d: claims.free(c, now_ms=d.now_ms), "ix_webhook_deliveries_delivering"
+    ),
+    "webhooks.fan_out: what waits": Statement(lambda c, _: fan_out.fan_out(c), "ix_webhook_messages_heard"),
+    "webhooks.fan_out: since when": Statement(
+        lambda c, _: fan_out.waiting_since(c), "ix_webhook_messages_heard"
+    ),
+    "webhooks.fan_out: a mark": Statement(
+        lambda c, _: fan_out._MARK.match(c, [("msg_0",), ("msg_1",)]),  # noqa: SLF001
+        "pk_webhook_messages or ix_webhook_messages_heard or sqlite_autoindex_webhook_messages_1",
     ),
     "webhooks.log: of a tenant": Statement(
         lambda c, d: log.page(c, log.Filters(owner=d.owner), before=None, limit=50),

@@ -171,12 +171,15 @@ def _erase_requests(
 
 
 def _forget_messages(connection: Connection, ids: Sequence[str]) -> None:
-    """Removes messages of webhooks, with their deliveries and what receivers answered."""
+    """Removes messages of webhooks, with their deliveries and what receivers answered.
+
+    Messages go first: then nobody makes another delivery of one.
+    """
+    connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(ids)))
     delivery = webhook_deliveries.c
     sent = select(delivery.id).where(delivery.message_id.in_(ids))
     connection.execute(delete(webhook_attempts).where(webhook_attempts.c.delivery_id.in_(sent)))
     connection.execute(delete(webhook_deliveries).where(delivery.message_id.in_(ids)))
-    connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(ids)))
 
 
 def _mark(connection: Connection, whose: _Whose, now_ms: int) -> tuple[tuple[int, int], Change]:

@@ -1035,10 +1035,13 @@ webhook_messages = Table(
     # The same with RunComfy's links, where an endpoint chose them; NULL where none did.
     Column("linked_body", Text),
     Column("generation_id", String(ID_LENGTH)),
+    # The endpoints that hear it, until their deliveries are made (`app.webhooks.fan_out`); then NULL.
+    Column("heard_by", Text),
     Column("created_at_ms", BigInteger, nullable=False),
     CheckConstraint("mode IN ('live', 'test')", name="mode"),
     # What is removed is found by its deliveries.
     PartialIndex("ix_webhook_messages_owed", "created_at_ms", where=webhook_states.IS_OWED),
+    PartialIndex("ix_webhook_messages_heard", "created_at_ms", where=webhook_states.IS_HEARD),
 )
 
 # The queue of webhooks, and their log: one row for each message and endpoint, and for each replay of it. Ids

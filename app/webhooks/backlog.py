@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, literal_column, select
 
 from app.db.tables import webhook_deliveries, webhook_endpoints
 from app.db.webhook_states import IS_PENDING, EndpointState
-from app.webhooks import claims, secrets
+from app.webhooks import claims, fan_out, secrets
 from app.webhooks.claims import Head
 from app.webhooks.kinds import OPERATOR
 
@@ -44,7 +44,11 @@ STATES: Final = (*EndpointState, FAILING)
 
 
 def waiting(connection: Connection) -> dict[str, Waiting]:
-    """Returns what waits, by the state of its endpoint, or `FAILING`; at most `MAX_COUNTED` are counted."""
+    """Returns what waits, by the state of its endpoint, or `FAILING`; at most `MAX_COUNTED` are counted.
+
+    Deliveries that are still to be made count as those of endpoints that are enabled: nobody's endpoint makes
+    them late.
+    """
     heads = [one for one in claims.heads(connection) if one.row.deleted_at_ms is None]
     states = {one.endpoint_id: _state_of(one) for one in heads}
     due_ms: dict[str, int] = {}
@@ -58,6 +62,10 @@ def waiting(connection: Connection) -> dict[str, Waiting]:
     ):
         if endpoint_id in states:
             counts[states[endpoint_id]] += number
+    for unmade in fan_out.unmade(connection, limit=MAX_COUNTED):
+        counts[EndpointState.ENABLED] += unmade.deliveries
+        first_ms = due_ms.get(EndpointState.ENABLED, unmade.due_ms)
+        due_ms[EndpointState.ENABLED] = min(unmade.due_ms, first_ms)
     return {str(state): Waiting(counts[state], due_ms.get(state)) for state in STATES}
 
 
@@ -78,15 +86,18 @@ class Failing:
 def of_mode(connection: Connection, mode: str) -> Waiting:
     """Returns what waits in one mode for endpoints that are enabled; at most `MAX_COUNTED` are counted.
 
-    The moment is that of endpoints that do not fail: what is sent to the others again is in no hurry.
+    The moment is that of endpoints that do not fail: what is sent to the others again is in no hurry. What is
+    still to be made counts too.
     """
     whose = (_E.mode == mode, _E.state == EndpointState.ENABLED, *_OF_TENANTS)
     first = select(func.min(_D.next_at_ms)).where(_PENDING, _D.endpoint_id == _E.id).scalar_subquery()
     some = select(_D.endpoint_id).where(_PENDING).limit(MAX_COUNTED).subquery()
     counted = select(func.count()).select_from(webhook_endpoints.join(some, some.c.endpoint_id == _E.id))
+    unmade = [one for one in fan_out.unmade(connection, limit=MAX_COUNTED) if one.mode == mode]
+    due_ms = connection.execute(select(func.min(first)).where(*whose, ~_FAILS)).scalar_one()
     return Waiting(
-        connection.execute(counted.where(*whose)).scalar_one(),
-        connection.execute(select(func.min(first)).where(*whose, ~_FAILS)).scalar_one(),
+        connection.execute(counted.where(*whose)).scalar_one() + sum(one.deliveries for one in unmade),
+        min((one for one in (due_ms, *(one.due_ms for one in unmade)) if one is not None), default=None),
     )
 
 

@@ -26,7 +26,7 @@ from app.db.webhook_states import (
 from app.db.work_turn import has_turn
 from app.kit import traces
 from app.kit.traces import Link
-from app.webhooks.outbox import STOPPED
+from app.webhooks.fan_out import STOPPED, fan_out, waiting_since
 from app.webhooks.schedule import MAX_ATTEMPTS
 from app.webhooks.secrets import Scheme
 
@@ -83,7 +83,8 @@ class Claimed:
 class Claim:
     """The deliveries that were leased, and when the next one is due of those that wait; None: none does.
 
-    What is due already, and waits for room, does not count. `again` says whether there is more to cancel.
+    What is due already, and waits for room, does not count. `again` says whether there is more to make or to
+    cancel.
     """
 
     deliveries: Sequence[Claimed] = ()
@@ -108,11 +109,16 @@ def claim(
 ) -> Claim | None:
     """Leases at most `limit` deliveries that are due, and cancels some of those that are not to be sent.
 
+    Before that it makes those of new messages, also where none is to be leased.
+
     Where several tenants have deliveries that are due, those with the fewest under way come first, and each
     of their endpoints in turn. None is returned where another server claims at this moment.
     """
     if not has_turn(connection, _TURN):
         return None
+    is_behind = fan_out(connection)
+    if limit <= 0:
+        return Claim(again=is_behind)
     of_endpoint: Counter[str] = Counter()
     of_tenant: Counter[str] = Counter()
     slow: Counter[str] = Counter()
@@ -142,7 +148,7 @@ def claim(
     return Claim(
         deliveries=_with_bodies(connection, leased, lease_until_ms=lease_until_ms, now_ms=now_ms),
         next_at_ms=next_at_ms,
-        again=cancelled > 0,
+        again=cancelled > 0 or is_behind,
     )
 
 
@@ -228,7 +234,10 @@ def heads(connection: Connection) -> list[Head]:
 
 
 def next_due(connection: Connection) -> int | None:
-    """Returns when the next claim may find something to send, cancel or free; None where nothing waits."""
+    """Returns when the next claim may find something to make, send, cancel or free; None: nothing waits."""
+    made_at_ms = waiting_since(connection)
+    if made_at_ms is not None:
+        return made_at_ms
     moments = [
         0 if _is_stopped(head.row) else max(head.due_ms, head.row.held_until_ms)
         for head in heads(connection)

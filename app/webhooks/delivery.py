@@ -91,8 +91,7 @@ class Deliverer:
     async def run_once(self) -> int:
         """Leases what is due, as far as there is room, and starts to send it; returns how many."""
         self.due.begin()
-        room = self.at_once - len(self._under_way)
-        if room <= 0 or self._closing or not await self.due.is_due(self.clock.now_ms()):
+        if self._closing or not await self.due.is_due(self.clock.now_ms()):
             return 0
         return await self._step()
 
@@ -240,7 +239,5 @@ def _record_and_claim(
     now_ms: int,
 ) -> tuple[list[Recorded], Claim | None]:
     recorded = records.record_all(connection, ended, now_ms=now_ms)
-    if limit <= 0:
-        return recorded, Claim()
     lease_until_ms = now_ms + int(LEASE_S * 1000)
     return recorded, claims.claim(connection, caps, limit=limit, now_ms=now_ms, lease_until_ms=lease_until_ms)

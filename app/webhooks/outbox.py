@@ -1,4 +1,4 @@
-"""Writing messages in the transaction of what they tell, each with its deliveries."""
+"""Writing messages in the transaction of what they tell, each with the names of those who hear it."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -10,39 +10,28 @@ from sqlalchemy.exc import DBAPIError
 from app.db.announcements import announce, webhook_announcement
 from app.db.deferral import write_later
 from app.db.many import inserting_many
-from app.db.tables import webhook_deliveries, webhook_messages
+from app.db.tables import webhook_messages
 from app.db.webhook_states import Cause, DeliveryState
 from app.kit.ids import new_id
 from app.kit.log import get_logger
-from app.webhooks import subscriptions
+from app.webhooks import fan_out, subscriptions
 from app.webhooks.kinds import OPERATOR_ENDPOINT, Kind
 from app.webhooks.subscriptions import Subscription
 
 _log = get_logger("webhooks")
-DELIVERY: Final = "dlv_"
 MESSAGE: Final = "msg_"
-_MESSAGE: Final = ("id", "tenant_id", "mode", "type", "body", "linked_body", "generation_id", "created_at_ms")
-_DELIVERY: Final = (
+_MESSAGE: Final = (
     "id",
-    "message_id",
-    "endpoint_id",
     "tenant_id",
     "mode",
     "type",
-    "cause",
-    "state",
-    "next_at_ms",
-    "last_error",
+    "body",
+    "linked_body",
+    "generation_id",
+    "heard_by",
     "created_at_ms",
-    "finished_at_ms",
 )
 _OF_OPERATOR: Final = Subscription(OPERATOR_ENDPOINT, vendor_links=False, sent_to=True)
-# SQLite takes members of an enumeration a microsecond later than text, each.
-_EVENT: Final = Cause.EVENT.value
-_PENDING: Final = DeliveryState.PENDING.value
-_CANCELLED: Final = DeliveryState.CANCELLED.value
-STOPPED: Final = "endpoint_stopped"
-"""The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
 
 
 def message_id(*parts: str) -> str:
@@ -85,7 +74,7 @@ def tell(
     `make` returns the bodies, with links where it is asked for them. No defect in making them undoes the
     transaction, because that may be the record of a paid job: then the message is owed, and `owed` finds it.
 
-    Returns the number of deliveries.
+    Returns how many hear it.
     """
     try:
         heard = subscriptions.hearing(
@@ -100,7 +89,7 @@ def tell(
         _log.exception(
             "The body of a webhook's message could not be made; it is owed.", message_id=message.id
         )
-        write_later(connection, _write_all, (_message_row(message, None), []))
+        write_later(connection, _write_all, _message_row(message, None))
         return 0
     write(connection, message, bodies, heard)
     return len(heard)
@@ -112,42 +101,18 @@ def tell_operator(connection: Connection, message: Message, body: str) -> None:
 
 
 def write(connection: Connection, message: Message, bodies: Bodies, endpoints: list[Subscription]) -> None:
-    """Writes a message, with a delivery for each of these endpoints.
+    """Writes a message for these endpoints.
 
-    They are sent once the transaction is committed. Functions that share it have all that they tell written
-    at its end, together.
+    It is sent to them once the transaction is committed (`app.webhooks.fan_out`). Functions that share it
+    have all that they tell written at its end, together.
     """
-    rows = [_delivery_to(one, message) for one in endpoints]
-    write_later(connection, _write_all, (_message_row(message, bodies), rows))
-    if any(one.sent_to for one in endpoints):
-        wake(connection, message.tenant_id, message.mode)
+    heard_by = fan_out.named([(one.endpoint_id, one.sent_to) for one in endpoints])
+    write_later(connection, _write_all, _message_row(message, bodies, heard_by))
+    wake(connection, message.tenant_id, message.mode)
 
 
-_Told = tuple[tuple[Any, ...], list[tuple[Any, ...]]]
-
-
-def _write_all(connection: Connection, told: Sequence[_Told]) -> None:
-    inserting_many(webhook_messages, *_MESSAGE).run(connection, [message for message, _ in told])
-    deliveries = [one for _, of_message in told for one in of_message]
-    inserting_many(webhook_deliveries, *_DELIVERY).run(connection, deliveries)
-
-
-def _delivery_to(one: Subscription, message: Message) -> tuple[Any, ...]:
-    at_ms, sent_to = message.at_ms, one.sent_to
-    return (
-        DELIVERY + new_id(at_ms),
-        message.id,
-        one.endpoint_id,
-        message.tenant_id,
-        message.mode,
-        message.kind.value,
-        _EVENT,
-        _PENDING if sent_to else _CANCELLED,
-        at_ms,
-        None if sent_to else STOPPED,
-        at_ms,
-        None if sent_to else at_ms,
-    )
+def _write_all(connection: Connection, messages: Sequence[tuple[Any, ...]]) -> None:
+    inserting_many(webhook_messages, *_MESSAGE).run(connection, messages)
 
 
 def delivery_of(
@@ -160,7 +125,7 @@ def delivery_of(
 ) -> dict[str, Any]:
     """Returns the row of a delivery that is due now."""
     return {
-        "id": DELIVERY + new_id(now_ms),
+        "id": fan_out.DELIVERY + new_id(now_ms),
         "message_id": message.id,
         "endpoint_id": endpoint_id,
         "tenant_id": message.tenant_id,
@@ -182,7 +147,7 @@ def wake(connection: Connection, tenant_id: str, mode: str) -> None:
     announce(connection, webhook_announcement(tenant_id or "-", mode))
 
 
-def _message_row(message: Message, bodies: Bodies | None) -> tuple[Any, ...]:
+def _message_row(message: Message, bodies: Bodies | None, heard_by: str | None = None) -> tuple[Any, ...]:
     return (
         message.id,
         message.tenant_id,
@@ -191,5 +156,6 @@ def _message_row(message: Message, bodies: Bodies | None) -> tuple[Any, ...]:
         None if bodies is None else bodies.plain,
         None if bodies is None else bodies.linked,
         message.generation_id,
+        heard_by,
         message.at_ms,
     )

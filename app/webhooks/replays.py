@@ -31,7 +31,7 @@ from app.kit.clock import Clock
 from app.kit.ids import first_of, is_id, new_id
 from app.kit.json import from_column, to_column
 from app.quotas.account import Owner
-from app.webhooks import log, outbox
+from app.webhooks import fan_out, log, outbox
 from app.webhooks.endpoints import Endpoint
 from app.webhooks.log import Delivery
 
@@ -218,7 +218,7 @@ def step(connection: Connection, *, now_ms: int) -> int:
     if endpoint is None or endpoint.deleted_at_ms is not None or endpoint.state in _STOPPED:
         cancel(connection, _replay(row), now_ms=now_ms)
         return 0
-    if _pending(connection, row.endpoint_id) >= MAX_PENDING:
+    if _is_early(connection, row) or _pending(connection, row.endpoint_id) >= MAX_PENDING:
         connection.execute(update(webhook_replays).where(_ROW.id == row.id).values(changed_at_ms=now_ms))
         return 0
     found = _next(connection, row)
@@ -244,6 +244,12 @@ def step(connection: Connection, *, now_ms: int) -> int:
         )
     )
     return len(found)
+
+
+def _is_early(connection: Connection, replay: Row[Any]) -> bool:
+    """Returns whether deliveries of a replay's range may still have to be made."""
+    since_ms = fan_out.waiting_since(connection)
+    return since_ms is not None and since_ms < replay.until_ms
 
 
 def _pending(connection: Connection, endpoint_id: str) -> int:

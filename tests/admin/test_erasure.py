@@ -17,6 +17,7 @@ from app.db.tables import (
     webhook_messages,
 )
 from app.errors import Problem
+from app.webhooks.fan_out import fan_out
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, kept, mirrored
 from tests.pictures import png
@@ -82,6 +83,7 @@ async def test_an_end_users_requests_keep_their_price_and_lose_everything_else(w
     assert len(kept(world)) == 1
     told = await all_of(world, webhook_messages, "id")
     assert {one["generation_id"] for one in told} == {other}
+    await world.gateway.db.write(fan_out)
     assert {one["message_id"] for one in await all_of(world, webhook_deliveries, "id")} == {
         one["id"] for one in told
     }

@@ -12,6 +12,7 @@ from app.generations import events, messages, store
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
+from app.webhooks.fan_out import fan_out
 from tests.gateway.campaign import Stage, received
 from tests.gateway.story import ENDPOINTS, MOST, PRICE, SECONDS, TOP_UP, Story
 
@@ -45,6 +46,8 @@ async def complaints(stage: Stage, stories: list[Story]) -> list[tuple[Story | N
     if report.held_microcredits or report.in_flight:
         found.append((None, f"{report.held_microcredits} are held, {report.in_flight} requests never ended"))
     bodies = received(stage.sandbox)
+    while await stage.gateway.db.write(fan_out):
+        pass
     for story in stories:
         rows, histories = await stage.gateway.db.read(_rows, story.tenant_id)
         told = await stage.gateway.db.read(_messages, story.tenant_id)

@@ -262,6 +262,7 @@ async def test_a_delivery_whose_message_is_gone_fails_at_once_and_its_endpoint_i
 ) -> None:
     made = await endpoint(world, receiver)
     await world.finish(await world.submitted())
+    assert len(await deliveries(world)) == 1
     await world.gateway.db.write(lambda connection: connection.execute(delete(webhook_messages)) and None)
     await deliver(world)
     (row,) = await deliveries(world)

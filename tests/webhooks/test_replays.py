@@ -50,6 +50,7 @@ async def run(world: World) -> int:
 
 
 async def listed(world: World, query: str = "") -> list[dict[str, Any]]:
+    await deliveries(world)  # so that all of them are made
     found: list[dict[str, Any]] = (await world.get(f"{ROOT}/deliveries?limit=100{query}"))["deliveries"]
     return found
 
