@@ -41,7 +41,7 @@ class NotHeardError(Exception):
 
 
 class Announcement(NamedTuple):
-    """A generation entered a state, or there are webhooks to be sent or outputs to be copied.
+    """A generation entered a state, webhooks are to be sent or were, or outputs are to be copied.
 
     Each member is one word: in a notification a space separates them.
     """
@@ -67,7 +67,9 @@ WEBHOOKS: Final = "webhooks"
 """The subject of announcements that there are webhooks to be sent."""
 ASSETS: Final = "assets"
 """The subject of announcements that there are outputs to be copied."""
-_WORK: Final = frozenset({WEBHOOKS, ASSETS})
+SENT: Final = "webhooks-sent"
+"""The subject of announcements that webhooks were made and sent, or were not: for pages that show them."""
+_WORK: Final = frozenset({WEBHOOKS, SENT, ASSETS})
 Run = Callable[[Callable[[Connection], object]], Awaitable[object]]
 """A function that runs another on a connection to the database, outside of any transaction."""
 Listener = Callable[[Announcement | None], None]
@@ -77,6 +79,11 @@ Listener = Callable[[Announcement | None], None]
 def webhook_announcement(tenant_id: str, mode: str) -> Announcement:
     """Returns the announcement that there are webhooks of this tenant and mode to be sent."""
     return Announcement(tenant_id, mode, "-", WEBHOOKS)
+
+
+def sent_announcement() -> Announcement:
+    """Returns the announcement that webhooks of any tenant were made, sent, or failed."""
+    return Announcement("-", "-", "-", SENT)
 
 
 def asset_announcement(tenant_id: str, mode: str) -> Announcement:

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from app.db.announcements import WEBHOOKS
+from app.db.announcements import WEBHOOKS, sent_announcement
 from app.db.due_work import DueWork
 from app.db.engine import Database
 from app.db.webhook_states import DeliveryState
@@ -37,6 +37,7 @@ TICK_S: Final = 1.0
 _TRY_AGAIN_S: Final = 0.5
 _GATHER_S: Final = 0.01
 _GATHERED: Final = 8
+_TELL_S: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +72,7 @@ class Deliverer:
     _under_way: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     _ended: list[_Ended] = field(default_factory=list, init=False)
     _settling: asyncio.Task[None] | None = field(default=None, init=False)
+    _telling: asyncio.Task[None] | None = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _closing: bool = field(default=False, init=False)
 
@@ -128,7 +130,14 @@ class Deliverer:
             self.due.rest_until(claim.next_at_ms, now_ms)
             if claim.again:
                 self.due.come_back()
+            if ended and (self._telling is None or self._telling.done()):
+                self._telling = self.tasks.start(self._tell(), name="webhooks", cancel_on_drain=True)
             return len(claim.deliveries)
+
+    async def _tell(self) -> None:
+        """Announces, at most once a second, that attempts were recorded, with those that end meanwhile."""
+        await self.clock.sleep(_TELL_S)
+        self.db.announcements.publish([sent_announcement()])
 
     async def _settle(self) -> None:
         """Records what has ended, until nothing has that is not recorded."""

@@ -6,7 +6,7 @@ import pytest
 
 from app.admin import admin_keys
 from app.auth import permits, sessions
-from app.db.announcements import ASSETS, WEBHOOKS, Announcement
+from app.db.announcements import ASSETS, SENT, WEBHOOKS, Announcement
 from app.generations.following.changes import kind_of
 from tests.admin.counter import ACTOR, CONTRACT, Counter
 from tests.contract.published import keep_promises, problem_of
@@ -40,7 +40,7 @@ async def test_changes_of_all_tenants_are_told_at_most_once_a_second_and_without
     before = {subject: len(found) for subject, found in listeners.items()}
     other = world.with_key(await world.another_key(tenant="another"))
     async with streaming(world, EVENTS, **key) as one, streaming(world, EVENTS, **key) as two:
-        assert sum(map(len, listeners.values())) == sum(before.values()) + 3, "one listener for all of them"
+        assert sum(map(len, listeners.values())) == sum(before.values()) + 4, "one listener for all of them"
         await world.submitted("queued")
         await until(lambda: _told(one) == _told(two) == [["requests"]])
         for _ in range(3):
@@ -67,7 +67,7 @@ def test_each_announcement_is_of_the_kind_that_a_page_shows() -> None:
 
     assert {of(one) for one in ("accepted", "in_queue", "unknown", "lost")} == {"requests"}
     assert {of(one) for one in (ASSETS, "asset_stored", "asset_expired")} == {"assets"}
-    assert {of(one) for one in (WEBHOOKS, "disabled")} == {"webhooks"}
+    assert {of(one) for one in (WEBHOOKS, SENT, "disabled")} == {"webhooks"}
 
 
 async def test_a_quiet_stream_shows_a_sign_of_life(world: World, key: dict[str, str]) -> None:

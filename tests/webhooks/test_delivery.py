@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import delete, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from app.db.announcements import SENT
 from app.db.tables import webhook_endpoints, webhook_messages
 from app.generations import events
 from app.webhooks import schedule
 from app.webhooks.sender import TIMEOUT_S
-from tests.harness import World
+from tests.harness import World, until
 from tests.webhooks.receiver import (
     Receiver,
     at_any_time,
@@ -284,3 +285,24 @@ async def test_a_secret_that_cannot_be_read_ends_in_a_state_and_not_in_a_loop(
     assert (row.state, row.last_error) == ("failed", "secret_unreadable")
     assert (await endpoint_row(world, made.id)).state_reason == "secret_unreadable"
     assert receiver.received == []
+
+
+async def test_pages_are_told_what_became_of_attempts_within_a_second_and_once_a_second(
+    world: World, receiver: Receiver
+) -> None:
+    made = await endpoint(world, receiver)
+    told: list[Any] = []
+    world.gateway.db.announcements.subscribe(SENT, told.append)
+    for _ in range(2):
+        await world.finish(await world.submitted())
+    await deliver(world)
+    receiver.answers["/hook"] = [500]
+    await world.client.post(f"/v1/webhooks/endpoints/{made.id}/test")
+    await deliver(world)
+    assert told == []
+    world.clock.advance(1)
+    await until(lambda: len(told) == 1)
+    await world.client.post(f"/v1/webhooks/endpoints/{made.id}/test")
+    await deliver(world)
+    world.clock.advance(1)
+    await until(lambda: len(told) == 2)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Literal, get_args
 
-from app.db.announcements import ASSETS, EVERYTHING, WEBHOOKS, Announcement, Announcements
+from app.db.announcements import ASSETS, EVERYTHING, SENT, WEBHOOKS, Announcement, Announcements
 from app.generations.lifecycle import State
 
 Kind = Literal["assets", "requests", "webhooks"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_HEARD: Final = (EVERYTHING, WEBHOOKS, ASSETS)
+_HEARD: Final = (EVERYTHING, WEBHOOKS, SENT, ASSETS)
 _STATES: Final = frozenset(State)
 
 
@@ -56,4 +56,4 @@ def kind_of(announcement: Announcement) -> Kind:
         return "requests"
     if announcement.state == ASSETS or announcement.state.startswith("asset_"):
         return "assets"
-    return "webhooks"  # some are to be sent, or an endpoint was disabled
+    return "webhooks"  # some are to be sent or were, or an endpoint was disabled
