@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import func, select, text
 
@@ -56,7 +56,7 @@ def main(given: argparse.Namespace) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class Round:
     """The microseconds of processor of one submit: of all, of its roll-ups, and of inserting its row."""
 
     whole: float
@@ -64,8 +64,15 @@ class _Round:
     insert: float
 
 
-def _measure(children: Children, folder: Path, url: str, given: argparse.Namespace) -> list[str]:
-    dialect = url.partition(":")[0]
+class Submits(Protocol):
+    """Has so many callers submit for some seconds; returns what one submit took."""
+
+    def __call__(self, at_once: int, seconds: float, *, with_callers: bool) -> Round:
+        """Measures a round."""
+
+
+def submits_of(children: Children, folder: Path, url: str) -> Submits:
+    """Starts a server whose parts are timed, and returns what has it answer submits."""
     served, other = split_cores(pin=True)
     upstream_port, port = free_port(), free_port()
     load = children.add(Child("load", ["bench.load"], folder=folder, cores=other, talks=True))
@@ -78,8 +85,8 @@ def _measure(children: Children, folder: Path, url: str, given: argparse.Namespa
     server.wait_until_it_answers(port, "/readyz")
     request = _request(site.key)
 
-    def one(at_once: int, seconds: float, *, with_callers: bool) -> _Round:
-        pids = _backends(url)
+    def one(at_once: int, seconds: float, *, with_callers: bool) -> Round:
+        pids = backends(url)
         _ask(server, _WITH if with_callers else _WITHOUT)
         before = sum(map(of_process, pids))
         tally = measured(load, Order(port, [request], "request_id", at_once, seconds))
@@ -87,13 +94,19 @@ def _measure(children: Children, folder: Path, url: str, given: argparse.Namespa
         if tally.errors or not tally.requests:
             raise RunError(f"{tally.requests} answers, {tally.errors} errors. {tally.first_error}")
         whole = taken["process"] + sum(map(of_process, pids)) - before
-        return _Round(*(one / tally.requests / 1e3 for one in (whole, taken["roll_ups"], taken["insert"])))
+        return Round(*(one / tally.requests / 1e3 for one in (whole, taken["roll_ups"], taken["insert"])))
 
+    return one
+
+
+def _measure(children: Children, folder: Path, url: str, given: argparse.Namespace) -> list[str]:
+    dialect = url.partition(":")[0]
+    one = submits_of(children, folder, url)
     one(max(_AT_ONCE), given.seconds, with_callers=True)
     audited = _audited(url)
     faults = []
     for at_once in _AT_ONCE:
-        found: dict[bool, list[_Round]] = {True: [], False: []}
+        found: dict[bool, list[Round]] = {True: [], False: []}
         for _ in range(given.rounds):
             for with_callers, rounds in found.items():
                 rounds.append(one(at_once, given.seconds, with_callers=with_callers))
@@ -107,7 +120,7 @@ def _measure(children: Children, folder: Path, url: str, given: argparse.Namespa
     return faults
 
 
-def _told(title: str, rounds: Sequence[_Round], without: Sequence[_Round]) -> float:
+def _told(title: str, rounds: Sequence[Round], without: Sequence[Round]) -> float:
     """Prints what the parts cost, and returns their share of a submit."""
     whole, roll_ups = median(each.whole for each in rounds), median(each.roll_ups for each in rounds)
     callers = median(each.insert for each in rounds) - median(each.insert for each in without)
@@ -137,7 +150,7 @@ def _ask(server: Child, line: bytes) -> dict[str, int]:
     return taken
 
 
-def _backends(url: str) -> list[int]:
+def backends(url: str) -> list[int]:
     """Returns the processes of PostgreSQL behind the gateway's connections."""
     if url.startswith("sqlite"):
         return []
