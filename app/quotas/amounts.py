@@ -39,7 +39,7 @@ class Amounts(NamedTuple):
 
     def of(self, unit: Unit) -> int:
         """Returns the amount in a unit: a generation is also one submit and one request."""
-        place = PLACES[unit]
+        place = MEMBER_OF[unit]
         return 0 if place is None else self[place]
 
 
@@ -61,7 +61,7 @@ def _place_of(unit: Unit) -> int | None:
             assert_never(unit)
 
 
-PLACES: Final = {unit: _place_of(unit) for unit in Unit}
+MEMBER_OF: Final = {unit: _place_of(unit) for unit in Unit}
 """The place of each unit among the members; None where no amount is in it."""
 NOTHING: Final = Amounts(*(0 for _ in NAMES))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, assert_never
 
-from app.quotas.amounts import NAMES, NOTHING, PLACES, Amounts
+from app.quotas.amounts import MEMBER_OF, NAMES, NOTHING, Amounts
 from app.quotas.limits import Limit, Payer, Scope, scopes_of
 from app.quotas.metrics import Metric, Unit, Window
 from app.quotas.periods import TOTAL, Periods
@@ -221,7 +221,7 @@ class Account(NamedTuple):
         usage = self.usage.get((scope, period.label), _NO_USAGE)
         if metric is _BALANCE:
             amount += usage.added_microcredits
-        place = PLACES[metric.unit]
+        place = MEMBER_OF[metric.unit]
         if place is None:
             raise AssertionError("what is summed has a place among the amounts")
         held, spent = usage.held[place], usage.spent[place]
