@@ -126,7 +126,15 @@ def check_type(headers: Headers, wanted: str = "application/json") -> None:
         Problem: UNSUPPORTED_MEDIA_TYPE.
 
     """
-    content_type = headers.get("content-type", wanted).lower()
+    content_type = headers.get("content-type", wanted)
+    if content_type != wanted:  # in other letters, or with parameters
+        _check_content_type(content_type.lower(), wanted)
+    coding = headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
+
+
+def _check_content_type(content_type: str, wanted: str) -> None:
     media_type, _, parameters = (part.strip() for part in content_type.partition(";"))
     if media_type != wanted:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:100]!r}, not {wanted}.")
@@ -136,9 +144,6 @@ def check_type(headers: Headers, wanted: str = "application/json") -> None:
         raise Problem(
             UNSUPPORTED_MEDIA_TYPE, f"The charset is {charset[1][:100]!r}; {noun} must be in UTF-8."
         )
-    coding = headers.get("content-encoding", "identity")
-    if coding.strip().lower() != "identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {coding[:100]!r} is not supported.")
 
 
 async def _read_up_to(request: Request, cap_bytes: int) -> bytes:
