@@ -14,6 +14,8 @@ _FILE_NAME = re.compile(r';\s*filename="([^"]*)"', re.IGNORECASE)
 _DISPOSITION = re.compile(r"^content-disposition:\s*form-data(;.*)$", re.IGNORECASE | re.MULTILINE)
 _MAX_HEAD: Final = 8_192  # bytes of a part's headers, of a field, and of what follows the form
 _MAX_FIELDS: Final = 20
+AROUND_FILE: Final = 2 * (_MAX_FIELDS + 2) * _MAX_HEAD
+"""How many bytes of a form are not its file, at most."""
 
 
 class MultipartRefused(ValueError):  # noqa: N818 - named after what happened

@@ -338,7 +338,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._content += len(body)
         if self._is_upload:
             self._note_arrival(len(body))
-            if not self.cycle.body:  # a part is added to this, and taken from it, without a copy
+            if self._stated and not self.cycle.body:  # a large part is taken from this without a copy
                 self.cycle.body = cast("bytearray", b"")
         super().on_body(body)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from app.kit.secrets import random_16_bytes
-from app.storage.pace import UNPACED, Pace
 from app.storage.threads import Threads
+from app.storage.throughput import UNLIMITED, Throughput
 
 _FLUSH_BYTES: Final = 1_048_576  # of a stream, written at a time
 _DIRECT_BYTES: Final = 262_144  # of a piece that is written as it is, not gathered with others
@@ -40,10 +40,10 @@ class Received:
 class Intake:
     """The folder for files that are being received. It lies on the same file system as a store on disk."""
 
-    def __init__(self, folder: Path, threads: Threads, pace: Pace = UNPACED) -> None:
+    def __init__(self, folder: Path, threads: Threads, throughput: Throughput = UNLIMITED) -> None:
         self._folder = folder
         self._threads = threads
-        self._pace = pace
+        self._throughput = throughput
 
     async def clear(self) -> int:
         """Removes what processes that are gone left behind, and returns the number of files."""
@@ -73,7 +73,7 @@ class Intake:
                     raise TooLargeError
                 if len(head) < _HEAD_BYTES:
                     head += chunk[: _HEAD_BYTES - len(head)]
-                await self._pace.rest(len(chunk))
+                await self._throughput.rest(len(chunk))
                 rest = memoryview(chunk)
                 if len(rest) >= _DIRECT_BYTES:
                     if filled:

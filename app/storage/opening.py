@@ -9,9 +9,9 @@ from app.config import Settings
 from app.kit.clock import Clock
 from app.storage.disk import DiskStore
 from app.storage.incoming import Intake
-from app.storage.pace import UNPACED, Pace
 from app.storage.store import Store
 from app.storage.threads import Threads
+from app.storage.throughput import UNLIMITED, Throughput
 
 _THREADS: Final = 8
 
@@ -23,33 +23,37 @@ class Storage:
     store: Store
     intake: Intake
     threads: Threads
-    pace: Pace = UNPACED
+    throughput: Throughput = UNLIMITED
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        """Yields the bytes as the store does, at the pace of all files; what is one piece is not held up."""
+        """Yields the bytes as the store does, sharing the throughput; one piece alone is not held up."""
         async with aclosing(self.store.read(key, start, end)) as chunks:
             async for chunk in chunks:
                 yield chunk
                 start += len(chunk)
                 if start < end:
-                    await self.pace.rest(len(chunk))
+                    await self.throughput.rest(len(chunk))
 
 
 @asynccontextmanager
 async def open_storage(settings: Settings, clock: Clock) -> AsyncIterator[Storage]:
     """Opens the store that the settings name. Nothing is called and no folder is made yet."""
-    threads, pace = Threads(_THREADS), Pace(settings.files_bytes_per_s)
+    threads, throughput = Threads(_THREADS), Throughput(settings.files_bytes_per_s)
     folder = settings.files_dir or settings.data_dir / "files"
-    store = DiskStore(folder, threads) if settings.storage == "disk" else _s3(settings, clock, threads, pace)
+    store = (
+        DiskStore(folder, threads)
+        if settings.storage == "disk"
+        else _s3(settings, clock, threads, throughput)
+    )
     try:
-        intake = Intake(folder / "incoming", threads, pace)
-        yield Storage(store=store, intake=intake, threads=threads, pace=pace)
+        intake = Intake(folder / "incoming", threads, throughput)
+        yield Storage(store=store, intake=intake, threads=threads, throughput=throughput)
     finally:
         await store.close()
         threads.close()
 
 
-def _s3(settings: Settings, clock: Clock, threads: Threads, pace: Pace) -> Store:
+def _s3(settings: Settings, clock: Clock, threads: Threads, throughput: Throughput) -> Store:
     from app.storage.s3 import Bucket, S3Store  # noqa: PLC0415 - its client is slow to import
     from app.storage.signature import Keys  # noqa: PLC0415 - as above
 
@@ -74,5 +78,5 @@ def _s3(settings: Settings, clock: Clock, threads: Threads, pace: Pace) -> Store
         ),
         clock,
         threads,
-        pace=pace,
+        throughput=throughput,
     )

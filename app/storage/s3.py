@@ -20,7 +20,6 @@ from app.egress.tls import system_trust
 from app.kit.clock import Clock
 from app.kit.sockets import SMALL_RECEIVE_BUFFER
 from app.storage.incoming import Received
-from app.storage.pace import UNPACED, Pace
 from app.storage.signature import (
     EMPTY_SHA256,
     Keys,
@@ -32,6 +31,7 @@ from app.storage.signature import (
 )
 from app.storage.store import CHUNK_BYTES, Post, StorageError, checked
 from app.storage.threads import Threads
+from app.storage.throughput import UNLIMITED, Throughput
 
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 _PAUSES_S: Final = (0.2, 1.0)  # before another try of what may be tried again
@@ -80,14 +80,14 @@ class S3Store:
         threads: Threads,
         pauses_s: tuple[float, ...] = _PAUSES_S,
         *,
-        pace: Pace = UNPACED,
+        throughput: Throughput = UNLIMITED,
     ) -> None:
         self._bucket = bucket
         self._keys = keys
         self._clock = clock
         self._threads = threads
         self._pauses_s = pauses_s
-        self._pace = pace
+        self._throughput = throughput
         self._scheme, self._host, self._base = bucket.base(bucket.endpoint)
         self._client = httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(
@@ -255,7 +255,7 @@ class S3Store:
         )
         url = f"{self._scheme}://{self._host}{path or '/'}{'?' if query else ''}{query}"
         try:
-            content = None if received is None else _chunks_of(received, self._threads, self._pace)
+            content = None if received is None else _chunks_of(received, self._threads, self._throughput)
             async with self._client.stream(method, url, headers=signed, content=content) as response:
                 yield response
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as error:
@@ -264,11 +264,11 @@ class S3Store:
             raise StorageError((error.strerror or "os_error").lower().replace(" ", "_")) from error
 
 
-async def _chunks_of(received: Received, threads: Threads, pace: Pace) -> AsyncIterator[bytes]:
+async def _chunks_of(received: Received, threads: Threads, throughput: Throughput) -> AsyncIterator[bytes]:
     with FileIO(received.path) as file:
         while chunk := await threads.run(file.read, CHUNK_BYTES):
             yield chunk
-            await pace.rest(len(chunk))
+            await throughput.rest(len(chunk))
 
 
 async def _cut(response: httpx2.Response, skip: int, length: int | None) -> AsyncGenerator[bytes, None]:

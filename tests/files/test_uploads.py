@@ -258,6 +258,18 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read_to_its_end(wor
     assert announced.status_code == 413
 
 
+async def test_a_form_may_have_a_file_as_large_as_may_be_and_no_larger(world: World) -> None:
+    object.__setattr__(world.gateway.uploads, "max_bytes", len(PICTURE))
+    fits = await world.client.post("/v1/files", files={"file": PICTURE})
+    assert fits.status_code == 201, fits.text
+    beyond = await world.client.post("/v1/files", files={"file": PICTURE + b"x"})
+    assert (beyond.status_code, beyond.json()["code"]) == (413, "body_too_large")
+    announced = await world.client.post(
+        "/v1/files", files={"file": PICTURE}, headers={"Content-Length": "1000000"}
+    )
+    assert announced.status_code == 413
+
+
 async def test_no_row_remembers_what_was_refused(world: World) -> None:
     await upload(world, b"nothing", model_id=DREAMINA)
     found = await world.gateway.db.read(lambda connection: connection.execute(files.select()).all())

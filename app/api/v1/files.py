@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.admin.paging import unknown_cursor
 from app.api.bodies import json_response, tagged_response
 from app.api.deps import CanAsk, CanRead, Open
-from app.api.multipart import Form, MultipartRefused, boundary_of
+from app.api.multipart import AROUND_FILE, Form, MultipartRefused, boundary_of
 from app.api.serving import Served, serve
 from app.api.v1.usage import next_link
 from app.documents import files as documents
@@ -70,6 +70,7 @@ async def upload_file(
             await form.open()
             asked = _asked_in(form, asked)
             chunks = form.file()
+            announced = None if announced is None else announced - AROUND_FILE
             file, is_new = await gateway.uploads.upload(principal, chunks, asked, announced=announced)
         except MultipartRefused as error:
             raise Problem(INVALID_FORM, str(error), headers={"Connection": "close"}) from None

@@ -1,11 +1,11 @@
-"""Files together pass at the pace that is set, and what is hardly noticeable is not waited for."""
+"""Files share the throughput that is set, and what is hardly noticeable is not waited for."""
 
 import asyncio
 import math
 
 import pytest
 
-from app.storage.pace import Pace
+from app.storage.throughput import Throughput
 
 pytestmark = pytest.mark.anyio
 
@@ -24,16 +24,16 @@ async def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_each_waits_for_the_bytes_of_all(waited: list[float]) -> None:
-    pace = Pace(1_000_000)
+    throughput = Throughput(1_000_000)
     for passed in (1_000_000, 500_000, 500, 500_000):
-        await pace.rest(passed)
+        await throughput.rest(passed)
     assert waited == [1.0, 1.5, 1.5005, 2.0005]
 
 
 async def test_bytes_that_take_no_time_are_waited_for_together(waited: list[float]) -> None:
-    pace = Pace(1_000_000)
+    throughput = Throughput(1_000_000)
     for _ in range(3):
-        await pace.rest(400)
+        await throughput.rest(400)
     assert waited == [0.0012]
-    await Pace(math.inf).rest(10**12)
+    await Throughput(math.inf).rest(10**12)
     assert len(waited) == 1

@@ -8,7 +8,7 @@ _NOTICEABLE_S: Final = 0.001
 """What is not waited for yet, but together with the next bytes: timers of the event loop are no finer."""
 
 
-class Pace:
+class Throughput:
     """Lets `bytes_per_s` pass, of all files together: whoever moves bytes rests for those of everybody."""
 
     def __init__(self, bytes_per_s: float) -> None:
@@ -23,4 +23,4 @@ class Pace:
             await asyncio.sleep(wait_s)
 
 
-UNPACED: Final = Pace(math.inf)
+UNLIMITED: Final = Throughput(math.inf)
