@@ -36,6 +36,9 @@ _PLACE: Final = re.compile(r"\$(\d+)")
 _SEQUENCES: Final = ("Seq Scan on ", "SCAN ")
 _SMALL: Final = (
     "due",
+    "lease",
+    "seen",
+    "CONSTANT",
     "walked",
     "ANY_subquery",
     "step",
@@ -98,6 +101,12 @@ class Statement:
     """Whether it may sort its rows, instead of reading them in the order of an index: there are few."""
     avoids: str = ""
     """What its plan may not have: a sign that it reads too many rows."""
+
+
+def _claim_due(connection: Connection, draw: Draw) -> list[Generation]:
+    return leases.claim_due(
+        connection, draw.credential, now_ms=draw.now_ms, lease_until_ms=draw.now_ms + 15_000, limit=32
+    )
 
 
 def _claim(connection: Connection, draw: Draw) -> Generation | None:
@@ -330,11 +339,10 @@ STATEMENTS: Final[dict[str, Statement]] = {
     "leases.span_of_polls: the last": Statement(
         lambda c, d: leases.span_of_polls(c, d.credential), "ix_generations_due", which=1
     ),
-    "leases.claim_due": Statement(
-        lambda c, d: leases.claim_due(
-            c, d.credential, now_ms=d.now_ms, lease_until_ms=d.now_ms + 15_000, limit=32
-        ),
-        "ix_generations_due",
+    "leases.claim_due": Statement(_claim_due, "ix_generations_due"),
+    "leases.claim_due: the leases": Statement(
+        lambda c, d: leases._LEASE.match(c, [(d.live,)], d.now_ms),  # noqa: SLF001
+        "pk_generations",
     ),
     "leases.claim": Statement(_claim, "pk_generations"),
     "leases.touch": Statement(lambda c, d: leases.record_poll(c, _note(d)), "pk_generations"),

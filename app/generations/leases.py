@@ -6,12 +6,13 @@ rows leased by a replica that died become due like any other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from app.db.many import Many
 from app.db.prepared import Prepared
-from app.db.states import FOLLOWED
+from app.db.states import FOLLOWED, state_in
 from app.db.tables import generations
 from app.generations.store import Generation, generation_of, is_in
 
@@ -19,23 +20,20 @@ _IS_FOLLOWED = is_in(FOLLOWED)
 _OF_CREDENTIAL = (generations.c.credential == bindparam("of_credential"), _IS_FOLLOWED)
 _FIRST_POLL = Prepared(select(func.min(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL))
 _LAST_POLL = Prepared(select(func.max(generations.c.next_poll_at_ms)).where(*_OF_CREDENTIAL))
-# A common table expression is evaluated once. A plain subquery might be evaluated for every row, and lock
-# more rows than the statement claims.
-_DUE = (
-    select(generations.c.id)
+# Two statements: the rows are locked by the first, so that the second changes just these.
+_DUE = Prepared(
+    select(generations)
     .where(*_OF_CREDENTIAL, generations.c.next_poll_at_ms <= bindparam("now_ms"))
     .order_by(generations.c.next_poll_at_ms)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
-    .cte("due")
+)
+_LEASE: Final = Many(
+    "UPDATE generations SET lease_until_ms = until, next_poll_at_ms = until"
+    " FROM (SELECT CAST({first} AS BIGINT) AS until) AS lease WHERE id IN (VALUES {rows})",
+    "id",
 )
 _LEASED: dict[str, Any] = {"lease_until_ms": bindparam("until_ms"), "next_poll_at_ms": bindparam("until_ms")}
-_CLAIM_DUE = Prepared(
-    update(generations)
-    .where(generations.c.id.in_(select(_DUE.c.id)), _IS_FOLLOWED)
-    .values(_LEASED)
-    .returning(generations)
-)
 _IS_ONE = generations.c.id == bindparam("of_id")
 _CLAIM = Prepared(
     update(generations)
@@ -74,7 +72,14 @@ _TOUCH = (
     )
 )
 _TOUCH_ONE = Prepared(_TOUCH.returning(generations))
-_TOUCH_ALL = Prepared(_TOUCH)
+_TOUCH_ALL: Final = Many(
+    "WITH seen(of_id, of_version, polled, next_poll, position, missing, stale) AS (VALUES {rows})"  # noqa: S608 - our own constants
+    " UPDATE generations SET polled_at_ms = polled, next_poll_at_ms = next_poll, lease_until_ms = NULL,"
+    " queue_position = position, missing_since_ms = missing, stale_reason = stale"
+    f" FROM seen WHERE id = of_id AND version = of_version AND {state_in(FOLLOWED)}",
+    *("of_id", "of_version", "polled", "next_poll", "position", "missing", "stale"),
+    whole={"of_version", "polled", "next_poll", "position", "missing"},
+)
 _RELEASE = (
     update(generations)
     .where(_IS_ONE, _IS_FOLLOWED)
@@ -122,10 +127,17 @@ def record_poll(connection: Connection, record: PollRecord) -> Generation | None
 
 
 def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
-    """Records many polls in one batch, each as `record_poll` does."""
-    # In one fixed order, so that two replicas that record the same rows cannot deadlock.
-    in_order = sorted(records, key=lambda one: one.generation_id)
-    _TOUCH_ALL.run_many(connection, [one.parameters for one in in_order])
+    """Records many polls in one batch, each as `record_poll` does. They are of different generations."""
+    _TOUCH_ALL.run(
+        connection,
+        [
+            (
+                *(one.generation_id, one.version, one.polled_at_ms, one.next_poll_at_ms),
+                *(one.queue_position, one.missing_since_ms, one.stale_reason),
+            )
+            for one in records
+        ],
+    )
 
 
 def span_of_polls(connection: Connection, credential: str) -> tuple[int, int] | None:
@@ -152,13 +164,13 @@ def claim_due(
 ) -> list[Generation]:
     """Leases the generations of a credential that have been due for the longest, at most `limit` of them.
 
-    No other caller is given one of them until `lease_until_ms`.
+    No other caller is given one of them until `lease_until_ms`. They are returned in that order, as they were
+    before.
     """
-    rows = _CLAIM_DUE.all(
-        connection,
-        {"of_credential": credential, "now_ms": now_ms, "until_ms": lease_until_ms, "most": limit},
-    )
-    return [generation_of(row) for row in rows]
+    rows = _DUE.all(connection, {"of_credential": credential, "now_ms": now_ms, "most": limit})
+    found = [generation_of(row) for row in rows]
+    _LEASE.match(connection, [(one.id,) for one in found], lease_until_ms)
+    return found
 
 
 def claim(

@@ -15,7 +15,7 @@ _log = get_logger("poll")
 TICK_S: Final = 0.25
 """How late a poll may be because it waits for a tick."""
 _MAX_PAUSE_S: Final = 2.0  # a job of another server's, or whose announcement was lost, is seen then
-_CLAIM_FRACTION = 4  # a new batch is claimed once a quarter of `at_once` is free
+_CLAIM_FRACTION = 4  # more polls are begun once a quarter of `at_once` is free
 _MAX_ROUNDS_PER_TICK = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
 
 
@@ -65,22 +65,28 @@ class Poller:
         self.woken.clear()
         self._next_ms = 0
         while polled < self.at_once * _MAX_ROUNDS_PER_TICK and await self._anything_due():
-            room = self.at_once - len(self._under_way)
+            # Beyond what there is room for now, since a transaction costs as much as many polls.
+            limit = 2 * self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
                 leases.claim_due,
                 self.credential.name,
                 now_ms=self.tracker.clock.now_ms(),
                 lease_until_ms=self.tracker.lease_until_ms(),
-                limit=room,
+                limit=limit,
             )
-            for generation in claimed:
-                self._begin(generation)
             polled += len(claimed)
-            if len(claimed) < room:
+            for generation in claimed:
+                if len(self._under_way) >= self.at_once:
+                    await self._some_room()
+                self._begin(generation)
+            if len(claimed) < limit:
                 break
-            while len(self._under_way) > self.at_once - max(1, self.at_once // _CLAIM_FRACTION):
-                await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            await self._some_room()
         return polled
+
+    async def _some_room(self) -> None:
+        while len(self._under_way) > self.at_once - max(1, self.at_once // _CLAIM_FRACTION):
+            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
 
     async def _anything_due(self) -> bool:
         if not self.credential.health.may_poll or len(self._under_way) >= self.at_once:
