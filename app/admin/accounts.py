@@ -13,7 +13,6 @@ from app.auth import keys, tenants
 from app.auth.client_tokens import END_USER
 from app.auth.keys import Mode
 from app.errors import API_KEY_NOT_FOUND, INVALID_ACCOUNT, MODEL_NOT_FOUND, FieldError, Problem
-from app.generations.queue import decide
 from app.kit.redaction import redactor
 from app.kit.text import quoted
 from app.quotas.account import Owner
@@ -114,6 +113,8 @@ async def standings_of(gateway: AdminGateway, account: Account) -> tuple[Standin
 
 def standings_in(connection: Connection, gateway: AdminGateway, account: Account) -> tuple[Standing, ...]:
     """Returns the standings of the limits on this part of an account, as this transaction sees them."""
+    from app.generations.queue import decide  # noqa: PLC0415 - a list needs nothing of requests
+
     scope = account.scope
     now = decide.account_of(
         connection,

@@ -13,8 +13,6 @@ from app.admin.paging import MAX_PAGE, Page, PageSize, cursor_of, page_of, place
 from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
 from app.errors import INVALID_ACCOUNT, INVALID_LEDGER_ENTRY, REQUEST_NOT_FOUND, FieldError, Problem
-from app.generations import store
-from app.generations.queue import decide
 from app.kit.text import quoted
 from app.quotas import ledger
 from app.quotas.ledger import Entry, Kind
@@ -65,9 +63,12 @@ async def listed(
     """
     before = None if cursor is None else place_in(cursor, int)[0]
     tenant_id = await accounts.tenant_id_of(gateway, tenant)
-    if request_id is not None and await gateway.db.read(store.find, request_id, tenant_id) is None:
-        of_tenant = "" if tenant is None else f" of {tenant}"
-        raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}{of_tenant}.")
+    if request_id is not None:
+        from app.generations import store  # noqa: PLC0415 - a list of all needs nothing of requests
+
+        if await gateway.db.read(store.find, request_id, tenant_id) is None:
+            of_tenant = "" if tenant is None else f" of {tenant}"
+            raise Problem(REQUEST_NOT_FOUND, f"there is no request {quoted(request_id)}{of_tenant}.")
     found = await gateway.db.read(
         ledger.entries, tenant_id=tenant_id, generation_id=request_id, before=before, limit=limit + 1
     )
@@ -155,6 +156,8 @@ async def _enter(
 def _add(
     connection: Connection, gateway: AdminGateway, tenant: str, account: Account, entry: _Sound
 ) -> tuple[Entered, Change]:
+    from app.generations.queue import decide  # noqa: PLC0415 - a list needs nothing of requests
+
     is_new = ledger.add(
         connection,
         account.owner,

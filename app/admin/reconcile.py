@@ -24,7 +24,6 @@ from app.errors import INVALID_BILL, FieldError, Problem
 from app.kit.text import printable, quoted
 from app.quotas.amounts import credits_text
 from app.quotas.ledger import Charge
-from app.upstream.outcomes import is_safe_id
 
 MAX_BILL_BYTES: Final = 2**24
 """The most bytes of a bill over HTTP: some 300,000 lines."""
@@ -225,6 +224,8 @@ _COLUMNS = (
 
 
 def _rows_of(connection: Connection, upstream_request_ids: list[str]) -> dict[str, _Row]:
+    from app.upstream.outcomes import is_safe_id  # noqa: PLC0415 - other commands need nothing of RunComfy
+
     # An id that we would never have stored is not ours, and a database might refuse it.
     possible = [one for one in upstream_request_ids if is_safe_id(one)]
     query = (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
@@ -15,14 +15,15 @@ from app.admin.violations import refuse
 from app.auth import tenants
 from app.auth.keys import Mode
 from app.errors import INVALID_REPRICING, MODEL_NOT_FOUND, FieldError, Problem
-from app.generations import store
-from app.generations.store import Generation
 from app.kit.text import quoted
 from app.quotas import account, ledger
 from app.quotas.account import Owner
 from app.quotas.amounts import credits_text
 from app.quotas.ledger import Charge
 from app.quotas.limits import LimitError, parse_credits
+
+if TYPE_CHECKING:  # a command that reprices nothing does not wait for it
+    from app.generations.store import Generation
 
 MAX_REQUESTS: Final = 5_000
 """The most requests that one act corrects; a further one goes on where it ended."""
@@ -103,7 +104,7 @@ class _Price:
         self._model = gateway.catalog.models.get(prices.model_id)
         self._fixed = fixed
 
-    def of(self, generation: Generation) -> int:
+    def of(self, generation: "Generation") -> int:
         if self._fixed is not None or self._model is None:
             return self._fixed or 0
         from app.catalog.model import NoPriceError  # noqa: PLC0415 - whoever has models has imported it
@@ -142,8 +143,10 @@ def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
     return _Price(gateway, prices, fixed)
 
 
-def _found(connection: Connection, prices: Prices, price: _Price) -> Iterator[tuple[str, Generation, int]]:
+def _found(connection: Connection, prices: Prices, price: _Price) -> "Iterator[tuple[str, Generation, int]]":
     """Yields tenant, generation and right price of what was charged wrongly, at most one too many."""
+    from app.generations import store  # noqa: PLC0415 - see TYPE_CHECKING
+
     from_ms, until_ms = _midnight_ms(prices.first_day), _midnight_ms(prices.last_day + timedelta(days=1))
     left = MAX_REQUESTS + 1
     for tenant in tenants.list_all(connection):
@@ -162,6 +165,8 @@ def _found(connection: Connection, prices: Prices, price: _Price) -> Iterator[tu
 
 
 def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int) -> tuple[Repriced, Change]:
+    from app.generations import store  # noqa: PLC0415 - see TYPE_CHECKING
+
     corrected: list[tuple[str, Generation, int]] = []
     for tenant, found, right in list(_found(connection, prices, price)):
         if len(corrected) == MAX_REQUESTS:
@@ -207,7 +212,7 @@ def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int)
     )
 
 
-def _result(found: Sequence[tuple[str, Generation, int]]) -> Repriced:
+def _result(found: "Sequence[tuple[str, Generation, int]]") -> Repriced:
     corrections = [
         Correction(
             tenant=tenant,

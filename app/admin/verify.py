@@ -14,11 +14,9 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
-from app.admin import conditions
 from app.admin.session import AdminGateway
 from app.admin.verify_usage import wrong_roll_ups
 from app.db.tables import archived_charges, generations, ledger_entries, quota_usage
-from app.generations import store
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, MOVES, TERMINAL, State
 from app.kit.clock import iso
 from app.quotas.amounts import NAMES
@@ -57,6 +55,8 @@ async def report(gateway: AdminGateway) -> Report:
 
     What it finds is a condition that the operator is told of, and so is that it finds nothing any more.
     """
+    from app.admin import conditions  # noqa: PLC0415 - other commands on the ledger need nothing of webhooks
+
     found = await gateway.db.snapshot(verify)
     await conditions.tell_verified(gateway, conditions.Name.LEDGER_VERIFY_FAILED, len(found.findings))
     return found
@@ -397,6 +397,8 @@ def _wrong_roll_ups(connection: Connection) -> Iterator[Finding]:
 
 def _sums(connection: Connection) -> dict[_Key, tuple[int, ...]]:
     sums: dict[_Key, list[int]] = defaultdict(lambda: [0] * len(_COUNTERS))
+    from app.generations import store  # noqa: PLC0415 - other commands on the ledger need nothing of it
+
     table = generations.c
     group = (
         table.tenant_id,
