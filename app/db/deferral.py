@@ -10,12 +10,13 @@ not read it again, and what they change is written once (`write_together`). A fu
 meets this: before it begins, everything is written and nothing is kept, and it writes at once.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from app.db.prepared import changes_of
+from app.db.tenant_locks import LockedTenant
 
 Write = Callable[[Connection, Sequence[Any]], None]
 Mark = tuple[int, int, dict[Any, Any]]
@@ -76,6 +77,19 @@ def write_deferred(connection: Connection) -> None:
         deferral.write(connection)
 
 
+class Ahead(NamedTuple):
+    """What a function of a tenant that shares what it knows is going to need.
+
+    `read` is called once for all functions of a transaction, before the first of them: with the rows of their
+    tenants, which are locked, and what each of them needs. It keeps what it reads. It changes nothing, and
+    without it each function reads for itself.
+    """
+
+    tenant_id: str
+    read: Callable[[Connection, Mapping[str, LockedTenant], Sequence[Any]], None]
+    need: Any = None
+
+
 class Deferral:
     """The items of one transaction, in order. The first `written` of them are in the database."""
 
@@ -101,6 +115,14 @@ class Deferral:
         if self.kept and not shares:
             self.kept.clear()
             self.write(connection)
+
+    def read_ahead(
+        self, connection: Connection, locked: Mapping[str, LockedTenant], needs: Collection[Ahead]
+    ) -> None:
+        """Reads at once what functions need that share what they know."""
+        self.shares = True
+        for read in dict.fromkeys(one.read for one in needs):
+            read(connection, locked, [one.need for one in needs if one.read is read])
 
     def mark(self) -> Mark:
         """Returns where the present function begins."""

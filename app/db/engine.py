@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from app.db.announcements import ANNOUNCED, Announcement, Announcements
 from app.db.counts import COUNTED
+from app.db.deferral import Ahead
 from app.db.outage import OUTAGES, NotBegunError, outage_of, words_of
 from app.db.postgres import POOL_TIMEOUT_S, Postgres, PostgresPlace, driver_url, is_pooled
 from app.db.postgres_reader import PostgresReader
@@ -98,7 +99,7 @@ class Database:
 
     async def write_together(
         self,
-        tenant_id: str,
+        whose: str | Ahead,
         function: Callable[Concatenate[Connection, P], R],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -106,14 +107,21 @@ class Database:
         """Does as `write_for`, with a function that shares what it knows with others like it (`db.deferral`).
 
         It is for what comes by the thousand. All that such a function reads is read by functions that heed
-        what is deferred and kept.
+        what is deferred and kept. `whose` is its tenant's id, or also says what it needs, which is then read
+        for many such functions at once.
         """
+        tenant_id, ahead = (whose, None) if isinstance(whose, str) else (whose.tenant_id, whose)
         return await self._write(
-            tenant_id, lambda connection: function(connection, *args, **kwargs), shares=True
+            tenant_id, lambda connection: function(connection, *args, **kwargs), shares=True, ahead=ahead
         )
 
     async def _write(
-        self, key: str | None, function: Callable[[Connection], R], *, shares: bool = False
+        self,
+        key: str | None,
+        function: Callable[[Connection], R],
+        *,
+        shares: bool = False,
+        ahead: Ahead | None = None,
     ) -> R:
         def call(connection: Connection) -> tuple[R, list[Announcement], list[Labels]]:
             announced: list[Announcement] = []
@@ -124,7 +132,7 @@ class Database:
 
         began_s = time.perf_counter()
         try:
-            result, announced, counted = await self._writer.run(call, key, shares=shares)
+            result, announced, counted = await self._writer.run(call, key, shares=shares, ahead=ahead)
         except NotBegunError as error:
             raise self._unavailable(error, NotBegunProblem, what="write") from error
         except OUTAGES as error:

@@ -22,14 +22,20 @@ class Many:
 
     Numbers among the columns are named in `whole`, where PostgreSQL has nothing else to know their type from.
     `each` is how a row is written, with `{}` for each value, and `between` what stands between two. One more
-    value may stand before the rows, as `{first}`.
+    value may stand before the rows, as `{first}`. `blank` is a row that matches nothing.
     """
 
     def __init__(
-        self, sql: str, *columns: str, whole: Collection[str] = (), each: str = "", between: str = ", "
+        self,
+        sql: str,
+        *columns: str,
+        whole: Collection[str] = (),
+        each: str = "",
+        between: str = ", ",
+        blank: Row | None = None,
     ) -> None:
         written = ("CAST({} AS BIGINT)" if name in whole else "{}" for name in columns)
-        self._sql, self._between = sql, between
+        self._sql, self._between, self._blank = sql, between, blank
         self._each = each or f"({', '.join(written)})"
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Row]:
@@ -48,12 +54,16 @@ class Many:
                 at += size
 
     def match(self, connection: Connection, rows: Sequence[Sequence[Any]], *first: Any) -> list[Row]:
-        """Runs a statement to which it is all the same if a row is repeated: a single trip for up to 64."""
+        """Runs a statement for rows that it matches: a single trip for up to 64.
+
+        The blank row is added to them, or where there is none the last one is repeated.
+        """
         found: list[Row] = []
         for at in range(0, len(rows), _SIZES[0]):
             some = rows[at : at + _SIZES[0]]
             size = next(one for one in reversed(_SIZES) if one >= len(some))
-            found += self._send(connection, [*some, *[some[-1]] * (size - len(some))], first)[0]
+            more = [some[-1] if self._blank is None else self._blank] * (size - len(some))
+            found += self._send(connection, [*some, *more], first)[0]
         return found
 
     def _send(

@@ -28,12 +28,15 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from app.db.deferral import Deferral
+from app.db.deferral import Ahead, Deferral
 from app.db.outage import LOCKED, SLOW, TRY_AGAIN, DatabaseBusyError, NotBegunError, outage_of, words_of
 from app.db.prepared import changes_of, execute
+from app.db.tenant_locks import lock
 
 _MAX_TRIES: Final = 5
 _AVOID_S: Final = 10.0
+_STUCK_S: Final = 0.25
+_MAX_PASSED_OVER: Final = 2
 _LAST: Final = "reelgate.last"
 
 
@@ -71,15 +74,21 @@ class _ChangedError(Exception):
     """A function raised when it had changed something."""
 
 
+class _NotAheadError(Exception):
+    """What the functions need could not be read for all of them at once."""
+
+
 @dataclass(slots=True, eq=False)
 class _Work:
     function: Callable[[Connection], Any]
     future: "asyncio.Future[Any]"
     key: str | None
     shares: bool = False
+    ahead: Ahead | None = None
     result: Any = None
     error: BaseException | None = None
     begun: bool = False
+    passed_over: int = 0
     _turns: "count[int]" = field(default_factory=count)
 
     def claim(self) -> bool:
@@ -102,26 +111,35 @@ class Writer:
     """
 
     def __init__(self, to: list[Place], *, answer_s: float | None = None) -> None:
-        self._lanes = [_Lane(place, f"writer-{number}") for number, place in enumerate(to)]
+        avoided: dict[str, float] = {}
+        self._lanes = [_Lane(place, f"writer-{number}", avoided) for number, place in enumerate(to)]
+        self._where: dict[str, tuple[_Lane, int]] = {}  # of each key: its lane, and how much is not answered
+        self._gate = threading.Lock()
         self._answer_s = answer_s
 
     async def run(
-        self, function: Callable[[Connection], Any], key: str | None = None, *, shares: bool = False
+        self,
+        function: Callable[[Connection], Any],
+        key: str | None = None,
+        *,
+        shares: bool = False,
+        ahead: Ahead | None = None,
     ) -> Any:
         """Returns the function's result, once it is committed.
 
-        With `shares` it shares what it knows with others like it, as `app.db.deferral` has it.
+        With `shares` it shares what it knows with others like it, as `app.db.deferral` has it, and `ahead`
+        is what it needs.
 
         Raises:
             NotBegunError: the database cannot serve, and the function has not run.
             Exception: what the function raised; or why its transaction failed.
 
         """
-        work = _Work(function, asyncio.get_running_loop().create_future(), key, shares)
-        lane = self._lane_of(key)
-        lane.put(work)
+        work = _Work(function, asyncio.get_running_loop().create_future(), key, shares, ahead)
+        lane = self._come(key)
         bound: asyncio.Timeout | None = None
         try:
+            lane.put(work)
             if self._answer_s is None:
                 return await work.future
             async with asyncio.timeout(self._answer_s) as bound:
@@ -144,6 +162,8 @@ class Writer:
             if work.begun or outage is None:
                 raise
             raise NotBegunError(words_of(error), outage) from error
+        finally:
+            self._go(key)
 
     async def close(self) -> None:
         """Finishes what waits, then closes."""
@@ -151,21 +171,38 @@ class Writer:
             lane.close()
         await asyncio.gather(*(asyncio.to_thread(lane.thread.join, self._answer_s) for lane in self._lanes))
 
-    def _lane_of(self, key: str | None) -> "_Lane":
+    def _come(self, key: str | None) -> "_Lane":
+        """Returns the lane for one more function of a key.
+
+        It is where others of that key are, so that they need not wait for one another's locks; else the first
+        that has a turn soon, since the more share a transaction the less each of them costs.
+        """
         if key is None:
             return min(self._lanes, key=_Lane.load)
-        return self._lanes[hash(key) % len(self._lanes)]
+        with self._gate:
+            lane, others = self._where.get(key, (None, 0))
+            if lane is None:
+                lane = next(filter(_Lane.is_open, self._lanes), None) or min(self._lanes, key=_Lane.load)
+            self._where[key] = lane, others + 1
+        return lane
+
+    def _go(self, key: str | None) -> None:
+        if key is not None:
+            with self._gate:
+                lane, there = self._where.pop(key)
+                if there > 1:
+                    self._where[key] = lane, there - 1
 
 
 class _Lane:
     """One thread, and what waits for it."""
 
-    def __init__(self, place: Place, name: str) -> None:
+    def __init__(self, place: Place, name: str, avoided: dict[str, float]) -> None:
         self.place = place
         self.waiting: deque[_Work] = deque()
         self._under_way: list[_Work] = []
         self._began_s = 0.0
-        self._avoided: dict[str, float] = {}  # until when
+        self._avoided = avoided  # until when; by all lanes
         self._begins: Iterator[tuple[str, ...]] = iter(())  # the commands that begin each savepoint
         self._bell: SimpleQueue[None] = SimpleQueue()  # an event takes ten times as long to set
         self._rung = False
@@ -177,6 +214,11 @@ class _Lane:
     def load(self) -> int:
         """Returns how much has no answer yet."""
         return len(self.waiting) + len(self._under_way)
+
+    def is_open(self) -> bool:
+        """Returns whether work that comes now has its turn soon."""
+        is_stuck = bool(self._under_way) and time.monotonic() - self._began_s > _STUCK_S
+        return not is_stuck and len(self.waiting) < self.place.max_group
 
     def put(self, work: _Work) -> None:
         with self._gate:  # nothing may be put here after the end
@@ -209,13 +251,16 @@ class _Lane:
             self.place.cut()
 
     def _serve(self) -> None:
+        rest: list[_Work] = []
         while not self._closed or self.waiting:
             self._bell.get()
             self._rung = False
             while self.waiting:
                 self._began_s = time.monotonic()
                 self._under_way = group = self._gather()
-                rest = self._commit_together(group)
+                # Where the last transaction ended early this one may too, and much would be read in vain.
+                reads_ahead = not rest and len({work.key for work in group if work.ahead}) > 1
+                rest = self._commit_together(group, reads_ahead=reads_ahead)
                 self._under_way = []
                 self.waiting.extendleft(reversed(rest))
                 _answer(group[: len(group) - len(rest)])
@@ -229,12 +274,22 @@ class _Lane:
             group.append(self.waiting.popleft())
             if self.place.locks_rows and group[-1].key is None:
                 break
-        return sorted(group, key=lambda work: (work.key is None, work.key or ""))
+        return group
 
     def _commit_together(
-        self, group: list[_Work], tries: int = 1, *, in_savepoints: bool = False
+        self,
+        group: list[_Work],
+        tries: int = 1,
+        *,
+        reads_ahead: bool = False,
+        in_savepoints: bool = False,
     ) -> list[_Work]:
-        """Runs the functions and commits; returns those whose turn has not come."""
+        """Runs the functions and commits; returns those whose turn has not come, which are the last.
+
+        Those whose locks are not free when they are read ahead are taken out of the group, and wait again.
+        """
+        # Where it is read ahead, everything is locked before the first: then those go first that share.
+        group.sort(key=lambda work: (work.key is None, reads_ahead and not work.shares, work.key or ""))
         left = deque(group)
         run = _run_alone if len(group) == 1 else self._run_beside_others
         if in_savepoints:
@@ -244,12 +299,17 @@ class _Lane:
         try:
             with self.place.transaction() as connection:
                 deferral = Deferral(connection)
+                if reads_ahead:
+                    self._read_ahead(connection, deferral, group)
+                    left = deque(group)
                 self._run_until_last(connection, deferral, left, run)
                 deferral.finish(connection)
+        except _NotAheadError:
+            return self._commit_together(group, tries, in_savepoints=in_savepoints)
         except _ChangedError:
             for work in group:
                 _forget(work)
-            return self._commit_together(group, tries, in_savepoints=True)
+            return self._commit_together(group, tries, reads_ahead=reads_ahead, in_savepoints=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             began = [work for work in group if work not in left]
             # What could not be written together may be the fault of one alone.
@@ -264,6 +324,36 @@ class _Lane:
                 self._failed(work, error)
             return []
         return list(left)
+
+    def _read_ahead(self, connection: Connection, deferral: Deferral, group: list[_Work]) -> None:
+        """Locks the rows of the group's tenants, and reads what its functions need for all of them.
+
+        It waits for a lock only while it has none, so that no order matters: for that of whoever was passed
+        over before, or where none is free. Whose lock is not free is passed over.
+        """
+        some = [work for work in group if work.key is not None and not self._is_avoided(work)]
+        keys = dict.fromkeys(work.key or "" for work in some)
+        awaited = next((work.key for work in some if work.passed_over >= _MAX_PASSED_OVER), None)
+        try:
+            locked = [] if awaited is None else lock(connection, [awaited], waits=True)
+            locked += lock(connection, [key for key in keys if key != awaited], waits=False)
+            if not locked and keys:
+                locked = lock(connection, [awaited := next(iter(keys))], waits=True)
+            rows = {one.id: one for one in locked}
+            needs = [work.ahead for work in some if work.ahead is not None and work.key in rows]
+            deferral.read_ahead(connection, rows, needs)
+            passed_over = [one for one in some if one.key not in rows and one.key != awaited]
+            for work in passed_over:
+                work.passed_over += 1
+                group.remove(work)
+            self.waiting.extendleft(reversed(passed_over))
+        except BaseException as error:
+            if self.place.is_lost(error) or outage_of(error) is SLOW:
+                raise
+            for work in group:
+                if work.key == awaited and outage_of(error) is LOCKED:
+                    self._failed(work, error)
+            raise _NotAheadError from error
 
     def _run_until_last(
         self, connection: Connection, deferral: Deferral, left: deque[_Work], run: _Run
@@ -314,10 +404,11 @@ class _Lane:
 
         What has begun has met no such lock, or else waited for it itself.
         """
-        if work.begun or work.key not in self._avoided:
+        until_s = None if work.begun or work.key is None else self._avoided.get(work.key)
+        if until_s is None or work.key is None:
             return False
-        if time.monotonic() > self._avoided[work.key]:
-            del self._avoided[work.key]
+        if time.monotonic() > until_s:
+            self._avoided.pop(work.key, None)
             return False
         work.error = DatabaseBusyError("somebody keeps a lock that is needed", LOCKED)
         return True

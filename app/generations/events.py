@@ -6,7 +6,7 @@ A change of state is also numbered per generation: by its version.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -17,9 +17,10 @@ from app.db.announcements import Announcement, announce
 from app.db.asset_states import AssetState
 from app.db.counts import count
 from app.db.deferral import kept, write_deferred, write_later
-from app.db.many import inserting_many
+from app.db.many import Many, inserting_many
 from app.db.prepared import Prepared, inserting
 from app.db.tables import asset_events, endpoint_events, generation_events, tenants, threshold_events
+from app.db.tenant_locks import LockedTenant
 from app.generations.lifecycle import State
 from app.generations.store import Generation
 from app.mirror.rows import Asset
@@ -103,14 +104,17 @@ _NEXT_NUMBER = {
     for mode, (column, webhooks) in _OF_MODE.items()
 }
 
-_ADD_NUMBERS = {
-    mode: Prepared(
-        update(tenants)
-        .where(tenants.c.id == bindparam("of_tenant"))
-        .values({column: column + bindparam("more")})
-    )
-    for mode, (column, _) in _OF_MODE.items()
-}
+_ADD_NUMBERS = Many(
+    """
+    WITH counted (id, live, test) AS (VALUES {rows})
+    UPDATE tenants SET live_events = live_events + counted.live, test_events = test_events + counted.test
+    FROM counted WHERE tenants.id = counted.id
+    """,
+    "id",
+    "live",
+    "test",
+    whole=("live", "test"),
+)
 
 
 def _numbering(column: Column[int], webhooks: Column[int]) -> Prepared:
@@ -202,6 +206,15 @@ class Appended(NamedTuple):
     webhooks: int
 
 
+def keep_numbers(connection: Connection, of: Iterable[LockedTenant]) -> None:
+    """Keeps the numbers of the last events of tenants, for functions that share what they know."""
+    known = kept(connection)
+    if known is not None:
+        for one in of:
+            known["events", one.id, "live"] = Appended(one.live_events, one.live_webhooks)
+            known["events", one.id, "test"] = Appended(one.test_events, one.test_webhooks)
+
+
 def append(connection: Connection, generation: Generation, *, at_ms: int, reason: str) -> Appended:
     """Appends an event with the generation's present state, and announces it after the commit.
 
@@ -249,9 +262,9 @@ def _append_now(connection: Connection, generation: Generation, event: dict[str,
 
 def _write_events(connection: Connection, events: Sequence[tuple[tuple[Any, ...], bool]]) -> None:
     """Inserts events, and stores in their tenants' rows how many of their numbers were counted on."""
-    counted_on = Counter(row[5:7] for row, is_counted_on in events if is_counted_on)
-    for (tenant_id, mode), more in counted_on.items():
-        _ADD_NUMBERS[mode].run(connection, {"of_tenant": tenant_id, "more": more})
+    count = Counter(row[5:7] for row, is_counted_on in events if is_counted_on)
+    ids = dict.fromkeys(tenant_id for tenant_id, _ in count)
+    _ADD_NUMBERS.match(connection, [(one, count[one, "live"], count[one, "test"]) for one in ids])
     inserting_many(generation_events, *_EVENT_COLUMNS).run(connection, [row for row, _ in events])
 
 

@@ -4,10 +4,11 @@ Whoever changes an account must hold the lock on the tenant's row until the comm
 any number of replicas, and two transactions that change the same dozen rows of usage cannot deadlock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -33,9 +34,10 @@ from sqlalchemy import (
 from app.db.deferral import kept, write_deferred, write_later
 from app.db.prepared import Prepared, inserting
 from app.db.tables import limit_overrides, quota_limits, quota_usage, tenants
+from app.db.tenant_locks import LockedTenant
 from app.kit.log import get_logger
 from app.kit.text import quoted
-from app.quotas import rollups
+from app.quotas import many_accounts, rollups
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
 from app.quotas.metrics import Metric
@@ -94,7 +96,6 @@ def _of_flight(table: Table) -> ColumnElement[bool]:
 
 
 _LIMITS = Prepared(_limits_where(_of_payer))
-_LIMITS_OF_MODEL = Prepared(_limits_where(_of_payer, _of_model))
 _IN_FLIGHT_LIMITS = Prepared(_limits_where(_of_flight))
 _OF_A_KEY = (
     quota_usage.c.tenant_id == bindparam("tenant"),
@@ -118,7 +119,6 @@ _COLUMNS = (
     *_SPENT,
 )
 _USAGE = Prepared(select(*_COLUMNS).where(*_OF_A_KEY))
-_USAGE_OF_MODEL = Prepared(select(*_COLUMNS).where(*_OF_A_GENERATION))
 _INSERT_USAGE = inserting(quota_usage, *quota_usage.c.keys())
 _MOVE = Prepared(
     update(quota_usage)
@@ -133,7 +133,6 @@ _THE_TOTAL = (
     quota_usage.c.end_user == bindparam("of_end_user"),
     quota_usage.c.period == TOTAL,
 )
-_SET_TAT = Prepared(update(quota_usage).where(*_THE_TOTAL).values(tat_us=bindparam("now_tat_us")))
 _ADD = (
     update(quota_usage)
     .where(*_THE_TOTAL)
@@ -152,6 +151,16 @@ class Owner:
     def place(self) -> tuple[str, str]:
         """The first part of the place of a limit in the table of limits."""
         return self.tenant_id, self.mode
+
+
+class Wanted(NamedTuple):
+    """An account to be read: a payer's with a model, at a moment. `defaults` as of `open_account`."""
+
+    owner: Owner
+    payer: Payer
+    model_id: str
+    defaults: Sequence[Limit]
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,26 +230,62 @@ def _read_account(
 ) -> Account:
     query = _LOCK if for_update else _ZONE
     (zone_name,) = query.one(connection, {"tenant": owner.tenant_id})
-    zone = zone_of(zone_name)
-    periods = periods_at(now_ms, zone)
+    wanted = Wanted(owner, payer, model_id or "", defaults, now_ms)
+    if model_id is not None:
+        return _read_many(connection, [wanted], {owner.tenant_id: zone_name})[0]
+    periods = periods_at(now_ms, zone_of(zone_name))
     of_payer = {
         "tenant": owner.tenant_id,
         "of_mode": owner.mode,
         "of_kid": payer.kid,
         "of_end_user": payer.end_user,
     }
-    lasting = {"now_ms": now_ms}
-    of_periods = {"of_month": periods.month, "of_day": periods.day}
-    if model_id is None:
-        own = _LIMITS.all(connection, of_payer | lasting)
-        rows = _USAGE.all(connection, of_payer | of_periods)
-    else:
-        of_model = {"of_model_id": model_id}
-        own = _LIMITS_OF_MODEL.all(connection, of_payer | of_model | lasting)
-        rows = _USAGE_OF_MODEL.all(connection, of_payer | of_model | of_periods)
-    limits = _with_defaults(_of_end_user(_in_force(own), payer.end_user), defaults)
+    own = _LIMITS.all(connection, of_payer | {"now_ms": now_ms})
+    rows = _USAGE.all(connection, of_payer | {"of_month": periods.month, "of_day": periods.day})
+    return _account_of(wanted, zone_name, own, rows)
+
+
+def keep_accounts(
+    connection: Connection, wanted: Sequence[Wanted], locked: Mapping[str, LockedTenant]
+) -> None:
+    """Reads accounts for functions that share what they know: one of each owner, the first that is wanted."""
+    known = kept(connection)
+    if known is not None and wanted:
+        first = {one.owner: one for one in reversed(wanted)}
+        zones = {one.id: one.time_zone for one in locked.values()}
+        accounts = _read_many(connection, list(first.values()), zones)
+        known.update(zip(first, accounts, strict=True))
+
+
+def _read_many(connection: Connection, wanted: Sequence[Wanted], zones: Mapping[str, str]) -> list[Account]:
+    """Returns accounts, each by one statement for all limits and one for all usage."""
+    limits_of, usage_of = [], []
+    for number, (owner, payer, model_id, _, now_ms) in enumerate(wanted):
+        who = (owner.tenant_id, owner.mode, payer.kid, payer.end_user, model_id)
+        periods = periods_at(now_ms, zone_of(zones[owner.tenant_id]))
+        limits_of.append((number, now_ms, *who))
+        usage_of.append((number, *who, periods.month, periods.day))
+    limits: list[list[Sequence[Any]]] = [[] for _ in wanted]
+    for number, *row in many_accounts.LIMITS_OF_MODEL.match(connection, limits_of):
+        limits[number].append(row)
+    usage: list[list[Sequence[Any]]] = [[] for _ in wanted]
+    for number, *row in many_accounts.USAGE_OF_MODEL.match(connection, usage_of):
+        usage[number].append(row)
+    return [
+        _account_of(one, zones[one.owner.tenant_id], *rows)
+        for one, *rows in zip(wanted, limits, usage, strict=True)
+    ]
+
+
+def _account_of(
+    wanted: Wanted, zone_name: str, own: Sequence[Sequence[Any]], rows: Sequence[Sequence[Any]]
+) -> Account:
+    """Returns the account whose limits and usage are in these rows."""
+    zone = zone_of(zone_name)
+    limits = _with_defaults(_of_end_user(_in_force(own), wanted.payer.end_user), wanted.defaults)
     usage = {(Scope(*row[:3]), row[3]): _usage_of(row) for row in rows}
-    return Account(payer, model_id or "", now_ms, zone.key, periods, limits, usage)
+    periods = periods_at(wanted.now_ms, zone)
+    return Account(wanted.payer, wanted.model_id, wanted.now_ms, zone.key, periods, limits, usage)
 
 
 def in_flight_limits(
@@ -351,10 +396,19 @@ def _write_taken(connection: Connection, taken: Sequence[_Taken]) -> None:
     for one in taken:
         held[one.of_whom] = held.get(one.of_whom, NOTHING) + one.amounts
         tats |= one.tats
+    rows: dict[Owner, list[tuple[Any, ...]]] = {}
     for (owner, kid, end_user, model_id, day), amounts in held.items():
-        _move(connection, owner, Payer(kid, end_user), model_id, day, held=amounts, spent=NOTHING)
-    for (owner, scope), tat_us in tats.items():
-        _SET_TAT.run(connection, _total_of(owner, scope) | {"now_tat_us": tat_us})
+        _, month, _ = periods_of_day(day)
+        who = (owner.tenant_id, owner.mode, kid, end_user, model_id)
+        rows.setdefault(owner, []).append((*who, month, day, *amounts))
+    # A statement changes each row once, and two accounts of one owner have rows in common.
+    for turn in zip_longest(*rows.values()):
+        many_accounts.HOLD.match(connection, [row for row in turn if row is not None])
+    arrived = [
+        (owner.tenant_id, owner.mode, scope.kid, scope.end_user, scope.model_id, tat_us)
+        for (owner, scope), tat_us in tats.items()
+    ]
+    many_accounts.SET_TATS.match(connection, arrived)
 
 
 def end_hold(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from app.db.engine import Database
 from app.errors import Problem
 from app.files.sending import FileGoneError
-from app.generations import problems, store
+from app.generations import problems, read_ahead, store
 from app.generations.advance import advance
 from app.generations.dispatch.references import ReferenceResolver
 from app.generations.dispatch.spool import Spool
@@ -237,7 +237,7 @@ class Dispatcher:
                 kept = evidence(exchange, outcome.reason, upstream.redact)
             try:
                 recorded = await self.db.write_together(
-                    generation.tenant_id,
+                    read_ahead.of_outcome(generation.tenant_id),
                     record_outcome,
                     generation.id,
                     outcome,

@@ -3,15 +3,17 @@
 Submits and the dispatch loop both ask here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from app.auth.keys import Mode
 from app.config import Settings
+from app.db.deferral import kept
 from app.db.prepared import Prepared
 from app.db.tables import tenants, turns
+from app.db.tenant_locks import LockedTenant
 from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
 from app.generations.lifecycle import State
@@ -81,6 +83,12 @@ _GATE = Prepared(
     .where(tenants.c.id == bindparam("tenant"))
 )
 
+_GATE_OF_MODE = Prepared(
+    select(turns.c.paused_at_ms, queue.ANYBODY_OF.correlate(None).scalar_subquery()).where(
+        turns.c.mode == bindparam("of_mode")
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -98,8 +106,24 @@ class Gate:
 
 def gate(connection: Connection, tenant_id: str, mode: Mode) -> Gate:
     """Returns the gate as a submit of this tenant and mode meets it."""
+    known = kept(connection)
+    if known is not None and (there := known.get(queue.GATES, {}).get((tenant_id, mode))) is not None:
+        met: Gate = there
+        return met
     row = _GATE.one(connection, {"of_mode": mode, "tenant": tenant_id})
     return Gate(*(value is not None for value in row))
+
+
+def keep_gates(connection: Connection, modes: Iterable[str], of: Collection[LockedTenant]) -> None:
+    """Keeps the gates of tenants, for functions that share what they know, until a queue changes."""
+    if (known := kept(connection)) is None:
+        return
+    gates = known[queue.GATES] = {}
+    for mode in modes:
+        paused, anybody = (value is not None for value in _GATE_OF_MODE.one(connection, {"of_mode": mode}))
+        for one in of:
+            own_pause, disabled = one.dispatch_paused_at_ms is not None, one.disabled_at_ms is not None
+            gates[one.id, mode] = Gate(paused or own_pause, anybody, disabled)
 
 
 def credential_for(

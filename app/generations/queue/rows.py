@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
+from app.db.deferral import kept
 from app.db.prepared import Prepared
 from app.db.states import QUEUED_WITH_DEADLINE, state_is
 from app.db.tables import credentials, generations, queues, tenants, turns
@@ -95,6 +96,8 @@ _ANYBODY: Select[Any] = (
     .where(literal_column("queued > 0"), *_MAY_GO)
     .limit(1)
 )
+GATES: Final = "gates"
+"""Under which functions that share what they know keep gates, which depend on whether anybody is queued."""
 ANYBODY_OF = _ANYBODY.where(queues.c.mode == bindparam("of_mode"))
 """One row where anybody of a mode is queued who may be sent."""
 _IS_OVERDUE: tuple[ColumnElement[bool], ...] = (
@@ -209,6 +212,7 @@ def join(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits
 
     """
     commit_soon(connection)
+    _forget_gates(connection)
     connection.execute(_LOCK, {"of_mode": mode})  # concurrent joins of a mode run one after another
     in_all = connection.execute(_WAITING_IN_ALL, {"of_mode": mode}).scalar_one()
     max_queued = tenant_queue(connection, tenant_id, mode, limits).max_queued
@@ -230,12 +234,18 @@ def join(connection: Connection, tenant_id: str, mode: Mode, limits: QueueLimits
 
 def count_return(connection: Connection, generation: Generation) -> None:
     """Counts a generation that came back to the queue unsent. Its flow is not refunded the turn."""
+    _forget_gates(connection)
     connection.execute(_CHANGE, _of(generation) | {"more": 1})
 
 
 def count_leaving(connection: Connection, generation: Generation) -> None:
     """Counts a generation that left the queue, for whatever reason."""
+    _forget_gates(connection)
     connection.execute(_CHANGE, _of(generation) | {"more": -1})
+
+
+def _forget_gates(connection: Connection) -> None:
+    (kept(connection) or {}).pop(GATES, None)
 
 
 def charge_flow(connection: Connection, mode: Mode, flow: Flow) -> None:

@@ -17,7 +17,7 @@ from app.auth import client_tokens
 from app.auth.principal import check_token
 from app.db.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
-from app.generations import events, messages, problems, token_limits
+from app.generations import events, messages, problems, read_ahead, token_limits
 from app.generations.advance import begin
 from app.generations.events import ThresholdEvent
 from app.generations.lifecycle import State
@@ -200,7 +200,7 @@ class Admission:
         came = next(self._ticket)
         try:
             return await self.db.write_together(
-                intent.tenant_id,
+                read_ahead.of_submit(intent, policy, now_ms=now_ms),
                 self._decide,
                 intent,
                 policy,
