@@ -1,9 +1,9 @@
 """Group commit: the threads through which every write of this process goes, on either database.
 
-Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL, where all work with
-the same key (a tenant) takes the same lane. Functions that wait in a lane at the same time share one
-transaction, and every caller is answered only after the COMMIT. What functions have deferred
-(`app.db.deferral`) is written right before it, once for all of them.
+Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL. Work goes to the lane
+where others with its key (a tenant) wait, else to the first that has not enough. Functions that wait in a lane
+at the same time share one transaction, and every caller is answered only after the COMMIT. What functions have
+deferred (`app.db.deferral`) is written right before it, once for all of them.
 
 An error is its own function's alone. Most functions that raise have changed nothing before, such as a submit
 that is refused: the others go on. After any other error everything is rolled back, and the functions run
@@ -11,7 +11,8 @@ again, each in a SAVEPOINT of its own.
 
 Where rows are locked, all transactions of all servers lock them in one order: keys sorted, each with what is
 its own, then what keys share. So a function that locks anything shared (`commit_soon`), or is run without a
-key and so may lock anything, is the last of its transaction.
+key and so may lock anything, is the last of its transaction. Where functions are read ahead, all keys are
+locked before the first of them, and nobody waits for a lock who has one.
 """
 
 import asyncio
