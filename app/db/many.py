@@ -4,6 +4,7 @@ They are text, since SQLAlchemy has none of them in a form that both databases t
 whole numbers, or None.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, count
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Table
 from app.db import prepared
 from app.db.prepared import Row
 
+_EITHER: Final = re.compile(r"\bIN \((''[^(){}]*)\)")
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)  # rows of a statement: few numbers, so that all stay prepared
 
 
@@ -21,6 +23,7 @@ class Many:
     """A statement with a place `{rows}` for rows of these columns, such as `… IN (VALUES {rows})`.
 
     Numbers among the columns are named in `whole`, where PostgreSQL has nothing else to know their type from.
+    `IN ('', …)` is an array on PostgreSQL, which else uses no index where columns are in the list.
     `each` is how a row is written, with `{}` for each value, and `between` what stands between two. One more
     value may stand before the rows, as `{first}`. `blank` is a row that matches nothing.
     """
@@ -79,6 +82,7 @@ def _filled(sql: str, each: str, between: str, rows: int, is_sqlite: bool) -> st
     """Returns the statement for so many rows, with the parameters as the database writes them."""
     marks = ("?" if is_sqlite else f"${number}" for number in count(1))
     begin, _, rest = sql.partition("{rows}")
+    rest = rest if is_sqlite else _EITHER.sub(r"= ANY (ARRAY[\1])", rest)
     begin = begin.replace("{first}", next(marks)) if "{first}" in begin else begin
     values = each.count("{}")
     written = (each.format(*(next(marks) for _ in range(values))) for _ in range(rows))

@@ -1,9 +1,9 @@
 """Group commit: the threads through which every write of this process goes, on either database.
 
-Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL. Work goes to the lane
-where others with its key (a tenant) wait, else to the first that has not enough. Functions that wait in a lane
-at the same time share one transaction, and every caller is answered only after the COMMIT. What functions have
-deferred (`app.db.deferral`) is written right before it, once for all of them.
+Each thread is a lane with a connection of its own: one on SQLite, several on PostgreSQL. Work goes to the
+lane where others with its key (a tenant) wait, else to the first that has not enough. Functions that wait in
+a lane at the same time share one transaction, and every caller is answered only after the COMMIT. What they
+have deferred (`app.db.deferral`) is written right before it, once for all of them.
 
 An error is its own function's alone. Most functions that raise have changed nothing before, such as a submit
 that is refused: the others go on. After any other error everything is rolled back, and the functions run
@@ -178,7 +178,7 @@ class Writer:
         It is where others of that key are, so that they need not wait for one another's locks; else the first
         that has a turn soon, since the more share a transaction the less each of them costs.
         """
-        if key is None:
+        if key is None or len(self._lanes) == 1:
             return min(self._lanes, key=_Lane.load)
         with self._gate:
             lane, others = self._where.get(key, (None, 0))
@@ -188,7 +188,7 @@ class Writer:
         return lane
 
     def _go(self, key: str | None) -> None:
-        if key is not None:
+        if key is not None and len(self._lanes) > 1:
             with self._gate:
                 lane, there = self._where.pop(key)
                 if there > 1:

@@ -166,7 +166,7 @@ async def run(db: Database, tenant_id: str, acts: Sequence[Act]) -> list[Any]:
 
     first = asyncio.create_task(db.write(wait))
     assert await asyncio.to_thread(inside.wait, PATIENT_S)
-    ways = {True: db.write_together, False: db.write_for}
+    ways: dict[bool, Any] = {True: db.write_together, False: db.write_for}
     tasks = [asyncio.create_task(ways[shares](tenant_id, act)) for shares, act in acts]
     await asyncio.sleep(0)
     opened.set()
