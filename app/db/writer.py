@@ -178,7 +178,9 @@ class Writer:
         It is where others of that key are, so that they need not wait for one another's locks; else the first
         that has a turn soon, since the more share a transaction the less each of them costs.
         """
-        if key is None or len(self._lanes) == 1:
+        if len(self._lanes) == 1:
+            return self._lanes[0]
+        if key is None:
             return min(self._lanes, key=_Lane.load)
         with self._gate:
             lane, others = self._where.get(key, (None, 0))
