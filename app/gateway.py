@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from app.admin.amounts.usage import count_refused
 from app.admin.audit_log import AuditUpkeep
 from app.admin.calls import CallUpkeep
-from app.admin.conditions import Examiner
+from app.admin.checks.conditions import Examiner
 from app.admin.session import AdminSession
-from app.admin.usage import count_refused
-from app.admin.webhook_reach import webhook_reach
+from app.admin.webhooks.webhook_reach import webhook_reach
 from app.auth.admin_keys import AdminAuthenticator
 from app.auth.callers import Callers
 from app.auth.keys import Mode
@@ -30,10 +30,10 @@ from app.catalog.media.policy import MediaPolicy
 from app.client_tokens.mint import Minter
 from app.client_tokens.rejection_log import RejectionLog
 from app.config import Settings, SettingsError
-from app.db.engine import Database, is_sqlite
+from app.db.engines.engine import Database, is_sqlite
+from app.db.engines.sqlite import server_lock
 from app.db.processes import Heartbeat, Role
 from app.db.revision import open_checked
-from app.db.sqlite import server_lock
 from app.egress.addresses import parse_network
 from app.egress.client import Egress, Reach
 from app.egress.tls import system_trust
@@ -83,12 +83,12 @@ from app.settings.webhooks import webhook_secret_in
 from app.storage.opening import Storage, open_storage
 from app.upstream.client import Upstream
 from app.upstream.credentials import SANDBOX, Credential, Pool
-from app.webhooks import operator
-from app.webhooks.claims import Caps
-from app.webhooks.delivery import Deliverer
-from app.webhooks.replays import Replayer
-from app.webhooks.retention import WebhookRetention
-from app.webhooks.sender import OwnEndpoint, Sender
+from app.webhooks.deliveries.claims import Caps
+from app.webhooks.deliveries.delivery import Deliverer
+from app.webhooks.deliveries.sender import OwnEndpoint, Sender
+from app.webhooks.history.replays import Replayer
+from app.webhooks.history.retention import WebhookRetention
+from app.webhooks.messages import operator
 
 if TYPE_CHECKING:  # its library is an extra
     from app.auth.oidc.sign_in import SignIns

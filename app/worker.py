@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from app.admin import statements
+from app.admin.amounts import statements
 from app.db.processes import BEAT_S
 from app.errors import Problem
 from app.gateway import Gateway
@@ -14,7 +14,7 @@ from app.generations.following.poller import TICK_S, Poller
 from app.kit.clock import Clock
 from app.kit.loop import Loop
 from app.mirror import loop as mirror
-from app.webhooks import delivery
+from app.webhooks.deliveries import delivery
 
 _CREDENTIALS_S = 1.0
 _DISPATCH_S = 1.0

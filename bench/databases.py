@@ -10,8 +10,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.db.engine import is_sqlite, sync_url
-from app.db.sqlite import path_of, write_lock, writer_engine
+from app.db.engines.engine import is_sqlite, sync_url
+from app.db.engines.sqlite import path_of, write_lock, writer_engine
 from bench.children import RunError
 
 SQLITE = "sqlite"

@@ -14,17 +14,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from app.config import Settings
-from app.db.engine import Database, open_database
-from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
+from app.db.engines.engine import Database, open_database
+from app.db.schema.tables import webhook_attempts, webhook_deliveries, webhook_endpoints
 from app.egress.client import Egress, Reach
 from app.kit.clock import SystemClock
 from app.kit.tasks import Tasks
-from app.webhooks import fan_out, outbox, secrets
-from app.webhooks.claims import Caps
-from app.webhooks.delivery import Deliverer
+from app.webhooks.deliveries.claims import Caps
+from app.webhooks.deliveries.delivery import Deliverer
+from app.webhooks.deliveries.sender import Sender
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Bodies, Message
-from app.webhooks.sender import Sender
+from app.webhooks.messages import fan_out, outbox
+from app.webhooks.messages.outbox import Bodies, Message
+from app.webhooks.registry import secrets
 from bench.children import HOST
 from bench.receivers import BAD
 

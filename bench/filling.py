@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from app.db import revision
-from app.db.engine import is_sqlite, sync_url
-from app.db.sqlite import path_of, writer_engine
+from app.db.engines.engine import is_sqlite, sync_url
+from app.db.engines.sqlite import path_of, writer_engine
 from bench.children import RunError
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own, kept_database
 from bench.history import TABLES, History

@@ -11,15 +11,15 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.auth import keys
 from app.auth import tenants as tenancy
-from app.db.tables import generation_events, generations, ledger_entries, quota_usage, tenants
+from app.db.schema.tables import generation_events, generations, ledger_entries, quota_usage, tenants
 from app.generations.lifecycle import State
 from app.kit.clock import iso
 from app.kit.ids import new_id
 from app.kit.json import to_column
-from app.quotas import rollups
-from app.quotas.ledger import Charge, Kind
+from app.quotas.balances.ledger import Charge, Kind
 from app.quotas.limits import Payer, scopes_of
 from app.quotas.periods import periods_of_day
+from app.quotas.sums import rollups
 from bench.gateway import MODEL
 from bench.standin import live_id
 

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import select
 
 from app.config import Settings
-from app.db.tables import generation_events, generations, webhook_messages
+from app.db.schema.tables import generation_events, generations, webhook_messages
 from bench.children import HOST, Child, Children, RunError, free_port, get, split_cores
 from bench.databases import reading
 from bench.gateway import prepare, submit

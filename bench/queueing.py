@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, create_engine, insert, select, text, 
 
 from app.auth import keys, tenants
 from app.db import revision
-from app.db.engine import is_sqlite, sync_url
-from app.db.sqlite import path_of, writer_engine
-from app.db.tables import generations, queues
+from app.db.engines.engine import is_sqlite, sync_url
+from app.db.engines.sqlite import path_of, writer_engine
+from app.db.schema.tables import generations, queues
 from app.generations.advance import advance
 from app.generations.dispatch import dequeue
 from app.generations.following.position import position_of

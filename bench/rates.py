@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import text
 
 from app.auth import keys, tenants
-from app.db.engine import is_sqlite
+from app.db.engines.engine import is_sqlite
 from bench.children import Child, Children, Watch, free_port, split_cores
 from bench.databases import SQLITE, database_of_its_own, reading, writing
 from bench.gateway import SUBMIT, Site, prepare, submit_body

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import func, select, text
 
-from app.db.tables import audit_entries
+from app.db.schema.tables import audit_entries
 from bench.children import HOST, Child, Children, RunError, free_port, split_cores
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own, reading
 from bench.gateway import SUBMIT, prepare, submit_body

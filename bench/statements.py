@@ -13,19 +13,24 @@ from unittest.mock import patch
 from sqlalchemy import Connection, event, text
 
 from app.auth import client_tokens, keys, refusals
-from app.db import prepared, tenant_locks
-from app.db.webhook_states import DeliveryState
+from app.db import tenant_locks
+from app.db.schema.webhook_states import DeliveryState
+from app.db.statements import prepared
 from app.generations import events, leases, store, token_limits
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import State
 from app.generations.search import Filters, search
 from app.generations.store import Generation
-from app.quotas import account, entries, ledger, many_accounts, statements, usage
+from app.quotas import account, many_accounts
 from app.quotas.account import Owner
-from app.quotas.entries import Span
-from app.quotas.ledger import Kind
-from app.quotas.usage import Group, Question, Step, Zone
-from app.webhooks import backlog, claims, fan_out, log
+from app.quotas.balances import entries, ledger, statements
+from app.quotas.balances.entries import Span
+from app.quotas.balances.ledger import Kind
+from app.quotas.sums import usage
+from app.quotas.sums.usage import Group, Question, Step, Zone
+from app.webhooks.deliveries import backlog, claims
+from app.webhooks.history import log
+from app.webhooks.messages import fan_out
 
 HOUR_MS: Final = 3_600_000
 _UTC: Final = Zone("UTC", UTC)

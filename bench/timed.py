@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from app.auth.callers import NOBODY
 from app.cli.entry import main
 from app.generations import store
-from app.quotas import rollups
+from app.quotas.sums import rollups
 
 _taken: Final = {"roll_ups": 0, "insert": 0}
 _gate: Final = threading.Lock()

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from app.auth import keys, tenants
 from app.db import revision
-from app.db.engine import Database, open_database
+from app.db.engines.engine import Database, open_database
 from app.generations import store
 from app.generations.dispatch.dispatcher import record_outcome
 from app.generations.queue.decide import SubmitPolicy

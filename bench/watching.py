@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from app.db.tables import generations
+from app.db.schema.tables import generations
 from bench.children import HOST, Child, Children, RunError, free_port, split_cores
 from bench.databases import FROM_WHEEL, database_of_its_own, reading
 from bench.gateway import prepare, submit

@@ -23,13 +23,14 @@ import uvloop
 from sqlalchemy import Connection, insert, text
 
 from app.db import revision
-from app.db.engine import Database, open_database
-from app.db.tables import webhook_endpoints
+from app.db.engines.engine import Database, open_database
+from app.db.schema.tables import webhook_endpoints
 from app.generations.advance import advance
 from app.generations.lifecycle import State
 from app.generations.submit.record import Admission
-from app.webhooks import claims, subscriptions
-from app.webhooks.claims import Caps
+from app.webhooks.deliveries import claims
+from app.webhooks.deliveries.claims import Caps
+from app.webhooks.registry import subscriptions
 from bench import deliveries, promptness
 from bench.children import Child, Children, free_port
 from bench.databases import FROM_WHEEL, SQLITE, database_of_its_own

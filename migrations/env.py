@@ -5,7 +5,7 @@ from typing import Any
 from alembic import context
 
 from app.db.migrating import note_step
-from app.db.tables import metadata
+from app.db.schema.tables import metadata
 
 
 def _note(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:  # noqa: ARG001 - Alembic's signature

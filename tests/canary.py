@@ -24,7 +24,7 @@ from structlog import BoundLoggerBase
 
 from app.auth import keys
 from app.auth.admin_keys import kid_in
-from app.db.tables import metadata
+from app.db.schema.tables import metadata
 from app.kit import log
 
 _KEY = re.compile(r"rg_(?:live|test|client|admin)_[0-9A-Za-z]{12}_[0-9A-Za-z]{39}")

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.db import revision
-from app.db.engine import Database, open_database, sync_url
+from app.db.engines.engine import Database, open_database, sync_url
 from app.main import contract as build_contract
 from tests import profiles, techniques
 from tests.canary import canary

@@ -127,9 +127,9 @@ def main() -> None:
 def _import_what_commands_import() -> None:
     for name in (
         "alembic.command",
-        "app.admin.doctor",
-        "app.cli.servers",
-        "app.documents.client_tokens",
+        "app.admin.checks.doctor",
+        "app.cli.serving.servers",
+        "app.documents.access.client_tokens",
         "sqlalchemy.dialects.postgresql.psycopg",
         "sqlalchemy.dialects.sqlite.aiosqlite",
     ):

@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 import httpx2
 
 from app.auth import keys, tenants
-from app.db.engine import Database, open_database
+from app.db.engines.engine import Database, open_database
 from app.generations import events as event_rows
 from app.generations import store
 from app.generations.events import Event

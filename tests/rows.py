@@ -8,8 +8,8 @@ from sqlalchemy import Connection, select, update
 
 from app.auth import keys, tenants
 from app.auth.callers import NOBODY, Caller
-from app.db.engine import Database
-from app.db.tables import api_keys, generations
+from app.db.engines.engine import Database
+from app.db.schema.tables import api_keys, generations
 from app.generations import events as event_rows
 from app.generations import store
 from app.generations.advance import begin

@@ -22,7 +22,8 @@ from app.catalog import catalog
 from app.catalog.catalog import SHIPPED, Catalog, load_catalog
 from app.config import Settings
 from app.console.guides import Guides
-from app.db import engine, postgres, probe, sqlite, sqlite_reader
+from app.db import probe
+from app.db.engines import engine, postgres, sqlite, sqlite_reader
 from app.egress.tls import system_trust
 from app.generations.submit import submitter
 

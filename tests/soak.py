@@ -31,14 +31,14 @@ from sqlalchemy import Connection, Row, create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.admin.verify import Report, verify
+from app.admin.verifying.verify import Report, verify
 from app.auth import keys, tenants
 from app.db import revision
-from app.db.engine import Database, sync_url
-from app.db.tables import api_keys, generation_events, generations
-from app.quotas import ledger
+from app.db.engines.engine import Database, sync_url
+from app.db.schema.tables import api_keys, generation_events, generations
 from app.quotas.account import Owner, set_limit
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from tests.harness import PEPPER

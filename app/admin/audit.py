@@ -20,7 +20,7 @@ from app.admin.actor import Actor
 from app.admin.chain import Head, columns_of, hash_of, text_of
 from app.admin.session import AdminGateway
 from app.admin.violations import faults_of_text, refuse
-from app.db.tables import audit_entries, audit_head
+from app.db.schema.tables import audit_entries, audit_head
 from app.errors import INVALID_REASON
 from app.kit.log import trace_id_var
 

@@ -10,15 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import AwareDatetime
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, select, update
 
-from app.admin import accounts, audit, chain, conditions
+from app.admin import accounts, audit, chain
 from app.admin.actor import Actor
 from app.admin.audit import Change
 from app.admin.chain import Break, Entry, Head
+from app.admin.checks import conditions
 from app.admin.paging import MAX_PAGE, Page, PageSize, page_of, unknown_cursor
 from app.admin.session import AdminGateway
 from app.admin.violations import refuse
 from app.config import Settings
-from app.db.tables import audit_entries, audit_head
+from app.db.schema.tables import audit_entries, audit_head
 from app.errors import INVALID_PARAMETER, FieldError
 from app.kit.log import get_logger
 from app.kit.text import is_storable

@@ -21,9 +21,9 @@ from app.admin.actor import Actor
 from app.admin.operation import Operation
 from app.admin.session import AdminGateway, Models
 from app.config import Settings
-from app.db.engine import Database
-from app.db.tables import admin_calls
-from app.db.upsert import insert_of
+from app.db.engines.engine import Database
+from app.db.schema.tables import admin_calls
+from app.db.statements.upsert import insert_of
 from app.errors import IDEMPOTENCY_MISMATCH, PRECONDITION_FAILED, Problem
 from app.kit.clock import Clock
 from app.kit.json import dumps, from_column, to_column

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.config import Settings
 from app.db import revision
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.kit.clock import Clock, SystemClock
 from app.quotas.limits import parse_limit
 

@@ -22,7 +22,7 @@ from app.catalog.schema import standard_json_schema
 from app.documents.published import SCHEMAS
 from app.errors import Fault
 from app.generations.problems import WEBHOOK
-from app.quotas.usage import Step
+from app.quotas.sums.usage import Step
 
 _BARE = f"[!#-~](?:[ -~]{{0,{MAX_KEY_LENGTH - 2}}}[!-~])?"
 _QUOTED = rf'"(?:[ !#-\[\]-~]|\\["\\]){{1,{MAX_KEY_LENGTH}}}"'

@@ -16,7 +16,7 @@ from app.api.query import unknown_too
 from app.auth.client_tokens import Refusal
 from app.auth.principal import Principal, TokenProblem
 from app.documents import problems as documents
-from app.documents.limits import rate_headers
+from app.documents.amounts.limits import rate_headers
 from app.errors import (
     CATALOGUE,
     DATABASE_UNAVAILABLE,

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import Connection, Row, insert, select, update
 
 from app.auth.keys import KID_LENGTH, SECRET_LENGTH, generate, state_of
-from app.db.engine import Database
-from app.db.tables import admin_keys
-from app.db.upsert import insert_of
+from app.db.engines.engine import Database
+from app.db.schema.tables import admin_keys
+from app.db.statements.upsert import insert_of
 from app.errors import (
     ADMIN_KEY_NOT_ACTIVE,
     ADMIN_KEY_NOT_FOUND,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, selec
 
 from app.auth import keys
 from app.auth.keys import APIKey, Mode, state_of
-from app.db.tables import api_keys, client_token_refusals, client_tokens, generations, tenants
+from app.db.schema.tables import api_keys, client_token_refusals, client_tokens, generations, tenants
 from app.kit.json import from_column, to_column
 from app.kit.secrets import keyed_digest, pepper_id
 from app.kit.text import is_storable

@@ -12,8 +12,8 @@ from typing import Literal, cast
 from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
 
 from app.auth.tenants import MediaChecks, origins_in
-from app.db.asset_states import MirrorMode
-from app.db.tables import api_keys, tenants
+from app.db.schema.asset_states import MirrorMode
+from app.db.schema.tables import api_keys, tenants
 from app.errors import API_KEY_NOT_ACTIVE, API_KEY_NOT_FOUND, Problem
 from app.kit.json import from_column, to_column
 from app.kit.redaction import redactor

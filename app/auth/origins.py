@@ -3,7 +3,7 @@
 import asyncio
 
 from app.auth.tenants import all_origins
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.kit.clock import Clock
 from app.kit.tasks import retrieve_exception
 

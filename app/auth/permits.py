@@ -16,7 +16,7 @@ from app.auth import admin_keys, client_tokens, keys, sessions
 from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal, check_key, check_token
 from app.auth.sessions import Sessions
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger

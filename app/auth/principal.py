@@ -12,7 +12,7 @@ from app.auth.client_tokens import ClientToken
 from app.auth.keys import APIKey, Mode, PresentedKey
 from app.auth.refusals import KnownKey
 from app.auth.tenants import MediaChecks
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import (
     EXPIRED_CLIENT_TOKEN,
     INVALID_API_KEY,

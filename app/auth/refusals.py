@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from app.auth.keys import Mode
-from app.db.engine import Database
-from app.db.tables import refusals
-from app.db.upsert import insert_of
+from app.db.engines.engine import Database
+from app.db.schema.tables import refusals
+from app.db.statements.upsert import insert_of
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger

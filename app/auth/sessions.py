@@ -17,9 +17,9 @@ from app.auth import admin_keys, keys
 from app.auth.admin_keys import PERSON, AdminKey
 from app.auth.keys import APIKey
 from app.auth.principal import Principal, check_key, principal_of
-from app.db.engine import Database
-from app.db.tables import portal_links, sessions
-from app.db.upsert import insert_of
+from app.db.engines.engine import Database
+from app.db.schema.tables import portal_links, sessions
+from app.db.statements.upsert import insert_of
 from app.errors import INVALID_PORTAL_LINK, SESSION_ENDED, Problem
 from app.kit.clock import Clock
 from app.kit.json import from_column, to_column

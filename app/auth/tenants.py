@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.db.asset_states import MirrorMode
-from app.db.tables import tenants
+from app.db.schema.asset_states import MirrorMode
+from app.db.schema.tables import tenants
 from app.errors import INVALID_TENANT, TENANT_EXISTS, TENANT_NOT_FOUND, FieldError, Problem
 from app.kit.ids import new_id
 from app.kit.json import from_column, to_column

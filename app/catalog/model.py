@@ -38,8 +38,8 @@ class NoPriceError(LookupError):
 class Model:
     """A model that requests can name.
 
-    `file` is the JSON object that it was compiled from; treat it as read-only. `documents.models` makes the
-    public description of it.
+    `file` is the JSON object that it was compiled from; treat it as read-only. `documents.generations.models`
+    makes the public description of it.
     """
 
     model_id: str

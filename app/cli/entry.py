@@ -16,13 +16,15 @@ import typer
 from typer.core import TyperGroup
 
 GROUPS: Final[Mapping[str, str]] = {
-    name: f"app.cli.{name.replace('-', '_')}"
-    for name in (
-        *("tenants", "keys", "client-tokens", "requests", "limits", "ledger", "dispatch"),
-        *("credentials", "models", "usage", "statements", "thresholds"),
-        *("webhooks", "admin-keys", "audit", "refusals", "processes", "config", "portal-links", "overview"),
-        "files",
+    name: f"app.cli.{room}{name.replace('-', '_')}"
+    for room, names in (
+        ("access.", ("tenants", "keys", "client-tokens", "admin-keys", "portal-links")),
+        ("running.", ("requests", "dispatch", "credentials", "models", "processes", "overview")),
+        ("amounts.", ("limits", "ledger", "usage", "statements", "thresholds", "refusals")),
+        ("", ("webhooks",)),
+        ("upkeep.", ("files", "audit", "config")),
     )
+    for name in names
 }
 """The names of the groups of commands, each with the module whose `group` it is."""
 _STANDARD_OUTPUT: Final = 1
@@ -86,7 +88,7 @@ def serve() -> None:
     from app.server.light_fastapi import import_fastapi
 
     import_fastapi()
-    from app.cli import servers
+    from app.cli.serving import servers
     from app.cli.session import settings_or_exit
 
     servers.serve(settings_or_exit(server=True))
@@ -98,7 +100,7 @@ def worker() -> None:
     from app.server.light_fastapi import import_fastapi
 
     import_fastapi()
-    from app.cli import servers
+    from app.cli.serving import servers
     from app.cli.session import settings_or_exit
 
     servers.work(settings_or_exit(server=True))
@@ -107,7 +109,7 @@ def worker() -> None:
 @cli.command()
 def reload() -> None:
     """Have servers and workers of this machine take over changed credentials, limits and log level."""
-    from app.cli import reload as reloading
+    from app.cli.serving import reload as reloading
 
     reloading.reload()
 
@@ -115,7 +117,7 @@ def reload() -> None:
 @cli.command()
 def restart() -> None:
     """Have the servers of this machine replaced by new processes, without refusing or delaying a call."""
-    from app.cli import restart as restarting
+    from app.cli.serving import restart as restarting
 
     restarting.restart()
 
@@ -127,7 +129,7 @@ def sandbox(
     ] = False,
 ) -> None:
     """Run the sandbox, a stand-in for RunComfy that serves rg_test_ keys."""
-    from app.cli import servers
+    from app.cli.serving import servers
     from app.cli.session import settings_or_exit
 
     servers.sandbox(settings_or_exit(server=True), exit_with_parent=exit_with_parent)
@@ -140,7 +142,7 @@ def dev(
     ] = False,
 ) -> None:
     """Run a gateway and a sandbox with a demo tenant on this machine."""
-    from app.cli import dev as demo
+    from app.cli.serving import dev as demo
 
     if show_key:
         demo.show_key()
@@ -172,8 +174,8 @@ def migrate() -> None:
     from app.cli.session import plain_errors, settings_or_exit
     from app.cli.tables import say
     from app.db import revision
-    from app.db.engine import is_sqlite
-    from app.db.sqlite import server_lock
+    from app.db.engines.engine import is_sqlite
+    from app.db.engines.sqlite import server_lock
 
     settings = settings_or_exit()
     with plain_errors():
@@ -197,7 +199,7 @@ def archive(
     reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
 ) -> None:
     """Move finished requests, their events and closed entries to files, beside running servers."""
-    from app.cli import archive as archiving
+    from app.cli.upkeep import archive as archiving
 
     archiving.archive(folder, before=before.date(), batch=batch, reason=reason)
 
@@ -213,7 +215,7 @@ def erase(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Erase inputs, outputs, copies and callers of an end user or a disabled tenant; what was paid stays."""
-    from app.cli import files
+    from app.cli.upkeep import files
 
     files.erase(tenant, end_user=end_user, reason=reason, as_json=as_json)
 
@@ -224,7 +226,7 @@ def backup(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Make a backup beside a running server: database, spool, and a manifest."""
-    from app.cli import backups
+    from app.cli.upkeep import backups
 
     backups.backup(folder, as_json=as_json)
 
@@ -237,7 +239,7 @@ def restore(
     ] = False,
 ) -> None:
     """Restore a backup, while no server runs, and pause dispatch."""
-    from app.cli import backups
+    from app.cli.upkeep import backups
 
     backups.restore(folder, replace=replace)
 
@@ -254,7 +256,7 @@ def recover(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """After a restore: attach the jobs that logs and spools name; exit with 1 if some were left."""
-    from app.cli import backups
+    from app.cli.upkeep import backups
 
     if backups.recover(files, dry_run=dry_run, reason=reason, as_json=as_json):
         raise typer.Exit(1)
@@ -286,7 +288,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Check the settings, the database and the upstreams; exit with 1 if something is wrong."""
-    from app.cli import doctor as checks
+    from app.cli.upkeep import doctor as checks
 
     checks.doctor(as_json=as_json)
 

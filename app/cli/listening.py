@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from app.webhooks import signing
+from app.webhooks.deliveries import signing
 
 if TYPE_CHECKING:
     import httpx2

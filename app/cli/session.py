@@ -20,9 +20,9 @@ from app.auth.keys import newest_pepper_id
 from app.cli.remote import elsewhere
 from app.cli.tables import say
 from app.config import Settings, SettingsError
+from app.db.engines.sqlite import ServerRunningError
 from app.db.outage import DatabaseBusyError
 from app.db.revision import SchemaError
-from app.db.sqlite import ServerRunningError
 from app.errors import Problem
 from app.kit.log import configure_logging, get_logger, log_stray_errors
 from app.kit.redaction import redactor
@@ -281,7 +281,7 @@ def _is_of_catalogue(error: Exception) -> bool:
 
 def _is_of_backups(error: Exception) -> bool:
     """Returns whether the error is a `BackupError`."""
-    from app.admin.backup import BackupError  # noqa: PLC0415 - as above
+    from app.admin.backups.backup import BackupError  # noqa: PLC0415 - as above
 
     return isinstance(error, BackupError)
 

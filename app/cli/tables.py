@@ -17,7 +17,7 @@ from app.quotas.amounts import amount_text
 from app.quotas.metrics import Metric
 
 if TYPE_CHECKING:
-    from app.documents.limits import Limit
+    from app.documents.amounts.limits import Limit
 
 _PIECE: Final = 65_536
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON with all fields, for programs.")]

@@ -11,12 +11,12 @@ import typer
 from pydantic import SecretStr
 
 from app.admin.operations import webhooks as operations
-from app.admin.webhook_log import DeliveryFilter
-from app.cli.keys import MOMENTS, in_utc
+from app.admin.webhooks.webhook_log import DeliveryFilter
+from app.cli.access.keys import MOMENTS, in_utc
 from app.cli.options import OneTenant, Quiet, Reason, Tenant
 from app.cli.session import call, call_list, fail, settings_or_exit
 from app.cli.tables import AsJson, print_json, print_table, say
-from app.db.webhook_states import Cause, DeliveryState, EndpointState
+from app.db.schema.webhook_states import Cause, DeliveryState, EndpointState
 from app.documents.admin.webhooks import (
     TenantWebhookDelivery,
     TenantWebhookEndpoint,
@@ -25,8 +25,8 @@ from app.documents.admin.webhooks import (
 from app.kit.redaction import redactor
 from app.settings.values import PREFIX
 from app.settings.webhooks import webhook_secret_in
-from app.webhooks import secrets
-from app.webhooks.rotation import DEFAULT_GRACE_S, MAX_GRACE_S
+from app.webhooks.registry import secrets
+from app.webhooks.registry.rotation import DEFAULT_GRACE_S, MAX_GRACE_S
 
 Event = Annotated[
     list[str] | None,

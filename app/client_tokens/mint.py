@@ -13,7 +13,7 @@ from app.auth.tenants import OriginError, origin_of
 from app.catalog.bounds import faults_of_bounds
 from app.catalog.catalog import Catalog
 from app.catalog.validate import MAX_VIOLATIONS, MORE
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import INSUFFICIENT_SCOPE, INVALID_TOKEN_TERMS, FieldError, Problem
 from app.generations import store
 from app.kit.clock import Clock

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.auth import client_tokens
 from app.auth.client_tokens import Refusal
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger

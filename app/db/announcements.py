@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from app.db.postgres import CONNECT, OWN_PID
-from app.db.prepared import execute
+from app.db.engines.postgres import CONNECT, OWN_PID
+from app.db.statements.prepared import execute
 from app.kit.log import Aside, get_logger
 
 if TYPE_CHECKING:
@@ -258,6 +258,6 @@ async def connect(url: str) -> "psycopg.AsyncConnection[Any]":
 
 
 async def is_pooled(connection: "psycopg.AsyncConnection[Any]") -> bool:
-    """Returns whether a pooler is between this connection and the server; see `app.db.postgres`."""
+    """Returns whether a pooler is between this connection and the server; see `app.db.engines.postgres`."""
     row = await (await connection.execute(OWN_PID)).fetchone()
     return row is None or row[0] != connection.info.backend_pid

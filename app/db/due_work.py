@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from app.db.announcements import Announcement
-from app.db.engine import Database
+from app.db.engines.engine import Database
 
 SOON_S: Final = 0.05
 """The rest before a tick that finds more to do: another server was leasing, or not all was leased."""

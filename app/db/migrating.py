@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.db import processes
 from app.db.revision import BACKFILL, SchemaError, current
-from app.db.tables import schema_floor, upkeep_positions
+from app.db.schema.tables import schema_floor, upkeep_positions
 
 Tell = Callable[[str], None]
 

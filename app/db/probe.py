@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, update
 
 from app.db.outage import DAMAGED, SLOW, Outage
-from app.db.tables import write_probes
+from app.db.schema.tables import write_probes
 from app.errors import DATABASE_UNAVAILABLE, Problem
 
 RETRY_AFTER_S: Final = 2

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from app.db import revision
-from app.db.engine import Database
-from app.db.tables import processes
+from app.db.engines.engine import Database
+from app.db.schema.tables import processes
 from app.kit.clock import Clock
 from app.kit.ids import new_id
 from app.kit.log import get_logger

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, column, create_engine, inspect, selec
 from sqlalchemy.pool import NullPool
 
 from app import shipped
-from app.db.engine import Database, is_sqlite, open_database, sync_url
-from app.db.postgres import CONNECT
-from app.db.sqlite import make_private, path_of, write_lock, writer_engine
-from app.db.tables import schema_floor, upkeep_positions
+from app.db.engines.engine import Database, is_sqlite, open_database, sync_url
+from app.db.engines.postgres import CONNECT
+from app.db.engines.sqlite import make_private, path_of, write_lock, writer_engine
+from app.db.schema.tables import schema_floor, upkeep_positions
 
 if TYPE_CHECKING:
     from alembic.config import Config

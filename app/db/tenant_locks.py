@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from app.db.many import Many
+from app.db.statements.many import Many
 
 
 class LockedTenant(NamedTuple):

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, select
 
-from app.db.tables import upkeep_positions
-from app.db.upsert import insert_of
+from app.db.schema.tables import upkeep_positions
+from app.db.statements.upsert import insert_of
 
 
 def has_turn(connection: Connection, name: str) -> bool:

@@ -4,14 +4,14 @@ from typing import Annotated, Final, NotRequired, TypedDict
 
 from app import errors
 from app.auth.principal import Principal
-from app.documents.fields import Id, Policies, Url, Violation, violations
-from app.documents.limits import (
+from app.documents.amounts.limits import (
     Limit,
     can_see_all_limits,
     policies,
     refusal_detail,
     refused_limits,
 )
+from app.documents.fields import Id, Policies, Url, Violation, violations
 from app.documents.schema import keywords
 from app.errors import (
     BAD_TOKEN,

@@ -2,15 +2,13 @@
 
 from typing import Annotated, Any, Final
 
-from app.documents.account import (
+from app.documents.access.account import (
     NarrowedAPIKey,
     NewAPIKey,
     RotationOfKey,
     WebOrigins,
 )
-from app.documents.admin.keys import APIKey, APIKeyPage, CreatedAPIKey, RotatedAPIKey
-from app.documents.assets import Asset, AssetList
-from app.documents.client_tokens import (
+from app.documents.access.client_tokens import (
     Bound,
     ClientToken,
     ClientTokenInFull,
@@ -19,12 +17,19 @@ from app.documents.client_tokens import (
     MintedClientToken,
     TokenRefusal,
 )
-from app.documents.events import EndedAsset, Event, RecordedEvent, StoppedEndpoint, Threshold
+from app.documents.access.portal import PortalLink, PortalLinkTerms
+from app.documents.admin.access.keys import APIKey, APIKeyPage, CreatedAPIKey, RotatedAPIKey
+from app.documents.amounts.ledger import LedgerEntry, LedgerPage
+from app.documents.amounts.limits import Limit
+from app.documents.amounts.quota import PeriodUsage, Queue, Quota, Quote, QuoteRefusal
+from app.documents.amounts.refusals import RefusalCounts, RefusedCalls
+from app.documents.amounts.statements import StatementInFull, StatementPage, StatementSummary
+from app.documents.amounts.usage import Usage, UsageRow, UsageSums
 from app.documents.fields import Sums, Violation
-from app.documents.files import DirectUpload, FileLink, UploadedFile, UploadedFilePage
-from app.documents.ledger import LedgerEntry, LedgerPage
-from app.documents.limits import Limit
-from app.documents.models import (
+from app.documents.generations.assets import Asset, AssetList
+from app.documents.generations.events import EndedAsset, Event, RecordedEvent, StoppedEndpoint, Threshold
+from app.documents.generations.files import DirectUpload, FileLink, UploadedFile, UploadedFilePage
+from app.documents.generations.models import (
     ListedModel,
     MediaInputNote,
     MediaRuleNote,
@@ -33,11 +38,7 @@ from app.documents.models import (
     ModelPage,
     ModelWarning,
 )
-from app.documents.portal import PortalLink, PortalLinkTerms
-from app.documents.problems import Problem, ProblemKind, ProblemKinds, UpstreamWords
-from app.documents.quota import PeriodUsage, Queue, Quota, Quote, QuoteRefusal
-from app.documents.refusals import RefusalCounts, RefusedCalls
-from app.documents.requests import (
+from app.documents.generations.requests import (
     Cancelled,
     File,
     FileError,
@@ -48,10 +49,9 @@ from app.documents.requests import (
     Status,
     Submitted,
 )
+from app.documents.problems import Problem, ProblemKind, ProblemKinds, UpstreamWords
 from app.documents.schema import CLOSED, Schema, components, keywords
 from app.documents.service import Health
-from app.documents.statements import StatementInFull, StatementPage, StatementSummary
-from app.documents.usage import Usage, UsageRow, UsageSums
 from app.documents.webhook_deliveries import (
     NewWebhookReplay,
     WebhookAttempt,

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
 from app.auth.keys import Mode
-from app.db.webhook_states import Cause, DeliveryState, ReplayState
+from app.db.schema.webhook_states import Cause, DeliveryState, ReplayState
 from app.documents.fields import EventNumber, Moment, iso_or_none
 from app.documents.schema import keywords
 from app.documents.webhook_endpoints import EndpointId
 from app.generations.messages import Told
 from app.kit.clock import iso
-from app.webhooks.log import Attempt, Delivery, DeliveryInFull
-from app.webhooks.replays import Replay
+from app.webhooks.history.log import Attempt, Delivery, DeliveryInFull
+from app.webhooks.history.replays import Replay
 
 DeliveryId = Annotated[str, keywords("The id of a delivery, which begins with `dlv_`.")]
 ReplayId = Annotated[str, keywords("The id of a replay, which begins with `rpl_`.")]

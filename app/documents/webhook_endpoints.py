@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
 from app.auth.keys import Mode
-from app.db.webhook_states import EndpointState
+from app.db.schema.webhook_states import EndpointState
 from app.documents.fields import Moment, iso_or_none
 from app.documents.schema import keywords
 from app.kit.clock import iso
-from app.webhooks.endpoints import Endpoint
-from app.webhooks.rotation import DEFAULT_GRACE_S, MAX_GRACE_S
-from app.webhooks.secrets import Scheme
+from app.webhooks.registry.endpoints import Endpoint
+from app.webhooks.registry.rotation import DEFAULT_GRACE_S, MAX_GRACE_S
+from app.webhooks.registry.secrets import Scheme
 
 EndpointId = Annotated[str, keywords("The id of a webhook endpoint, which begins with `ep_`.")]
 EventTypes = Annotated[

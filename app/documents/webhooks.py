@@ -1,16 +1,16 @@
 """The messages of webhooks, as receivers read them.
 
-`app.webhooks.bodies` and `app.generations.messages` fill them.
+`app.webhooks.messages.bodies` and `app.generations.messages` fill them.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from app.auth.keys import Mode
-from app.db.asset_states import ENDED
+from app.db.schema.asset_states import ENDED
 from app.documents.fields import EventNumber, Id, Moment, StatusName
 from app.documents.schema import keywords
 from app.generations.lifecycle import State
-from app.quotas.ledger import Charge
+from app.quotas.balances.ledger import Charge
 
 Version = Annotated[
     int, keywords("The version of the message's shape. Members may be added to a version, never removed.")

@@ -24,8 +24,8 @@ from app.files import judging, rows
 from app.files.rows import File, FileState
 from app.files.uploads import Asked, Uploads, kept_longer, not_found, unavailable
 from app.media.facts import Facts, UnreadableError, facts_by_parts
-from app.quotas import stored
 from app.quotas.account import Owner, lock_tenant
+from app.quotas.sums import stored
 from app.storage.store import Post, StorageError
 
 FORM_S: Final = 3_600

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.auth.principal import Principal
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.files import rows
 from app.kit.clock import Clock
 from app.media.facts import Facts

@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from app.auth.keys import Mode
 from app.auth.principal import Principal
-from app.db.tables import files
+from app.db.schema.tables import files
 from app.kit.ids import is_id, new_id
 from app.media.facts import Facts
-from app.quotas import stored
 from app.quotas.account import Owner, lock_tenant
 from app.quotas.limits import Payer
+from app.quotas.sums import stored
 from app.storage.store import INCOMING, key_of
 
 

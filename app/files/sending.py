@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.config import Settings
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.files import rows
 from app.files.links import Links, key_id_of
 from app.files.rows import File

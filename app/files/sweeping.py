@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.files import rows
 from app.files.uploads import Uploads
 from app.kit.clock import Clock

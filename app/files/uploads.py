@@ -18,7 +18,7 @@ from app.auth import client_tokens
 from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import (
     BODY_TOO_LARGE,
     FILE_NOT_FOUND,
@@ -36,11 +36,11 @@ from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.kit.room import Room, RoomFullError
 from app.media.facts import Facts, UnreadableError, facts_by_parts
-from app.quotas import stored
 from app.quotas.account import Owner, lock_tenant
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.standing import Standing, stored_standing
+from app.quotas.sums import stored
 from app.storage.incoming import Received, TooLargeError
 from app.storage.opening import Storage
 from app.storage.store import StorageError

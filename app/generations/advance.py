@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Integer, bindparam, update
 
-from app.db.deferral import is_deferred, kept, write_deferred, write_later
-from app.db.many import Many
-from app.db.prepared import Prepared
-from app.db.tables import ERROR_CODE_LENGTH, generations
+from app.db.schema.tables import ERROR_CODE_LENGTH, generations
+from app.db.statements.deferral import is_deferred, kept, write_deferred, write_later
+from app.db.statements.many import Many
+from app.db.statements.prepared import Prepared
 from app.generations import events, leases, messages, store
 from app.generations.leases import PollRecord
 from app.generations.lifecycle import FOLLOWABLE, SOURCES, TERMINAL, State
@@ -19,9 +19,10 @@ from app.generations.store import Generation, SubmitIntent
 from app.kit.json import to_column
 from app.kit.text import is_storable
 from app.mirror import rows as mirror
-from app.quotas import account, ledger
+from app.quotas import account
 from app.quotas.account import Ending, Owner
-from app.quotas.rollups import microusd
+from app.quotas.balances import ledger
+from app.quotas.sums.rollups import microusd
 from app.upstream.outcomes import INCONCLUSIVE, Observation, Seen
 
 _SET_CHARGE = Prepared(

@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select
 
 from app.auth.keys import Mode
-from app.db.prepared import Prepared
-from app.db.tables import archive_batches, archived_requests
+from app.db.schema.tables import archive_batches, archived_requests
+from app.db.statements.prepared import Prepared
 from app.errors import REQUEST_ARCHIVED, Problem
 from app.kit.clock import iso
 

@@ -14,12 +14,12 @@ from sqlalchemy import Column, Connection, Row, bindparam, insert, literal, sele
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement, announce
-from app.db.asset_states import AssetState
-from app.db.counts import count
-from app.db.deferral import kept, write_deferred, write_later
-from app.db.many import Many, inserting_many
-from app.db.prepared import Prepared, inserting
-from app.db.tables import asset_events, endpoint_events, generation_events, tenants, threshold_events
+from app.db.schema.asset_states import AssetState
+from app.db.schema.tables import asset_events, endpoint_events, generation_events, tenants, threshold_events
+from app.db.statements.counts import count
+from app.db.statements.deferral import kept, write_deferred, write_later
+from app.db.statements.many import Many, inserting_many
+from app.db.statements.prepared import Prepared, inserting
 from app.db.tenant_locks import LockedTenant
 from app.generations.lifecycle import State
 from app.generations.store import Generation
@@ -28,7 +28,7 @@ from app.quotas.account import Owner
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.thresholds import Crossing
-from app.webhooks.records import Stopped
+from app.webhooks.deliveries.records import Stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
-from app.db.many import Many
-from app.db.prepared import Prepared
-from app.db.states import FOLLOWED, state_in
-from app.db.tables import generations
+from app.db.schema.states import FOLLOWED, state_in
+from app.db.schema.tables import generations
+from app.db.statements.many import Many
+from app.db.statements.prepared import Prepared
 from app.generations.store import Generation, generation_of, is_in
 
 _IS_FOLLOWED = is_in(FOLLOWED)

@@ -9,8 +9,8 @@ accepted ◄─► dispatching ──► in_queue ──► in_progress ──�
 ```
 """
 
-from app.db import states
-from app.db.states import State as State  # noqa: PLC0414 - the word is this module's, its text the table's
+from app.db.schema import states
+from app.db.schema.states import State as State  # noqa: PLC0414 - the word is this module's, its text the table's
 
 _FOLLOWED = frozenset({State.IN_PROGRESS, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST})
 

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, select
 
 from app.auth.keys import Mode
-from app.db.asset_states import AssetState
-from app.db.engine import Database
-from app.db.tables import asset_events, generations
+from app.db.engines.engine import Database
+from app.db.schema.asset_states import AssetState
+from app.db.schema.tables import asset_events, generations
 from app.errors import Problem
 from app.generations import events, store
 from app.generations.events import Appended, AssetEvent, Event, ThresholdEvent
@@ -24,10 +24,10 @@ from app.kit.log import get_logger
 from app.mirror import rows as asset_rows
 from app.mirror.rows import Asset
 from app.quotas.account import Owner
-from app.webhooks import bodies, outbox, owed
 from app.webhooks.kinds import OF_ASSETS, Kind
-from app.webhooks.outbox import Bodies, Message
-from app.webhooks.owed import Owed
+from app.webhooks.messages import bodies, outbox, owed
+from app.webhooks.messages.outbox import Bodies, Message
+from app.webhooks.messages.owed import Owed
 
 _ENDS: Final = {
     State.COMPLETED: Kind.COMPLETED,

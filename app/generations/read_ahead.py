@@ -1,14 +1,15 @@
 """What the submits and outcomes of one transaction need, read for all of them at once, before the first.
 
-They are the same statements however many tenants there are. What is read is kept (`app.db.deferral`) under
-the locks of the tenants' rows, where each function finds it; what is not there it reads for itself.
+They are the same statements however many tenants there are. What is read is kept
+(`app.db.statements.deferral`) under the locks of the tenants' rows, where each function finds it; what is
+not there it reads for itself.
 """
 
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from app.db.deferral import Ahead
+from app.db.statements.deferral import Ahead
 from app.db.tenant_locks import LockedTenant
 from app.generations import events
 from app.generations.queue import decide

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.auth import client_tokens, refusals, sessions
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import store
 from app.kit.clock import Clock
 from app.kit.log import get_logger
-from app.quotas import rollups, usage_sums
+from app.quotas.sums import rollups, usage_sums
 
 _log = get_logger("retention")
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, literal_column, select, tuple_
 
 from app.auth.callers import forms_of
 from app.auth.keys import Mode
-from app.db.tables import (
+from app.db.schema.tables import (
     HAS_CALLER_ADDRESS,
     HAS_END_USER,
     HAS_ERROR_CODE,

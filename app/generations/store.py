@@ -23,12 +23,12 @@ from sqlalchemy import insert as insert_into
 from app.auth.callers import NOBODY, Caller
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
-from app.db.asset_states import MirrorMode
-from app.db.deferral import is_deferred, kept, write_deferred, write_first
-from app.db.many import inserting_many
-from app.db.prepared import Prepared, inserting
-from app.db.states import state_in, state_is
-from app.db.tables import generations, unsent_inputs, upkeep_positions
+from app.db.schema.asset_states import MirrorMode
+from app.db.schema.states import state_in, state_is
+from app.db.schema.tables import generations, unsent_inputs, upkeep_positions
+from app.db.statements.deferral import is_deferred, kept, write_deferred, write_first
+from app.db.statements.many import inserting_many
+from app.db.statements.prepared import Prepared, inserting
 from app.generations.lifecycle import FOLLOWABLE, IN_FLIGHT, TERMINAL, State
 from app.kit.ids import first_of
 from app.kit.json import from_column, to_column
@@ -36,7 +36,7 @@ from app.kit.text import is_storable
 from app.media.data_uri import abridged, is_abridged
 from app.quotas.account import Owner
 from app.quotas.amounts import NAMES, Amounts
-from app.quotas.ledger import Charge, Hold
+from app.quotas.balances.ledger import Charge, Hold
 from app.quotas.limits import Payer, Scope, scopes_of
 from app.quotas.metrics import Unit
 from app.upstream.credentials import Choice

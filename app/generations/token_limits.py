@@ -5,12 +5,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select
 
 from app.auth.client_tokens import ClientToken
-from app.db.states import UNFINISHED
-from app.db.tables import generations
+from app.db.schema.states import UNFINISHED
+from app.db.schema.tables import generations
 from app.generations.store import AMOUNT_SUMS, COUNTS_AS_LIVE, amounts_of, is_in, write_rows
 from app.quotas.account import Owner
 from app.quotas.amounts import NOTHING
-from app.quotas.ledger import Charge
+from app.quotas.balances.ledger import Charge
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from app.quotas.standing import Usage

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, literal_column, select
 
-from app.db.asset_states import IS_PENDING
-from app.db.tables import assets
+from app.db.schema.asset_states import IS_PENDING
+from app.db.schema.tables import assets
 from app.mirror import claims
 
 MAX_COUNTED: Final = 10_000

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, update
 
-from app.db.asset_states import IS_COPYING, IS_PENDING, AssetState
-from app.db.prepared import Prepared
-from app.db.tables import assets, generations, tenants
+from app.db.schema.asset_states import IS_COPYING, IS_PENDING, AssetState
+from app.db.schema.tables import assets, generations, tenants
+from app.db.statements.prepared import Prepared
 from app.db.work_turn import has_turn
 from app.kit.json import from_column
 from app.mirror import rows

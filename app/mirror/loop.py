@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from app.db.announcements import ASSETS
-from app.db.asset_states import AssetState
 from app.db.due_work import DueWork
-from app.db.engine import Database
+from app.db.engines.engine import Database
+from app.db.schema.asset_states import AssetState
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger

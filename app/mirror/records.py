@@ -6,17 +6,17 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
-from app.db.asset_states import IS_COPYING, AssetState
-from app.db.prepared import Prepared
-from app.db.tables import assets
+from app.db.schema.asset_states import IS_COPYING, AssetState
+from app.db.schema.tables import assets
+from app.db.statements.prepared import Prepared
 from app.mirror import rows
 from app.mirror.claims import Claimed
 from app.mirror.rows import Asset, Copied, asset_of
 from app.mirror.schedule import INTERNAL, QUOTA, STORAGE, TIMEOUT, verdict
-from app.quotas import stored
 from app.quotas.account import lock_tenant
 from app.quotas.limits import Limit
 from app.quotas.problem import QuotaProblem
+from app.quotas.sums import stored
 
 COPIED: Final = "copied"
 # A store that failed, or took too long, may have kept what it said no word of: it is deleted before the next

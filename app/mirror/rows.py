@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.auth.keys import Mode
 from app.db.announcements import announce, asset_announcement
-from app.db.asset_states import AssetState, MirrorMode, Removal
-from app.db.prepared import Prepared, inserting
-from app.db.tables import api_keys, assets, generations, tenants
+from app.db.schema.asset_states import AssetState, MirrorMode, Removal
+from app.db.schema.tables import api_keys, assets, generations, tenants
+from app.db.statements.prepared import Prepared, inserting
 from app.kit.ids import is_id, new_id
 from app.kit.log import get_logger
 from app.quotas.account import Owner

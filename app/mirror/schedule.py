@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from app.db.asset_states import AssetState
+from app.db.schema.asset_states import AssetState
 
 _SECOND_MS: Final = 1_000
 _MINUTE_MS: Final = 60_000

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
-from app.db.asset_states import (
+from app.db.engines.engine import Database
+from app.db.schema.asset_states import (
     IS_AT_REST,
     IS_LEFT_OVER,
     IS_REMOVING,
@@ -17,17 +18,16 @@ from app.db.asset_states import (
     AssetState,
     Removal,
 )
-from app.db.engine import Database
-from app.db.prepared import Prepared
-from app.db.tables import assets, generations
+from app.db.schema.tables import assets, generations
+from app.db.statements.prepared import Prepared
 from app.kit.clock import Clock
 from app.kit.log import get_logger
 from app.mirror import rows
 from app.mirror.copier import interrupted_keys
 from app.mirror.records import Tell
 from app.mirror.rows import Asset, asset_of
-from app.quotas import stored
 from app.quotas.account import lock_tenant
+from app.quotas.sums import stored
 from app.storage.store import StorageError, Store
 
 _log = get_logger("mirror")

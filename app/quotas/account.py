@@ -31,18 +31,19 @@ from sqlalchemy import (
     update,
 )
 
-from app.db.deferral import kept, write_deferred, write_later
-from app.db.prepared import Prepared, inserting
-from app.db.tables import limit_overrides, quota_limits, quota_usage, tenants
+from app.db.schema.tables import limit_overrides, quota_limits, quota_usage, tenants
+from app.db.statements.deferral import kept, write_deferred, write_later
+from app.db.statements.prepared import Prepared, inserting
 from app.db.tenant_locks import LockedTenant
 from app.kit.log import get_logger
 from app.kit.text import quoted
-from app.quotas import many_accounts, rollups
+from app.quotas import many_accounts
 from app.quotas.amounts import NAMES, NOTHING, Amounts
 from app.quotas.limits import EVERY_END_USER, Limit, LimitError, Payer, Scope
 from app.quotas.metrics import Metric
 from app.quotas.periods import TOTAL, periods_at, periods_of_day
 from app.quotas.standing import Account, Usage
+from app.quotas.sums import rollups
 
 _OF_A_MACHINE = frozenset({"localtime", "Factory", "posixrules"})  # listed by Python, but no IANA names
 _PLACES = {metric: place for place, metric in enumerate(Metric)}

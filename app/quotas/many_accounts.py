@@ -1,12 +1,12 @@
 """The statements that read and change many accounts at once: those of the submits of a transaction.
 
-They are text, as `app.db.many` has it. What is wanted is a row for each account; a number says whose a row of
-the answer is, and that of no account is negative.
+They are text, as `app.db.statements.many` has it. What is wanted is a row for each account; a number says
+whose a row of the answer is, and that of no account is negative.
 """
 
 from typing import Final
 
-from app.db.many import Many
+from app.db.statements.many import Many
 from app.quotas.amounts import NAMES, NOTHING
 
 _ACCOUNT: Final = ("tenant_id", "mode", "kid", "end_user", "model_id")

@@ -66,8 +66,8 @@ class Metric(StrEnum):
     """Every metric: its name in limits, its unit and its window.
 
     The functions above allow only pairs of unit and window that something counts: a rate is counted by GCRA,
-    what is in flight from the live rows, bytes in rows of their own (`quotas.stored`), and a sum as `Amounts`
-    in the rows of usage.
+    what is in flight from the live rows, bytes in rows of their own (`quotas.sums.stored`), and a sum as
+    `Amounts` in the rows of usage.
     """
 
     unit: Unit

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from app.db.tables import limit_overrides
+from app.db.schema.tables import limit_overrides
 from app.kit.ids import new_id
 from app.quotas.account import Owner, limit_of
 from app.quotas.limits import Limit

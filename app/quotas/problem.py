@@ -22,7 +22,7 @@ _HOLDERS = {
 class QuotaProblem(Problem):
     """A refusal by limits: all standings, those that refuse (`violated`), and the `binding` one among them.
 
-    It has everything; `documents.limits` decides how much of it the caller may read.
+    It has everything; `documents.amounts.limits` decides how much of it the caller may read.
     """
 
     standings: Sequence[Standing]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from app.db.engine import Database
-from app.db.prepared import Prepared
-from app.db.tables import credentials
-from app.db.writer import commit_soon
+from app.db.engines.engine import Database
+from app.db.engines.writer import commit_soon
+from app.db.schema.tables import credentials
+from app.db.statements.prepared import Prepared
 from app.errors import Problem
 from app.kit.clock import Clock
 from app.kit.log import Aside, get_logger

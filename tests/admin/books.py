@@ -11,10 +11,10 @@ from sqlalchemy.pool import NullPool
 from app.auth import client_tokens, keys, tenants
 from app.auth.client_tokens import ClientToken
 from app.auth.keys import Mode
-from app.db.engine import is_sqlite, sync_url
-from app.db.sqlite import path_of, writer_engine
-from app.db.tables import generation_events, generations
-from app.db.tables import tenants as tenants_table
+from app.db.engines.engine import is_sqlite, sync_url
+from app.db.engines.sqlite import path_of, writer_engine
+from app.db.schema.tables import generation_events, generations
+from app.db.schema.tables import tenants as tenants_table
 from app.generations import events as event_rows
 from app.generations import store
 from app.generations.advance import Patience, advance, apply_observation
@@ -25,10 +25,10 @@ from app.generations.submit import record
 from app.generations.submit.idempotency import fingerprint
 from app.kit.ids import new_id
 from app.kit.json import dumps
-from app.quotas import ledger
 from app.quotas.account import Owner
 from app.quotas.amounts import Amounts
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Payer, Scope
 from app.upstream import credentials
 from app.upstream.outcomes import Observation, Outcome, Seen, Verdict

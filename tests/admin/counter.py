@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from app.admin import admin_keys
+from app.admin.access import admin_keys
 from app.admin.actor import Actor
 from app.admin.operation import Operation
 from app.api.admin.openapi import build

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from app.admin import tenants
+from app.admin.access import tenants
 from app.admin.accounts import AccountName
 from app.admin.session import AdminSession
 from app.config import Settings
-from app.db.engine import Database
-from app.db.tables import audit_entries
+from app.db.engines.engine import Database
+from app.db.schema.tables import audit_entries
 from app.kit.clock import SystemClock
 from tests.rows import PEPPER, add_owner
 

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, func, select
 
 from app.admin import audit
 from app.admin.accounts import AccountName
-from app.admin.operations import admin_keys, client_tokens, files, keys, limits, overrides, tenants
-from app.db.tables import admin_calls, audit_entries
+from app.admin.operations import files
+from app.admin.operations.access import admin_keys, client_tokens, keys, tenants
+from app.admin.operations.amounts import limits, overrides
+from app.db.schema.tables import admin_calls, audit_entries
 from app.kit.clock import iso
 from tests.admin.counter import Counter
 from tests.contract.published import problem_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.admin import admin_keys
+from app.admin.access import admin_keys
 from app.auth import permits, sessions
 from app.db.announcements import ASSETS, SENT, WEBHOOKS, Announcement
 from app.generations.following.changes import kind_of

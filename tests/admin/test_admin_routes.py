@@ -6,11 +6,11 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, func, select
 
-from app.admin import admin_keys
-from app.admin.operations import admin_keys as operations
-from app.admin.operations import keys, tenants
+from app.admin.access import admin_keys
+from app.admin.operations.access import admin_keys as operations
+from app.admin.operations.access import keys, tenants
 from app.admin.operations.every import OPERATIONS
-from app.db.tables import admin_calls, audit_entries
+from app.db.schema.tables import admin_calls, audit_entries
 from tests.admin.counter import ACTOR, CONTRACT, Counter, sample
 from tests.contract.published import problem_of
 from tests.harness import World

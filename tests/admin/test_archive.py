@@ -11,19 +11,28 @@ import pytest
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.exc import DBAPIError
 
-from app.admin import archive as cases
-from app.admin import archived_sums, audit_log, statements
+from app.admin import audit_log
 from app.admin.actor import of_command
-from app.admin.archive import Batch
-from app.admin.verify import verify
-from app.db.engine import Database
-from app.db.tables import api_keys, archived_usage, generations, ledger_entries, quota_usage, usage_counts
+from app.admin.amounts import statements
+from app.admin.backups import archive as cases
+from app.admin.backups.archive import Batch
+from app.admin.verifying import archived_sums
+from app.admin.verifying.verify import verify
+from app.db.engines.engine import Database
+from app.db.schema.tables import (
+    api_keys,
+    archived_usage,
+    generations,
+    ledger_entries,
+    quota_usage,
+    usage_counts,
+)
 from app.errors import Problem
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.quotas import ledger
+from app.quotas.balances import ledger
 from tests.admin.desk import Desk, open_desk
 from tests.harness import SUBMIT, FakeClock, World
 from tests.rows import NOW_MS, add_generation

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.admin import archive as cases
-from app.admin import recover
 from app.admin.actor import of_command
-from app.admin.recover import Fate
-from app.admin.verify import verify
-from app.db.engine import Database
-from app.db.tables import archive_batches
+from app.admin.backups import archive as cases
+from app.admin.backups import recover
+from app.admin.backups.recover import Fate
+from app.admin.verifying.verify import verify
+from app.db.engines.engine import Database
+from app.db.schema.tables import archive_batches
 from app.generations import store
 from app.generations.lifecycle import State
 from tests.admin.desk import Desk, open_desk

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, select, update
 
-from app.admin import archive, verify
 from app.admin.actor import of_command
-from app.db.tables import asset_events, assets
+from app.admin.backups import archive
+from app.admin.verifying import verify
+from app.db.schema.tables import asset_events, assets
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, mirrored
 

@@ -1,10 +1,7 @@
 """The audit log: whatever an operator's use case changes leaves one row, or nothing happens."""
 
 import ast
-import importlib
-import inspect
 import json
-import pkgutil
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,32 +12,22 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 import app.admin
-from app.admin import (
-    admin_keys,
-    audit,
-    client_tokens,
-    dispatch,
-    erasure,
-    keys,
-    ledger,
-    limits,
-    overrides,
-    requests,
-    sign_ins,
-    tenants,
-    webhook_endpoints,
-    webhook_log,
-)
+from app.admin import audit
+from app.admin.access import admin_keys, client_tokens, erasure, keys, sign_ins, tenants
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
+from app.admin.amounts import ledger, limits, overrides
 from app.admin.audit import Change
+from app.admin.running import dispatch, requests
+from app.admin.webhooks import webhook_endpoints, webhook_log
 from app.auth import admin_keys as admin_key_rows
 from app.auth.tenants import by_name, list_all
-from app.db.engine import Database
-from app.db.tables import audit_entries
+from app.db.engines.engine import Database
+from app.db.schema.tables import audit_entries
 from app.errors import INVALID_REASON, LIMIT_NOT_FOUND, TENANT_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.quotas import account
+from tests.admin.use_cases import use_cases
 from tests.harness import World
 from tests.rows import PEPPER, add_owner
 
@@ -194,17 +181,6 @@ WRITES: dict[str, Callable[[Office], Awaitable[object]]] = {
 }
 
 
-def use_cases() -> dict[str, inspect.Signature]:
-    """Every public use case of the package, by its module and name."""
-    found = {}
-    for module in pkgutil.iter_modules(app.admin.__path__):
-        loaded = importlib.import_module(f"app.admin.{module.name}")
-        for name, function in inspect.getmembers(loaded, inspect.iscoroutinefunction):
-            if function.__module__ == loaded.__name__ and not name.startswith("_"):
-                found[f"{module.name}.{name}"] = inspect.signature(function)
-    return found
-
-
 def test_every_use_case_with_an_actor_is_tried_below() -> None:
     acting = {name for name, signature in use_cases().items() if "actor" in signature.parameters}
     # These need a history, a file or a stopped server of their own, which their own tests make.
@@ -225,7 +201,7 @@ def test_nothing_of_the_package_writes_but_by_the_audit_log() -> None:
     (folder,) = map(Path, app.admin.__path__)
     writing = {
         path.stem
-        for path in folder.glob("*.py")
+        for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and node.attr in {"write", "write_for"}
@@ -235,7 +211,7 @@ def test_nothing_of_the_package_writes_but_by_the_audit_log() -> None:
     # Time alone closes a month, removes an old call or hour of usage, and raises a condition.
     assert writing == {"archive", "audit", "statements", "calls", "conditions"}
     commands = Path(app.admin.__file__ or "").parents[1] / "cli"
-    assert [path.name for path in commands.glob("*.py") if "db.write" in path.read_text()] == []
+    assert [path.name for path in commands.rglob("*.py") if "db.write" in path.read_text()] == []
 
 
 async def test_each_leaves_one_row_that_says_who_what_and_why(world: World) -> None:

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, text
 
-from app.admin import audit_log, chain, tenants
+from app.admin import audit_log, chain
+from app.admin.access import tenants
 from app.admin.actor import Actor
 from app.admin.audit_log import AuditUpkeep, EntryFilter, verify
 from app.admin.chain import Break, Head
 from app.admin.session import AdminSession
 from app.auth.tenants import list_all
 from app.config import Settings
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import INVALID_PARAMETER, Problem
 from tests.harness import FakeClock
 

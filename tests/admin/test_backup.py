@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from app.admin import dispatch
 from app.admin.actor import of_command
-from app.admin.restore import restore
+from app.admin.backups.restore import restore
+from app.admin.running import dispatch
 from app.config import Settings
 from app.db import revision
 from app.db.revision import SchemaError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.backup import SPOOL, _spooled
+from app.admin.backups.backup import SPOOL, _spooled
 
 
 def test_a_spool_that_is_renamed_while_it_is_read_is_not_missed(

@@ -6,8 +6,8 @@ from unittest.mock import patch
 import httpx2
 import pytest
 
-from app.admin import reconcile
-from app.admin.operations import ledger
+from app.admin.operations.amounts import ledger
+from app.admin.verifying import reconcile
 from tests.admin.counter import Counter, sample
 from tests.contract.published import problem_of
 from tests.harness import World

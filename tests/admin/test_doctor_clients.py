@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.database_checks import Check
-from app.admin.doctor import Configured, examine
+from app.admin.checks.database_checks import Check
+from app.admin.checks.doctor import Configured, examine
 from tests.harness import settings_for
 
 pytestmark = pytest.mark.anyio

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, update
 
-from app.admin import erasure, tenants
+from app.admin.access import erasure, tenants
+from app.admin.access.erasure import Erased
 from app.admin.actor import Actor
-from app.admin.erasure import Erased
-from app.db.tables import (
+from app.db.schema.tables import (
     assets,
     audit_entries,
     generations,
@@ -17,7 +17,7 @@ from app.db.tables import (
     webhook_messages,
 )
 from app.errors import Problem
-from app.webhooks.fan_out import fan_out
+from app.webhooks.messages.fan_out import fan_out
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, kept, mirrored
 from tests.pictures import png

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.admin import client_tokens, dispatch, keys, ledger, limits, requests, tenants
+from app.admin.access import client_tokens, keys, tenants
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
-from app.db.engine import Database
+from app.admin.amounts import ledger, limits
+from app.admin.running import dispatch, requests
+from app.db.engines.engine import Database
 from app.errors import (
     INVALID_ACCOUNT,
     INVALID_API_KEY_TERMS,

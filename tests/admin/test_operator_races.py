@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from sqlalchemy import Connection, func, select
 
-from app.admin import client_tokens, keys, ledger, limits, tenants
+from app.admin.access import client_tokens, keys, tenants
 from app.admin.actor import Actor
-from app.admin.verify import verify
+from app.admin.amounts import ledger, limits
+from app.admin.verifying.verify import verify
 from app.auth import client_tokens as token_rows
 from app.auth import keys as key_rows
 from app.auth.client_tokens import TokenTerms
-from app.db.engine import Database
-from app.db.tables import ledger_entries, quota_usage
+from app.db.engines.engine import Database
+from app.db.schema.tables import ledger_entries, quota_usage
 from app.errors import API_KEY_NOT_ACTIVE, REFERENCE_CONFLICT, Problem
 from app.quotas.account import limits_of
 from tests.admin.desk import Desk, open_desk

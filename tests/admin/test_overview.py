@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, insert
 
-from app.admin import dispatch, overview
-from app.db.tables import webhook_deliveries, webhook_endpoints
+from app.admin.running import dispatch, overview
+from app.db.schema.tables import webhook_deliveries, webhook_endpoints
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from tests.admin.counter import ACTOR

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, insert
 
-from app.admin.reconcile import (
+from app.admin.verifying.reconcile import (
     RULES,
     Difference,
     Line,
@@ -18,12 +18,12 @@ from app.admin.reconcile import (
     read_bill,
     reconcile,
 )
-from app.db.engine import Database
-from app.db.tables import generations
+from app.db.engines.engine import Database
+from app.db.schema.tables import generations
 from app.errors import INVALID_BILL, Problem
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
-from app.quotas.ledger import Charge
+from app.quotas.balances.ledger import Charge
 from tests.rows import NOW_MS, PRICE, add_owner
 
 DAY_MS = 86_400_000

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from app.admin import recover as cases
 from app.admin.actor import of_command
-from app.admin.recover import Fate, Job
-from app.admin.verify import verify
+from app.admin.backups import recover as cases
+from app.admin.backups.recover import Fate, Job
+from app.admin.verifying.verify import verify
 from app.auth import client_tokens, keys
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.dispatch.dispatcher import _terms

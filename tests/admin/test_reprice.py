@@ -6,14 +6,14 @@ from datetime import date
 import pytest
 from sqlalchemy import Connection
 
-from app.admin import reprice, statements
 from app.admin.actor import Actor
-from app.admin.reprice import Prices
-from app.admin.verify import verify
+from app.admin.amounts import reprice, statements
+from app.admin.amounts.reprice import Prices
+from app.admin.verifying.verify import verify
 from app.errors import Problem
-from app.quotas import ledger
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope
 from tests.harness import World
 from tests.quotas.accounts import DAY, PRICE, kid_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.admin import store_probe
+from app.admin.checks import store_probe
 from app.storage.disk import DiskStore
 from app.storage.incoming import Received
 from app.storage.store import StorageError

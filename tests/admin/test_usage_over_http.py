@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from app.admin.operations import ledger, statements, thresholds, usage
+from app.admin.operations.amounts import ledger, statements, thresholds, usage
 from app.auth.tenants import by_id
-from app.db.tables import audit_entries
+from app.db.schema.tables import audit_entries
 from tests.admin.counter import Counter
 from tests.contract.published import problem_of
 from tests.harness import World

@@ -11,10 +11,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
-from app.admin.verify import _RULES, verify
-from app.db.engine import sync_url
+from app.admin.verifying.verify import _RULES, verify
+from app.db.engines.engine import sync_url
 from app.generations.lifecycle import State
-from app.quotas.ledger import Charge
+from app.quotas.balances.ledger import Charge
 from tests.admin.books import OTHER_PRICE, PRICE, engine_of, keep_books, tampering
 from tests.admin.tampering import CAREFUL, ENTRIES, SUMS
 from tests.admin.tampering_rows import ROWS

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from app.admin import tenants as tenant_use_cases
+from app.admin.access import tenants as tenant_use_cases
 from app.admin.actor import Actor
 from app.api.routes import ROUTES
 from app.auth import keys
-from app.db.tables import generations, tenants
+from app.db.schema.tables import generations, tenants
 from app.kit.secrets import CHECK_LENGTH, checksum
 from tests.contract.published import problem_of
 from tests.harness import PEPPER, SUBMIT, World

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.auth import keys, tenants
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import API_KEY_NOT_ACTIVE, Fault, Problem
 from app.kit.secrets import pepper_id
 from tests.rows import NOW_MS, PEPPER

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, update
 from app.auth import keys, tenants
 from app.auth.origins import Origins
 from app.auth.tenants import OriginError
-from app.db import tables
-from app.db.engine import Database
+from app.db.engines.engine import Database
+from app.db.schema import tables
 from tests.harness import FakeClock
 from tests.rows import NOW_MS, add_owner
 

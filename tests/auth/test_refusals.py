@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from app.admin import keys, refusals
+from app.admin.access import keys
 from app.admin.actor import Actor
+from app.admin.amounts import refusals
 from app.auth import refusals as counting
 from app.auth.refusals import KnownKey, Refusals
-from app.db.engine import Database
-from app.db.tables import refusals as table
+from app.db.engines.engine import Database
+from app.db.schema.tables import refusals as table
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.harness import FakeClock, World
 

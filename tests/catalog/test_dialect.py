@@ -8,7 +8,7 @@ import pytest
 from app.catalog.model import Model, build_model
 from app.catalog.schema import SchemaError, compile_schema, standard_json_schema
 from app.catalog.validate import violations
-from app.documents.models import model as public
+from app.documents.generations.models import model as public
 
 IMAGE = "https://example.com/a.png"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.catalog.catalog import MAX_FILE_BYTES, SHIPPED, CatalogError, load_catalog
-from app.documents.models import model as public
+from app.documents.generations.models import model as public
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}
 FREE: dict[str, Any] = {"version": "1", "free": True}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.model import Model, ModelError, NoPriceError, build_model
-from app.documents.models import model as public
+from app.documents.generations.models import model as public
 
 SEED = load_catalog(SHIPPED).models["bytedance/dreamina-3-0/image-to-video"]
 PROPERTIES: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.validate import violations
-from app.documents.models import model
+from app.documents.generations.models import model
 
 SEED = "bytedance/dreamina-3-0/image-to-video"
 OTHERS = Path(__file__).parents[1] / "data" / "models"

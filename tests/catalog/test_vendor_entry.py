@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.catalog.model import build_model
-from app.documents.models import listed_model, model
+from app.documents.generations.models import listed_model, model
 
 FILE: dict[str, Any] = {
     "input_schema": {

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, select
 from app.admin import actor
 from app.auth.keys import SCOPES
 from app.cli.entry import GROUPS, cli
-from app.db.engine import Database
-from app.db.tables import audit_entries
+from app.db.engines.engine import Database
+from app.db.schema.tables import audit_entries
 from app.generations.advance import advance
 from app.generations.lifecycle import State
 from tests.harness import WEBHOOK_KEY

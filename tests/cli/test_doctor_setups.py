@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from app.db.engine import sync_url
+from app.db.engines.engine import sync_url
 from tests.processes import Commands, Place, place_for
 
 SANDBOX = "http://127.0.0.1:9"

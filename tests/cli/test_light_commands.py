@@ -24,7 +24,7 @@ HEAVY = {
         "rich",
         "pydantic.v1",
     ),
-    *("app.api", "app.gateway", "app.main", "app.sandbox", "app.cli.servers"),
+    *("app.api", "app.gateway", "app.main", "app.sandbox", "app.cli.serving.servers"),
 }
 _CONTRACT = Path(__file__).parents[2] / "openapi.json"
 _NOT_FOR_LISTS = {"app.quotas.account", "app.auth.principal", "app.auth.client_tokens"}
@@ -32,9 +32,14 @@ _NOT_FOR_MONEY = {
     "app.generations.store",
     "app.upstream.outcomes",
     "app.media.formats",
-    "app.webhooks.outbox",
+    "app.webhooks.messages.outbox",
 }
-_GROUPS = {"app.cli.ledger", "app.cli.requests", "app.cli.dispatch", "app.cli.limits"}
+_GROUPS = {
+    "app.cli.amounts.ledger",
+    "app.cli.running.requests",
+    "app.cli.running.dispatch",
+    "app.cli.amounts.limits",
+}
 _RUN = """
 import json, sys
 from app.cli.entry import main
@@ -53,7 +58,7 @@ import json, sys
 from app.server.light_fastapi import import_fastapi
 import_fastapi()
 from app.catalog.catalog import open_catalog
-from app.cli import servers
+from app.cli.serving import servers
 from app.config import Settings
 from app.main import contract, create_server_app
 settings = Settings(port=8700)
@@ -98,7 +103,7 @@ def test_a_command_that_does_not_serve_imports_nothing_of_a_server(place: Place)
         *("requests list", "ledger verify", "dispatch pause"),
     )
     assert {command: names & HEAVY for command, names in imported.items() if names & HEAVY} == {}
-    assert imported["tenants list"] & (_GROUPS | {"app.cli.keys"}) == set()
+    assert imported["tenants list"] & (_GROUPS | {"app.cli.access.keys"}) == set()
     assert imported["tenants list"] & _NOT_FOR_LISTS == set()
     assert imported["keys list"] & _GROUPS == set()
     assert imported["ledger list"] & _NOT_FOR_MONEY == set()

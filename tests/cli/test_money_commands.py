@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.db.engine import sync_url
+from app.db.engines.engine import sync_url
 from tests.harness import MORE_MODELS, SUBMIT
 from tests.patience import PATIENCE_S
 from tests.processes import Commands, Place, place_for, started

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.admin.violations import faults_of_text
-from app.cli import ledger
+from app.cli.amounts import ledger
 from app.cli.tables import print_json, print_table, say
-from app.documents.admin.ledger import listed_entry
+from app.documents.admin.amounts.ledger import listed_entry
 from app.kit.text import printable
 from app.quotas.account import Owner
-from app.quotas.ledger import Entry, Kind
+from app.quotas.balances.ledger import Entry, Kind
 from app.quotas.limits import Scope
 
 APP = Path(__file__).parents[2] / "app" / "cli"
@@ -100,5 +100,5 @@ def test_commands_print_by_these_functions_alone() -> None:
     # `statements` and `usage` write CSV, whose cells are made safe.
     allowed = {"tables.py", "entry.py", "dev.py", "audit.py", "statements.py", "usage.py", "portal_links.py"}
     direct = re.compile(r"typer\.echo\(|(?<![\w.])print\(|sys\.std(?:out|err)\.write\(")
-    found = {path.name for path in APP.glob("*.py") if direct.search(path.read_text())}
+    found = {path.name for path in APP.rglob("*.py") if direct.search(path.read_text())}
     assert found <= allowed

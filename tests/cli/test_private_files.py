@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
-from app.db import revision, sqlite
-from app.db.engine import open_database
-from app.db.sqlite import make_private, server_lock
+from app.db import revision
+from app.db.engines import sqlite
+from app.db.engines.engine import open_database
+from app.db.engines.sqlite import make_private, server_lock
 from app.generations.dispatch.spool import Spool
 from tests.processes import eventually, place_for, started
 from tests.rows import add_counter

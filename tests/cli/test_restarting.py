@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from app.admin import processes
+from app.admin.running import processes
 from app.admin.session import AdminSession
-from app.cli import restart
+from app.cli.serving import restart
 from app.db.processes import Process
 
 pytestmark = pytest.mark.anyio

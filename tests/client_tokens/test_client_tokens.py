@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select, text
 
 from app.auth import keys, tenants
 from app.auth.keys import parse
-from app.db.tables import client_token_refusals, client_tokens
+from app.db.schema.tables import client_token_refusals, client_tokens
 from app.kit.secrets import checksum
 from tests.client_tokens.pages import HOME, MINT, ONLY, SECOND, mint, page, unmintable, with_origins
 from tests.contract.published import problem_of

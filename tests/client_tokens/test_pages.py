@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import Connection
 
-from app.admin.verify import verify
+from app.admin.verifying.verify import verify
 from app.auth import client_tokens, keys, tenants
 from app.errors import Problem
 from app.quotas.limits import EVERY_END_USER, Scope

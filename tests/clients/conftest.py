@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from app.auth import keys, tenants
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from tests.clients.relay import Relay, relaying
 from tests.conftest import RealClock
 from tests.harness import PEPPER

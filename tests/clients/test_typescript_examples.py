@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from app.auth import tenants
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from tests.clients.conftest import ORIGIN, Stack
 from tests.console.bench import FLAGS, browser_path
 from tests.processes import bare_environment, eventually, free_port, in_database

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Table, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from app.auth import keys, tenants
-from app.db.engine import sync_url
-from app.db.tables import (
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import (
     api_keys,
     generations,
     refusals,
@@ -29,9 +29,9 @@ from app.db.tables import (
     webhook_endpoints,
     webhook_messages,
 )
-from app.db.tables import tenants as tenant_rows
+from app.db.schema.tables import tenants as tenant_rows
 from app.kit.ids import new_id
-from app.webhooks import secrets
+from app.webhooks.registry import secrets
 from tests.harness import PEPPER
 
 ACME: Final = "acme"

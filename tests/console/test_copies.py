@@ -8,7 +8,7 @@ from playwright.async_api import Browser, expect
 from sqlalchemy import update
 
 from app.auth.keys import SCOPES
-from app.db.tables import assets
+from app.db.schema.tables import assets
 from tests.console.site import Visit, visiting
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, mirrored

@@ -9,8 +9,8 @@ import typer.main
 
 from app.api.routes import ROUTES
 from app.catalog.catalog import open_catalog
-from app.cli.dev import first_job
 from app.cli.entry import cli
+from app.cli.serving.dev import first_job
 from app.config import Settings
 from app.errors import CATALOGUE
 from app.generations.lifecycle import State

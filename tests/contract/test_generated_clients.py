@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.admin import admin_keys
+from app.admin.access import admin_keys
 from app.admin.actor import Actor
 from app.server.protocol import GuardedProtocol, Limits
 from tests.console.network import HOST, served

@@ -12,10 +12,11 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from app.admin import archive, webhook_terms
 from app.admin.actor import of_command
+from app.admin.backups import archive
+from app.admin.webhooks import webhook_terms
 from app.api.routes import ROUTES
-from app.db.tables import webhook_endpoints
+from app.db.schema.tables import webhook_endpoints
 from app.errors import WEBHOOKS_NOT_CONFIGURED, Problem
 from app.files.uploads import Asked
 from app.generations import store
@@ -25,7 +26,7 @@ from app.generations.store import erase
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit
 from app.storage.store import Post
-from app.webhooks import endpoints
+from app.webhooks.registry import endpoints
 from tests.contract.published import Contract, keep_promises, plain_logs, route_of
 from tests.harness import SUBMIT, World, until
 from tests.mirror.worlds import completed, copy, mirrored

@@ -55,7 +55,7 @@ def served(
 
 
 async def _key(url: str) -> str:
-    from app.db.engine import open_database  # noqa: PLC0415 - beside its only use
+    from app.db.engines.engine import open_database  # noqa: PLC0415 - beside its only use
 
     db = open_database(url)
     try:

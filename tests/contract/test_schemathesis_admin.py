@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.auth import admin_keys
-from app.db.engine import open_database
+from app.db.engines.engine import open_database
 from tests.contract.serving import serving
 from tests.harness import PEPPER
 from tests.sandbox.harness import Running

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from app.db.deferral import write_later
-from app.db.engine import Database, open_database
-from app.quotas import rollups, usage
+from app.db.engines.engine import Database, open_database
+from app.db.statements.deferral import write_later
 from app.quotas.limits import Payer
-from app.quotas.usage import Group, Question, Step
+from app.quotas.sums import rollups, usage
+from app.quotas.sums.usage import Group, Question, Step
 from tests.rows import add_counter, add_owner, set_text, text_of
 from tests.shared import PATIENT_S
 

@@ -12,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
-from app.db import sqlite, tables
-from app.db.engine import Database, open_database, sync_url
-from app.db.sqlite import FileLock, SqlitePlace
-from app.db.tables import api_keys
-from app.db.writer import Writer
+from app.db.engines import sqlite
+from app.db.engines.engine import Database, open_database, sync_url
+from app.db.engines.sqlite import FileLock, SqlitePlace
+from app.db.engines.writer import Writer
+from app.db.schema import tables
+from app.db.schema.tables import api_keys
 from app.errors import DATABASE_UNAVAILABLE, TENANT_EXISTS, Problem
 from tests.rows import add_counter, add_owner, set_text, text_of
 from tests.shared import DURABLE, PATIENT_S

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from app.db import postgres
-from app.db.engine import Database, open_database, sync_url
+from app.db.engines import postgres
+from app.db.engines.engine import Database, open_database, sync_url
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.harness import until
 from tests.rows import add_counter, set_text, text_of

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import DBAPIError
 
-from app.db import writer
-from app.db.engine import Database, NotBegunProblem, open_database
+from app.db.engines import writer
+from app.db.engines.engine import Database, NotBegunProblem, open_database
+from app.db.engines.writer import commit_soon
 from app.db.outage import LOCKED, DatabaseBusyError
-from app.db.prepared import Prepared, execute
-from app.db.tables import tenants
-from app.db.writer import commit_soon
+from app.db.schema.tables import tenants
+from app.db.statements.prepared import Prepared, execute
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.loops import skip
 from tests.rows import add_counter, set_text, text_of
@@ -347,7 +347,7 @@ async def test_a_tenant_whose_row_somebody_keeps_holds_up_no_other_for_long(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guards = {"synchronous_commit": "on", "statement_timeout": "50s", "lock_timeout": "200ms"}
-    monkeypatch.setattr("app.db.postgres.GUARDS", guards)
+    monkeypatch.setattr("app.db.engines.postgres.GUARDS", guards)
     db = open_database(database_url, pool=1)
     names = await db.write(_add_tenants)
     stranger = await asyncio.to_thread(_Stranger, database_url, names[0])

@@ -10,10 +10,10 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-from app.admin.verify import verify
+from app.admin.verifying.verify import verify
 from app.auth import keys
 from app.db import revision
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import events as event_rows
 from app.generations import leases, store
 from app.generations.advance import advance

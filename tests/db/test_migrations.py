@@ -12,8 +12,8 @@ from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from app.db import revision
-from app.db.engine import sync_url
-from app.db.tables import metadata
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import metadata
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app.db import revision, sqlite, sqlite_reader
-from app.db.engine import Database, open_database, sync_url
-from app.db.sqlite import ServerRunningError, server_lock
+from app.db import revision
+from app.db.engines import sqlite, sqlite_reader
+from app.db.engines.engine import Database, open_database, sync_url
+from app.db.engines.sqlite import ServerRunningError, server_lock
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.gateway import open_gateway
 from tests.harness import settings_for
@@ -129,7 +130,7 @@ async def test_a_second_server_on_one_file_is_refused_and_a_command_is_not(
 
 async def test_the_server_lock_ends_with_its_process(path: Path) -> None:
     url = f"sqlite:///{path}"
-    program = f"import sys\nfrom app.db.sqlite import server_lock\nlock = server_lock({url!r})\n"
+    program = f"import sys\nfrom app.db.engines.sqlite import server_lock\nlock = server_lock({url!r})\n"
     with another_process(program, path), pytest.raises(ServerRunningError):
         server_lock(url)
     server_lock(url).release()

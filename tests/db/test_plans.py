@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from app.db import revision
-from app.db.engine import sync_url
-from app.db.sqlite import writer_engine
+from app.db.engines.engine import sync_url
+from app.db.engines.sqlite import writer_engine
 from bench.history import TABLES, History
 from bench.statements import STATEMENTS, faults_of, plan_of
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from app.admin import doctor
-from app.db import announcements, postgres, revision
-from app.db.engine import Database, open_database
+from app.admin.checks import doctor
+from app.db import announcements, revision
+from app.db.engines import postgres
+from app.db.engines.engine import Database, open_database
 from tests.db.poolers import PGBOUNCER, pgbouncer, stand_in
 from tests.harness import settings_for, until
 from tests.rows import add_counter, set_text, text_of

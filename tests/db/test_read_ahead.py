@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from app.admin.verify import verify
-from app.db import prepared, writer
-from app.db.engine import Database, open_database
-from app.db.tables import generations, tenants
+from app.admin.verifying.verify import verify
+from app.db.engines import writer
+from app.db.engines.engine import Database, open_database
+from app.db.schema.tables import generations, tenants
+from app.db.statements import prepared
 from app.errors import Problem
 from app.generations import read_ahead
 from app.generations.dispatch.dispatcher import record_outcome
@@ -141,7 +142,7 @@ async def test_only_the_tenant_whose_lock_is_not_had_in_time_is_refused(
     database_url: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guards = {"synchronous_commit": "on", "statement_timeout": "50s", "lock_timeout": "200ms"}
-    monkeypatch.setattr("app.db.postgres.GUARDS", guards)
+    monkeypatch.setattr("app.db.engines.postgres.GUARDS", guards)
     monkeypatch.setattr(writer, "_MAX_PASSED_OVER", 0)  # so the first is waited for while others wait with it
     one_lane, other = open_database(database_url, pool=1), open_database(database_url, pool=1)
     whose = await owners(one_lane, 4)

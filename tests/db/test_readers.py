@@ -8,8 +8,8 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Connection, text
 
-from app.db import readers
-from app.db.engine import Database, open_database
+from app.db.engines import readers
+from app.db.engines.engine import Database, open_database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.loops import skip
 from tests.patience import PATIENCE_S

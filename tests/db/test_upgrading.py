@@ -12,10 +12,10 @@ from sqlalchemy import Engine, text, update
 from sqlalchemy.exc import OperationalError
 
 from app.db import migrating, processes, revision
-from app.db.engine import open_database
+from app.db.engines.engine import open_database
 from app.db.processes import ALIVE_MS, Heartbeat
 from app.db.revision import SchemaError
-from app.db.tables import processes as rows
+from app.db.schema.tables import processes as rows
 from tests.admin.books import engine_of
 from tests.harness import FakeClock
 

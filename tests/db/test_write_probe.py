@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine, event, func, select, text
 from sqlalchemy.pool import NullPool
 
 from app.db import probe
-from app.db.engine import Database, open_database, sync_url
+from app.db.engines.engine import Database, open_database, sync_url
 from app.db.outage import DAMAGED, NO_SPACE, READ_ONLY
-from app.db.tables import write_probes
+from app.db.schema.tables import write_probes
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from tests.contract.published import problem_of
 from tests.harness import World

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from app.db.engines.writer import Writer
 from app.db.outage import DatabaseBusyError, NotBegunError
-from app.db.writer import Writer
 from tests.loops import skip
 from tests.shared import PATIENT_S
 

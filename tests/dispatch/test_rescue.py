@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from app.db.engine import Database, open_database
+from app.db.engines.engine import Database, open_database
 from app.generations.dispatch import rescue
 from app.generations.dispatch.dispatcher import Dispatcher
 from app.generations.dispatch.references import ReferenceResolver

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.admin import requests
 from app.admin.actor import Actor
-from app.db.engine import Database
+from app.admin.running import requests
+from app.db.engines.engine import Database
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations.dispatch import dispatcher as dispatching
 from app.generations.dispatch.spool import Spool

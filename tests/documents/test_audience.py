@@ -7,9 +7,9 @@ import pytest
 
 from app.auth.client_tokens import ClientToken
 from app.auth.principal import Principal
-from app.documents.limits import rate_headers, visible_to
+from app.documents.amounts.limits import rate_headers, visible_to
+from app.documents.amounts.quota import queue, quota
 from app.documents.problems import problem
-from app.documents.quota import queue, quota
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.queue.rows import TenantQueue
 from app.quotas.amounts import Amounts

@@ -8,7 +8,7 @@ import pytest
 
 from app.catalog.catalog import SHIPPED, load_catalog
 from app.catalog.validate import violations
-from app.documents import llms
+from app.documents.generations import llms
 from tests.harness import World
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_type_hin
 import pytest
 
 from app.api.v1.client_tokens import _TermsBody
-from app.documents.client_tokens import ClientTokenTerms
+from app.documents.access.client_tokens import ClientTokenTerms
 from app.documents.fields import Violation
+from app.documents.generations.requests import Cancelled, Result, Status, Submitted
 from app.documents.problems import Problem
 from app.documents.published import SCHEMAS
-from app.documents.requests import Cancelled, Result, Status, Submitted
 from app.documents.schema import CLOSED, components, keywords, schema_of
 
 CLIENT_TYPES = Path(__file__).parents[2] / "app" / "console" / "static" / "client.d.ts"

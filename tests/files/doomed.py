@@ -17,8 +17,8 @@ import httpx2
 
 from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
-from app.db.engine import Database, open_database
-from app.db.writer import Writer
+from app.db.engines.engine import Database, open_database
+from app.db.engines.writer import Writer
 from app.files.direct import DirectUploads
 from app.files.uploads import Asked, Uploads
 from app.kit.clock import SystemClock

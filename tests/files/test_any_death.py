@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Connection, Table, select
 
 from app.auth import keys, tenants
-from app.db.engine import Database
-from app.db.tables import files, stored_bytes
+from app.db.engines.engine import Database
+from app.db.schema.tables import files, stored_bytes
 from app.files.rows import FileState
 from app.files.sweeping import Sweeper
 from app.files.uploads import LEASE_MS, Asked

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.db.tables import tenants
+from app.db.schema.tables import tenants
 from app.files.references import References
 from app.generations.dispatch import references
 from app.media.facts import Facts

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.db.tables import files, stored_bytes
+from app.db.schema.tables import files, stored_bytes
 from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Scope, parse_limit

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, update
 
 from app.auth.keys import Mode
-from app.db.engine import Database, open_database
-from app.db.tables import generations
+from app.db.engines.engine import Database, open_database
+from app.db.schema.tables import generations
 from app.generations import events as event_rows
 from app.generations import store
 from app.generations.advance import advance, begin

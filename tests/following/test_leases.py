@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from app.db.engine import Database, open_database
+from app.db.engines.engine import Database, open_database
 from app.generations import leases
 from app.generations.advance import FIRST_POLL_MS, Patience, advance, apply_observation
 from app.generations.following.poll_buffer import PollBuffer

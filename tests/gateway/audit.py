@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from app.admin.verify import verify
-from app.db.tables import threshold_events, webhook_deliveries, webhook_messages
+from app.admin.verifying.verify import verify
+from app.db.schema.tables import threshold_events, webhook_deliveries, webhook_messages
 from app.generations import events, messages, store
 from app.generations.events import Event
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.webhooks.fan_out import fan_out
+from app.webhooks.messages.fan_out import fan_out
 from tests.gateway.campaign import Stage, received
 from tests.gateway.story import ENDPOINTS, MOST, PRICE, SECONDS, TOP_UP, Story
 

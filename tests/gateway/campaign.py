@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Dialect
 from starlette.types import ASGIApp
 
 from app.auth import keys, tenants
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.gateway import Gateway
 from app.generations import messages
 from app.main import create_server_app
-from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from tests.gateway.events import Events, Fault, counting

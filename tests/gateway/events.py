@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
 
-from app.db import prepared
+from app.db.statements import prepared
 from app.upstream.answer import Answer
 from app.upstream.connection import ConnectError, Route
 from app.upstream.connection import Connection as UpstreamConnection

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, update
 
-from app.admin.verify import verify
-from app.db.tables import generations
+from app.admin.verifying.verify import verify
+from app.db.schema.tables import generations
 from app.generations import store
 from app.quotas.account import Owner
-from app.quotas.ledger import Charge, Kind, add, entries
+from app.quotas.balances.ledger import Charge, Kind, add, entries
 from app.quotas.limits import Scope
 from app.upstream.outcomes import Verdict
 from tests.chaos import Behaviour, Chaos, answer, chaos, job, response

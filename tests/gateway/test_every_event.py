@@ -17,10 +17,10 @@ from app.generations.dispatch.loop import DispatchLoop
 from app.generations.dispatch.rescue import Rescuer
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.quotas import ledger
 from app.quotas.account import Owner
+from app.quotas.balances import ledger
 from app.upstream.outcomes import Outcome, Verdict
-from app.webhooks import outbox
+from app.webhooks.messages import outbox
 from tests.gateway.audit import complaints
 from tests.gateway.campaign import Theatre
 from tests.gateway.doomed import Doomed, doomed

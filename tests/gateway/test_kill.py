@@ -14,8 +14,8 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from app.db.engine import Database
-from app.db.tables import generations
+from app.db.engines.engine import Database
+from app.db.schema.tables import generations
 from tests.harness import SUBMIT
 from tests.patience import PATIENCE_S
 from tests.processes import Place, a_key, eventually, history_of, in_database, place_for, rows_of, started

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from app.db import revision
-from app.db.tables import schema_floor
+from app.db.schema.tables import schema_floor
 from app.worker import running
 from tests.harness import World
 

@@ -22,8 +22,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, select
 
 from app.db import revision
-from app.db.engine import sync_url
-from app.db.tables import schema_floor
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import schema_floor
 from tests.harness import SUBMIT
 from tests.patience import PATIENCE_S
 from tests.processes import Place, eventually, free_port, place_for

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations.advance import Patience, advance, apply_observation
 from app.generations.lifecycle import MOVES, TERMINAL, State
 from app.generations.store import Generation

@@ -7,7 +7,7 @@ import pytest
 from app.generations import store
 from app.generations.lifecycle import State
 from app.generations.store import Generation
-from app.quotas.ledger import Charge
+from app.quotas.balances.ledger import Charge
 from tests.harness import World
 
 pytestmark = pytest.mark.anyio

@@ -119,6 +119,6 @@ def test_no_sql_text_spells_a_state_itself() -> None:
     word = "|".join(State)
     spelled = re.compile(rf"\bstate\b[^\n]*'({word})'|'({word})', *'({word})'")
     app = Path(__file__).parents[2] / "app"
-    sql = [*app.glob("db/*.py"), *app.glob("generations/**/*.py"), *app.glob("admin/**/*.py")]
+    sql = [*app.glob("db/**/*.py"), *app.glob("generations/**/*.py"), *app.glob("admin/**/*.py")]
     found = [f"{path.name}: {hit[0]}" for path in sql for hit in spelled.finditer(path.read_text("utf-8"))]
     assert found == []

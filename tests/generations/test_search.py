@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from app.admin import requests
-from app.admin.requests import RequestFilter
+from app.admin.running import requests
+from app.admin.running.requests import RequestFilter
 from app.auth.callers import Caller
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import INVALID_PARAMETER, Problem
 from app.generations import search as searching
 from app.generations import store

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from app.config import Settings, SettingsError
-from app.db.engine import sync_url
+from app.db.engines.engine import sync_url
 from app.variables import misspelt
 
 

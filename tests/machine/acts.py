@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from app.admin import requests
 from app.admin.actor import Actor
+from app.admin.running import requests
 from app.auth import tenants
 from app.errors import Problem
 from app.generations.lifecycle import MOVES, State
-from app.quotas import account, ledger
+from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Limit as OwnLimit
 from app.quotas.limits import Scope
 from app.quotas.metrics import Metric

@@ -13,11 +13,11 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, select, text
 
-from app.admin.verify import Report, verify
+from app.admin.verifying.verify import Report, verify
 from app.auth import keys, tenants
 from app.auth.keys import Mode
-from app.db.engine import is_sqlite
-from app.db.tables import generations, ledger_entries, metadata, quota_usage
+from app.db.engines.engine import is_sqlite
+from app.db.schema.tables import generations, ledger_entries, metadata, quota_usage
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.gateway import Gateway
 from app.generations.dispatch import dispatcher as dispatching

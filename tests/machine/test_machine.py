@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from structlog.testing import capture_logs
 
-from app.quotas.ledger import Kind
+from app.quotas.balances.ledger import Kind
 from tests.machine.acts import Driver
 from tests.machine.draws import a_limit, acts, some_options
 from tests.machine.model import Limit, Options

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from app.db.asset_states import AssetState
-from app.db.tables import assets
+from app.db.schema.asset_states import AssetState
+from app.db.schema.tables import assets
 from app.kit.ids import new_id
 from app.mirror.rows import ASSET, Asset
 

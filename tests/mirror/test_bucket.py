@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.admin import store_check
-from app.admin.store_check import StoreReport
+from app.admin.verifying import store_check
+from app.admin.verifying.store_check import StoreReport
 from app.kit.clock import SystemClock
 from tests.harness import World
 from tests.mirror.worlds import completed, copies, copy, kept, mirrored, rows

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, create_engine, select, update
 from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
-from app.db.engine import sync_url
-from app.db.tables import assets
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import assets
 from app.mirror import claims, rows
 from app.mirror.claims import LEASE_S, Claim
 from app.mirror.schedule import INTERRUPTED

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from app.db.engine import Database
-from app.db.tables import api_keys, assets, generations
+from app.db.engines.engine import Database
+from app.db.schema.tables import api_keys, assets, generations
 from app.generations.lifecycle import State
 from app.kit.json import to_column
 from app.mirror import rows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.db.asset_states import AssetState
+from app.db.schema.asset_states import AssetState
 from app.mirror.schedule import DELAYS_MS, EXPIRED_LINK, HOUR_MS, NOT_MEDIA, Verdict, verdict
 
 LIFE_MS = 7 * 24 * HOUR_MS

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.quotas import stored as stored_bytes
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import Payer, Scope, parse_limit
+from app.quotas.sums import stored as stored_bytes
 from tests.harness import World
 from tests.mirror.worlds import completed, copies, copy, kept, mirrored
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Executable, delete, select, update
 
-from app.admin import store_check
-from app.admin.store_check import StoreReport, StoreRule
-from app.db.tables import assets, files, stored_bytes, tenants
+from app.admin.verifying import store_check
+from app.admin.verifying.store_check import StoreReport, StoreRule
+from app.db.schema.tables import assets, files, stored_bytes, tenants
 from tests.harness import World
 from tests.mirror.worlds import completed, copy, kept, mirrored, rows
 from tests.pictures import png

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from app.auth import tenants
-from app.db.asset_states import MirrorMode
-from app.db.tables import assets, generations
+from app.db.schema.asset_states import MirrorMode
+from app.db.schema.tables import assets, generations
 from app.kit.json import to_column
 from tests.harness import World, until
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.db.sqlite import write_lock
+from app.db.engines.sqlite import write_lock
 from tests.conftest import RealClock, _administer
 from tests.operations.prometheus import prometheus, settings, submit
 from tests.operations.tools import ROOT

@@ -11,7 +11,7 @@ import typer.main
 from sqlalchemy import Connection
 
 from app.cli.entry import cli
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations.advance import advance
 from app.generations.lifecycle import State
 from tests.operations.tools import DEPLOY, ROOT

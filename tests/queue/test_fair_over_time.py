@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, select
 
-from app.db.tables import queues
+from app.db.schema.tables import queues
 from app.generations.lifecycle import State
 from tests.queue.queueing import Market, market
 from tests.queue.shares import (

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
-from app.admin.verify import verify
+from app.admin.verifying.verify import verify
 from app.auth import tenants
-from app.db.sqlite import writer_engine
-from app.db.tables import generations, queues
+from app.db.engines.sqlite import writer_engine
+from app.db.schema.tables import generations, queues
 from app.errors import Problem
 from app.generations import store
 from app.generations.advance import advance

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.admin.verify import Report, verify
-from app.db.engine import Database
+from app.admin.verifying.verify import Report, verify
+from app.db.engines.engine import Database
 from app.generations.lifecycle import TERMINAL, State
 from tests.harness import SUBMIT
 from tests.patience import PATIENCE_S

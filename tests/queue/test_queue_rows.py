@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, func, select, text, update
 
 from app.auth import keys, tenants
-from app.db.engine import Database, is_sqlite, sync_url
-from app.db.tables import generations, queues, turns
+from app.db.engines.engine import Database, is_sqlite, sync_url
+from app.db.schema.tables import generations, queues, turns
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.dispatch import dequeue

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.api.headers.request import START_DEADLINE
 from app.auth import keys, tenants
-from app.db.engine import Database
-from app.db.tables import ledger_entries
-from app.db.tables import tenants as tenants_table
+from app.db.engines.engine import Database
+from app.db.schema.tables import ledger_entries
+from app.db.schema.tables import tenants as tenants_table
 from app.errors import DATABASE_UNAVAILABLE, Problem
 from app.generations.dispatch import dequeue
 from app.generations.lifecycle import State

@@ -7,8 +7,8 @@ import httpx2
 from sqlalchemy import Connection
 
 from app.auth.keys import Mode
-from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
+from app.quotas.balances import ledger
 from app.quotas.limits import Scope, parse_limit
 from app.quotas.metrics import SETTABLE, Metric
 from tests.contract.published import problem_of

@@ -7,11 +7,12 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import Connection
 
-from app.db import prepared
-from app.db.engine import Database
-from app.quotas import account, ledger
+from app.db.engines.engine import Database
+from app.db.statements import prepared
+from app.quotas import account
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Limit, Scope
 from app.quotas.metrics import Metric
 from tests.rows import NOW_MS, add_owner

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.quotas import ledger
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope
 from tests.harness import World
 from tests.quotas.accounts import EXHAUSTED, PRICE, accepted, kid_of, limited, quota, refused

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from app.admin import doctor
+from app.admin.checks import doctor
 from app.kit.clock import SystemClock
-from app.quotas import rollups, usage
 from app.quotas.limits import Payer
+from app.quotas.sums import rollups, usage
 from tests.harness import World
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from app.admin.verify import verify
-from app.db.engine import Database
+from app.admin.verifying.verify import verify
+from app.db.engines.engine import Database
 from app.generations import store
 from app.quotas.account import Owner, set_limit
 from app.quotas.limits import parse_limit

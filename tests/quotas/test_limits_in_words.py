@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.documents.limits import limit as document
+from app.documents.amounts.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, QUOTA_EXHAUSTED
 from app.quotas.amounts import MICROCREDITS, NAMES, Amounts, credits_text
 from app.quotas.limits import MAX_AMOUNT, Limit, LimitError, Payer, Scope, parse_credits, parse_limit

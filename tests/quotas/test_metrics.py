@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import String
 
-from app.db.tables import quota_limits
+from app.db.schema.tables import quota_limits
 from app.quotas.amounts import NAMES, NOTHING, Amounts, amount_text
 from app.quotas.metrics import SETTABLE, Metric, Unit, Window
 

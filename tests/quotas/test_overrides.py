@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.admin import overrides
 from app.admin.accounts import AccountName
 from app.admin.actor import Actor
+from app.admin.amounts import overrides
 from app.auth.tenants import by_id
 from app.errors import INVALID_LIMIT, OVERRIDE_EXISTS, OVERRIDE_NOT_FOUND, Problem
 from app.kit.clock import iso

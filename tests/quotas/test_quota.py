@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.admin import requests
 from app.admin.actor import Actor
+from app.admin.running import requests
 from app.kit.clock import iso
-from app.quotas import ledger
+from app.quotas.balances import ledger
 from app.quotas.limits import Scope
 from tests.harness import MORE_MODELS, World, open_world, settings_for
 from tests.quotas.accounts import DAY, MONTH, PRICE, Usage, everywhere, limited, usage

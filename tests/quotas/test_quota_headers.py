@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations.queue import decide
 from app.quotas.limits import Scope
 from tests.contract.published import problem_of

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Connection, select
 
 from app.auth import keys, tenants
-from app.db.tables import quota_usage
+from app.db.schema.tables import quota_usage
 from app.errors import Problem
-from app.quotas import ledger
 from app.quotas.account import Owner, zone_of
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope
 from tests.contract.published import problem_of
 from tests.harness import PEPPER, World

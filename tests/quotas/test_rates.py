@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.documents.limits import limit as document
+from app.documents.amounts.limits import limit as document
 from app.errors import QUOTA_EXCEEDED, Problem
 from app.kit.clock import iso
 from app.quotas.calls import CallLimiter

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from app.admin.verify import verify
+from app.admin.verifying.verify import verify
 from app.auth import keys
-from app.db import prepared
-from app.db.engine import Database, open_database
-from app.db.tables import (
+from app.db.engines.engine import Database, open_database
+from app.db.schema.tables import (
     generation_events,
     generations,
     ledger_entries,
@@ -21,6 +20,7 @@ from app.db.tables import (
     threshold_events,
     usage_counts,
 )
+from app.db.statements import prepared
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.dispatch.dispatcher import record_outcome
@@ -29,10 +29,10 @@ from app.generations.queue.decide import SubmitPolicy
 from app.generations.store import SubmitIntent
 from app.generations.submit.record import Recorded, record
 from app.kit.ids import new_id
-from app.quotas import ledger
 from app.quotas.account import Owner, set_limit
 from app.quotas.amounts import Amounts
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Payer, Scope, parse_limit
 from app.upstream.credentials import Choice
 from app.upstream.outcomes import Outcome, Verdict

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert
 
-from app.db.engine import Database
-from app.db.tables import ledger_entries
-from app.quotas import entries
+from app.db.engines.engine import Database
+from app.db.schema.tables import ledger_entries
 from app.quotas.account import Owner
-from app.quotas.entries import Place, Span
-from app.quotas.ledger import Kind
+from app.quotas.balances import entries
+from app.quotas.balances.entries import Place, Span
+from app.quotas.balances.ledger import Kind
 from tests.rows import NOW_MS, add_owner
 
 pytestmark = pytest.mark.anyio

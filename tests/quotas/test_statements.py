@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.admin import statements
-from app.admin.statements import Difference
+from app.admin.amounts import statements
+from app.admin.amounts.statements import Difference
 from app.auth import tenants
-from app.documents.statement_pdf import statement_pdf
+from app.documents.amounts.statement_pdf import statement_pdf
 from app.errors import Problem
 from app.generations.advance import advance
 from app.generations.lifecycle import State
-from app.quotas import entries, ledger
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import entries, ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope
 from tests.contract.published import problem_of
 from tests.harness import World

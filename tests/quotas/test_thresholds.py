@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from app.admin.verify import verify
-from app.db.tables import threshold_events
-from app.quotas import ledger, overrides
+from app.admin.verifying.verify import verify
+from app.db.schema.tables import threshold_events
+from app.quotas import overrides
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope, parse_limit
 from tests.harness import World
 from tests.quotas.accounts import DAY, PRICE, accepted, kid_of, limited, refused

@@ -8,9 +8,9 @@ import pytest
 from app.api.cursors import encode_key
 from app.auth import tenants
 from app.kit.clock import iso
-from app.quotas import ledger
 from app.quotas.account import Owner
-from app.quotas.ledger import Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Kind
 from app.quotas.limits import Scope
 from tests.contract.published import problem_of
 from tests.harness import World

@@ -6,16 +6,16 @@ from datetime import UTC, date, datetime
 import pytest
 from sqlalchemy import Connection, Table, delete, func, select, update
 
-from app.admin.usage import count_refused
-from app.admin.verify_usage import wrong_roll_ups
-from app.db.engine import Database
-from app.db.tables import usage_counts, usage_days, usage_months
+from app.admin.amounts.usage import count_refused
+from app.admin.verifying.verify_usage import wrong_roll_ups
+from app.db.engines.engine import Database
+from app.db.schema.tables import usage_counts, usage_days, usage_months
 from app.errors import DATABASE_UNAVAILABLE, Problem
-from app.quotas import rollups, usage, usage_sums
 from app.quotas.limits import Payer
-from app.quotas.rollups import bucket_of
-from app.quotas.usage import Group, Question, Step, Zone
-from app.quotas.usage_sums import sum_next, summed_until
+from app.quotas.sums import rollups, usage, usage_sums
+from app.quotas.sums.rollups import bucket_of
+from app.quotas.sums.usage import Group, Question, Step, Zone
+from app.quotas.sums.usage_sums import sum_next, summed_until
 from tests.harness import World
 from tests.rows import NOW_MS, add_owner
 

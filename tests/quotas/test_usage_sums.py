@@ -16,21 +16,22 @@ from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from app.admin.verify import verify
+from app.admin.verifying.verify import verify
 from app.auth import keys, tenants
 from app.db import revision
-from app.db.engine import sync_url
-from app.db.tables import generations, ledger_entries
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import generations, ledger_entries
 from app.generations import store
 from app.generations.advance import advance, begin
 from app.generations.lifecycle import State
 from app.kit.ids import new_id
-from app.quotas import ledger, rollups, usage, usage_sums
 from app.quotas.account import Owner, open_account, take
 from app.quotas.amounts import Amounts
-from app.quotas.ledger import Charge, Kind
+from app.quotas.balances import ledger
+from app.quotas.balances.ledger import Charge, Kind
 from app.quotas.limits import Payer, Scope
-from app.quotas.usage import Group, Question, Step
+from app.quotas.sums import rollups, usage, usage_sums
+from app.quotas.sums.usage import Group, Question, Step
 from tests.admin.books import engine_of
 from tests.profiles import examples
 

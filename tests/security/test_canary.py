@@ -12,7 +12,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from app.auth import keys, tenants
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.kit.secrets import checksum, random_text
 from tests.canary import Canary, WatchedTransport, canary
 from tests.harness import World, open_world, settings_for

@@ -18,7 +18,7 @@ import pytest
 from starlette.routing import Mount
 
 from app.auth import keys
-from app.db.tables import metadata
+from app.db.schema.tables import metadata
 from app.generations.following.tracker import Tracker
 from app.kit.ids import new_id
 from app.media.probe import Prober

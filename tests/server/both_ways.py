@@ -16,9 +16,9 @@ from uvicorn.server import ServerState
 
 from app.kit import log
 from app.server.edge import Edge
-from app.server.fast_protocol import FastProtocol
-from app.server.fast_reads import FastReads
-from app.server.fast_submits import FastSubmits
+from app.server.fast.fast_protocol import FastProtocol
+from app.server.fast.fast_reads import FastReads
+from app.server.fast.fast_submits import FastSubmits
 from app.server.protocol import GuardedProtocol, Limits
 from tests.harness import World
 from tests.patience import PATIENCE_S

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.admin import doctor
+from app.admin.checks import doctor
 from app.auth import keys
 from app.errors import CATALOGUE
 from app.kit import log

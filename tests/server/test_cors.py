@@ -12,7 +12,8 @@ from sqlalchemy import Connection, update
 from app.api import cors
 from app.auth import origins, tenants
 from app.auth.principal import Principal
-from app.db import engine, tables
+from app.db.engines import engine
+from app.db.schema import tables
 from app.errors import Problem
 from tests.contract.published import OURS, keep_promises, problem_of
 from tests.harness import SUBMIT, World, until

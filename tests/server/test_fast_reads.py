@@ -14,14 +14,14 @@ from sqlalchemy import update
 
 from app.api.direct import has_direct
 from app.auth import keys
-from app.cli import servers
-from app.db.tables import generations
+from app.cli.serving import servers
+from app.db.schema.tables import generations
 from app.generations.following.recent import KEPT_MS
 from app.generations.lifecycle import State
 from app.generations.store import erase
 from app.main import create_server_app
-from app.server.fast_protocol import FastProtocol
-from app.server.fast_submits import FastSubmits
+from app.server.fast.fast_protocol import FastProtocol
+from app.server.fast.fast_submits import FastSubmits
 from app.server.protocol import GuardedProtocol
 from tests.client_tokens.pages import page
 from tests.harness import World, settings_for, until

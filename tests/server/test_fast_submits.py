@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from app.auth import keys
-from app.db.tables import generations
+from app.db.schema.tables import generations
 from app.errors import Problem
 from app.generations.submit.submitter import Submission, Submitter
 from tests.client_tokens.pages import page

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sqlalchemy import Connection
 
 from app.api.internal.families import FAMILIES, TENANTS_ONLY, Source
-from app.db.counts import count
+from app.db.statements.counts import count
 from app.kit.meters import SECONDS, CallMeter, Times, top
 from tests.harness import SUBMIT, World
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.api.routes import ROUTES
-from app.db import engine
+from app.db.engines import engine
 from app.errors import CATALOGUE
 from app.generations.following.tracker import Tracker
 from tests.contract.published import OURS, problem_of, route_of

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from app.cli.servers import _listening
+from app.cli.serving.servers import _listening
 from app.config import Settings
-from app.db import sqlite
-from app.db.sqlite import ServerRunningError, keep_server_lock, server_lock
+from app.db.engines import sqlite
+from app.db.engines.sqlite import ServerRunningError, keep_server_lock, server_lock
 from app.kit.tasks import Tasks
 from app.server import process, succession
 from app.server.succession import Inheritance, Succession, inherited

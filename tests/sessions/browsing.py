@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from app.admin import admin_keys
+from app.admin.access import admin_keys
 from app.admin.actor import Actor
 from tests.harness import World
 

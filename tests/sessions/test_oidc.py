@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
 
-from app.admin import admin_keys as cases
+from app.admin.access import admin_keys as cases
 from app.auth.oidc.terms import Terms
 from app.config import Settings
-from app.db.tables import admin_keys, audit_entries, sessions
+from app.db.schema.tables import admin_keys, audit_entries, sessions
 from app.gateway import _peppers_of_sessions
 from app.main import create_server_app
 from tests.contract.published import problem_of

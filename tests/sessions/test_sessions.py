@@ -13,7 +13,7 @@ from app.auth import admin_keys
 from app.auth import keys as api_keys
 from app.auth import sessions as rows
 from app.auth.keys import SCOPES
-from app.db.tables import audit_entries, portal_links, sessions
+from app.db.schema.tables import audit_entries, portal_links, sessions
 from app.main import create_server_app
 from tests.contract.published import problem_of
 from tests.harness import World, until

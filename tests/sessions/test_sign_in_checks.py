@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.admin import sign_in_checks
+from app.admin.checks import sign_in_checks
 from app.config import Settings
 from tests.beside import Quiet, serving
 from tests.sessions.provider import KEY, SETTINGS

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from app.api.routes import ROUTES, Route
 from app.auth.keys import SCOPES
-from app.db.tables import generations
+from app.db.schema.tables import generations
 from app.kit.ids import new_id
 from tests.contract.published import problem_of
 from tests.files.test_uploads import uploaded

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
-from app.db.tables import generations, unsent_inputs
+from app.db.schema.tables import generations, unsent_inputs
 from app.generations import store
 from app.generations.lifecycle import State
 from app.kit.json import to_column

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.quotas import ledger
+from app.quotas.balances import ledger
 from app.quotas.limits import Scope
 from tests.contract.published import problem_of
 from tests.harness import MORE_MODELS, SUBMIT, World

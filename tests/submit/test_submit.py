@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
-from app.db.engine import sync_url
-from app.db.tables import generation_events, generations
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import generation_events, generations
 from app.upstream.client import Upstream
 from tests.contract.published import problem_of
 from tests.harness import SUBMIT, World

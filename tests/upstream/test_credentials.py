@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.db.engine import Database, open_database
+from app.db.engines.engine import Database, open_database
 from app.generations import store
 from app.generations.lifecycle import State
 from app.upstream import credentials

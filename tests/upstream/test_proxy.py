@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.admin.doctor import Configured, examine
+from app.admin.checks.doctor import Configured, examine
 from app.config import Settings
 from app.gateway import _sandbox, live_credentials
 from app.upstream import client

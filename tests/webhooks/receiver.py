@@ -13,11 +13,11 @@ from unittest.mock import patch
 from sqlalchemy import Connection, insert, select
 from standardwebhooks.webhooks import Webhook
 
-from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
+from app.db.schema.tables import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
 from app.kit.ids import new_id
 from app.quotas.account import lock_tenant
-from app.webhooks import secrets, subscriptions
-from app.webhooks.fan_out import fan_out
+from app.webhooks.messages.fan_out import fan_out
+from app.webhooks.registry import secrets, subscriptions
 from tests.canary import canary
 from tests.harness import World, until
 

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
 
-from app.webhooks import outbox
-from app.webhooks.delivery import LEASE_S
+from app.webhooks.deliveries.delivery import LEASE_S
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Bodies, Message
+from app.webhooks.messages import outbox
+from app.webhooks.messages.outbox import Bodies, Message
 from tests.gateway.dying import Dying, tick
 from tests.gateway.events import counting
 from tests.harness import World, open_world, settings_for

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 from sqlalchemy.pool import NullPool
 
 from app.auth import tenants
-from app.db.engine import sync_url
-from app.db.tables import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
-from app.webhooks import claims, outbox, records
-from app.webhooks.claims import Caps, Claim
+from app.db.engines.engine import sync_url
+from app.db.schema.tables import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
+from app.webhooks.deliveries import claims, records
+from app.webhooks.deliveries.claims import Caps, Claim
+from app.webhooks.deliveries.verdicts import Attempted
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Message
-from app.webhooks.verdicts import Attempted
+from app.webhooks.messages import outbox
+from app.webhooks.messages.outbox import Message
 from tests.webhooks.receiver import add_endpoint
 
 NOW_MS = 1_790_000_000_000

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from app.admin import verify
-from app.admin.conditions import Name
-from app.db.tables import generations, webhook_endpoints
+from app.admin.checks.conditions import Name
+from app.admin.verifying import verify
+from app.db.schema.tables import generations, webhook_endpoints
 from app.upstream.breaker import Health
-from app.webhooks import conditions
-from app.webhooks.conditions import CALM_MS, Condition
+from app.webhooks.messages import conditions
+from app.webhooks.messages.conditions import CALM_MS, Condition
 from tests.harness import World
 from tests.webhooks.receiver import KEY, Receiver, deliver, endpoint
 

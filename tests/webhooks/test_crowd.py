@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Connection, select
 
 from app.config import Settings
-from app.db.tables import webhook_attempts, webhook_deliveries
-from app.webhooks import outbox
+from app.db.schema.tables import webhook_attempts, webhook_deliveries
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Bodies, Message
+from app.webhooks.messages import outbox
+from app.webhooks.messages.outbox import Bodies, Message
 from tests.harness import World, until
 from tests.webhooks.receiver import KEY, Receiver, endpoint
 

@@ -8,10 +8,10 @@ from sqlalchemy import delete, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from app.db.announcements import SENT
-from app.db.tables import webhook_endpoints, webhook_messages
+from app.db.schema.tables import webhook_endpoints, webhook_messages
 from app.generations import events
-from app.webhooks import schedule
-from app.webhooks.sender import TIMEOUT_S
+from app.webhooks.deliveries import schedule
+from app.webhooks.deliveries.sender import TIMEOUT_S
 from tests.harness import World, until
 from tests.webhooks.receiver import (
     Receiver,

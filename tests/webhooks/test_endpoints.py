@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.db.tables import webhook_endpoints
-from app.webhooks import secrets
+from app.db.schema.tables import webhook_endpoints
+from app.webhooks.registry import secrets
 from tests.contract.published import problem_of
 from tests.harness import World
 

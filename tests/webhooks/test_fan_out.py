@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, update
 
-from app.db.tables import webhook_deliveries, webhook_endpoints
-from app.webhooks import backlog, claims, outbox, subscriptions
-from app.webhooks.fan_out import fan_out, unmade, waiting_since
+from app.db.schema.tables import webhook_deliveries, webhook_endpoints
+from app.webhooks.deliveries import backlog, claims
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Bodies, Message
-from app.webhooks.subscriptions import Subscription
+from app.webhooks.messages import outbox
+from app.webhooks.messages.fan_out import fan_out, unmade, waiting_since
+from app.webhooks.messages.outbox import Bodies, Message
+from app.webhooks.registry import subscriptions
+from app.webhooks.registry.subscriptions import Subscription
 from tests.harness import World
 from tests.webhooks.receiver import Receiver, deliver, endpoint, messages
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import select, update
 
-from app.db.engine import Database
-from app.db.tables import webhook_deliveries, webhook_messages
+from app.db.engines.engine import Database
+from app.db.schema.tables import webhook_deliveries, webhook_messages
 from tests.beside import Quiet, serving
 from tests.harness import SUBMIT
 from tests.patience import PATIENCE_S

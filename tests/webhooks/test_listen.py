@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from app.cli.listening import Listener, ListenError
-from app.webhooks import secrets
+from app.webhooks.registry import secrets
 from tests.contract.published import Contract
 from tests.harness import World
 from tests.webhooks.receiver import Receiver, deliver, endpoint

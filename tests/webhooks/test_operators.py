@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from app.admin import doctor
-from app.admin.doctor import Configured
+from app.admin.checks import doctor
+from app.admin.checks.doctor import Configured
 from app.admin.operations import webhooks as operations
-from app.db.tables import admin_calls, webhook_endpoints
-from app.webhooks import secrets
+from app.db.schema.tables import admin_calls, webhook_endpoints
+from app.webhooks.registry import secrets
 from tests.admin.counter import Counter
 from tests.contract.published import problem_of
 from tests.harness import World

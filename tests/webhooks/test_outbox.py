@@ -6,7 +6,7 @@ import jsonschema_rs
 import pytest
 from sqlalchemy import Connection, delete, update
 
-from app.db.tables import generation_events, generations
+from app.db.schema.tables import generation_events, generations
 from app.documents import webhooks as shapes
 from app.documents.schema import components
 from app.generations import advance

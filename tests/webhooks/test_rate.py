@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.db.engine import open_database
-from app.webhooks import sender
+from app.db.engines.engine import open_database
+from app.webhooks.deliveries import sender
 from bench import deliveries
 from bench.children import Child, Children, free_port
 from bench.transactions import tenant

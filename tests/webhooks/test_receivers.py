@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.webhooks import secrets, signing
+from app.webhooks.deliveries import signing
+from app.webhooks.registry import secrets
 from tests.processes import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from app.db.tables import webhook_deliveries
+from app.db.schema.tables import webhook_deliveries
 from app.kit.clock import iso
-from app.webhooks import log, replays
+from app.webhooks.history import log, replays
 from tests.contract.published import Contract, problem_of
 from tests.harness import World
 from tests.webhooks.receiver import Receiver, deliver, deliveries, messages, reply
@@ -255,7 +255,7 @@ async def test_a_test_event_says_nothing_of_its_endpoint_and_stopped_ones_get_no
 
 
 async def _stop(world: World, endpoint_id: str) -> None:
-    from app.webhooks import records  # noqa: PLC0415 - for this alone
+    from app.webhooks.deliveries import records  # noqa: PLC0415 - for this alone
 
     await world.gateway.db.write(
         records.stop,

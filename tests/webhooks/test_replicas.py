@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from app.webhooks import outbox
 from app.webhooks.kinds import Kind
-from app.webhooks.outbox import Bodies, Message
+from app.webhooks.messages import outbox
+from app.webhooks.messages.outbox import Bodies, Message
 from tests.harness import World, open_world, settings_for, until
 from tests.sandbox.harness import Running
 from tests.webhooks.receiver import KEY, Answer, Receiver, attempts, deliveries, endpoint, reply

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from app.webhooks import bodies, delivery, schedule, sender
+from app.webhooks.deliveries import delivery, schedule, sender
+from app.webhooks.deliveries.schedule import HOUR_MS, MAX_ATTEMPTS
+from app.webhooks.deliveries.verdicts import Attempted
 from app.webhooks.kinds import Kind
-from app.webhooks.schedule import HOUR_MS, MAX_ATTEMPTS
-from app.webhooks.verdicts import Attempted
+from app.webhooks.messages import bodies
 
 DAY_MS = 24 * HOUR_MS
 

@@ -5,8 +5,8 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from app.webhooks import secrets
-from app.webhooks.secrets import Unreadable
+from app.webhooks.registry import secrets
+from app.webhooks.registry.secrets import Unreadable
 
 OLD, NEW = "the-old-key-" + "o" * 32, "the-new-key-" + "n" * 32
 

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from structlog.testing import capture_logs
 
-from app.db.webhook_states import Cause
+from app.db.schema.webhook_states import Cause
 from app.egress import client
 from app.egress.client import Egress, Reach
-from app.webhooks import secrets, signing
-from app.webhooks.claims import Claimed
-from app.webhooks.sender import TIMEOUT_S, Sender
-from app.webhooks.verdicts import retry_after_ms
+from app.webhooks.deliveries import signing
+from app.webhooks.deliveries.claims import Claimed
+from app.webhooks.deliveries.sender import TIMEOUT_S, Sender
+from app.webhooks.deliveries.verdicts import retry_after_ms
+from app.webhooks.registry import secrets
 from tests.harness import FakeClock
 from tests.loops import skipped
 from tests.patience import PATIENCE_S

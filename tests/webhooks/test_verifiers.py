@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, update
 
-from app.db.tables import webhook_endpoints
-from app.webhooks import secrets
+from app.db.schema.tables import webhook_endpoints
+from app.webhooks.registry import secrets
 from tests.harness import World
 from tests.webhooks.receiver import KEY, Receiver, deliver, endpoint
 

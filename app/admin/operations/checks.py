@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from app.admin import doctor as cases
-from app.admin.database_checks import Check
+from app.admin.checks import doctor as cases
+from app.admin.checks.database_checks import Check
 from app.admin.operation import Operation
 from app.admin.session import AdminGateway
 from app.documents.admin.checks import Findings

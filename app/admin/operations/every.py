@@ -3,30 +3,17 @@
 from typing import Any, Final
 
 from app.admin.operation import Operation
-from app.admin.operations import (
-    admin_keys,
-    audit,
-    checks,
-    client_tokens,
+from app.admin.operations import audit, checks, files, webhooks
+from app.admin.operations.access import admin_keys, client_tokens, keys, portal_links, tenants
+from app.admin.operations.amounts import ledger, limits, overrides, refusals, statements, thresholds, usage
+from app.admin.operations.running import (
     credentials,
     dispatch,
-    files,
-    keys,
-    ledger,
-    limits,
     models,
-    overrides,
     overview,
-    portal_links,
     processes,
-    refusals,
     requests,
     settings,
-    statements,
-    tenants,
-    thresholds,
-    usage,
-    webhooks,
 )
 
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (

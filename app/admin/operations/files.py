@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from app.admin import erasure, store_check
+from app.admin.access import erasure
 from app.admin.operation import Operation
 from app.admin.session import AdminGateway
-from app.admin.store_check import StoreReport
+from app.admin.verifying import store_check
+from app.admin.verifying.store_check import StoreReport
 from app.documents.admin.files import Erased, VerifiedStore
 from app.errors import INVALID_CHANGE, TENANT_NOT_FOUND
 

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from app.admin import webhook_endpoints as cases
-from app.admin import webhook_log, webhook_terms
 from app.admin.operation import Operation
 from app.admin.paging import Page
 from app.admin.session import AdminGateway
-from app.admin.webhook_endpoints import NamedDelivery, NamedEndpoint
-from app.admin.webhook_log import NamedDeliveryInFull, NamedReplay
+from app.admin.webhooks import webhook_endpoints as cases
+from app.admin.webhooks import webhook_log, webhook_terms
+from app.admin.webhooks.webhook_endpoints import NamedDelivery, NamedEndpoint
+from app.admin.webhooks.webhook_log import NamedDeliveryInFull, NamedReplay
 from app.documents import webhook_deliveries as deliveries
 from app.documents import webhook_endpoints as documents
 from app.documents.admin.webhooks import (
@@ -38,8 +38,8 @@ from app.errors import (
     WEBHOOK_REPLAY_NOT_FOUND,
     WEBHOOKS_NOT_CONFIGURED,
 )
-from app.webhooks import endpoints
-from app.webhooks.rotation import Resealed
+from app.webhooks.registry import endpoints
+from app.webhooks.registry.rotation import Resealed
 
 _ENDPOINTS: Final = "/admin/v1/webhook-endpoints"
 _ENDPOINT: Final = f"{_ENDPOINTS}/{{endpoint_id}}"

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from app.auth.principal import Principal
-from app.documents.limits import rate_headers
+from app.documents.amounts.limits import rate_headers
 from app.errors import Problem
 from app.gateway import Gateway
 

@@ -27,7 +27,7 @@ from app.generations.queue.backlog import Backlog
 from app.kit.log import buffered_bytes, dropped_lines
 from app.kit.meters import SECONDS, Labels, Tally, Times, top
 from app.mirror.backlog import Waiting, waiting
-from app.quotas.money import Money
+from app.quotas.balances.money import Money
 from app.upstream.breaker import Condition
 
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)

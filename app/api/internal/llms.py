@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.api.deps import Open
-from app.documents import llms
+from app.documents.generations import llms
 from app.errors import MODEL_NOT_FOUND, Problem
 
 

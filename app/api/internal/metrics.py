@@ -16,7 +16,7 @@ from app.api.internal.collectors import OfMoney, OfProcess, OfRows, Rows
 from app.errors import INVALID_API_KEY, MISSING_API_KEY, ROUTE_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.kit.secrets import same
-from app.quotas.money import Money, money
+from app.quotas.balances.money import Money, money
 
 _MONEY_MS = 300_000
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.admin import sign_ins
+from app.admin.access import sign_ins
 from app.api.admin.routes import network_of_call
 from app.api.bodies import json_response
 from app.api.internal.sign_ins import end_former_console, refuse_foreign_sign_in

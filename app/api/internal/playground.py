@@ -17,7 +17,7 @@ from app.auth import keys
 from app.auth.client_tokens import TokenTerms
 from app.auth.keys import APIKey
 from app.client_tokens.mint import invalid
-from app.documents.client_tokens import minted_client_token
+from app.documents.access.client_tokens import minted_client_token
 from app.documents.service import Sample, samples
 from app.errors import ORIGIN_NOT_ALLOWED, ROUTE_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.admin import sign_ins
+from app.admin.access import sign_ins
 from app.api.admin.routes import network_of_call
 from app.api.bodies import json_response, read_object
 from app.api.pages import (

@@ -9,11 +9,11 @@ from prometheus_client.core import Metric
 from sqlalchemy import Connection
 
 from app.api.internal import families
-from app.db.webhook_states import EndpointState
-from app.webhooks import backlog
-from app.webhooks.backlog import Waiting
-from app.webhooks.delivery import Deliverer
-from app.webhooks.records import STOPS
+from app.db.schema.webhook_states import EndpointState
+from app.webhooks.deliveries import backlog
+from app.webhooks.deliveries.backlog import Waiting
+from app.webhooks.deliveries.delivery import Deliverer
+from app.webhooks.deliveries.records import STOPS
 
 _TOLD_APART: Final = frozenset({"410", "429"})
 

@@ -13,19 +13,19 @@ from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from app.admin import keys as cases
-from app.admin import sign_ins
-from app.admin import tenants as tenant_cases
+from app.admin.access import keys as cases
+from app.admin.access import sign_ins
+from app.admin.access import tenants as tenant_cases
+from app.admin.access.keys import MAX_NAME
 from app.admin.actor import Actor
-from app.admin.keys import MAX_NAME
 from app.api.bodies import json_response, read_object
 from app.api.deps import CanManage, Open
 from app.auth import keys
 from app.auth.keys import DEFAULT_SCOPES, APIKey
 from app.auth.principal import Principal
 from app.catalog.findings import fragment
-from app.documents.admin import keys as documents
-from app.documents.portal import portal_link
+from app.documents.access.portal import portal_link
+from app.documents.admin.access import keys as documents
 from app.errors import (
     API_KEY_NOT_FOUND,
     INSUFFICIENT_SCOPE,

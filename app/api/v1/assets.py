@@ -10,8 +10,8 @@ from app.api.deps import CanAsk, CanSee, Open
 from app.api.serving import Served, serve
 from app.api.v1.requests import copies_of, own
 from app.auth.principal import Principal
-from app.db.asset_states import AssetState, Removal
-from app.documents import assets as documents
+from app.db.schema.asset_states import AssetState, Removal
+from app.documents.generations import assets as documents
 from app.errors import ASSET_GONE, ASSET_NOT_FOUND, ASSET_NOT_STORED, LINK_EXPIRED, Problem
 from app.files import links
 from app.files.links import MAX_LINK_S

@@ -18,7 +18,7 @@ from app.auth.principal import Principal
 from app.catalog.excess import within_bounds
 from app.catalog.findings import fragment
 from app.client_tokens.mint import invalid
-from app.documents import client_tokens as documents
+from app.documents.access import client_tokens as documents
 from app.errors import CLIENT_TOKEN_NOT_FOUND, FieldError, Problem
 from app.gateway import Gateway
 from app.generations import token_limits

@@ -16,7 +16,7 @@ from app.api.deps import CanReadAll, CanSee, Open
 from app.api.headers.request import UNTIMED, stream_owner_of
 from app.api.v1.requests import own, own_all
 from app.auth.principal import Principal
-from app.documents import events as documents
+from app.documents.generations import events as documents
 from app.documents.problems import problem as of_problem
 from app.errors import INVALID_PARAMETER, FieldError, Problem
 from app.gateway import Gateway

@@ -15,7 +15,7 @@ from app.api.deps import CanAsk, CanRead, Open
 from app.api.multipart import AROUND_FILE, Form, MultipartRefused, boundary_of
 from app.api.serving import Served, serve
 from app.api.v1.usage import next_link
-from app.documents import files as documents
+from app.documents.generations import files as documents
 from app.errors import (
     HTTP_ERROR,
     INVALID_FORM,

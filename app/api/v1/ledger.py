@@ -10,12 +10,12 @@ from app.api.cursors import decode_key, encode_key
 from app.api.deps import CanReadUsage, Open
 from app.api.query import moment_ms
 from app.api.v1.usage import next_link
-from app.documents import ledger as documents
+from app.documents.amounts import ledger as documents
 from app.errors import INVALID_PARAMETER, FieldError, Problem
-from app.quotas import entries
 from app.quotas.account import Owner
-from app.quotas.entries import Place, Span
-from app.quotas.ledger import Kind
+from app.quotas.balances import entries
+from app.quotas.balances.entries import Place, Span
+from app.quotas.balances.ledger import Kind
 
 KindName = Literal["hold", "settle", "refund", "top-up", "adjustment"]
 

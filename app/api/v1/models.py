@@ -19,9 +19,9 @@ from app.api.headers.request import (
 from app.auth.callers import Caller
 from app.auth.principal import Principal
 from app.catalog.model import Model
-from app.documents import models as documents
-from app.documents.limits import submit_headers
-from app.documents.requests import submitted
+from app.documents.amounts.limits import submit_headers
+from app.documents.generations import models as documents
+from app.documents.generations.requests import submitted
 from app.errors import DATABASE_UNAVAILABLE, MODEL_NOT_FOUND, Problem
 from app.gateway import Gateway
 from app.generations.store import Generation

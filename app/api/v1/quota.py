@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.api.bodies import json_response, model_input
 from app.api.connection import while_connected
 from app.api.deps import CanAsk, CanRead, Open
-from app.documents import quota as documents
+from app.documents.amounts import quota as documents
 from app.generations.queue import rows as queue
 from app.generations.submit import quote as quotes
 from app.quotas.limits import Scope

@@ -6,12 +6,12 @@ from fastapi import Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from app.admin.refusals import DAY_MS
+from app.admin.amounts.refusals import DAY_MS
 from app.api.bodies import json_response
 from app.api.deps import CanReadAll, Open
 from app.auth import refusals
 from app.auth.refusals import Filters
-from app.documents import refusals as documents
+from app.documents.amounts import refusals as documents
 
 
 async def list_refusals(

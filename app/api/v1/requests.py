@@ -15,7 +15,7 @@ from app.api.headers.request import APPLIED, preferences_of, wait_for
 from app.api.query import moment_ms
 from app.auth.client_tokens import END_USER
 from app.auth.principal import Principal
-from app.documents import requests as documents
+from app.documents.generations import requests as documents
 from app.errors import (
     NOT_CANCELLABLE,
     REQUEST_NOT_FOUND,

@@ -5,16 +5,16 @@ from typing import Annotated, Final, Literal
 from fastapi import Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from app.admin import statements
+from app.admin.amounts import statements
 from app.api.bodies import json_response
 from app.api.cursors import encode_key
 from app.api.deps import CanReadUsage, Open
 from app.api.v1.ledger import place_in
 from app.api.v1.usage import CSV, next_link
-from app.documents import statements as documents
+from app.documents.amounts import statements as documents
 from app.errors import INVALID_PARAMETER, FieldError, Problem
-from app.quotas import entries
 from app.quotas.account import Owner
+from app.quotas.balances import entries
 
 PDF: Final = "application/pdf"
 _MONTH: Final = "^[0-9]{4}-[0-9]{2}$"

@@ -7,14 +7,14 @@ from urllib.parse import urlencode
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from app.admin import usage
-from app.admin.usage import Asked
+from app.admin.amounts import usage
+from app.admin.amounts.usage import Asked
 from app.api.bodies import json_response
 from app.api.cursors import decode_key, encode_key
 from app.api.deps import CanReadUsage, Open
 from app.auth.client_tokens import END_USER
-from app.documents import usage as documents
-from app.quotas.usage import Group, Step
+from app.documents.amounts import usage as documents
+from app.quotas.sums.usage import Group, Step
 
 Format = Literal["json", "csv"]
 TenantGroup = Literal["model", "key", "end_user", "token", "outcome"]

@@ -7,19 +7,20 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from app.admin import webhook_log
 from app.admin.paging import unknown_cursor
+from app.admin.webhooks import webhook_log
 from app.api.bodies import json_response
 from app.api.deps import CanReadWebhooks, CanWriteWebhooks, Open
 from app.api.query import moment_ms
 from app.api.v1.usage import next_link
 from app.api.v1.webhooks import Body, Events, body_of, owner_of
-from app.db.webhook_states import Cause, DeliveryState
+from app.db.schema.webhook_states import Cause, DeliveryState
 from app.documents import webhook_deliveries as documents
 from app.generations import events as event_rows
 from app.generations import messages
-from app.webhooks import endpoints, log, replays
-from app.webhooks.log import Filters
+from app.webhooks.history import log, replays
+from app.webhooks.history.log import Filters
+from app.webhooks.registry import endpoints
 
 State = Literal["pending", "delivering", "delivered", "failed", "cancelled"]
 Reason = Literal["event", "replay", "test"]

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from app.admin import webhook_terms
 from app.admin.calls import tag_of
 from app.admin.paging import unknown_cursor
+from app.admin.webhooks import webhook_terms
 from app.api.bodies import if_match_of, json_response, read_object, tags_of
 from app.api.deps import CanReadWebhooks, CanWriteWebhooks, Open
 from app.api.v1.usage import next_link
@@ -27,10 +27,11 @@ from app.errors import (
 )
 from app.gateway import Gateway
 from app.quotas.account import Owner
-from app.webhooks import endpoints, rotation, secrets, trials
-from app.webhooks.endpoints import Endpoint, Terms
-from app.webhooks.rotation import DEFAULT_GRACE_S
-from app.webhooks.secrets import Scheme
+from app.webhooks.history import trials
+from app.webhooks.registry import endpoints, rotation, secrets
+from app.webhooks.registry.endpoints import Endpoint, Terms
+from app.webhooks.registry.rotation import DEFAULT_GRACE_S
+from app.webhooks.registry.secrets import Scheme
 
 B = TypeVar("B", bound=BaseModel)
 _MAX_EVENTS: Final = 50

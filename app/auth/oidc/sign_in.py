@@ -19,7 +19,7 @@ from app.auth.oidc.person import Person, person_of
 from app.auth.oidc.provider import Provider
 from app.auth.oidc.terms import Terms
 from app.auth.oidc.tokens import TokenError
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import NO_OPERATOR_ROLE, SIGN_IN_ENDED, SIGN_IN_REFUSED, Problem
 from app.kit.clock import Clock
 from app.kit.log import get_logger

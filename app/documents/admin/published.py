@@ -2,6 +2,55 @@
 
 from typing import Annotated, Any, Final
 
+from app.documents.access.client_tokens import (
+    Bound,
+    ClientToken,
+    ClientTokenInFull,
+    ClientTokenPage,
+    TokenRefusal,
+)
+from app.documents.access.portal import PortalLink
+from app.documents.admin.access.keys import (
+    AdminKey,
+    AdminKeys,
+    APIKey,
+    APIKeyPage,
+    CreatedAdminKey,
+    CreatedAPIKey,
+    RotatedAdminKey,
+    RotatedAPIKey,
+)
+from app.documents.admin.access.tenants import Tenant, TenantInEffect, TenantPage
+from app.documents.admin.amounts.ledger import (
+    BillDifference,
+    BillRule,
+    EnteredEntry,
+    EntryPage,
+    ListedEntry,
+    Reconciliation,
+    Repricing,
+    RepricingOfRequest,
+    VerifiedLedger,
+    WrongRow,
+)
+from app.documents.admin.amounts.limits import (
+    AccountLimits,
+    LimitOverride,
+    LimitOverridePage,
+    LimitPage,
+    ListedLimit,
+    SetLimit,
+)
+from app.documents.admin.amounts.refusals import RefusalCounts, RefusedCalls
+from app.documents.admin.amounts.statements import (
+    ClosedStatements,
+    TenantStatement,
+    TenantStatementInFull,
+    TenantStatementPage,
+    VerifiedStatements,
+    WrongStatement,
+)
+from app.documents.admin.amounts.thresholds import CrossedThreshold, CrossedThresholdPage
 from app.documents.admin.audit import (
     AuditActor,
     AuditBreak,
@@ -14,55 +63,19 @@ from app.documents.admin.audit import (
     AuditVerification,
 )
 from app.documents.admin.checks import Finding, Findings
-from app.documents.admin.credentials import Credential, Credentials
-from app.documents.admin.dispatch import PausedDispatch, PausedSince, Queue, Queues
 from app.documents.admin.files import Erased, StoreFault, VerifiedStore
-from app.documents.admin.keys import (
-    AdminKey,
-    AdminKeys,
-    APIKey,
-    APIKeyPage,
-    CreatedAdminKey,
-    CreatedAPIKey,
-    RotatedAdminKey,
-    RotatedAPIKey,
+from app.documents.admin.running.credentials import Credential, Credentials
+from app.documents.admin.running.dispatch import PausedDispatch, PausedSince, Queue, Queues
+from app.documents.admin.running.models import PricedModel, PricedModels
+from app.documents.admin.running.overview import NeededDecision, Overview, UsageOfHour
+from app.documents.admin.running.processes import RunningProcess, RunningProcesses
+from app.documents.admin.running.requests import (
+    AdminEvent,
+    AdminRequest,
+    AdminRequestInFull,
+    AdminRequestPage,
 )
-from app.documents.admin.ledger import (
-    BillDifference,
-    BillRule,
-    EnteredEntry,
-    EntryPage,
-    ListedEntry,
-    Reconciliation,
-    Repricing,
-    RepricingOfRequest,
-    VerifiedLedger,
-    WrongRow,
-)
-from app.documents.admin.limits import (
-    AccountLimits,
-    LimitOverride,
-    LimitOverridePage,
-    LimitPage,
-    ListedLimit,
-    SetLimit,
-)
-from app.documents.admin.models import PricedModel, PricedModels
-from app.documents.admin.overview import NeededDecision, Overview, UsageOfHour
-from app.documents.admin.processes import RunningProcess, RunningProcesses
-from app.documents.admin.refusals import RefusalCounts, RefusedCalls
-from app.documents.admin.requests import AdminEvent, AdminRequest, AdminRequestInFull, AdminRequestPage
-from app.documents.admin.settings import EffectiveSetting, EffectiveSettings
-from app.documents.admin.statements import (
-    ClosedStatements,
-    TenantStatement,
-    TenantStatementInFull,
-    TenantStatementPage,
-    VerifiedStatements,
-    WrongStatement,
-)
-from app.documents.admin.tenants import Tenant, TenantInEffect, TenantPage
-from app.documents.admin.thresholds import CrossedThreshold, CrossedThresholdPage
+from app.documents.admin.running.settings import EffectiveSetting, EffectiveSettings
 from app.documents.admin.webhooks import (
     ResealedSecrets,
     TenantWebhookDelivery,
@@ -74,20 +87,12 @@ from app.documents.admin.webhooks import (
     TenantWebhookReplay,
     TenantWebhookReplayPage,
 )
-from app.documents.client_tokens import (
-    Bound,
-    ClientToken,
-    ClientTokenInFull,
-    ClientTokenPage,
-    TokenRefusal,
-)
+from app.documents.amounts.ledger import LedgerEntry
+from app.documents.amounts.limits import Limit
+from app.documents.amounts.usage import OperatorUsage, OperatorUsageRow, OperatorUsageSums
 from app.documents.fields import Sums, Violation
-from app.documents.ledger import LedgerEntry
-from app.documents.limits import Limit
-from app.documents.portal import PortalLink
 from app.documents.problems import Problem, UpstreamWords
 from app.documents.schema import CLOSED, Schema, components, keywords
-from app.documents.usage import OperatorUsage, OperatorUsageRow, OperatorUsageSums
 from app.documents.webhook_deliveries import WebhookAttempt
 from app.documents.webhook_endpoints import WebhookHealth
 from app.documents.webhooks import (

@@ -6,8 +6,8 @@ from enum import StrEnum
 from sqlalchemy import Connection, literal_column, select
 
 from app.auth.keys import Mode
-from app.db.states import state_is
-from app.db.tables import generations
+from app.db.schema.states import state_is
+from app.db.schema.tables import generations
 from app.errors import Problem
 from app.generations.advance import advance
 from app.generations.lifecycle import State

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import Problem
 from app.files.sending import FileGoneError
 from app.generations import problems, read_ahead, store
@@ -323,7 +323,7 @@ def _report(recorded: Generation, outcome: Outcome) -> None:
 def _terms(generation: Generation) -> dict[str, Any]:
     """Returns what the row is made again of, should the database be restored from an older copy.
 
-    `app.admin.recover` reads it from the log. Neither the input nor a secret is in it.
+    `app.admin.backups.recover` reads it from the log. Neither the input nor a secret is in it.
     """
     return {name: getattr(generation, name) for name in store.TERMS}
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth.keys import Mode
 from app.db.announcements import Announcement
-from app.db.engine import Database, NotBegunProblem
+from app.db.engines.engine import Database, NotBegunProblem
 from app.generations.dispatch import dequeue
 from app.generations.dispatch.dequeue import NotDequeued
 from app.generations.dispatch.dispatcher import Dispatcher

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import store
 from app.generations.advance import advance
 from app.generations.lifecycle import State

@@ -6,7 +6,7 @@ Most polls change nothing, and a transaction of its own would cost more than the
 import asyncio
 from dataclasses import dataclass, field
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import leases
 from app.generations.leases import PollRecord
 from app.kit.log import get_logger

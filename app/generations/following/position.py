@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import store
 from app.generations.following.schedule import Durations
 from app.generations.lifecycle import State

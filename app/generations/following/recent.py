@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from app.auth.principal import Principal
 from app.db.announcements import EVERYTHING, Announcement
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import store
 from app.generations.store import Generation
 from app.kit.clock import Clock

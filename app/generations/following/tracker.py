@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, overload
 
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.generations import leases, store
 from app.generations.advance import Patience, apply_observation, poll_record_of
 from app.generations.following.poll_buffer import PollBuffer

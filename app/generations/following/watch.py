@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from app.auth.keys import Mode
 from app.db.announcements import Subject
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import SHUTTING_DOWN, TOO_MANY_STREAMS, Problem
 from app.generations import events as event_rows
 from app.generations.events import AnyEvent, Event

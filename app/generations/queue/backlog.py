@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, literal_column, select, update
 
 from app.auth.keys import Mode
-from app.db.states import state_is
-from app.db.tables import generations, queues, tenants, turns
+from app.db.schema.states import state_is
+from app.db.schema.tables import generations, queues, tenants, turns
 from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.store import is_in
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from app.auth.keys import Mode
 from app.config import Settings
-from app.db.deferral import kept
-from app.db.prepared import Prepared
-from app.db.tables import tenants, turns
+from app.db.schema.tables import tenants, turns
+from app.db.statements.deferral import kept
+from app.db.statements.prepared import Prepared
 from app.db.tenant_locks import LockedTenant
 from app.errors import INVALID_API_KEY, Problem
 from app.generations import problems, store, token_limits
@@ -20,12 +20,13 @@ from app.generations.lifecycle import State
 from app.generations.queue import rows as queue
 from app.generations.queue.eligible import any_eligible
 from app.generations.store import SubmitIntent
-from app.quotas import account, stored
+from app.quotas import account
 from app.quotas.account import Owner
 from app.quotas.limits import Limit, Payer, Scope, parse_limit
 from app.quotas.metrics import Metric
 from app.quotas.periods import TOTAL
 from app.quotas.standing import Account, Standing
+from app.quotas.sums import stored
 from app.upstream import credentials
 from app.upstream.credentials import Choice
 

@@ -25,11 +25,11 @@ from sqlalchemy import (
 )
 
 from app.auth.keys import Mode
-from app.db.deferral import kept
-from app.db.prepared import Prepared
-from app.db.states import QUEUED_WITH_DEADLINE, state_is
-from app.db.tables import credentials, generations, queues, tenants, turns
-from app.db.writer import commit_soon
+from app.db.engines.writer import commit_soon
+from app.db.schema.states import QUEUED_WITH_DEADLINE, state_is
+from app.db.schema.tables import credentials, generations, queues, tenants, turns
+from app.db.statements.deferral import kept
+from app.db.statements.prepared import Prepared
 from app.errors import GATEWAY_QUEUE_FULL, QUEUE_FULL, Problem
 from app.generations.lifecycle import IN_FLIGHT, State
 from app.generations.queue.fair import Flow, ahead_of

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from app.auth import client_tokens
 from app.auth.principal import check_token
-from app.db.engine import Database
+from app.db.engines.engine import Database
 from app.errors import INVALID_CLIENT_TOKEN, Problem
 from app.generations import events, messages, problems, read_ahead, token_limits
 from app.generations.advance import begin
@@ -34,7 +34,7 @@ from app.quotas.metrics import Metric
 from app.quotas.problem import QuotaProblem, refusal
 from app.quotas.standing import Account, Standing, violated
 from app.quotas.thresholds import Crossing
-from app.webhooks import subscriptions
+from app.webhooks.registry import subscriptions
 
 _IN_FLIGHT: Final = Metric.IN_FLIGHT  # a member's look-up is slow
 

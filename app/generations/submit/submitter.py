@@ -14,7 +14,7 @@ from app.auth.callers import NOBODY, Caller
 from app.auth.principal import Principal
 from app.catalog.catalog import Catalog
 from app.catalog.model import Model
-from app.db.engine import Database, NotBegunProblem
+from app.db.engines.engine import Database, NotBegunProblem
 from app.errors import (
     DATABASE_UNAVAILABLE,
     IDEMPOTENCY_IN_PROGRESS,

@@ -1,0 +1,1 @@
+"""Limits, usage, the ledger and statements: what was allowed, spent and charged."""

@@ -1,0 +1,1 @@
+"""Backups, restoring one, and what is archived."""

@@ -1,0 +1,1 @@
+"""The doctor's checks, and the conditions that an operator is told of."""

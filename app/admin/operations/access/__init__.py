@@ -1,0 +1,1 @@
+"""Operations on tenants, keys, tokens and portal links."""

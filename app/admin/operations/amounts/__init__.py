@@ -1,0 +1,1 @@
+"""Operations on limits, usage, the ledger and statements."""

@@ -1,0 +1,1 @@
+"""Operations on requests, dispatch, credentials and processes."""

@@ -1,0 +1,1 @@
+"""Requests, dispatch, credentials and processes: what the gateway is doing now."""

@@ -1,0 +1,1 @@
+"""Commands for tenants, keys, tokens and portal links."""

@@ -1,0 +1,1 @@
+"""Commands for limits, usage, the ledger and statements."""

@@ -1,0 +1,1 @@
+"""Commands for requests, dispatch, credentials and processes."""

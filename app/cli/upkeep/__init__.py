@@ -1,0 +1,1 @@
+"""Commands for backups, archives, files, the audit log and the doctor."""

@@ -1,0 +1,1 @@
+"""Statements: prepared once, of many rows, and put off within a transaction."""

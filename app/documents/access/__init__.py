@@ -1,0 +1,1 @@
+"""Documents of accounts, client tokens and the portal."""

@@ -1,0 +1,1 @@
+"""Documents of tenants and keys, for operators."""

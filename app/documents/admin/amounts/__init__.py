@@ -1,0 +1,1 @@
+"""Documents of limits, the ledger and statements, for operators."""

@@ -1,0 +1,1 @@
+"""Documents of requests, dispatch, credentials and processes, for operators."""

@@ -1,0 +1,1 @@
+"""Documents of limits, quotas, usage, the ledger and statements."""

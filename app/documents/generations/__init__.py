@@ -1,0 +1,1 @@
+"""Documents of models, requests, their events, and files."""

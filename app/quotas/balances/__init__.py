@@ -1,0 +1,1 @@
+"""Balances: the ledger's entries, money, and statements."""

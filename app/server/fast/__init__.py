@@ -1,0 +1,1 @@
+"""Plain reads and submits, answered without the layers of the application."""

@@ -1,0 +1,1 @@
+"""Deliveries: claimed, signed, sent and judged."""

@@ -1,0 +1,1 @@
+"""The log of deliveries: listed, replayed and kept for a time."""

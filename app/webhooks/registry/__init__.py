@@ -1,0 +1,1 @@
+"""Endpoints: their terms, secrets and subscriptions."""
