@@ -94,27 +94,35 @@ class Settings(
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _in_time_and_within_bounds(self) -> Self:
         if self.dispatch_lease_s <= self.submit_deadline_s:
             raise ValueError("dispatch_lease_s must be greater than submit_deadline_s")
         if self.drain_s <= self.submit_deadline_s + 1:
             raise ValueError("drain_s must exceed submit_deadline_s by more than 1: no submit may be cut")
+        if self.poll_max_s < self.poll_min_s:
+            raise ValueError("poll_max_s must not be less than poll_min_s")
+        if self.large_bodies_bytes < self.max_body_bytes + self.max_data_uri_bytes:
+            raise ValueError("large_bodies_bytes must not be less than max_body_bytes and max_data_uri_bytes")
+        return self
+
+    @model_validator(mode="after")
+    def _reaches_upstream(self) -> Self:
         if self.upstream_token is not None and self.upstream_credentials is not None:
             raise ValueError("set upstream_token or upstream_credentials, not both")
         if self.upstream_proxy is not None and not self.upstream_base_url.startswith("https://"):
             raise ValueError(
                 "upstream_proxy needs an https upstream_base_url: plain http could be answered by the proxy"
             )
-        if self.large_bodies_bytes < self.max_body_bytes + self.max_data_uri_bytes:
-            raise ValueError("large_bodies_bytes must not be less than max_body_bytes and max_data_uri_bytes")
+        return self
+
+    @model_validator(mode="after")
+    def _administered(self) -> Self:
         if self.has_admin_port and self.admin_port == self.port:
             raise ValueError("admin_port must not be port; leave it unset to serve the admin API there")
         if (self.operator_webhook_url is None) != (self.operator_webhook_secret is None):
             raise ValueError("set both operator_webhook_url and operator_webhook_secret, or neither")
         if self.console and not self.admin_api:
             raise ValueError("console needs admin_api: its pages stand over the admin API")
-        if self.poll_max_s < self.poll_min_s:
-            raise ValueError("poll_max_s must not be less than poll_min_s")
         return self
 
     @model_validator(mode="after")
