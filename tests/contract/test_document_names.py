@@ -17,6 +17,7 @@ HISTORY = {"CHANGELOG.md"}  # it names what was renamed, as it was
 MEASURED = {"benchmarks.md"}  # its tables name functions as they were when they were measured
 _DOTTED = re.compile(r"`(?:app\.)?([a-z_]+(?:\.[a-z_]+)+)`")
 _PATH = re.compile(r"(?<![\w/.-])((?:app|bench|docs|migrations|tests|tools)/[\w./-]*\w)(?:::(\w+))?")
+_WITHIN = re.compile(r"`(\w+)`(?: \([^)]*\))?,? (?:of|in) `((?:app|tests|tools)/[\w/]+\.py)`")
 _SHOWN = re.compile(r"the campaign|`make install`")  # a section of the page, or no test at all
 _SETTING = re.compile(rf"`(?:export )?{PREFIX}([A-Z][A-Z_]*[A-Z])\b")
 _LINK = re.compile(r"\]\(([^)#:\s]*)#([^)\s]+)\)")
@@ -74,9 +75,24 @@ def test_every_file_and_test_that_a_page_names_exists(page: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", [one for one in PAGES if one.name not in HISTORY], ids=page_id)
+def test_every_name_that_a_page_says_a_file_has_is_there(page: Path) -> None:
+    named = [
+        one for one in _WITHIN.findall(page.read_text("utf-8").replace("\n   ", " ")) if "NOUN" not in one[1]
+    ]
+    assert [(name, path) for name, path in named if name not in definitions_in(ROOT / path)] == []
+    assert page.name != "CONTRIBUTING.md" or len(named) > 10
+
+
 def definitions_in(path: Path) -> set[str]:
-    """The names of the functions and classes of a file."""
-    return {one.name for one in ast.walk(ast.parse(path.read_text("utf-8"))) if hasattr(one, "name")}
+    """The names of the functions and classes of a file, and what it assigns."""
+    names: set[str] = set()
+    for one in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(one.name)
+        elif isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            names.add(one.id)
+    return names
 
 
 @pytest.mark.parametrize("name", ["reliability", "security"])
