@@ -136,6 +136,22 @@ def test_every_command_is_documented() -> None:
     assert [name for name in names if f"reelgate {name}" not in page] == []
 
 
+def test_every_route_is_documented() -> None:
+    paths = {one.path.replace(":path", "") for one in ROUTES}
+    assert [path for path in sorted(paths) if not is_named(path)] == []
+    assert not is_named("/v1/requests/{request_id}/nothing")
+
+
+def is_named(path: str) -> bool:
+    """Whether a table of the pages of the API and of webhooks names a path, or its end beside its start."""
+    blocks = [block for page in ("docs/api.md", "docs/webhooks.md") for block in read(page).split("\n\n")]
+    start, _, end = path.rpartition("/")
+    return any(
+        f"{path}`" in block or f"{path}?" in block or (f"…/{end}`" in block and f"{start}`" in block)
+        for block in blocks
+    )
+
+
 def test_every_link_between_documents_leads_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,21 +52,26 @@ WITHOUT_OWNER = {
 } | {one.operation_id: "swept in tests/webhooks/test_whose.py" for one in OF_WEBHOOKS if "{" in one.path}
 """Operations with an id in their path that is nobody's in particular, or no request's."""
 TENANT_WIDE = {
-    "list_models",
-    "list_model_categories",
-    "list_requests",
-    "get_quota",
-    "list_refusals",
-    "stream_events",
-    "stream_events_of_requests",
-    "create_client_token",
-    "list_client_tokens",
-    *("upload_file", "begin_direct_upload", "list_files"),  # in tests/files/test_uploads.py
-    *("list_keys", "create_key", "get_origins", "set_origins", "create_portal_link"),  # in tests/sessions
-    *("get_usage", "list_ledger", "list_statements"),  # in tests/security/test_money_isolation.py
-    *(one.operation_id for one in OF_WEBHOOKS if "{" not in one.path),  # in tests/webhooks/test_whose.py
-}
-"""Operations of a key without an id in their path; a test below for each."""
+    "list_models": "test_the_catalogue_tells_nothing_of_who_uses_it",
+    "list_model_categories": "test_the_catalogue_tells_nothing_of_who_uses_it",
+    "list_requests": "test_a_listing_has_the_tenants_own_of_this_kind_of_key",
+    "get_quota": "test_quota_and_quotes_are_the_tenants_own",
+    "list_refusals": "test_refusals_are_the_tenants_own",
+    "stream_events": "test_a_stream_has_the_tenants_own_events_of_this_kind_of_key",
+    "stream_events_of_requests": "test_a_stream_of_many_requests_is_refused_whose_ever_one_of_them_is",
+    **dict.fromkeys(
+        ("create_client_token", "list_client_tokens"), "tests/client_tokens/test_client_tokens.py"
+    ),
+    **dict.fromkeys(("upload_file", "begin_direct_upload", "list_files"), "tests/files/test_uploads.py"),
+    **dict.fromkeys(
+        ("list_keys", "create_key", "get_origins", "set_origins", "create_portal_link"),
+        "tests/sessions/test_account.py",
+    ),
+    **dict.fromkeys(
+        ("get_usage", "list_ledger", "list_statements"), "tests/security/test_money_isolation.py"
+    ),
+} | {one.operation_id: "tests/webhooks/test_whose.py" for one in OF_WEBHOOKS if "{" not in one.path}
+"""Operations of a key without an id in their path; each with the test here, or the file, that sweeps it."""
 CURIOUS = {"Prefer": "wait=5, handling=strict", "If-None-Match": "*", "Last-Event-ID": "1"}
 CURIOUS_QUERY = {"wait": "5", "include_cost": "true", "after": "0"}
 _INSTANCE = re.compile(rb'"instance":"(?:[^"\\]|\\.)*"')
@@ -228,10 +234,17 @@ async def test_every_operation_is_swept_or_said_to_have_no_owner(world: World) -
     assert with_ids == set(WITHOUT_OWNER)
     wide = {one.id for one in found if one.needs_key and not one.parameters}
     own = ("submit_", "get_bytedance_")  # a model's own addresses hold nothing of a tenant's
-    assert {one for one in wide if not one.startswith(own)} == TENANT_WIDE
+    assert {one for one in wide if not one.startswith(own)} == set(TENANT_WIDE)
     assert len([one for one in found if one.parameters == ["request_id"]]) >= 5
     open_to_all = {"get_problem", "get_llms_txt_of_model", "get_linked_file", "get_linked_asset"}
     assert not [one.id for one in found if one.parameters and not one.needs_key and one.id not in open_to_all]
+
+
+def test_every_test_that_an_operation_of_a_tenant_is_said_to_have_exists() -> None:
+    root = Path(__file__).parents[2]
+    shown = set(TENANT_WIDE.values())
+    assert [one for one in shown if "/" in one and not (root / one).exists()] == []
+    assert [one for one in shown if "/" not in one and one not in globals()] == []
 
 
 async def test_anothers_the_other_kinds_and_what_never_was_are_the_same_404(
