@@ -65,7 +65,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         if host not in table:
             return real(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (table[host], port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in table[host].split()]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     return table
@@ -122,6 +122,19 @@ async def test_a_name_that_turns_to_a_private_address_is_refused_logged_and_neve
         assert [one["reason"] for one in logs] == ["forbidden_address"]
         assert (second.status, second.error) == (None, "unreachable")
         assert second.error == first.error, "the tenant does not learn which names are ours"
+
+
+async def test_an_unknown_name_is_told_as_a_private_address_is(
+    sender: Sender, names: dict[str, str], connected: list[str]
+) -> None:
+    unknown = await sender.attempt(CLAIMED)
+    told = [(unknown.status, unknown.error)]
+    for addresses in ("10.0.0.1", "93.184.216.34 10.0.0.1", "10.0.0.1 93.184.216.34"):
+        names["hook.test"] = addresses
+        tried = await sender.attempt(CLAIMED)
+        told.append((tried.status, tried.error))
+    assert told == [(None, "unreachable")] * 4
+    assert connected == [], "one private address is enough"
 
 
 @pytest.mark.parametrize(
