@@ -199,9 +199,9 @@ async def finish(*streams: Stream) -> None:
 
 
 @asynccontextmanager
-async def streaming(world: World, path: str, **headers: str) -> AsyncIterator[Stream]:
-    """A call whose answer has begun; it is left at the block's end."""
-    stream = begin(world, path, **headers)
+async def streaming(world: World, path: str, **headers: str | None) -> AsyncIterator[Stream]:
+    """A call whose answer has begun; it is left at the block's end. A header that is None is not sent."""
+    stream = begin(world, path, **{name: value for name, value in headers.items() if value is not None})
     try:
         await until(lambda: stream.status or stream.over)
         yield stream

@@ -59,14 +59,14 @@ class Shop:
     def begin(self) -> None:
         minted = self.client.post("/v1/client-tokens", json={}, headers=with_key(self.key))
         self.token = minted.json()["token"]
-        self.sent, self.queued = self.submit(), self.submit()
+        self.sent, self.queued = self.submit(self.token), self.submit(self.key)
         assert [self.state_of(self.sent), self.state_of(self.queued)] == ["in_queue", "accepted"]
         assert [self.code(one) for one in (self.key, self.token, self.neighbour)] == [None] * 3
 
-    def submit(self) -> str:
+    def submit(self, key: str) -> str:
         picture = f"{self.sandbox.options.public_url}/samples/harbour.jpg"
         body = {"image_urls": [picture], "prompt": "[sandbox:canned]"}
-        answer = self.client.post(SUBMIT, json=body, headers=with_key(self.key))
+        answer = self.client.post(SUBMIT, json=body, headers=with_key(key))
         assert answer.status_code == 200, answer.text
         request_id: str = answer.json()["request_id"]
         return request_id
@@ -89,12 +89,12 @@ class Shop:
             self.client.post("/playground/token", json=session, headers=own).status_code,
         )
 
-    def watch(self) -> threading.Event:
+    def watch(self, path: str, key: str) -> threading.Event:
         """An event that is set when an event stream of the tenant's has ended."""
         opened, ended = threading.Event(), threading.Event()
 
         def read() -> None:
-            with self.client.stream("GET", "/v1/events", headers=with_key(self.key)) as stream:
+            with self.client.stream("GET", path, headers=with_key(key)) as stream:
                 for _ in stream.iter_raw():
                     opened.set()
             ended.set()
@@ -121,11 +121,13 @@ def test_a_disabled_tenant_is_shut_out_and_comes_back(shop: Shop) -> None:
     shop.open()
     with shop.serve():
         shop.begin()
-        stream_ended = shop.watch()
+        tenants = shop.watch("/v1/events", shop.key)
+        tokens = shop.watch(f"/v1/requests/{shop.sent}/events", shop.token)
         assert shop.page() == (204, 201)
         shop.run("tenants", "disable", "acme", "--reason", "unpaid")
         _is_shut_out(shop)
-        assert stream_ended.wait(PROMISED_S + 3), "a stream outlives its tenant's right"
+        for ended in (tenants, tokens):
+            assert ended.wait(PROMISED_S + 3), "a stream outlives its tenant's right"
         _what_was_sent_goes_on_and_what_waits_stays(shop)
         shop.run("tenants", "enable", "acme")
         _comes_back(shop)
