@@ -278,10 +278,10 @@ def _draw(connection: Connection, tenant_id: str, mode: str) -> Appended:
 def append_threshold(
     connection: Connection, owner: Owner, crossing: Crossing, *, at_ms: int
 ) -> Appended | None:
-    """Appends the event of a threshold that a submit crosses; returns None where it is not new.
+    """Appends the event of a threshold that a submit crosses; returns None where this window has it already.
 
-    It is appended once in each window. The caller holds the lock on the tenant's row, and appends the event
-    of the submit after it, with which both are announced.
+    The caller holds the lock on the tenant's row, and then appends the submit's own event; one announcement
+    tells of both.
     """
     limit = crossing.limit
     key = {

@@ -32,7 +32,7 @@ class Unpacked:
     """A file that was sent by value.
 
     `uri` is the one form in which it is sent on. `declared` is the media type that its sender named, in lower
-    case and empty where that is none; `seen` is what its bytes tell.
+    case and empty where none was named; `seen` is what its bytes tell.
     """
 
     uri: str

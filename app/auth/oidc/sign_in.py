@@ -69,7 +69,7 @@ class SignIns:
         self.pepper = terms.pepper(pepper)
 
     async def begin(self) -> Begun:
-        """Begins a sign-in.
+        """Returns where to send the browser, and the text for its cookie.
 
         Raises:
             Problem: OIDC_UNAVAILABLE.

@@ -246,7 +246,8 @@ COST_DAYS: Final = 7
 def below_cost(connection: Connection, *, now_ms: int) -> list[BelowCost]:
     """Returns the models whose live requests were lately charged less than their jobs cost, at $1 a credit.
 
-    What was charged is what was spent, less corrections of prices; other adjustments are of no request.
+    Corrections of prices are taken off what was spent; other adjustments belong to no request, and are left
+    out.
     """
     write_deferred(connection)
     first = datetime.fromtimestamp(now_ms / 1000, UTC).date() - timedelta(days=COST_DAYS)
