@@ -200,6 +200,27 @@ async def test_what_one_credential_is_refused_is_sent_once_with_the_next_and_the
     assert _a(vendor).bodies[0] in _b(vendor).bodies
 
 
+class TestTwoOfThreeRefuse:
+    @pytest.fixture
+    def pool(self) -> list[dict[str, Any]]:
+        return [{"name": "a", "weight": 9}, {"name": "b", "weight": 9}, {"name": "c"}]
+
+    async def test_each_gets_one_body_at_most_of_a_submit_even_where_its_health_cannot_be_kept(
+        self, world: World, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: Any, **__: Any) -> None:
+            raise RuntimeError("the health of a credential")
+
+        monkeypatch.setattr(Pool, "record_submit", fails)
+        accounts = [vendor.accounts[f"token-{one}"] for one in "abc"]
+        for account in accounts[:2]:
+            account.submits = REFUSALS["402"]
+        for sent in range(1, 4):
+            await world.submitted()
+            assert max(len(one.bodies) for one in accounts) <= sent
+            assert len(accounts[2].bodies) == sent
+
+
 @pytest.mark.parametrize("how", REFUSALS)
 async def test_a_refused_credential_is_left_alone_and_the_others_take_its_share(
     world: World, vendor: Vendor, how: str
