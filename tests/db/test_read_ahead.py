@@ -15,9 +15,11 @@ from app.db.schema.tables import generations, tenants
 from app.db.statements import prepared
 from app.errors import Problem
 from app.generations import read_ahead
+from app.generations.advance import advance
 from app.generations.dispatch.dispatcher import record_outcome
+from app.generations.lifecycle import State
 from app.generations.queue.decide import SubmitPolicy
-from app.generations.store import SubmitIntent
+from app.generations.store import Generation, SubmitIntent
 from app.generations.submit.record import Admission, Recorded
 from app.kit.ids import new_id
 from app.quotas.amounts import Amounts
@@ -79,11 +81,11 @@ def submit(db: Database, owner: Owned) -> Coroutine[Any, Any, Recorded]:
     return Admission(db).record(intent, POLICY, now_ms=NOW_MS, lease_until_ms=NOW_MS + 60_000)
 
 
-def outcome(db: Database, recorded: Recorded) -> Coroutine[Any, Any, Any]:
+def outcome(db: Database, recorded: Recorded, *, known: Generation | None = None) -> Coroutine[Any, Any, Any]:
     of = recorded.generation
     accepted = Outcome(Verdict.ACCEPTED, "accepted", upstream_request_id=f"job-{of.id}")
     whose = read_ahead.of_outcome(of.tenant_id)
-    return db.write_together(whose, record_outcome, of.id, accepted, {}, now_ms=NOW_MS, version=1)
+    return db.write_together(whose, record_outcome, of.id, accepted, {}, now_ms=NOW_MS, version=1, sent=known)
 
 
 async def owners(db: Database, count: int) -> list[Owned]:
@@ -132,6 +134,33 @@ async def test_a_tenant_whose_row_another_server_has_locked_is_passed_over_for_a
     assert not first.done()
     gate.open.set()
     assert (await first).is_new
+    await keeping
+    await other.close()
+    assert (await one_lane.snapshot(verify)).findings == []
+
+
+@on_postgres
+async def test_an_outcome_left_alone_by_those_passed_over_is_judged_though_its_row_moved(
+    one_lane: Database, database_url: str, gate: Gate
+) -> None:
+    whose = await owners(one_lane, 2)
+    sent = await submit(one_lane, whose[1])
+    await one_lane.write(advance, sent.generation.id, State.UNKNOWN, reason="lease_expired", now_ms=NOW_MS)
+    other = open_database(database_url, pool=1)
+
+    def keep_locked(connection: Connection) -> None:
+        connection.execute(select(tenants.c.id).where(tenants.c.id == whose[0][0]).with_for_update())
+        gate.pass_through(connection)
+
+    keeping = asyncio.create_task(other.write(keep_locked))
+    assert await asyncio.to_thread(gate.inside.wait, PATIENT_S)
+    passed_over, judged = await together(
+        one_lane, [submit(one_lane, whose[0]), outcome(one_lane, sent, known=sent.generation)]
+    )
+    assert (await asyncio.wait_for(judged, PATIENT_S)).state is State.IN_QUEUE
+    assert not passed_over.done()
+    gate.open.set()
+    assert (await passed_over).is_new
     await keeping
     await other.close()
     assert (await one_lane.snapshot(verify)).findings == []

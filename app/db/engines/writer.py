@@ -315,8 +315,8 @@ class _Lane:
             return self._commit_together(group, tries, reads_ahead=reads_ahead, in_savepoints=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, not to this thread
             began = [work for work in group if work not in left]
-            # What could not be written together may be the fault of one alone.
-            is_shared = len(began) > 1 and deferral is not None and deferral.is_writing
+            # What could not be written together may be the fault of one alone, or of how it was written.
+            is_shared = deferral is not None and deferral.is_writing and (len(began) > 1 or deferral.shares)
             repeats = _is_worth_repeating(error) or (is_shared and outage_of(error) is None)
             if repeats and tries < _MAX_TRIES:
                 for work in began:  # one by one, so that they hold up nobody else
