@@ -135,7 +135,8 @@ def record_polls(connection: Connection, records: Sequence[PollRecord]) -> None:
                 *(one.generation_id, one.version, one.polled_at_ms, one.next_poll_at_ms),
                 *(one.queue_position, one.missing_since_ms, one.stale_reason),
             )
-            for one in records
+            # In one order, so that two servers that record the same rows rarely wait for one another.
+            for one in sorted(records, key=lambda one: one.generation_id)
         ],
     )
 
@@ -203,6 +204,12 @@ def claim(
 def release(connection: Connection, generation_id: str, *, now_ms: int) -> None:
     """Releases a lease early: the generation is due at once, for whichever replica claims it first."""
     connection.execute(_RELEASE, {"of_id": generation_id, "next_poll_at_ms": now_ms, "lease_until_ms": None})
+
+
+def release_all(connection: Connection, generation_ids: Sequence[str], *, now_ms: int) -> None:
+    """Releases leases as `release` does."""
+    for generation_id in generation_ids:
+        release(connection, generation_id, now_ms=now_ms)
 
 
 def reset_far_polls(connection: Connection, credential: str, *, now_ms: int, furthest_ms: int) -> int:

@@ -243,6 +243,27 @@ class TestBudget:
         for request_id in made:
             assert (await _row(world, request_id)).polled_at_ms == world.clock.now_ms()
 
+    async def test_what_waits_behind_slow_answers_is_given_back_and_polled_for_who_asks(
+        self, world: World
+    ) -> None:
+        for _ in range(3):
+            await world.submitted("queued,status-hang")
+        world.clock.advance(1)
+        behind = [await world.submitted("queued") for _ in range(3)]
+        world.clock.advance(2)
+        poller = _poller(world)
+        ticking = asyncio.create_task(poller.run_once())
+        await until(lambda: poller.under_way == 3)
+        assert (await _row(world, behind[0])).lease_until_ms is not None
+        world.clock.advance(1)
+        assert await ticking == 3
+        for request_id in behind:
+            row = await _row(world, request_id)
+            assert (row.lease_until_ms, row.next_poll_at_ms) == (None, world.clock.now_ms())
+        await world.get(f"/v1/requests/{behind[0]}/status")
+        assert (await _row(world, behind[0])).polled_at_ms == world.clock.now_ms()
+        await world.gateway.tasks.drain(0)
+
     async def test_a_slow_answer_delays_no_other_job_and_no_tick(self, world: World) -> None:
         slow = await world.submitted("queued,status-hang")
         others = [await world.submitted("queued") for _ in range(4)]

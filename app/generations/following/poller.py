@@ -1,6 +1,7 @@
 """Following every live job to its end, whether or not anybody asks: one loop for each credential."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,9 @@ TICK_S: Final = 0.25
 """How late a poll may be because it waits for a tick."""
 _MAX_PAUSE_S: Final = 2.0  # a job of another server's, or whose announcement was lost, is seen then
 _CLAIM_FRACTION = 4  # more polls are begun once a quarter of `at_once` is free
+_MAX_WAIT_S = (
+    1.0  # for which a claimed row waits for room: nobody else polls it meanwhile, not even for a reader
+)
 _MAX_ROUNDS_PER_TICK = 10  # times `at_once` polls begun in one tick: a loop is stopped only between ticks
 
 
@@ -33,6 +37,7 @@ class Poller:
     lag_ms: int = 0
     woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _next_ms: int | None = field(default=None, init=False)  # when the first is due, as the last tick saw it
+    _is_slow: bool = field(default=False, init=False)  # the last wait for room was too long to claim ahead
     _under_way: set[asyncio.Task[Generation | None]] = field(default_factory=set, init=False)
 
     @property
@@ -66,7 +71,7 @@ class Poller:
         self._next_ms = 0
         while polled < self.at_once * _MAX_ROUNDS_PER_TICK and await self._anything_due():
             # Beyond what there is room for now, since a transaction costs as much as many polls.
-            limit = 2 * self.at_once - len(self._under_way)
+            limit = (1 if self._is_slow else 2) * self.at_once - len(self._under_way)
             claimed = await self.tracker.db.write(
                 leases.claim_due,
                 self.credential.name,
@@ -74,19 +79,35 @@ class Poller:
                 lease_until_ms=self.tracker.lease_until_ms(),
                 limit=limit,
             )
-            polled += len(claimed)
-            for generation in claimed:
-                if len(self._under_way) >= self.at_once:
-                    await self._some_room()
+            for place, generation in enumerate(claimed):
+                if len(self._under_way) >= self.at_once and not await self._has_room_soon():
+                    await self._give_back(claimed[place:])
+                    return polled
                 self._begin(generation)
+                polled += 1
             if len(claimed) < limit:
                 break
-            await self._some_room()
+            await self._has_room_soon()
         return polled
 
-    async def _some_room(self) -> None:
-        while len(self._under_way) > self.at_once - max(1, self.at_once // _CLAIM_FRACTION):
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+    async def _has_room_soon(self) -> bool:
+        """Waits until more polls may begin, and returns whether they may, for a moment at most."""
+        enough = self.at_once - max(1, self.at_once // _CLAIM_FRACTION)
+        if len(self._under_way) <= enough:
+            self._is_slow = False
+            return True
+        timer = asyncio.ensure_future(self.tracker.clock.sleep(_MAX_WAIT_S))
+        try:
+            while len(self._under_way) > enough and not timer.done():
+                await asyncio.wait({*self._under_way, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+        self._is_slow = len(self._under_way) > enough
+        return not self._is_slow
+
+    async def _give_back(self, claimed: Sequence[Generation]) -> None:
+        ids = [one.id for one in claimed]
+        await self.tracker.db.write(leases.release_all, ids, now_ms=self.tracker.clock.now_ms())
 
     async def _anything_due(self) -> bool:
         if not self.credential.health.may_poll or len(self._under_way) >= self.at_once:
