@@ -1,6 +1,7 @@
 """A message is told to exactly the endpoints that heard it, whoever makes its deliveries and when."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -109,3 +110,22 @@ async def test_what_happens_now_does_not_wait_until_a_backlog_has_its_deliveries
         pass
     assert len(await made(world)) == 400
     assert await db.read(waiting_since) is None
+
+
+async def test_many_endpoints_have_the_deliveries_of_few_messages_made_at_a_time(world: World) -> None:
+    heard = [Subscription(f"ep_{number}", False, True) for number in range(300)]
+
+    def tell(connection: Connection) -> None:
+        for number in range(40):
+            message = Message(f"msg_{number}", world.tenant_id, "test", Kind.THRESHOLD, number)
+            outbox.write(connection, message, Bodies("{}"), heard if number < 12 else heard[:1])
+
+    db = world.gateway.db
+    await db.write(tell)
+    assert await db.write(fan_out), "others wait"
+    of_message = Counter(one.message_id for one in await made(world))
+    assert sum(of_message.values()) <= 2 * 96 * 20
+    assert {"msg_0", "msg_39"} <= set(of_message)
+    while await db.write(fan_out):
+        pass
+    assert (await db.read(waiting_since), len(await made(world))) == (None, 12 * 300 + 28)

@@ -21,6 +21,8 @@ STOPPED: Final = "endpoint_stopped"
 """The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
 _OLDEST: Final = 96
 _NEWEST: Final = 32
+_EACH: Final = 20
+"""How many deliveries a message has, as a rule, at most: where they have more, fewer are made at a time."""
 _NOT_SENT: Final = "-"
 _M: Final = webhook_messages.c
 _HEARD: Final[Any] = literal_column(IS_HEARD)
@@ -66,16 +68,28 @@ def fan_out(connection: Connection) -> bool:
 
     Where many wait, the newest have theirs too: what happens now must not wait until all of them have.
     """
-    messages = _FIRST.all(connection, {})
-    is_behind = len(messages) == _OLDEST
+    oldest = _FIRST.all(connection, {})
+    messages = _few(oldest, _OLDEST * _EACH)
+    is_behind = len(oldest) == _OLDEST or len(messages) < len(oldest)
     if is_behind:
-        messages = [*messages, *_LAST.all(connection, {})]
+        messages += _few(_LAST.all(connection, {}), _NEWEST * _EACH)
     if messages:
         of_id = {one[0]: one for one in messages}
         marked = _MARK.match(connection, [(one,) for one in of_id])
         rows = [row for (message_id,) in marked for row in _deliveries_of(of_id[message_id])]
         inserting_many(webhook_deliveries, *_DELIVERY).run(connection, rows)
     return is_behind
+
+
+def _few(messages: Sequence[Row], deliveries: int) -> list[Row]:
+    """Returns the first messages, until they have so many deliveries: SQLite's other writers wait for them."""
+    few: list[Row] = []
+    for message in messages:
+        if deliveries <= 0:
+            break
+        few.append(message)
+        deliveries -= len(message[-1].split())
+    return few
 
 
 def _deliveries_of(message: Row) -> list[tuple[Any, ...]]:
