@@ -65,7 +65,7 @@ class Intake:
         """
         path, descriptor = await self._threads.make(partial(_create, self._folder), _undo)
         try:
-            digest, size, head = hashlib.sha256(), 0, b""
+            digest, size, head, passed = hashlib.sha256(), 0, b"", 0
             buffer, filled = bytearray(_FLUSH_BYTES), 0
             async for chunk in chunks:
                 size += len(chunk)
@@ -73,7 +73,9 @@ class Intake:
                     raise TooLargeError
                 if len(head) < _HEAD_BYTES:
                     head += chunk[: _HEAD_BYTES - len(head)]
-                await self._throughput.rest(len(chunk))
+                if passed:  # one piece alone is not held up
+                    await self._throughput.rest(passed)
+                passed = len(chunk)
                 rest = memoryview(chunk)
                 if len(rest) >= _DIRECT_BYTES:
                     if filled:

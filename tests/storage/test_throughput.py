@@ -2,9 +2,13 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from app.storage.incoming import Intake
+from app.storage.threads import Threads
 from app.storage.throughput import Throughput
 
 pytestmark = pytest.mark.anyio
@@ -37,3 +41,19 @@ async def test_bytes_that_take_no_time_are_waited_for_together(waited: list[floa
     assert waited == [0.0012]
     await Throughput(math.inf).rest(10**12)
     assert len(waited) == 1
+
+
+async def test_a_file_of_one_piece_is_not_held_up_where_it_comes_in(
+    tmp_path: Path, threads: Threads, waited: list[float]
+) -> None:
+    async def pieces(number: int) -> AsyncIterator[bytes]:
+        for _ in range(number):
+            yield b"x" * 100_000
+
+    throughput = Throughput(1_000_000)
+    await throughput.rest(5_000_000)
+    intake = Intake(tmp_path, threads, throughput)
+    async with intake.receive(pieces(1), max_bytes=1_000_000) as received:
+        assert (received.size_bytes, waited) == (100_000, [5.0])
+    async with intake.receive(pieces(3), max_bytes=1_000_000):
+        assert waited == [5.0, 5.1, 5.2]
