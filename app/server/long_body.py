@@ -67,6 +67,7 @@ class LongBody(asyncio.BufferedProtocol):
         if not self._filled or self._is_unwanted:
             return await receive()
         self._is_lent = True
+        cycle.message_event.clear()  # where nobody waited for it: whoever asks next waits for what follows
         return {
             "type": "http.request",
             "body": self._buffer[: self._filled],

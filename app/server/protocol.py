@@ -19,6 +19,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.api.multipart import AROUND_FILE
 from app.api.problems import response
 from app.config import Settings
 from app.errors import (
@@ -39,7 +40,7 @@ _log = get_logger("http")
 _MAX_HEADERS: Final = 100
 _UPLOADS: Final = b"/v1/files"  # whose bodies are as long as files are
 _RENEWED_BYTES: Final = 1_048_576  # of an upload, after which its deadline begins anew
-_BEGINNING: Final = 65_536  # bytes of an upload that are passed on as they arrive, as the fields of a form
+_BEGINNING: Final = AROUND_FILE  # bytes of an upload that are passed on as they arrive: a form's fields
 _MAX_WAITING: Final = 100  # pipelined requests of one connection behind the one that is being answered
 _REQUEST_LINE: Final = 32  # bytes of a request line besides its target, at most
 _SLICE: Final = 4096  # bytes that are parsed at a time: how exactly the framing of a body is counted

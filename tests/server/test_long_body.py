@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from typing import Never
 
 import pytest
 from starlette.types import Receive, Send
 
-from app.server.long_body import BUFFER_BYTES
+from app.api.multipart import AROUND_FILE
+from app.server.long_body import BUFFER_BYTES, LongBody
 from app.server.protocol import GuardedProtocol
 from tests.harness import until
 from tests.patience import PATIENCE_S
@@ -65,6 +67,22 @@ async def test_what_a_part_holds_is_never_more_than_the_buffer(monkeypatch: pyte
     assert (sum(parts), max(parts)) == (LENGTH, BUFFER_BYTES)
 
 
+async def test_its_beginning_is_passed_on_as_it_arrives_as_far_as_fields_of_a_form_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def beginning(receive: Receive, send: Send) -> None:
+        taken = 0
+        while taken < AROUND_FILE - 1:
+            taken += len((await receive())["body"])
+        await _answer(send, b"refused", (b"connection", b"close"))
+
+    special(monkeypatch, beginning)
+    whole = upload(bytes(LENGTH))
+    async with serving() as place:
+        said = await place.talk(whole[: len(whole) - LENGTH + AROUND_FILE - 1])
+    assert [(status, got) for status, _, got in answers_in(said)] == [(200, b"refused")]
+
+
 async def test_what_is_answered_before_its_end_is_dropped_and_the_next_request_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -103,6 +121,33 @@ async def test_the_application_hears_that_the_client_has_left_within_it() -> Non
             writer.transport.abort()
         await until(lambda: place.app.disconnected == 1)
         assert place.app.seen == []
+
+
+async def test_an_end_that_nobody_waited_for_is_told_once() -> None:
+    class Cycle:
+        body, more_body, disconnected, response_complete = b"", True, False, False
+        message_event = asyncio.Event()
+
+    class Flow:
+        def resume_reading(self) -> None:
+            pass
+
+        pause_reading = resume_reading
+
+    def end() -> None:
+        cycle.more_body = False
+        cycle.message_event.set()
+
+    async def nothing() -> Never:
+        raise AssertionError("it has a part")
+
+    cycle = Cycle()
+    rest = LongBody(asyncio.Protocol(), Flow(), cycle, BUFFER_BYTES, on_read=lambda _: None, on_end=end)
+    while cycle.more_body:
+        rest.buffer_updated(len(rest.get_buffer(-1)))
+    part = await rest.receive(nothing)
+    assert (len(part["body"]), part["more_body"]) == (BUFFER_BYTES, False)
+    assert not cycle.message_event.is_set(), "whoever asks again waits until the client leaves"
 
 
 def special(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Receive, Send], Awaitable[None]]) -> None:
