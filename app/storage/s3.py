@@ -265,10 +265,13 @@ class S3Store:
 
 
 async def _chunks_of(received: Received, threads: Threads, throughput: Throughput) -> AsyncIterator[bytes]:
+    passed = 0
     with FileIO(received.path) as file:
         while chunk := await threads.run(file.read, CHUNK_BYTES):
+            if passed:  # one piece alone is not held up
+                await throughput.rest(passed)
             yield chunk
-            await throughput.rest(len(chunk))
+            passed = len(chunk)
 
 
 async def _cut(response: httpx2.Response, skip: int, length: int | None) -> AsyncGenerator[bytes, None]:

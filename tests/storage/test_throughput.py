@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.storage.incoming import Intake
+from app.storage.s3 import _chunks_of
 from app.storage.threads import Threads
 from app.storage.throughput import Throughput
 
@@ -43,7 +44,7 @@ async def test_bytes_that_take_no_time_are_waited_for_together(waited: list[floa
     assert len(waited) == 1
 
 
-async def test_a_file_of_one_piece_is_not_held_up_where_it_comes_in(
+async def test_a_file_of_one_piece_is_not_held_up_where_it_comes_in_nor_to_a_bucket(
     tmp_path: Path, threads: Threads, waited: list[float]
 ) -> None:
     async def pieces(number: int) -> AsyncIterator[bytes]:
@@ -55,5 +56,7 @@ async def test_a_file_of_one_piece_is_not_held_up_where_it_comes_in(
     intake = Intake(tmp_path, threads, throughput)
     async with intake.receive(pieces(1), max_bytes=1_000_000) as received:
         assert (received.size_bytes, waited) == (100_000, [5.0])
+        assert [len(one) async for one in _chunks_of(received, threads, throughput)] == [100_000]
+    assert waited == [5.0]
     async with intake.receive(pieces(3), max_bytes=1_000_000):
         assert waited == [5.0, 5.1, 5.2]
