@@ -19,10 +19,10 @@ from app.kit.ids import new_id
 DELIVERY: Final = "dlv_"
 STOPPED: Final = "endpoint_stopped"
 """The error of a delivery that is cancelled because its endpoint is disabled, gone or deleted."""
-_OLDEST: Final = 96
-_NEWEST: Final = 32
-_EACH: Final = 20
-"""How many deliveries a message has, as a rule, at most: where they have more, fewer are made at a time."""
+_OLDEST: Final = 288  # messages
+_NEWEST: Final = 96
+_OLDEST_MADE: Final = 1_920  # deliveries, about: SQLite's other writers wait meanwhile
+_NEWEST_MADE: Final = 640
 _NOT_SENT: Final = "-"
 _M: Final = webhook_messages.c
 _HEARD: Final[Any] = literal_column(IS_HEARD)
@@ -69,10 +69,10 @@ def fan_out(connection: Connection) -> bool:
     Where many wait, the newest have theirs too: what happens now must not wait until all of them have.
     """
     oldest = _FIRST.all(connection, {})
-    messages = _few(oldest, _OLDEST * _EACH)
+    messages = _few(oldest, _OLDEST_MADE)
     is_behind = len(oldest) == _OLDEST or len(messages) < len(oldest)
     if is_behind:
-        messages += _few(_LAST.all(connection, {}), _NEWEST * _EACH)
+        messages += _few(_LAST.all(connection, {}), _NEWEST_MADE)
     if messages:
         of_id = {one[0]: one for one in messages}
         marked = _MARK.match(connection, [(one,) for one in of_id])
@@ -82,7 +82,7 @@ def fan_out(connection: Connection) -> bool:
 
 
 def _few(messages: Sequence[Row], deliveries: int) -> list[Row]:
-    """Returns the first messages, until they have so many deliveries: SQLite's other writers wait for them."""
+    """Returns the first messages, until they have so many deliveries."""
     few: list[Row] = []
     for message in messages:
         if deliveries <= 0:
