@@ -41,19 +41,7 @@ pytestmark = [
 PATIENCE_S = 20.0  # only a hung test ever sees it
 OURS = str(Path(app.__file__).parent)
 # The database may fail, too: tests/gateway/test_every_event.py lets it, at each of its events.
-DATABASE = tuple(
-    f"{OURS}/db/{name}.py"
-    for name in (
-        "engine",
-        "writer",
-        "readers",
-        "prepared",
-        "sqlite",
-        "sqlite_reader",
-        "postgres",
-        "postgres_reader",
-    )
-)
+DATABASE = (f"{OURS}/db/engines/", f"{OURS}/db/statements/prepared.py")
 # The event loop calls these once an answer is in hand, and what they raise goes to the loop.
 CONNECTIONS = tuple(f"{OURS}/upstream/{name}.py" for name in ("answer", "connection"))
 # What makes the record, and what holds errors: a raise in place of these calls is one that no code can meet.
