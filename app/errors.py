@@ -301,7 +301,8 @@ BODY_TOO_LARGE = Fault(
     413,
     "The request body is too large.",
     retryable=False,
-    remedy="`detail` names the limits. Send a picture that is too large as data: URI by its https URL.",
+    remedy="`detail` names the limits. Upload a smaller file; in an input, send the file's https URL in place"
+    " of a data: URI.",
 )
 ADDRESS_TOO_LONG = Fault(
     "address_too_long",

@@ -178,7 +178,8 @@ def _bytes(text: str, number: str) -> int:
     amount = int(found[1]) * _UNITS[found[2]] if found is not None else None
     if amount is None or amount > MAX_BYTES:
         raise LimitError(
-            f"{quoted(text)}: {number[:20]!r} is not a number of bytes up to {MAX_BYTES}, such as 500MB."
+            f"{quoted(text)}: {number[:20]!r} is not a number of bytes up to {MAX_BYTES}, such as 500MB;"
+            " its unit is kB, MB, GB or TB, or none for bytes."
         )
     return amount
 

@@ -376,3 +376,8 @@ def test_a_limit_is_shown_beside_its_usage() -> None:
     shown = document(ROOMY)
     assert (shown["holder"], shown["model_id"], shown["unit"]) == ("tenant", None, "requests")
     assert (shown["period"], shown["resets_at"]) == (None, None)
+
+
+def test_the_refusal_of_a_unit_of_bytes_names_those_that_there_are() -> None:
+    with pytest.raises(LimitError, match="its unit is kB, MB, GB or TB, or none for bytes"):
+        parse_limit("stored-bytes=10KB")
