@@ -168,6 +168,7 @@ _RARE_FILES: Final = {
     "operations/test_prometheus",
     "operations/test_prometheus_faults",
     "operations/test_rolling_restarts",
+    "quotas/test_random_histories",
 }
 _RARE: Final = {
     "test_a_death_at_any_event_of_uploads_and_deletions_leaves_whole_files_or_none",
