@@ -163,6 +163,7 @@ broken gateway has to be caught, the search that must catch it."""
 _RARE_FILES: Final = {
     "console/test_company_in_full",
     "console/test_company_tasks",
+    "console/test_player_of_bucket",
     "mirror/test_bucket",
     "operations/test_newcomer",
     "operations/test_prometheus",

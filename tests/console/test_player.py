@@ -23,7 +23,7 @@ from tests.storage.servers import store_at
 pytestmark = pytest.mark.anyio
 
 MEDIA_ERR_NETWORK = 2
-_PLAY_THE_END = """
+PLAY_THE_END = """
 async () => {
   const video = document.querySelector("video");
   const heard = (name) => new Promise((yes, no) => {
@@ -49,7 +49,7 @@ async def a_video(world: World) -> bytes:
     return world.sandbox.client.get(url).content
 
 
-_BEGIN = """
+BEGIN = """
 async () => {
   const video = document.querySelector("video");
   if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
@@ -124,7 +124,7 @@ async def test_a_player_of_another_origin_seeks_to_the_end_of_a_linked_video(
     async with kept_in(world, endpoints, kind):
         path = await linked(world, await uploaded(world, await a_video(world)))
         async with at_a_page(world, browser, path) as (page, _):
-            assert await page.evaluate(_PLAY_THE_END) == [True, True]
+            assert await page.evaluate(PLAY_THE_END) == [True, True]
 
 
 async def test_a_link_that_ends_during_play_fails_at_the_next_range_and_a_new_one_goes_on(
@@ -146,7 +146,7 @@ async def test_a_link_that_ends_during_play_fails_at_the_next_range_and_a_new_on
 
     monkeypatch.setattr(DiskStore, "read", slowly)
     async with at_a_page(world, browser, path) as (page, here):
-        assert await page.evaluate(_BEGIN), "there is more to read than the player has"
+        assert await page.evaluate(BEGIN), "there is more to read than the player has"
         world.clock.advance(61)
         is_over.set()
         over = await world.client.get(path)
