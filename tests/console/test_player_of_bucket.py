@@ -1,4 +1,4 @@
-"""A video of a bucket in a browser, from a page of another origin, whose link of the bucket ends during play."""
+"""A video of a bucket in a browser, from a page of another origin: the bucket's link ends during play."""
 
 import asyncio
 from collections.abc import AsyncIterator
