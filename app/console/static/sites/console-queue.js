@@ -56,12 +56,19 @@ export function Credentials() {
   <//>`;
 }
 
+const aWeekAgo = () => new Date(Date.now() - 7 * 86_400_000).toISOString().slice(0, 10);
+
+/** The sums of two months of a model. */
+const added = (before, one) =>
+  before ? Object.fromEntries(Object.entries(one).map(([name, value]) => [name, typeof value === "number" ? value + before[name] : value])) : one;
+
 export function Models({ place }) {
   const { query } = place;
   const mode = modeOf(query);
   const models = useCall((signal) => call("admin/v1/models", { signal }), []);
-  const usage = useCall((signal) => call("admin/v1/usage", { query: { mode, by: "month", group_by: "model" }, signal }), [mode]);
-  const by = new Map((usage.data?.rows ?? []).map((one) => [one.model_id, one]));
+  const usage = useCall((signal) => call("admin/v1/usage", { query: { mode, by: "month", group_by: "model", first_day: aWeekAgo() }, signal }), [mode]);
+  const by = new Map();
+  for (const one of usage.data?.rows ?? []) by.set(one.model_id, added(by.get(one.model_id), one));
   const wanted = (query.q ?? "").toLowerCase();
   const margin = (one) => by.get(one.model_id)?.margin_microcredits ?? null;
   /** Those of the catalogue, and those that it no longer has, but for which something was charged. */
@@ -72,7 +79,7 @@ export function Models({ place }) {
     return found.sort((a, b) => Math.min(0, margin(a)) - Math.min(0, margin(b)));
   };
   const opened = models.data?.models.find((one) => one.model_id === query.open);
-  return html`<${Page} title="Models and prices" lead="What each is charged, and what was left of it this month" actions=${html`<${ModePick} query=${query} />`}>
+  return html`<${Page} title="Models and prices" lead="What each is charged, and what was left of it this month; in its first week with the month before" actions=${html`<${ModePick} query=${query} />`}>
     <${Filters} query=${query}><${Filter} query=${query} name="q" label="Model" search=${true} first=${true} grow=${true} placeholder="Search  /" /><//>
     <${List} caption="Models" of=${models} rows=${(data) => listed(data.models)} empty="The catalogue is empty." keyOf=${(one) => one.model_id} open=${(one) => (one.gone ? to("usage", { model_id: one.model_id, show: "margin", mode: query.mode }) : to("models", { ...query, open: one.model_id }))} columns=${[
             ["Model", (one) => html`${one.display_name} ${one.gone ? "" : html`<span class="under hint">${one.model_id}</span>`}`],
