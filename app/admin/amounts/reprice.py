@@ -146,7 +146,7 @@ def _price_of(gateway: AdminGateway, prices: Prices) -> _Price:
 
 def _found(connection: Connection, prices: Prices, price: _Price) -> "Iterator[tuple[str, Generation, int]]":
     """Yields tenant, generation and right price of what was charged wrongly, at most one too many."""
-    from app.generations import store  # noqa: PLC0415 - see TYPE_CHECKING
+    from app.generations import store  # noqa: PLC0415 - a list of entries needs nothing of requests
 
     from_ms, until_ms = _midnight_ms(prices.first_day), _midnight_ms(prices.last_day + timedelta(days=1))
     left = MAX_REQUESTS + 1
@@ -166,7 +166,7 @@ def _found(connection: Connection, prices: Prices, price: _Price) -> "Iterator[t
 
 
 def _reprice(connection: Connection, prices: Prices, price: _Price, now_ms: int) -> tuple[Repriced, Change]:
-    from app.generations import store  # noqa: PLC0415 - see TYPE_CHECKING
+    from app.generations import store  # noqa: PLC0415 - a list of entries needs nothing of requests
 
     corrected: list[tuple[str, Generation, int]] = []
     for tenant, found, right in list(_found(connection, prices, price)):
