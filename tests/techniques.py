@@ -229,6 +229,7 @@ _DEEP_FILES: Final = (
         "contract/test_schemathesis",
         "contract/test_schemathesis_admin",
         "mirror/test_any_failure",
+        "console/test_player_of_bucket",
         "mirror/test_bucket",
         "mirror/test_kill",
         "operations/test_restart",

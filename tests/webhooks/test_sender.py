@@ -28,6 +28,7 @@ pytestmark = pytest.mark.anyio
 
 ENDPOINT = "ep_01a0c450-6c00-7623-bf1d-c2fd4db34ca1"
 NEW, OLD = bytes(range(32)), bytes(range(32, 64))
+TLS_HANDSHAKE = 22  # the type of a record
 CLAIMED = Claimed(
     id="dlv_1",
     message_id="msg_1",
@@ -154,12 +155,23 @@ async def test_a_message_without_a_body_is_not_sent(sender: Sender, receiver: Re
     assert receiver.received == []
 
 
-async def test_a_receiver_that_speaks_no_tls_gets_nothing(sender: Sender, receiver: Receiver) -> None:
-    claimed = replace(CLAIMED, url=f"https://127.0.0.1:{receiver.port}/")
-    tried = await sender.attempt(claimed)
+async def test_a_receiver_that_speaks_no_tls_gets_nothing(sender: Sender) -> None:
+    heard = bytearray()
+
+    async def answer_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer_plainly, "127.0.0.1", 0)
+    async with server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        reaching = replace(sender, reach=Reach(hosts=frozenset({place})))
+        tried = await reaching.attempt(replace(CLAIMED, url=f"https://{place}/"))
     assert tried.status is None
     assert tried.error is not None
-    assert receiver.received == [], "it speaks no TLS"
+    assert heard[0] == TLS_HANDSHAKE, "no request was sent"
 
 
 async def test_a_connection_is_closed_whose_tls_handshake_was_given_up(sender: Sender) -> None:
